@@ -115,17 +115,9 @@ def choose_other(state: TimeMachineState) -> TimeMachineState | None:
     st.session_state["compare_with"] = other_run
     others = {id: folder.name for id, folder in runs.items() if id != state.run}
     labels = distinct_labels(others | {state.run: _("another step of this run")})
-    chosen = st.selectbox(
-        _("Compare with"),
-        [state.run, *others],
-        index=None,
-        key="compare_with",
-        format_func=labels.get,
-        placeholder=_("Compare with …"),
-        label_visibility="collapsed",
-        width=320,
-        on_change=lambda: _compare(st.session_state["compare_with"]),
-    )
+    look = {"placeholder": _("Compare with …"), "label_visibility": "collapsed", "width": 320}
+    keep = {"key": "compare_with", "on_change": lambda: _compare(st.session_state["compare_with"])}
+    chosen = st.selectbox(_("Compare with"), [state.run, *others], index=None, format_func=labels.get, **look, **keep)
     if chosen is None:
         return None
     folder, same = runs[chosen], chosen == state.run

@@ -85,30 +85,26 @@ def _kept_names(uploads: Sequence[Upload]) -> dict[str, Upload]:
         raise ExternalModelError(_("Choose the files first: config.json with model.safetensors, or one ckpt.pt."))
     size = sum(upload.size for upload in uploads)
     if size > MOST_MEGABYTES << 20:
-        raise ExternalModelError(
-            _(
-                "The files have {size} together, and at most {most} are taken here. In a shell there is no bound: "
-                "python -m core import PATH",
-                size=memory_in_words(size),
-                most=memory_in_words(MOST_MEGABYTES << 20),
-            )
-        )
+        words = _(
+            "The files have {size} together, and at most {most} are taken here. In a shell there is no bound: "
+            "python -m core import PATH",
+            size=memory_in_words(size), most=memory_in_words(MOST_MEGABYTES << 20),
+        )  # fmt: skip
+        raise ExternalModelError(words)
     kept: dict[str, Upload] = {}
     for upload in uploads:
         name = _name_here(upload.name)
-        if name is None:
-            continue
         if name in kept:
             raise ExternalModelError(_("There are two files for {name}. Which one belongs to the model?", name=name))
-        kept[name] = upload
+        if name is not None:
+            kept[name] = upload
     if not kept:
-        raise ExternalModelError(
-            _(
-                "Nothing here reads a file called {name}. A model is config.json with model.safetensors and its "
-                "tokenizer's files, or a nanoGPT checkpoint that ends in .pt, or a zip of them or of a run.",
-                name=repr(uploads[0].name[:60]),
-            )
+        words = _(
+            "Nothing here reads a file called {name}. A model is config.json with model.safetensors and its "
+            "tokenizer's files, or a nanoGPT checkpoint that ends in .pt, or a zip of them or of a run.",
+            name=repr(uploads[0].name[:60]),
         )
+        raise ExternalModelError(words)
     if _PACKED in kept and len(kept) > 1:
         raise ExternalModelError(_("A zip is opened by itself. Choose it alone, or the files without it."))
     if CHECKPOINT in kept and "model.safetensors" in kept:

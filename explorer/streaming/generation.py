@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from ipaddress import ip_address
 
 from core.errors import ExplorerError, RunError
@@ -37,14 +38,6 @@ class TooManyTexts(ExplorerError):
     """So many texts are being written that no other one is begun."""
 
 
-def _check_queue(client: str) -> None:
-    own = list(_asked.values()).count(client)
-    if len(_asked) >= MOST_WAITING:
-        raise TooManyTexts(_("Too many texts are being generated now. Wait a moment and press Generate again."))
-    if own >= MOST_OF_ONE and not _is_this_machine(client):
-        raise TooManyTexts(_("{count} of your texts are still being generated. Wait until they are done.", count=own))
-
-
 @contextmanager
 def text_of(run_id: str, query: Mapping[str, str], client: str = "") -> Iterator[AsyncIterator[str]]:
     """Generate a text as long as the block lasts. Raises TooManyTexts before any work is done.
@@ -54,26 +47,30 @@ def text_of(run_id: str, query: Mapping[str, str], client: str = "") -> Iterator
     """
     language = query.get("language", ENGLISH)
     with in_language(language):
-        _check_queue(client)
+        own = list(_asked.values()).count(client)
+        if len(_asked) >= MOST_WAITING:
+            raise TooManyTexts(_("Too many texts are being generated now. Wait a moment and press Generate again."))
+        if own >= MOST_OF_ONE and not _is_this_machine(client):
+            words = _("{count} of your texts are still being generated. Wait until they are done.", count=own)
+            raise TooManyTexts(words)
     loop, queue, left = asyncio.get_running_loop(), asyncio.Queue(), threading.Event()
+
+    put = partial(loop.call_soon_threadsafe, queue.put_nowait)
 
     @in_language(language)
     def work() -> None:
         try:
-            if left.is_set():  # before a model is loaded for nobody
-                return
-            for chunk in _tokens(run_id, query):
+            for chunk in () if left.is_set() else _tokens(run_id, query):  # no model is loaded for nobody
                 if left.is_set():
                     return
-                loop.call_soon_threadsafe(queue.put_nowait, chunk)
+                put(chunk)
         except ExplorerError as error:
-            loop.call_soon_threadsafe(queue.put_nowait, problem_event(str(error)))
+            put(problem_event(str(error)))
         except Exception:
             _log.exception("Writing with run %s failed", run_id)
-            sentence = _("Generating failed because of a bug; the server's terminal shows details.")
-            loop.call_soon_threadsafe(queue.put_nowait, problem_event(sentence))
+            put(problem_event(_("Generating failed because of a bug; the server's terminal shows details.")))
         finally:
-            loop.call_soon_threadsafe(queue.put_nowait, None)
+            put(None)
 
     job = _threads.submit(work)
     _asked[job] = client
@@ -105,13 +102,8 @@ def _is_this_machine(client: str) -> bool:
 def _tokens(run_id: str, query: Mapping[str, str]) -> Iterator[str]:
     prompt = query.get("prompt", "")
     if len(prompt) > LONGEST_PROMPT:
-        raise RunError(
-            _(
-                "The prompt has {count} characters, but at most {most} are allowed.",
-                count=len(prompt),
-                most=LONGEST_PROMPT,
-            )
-        )
+        lengths = {"count": len(prompt), "most": LONGEST_PROMPT}
+        raise RunError(_("The prompt has {count} characters, but at most {most} are allowed.", **lengths))
     settings = GenerationConfig.parse({name: query[name] for name in _SETTINGS if name in query})
     opened = shared.open_model(run_id)
     for token in written_tokens(opened.model, opened.tokenizer, prompt, settings):
@@ -151,15 +143,9 @@ def written_tokens(
 
 def foreseen_tokens(ids: Sequence[int], found: TokenPredictions, tokenizer: Tokenizer) -> list[WrittenToken]:
     """Return every token of a passage (T,) but the first, with the probability it had before it was read."""
-    tokens = tokenizer.tokens
-    return [
-        {
-            "text": text,
-            "visible": visible(tokens[id]),
-            "p": round(float(p), 5),
-            "alternatives": [
-                (visible(tokens[other]), round(float(share), 5)) for other, share in zip(others, shares, strict=True)
-            ],
-        }
-        for id, text, p, others, shares in zip(ids[1:], token_texts(tokenizer, ids)[1:], *found, strict=True)
-    ]
+    tokens, foreseen = tokenizer.tokens, []
+    for id, text, p, others, shares in zip(ids[1:], token_texts(tokenizer, ids)[1:], *found, strict=True):
+        alternatives = [(visible(tokens[o]), round(float(share), 5)) for o, share in zip(others, shares, strict=True)]
+        token = WrittenToken(text=text, visible=visible(tokens[id]), p=round(float(p), 5), alternatives=alternatives)
+        foreseen.append(token)
+    return foreseen

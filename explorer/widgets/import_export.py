@@ -1,6 +1,7 @@
 """The ways in and out: somebody's model becomes a run, and a run leaves for other programs and people."""
 
 from collections.abc import Callable
+from functools import partial
 
 import streamlit as st
 
@@ -47,26 +48,18 @@ def draw_import() -> None:
         name = st.text_input(_("Run name"), key=f"import_name_{taken}", max_chars=80, placeholder=_("imported model"))
         files, hub = st.tabs([_("Files"), _("Hugging Face name")])
         with files:
-            st.file_uploader(
-                _("config.json and model.safetensors, or ckpt.pt, or the zip of a run"),
-                accept_multiple_files=True,
-                max_upload_size=MOST_MEGABYTES,
-                key=f"import_files_{taken}",
-                help=_(_FILES),
-            )
+            label = _("config.json and model.safetensors, or ckpt.pt, or the zip of a run")
+            bounds = {"accept_multiple_files": True, "max_upload_size": MOST_MEGABYTES}
+            sent = st.file_uploader(label, key=f"import_files_{taken}", help=_(_FILES), **bounds)
             if st.button(_("Import files"), key="import_files_go"):
-                sent = st.session_state[f"import_files_{taken}"]
                 uploads = [Upload(file.name, file, file.size) for file in sent]
                 _take(lambda: import_uploads(shared.data_dir(), uploads, corpus, name), _("Reading the model ..."))
         with hub:
             hub_name = st.text_input(_("Name"), key=f"import_hub_{taken}", placeholder=_("gpt2, or owner/model"))
-            if st.button(
-                _("Download"), key="import_hub_go", help=_("Needs a network; the files are kept on this machine.")
-            ):
-                _take(
-                    lambda: import_from_hub(shared.data_dir(), hub_name.strip(), corpus, name),
-                    _("Downloading the model ..."),
-                )
+            about = _("Needs a network; the files are kept on this machine.")
+            if st.button(_("Download"), key="import_hub_go", help=about):
+                fetch = partial(import_from_hub, shared.data_dir(), hub_name.strip(), corpus, name)
+                _take(fetch, _("Downloading the model ..."))
 
 
 def draw_exports(folder: RunFolder) -> None:

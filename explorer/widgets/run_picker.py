@@ -25,8 +25,7 @@ def choose_run(title: str, what: str) -> RunFolder:
     asked = address.parameter(address.RUN)
     if asked and asked not in runs:
         if runs:
-            label = _("Show the newest run")
-            end_absent(run_problem(asked), label, partial(address.view_run, next(iter(runs))))
+            end_absent(run_problem(asked), _("Show the newest run"), partial(address.view_run, next(iter(runs))))
         show_error(run_problem(asked))
     if not runs:
         empty_state(what, address.page_file("train"), _("Train a first model"))
@@ -34,14 +33,8 @@ def choose_run(title: str, what: str) -> RunFolder:
     labels = distinct_labels({id: _label(folder) for id, folder in runs.items()})
     # The widget's own memory would outlive a change of the address by another page, so the address goes first.
     st.session_state["inspect_run"] = asked if asked in runs else next(iter(runs))
-    chosen = place.selectbox(
-        _("Run"),
-        list(runs),
-        key="inspect_run",
-        format_func=labels.get,
-        label_visibility="collapsed",
-        on_change=lambda: address.view_run(st.session_state["inspect_run"]),
-    )
+    view = {"key": "inspect_run", "on_change": lambda: address.view_run(st.session_state["inspect_run"])}
+    chosen = place.selectbox(_("Run"), list(runs), format_func=labels.get, label_visibility="collapsed", **view)
     if asked is None:
         address.rewrite({address.RUN: chosen})
     return runs[chosen]
@@ -72,22 +65,11 @@ def step_line(folder: RunFolder, step: int) -> None:
         st.caption(_("Weights of step {step} of {steps}. The run is {state}.", **values))
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.caption(
-            _(
-                "Weights of step {step} of {steps}. The run is {state}, now at step {now}.",
-                **values,
-                now=f"{status.step:,}",
-            ),
-            width="content",
-        )
-        st.button(
-            _("Load newest weights"),
-            icon=":material/refresh:",
-            type="tertiary",
-            key="take_newest",
-            on_click=address.write,
-            args=({address.STEP: None},),
-        )
+        values["now"] = f"{status.step:,}"
+        words = _("Weights of step {step} of {steps}. The run is {state}, now at step {now}.", **values)
+        st.caption(words, width="content")
+        load = {"on_click": address.write, "args": ({address.STEP: None},), "key": "take_newest"}
+        st.button(_("Load newest weights"), icon=":material/refresh:", type="tertiary", **load)
 
 
 def run_problem(run_id: str) -> str:

@@ -14,7 +14,6 @@ from explorer.widgets.address import BESIDE, LANGUAGE, ROOT, RUN, parameter, pla
 from explorer.widgets.layout import current_palette, literal
 from explorer.widgets.links import quoted_part
 from explorer.widgets.run_picker import newest_run
-from explorer.widgets.session import use_language
 
 _LOOK_AGAIN = 5.0  # seconds between two looks at a run that goes on
 _OF_ONE_RUN = ("look_inside", "generate")  # pages that need one
@@ -48,14 +47,10 @@ def draw_sidebar(pages: dict[str, list], here) -> None:
         if len(languages()) > 1:
             st.segmented_control(
                 _("Language"), languages(), default=language(), required=True, key="language_choice",
-                format_func=lambda name: word("language", name), label_visibility="collapsed", on_change=_take_language,
+                format_func=lambda name: word("language", name), label_visibility="collapsed",
+                on_change=lambda: write({LANGUAGE: st.session_state["language_choice"]}),
             )  # fmt: skip
         page_change(here.url_path, place_on(here.url_path))
-
-
-def _take_language() -> None:
-    use_language(st.session_state["language_choice"])
-    write({LANGUAGE: st.session_state["language_choice"]})
 
 
 def _draw_run_on_view(run_id: str, says_so: bool) -> None:
