@@ -1,6 +1,7 @@
 """The panels of Generate: how the model shall write, and what it writes."""
 
 import secrets
+from functools import partial
 from urllib.parse import urlencode
 
 import streamlit as st
@@ -40,17 +41,14 @@ def _inputs() -> dict:
     usual = request["settings"] if request else GenerationConfig()
     values = {}
     for path, known in fields_of(GenerationConfig):
-        value = value_at(usual, path)
+        value, key = value_at(usual, path), widget_key(path)
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            values[path] = setting_input(path, known, value, base=st.session_state.get(widget_key(path), value))
+            values[path] = setting_input(path, known, value, base=st.session_state.get(key, value))
             if path == "seed":
-                about = _("Draw a new random seed, for another text.")
-                st.button("", icon=":material/casino:", key="new_dice", on_click=_draw_seed, help=about)
+                about, seed = _("Draw a new random seed, for another text."), {key: secrets.randbelow(1_000_000)}
+                draw = partial(st.session_state.update, seed)
+                st.button("", icon=":material/casino:", key="new_dice", on_click=draw, help=about)
     return values
-
-
-def _draw_seed() -> None:
-    st.session_state[widget_key("seed")] = secrets.randbelow(1_000_000)
 
 
 def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> None:

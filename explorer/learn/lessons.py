@@ -44,7 +44,7 @@ def draw_overview(language: str) -> None:
                     clicked = LESSONS[lesson][0]
                 if lesson in NOTEBOOKS:
                     st.download_button(
-                        word("notebook", language), partial(_notebook, lesson, language), NOTEBOOKS[lesson],
+                        word("notebook", language), partial(lesson_notebook, lesson, language), NOTEBOOKS[lesson],
                         "application/x-ipynb+json", on_click="ignore", icon=":material/download:",
                         help=word("notebook_idea", language), key=f"notebook-{lesson}",
                     )  # fmt: skip
@@ -54,10 +54,6 @@ def draw_overview(language: str) -> None:
     if st.button(word("glossary", language), icon=":material/menu_book:", type="tertiary", key="lesson_glossary"):
         address.view_lesson("glossary")
         st.rerun()
-
-
-def _notebook(lesson: str, language: str) -> bytes:
-    return lesson_notebook(lesson, language).encode()
 
 
 def draw_glossary(language: str, first_term: str | None) -> None:

@@ -4,6 +4,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import streamlit as st
@@ -14,7 +15,7 @@ from core.lessons import LESSONS
 from core.lessons.lesson_text import load_prose
 from explorer.charts.lessons import share_pairs
 from explorer.charts.lines import curves
-from explorer.components.lesson_path import PathStep, lesson_path
+from explorer.components.lesson_views import lesson_path
 from explorer.components.page import load_ahead
 from explorer.i18n.language import _
 from explorer.i18n.units import worded
@@ -134,9 +135,8 @@ def _decimal(text: str) -> float | None:
 def draw_step(lesson: str, step_name: str, steps: dict[str, Step], language: str) -> None:
     """Draw one step of a lesson: its head, idea, result, code, question, notes and navigation."""
     step, names = steps[step_name], list(steps)
-    row = st.container(
-        horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap="small", key="lesson_head"
-    )
+    spread = {"horizontal_alignment": "distribute", "vertical_alignment": "center", "gap": "small"}
+    row = st.container(horizontal=True, key="lesson_head", **spread)
     title = row.container(width="content")
     right = row.container(horizontal=True, vertical_alignment="center", width="content", gap="small")
     with right.container(width="content"):
@@ -180,10 +180,8 @@ def _completed_steps(lesson: str) -> set[str]:
 
 def draw_path(lesson: str, language: str, here: str | None = None, **options: Any) -> str | None:
     """Draw the steps of a lesson as links, as `lesson_path`; return the one that was clicked."""
-    path = [
-        PathStep(name, load_prose(lesson, name, language).title, address.lesson_query(lesson, name))
-        for name in LESSONS[lesson]
-    ]
+    query = partial(address.lesson_query, lesson)
+    path = [(name, load_prose(lesson, name, language).title, query(name)) for name in LESSONS[lesson]]
     title = load_prose(lesson, "lesson", language).title
     return lesson_path(lesson, path, here=here, right=_completed_steps(lesson), label=title, **options)
 
@@ -194,9 +192,8 @@ def _fill_head(
     place, lesson = names.index(state.step), load_prose(state.lesson, "lesson", state.language).title
     title.caption(f"{lesson} · {state.word('step_of', number=place + 1, count=len(names))}")
     with links:
-        st.button(
-            state.word("all_lessons"), type="tertiary", key="lesson_all", on_click=address.view_lesson, args=(None,)
-        )
+        leave = partial(address.view_lesson, None)
+        st.button(state.word("all_lessons"), type="tertiary", key="lesson_all", on_click=leave)
         if not address.is_student():  # a link with hidden controls is not passed on
             _draw_class_link(state)
     with path:
@@ -218,40 +215,28 @@ def _draw_notes(state: StepState) -> None:
 
 def _draw_navigation(state: StepState, names: list[str]) -> None:
     place = names.index(state.step)
+    view = partial(partial, address.view_lesson, state.lesson)
     with st.container(horizontal=True, horizontal_alignment="distribute", key="lesson_way"):
         if place:
-            st.button(
-                state.word("back"), icon=":material/arrow_back:", key="lesson_back", shortcut="b",
-                on_click=address.view_lesson, args=(state.lesson, names[place - 1]),
-            )  # fmt: skip
+            back = {"icon": ":material/arrow_back:", "key": "lesson_back", "shortcut": "b"}
+            st.button(state.word("back"), on_click=view(names[place - 1]), **back)
         else:
             st.container(width="content")
         if place + 1 < len(names):
-            st.button(
-                state.word("next"), icon=":material/arrow_forward:", icon_position="right", type="primary",
-                key="lesson_next", shortcut="n", on_click=address.view_lesson, args=(state.lesson, names[place + 1]),
-            )  # fmt: skip
+            look = {"icon": ":material/arrow_forward:", "icon_position": "right", "type": "primary"}
+            st.button(state.word("next"), on_click=view(names[place + 1]), key="lesson_next", shortcut="n", **look)
         else:
             with st.container(horizontal=True, width="content", vertical_alignment="center"):
                 st.caption(state.word("finished"))
-                st.button(
-                    state.word("all_lessons"),
-                    type="primary",
-                    key="lesson_end",
-                    on_click=address.view_lesson,
-                    args=(None,),
-                )
+                end = partial(address.view_lesson, None)
+                st.button(state.word("all_lessons"), type="primary", key="lesson_end", on_click=end)
 
 
 def _draw_class_link(state: StepState) -> None:
     with st.popover(state.word("link"), icon=":material/link:", type="tertiary", key="lesson_link"):
         st.caption(state.word("link_idea"))
-        hide = st.multiselect(
-            state.word("link_hide"),
-            list(state.controls),
-            key=f"hide-{state.lesson}-{state.step}",
-            format_func=state.labels.get,
-        )
+        key, names = f"hide-{state.lesson}-{state.step}", list(state.controls)
+        hide = st.multiselect(state.word("link_hide"), names, key=key, format_func=state.labels.get)
         base = st.context.url.split("?")[0].removesuffix("/").removesuffix("/learn") if st.context.url else ""
         query = address.lesson_query(state.lesson, state.step, state.controls, hide)
         st.code(f"{base}/{query}" if base else query, language=None, wrap_lines=True)

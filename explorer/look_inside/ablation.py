@@ -1,8 +1,7 @@
 """What does the model lose without some of its parts?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import streamlit as st
@@ -42,45 +41,36 @@ _HELP = N_(
 Effect = tuple[float, np.ndarray, str]  # loss in nats a token, probabilities (V,) of the next token, text
 
 
-class Measured(NamedTuple):
-    """What the loss is measured on, and how the pages call it."""
-
-    windows: torch.Tensor
-    label: str
-    help: str
-
-
 def draw(inspection: Inspection) -> None:
     """Draw the parts to ablate, then loss, next token and text with and without them, and the cost of each head."""
     parts, method = _choose_parts(inspection)
-    measured, model = _measured(inspection), inspection.model
-    means = None
-    if method == "mean":
-        means = result_for(model, "means", lambda: mean_activations(model, measured.windows))
+    (measured_on, *about), model = _measured(inspection), inspection.model
+    means = result_for(model, "means", lambda: mean_activations(model, measured_on)) if method == "mean" else None
     left, right = st.columns(2)
     with left:
-        unablated = _effect(inspection, (), None, measured)
+        unablated = _effect(inspection, (), None, measured_on)
         if unablated:
-            _effect_card(inspection, unablated, None, measured, _("All parts"), "whole")
+            _effect_card(inspection, unablated, None, about, _("All parts"), "whole")
     with right:
         names = ", ".join(named(str(part)) for part in parts[:4]) + (" …" if len(parts) > 4 else "")
         if not parts:
             with card(_("Without …"), height="stretch", key="card_cut"):
                 st.caption(_("Select parts above to see the model without them."))
-        elif unablated and (ablated := _effect(inspection, tuple(parts), means, measured)):
-            _effect_card(inspection, ablated, unablated, measured, _("Without {parts}", parts=names), "cut")
-    _costs_card(inspection, measured.windows, means, method)
+        elif unablated and (ablated := _effect(inspection, tuple(parts), means, measured_on)):
+            _effect_card(inspection, ablated, unablated, about, _("Without {parts}", parts=names), "cut")
+    _costs_card(inspection, measured_on, means, method)
 
 
-def _measured(inspection: Inspection) -> Measured:
+def _measured(inspection: Inspection) -> tuple[torch.Tensor, str, str]:
+    """Return what the loss is measured on, what that is called, and why."""
     count, length = inspection.opened.record.config.train.eval_windows, inspection.model.block_size
     if parameter_count(inspection.model) * count * length <= WORK:
         about = _("On the run's evaluation windows: the same text as for the loss curve.")
-        return Measured(windows(inspection, length, count), _("Validation loss (nats/token)"), about)
+        return windows(inspection, length, count), _("Validation loss (nats/token)"), about
     few = windows(inspection, count=WINDOWS_OF_LARGE if inspection.large else WINDOWS)
     label = _("Validation loss on {count} windows (nats/token)", count=len(few))
     about = _("On fewer windows than the loss curve, because the model is large: the two numbers differ.")
-    return Measured(few, label, about)
+    return few, label, about
 
 
 def _choose_parts(inspection: Inspection) -> tuple[list[Part], str]:
@@ -107,18 +97,18 @@ def _pills(label: str, parts: list[Part], key: str) -> list[Part]:
 
 
 def _effect_card(
-    inspection: Inspection, effect: Effect, unablated: Effect | None, measured: Measured, title: str, key: str
+    inspection: Inspection, effect: Effect, unablated: Effect | None, about: Sequence[str], title: str, key: str
 ) -> None:
     loss, probabilities, text = effect
     with card(title, height="stretch", key=f"card_{key}"):
         more = loss - unablated[0] if unablated else 0.0
         st.metric(
-            measured.label,
+            about[0],
             f"{loss:.3f}",
             decimal(more, 3, plus=True) if unablated else None,
             delta_color="red" if more > 0 else "green",
             delta_arrow="up" if more > 0 else "down",
-            help=measured.help,
+            help=about[1],
         )
         tokens = inspection.tokenizer.tokens
         shown, kinds = list(map(visible, tokens)), list(map(kind_of, tokens))
@@ -128,10 +118,12 @@ def _effect_card(
         st.code(text, language=None, wrap_lines=True)
 
 
-def _effect(inspection: Inspection, parts: tuple[Part, ...], means: Means | None, measured: Measured) -> Effect | None:
+def _effect(
+    inspection: Inspection, parts: tuple[Part, ...], means: Means | None, measured_on: torch.Tensor
+) -> Effect | None:
     """Return the effect from the cache or compute it; of a large model in a job, with a bar and None meanwhile."""
     key = ("surgery", inspection.prompt.text, parts, means is not None)
-    compute = partial(_compute, inspection, parts, means, measured.windows)
+    compute = partial(_compute, inspection, parts, means, measured_on)
     if inspection.large:
         what = _("Generating without these parts") if parts else _("Generating with all parts")
         return result_of((*key, *inspection.key), compute, what)

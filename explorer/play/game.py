@@ -18,7 +18,7 @@ from core.runs.weights import steps_with_weights
 from core.text.corpora import catalogue, load_corpus
 from core.text.token_display import visible
 from explorer.charts.loss import Player, loss_figure, player_columns, with_players
-from explorer.components.guess_board import guess_board
+from explorer.components.lesson_views import guess_board
 from explorer.data.corpus_cards import facts_of
 from explorer.i18n.language import _, language
 from explorer.learn.state import MOST_CHARACTERS

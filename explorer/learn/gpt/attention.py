@@ -83,17 +83,14 @@ def _asked_position(state: StepState) -> int:
     return min(ASKED_POSITION, len(state.results["letters"]) - 1)
 
 
-def _show_triangle(state: StepState, response: float) -> None:
-    letters = state.results["letters"]
-    _weights_heatmap(averaging_weights(len(letters)), letters, "lesson_triangle")
-
-
 AVERAGING = Step(
     "averaging",
     _draw_averaging,
     code=(average_by_loop, averaging_weights, average_by_matrix, softmax_weights, average_by_softmax),
     answer=lambda state: float(averaging_weights(len(state.results["letters"]))[_asked_position(state), 0]),
-    show=_show_triangle,
+    show=lambda state, response: _weights_heatmap(
+        averaging_weights(len(state.results["letters"])), state.results["letters"], "lesson_triangle"
+    ),
     tolerance=0.006,
     more=lambda state: {
         "place": _asked_position(state) + 1,

@@ -1,6 +1,6 @@
-"""A passage that is guessed letter by letter on the keyboard."""
+"""The steps of a lesson as links, and a passage that is guessed letter by letter on the keyboard."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 import streamlit as st
@@ -10,6 +10,22 @@ from explorer.components.bundle import component
 
 _TAKEN = "taken-"  # before the key: the number of the last key that was taken
 _board = component("guess_board")
+_path = component("lesson_path")
+
+
+def lesson_path(
+    lesson: str, steps: Sequence[tuple[str, str, str]], *, here: str | None, right: Collection[str], label: str,
+    key: str, listed: bool = False, resume: str = "",
+) -> str | None:  # fmt: skip
+    """Draw the steps, as a list or a row of dots, and return the one clicked just now.
+
+    The browser remembers the steps opened (`here`) and mastered (`right`). Without `here` it leaves them alone, and
+    marks the step where it was last with the words of `resume`.
+    """
+    data = {"lesson": lesson, "steps": list(map(list, steps)), "here": here, "right": sorted(right)}
+    words = {"label": label, "listed": listed, "resume": resume}
+    clicked = _path(key=key, data=data | words, triggers=["step"]).step
+    return str(clicked) if clicked in {name for name, _title, _url in steps} else None
 
 
 def guess_board(
