@@ -32,11 +32,9 @@ function status(root, component) {
   const rate = card(_("Learning rate"));
   const time = card(_("Steps"));
   time.value.classList.add("stat-time");
-  const bar = element("div", "bar", element("div"));
-  bar.setAttribute("role", "progressbar");
+  const bar = element("div", "bar", element("div"), { role: "progressbar" });
   time.note.replaceWith(bar);
-  const advice = element("span");
-  advice.setAttribute("role", "status");
+  const advice = element("span", "", [], { role: "status" });
   const fork = button("fork", "", () => component.setTriggerValue("fork", status.progress.back));
   const progress = element("div", "progress", [advice, " ", fork]);
   root.append(progress);

@@ -12,12 +12,10 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   const text = untrustedText("div", "board-text");
   const before = element("span", "board-before"); // what stands in the line that is guessed
   const known = element("span", "board-known");
-  const field = element("input", "board-field");
+  const typing = { type: "text", autocomplete: "off", autocapitalize: "off", autocorrect: "off", spellcheck: "false" };
+  const field = element("input", "board-field", [], typing);
   const rest = element("span", "board-rest");
-  const tried = element("div", "board-tried");
-  for (const [name, value] of [["type", "text"], ["autocomplete", "off"], ["autocapitalize", "off"], ["autocorrect", "off"], ["spellcheck", "false"]])
-    field.setAttribute(name, value);
-  tried.setAttribute("aria-live", "polite");
+  const tried = element("div", "board-tried", [], { "aria-live": "polite" });
   text.append(before, known, field, rest);
   root.append(above, text, tried);
   const keys = []; // pressed and not sent yet

@@ -47,12 +47,9 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
       const here = data.here || progress.last;
       const place = data.steps.findIndex(([name]) => name === here);
       list.replaceChildren(...data.steps.map(([name, title, url], index) => {
-        const dot = element("span", "path-dot", right.has(name) ? "✓" : String(index + 1));
-        dot.setAttribute("aria-hidden", "true");
-        const link = element("a", "path-step", [dot, element("span", "path-title", title)]);
-        link.href = url;
-        link.dataset.step = name;
-        link.title = title;
+        const dot = element("span", "path-dot", right.has(name) ? "✓" : String(index + 1), { "aria-hidden": "true" });
+        const shown = [dot, element("span", "path-title", title)];
+        const link = element("a", "path-step", shown, { href: url, "data-step": name, title });
         link.classList.toggle("path-here", index === place);
         link.classList.toggle("path-seen", seen.has(name));
         link.classList.toggle("path-right", right.has(name));

@@ -15,8 +15,7 @@ function changes(root, component) {
   const MOST = 3; // listed; the chart shows all
   let settingChanges = [];
   let reported = -1;
-  const list = element("div", "list");
-  list.setAttribute("role", "status");
+  const list = element("div", "list", [], { role: "status" });
   root.append(list);
 
   const line = (when, label) => element("div", "change", [element("div", "change-label", label), element("span", "quiet", when)]);

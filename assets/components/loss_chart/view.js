@@ -29,10 +29,10 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   const waiting = element("div", "loss-waiting", _("The first point arrives with the first evaluation."));
   const parentKey = element("span", "loss-key loss-parent", _("its parent"));
   const legend = element("span", "loss-legend", [element("span", "loss-key loss-training", _("training")), element("span", "loss-key", _("validation")), parentKey]);
-  const smoothing = Object.assign(element("input"), { type: "range", min: 0, max: 0.98, step: 0.02 });
+  const smoothing = element("input", "", [], { type: "range", min: 0, max: 0.98, step: 0.02 });
   const smoothingLabel = element("label", "loss-control", [_("Smoothing"), smoothing]);
   const toggle = (text, name) => {
-    const box = Object.assign(element("input"), { type: "checkbox" });
+    const box = element("input", "", [], { type: "checkbox" });
     box.addEventListener("change", () => {
       choice[name] = box.checked;
       reset.click();

@@ -7,15 +7,12 @@ import { formatPercent } from "./format.js";
 import { _, arrowStep, element, quoted, svgElement, withElements } from "./mount.js";
 
 export function tokenArcs(root, { height, below = false, onPoint, onClick, onMove, draw }) {
-  const letters = element("div", "arcs-letters");
-  const readout = element("div", "arcs-readout aside");
+  const letters = element("div", "arcs-letters", [], { role: "group", tabindex: 0 });
+  const readout = element("div", "arcs-readout aside", [], { "aria-live": "polite" });
   const sides = { above: svgElement("svg", { "aria-hidden": "true", height }) };
   if (below) sides.below = svgElement("svg", { "aria-hidden": "true", height });
   const line = element("div", "arcs-line", [sides.above, letters, ...(below ? [sides.below] : [])]);
   const box = element("div", "arcs", line);
-  readout.setAttribute("aria-live", "polite");
-  letters.setAttribute("role", "group");
-  letters.tabIndex = 0;
   root.append(box, readout);
   let shown = [];
 

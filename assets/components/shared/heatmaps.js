@@ -8,12 +8,10 @@
 import { _, colorTable, element, quoted } from "./mount.js";
 
 export function attentionHeatmaps(root, { onPick = null, large = false } = {}) {
-  const canvas = element("canvas", "heads-canvas");
+  const canvas = element("canvas", "heads-canvas", [], { role: "img", ...(onPick && { tabindex: 0 }) });
   const tip = element("div", "heads-tip aside");
   const box = element("div", "heads", [element("div", "heads-scroll", canvas), tip]);
   tip.hidden = true;
-  canvas.setAttribute("role", "img");
-  if (onPick) canvas.tabIndex = 0;
   root.appendChild(box);
   canvas.redraw = paintOn;
 

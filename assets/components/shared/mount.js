@@ -153,11 +153,12 @@ export function arrowStep(event) {
   return step;
 }
 
-/* An element with a class and a text, or a list of nodes and texts; text is never read as HTML. */
-export function element(tag, className, content = []) {
+/* An element with a class, a text or a list of nodes and texts, and attributes; text is never read as HTML. */
+export function element(tag, className, content = [], attributes = {}) {
   const made = document.createElement(tag);
   if (className) made.className = className;
   made.append(...[content].flat());
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   return made;
 }
 

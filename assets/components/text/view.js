@@ -11,23 +11,18 @@ export default (component) => mountView(component, VIEWS);
            text is asked for }
    A token: { text, visible, p, alternatives: [[visible, p], ...] } */
 function generated(root, component) {
-  const status = element("div", "generated-readout");
-  const stop = button("generated-button", _("Stop"), () => {
-    close();
-    showStatus();
-  });
+  const status = element("div", "generated-readout", [], { role: "status" });
+  const stop = button("generated-button", _("Stop"), () => end());
   const copy = button("generated-button", _("Copy"), async () => {
     const done = await copyText(data.prompt + tokens.map((token) => token.text).join(""));
     copy.textContent = done ? _("Copied") : _("Select and copy by hand");
     setTimeout(() => (copy.textContent = _("Copy")), 1500);
   });
   const text = untrustedText("div", "generated-text");
-  const panel = element("div", "generated-panel");
-  status.setAttribute("role", "status");
+  const panel = element("div", "generated-panel", [], { "aria-live": "polite" });
   text.tabIndex = 0;
   text.setAttribute("role", "group");
   text.setAttribute("aria-label", _("The generated text; the arrow keys move from token to token"));
-  panel.setAttribute("aria-live", "polite");
   const scale = element("span", "generated-scale");
   root.append(
     element("div", "generated-bar", [status, stop, copy]),
@@ -85,8 +80,11 @@ function generated(root, component) {
     copy.hidden = !count;
   }
 
-  function problem(sentence) {
-    status.textContent = sentence;
+  function end(problem = "") {
+    close();
+    showStatus();
+    if (!problem) return;
+    status.textContent = problem;
     status.classList.add("problem");
   }
 
@@ -119,21 +117,10 @@ function generated(root, component) {
       frame ||= requestAnimationFrame(flush);
       if (document.hidden) flush(); // no frames are drawn there
     });
-    source.addEventListener("problem", (event) => {
-      close();
-      showStatus();
-      problem(JSON.parse(event.data).sentence);
-    });
-    source.addEventListener("end", () => {
-      close();
-      showStatus();
-    });
-    // Reconnecting would begin the text isNew, so a lost connection ends it.
-    source.onerror = () => {
-      close();
-      showStatus();
-      problem(_("The connection to the server was lost while generating. Press Generate again."));
-    };
+    source.addEventListener("problem", (event) => end(JSON.parse(event.data).sentence));
+    source.addEventListener("end", () => end());
+    // Reconnecting would begin the text anew, so a lost connection ends it.
+    source.onerror = () => end(_("The connection to the server was lost while generating. Press Generate again."));
     showStatus();
   }
 
@@ -219,18 +206,15 @@ async function copyText(text) {
    data: { rows: [{ lead, tokens: [as they are], shades: [0..1], words: [for each token, or ""], strong: place or null }], note } */
 function marked(root, component) {
   const rows = element("div", "marked-rows");
-  const readout = element("div", "hint marked-readout");
-  readout.setAttribute("role", "status");
+  const readout = element("div", "hint marked-readout", [], { role: "status" });
   root.append(rows, readout);
   let data = null;
 
-  const wordsOf = (event) => {
+  const explain = (event) => {
     const mark = event.target.closest("[data-row]");
-    return mark ? data.rows[mark.dataset.row].words[mark.dataset.place] : "";
+    readout.textContent = (mark && data.rows[mark.dataset.row].words[mark.dataset.place]) || data.note;
   };
-  rows.addEventListener("pointerover", (event) => (readout.textContent = wordsOf(event) || data.note));
-  rows.addEventListener("click", (event) => (readout.textContent = wordsOf(event) || data.note));
-  rows.addEventListener("pointerleave", () => (readout.textContent = data.note));
+  for (const name of ["pointerover", "click", "pointerleave"]) rows.addEventListener(name, explain);
 
   return {
     update() {

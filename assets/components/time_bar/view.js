@@ -33,9 +33,8 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   const spot = element("span", "time-spot");
   const rail = element("div", "time-rail");
   const dots = element("div", "time-dots");
-  const slider = Object.assign(element("input"), { type: "range", min: 0, step: 1 });
+  const slider = element("input", "", [], { type: "range", min: 0, step: 1, "aria-label": _("Training step") });
   pace.title = _("Playback speed");
-  slider.setAttribute("aria-label", _("Training step"));
   for (const name of ["training", "validation"]) {
     paths[name] = svgElement("path", { class: `time-${name}` });
     curve.append(paths[name]);
@@ -49,7 +48,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     drawn: track,
     columns: () => lossColumns(rows),
   }));
-  const bothBox = Object.assign(element("input"), { type: "checkbox" });
+  const bothBox = element("input", "", [], { type: "checkbox" });
   const both = element("label", "time-both", [bothBox, _("move both")]);
   both.title = _("Moving one slider moves the other: two steps of one run keep their distance, two runs go to the same step.");
   if (component.data.side === "b") line.insertBefore(both, loss);
@@ -179,14 +178,16 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   const onLeave = (event) => {
     if (event.target.closest?.("[data-testid=stSidebar] a")) leftUntil = performance.now() + 4000;
   };
-  document.addEventListener("click", onLeave, true);
+  const onDocument = new AbortController();
+  const listening = { capture: true, signal: onDocument.signal };
+  document.addEventListener("click", onLeave, listening);
   const release = () => {
     if (!held) return;
     held = false;
     rest();
   };
   slider.addEventListener("pointerdown", () => (held = true));
-  for (const name of ["pointerup", "pointercancel"]) document.addEventListener(name, release, true);
+  for (const name of ["pointerup", "pointercancel"]) document.addEventListener(name, release, listening);
   slider.addEventListener("input", () => {
     if (playing) stop();
     clock.moveTogether(clock.savedSteps[Number(slider.value)]);
@@ -227,8 +228,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
       destroy() {
         clearTimeout(playing);
         clearTimeout(resting);
-        document.removeEventListener("click", onLeave, true);
-        for (const name of ["pointerup", "pointercancel"]) document.removeEventListener(name, release, true);
+        onDocument.abort();
         unsubscribe();
       },
     },

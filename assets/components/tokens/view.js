@@ -8,10 +8,8 @@ export default (component) => mountView(component, VIEWS);
 /* A text as its tokens, each over its number. Pointing at one lights up all that are the same, which have the same number.
    data: { tokens: [shown], ids: [number or null where the text has no such token], kinds } */
 function strip(root, component) {
-  const strip = element("div", "strip");
+  const strip = element("div", "strip", [], { role: "list", tabindex: 0 });
   const readout = element("div", "hint strip-readout");
-  strip.setAttribute("role", "list");
-  strip.tabIndex = 0;
   root.append(strip, readout);
 
   const light = (id) => {
