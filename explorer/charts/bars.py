@@ -28,20 +28,10 @@ def horizontal_bars(
     mono: bool = False,
 ) -> go.Figure:
     """Draw bars from the top down; labels and texts are as plotly reads them; `mono`: the labels are tokens."""
-    figure = go.Figure(
-        go.Bar(
-            x=list(values),
-            y=list(range(len(values))),
-            orientation="h",
-            text=list(written),
-            textposition="outside",
-            textfont={"color": palette.text, "size": 13},
-            cliponaxis=False,
-            marker={"color": list(colors), "cornerradius": 3},
-            hovertext=hover,
-            hoverinfo="text" if hover else "skip",
-        )
-    )
+    text = {"text": list(written), "textposition": "outside", "textfont": {"color": palette.text, "size": 13}}
+    look = {"marker": {"color": list(colors), "cornerradius": 3}, "cliponaxis": False, "orientation": "h"}
+    pointed = {"hovertext": hover, "hoverinfo": "text" if hover else "skip"}
+    figure = go.Figure(go.Bar(x=list(values), y=list(range(len(values))), **text, **look, **pointed))
     style(figure, palette, height=34 + row * len(values))
     low, high = span or (1.2 * min([0.0, *values]), 1.2 * max([0.01, *values]))
     figure.update_xaxes(visible=False, range=[low, high])

@@ -66,9 +66,8 @@ def role_bars(scores: Mapping[str, float], palette: Palette = LIGHT) -> go.Figur
     """Draw one head's score in every role, with a line at the threshold of a role."""
     colors, values = role_colors(palette), list(scores.values())
     names = [named(ROLES[role]) for role in scores]
-    figure = horizontal_bars(
-        values, names, [colors[role] for role in scores], [""] * len(values), palette, span=(0, 1.12), row=38
-    )
+    drawn = [colors[role] for role in scores]
+    figure = horizontal_bars(values, names, drawn, [""] * len(values), palette, span=(0, 1.12), row=38)
     figure.add_scatter(  # in a column of their own, clear of the line at the threshold
         x=[1.12] * len(values),
         y=list(range(len(values))),
@@ -116,16 +115,9 @@ def emergence_figure(
                 marker={"color": color, "size": 9},
                 hovertemplate=f"{words}<extra></extra>",
             )
-    loss_axis = {
-        "title": {"text": _("validation loss"), "font": {"color": palette.validation, "size": 12}},
-        "overlaying": "y",
-        "side": "right",
-        "showgrid": False,
-        "tickfont": {"color": palette.muted, "size": 12},
-        "tickmode": "auto",
-        "nticks": 5,
-        "automargin": True,
-    }
+    title, ticks = {"text": _("validation loss"), "font": {"color": palette.validation, "size": 12}}, {"nticks": 5}
+    ticks |= {"tickfont": {"color": palette.muted, "size": 12}, "tickmode": "auto", "automargin": True}
+    loss_axis = {"title": title, "overlaying": "y", "side": "right", "showgrid": False} | ticks
     return style(figure, palette, height=340, zoom=True).update_layout(
         showlegend=False,
         xaxis={"title": {"text": _("step")}, "tickformat": ",d"},
@@ -151,9 +143,8 @@ def costs_figure(costs: np.ndarray, palette: Palette = LIGHT) -> go.Figure:
         texttemplate="%{text}",
     )
     style(figure, palette, height=60 + 44 * layers)
-    figure.update_xaxes(
-        tickvals=list(range(heads)), ticktext=[_("head {head}", head=head + 1) for head in range(heads)]
-    )
+    ticks = [_("head {head}", head=head + 1) for head in range(heads)]
+    figure.update_xaxes(tickvals=list(range(heads)), ticktext=ticks)
     return figure.update_yaxes(row_ticks([_("layer {layer}", layer=layer + 1) for layer in range(layers)]))
 
 

@@ -32,16 +32,16 @@ def attention_heatmap(
 
 
 def _weight_in_words(shown: list[str], flow: bool, row: int, column: int, share: float) -> str:
-    values = {"query": shown[row], "key": shown[column], "share": percent(share)}
+    values = {"query": shown[row], "key": shown[column], "share": percent(share), "count": abs(row - column)}
+    if flow and row == column:
+        return _("{share} at {query} comes from itself", **values)
     if flow:
-        if row == column:
-            return _("{share} at {query} comes from itself", **values)
         return _("{share} at {query} comes from {key}", **values)
     if row == column:
         return _("{query} attends {share} to itself", **values)
     if column < row:
-        return _("{query} attends {share} to {key}, {count} back", count=row - column, **values)
-    return _("{query} attends {share} to {key}, {count} ahead", count=column - row, **values)
+        return _("{query} attends {share} to {key}, {count} back", **values)
+    return _("{query} attends {share} to {key}, {count} ahead", **values)
 
 
 def coarse_heatmap(pattern: np.ndarray, size: int, length: int, palette: Palette = LIGHT) -> go.Figure:
@@ -177,20 +177,8 @@ def _share_heatmap(shares: np.ndarray, words: Words, palette: Palette) -> go.Fig
 def _heatmap(
     z: np.ndarray, texts: list[list[str]], span: tuple[float, float], colors: tuple[str, ...], gap: float, key: dict
 ) -> go.Figure:
-    return go.Figure(
-        go.Heatmap(
-            z=z,
-            zmin=span[0],
-            zmax=span[1],
-            text=texts,
-            hoverinfo="text",
-            hoverongaps=False,
-            colorscale=colors,
-            xgap=gap,
-            ygap=gap,
-            colorbar=key,
-        )
-    )
+    look = {"zmin": span[0], "zmax": span[1], "colorscale": colors, "xgap": gap, "ygap": gap, "colorbar": key}
+    return go.Figure(go.Heatmap(z=z, text=texts, hoverinfo="text", hoverongaps=False, **look))
 
 
 def _texts(values: np.ndarray, words: Words) -> list[list[str]]:

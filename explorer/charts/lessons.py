@@ -37,14 +37,8 @@ def share_pairs(
 
 
 def _bars(values: Sequence[float], words: Sequence[str], color: str | Sequence[str], name: str = "") -> go.Bar:
-    return go.Bar(
-        x=list(range(len(values))),
-        y=list(values),
-        name=plain(name),
-        marker={"color": color, "cornerradius": 3},
-        hovertext=words,
-        hoverinfo="text",
-    )
+    look = {"marker": {"color": color, "cornerradius": 3}, "hovertext": words, "hoverinfo": "text"}
+    return go.Bar(x=list(range(len(values))), y=list(values), name=plain(name), **look)
 
 
 def before_and_after(

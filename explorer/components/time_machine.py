@@ -72,33 +72,17 @@ def time_machine_view(view: str, state: TimeMachineState, *, key: str, **data: A
 
 
 def time_machine_directions(
-    state: TimeMachineState,
-    maps: TimeMachineMap,
-    tokens: Sequence[str],
-    kinds: Sequence[str],
-    *,
-    key: str,
-    name: str,
-    height: int = 400,
-    trail: int = 5,
-    chosen: int | None = None,
-    near: Sequence[int] = (),
+    state: TimeMachineState, maps: TimeMachineMap, tokens: Sequence[str], kinds: Sequence[str], *, key: str, **look: Any
 ) -> int | None:
-    """Draw a map laid out for all steps at once, with trails over snapshots; return a point just clicked."""
-    data: dict[str, Any] = {
-        "tokens": list(tokens),
-        "kinds": list(kinds),
-        "steps": maps.steps,
-        "xy": np.round(1000 * maps.xy).astype(int).tolist(),
-        "words_of": list(map(worded, maps.words)),
-        "axes": maps.axes,
-        "chosen": chosen,
-        "near": list(near),
-        "height": height,
-        "name": name,
-        "trail": trail,
-    }
-    picked = _view("directions", _view_data(state) | data, key=key, triggers=["picked"]).picked
+    """Draw a map laid out for all steps at once, so that nothing jumps. Return a point just clicked.
+
+    `look` has the name of its files, and may set its height, over how many snapshots before it each point's way is
+    drawn (`trail`), and a point to mark (`chosen`), joined to those `near` it.
+    """
+    xy, words = np.round(1000 * maps.xy).astype(int).tolist(), list(map(worded, maps.words))
+    drawn = {"tokens": list(tokens), "kinds": list(kinds), "steps": maps.steps, "xy": xy, "axes": maps.axes}
+    data = _view_data(state) | drawn | {"words_of": words, "height": 400, "trail": 5, "chosen": None, "near": []} | look
+    picked = _view("directions", data, key=key, triggers=["picked"]).picked
     return None if picked is None else int(picked)
 
 

@@ -19,7 +19,7 @@ from core.text.token_display import kind_of, visible
 from core.text.tokenizers import CharTokenizer
 from explorer.charts.bars import character_bars
 from explorer.components.text import token_pairs, token_strip
-from explorer.i18n.language import _, ngettext
+from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
 from explorer.widgets import address, session
 from explorer.widgets.forms import distinct_labels
@@ -175,10 +175,10 @@ def character_card(facts: Facts) -> None:
     """Draw the most frequent characters."""
     characters, counts = zip(*facts.counts, strict=True)
     shown = list(map(visible, characters))
-    note = _("Which characters are most frequent? All {count} are shown.", count=len(shown))
+    note = N_("Which characters are most frequent? All {count} are shown.")
     if len(shown) > MOST_BARS:
-        count = f"{len(shown):,}"
-        note = _("Which characters are most frequent? The first {shown} of {count}.", shown=MOST_BARS, count=count)
+        note = N_("Which characters are most frequent? The first {shown} of {count}.")
+    note = _(note, shown=MOST_BARS, count=f"{len(shown):,}")
     with card(_("Character frequencies"), note, key="card_characters"):
         kinds, palette = list(map(kind_of, characters[:MOST_BARS])), current_palette()
         figure = character_bars(shown[:MOST_BARS], kinds, counts[:MOST_BARS], len(facts.ids), palette)

@@ -102,14 +102,8 @@ def copied_in_words(covered: np.ndarray, spans: list[Span], shown: list[str], sh
 
 def _place(inspection: Inspection, span: Span, source: np.ndarray) -> str:
     end = span.place + span.length
-    before, itself, after = (
-        inspection.tokenizer.decode(part.tolist()).replace("\n", " ⏎ ")
-        for part in (
-            source[max(0, span.place - AROUND) : span.place],
-            source[span.place : end],
-            source[end : end + AROUND],
-        )
-    )
+    parts = source[max(0, span.place - AROUND) : span.place], source[span.place : end], source[end : end + AROUND]
+    before, itself, after = (inspection.tokenizer.decode(part.tolist()).replace("\n", " ⏎ ") for part in parts)
     return _(
         "{count} tokens, {place} into the training text: …{before}“{itself}”{after}…",
         count=span.length, place=percent(span.place / len(source)), before=before, itself=itself, after=after,

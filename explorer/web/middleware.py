@@ -7,7 +7,8 @@ takes our answers for that site's own. Only the Host header still says which nam
 import json
 import socket
 from collections.abc import Callable
-from ipaddress import ip_address
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -140,21 +141,19 @@ def _plain_name(name: str) -> str:
 
 def is_loopback(name: str) -> bool:
     """Return whether a name is an address that only this machine reaches."""
-    try:
-        address = ip_address(name)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+    address = _address_of(name)
+    return address is not None and (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _is_own_address(name: str) -> bool:
-    try:
-        address = ip_address(name)
-    except ValueError:
-        return False
     known = (entry.address for entries in psutil.net_if_addrs().values() for entry in entries)
-    return str(address) in {text.partition("%")[0] for text in known}
+    return str(_address_of(name)) in {text.partition("%")[0] for text in known}
+
+
+def _address_of(name: str) -> IPv4Address | IPv6Address | None:
+    with suppress(ValueError):
+        return ip_address(name)
+    return None
 
 
 class KnownBaseUrl:

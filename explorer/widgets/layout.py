@@ -51,29 +51,21 @@ def card(
 def chart(figure: go.Figure, *, key: str, numbers: Callable[[], Columns], name: str, **options: Any) -> Any:
     """Draw a plotly chart with two quiet buttons: it as SVG, and as CSV what `numbers` gives, in files of that name."""
     drawn = st.plotly_chart(figure, theme=None, config=plotly_config(name), key=key, **options)
-    with st.container(horizontal=True, horizontal_alignment="right", gap="small", key=f"{key}_take"):
-        save_drawing(key)
-        _csv_button(numbers, key, name, _("The numbers of this chart, for a spreadsheet."))
+    _download_buttons(numbers, key, name, _("The numbers of this chart, for a spreadsheet."), drawing=True)
     return drawn
 
 
 def table_download(columns: Callable[[], Columns], *, key: str, name: str) -> None:
     """Draw the quiet button that saves a table as CSV; Streamlit's own would leave formulas in it."""
+    _download_buttons(columns, key, name, _("This table, for a spreadsheet."), drawing=False)
+
+
+def _download_buttons(columns: Callable[[], Columns], key: str, name: str, help: str, *, drawing: bool) -> None:
     with st.container(horizontal=True, horizontal_alignment="right", gap="small", key=f"{key}_take"):
-        _csv_button(columns, key, name, _("This table, for a spreadsheet."))
-
-
-def _csv_button(columns: Callable[[], Columns], key: str, name: str, help: str) -> None:
-    st.download_button(
-        _("↓ CSV"),
-        lambda: csv_of(columns()),
-        file_name=f"{name}.csv",
-        mime="text/csv",
-        key=f"{key}_csv",
-        help=help,
-        on_click="ignore",
-        type="tertiary",
-    )
+        if drawing:
+            save_drawing(key)
+        file = {"file_name": f"{name}.csv", "mime": "text/csv", "key": f"{key}_csv"}
+        st.download_button(_("↓ CSV"), lambda: csv_of(columns()), **file, help=help, on_click="ignore", type="tertiary")
 
 
 def plotly_config(name: str) -> dict[str, Any]:
