@@ -73,15 +73,9 @@ if asked and asked not in sections:
 # Only a choice writes the address: a page that wrote its default as it opens would have to be left twice by Back.
 st.session_state[address.VIEW_KEY] = asked if asked in sections else first
 session.remember(address.VIEW_KEY, st.session_state[address.VIEW_KEY])
-name = st.segmented_control(
-    _("View"),
-    list(sections),
-    required=True,
-    key=address.VIEW_KEY,
-    on_change=lambda: address.write({address.VIEW: st.session_state[address.VIEW_KEY]}),
-    format_func=lambda name: _(labels[name]),
-    label_visibility="collapsed",
-)
+view = {"key": address.VIEW_KEY, "on_change": lambda: address.write({address.VIEW: st.session_state[address.VIEW_KEY]})}
+look = {"format_func": lambda name: _(labels[name]), "label_visibility": "collapsed"}
+name = st.segmented_control(_("View"), list(sections), required=True, **view, **look)
 section = sections[name]
 if section.prompt != "unused":
     st.text_input(_("Prompt"), typed, key=PROMPT, help=newline_hint(), on_change=write_prompt)

@@ -75,16 +75,10 @@ def _add_curve(figure: go.Figure, points: _Points, name: str, color: str, palett
     """Add a curve with a dot at its end, and a hollow one where it branched off."""
     x, y = [place for place, _loss in points], [loss for _place, loss in points]
     figure.add_trace(line(x, y, color, 2.4, name, hovertemplate="%{y:.3f}"))
-    ends = [*points[:1], *points[-1:]] if forked else points[-1:]
-    fills = [palette.surface, color][-len(ends) :]
-    figure.add_scatter(
-        x=[place for place, _loss in ends],
-        y=[loss for _place, loss in ends],
-        mode="markers",
-        marker={"color": fills, "line": {"color": color, "width": 2}, "size": 8},
-        hoverinfo="skip",
-        cliponaxis=False,
-    )
+    begun = 1 if forked and points else 0
+    marker = {"color": [palette.surface, color][1 - begun :], "line": {"color": color, "width": 2}, "size": 8}
+    ends = {"x": x[:begun] + x[-1:], "y": y[:begun] + y[-1:]}
+    figure.add_scatter(**ends, mode="markers", marker=marker, hoverinfo="skip", cliponaxis=False)
 
 
 def spread(places: Mapping[str, float], gap: float, low: float) -> dict[str, float]:

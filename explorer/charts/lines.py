@@ -37,13 +37,9 @@ def position_curve(losses: np.ndarray, palette: Palette = LIGHT) -> go.Figure:
     figure.add_trace(line(places, means, palette.validation, 2.4, hovertemplate=f"{hover}<extra></extra>"))
     style(figure, palette, height=300).update_layout(showlegend=False, hovermode="closest")
     ticks = [2**power for power in range(12) if 2**power <= len(losses)]
-    figure.update_xaxes(
-        type="log",
-        range=[-0.03, max(math.log10(len(losses)), 0.1) + 0.03],
-        tickvals=ticks,
-        ticktext=[f"{place:,}" for place in ticks],
-        title_text=_("tokens of context"),
-    )
+    span = [-0.03, max(math.log10(len(losses)), 0.1) + 0.03]
+    labels = {"tickvals": ticks, "ticktext": [f"{place:,}" for place in ticks], "title_text": _("tokens of context")}
+    figure.update_xaxes(type="log", range=span, **labels)
     return figure.update_yaxes(title_text=_("loss, nats"))
 
 

@@ -173,22 +173,13 @@ def with_players(figure: go.Figure, players: Sequence[Player], steps: int, palet
         if player.lower is not None:
             spread = {"array": [(player.upper - player.bits) * BIT], "arrayminus": [(player.bits - player.lower) * BIT]}
             bar = {"color": player.color, "thickness": 2, "width": 7} | spread
-        label = _(
-            "{name}: {bits} bits = {nats} nats",
-            name=player.name, bits=f"{player.bits:.2f}", nats=f"{player.bits * BIT:.2f}",
-        )  # fmt: skip
+        values = {"name": player.name, "bits": f"{player.bits:.2f}", "nats": f"{player.bits * BIT:.2f}"}
+        where = {"x": [player.step + 0.025 * steps * apart], "y": [player.bits * BIT], "error_y": bar}
         outline = {"color": palette.surface, "width": 1.5}
-        figure.add_scatter(
-            x=[player.step + 0.025 * steps * apart],
-            y=[player.bits * BIT],
-            error_y=bar,
-            mode="markers",
-            name=plain(label),
-            marker={"color": player.color, "size": 13, "symbol": player.symbol, "line": outline},
-            hovertemplate=_("{loss} nats", loss="%{y:.2f}") + f"<extra>{plain(player.name)}</extra>",
-            showlegend=True,
-            cliponaxis=False,
-        )
+        marker = {"color": player.color, "size": 13, "symbol": player.symbol, "line": outline}
+        hover = _("{loss} nats", loss="%{y:.2f}") + f"<extra>{plain(player.name)}</extra>"
+        look = {"mode": "markers", "marker": marker, "hovertemplate": hover, "showlegend": True, "cliponaxis": False}
+        figure.add_scatter(**where, **look, name=plain(_("{name}: {bits} bits = {nats} nats", **values)))
     if steps <= 1:  # no training is on the chart, so there are no steps to count
         figure.update_xaxes(showticklabels=False, title_text="")
     drawn = [bits for player in players for bits in (player.bits, player.lower, player.upper) if bits is not None]

@@ -15,7 +15,7 @@ from explorer.services import shared
 from explorer.widgets import address, run_rows, session
 from explorer.widgets.forms import distinct_labels
 from explorer.widgets.import_export import draw_exports
-from explorer.widgets.layout import card, chart, current_palette, table_download
+from explorer.widgets.layout import card, chart, choose, current_palette, table_download
 
 _COLOR = " "  # the column with each run's color
 _COMPARED = 5  # curves shown as long as none are picked
@@ -88,34 +88,23 @@ def draw_comparison(rows: list[run_rows.RunRow], picked: list[run_rows.RunRow]) 
     """Draw the validation losses of the runs picked, or of the newest."""
     measured = [row for row in rows if row.record and row.status.val_loss is not None]
     shown = [row for row in picked if row in measured] or measured[:_COMPARED]
-    with card(
-        _("Validation loss"),
-        _("Which run learned best? Lower is better."),
-        more=_(
-            "A loss of 2.0 nats/token is a perplexity of *e*² ≈ 7.4: as uncertain as a uniform choice among 7.4 "
-            "letters at every position. Compare losses only between runs on the same text, because each text has its "
-            "own characters."
-        ),
-        key="card_comparison",
-    ):
+    note = _("Which run learned best? Lower is better.")
+    more = _(
+        "A loss of 2.0 nats/token is a perplexity of *e*² ≈ 7.4: as uncertain as a uniform choice among 7.4 letters at "
+        "every position. Compare losses only between runs on the same text, because each text has its own characters."
+    )
+    with card(_("Validation loss"), note, more=more, key="card_comparison"):
         if not shown:
             st.caption(_("The curves appear after the first evaluation of a run."))
             return
-        over = st.segmented_control(
-            _("Horizontal axis"),
-            list(AXES),
-            format_func=lambda name: _(AXES[name]),
-            default="step",
-            key="compare_over",
-            label_visibility="collapsed",
-        )
+        over = choose(_("Horizontal axis"), list(AXES), key="compare_over", format_func=lambda name: _(AXES[name]))
         palette = current_palette()
         colors = run_rows.colors_of([row.id for row in rows], shared.data_dir(), palette)
         curves = {row.id: run_rows.validation_of(row.folder) for row in shown}
         names = distinct_labels({row.id: row.name for row in shown})
         past = {row.id: earlier for row in shown if (earlier := run_rows.parent_curve(shared.data_dir(), row.record))}
         begins = {id: earlier.seconds if over == "seconds" else earlier.step for id, earlier in past.items()}
-        figure = comparison_figure(curves, names, colors, palette, over=over or "step", begins=begins)
+        figure = comparison_figure(curves, names, colors, palette, over=over, begins=begins)
         chart(figure, key="comparison", name="comparison", numbers=lambda: comparison_columns(curves, names))
         _draw_differences(shown, list(names.values()))
         if len({row.record.config.data.corpus for row in shown}) > 1:
@@ -188,9 +177,8 @@ def _value(value: object) -> str:
 @session.notifying()
 def _save_name(folder: RunFolder, name_on_page: str) -> None:
     if folder.name != name_on_page:
-        raise RunError(
-            _("This run was renamed to {name} meanwhile, so your name was not saved.", name=repr(folder.name))
-        )
+        name = repr(folder.name)
+        raise RunError(_("This run was renamed to {name} meanwhile, so your name was not saved.", name=name))
     folder.rename(st.session_state[f"rename_to_{folder.id}"])
     session.notify(_("Renamed."))
 
@@ -199,13 +187,11 @@ def _confirm_delete(picked: list[run_rows.RunRow]) -> None:
     for row in picked:
         values = {"name": row.name, "state": state_in_words(row.status), "step": f"{row.status.step:,}"}
         st.text(_("{name}, {state} at step {step}", **values))
-    st.caption(
-        ngettext(
-            "This deletes its weights, curves and texts. It cannot be undone.",
-            "This deletes their weights, curves and texts. It cannot be undone.",
-            len(picked),
-        )
-    )
+    warning = ngettext(
+        "This deletes its weights, curves and texts. It cannot be undone.",
+        "This deletes their weights, curves and texts. It cannot be undone.", len(picked),
+    )  # fmt: skip
+    st.caption(warning)
     if any(row.going_on for row in picked):
         st.caption(_("What still trains is stopped first."))
     with st.container(horizontal=True, horizontal_alignment="right", gap="small"):

@@ -142,15 +142,9 @@ def _draw_buttons(folder: RunFolder, status: Status) -> None:
     state = status.state
     for verb, (label, icon, states) in _BUTTONS.items():
         if state in states:
-            primary = verb == "resume" and not status.problem
-            st.button(
-                _(label),
-                key=f"train_{verb}",
-                icon=f":material/{icon}:",
-                type="primary" if primary else "secondary",
-                on_click=_tell,
-                args=(verb, folder, status),
-            )
+            kind = "primary" if verb == "resume" and not status.problem else "secondary"
+            call = {"key": f"train_{verb}", "on_click": _tell, "args": (verb, folder, status)}
+            st.button(_(label), icon=f":material/{icon}:", type=kind, **call)
     if state == "finished" or (state in ("stopped", "failed") and folder.has_weights):
         if st.button(_("Generate"), key="train_generate", icon=":material/edit_note:"):
             open_page("generate", folder.id)

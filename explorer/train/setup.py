@@ -87,15 +87,9 @@ def settings_that_matter(kind: str) -> Iterable[tuple[str, Setting]]:
 
 def _pick_preset(config: RunConfig) -> RunConfig:
     st.session_state.setdefault("preset", config.preset if config.preset in PRESETS else next(iter(PRESETS)))
-    name = st.segmented_control(
-        _("Preset"),
-        PRESETS,
-        default=st.session_state["preset"],
-        key="preset",
-        required=True,
-        on_change=_take_preset,
-        help=_("A preset sets all settings at once."),
-    )
+    about, held = _("A preset sets all settings at once."), st.session_state["preset"]
+    take = {"key": "preset", "on_change": _take_preset, "help": about}
+    name = st.segmented_control(_("Preset"), PRESETS, default=held, required=True, **take)
     st.caption(_((inspect.getdoc(PRESETS[name]) or "").splitlines()[0]))
     return preset(name)
 
@@ -157,13 +151,8 @@ def _pick_corpus(config: RunConfig) -> str:
     titles = {name: corpus.title for name, corpus in known.items()}
     titles |= {c.name: _("{title} (1 MB download)", title=c.title) for c in known.values() if c.download}
     labels = distinct_labels(titles)
-    chosen = st.selectbox(
-        _("Text"),
-        known,
-        key="corpus",
-        format_func=labels.get,
-        help=_("The text to train on. View it, or add your own, on the page Data."),
-    )
+    about = _("The text to train on. View it, or add your own, on the page Data.")
+    chosen = st.selectbox(_("Text"), known, key="corpus", format_func=labels.get, help=about)
     if known[chosen].own and (notice := size_notice(known[chosen].characters)):
         st.caption(notice)
     return chosen
@@ -187,16 +176,9 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) 
         st.warning(_(sentence, **numbers))
         changes = {"train.warmup_steps": numbers["fitting"]} if "fitting" in numbers else {"train.decay_steps": 0}
         st.button(_("Fit the schedule"), key="fit_schedule", on_click=_fit, args=(config.replace(changes),))
-    st.button(
-        _("Train"),
-        key="train_start",
-        type="primary",
-        icon=":material/play_arrow:",
-        width="stretch",
-        disabled=not startable,
-        on_click=_start,
-        args=(config, parent, ticket(START)),
-    )
+    start = {"key": "train_start", "on_click": _start, "args": (config, parent, ticket(START))}
+    look = {"type": "primary", "icon": ":material/play_arrow:", "width": "stretch"}
+    st.button(_("Train"), disabled=not startable, **look, **start)
 
 
 def _fit(config: RunConfig) -> None:
@@ -248,14 +230,13 @@ def open_started_run() -> None:
             forget_click(START)
 
 
-@st.cache_data(
-    max_entries=16,
-    show_spinner=False,
-    hash_funcs={
-        RunFolder: lambda folder: folder.id,
-        RunConfig: lambda config: (config.data.to_json(), config.model.block_size),
-    },
-)
+_HASHES = {
+    RunFolder: lambda folder: folder.id,
+    RunConfig: lambda config: (config.data.to_json(), config.model.block_size),  # a name stands for one text for ever
+}
+
+
+@st.cache_data(max_entries=16, show_spinner=False, hash_funcs=_HASHES)
 def _tokens_known(config: RunConfig, parent: RunFolder | None) -> int:
     return check_startable(shared.data_dir(), config, parent)
 

@@ -1,7 +1,7 @@
 """Attention without scaling, without the causal mask and without positions."""
 
 import math
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import streamlit as st
 import torch
@@ -116,20 +116,17 @@ def _draw_mask(state: StepState) -> None:
         state.write("result", masked=f"{last_loss['masked']:.2f}", open=f"{last_loss['open']:.2f}")
     with card(state.label("panel texts"), key="lesson_mask_texts"):
         for column, (name, run) in zip(st.columns(2), runs.items(), strict=True):
-            model = run.model
             with column:
                 st.markdown(f"**{names[name]}**")
-                text, _unused = result_for(model, ("lesson-text", state.key), lambda model=model: _text(state, model))
+                text, _unused = result_for(run.model, ("lesson-text", state.key), partial(_text, state, run.model))
                 st.code(_shown(text), language=None, wrap_lines=True, height=170)
         state.write("texts")
     with card(state.label("panel why"), key="lesson_mask_why"):
         open_model = runs["open"].model
-        by_position = {
-            names[name]: result_for(
-                c.model, ("by-place", state.key), lambda c=c: position_losses(c.model, state.val_ids).tolist()
-            )
-            for name, c in runs.items()
-        }
+        by_position = {}
+        for name, run in runs.items():
+            measure = partial(position_losses, run.model, state.val_ids)
+            by_position[names[name]] = result_for(run.model, ("by-place", state.key), measure).tolist()
         positions = list(range(1, open_model.block_size + 1))
         titles, columns = (state.label("axis place"), state.label("axis val")), ("position", *by_position)
         draw_curves(positions, by_position, colors, titles, columns, key="lesson_by_place", name="loss-by-place")
