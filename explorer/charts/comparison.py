@@ -11,7 +11,7 @@ from core.lessons.paired_runs import ModelResult, Outcome
 from core.palette import LIGHT, Palette
 from explorer.charts.csv_export import Columns
 from explorer.charts.text_format import plain
-from explorer.charts.theme import line, note_beside, style
+from explorer.charts.theme import line, side_note, style
 from explorer.i18n.language import N_, _
 
 _LABELS, _LABEL = 130, 17  # beside the chart: pixels, and characters on a line
@@ -67,7 +67,7 @@ def comparison_figure(
         x, y = ends[id]
         leader = line([x, 1.01 * right], [y, place], colors[id], 1, dash="dot", opacity=0.6, hoverinfo="skip")
         figure.add_trace(leader)  # from the end of the curve to its name
-        figure.add_annotation(note_beside(place, labels[id], colors[id], hovertext=plain(names[id])))
+        figure.add_annotation(side_note(place, labels[id], colors[id], hovertext=plain(names[id])))
     return figure
 
 
@@ -141,7 +141,7 @@ def courses_figure(
     figure.add_hline(y=top, line={"color": palette.lines, "width": 1, "dash": "dot"}, layer="below")
     gap = _LINE * (high - low) / (height - _AROUND)
     for name, place in spread({name: y for name, (y, _color) in labels.items()}, gap, low).items():
-        figure.add_annotation(note_beside(place, plain(name), labels[name][1]))
+        figure.add_annotation(side_note(place, plain(name), labels[name][1]))
     return figure
 
 

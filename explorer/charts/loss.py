@@ -11,7 +11,7 @@ from core.formatting import number
 from core.palette import LIGHT, Palette
 from explorer.charts.csv_export import Columns
 from explorer.charts.text_format import cut, plain
-from explorer.charts.theme import legend_above, line, note_beside, style
+from explorer.charts.theme import legend_above, line, side_note, style
 from explorer.i18n.language import N_, _
 
 COUNTED = {  # said where they are shown
@@ -81,7 +81,7 @@ def loss_figure(
         y = baselines.get(name, 0)
         dotted = {"color": palette.lines, "width": 1, "dash": "dot"}
         figure.add_shape(type="line", xref="paper", x0=0, x1=1, y0=y, y1=y, line=dotted, layer="below", **common)
-        figure.add_annotation(note_beside(y, _(label), palette.muted, yshift=shifts.get(name, 0), **common))
+        figure.add_annotation(side_note(y, _(label), palette.muted, yshift=shifts.get(name, 0), **common))
     return figure
 
 

@@ -80,7 +80,7 @@ def key_below(palette: Palette, **ticks: Any) -> dict[str, Any]:
     } | ticks
 
 
-def note_beside(y: float, text: str, color: str, **more: Any) -> dict[str, Any]:
+def side_note(y: float, text: str, color: str, **more: Any) -> dict[str, Any]:
     """Return an annotation at a height right of the chart, with further settings of plotly's."""
     place = {"xref": "paper", "x": 1, "xanchor": "left", "xshift": 8, "y": y, "yanchor": "middle", "align": "left"}
     return place | {"text": text, "showarrow": False, "font": {"color": color, "size": 12}} | more
