@@ -367,9 +367,15 @@ export function model(root, clock, _report, keep) {
     const predicted = { token: nameOf(row), next: quoted(best), probability: formatPercent(share) };
     if (picture.training) {
       const { before, after, losses, optimizer } = picture.training;
-      const step = _("One {optimizer} step on this text alone: its loss falls from {before} to {after}.", { optimizer, before: before.toFixed(2), after: after.toFixed(2) });
-      const one = losses[row] === null ? _("{token} is last: nothing is predicted from it.", predicted) : _("At {token} the loss is {loss}: {next} came.", { ...predicted, next: nameOf(row + 1), loss: losses[row].toFixed(2) });
-      return `${after < before ? step : _("One {optimizer} step on this text alone: its loss goes from {before} to {after}.", { optimizer, before: before.toFixed(2), after: after.toFixed(2) })} ${one} ${_("The run itself is not changed.")}`;
+      const filled = { optimizer, before: before.toFixed(2), after: after.toFixed(2) };
+      const moved = after < before
+        ? _("One {optimizer} step on this text alone: its loss falls from {before} to {after}.", filled)
+        : _("One {optimizer} step on this text alone: its loss goes from {before} to {after}.", filled);
+      const one = losses[row] === null
+        ? _("{token} is last: nothing is predicted from it.", predicted)
+        : _("At {token} the loss is {loss}: {next} came.", { ...predicted, next: nameOf(row + 1), loss: losses[row].toFixed(2) });
+      const unchanged = _("The run itself is not changed.");
+      return `${moved} ${one} ${unchanged}`;
     }
     if (!shape.layers) return _("After {token} the table gives {next} the highest probability, {probability}.", predicted);
     const T = next.length;

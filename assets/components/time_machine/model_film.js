@@ -183,7 +183,8 @@ export function modelFilm(bar, clock, { draw, open }) {
       const { shape, next, sample } = picture;
       const [best, , share] = next.at(-1)[0];
       const each = shape.neurons ? 2 : 1;
-      const cached = cache.checked && round ? ` ${_("The keys and values of earlier tokens are cached: only the last token is computed.")}` : "";
+      const only = _("The keys and values of earlier tokens are cached: only the last token is computed.");
+      const cached = cache.checked && round ? ` ${only}` : "";
       const filled = { token: quoted(frame.tokens.at(-1)), count: next.length, width: shape.width, neurons: shape.neurons, heads: shape.heads, next: quoted(best), share: formatPercent(share), vocabulary: shape.vocabulary };
       if (at === 0) return _("The text is cut into tokens. {count} are drawn; the last is {token}.", filled) + cached;
       if (picture.kind === "bigram" && at === 1) return _("{token} looks up its row of the table: a logit for each of {vocabulary} tokens.", filled);
