@@ -21,8 +21,9 @@ Precision = Literal["float32", "bfloat16"]
 
 FLOAT_BYTES = 4
 TYPICAL_VOCABULARY = 80  # characters of the default text, about
-WORKER_BYTES = 350 * 2**20  # Python with torch loaded
+WORKER_BYTES = 370 * 2**20  # Python with torch loaded, and what its threads and caches take
 _FRAGMENTS = 1.5  # times the memory of an update: freed blocks of other sizes seldom fit
+_DROPOUT_FRAGMENTS = 1.3  # times the memory of a batch: between masks and random draws, freed blocks stay too small
 _TEXT_BYTES = 6  # a character: its id, and the text itself while it is read
 # Seconds besides training: rows, files and looks from one profile of a busy machine; the others are assumed.
 _ROW_SECONDS = 0.0004  # of the curve, with the status
@@ -140,6 +141,8 @@ def memory_needed(config: RunConfig, vocab_size: int, precision: str = "float32"
     update = work_of_update(model, vocab_size, train.optimizer)
     gradients = vocab_size + 2 * feed_forward_width(model) * (model.kind == "gpt")  # at the start of the backward pass
     batch = train.batch_size * block_size * (work.saved_numbers + gradients)
+    if model.dropout:
+        batch *= _DROPOUT_FRAGMENTS
     if precision == "bfloat16":
         batch += parameters / 2  # the weights rounded, until the backward pass has used them
     floats = 2 * parameters + update.state + max(batch, _FRAGMENTS * update.memory)

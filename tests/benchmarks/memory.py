@@ -1,4 +1,4 @@
-"""Memory told before a run starts against the peak of the real worker: six shapes, and a text of 20 MB."""
+"""Memory told before a run starts against the peak of the real worker: seven shapes, and a text of 20 MB."""
 
 import tempfile
 from pathlib import Path
@@ -13,14 +13,15 @@ from tests.benchmarks.estimates import worker_peak
 from tests.benchmarks.report import report
 
 NEAR = 0.15
-# Tokens known, batch, context, layers.
+# Tokens known, batch, context, layers, dropout.
 SHAPES = (
-    (65, 1, 64, 4),
-    (65, 12, 1024, 4),
-    (2000, 1, 64, 4),
-    (2000, 12, 256, 4),
-    (50_257, 1, 64, 4),
-    (50_257, 12, 64, 4),
+    (65, 1, 64, 4, 0.0),
+    (65, 12, 1024, 4, 0.0),
+    (2000, 1, 64, 4, 0.0),
+    (2000, 12, 256, 4, 0.0),
+    (50_257, 1, 64, 4, 0.0),
+    (50_257, 12, 64, 4, 0.0),
+    (65, 64, 256, 4, 0.2),
 )
 
 
@@ -33,14 +34,21 @@ def measure() -> None:
         few = save_text(text[:200_000], "Short", data_dir).name
         much = save_text((text * 5)[: MAX_BYTES - 1], "Long", data_dir).name
         rows = [_row(data_dir, few, text, *shape) for shape in SHAPES]
-        report("Memory", [*rows, _row(data_dir, much, text, 65, 12, 64, 4)])
+        report("Memory", [*rows, _row(data_dir, much, text, 65, 12, 64, 4, 0.0)])
 
 
 def _row(
-    data_dir: Path, corpus: str, text: str, vocab_size: int, batch_size: int, block_size: int, layers: int
+    data_dir: Path,
+    corpus: str,
+    text: str,
+    vocab_size: int,
+    batch_size: int,
+    block_size: int,
+    layers: int,
+    dropout: float,
 ) -> dict:
     config = RunConfig(
-        model=ModelConfig(n_layer=layers, n_head=4, n_embd=64, block_size=block_size),
+        model=ModelConfig(n_layer=layers, n_head=4, n_embd=64, block_size=block_size, dropout=dropout),
         data=DataConfig(corpus=corpus),
         train=TrainConfig(
             steps=20, batch_size=batch_size, eval_interval=10, eval_windows=64, sample_interval=10, sample_length=40,
@@ -61,6 +69,7 @@ def _row(
         "tokens": tokenizer.vocab_size,
         "batch": batch_size,
         "context": block_size,
+        "dropout": dropout,
         "text": corpus,
         "MB told": round(told / 2**20),
         "MB taken": round(peak / 2**20),

@@ -141,6 +141,12 @@ def test_memory_counts_the_logits_of_evaluation_and_the_text():
     assert memory_needed(config, 100, text_length=20_000_000) - few == 120_000_000
 
 
+def test_dropout_needs_the_memory_of_its_masks_and_of_the_gaps_between_them():
+    config = preset("gpt-tiny").replace({"train.batch_size": 64})
+    plain, dropped = (memory_needed(config.replace({"model.dropout": share}), 65) for share in (0.0, 0.2))
+    assert dropped > 1.3 * plain
+
+
 def test_muon_costs_time_and_keeps_one_average_less():
     config = preset("gpt-tiny")
     adamw, muon = (
