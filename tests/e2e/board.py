@@ -55,8 +55,6 @@ def look_inside(page: Page) -> None:
     prompt = page.locator(".st-key-inspect_prompt input")
     prompt.fill("To be, or not")
     prompt.press("Enter")
-    expect(page.locator(".model-square canvas").first).to_be_visible()
-    page.locator(".st-key-inspect_view").get_by_role("radio", name="Attention").click()
     expect(page.locator(".st-key-inspect_board canvas").first).to_be_visible()
     # The run goes on, so the page is drawn anew now and then, and what it was stands beside what it is for a moment.
     page.locator(".st-key-inspect_head input").first.click()
