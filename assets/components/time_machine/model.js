@@ -109,6 +109,7 @@ export function model(root, clock, _report, keep) {
     stage.classList.toggle("upright", upright);
     canvases = [];
     const tip = stage.querySelector(".model-tip");
+    tip.hidden = true; // what it was about is gone
     stops = [];
     stage.replaceChildren(svg, ...tokenBoxes(), ...layout.parts.flatMap(partElements), nextBox(), tip);
   }
