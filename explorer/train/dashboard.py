@@ -1,5 +1,6 @@
 """The Train page with a run on view: its numbers, its curves, and everything else that moves while it learns."""
 
+from collections.abc import Callable
 from functools import partial
 from math import ceil
 
@@ -13,6 +14,7 @@ from core.runs.commands import config_now
 from core.runs.documents import progress_of
 from core.runs.folder import RunFolder, open_run
 from core.runs.records import RunRecord, Status
+from core.runs.supervisor import Supervisor
 from core.settings import differences, value_at
 from core.text.token_display import visible
 from core.text.tokenizers import load_tokenizer, opening_ids
@@ -41,11 +43,11 @@ _CURVES = [
     {"column": "grad_norm", "label": N_("Gradient norm"), "format": "plain"},
     {"column": "tokens_per_second", "label": N_("Tokens per second"), "format": "short"},
 ]
-_BUTTONS = {  # by the supervisor's method: label, icon, and the states in which it can be called
-    "pause": (N_("Pause"), "pause", ("running",)),
-    "resume": (N_("Resume"), "play_arrow", ("paused", "stopped", "failed")),
-    "step": (N_("Run one step"), "skip_next", ("running", "paused")),
-    "stop": (N_("Stop"), "stop", ("queued", "starting", "running", "paused")),
+_BUTTONS = {  # by what it calls: label, icon, and the states in which it can be called
+    Supervisor.pause: (N_("Pause"), "pause", ("running",)),
+    Supervisor.resume: (N_("Resume"), "play_arrow", ("paused", "stopped", "failed")),
+    Supervisor.step: (N_("Run one step"), "skip_next", ("running", "paused")),
+    Supervisor.stop: (N_("Stop"), "stop", ("queued", "starting", "running", "paused")),
 }
 
 
@@ -140,11 +142,11 @@ def _draw_header(folder: RunFolder, record: RunRecord) -> None:
 def _draw_buttons(folder: RunFolder, status: Status) -> None:
     # There is one primary button at most: what most people do next.
     state = status.state
-    for verb, (label, icon, states) in _BUTTONS.items():
+    for call, (label, icon, states) in _BUTTONS.items():
         if state in states:
-            kind = "primary" if verb == "resume" and not status.problem else "secondary"
-            call = {"key": f"train_{verb}", "on_click": _tell, "args": (verb, folder, status)}
-            st.button(_(label), icon=f":material/{icon}:", type=kind, **call)
+            kind = "primary" if call is Supervisor.resume and not status.problem else "secondary"
+            options = {"key": f"train_{call.__name__}", "on_click": _tell, "args": (call, folder, status)}
+            st.button(_(label), icon=f":material/{icon}:", type=kind, **options)
     if state == "finished" or (state in ("stopped", "failed") and folder.has_weights):
         if st.button(_("Generate"), key="train_generate", icon=":material/edit_note:"):
             open_page("generate", folder.id)
@@ -154,8 +156,8 @@ def _draw_buttons(folder: RunFolder, status: Status) -> None:
 
 
 @notifying()
-def _tell(verb: str, folder: RunFolder, shown: Status) -> None:
-    getattr(shared.supervisor(), verb)(folder, shown=shown)
+def _tell(call: Callable[..., None], folder: RunFolder, shown: Status) -> None:
+    call(shared.supervisor(), folder, shown=shown)
 
 
 @errors_shown()

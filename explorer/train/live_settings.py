@@ -1,5 +1,6 @@
 """Settings that change while a run trains, and continuing one that has ended."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, get_args
 
@@ -11,6 +12,7 @@ from core.live_settings import LIVE_SETTINGS
 from core.runs.commands import NO_TRAINING_OF_ITS_OWN, Schedule, config_now, extended_config, requested_changes
 from core.runs.folder import RunFolder
 from core.runs.records import Status
+from core.runs.supervisor import Supervisor
 from core.settings import fields_of, value_at
 from core.training.schedule import learning_rate_at, learning_rates
 from explorer.charts.loss import rates_figure
@@ -81,7 +83,7 @@ def _draw_setting(folder: RunFolder, name: str, config: RunConfig, first: RunCon
     # Where the run is counts, not where this visitor left the slider: others may turn it too, and refusals put it back.
     if st.session_state.get(key) != value:  # else left alone: a hand may be on it
         st.session_state[key] = value
-    more = {"key": key, "on_change": lambda: _ask(folder, "change_setting", name, st.session_state[key])}
+    more = {"key": key, "on_change": lambda: _ask(folder, Supervisor.change_setting, name, st.session_state[key])}
     if name == _STEPS:
         st.number_input(_("Stop at step"), setting.low, setting.high, value, step=100, help=_(setting.help), **more)
         return
@@ -95,12 +97,12 @@ def _draw_changes(folder: RunFolder, status: Status) -> None:
     known = sum(row.get("kind") == "turn" for row in folder.rows("events"))
     state = {"going": status.pid is not None, "ended": status.ended}
     if change := live_setting_changes(folder.id, known=known, waiting=waiting, **state):
-        _ask(folder, "change_setting", *change)
+        _ask(folder, Supervisor.change_setting, *change)
 
 
-def _ask(folder: RunFolder, request: str, *values: Any, **options: Any) -> None:
+def _ask(folder: RunFolder, request: Callable[..., None], *values: Any, **options: Any) -> None:
     try:
-        getattr(shared.supervisor(), request)(folder, *values, **options)
+        request(shared.supervisor(), folder, *values, **options)
     except ExplorerError as error:
         remember(f"knob_problem-{folder.id}", str(error))
 
@@ -120,8 +122,9 @@ def _draw_continue(folder: RunFolder, status: Status, config: RunConfig) -> None
     usual = min(most, usual_steps(status, status.step))
     more = st.number_input(_("Additional steps"), 1, most, usual, step=min(100, most), key=key)
     schedule = _choose_schedule(folder, status, config, more)
-    go_on = {"on_click": partial(_ask, folder, "continue_for", more, schedule, shown=status), "key": "train_continue"}
-    clicked = st.button(_("Continue"), icon=":material/fast_forward:", width="stretch", **go_on)
+    go_on = partial(_ask, folder, Supervisor.continue_for, more, schedule, shown=status)
+    look = {"key": "train_continue", "icon": ":material/fast_forward:", "width": "stretch"}
+    clicked = st.button(_("Continue"), on_click=go_on, **look)
     if clicked and not recall(f"knob_problem-{folder.id}"):
         st.rerun()  # the whole page: its buttons and numbers are those of a run that goes on
     _show_problem(folder)
