@@ -35,7 +35,7 @@ def test_the_model_is_played_opened_and_moved(server, open_page, run):  # noqa: 
 
     # One token is played: stage by stage to the sample, which is appended.
     count = tokens.count()
-    step = page.get_by_role("button", name="Step", exact=True)
+    step = page.get_by_role("button", name="Next stage")
     step.click()
     expect(says).to_contain_text("cut into tokens")
     while "Sampling at temperature" not in says.inner_text():

@@ -219,7 +219,7 @@ export function model(root, clock, _report, keep) {
     const canvas = element("canvas");
     const T = picture.next.length;
     const name = `${part.layer + 1}.${head + 1}`;
-    const box = stop(element("div", "model-square", canvas), { kind: "head", layer: part.layer, head }, { title: _("Head {place}", { place: name }), about: _("Its attention pattern: a row is a query, a column a key.") });
+    const box = stop(element("div", "model-square", size < 34 ? canvas : [canvas, element("span", "model-name", name)]), { kind: "head", layer: part.layer, head }, { title: _("Head {place}", { place: name }), about: _("Its attention pattern: a row is a query, a column a key.") });
     box.style.cssText = `left: ${x}px; top: ${y}px; width: ${size}px; height: ${size}px; border-color: ${headColor(head)};`;
     const weights = () => picture.weights.subarray((part.layer * picture.shape.heads + head) * T * T, (part.layer * picture.shape.heads + head + 1) * T * T);
     canvases.push([canvas, () => paintMatrix(canvas, { values: weights(), rows: T, cells: T, table: colorTable(palette.sequential), color: shareColor })]);

@@ -19,7 +19,7 @@ export function modelFilm(bar, clock, { draw, open }) {
 
   const play = button("model-play", _("▶ One token"), () => (timer ? pause() : start()));
   play.title = _("The forward pass in its order, then a token is sampled and appended.");
-  const step = button("", _("Step"), () => {
+  const step = button("", _("Next stage"), () => {
     pause();
     advance();
   });
