@@ -4,7 +4,7 @@ All components of one side of the page share a clock in the browser (`assets/com
 fetches frames (`explorer.look_inside.frames`) ahead. A page has one side, "a", and "b" where it compares.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -66,9 +66,15 @@ def time_bar(
     return (moved["step"], bool(moved.get("newest"))) if valid else None
 
 
-def time_machine_view(view: str, state: TimeMachineState, *, key: str, **data: Any) -> Any:
-    """Draw a view, by its name in `assets/components/time_machine/view.js`, and return what it reports."""
-    return _view(view, _view_data(state) | data, key=key, triggers=["head", "place"])
+def time_machine_view(
+    view: str, state: TimeMachineState, *, key: str, on_place: Callable[[], None] | None = None, **data: Any
+) -> Any:
+    """Draw a view, by its name in `assets/components/time_machine/view.js`, and return what it reports.
+
+    `on_place` is called before the page is drawn anew because a part of the whole model was opened.
+    """
+    options = {"on_place_change": on_place} if on_place else {}
+    return _view(view, _view_data(state) | data, key=key, triggers=["head"], **options)
 
 
 def time_machine_directions(

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 LIKELY = 7  # next tokens
 HOTTEST = 5  # temperature
-_OPENED = "part_opened"  # in the session: what the browser reported last
+_KEY, _OPENED = "model_picture", "part_opened"  # the component, and in the session what it reported last
 _HELP = N_(
     "A text flows from left to right: tokens, **embedding**, then each block with its **attention** heads and its "
     "**MLP**, and the most likely next tokens. The line through them is the **residual stream** of the chosen token: "
@@ -179,9 +179,18 @@ def draw(inspection: Inspection) -> None:
     except ExplorerError as error:
         end_absent(error, _("Show the whole model"), lambda: address.write({address.PART: None}))
     with card(_("The whole model"), _("How does a text become the next token?"), more=_(_HELP), key="card_model"):
-        opened = time_machine_view("model", inspection.time_machine, key="model_picture").place
-    # A state, not a trigger: what is opened twice in quick succession is not lost with the rerun that is overtaken.
-    if isinstance(opened, Mapping) and opened != session.recall(_OPENED):
-        session.remember(_OPENED, dict(opened))
-        address.write({address.PART: str(opened.get("place") or "") or None})
+        time_machine_view("model", inspection.time_machine, key=_KEY, on_place=_write_place)
+    # Before the page is drawn, since the time bar may begin the drawing anew; and after, since Streamlit calls nothing
+    # for a component that was not drawn the time before.
+    if _write_place():
         st.rerun()
+
+
+def _write_place() -> bool:
+    """Put a part that was opened since the last time into the address, and return whether there was one."""
+    opened = (st.session_state.get(_KEY) or {}).get("place")
+    if not isinstance(opened, Mapping) or opened == session.recall(_OPENED):
+        return False
+    session.remember(_OPENED, dict(opened))
+    address.write({address.PART: str(opened.get("place") or "") or None})
+    return True
