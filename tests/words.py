@@ -58,10 +58,10 @@ def core_sentences() -> list[str]:
     """Return what `core` says of presets, texts, characters and the machine where the pages show it."""
     presets = [inspect.getdoc(make).splitlines()[0] for make in PRESETS.values()]
     texts = [*catalogue(ROOT / "nowhere"), own_text._corpus("", {"title": "", "characters": 0})]
-    told = [words for text in texts for words in (text.description, text.language, text.license)]
-    told = [words for words in told if not words.startswith("Python ")]
+    corpora = [words for text in texts for words in (text.description, text.language, text.license)]
+    corpora = [words for words in corpora if not words.startswith("Python ")]
     tables = [words for table in (SENTENCES, WHY, PROGRESS, CHOICES) for words in table.values()]
-    return [*presets, *told, *tables, NO_TRAINING_OF_ITS_OWN, SCHEDULE_RESTARTED, LONG_WARMUP, LATE_DECAY, *KINDS]
+    return [*presets, *corpora, *tables, NO_TRAINING_OF_ITS_OWN, SCHEDULE_RESTARTED, LONG_WARMUP, LATE_DECAY, *KINDS]
 
 
 def collect() -> Catalog:

@@ -43,11 +43,11 @@ class ForwardPass(NamedTuple):
     # Euclidean norm of the residual stream: before the first block, then after each part
     norms: Float32[np.ndarray, "parts T"]
     logits: Float32[np.ndarray, "T V"]
-    contributions: SourceAttribution | None  # None where parts do not add up: without residual connections
+    contributions: SourceAttribution | None  # None where not wanted, or where parts do not add up: no residual
 
 
-def forward_pass(model: GPT | Bigram, ids: Ids) -> ForwardPass:
-    """Run a prompt through the model; of a bigram the embedding is the row of its table.
+def forward_pass(model: GPT | Bigram, ids: Ids, contributions: bool = True) -> ForwardPass:
+    """Run a prompt through the model, with or without what each part adds; a bigram's embedding is its table's row.
 
     Raises PromptError as `core.interpretability.activations.run_with_cache`.
     """
@@ -57,9 +57,9 @@ def forward_pass(model: GPT | Bigram, ids: Ids) -> ForwardPass:
         none = np.zeros((0, 0, T, T), np.float32)
         best = logits.max(axis=-1)
         zeros = np.zeros(T)
-        contributions = SourceAttribution(best, zeros, none, np.zeros((0, T)), zeros, zeros)
+        shares = SourceAttribution(best, zeros, none, np.zeros((0, T)), zeros, zeros)
         norms, no_neurons = np.linalg.norm(logits, axis=-1)[None], np.zeros((0, T, 0), np.float32)
-        return ForwardPass(logits, none, no_neurons, norms, logits, contributions)
+        return ForwardPass(logits, none, no_neurons, norms, logits, shares)
     at = run_with_cache(model, ids)
     layers = range(model.config.n_layer)
     parts = ("mid", "post") if model.config.feed_forward else ("post",)
@@ -73,7 +73,7 @@ def forward_pass(model: GPT | Bigram, ids: Ids) -> ForwardPass:
         neurons=np.stack([at.get(f"blocks.{layer}.mlp.hook_post", none) for layer in layers]),
         norms=np.stack([np.linalg.norm(vectors, axis=-1) for vectors in stream]),
         logits=logits,
-        contributions=_contributions(model, at, logits) if model.config.residual else None,
+        contributions=_contributions(model, at, logits) if contributions and model.config.residual else None,
     )
 
 

@@ -56,7 +56,7 @@ class PictureRequest(NamedTuple):
 def draw_picture(snapshot: "Snapshot", request: PictureRequest) -> dict[str, Any]:
     """Return the picture of one snapshot as plain values, or of one part of it where `request.place` opens one."""
     place = read_place(request.place, snapshot.model, len(snapshot.ids))
-    whole = forward_pass(snapshot.model, snapshot.ids)
+    whole = forward_pass(snapshot.model, snapshot.ids, contributions=place.part in ("", "step"))
     rows = slice(-MOST_ROWS, None)
     drawn = {
         "first": max(0, len(snapshot.ids) - MOST_ROWS),  # tokens of the prompt before the first one drawn
@@ -92,11 +92,6 @@ def _shape(model: GPT | Bigram) -> dict[str, Any]:
         "neurons": feed_forward_width(config) if config.feed_forward else 0,
         "vocabulary": model.vocab_size,
         "residual": config.residual,
-        "causal": config.causal,
-        "position": config.position,
-        "activation": config.activation,
-        "norm": config.norm,
-        "pairs": config.bigram_start,
     }
 
 

@@ -22,7 +22,7 @@ def move(page: Page, key: str, arrow: str) -> None:
 
 
 def wait_for_mark(page: Page, label: str) -> None:
-    wait_until(page, f"label => ({MARKS}).some(told => told.includes(label))", arg=label)
+    wait_until(page, f"label => ({MARKS}).some(mark => mark.includes(label))", arg=label)
 
 
 def run_on(page: Page, server):

@@ -2,7 +2,7 @@
    next token. Every width and color is a number that pointing at it tells. A part opens in place: see model_opened.js. */
 import { columnsOf } from "../shared/download.js";
 import { formatPercent } from "../shared/format.js";
-import { _, bytesFromBase64, colorTable, element, quoted, rgbOf, svgElement } from "../shared/mount.js";
+import { _, button, bytesFromBase64, colorTable, element, quoted, rgbOf, svgElement } from "../shared/mount.js";
 import { evenColor, matrixPlace, paintMatrix, pointerTips, shareColor, signedBytes, signedColor } from "./model_images.js";
 import { layoutOf, streamOf } from "./model_layout.js";
 import { openedPart } from "./model_opened.js";
@@ -49,13 +49,11 @@ export function model(root, clock, _report, keep) {
   root.addEventListener("keydown", onKey);
 
   function mode(label, title, value) {
-    const made = element("button", "", label);
-    made.type = "button";
-    made.title = title;
-    made.addEventListener("click", () => {
+    const made = button("", label, () => {
       contributions = value;
       redraw();
     });
+    made.title = title;
     made.setContributions = () => made.setAttribute("aria-pressed", String(contributions === value));
     return made;
   }
@@ -82,7 +80,7 @@ export function model(root, clock, _report, keep) {
 
   function redraw() {
     if (!picture || !root.clientWidth) return;
-    for (const button of modes.children) button.setContributions();
+    for (const made of modes.children) made.setContributions();
     bar.hidden = !!picture.opened;
     modes.hidden = !picture.shape.layers;
     stage.hidden = !!picture.opened;

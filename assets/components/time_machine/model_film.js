@@ -40,15 +40,15 @@ export function modelFilm(bar, clock, { draw, open }) {
   speed.setAttribute("aria-label", _("Speed"));
   const cache = element("input");
   cache.type = "checkbox";
-  const heat = element("input");
-  Object.assign(heat, { type: "range", min: 0, max: 2, step: 0.1, value: 1 });
-  const warmth = element("span", "", "1.0");
-  heat.addEventListener("input", () => {
-    warmth.textContent = Number(heat.value).toFixed(1);
-    clock.setPicture({ ...clock.picture, temperature: Number(heat.value) });
+  const temperature = element("input");
+  Object.assign(temperature, { type: "range", min: 0, max: 2, step: 0.1, value: 1 });
+  const chosen = element("span", "", "1.0");
+  temperature.addEventListener("input", () => {
+    chosen.textContent = Number(temperature.value).toFixed(1);
+    clock.setPicture({ ...clock.picture, temperature: Number(temperature.value) });
   });
   cache.addEventListener("change", draw);
-  const sampling = [element("label", "", [_("Temperature"), heat, warmth]), element("label", "", [cache, _("KV cache")])];
+  const sampling = [element("label", "", [_("Temperature"), temperature, chosen]), element("label", "", [cache, _("KV cache")])];
   bar.append(element("span", "model-space"), play, step, speed, train, back, ...sampling);
 
   const count = () => (picture ? orderOf({ kind: "sample" }, picture.shape) + 1 : 1);

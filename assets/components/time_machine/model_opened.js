@@ -69,7 +69,7 @@ export function openedPart(root, { open, close, tips: tipsIn }) {
       });
       return element("div", "model-tensor", [element("div", "", [element("b", "", tensor.name), element("span", "", tensor.shape)]), canvas]);
     });
-    tensors.replaceChildren(tokens, ...(opened.pattern ? [pattern(opened, count, high, shown, palette, place)] : []), ...boxes);
+    tensors.replaceChildren(tokens, ...(opened.pattern ? [pattern(picture, high, shown, palette, place)] : []), ...boxes);
   }
 
   function matrix(width, height) {
@@ -78,7 +78,8 @@ export function openedPart(root, { open, close, tips: tipsIn }) {
     return canvas;
   }
 
-  function pattern(opened, count, high, shown, palette, place) {
+  function pattern({ opened, first }, high, shown, palette, place) {
+    const count = shown.length;
     const canvas = matrix(high, high);
     const values = bytesFromBase64(opened.pattern);
     paintMatrix(canvas, { values, rows: count, cells: count, table: colorTable(palette.sequential), color: shareColor });
@@ -88,8 +89,7 @@ export function openedPart(root, { open, close, tips: tipsIn }) {
     });
     canvas.addEventListener("click", (event) => {
       const [row, column] = matrixPlace(canvas, event, count, count);
-      const ahead = Number(place(0).match(/@(\d+)/)[1]) - 1; // tokens before the first one drawn
-      open(place(row, column + ahead));
+      open(place(row, first + column));
     });
     return element("div", "model-tensor", [element("div", "", [element("b", "", _("attention")), element("span", "", "(T, T)")]), canvas]);
   }

@@ -83,11 +83,11 @@ def sample(checkout: Path, command: str, process: bool = "NANOGPT" in os.environ
     arguments = [*shlex.split(command)[1:], *GREEDY.split()]
     environment = {"GPT_EXPLORER": str(Path(__file__).parents[3])}
     if process:
-        told = subprocess.run(
+        sampled = subprocess.run(
             [sys.executable, *arguments], cwd=checkout, env=os.environ | environment, capture_output=True, text=True
         )
-        assert told.returncode == 0, told.stderr
-        printed = told.stdout
+        assert sampled.returncode == 0, sampled.stderr
+        printed = sampled.stdout
     else:
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as output:
             patch.chdir(checkout)

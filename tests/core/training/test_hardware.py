@@ -38,25 +38,25 @@ except ExplorerError as error:
 
 
 @pytest.fixture(scope="module")
-def told_without_cuda() -> list[str]:
+def lines_without_cuda() -> list[str]:
     """What a Python of its own prints that can see no NVIDIA GPU, whatever this machine has."""
     script, hidden = [sys.executable, "-c", WITHOUT_CUDA], os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(script, cwd=ROOT, env=hidden, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
 
 
-def test_without_a_gpu_it_says_so_and_what_follows(told_without_cuda):
+def test_without_a_gpu_it_says_so_and_what_follows(lines_without_cuda):
     found = find_hardware("cpu")
     assert found.device == "cpu"
     assert f"{found.cores} core" in found.sentence
     mps = torch.backends.mps.is_available()
     expected = "This trains on Apple's GPU: " if mps else "No GPU found, so this trains on the processor: "
-    assert told_without_cuda[0].startswith(expected)
-    assert told_without_cuda[1] == f"{not mps}"
+    assert lines_without_cuda[0].startswith(expected)
+    assert lines_without_cuda[1] == f"{not mps}"
 
 
-def test_a_device_that_is_not_there_is_an_error_that_says_what_to_do(told_without_cuda):
-    assert re.search("an NVIDIA GPU, but .* Set the device to auto", " ".join(told_without_cuda[2:]))
+def test_a_device_that_is_not_there_is_an_error_that_says_what_to_do(lines_without_cuda):
+    assert re.search("an NVIDIA GPU, but .* Set the device to auto", " ".join(lines_without_cuda[2:]))
     with pytest.raises(ExplorerError, match="a device called 'tpu'"):
         find_hardware("tpu")
 
