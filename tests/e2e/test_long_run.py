@@ -15,7 +15,7 @@ CURVE = """() => {
     const x = Array.from(trace?.x ?? []), y = Array.from(trace?.y ?? []);
     return {last: x[x.length - 1] ?? -1, points: x.length, high: x.filter((_, index) => y[index] > 10)};
 }"""
-MOST_POINTS = 1501  # of a curve in the browser, and its last
+MOST_POINTS = 1500  # of a curve in the browser
 
 
 @pytest.fixture

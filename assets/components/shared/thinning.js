@@ -34,10 +34,12 @@ export function nearest(items, wanted, numberOf = (item) => item) {
   return items.reduce((best, item) => (Math.abs(numberOf(item) - wanted) < Math.abs(numberOf(best) - wanted) ? item : best));
 }
 
-/* At most about `most` rows for the curve of one column. The stretches double as a curve grows, so it seldom moves. */
+/* Return at most `most` rows, with the last, for the curve of one column. The stretches double as a curve grows, so it seldom
+   moves. `most` must leave room for the rows of every doubling: 24 each, 400 for 65,000 steps. */
 export function thinned(rows, column, most) {
-  if (rows.length <= most) return rows;
-  let size = 4;
-  while ((2 * rows.length) / size > most) size *= 2;
-  return withExtremes(rows, [column], size);
+  let kept = rows;
+  for (let size = 2 ** Math.ceil(Math.log2((2 * rows.length) / most)); kept.length > most && size < 2 * rows.length; size *= 2) {
+    kept = withExtremes(rows, [column], size);
+  }
+  return kept;
 }

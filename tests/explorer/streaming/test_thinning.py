@@ -1,5 +1,7 @@
 """What stays of very many rows: the ends, what was measured, and every extreme."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -75,5 +77,14 @@ def test_server_and_browser_keep_the_same_of_the_same_rows():
         here = thinned_indices({"loss": loss}, count, most)
         for kept in (np.array(there), here):
             assert {0, count - 1, int(loss.argmax()), int(loss.argmin())} <= set(kept.tolist())
-            assert len(kept) <= 1.2 * most and (np.diff(kept) > 0).all()
+            assert len(kept) <= most and (np.diff(kept) > 0).all()
             assert all(((kept >= 2**n) & (kept < 2 ** (n + 1))).sum() >= min(2**n, 8) for n in range(12))
+
+
+def test_the_browser_never_keeps_more_than_it_was_told():
+    counts = [10, 1500, 1501, *range(1600, 9000, 370), 65_000]
+    rows = [[{"step": 3 * step, "loss": math.sin(step)} for step in range(count)] for count in counts]
+    kept = in_javascript("shared/thinning.js", "module.thinned(given, 'loss', 1500).length", rows)
+    assert all(number <= 1500 for number in kept)
+    assert all(number == count for number, count in zip(kept, counts, strict=True) if count <= 1500)
+    assert min(kept[2:]) > 600
