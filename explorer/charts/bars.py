@@ -54,7 +54,14 @@ def prediction_bars(
         shares.append(rest)
         labels.append(ngettext("{count} other", "{count} others", others))
         colors.append(palette.grid)
-        hover.append(_("the {count} other tokens together: {share}", count=others, share=percent(rest)))
+        hover.append(
+            ngettext(
+                "the {count} other token: {share}",
+                "the {count} other tokens together: {share}",
+                others,
+                share=percent(rest),
+            )
+        )
     return horizontal_bars(shares, labels, colors, list(map(percent, shares)), palette, hover=hover, mono=True)
 
 
@@ -120,9 +127,9 @@ def character_bars(
         places = [index for index, own in enumerate(kinds) if own == kind]
         shares = [counts[index] / total for index in places]
         words = [
-            _(
-                "{token} is {share} of the text, {count} times",
-                token=quoted(tokens[index]), share=percent(share), count=f"{counts[index]:,}",
+            ngettext(
+                "{token} is {share} of the text, {count} time", "{token} is {share} of the text, {count} times",
+                counts[index], token=quoted(tokens[index]), share=percent(share),
             )
             for index, share in zip(places, shares, strict=True)
         ]  # fmt: skip
@@ -138,9 +145,10 @@ def kind_bars(kinds: Sequence[KindLoss], palette: Palette = LIGHT) -> go.Figure:
     """Draw the mean loss of each kind of token, hardest on top, with its share of the total loss beside it."""
     rows = sorted(kinds, key=lambda kind: -kind.loss)
     hover = [
-        _(
+        ngettext(
+            "{kind}: {loss} nats each, {count} token, {share} of the total loss",
             "{kind}: {loss} nats each, {count} tokens, {share} of the total loss",
-            kind=_(row.kind), loss=f"{row.loss:.2f}", count=f"{row.count:,}", share=percent(row.share),
+            row.count, kind=_(row.kind), loss=f"{row.loss:.2f}", share=percent(row.share),
         )
         for row in rows
     ]  # fmt: skip

@@ -77,12 +77,16 @@ def size_notice(characters: int) -> str | None:
     """Return what to expect of a text so short that a model learns it by heart; None for a longer one."""
     if characters >= SHORT:
         return None
-    return _(
+    return ngettext(
+        "This text has {count} character. A model soon memorizes a text of fewer than about 100,000: its "
+        "training loss keeps falling while its validation loss rises, unless the text repeats itself. With 3,000 "
+        "characters of Shakespeare, the validation loss of gpt-quick was lowest at step 100 (2.17), and 3.19 at "
+        "step 300. Use a longer text or fewer steps.",
         "This text has {count} characters. A model soon memorizes a text of fewer than about 100,000: its "
         "training loss keeps falling while its validation loss rises, unless the text repeats itself. With 3,000 "
         "characters of Shakespeare, the validation loss of gpt-quick was lowest at step 100 (2.17), and 3.19 at "
         "step 300. Use a longer text or fewer steps.",
-        count=f"{characters:,}",
+        characters,
     )
 
 
@@ -138,7 +142,9 @@ def _keep(source: str) -> None:
         return
     session.remember("own_text_problem", None)
     session.remember("texts_taken", session.recall("texts_taken", 0) + 1)
-    session.notify(_("Your text is ready: {count} characters.", count=f"{corpus.characters:,}"))
+    session.notify(
+        ngettext("Your text is ready: {count} character.", "Your text is ready: {count} characters.", corpus.characters)
+    )
     st.session_state["corpus"] = corpus.name
     st.session_state["own_text"] = ""
 
@@ -155,13 +161,18 @@ def figures(facts: Facts, val_fraction: float) -> None:
     """Draw the size, distinct characters, lines and the split, each with its meaning."""
     length = len(facts.ids)
     training = split_point(length, val_fraction)
-    each = f"{length / max(1, facts.lines):.0f}"
+    each = round(length / max(1, facts.lines))
     rest = f"{length - training:,}"
     pages = ngettext("about {count} book page", "about {count} book pages", max(1, length // 1800))
     rows = (
         ("size", _("Characters"), length, pages),
         ("distinct", _("Distinct characters"), facts.tokenizer.vocab_size, _("the size of the vocabulary")),
-        ("lines", _("Lines"), facts.lines, _("{count} characters on average", count=each)),
+        (
+            "lines",
+            _("Lines"),
+            facts.lines,
+            ngettext("{count} character on average", "{count} characters on average", each, count=each),
+        ),
         ("split", _("Training set"), training, _("{count} in the validation set", count=rest)),
     )
     for place, (key, name, value, meaning) in zip(st.columns(4), rows, strict=True):
@@ -219,10 +230,12 @@ def token_card(facts: Facts) -> None:
 
 def batch_card(facts: Facts, val_fraction: float) -> None:
     """Draw one batch as context -> target pairs."""
-    note = _(
+    note = ngettext(
+        "What does a model learn from one batch? {count} token gives {count} training example: each context "
+        "with the token that follows it.",
         "What does a model learn from one batch? {count} tokens give {count} training examples: each context "
         "with the token that follows it.",
-        count=BLOCK,
+        BLOCK,
     )
     more = _(
         "This is the first batch of Karpathy's lecture: four sequences of eight tokens, cut from the text at random. "

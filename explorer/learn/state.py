@@ -16,7 +16,7 @@ from core.text.batches import split_ids
 from core.text.corpora import catalogue, load_corpus
 from core.text.token_display import visible
 from core.text.tokenizers import CharTokenizer
-from explorer.i18n.language import _
+from explorer.i18n.language import ngettext
 from explorer.services import shared
 from explorer.widgets import address, session
 from explorer.widgets.forms import distinct_labels
@@ -52,10 +52,12 @@ def load_data(name: str, data_dir: Path) -> LessonData:
     tokenizer = CharTokenizer.from_text(text)
     if tokenizer.vocab_size > MOST_TOKENS:
         raise TextError(
-            _(
+            ngettext(
+                "This text has {count} different character. The tables of the lessons are drawn for alphabets of up "
+                "to {most}: choose another text for them. Training works with this one, too.",
                 "This text has {count} different characters. The tables of the lessons are drawn for alphabets of up "
                 "to {most}: choose another text for them. Training works with this one, too.",
-                count=f"{tokenizer.vocab_size:,}", most=MOST_TOKENS,
+                tokenizer.vocab_size, most=MOST_TOKENS,
             )
         )  # fmt: skip
     ids = torch.from_numpy(tokenizer.encode_array(text).copy())

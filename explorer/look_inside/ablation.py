@@ -18,7 +18,7 @@ from core.text.token_display import kind_of, visible
 from explorer.charts.bars import prediction_bars
 from explorer.charts.heads import costs_figure
 from explorer.i18n.formatting import named
-from explorer.i18n.language import N_, _
+from explorer.i18n.language import N_, _, ngettext
 from explorer.look_inside.inspection import Inspection
 from explorer.look_inside.run_text import WORK, windows
 from explorer.services.jobs import known
@@ -68,7 +68,9 @@ def _measured(inspection: Inspection) -> tuple[torch.Tensor, str, str]:
         about = _("On the run's evaluation windows: the same text as for the loss curve.")
         return windows(inspection, length, count), _("Validation loss (nats/token)"), about
     few = windows(inspection, count=WINDOWS_OF_LARGE if inspection.large else WINDOWS)
-    label = _("Validation loss on {count} windows (nats/token)", count=len(few))
+    label = ngettext(
+        "Validation loss on {count} window (nats/token)", "Validation loss on {count} windows (nats/token)", len(few)
+    )
     about = _("On fewer windows than the loss curve, because the model is large: the two numbers differ.")
     return few, label, about
 

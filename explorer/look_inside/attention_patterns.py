@@ -10,7 +10,7 @@ from explorer.charts.csv_export import matrix_columns
 from explorer.charts.heatmaps import attention_heatmap, coarse_heatmap, coarse_names
 from explorer.charts.text_format import least_width_for, percent
 from explorer.components.attention_patterns import attention_arcs, attention_board
-from explorer.i18n.language import N_, _
+from explorer.i18n.language import N_, _, ngettext
 from explorer.look_inside import attention_weights, time_machine_views
 from explorer.look_inside.attention_weights import KEY, QUERY, patterns_of
 from explorer.look_inside.inspection import Inspection, choose_other, head_of, open_head, within
@@ -75,12 +75,21 @@ def long_prompt_in_words(pattern: np.ndarray, size: int, length: int, typed: int
     """Return how coarse the pattern is, and how much of the attention stays close by."""
     near = float(np.mean([pattern[row, max(0, row - 1) : row + 1].sum() for row in range(1, len(pattern))]))
     counts = {"length": f"{length:,}", "size": size, "typed": f"{typed:,}"}
-    read = _("All {length} tokens are read, {size} in a square.", **counts)
+    read = ngettext(
+        "All {length} token is read, {size} in a square.",
+        "All {length} tokens are read, {size} in a square.",
+        length, **counts,
+    )  # fmt: skip
     if typed > length:
-        read = _("The last {length} of your {typed} tokens are read, {size} in a square.", **counts)
-    where = _(
+        read = ngettext(
+            "The last {length} of your {typed} token is read, {size} in a square.",
+            "The last {length} of your {typed} tokens are read, {size} in a square.",
+            typed, **counts,
+        )  # fmt: skip
+    where = ngettext(
+        "Attention on the own {size} token and the {size} before: {near}; on the first {size}: {first}.",
         "Attention on the own {size} tokens and the {size} before: {near}; on the first {size}: {first}.",
-        size=size, near=percent(near), first=percent(float(pattern[1:, 0].mean())),
+        size, size=size, near=percent(near), first=percent(float(pattern[1:, 0].mean())),
     )  # fmt: skip
     return f"{read} {where}"
 

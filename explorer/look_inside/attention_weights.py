@@ -76,9 +76,11 @@ def cell_in_words(cell: AttentionWeight, shown: list[str], query: int, key: int)
     if count == 1:
         return _("{query} attends {share} to {key}: product {product}, score {score}; there is no other key.", **values)
     values |= {"rank": int((cell.row_scores > cell.row_scores[key]).sum()) + 1, "count": count}
-    return _(
-        "{query} attends {share} to {key}: product {product}, score {score}, rank {rank} of {count} keys.", **values
-    )
+    return ngettext(
+        "{query} attends {share} to {key}: product {product}, score {score}, rank {rank} of {count} key.",
+        "{query} attends {share} to {key}: product {product}, score {score}, rank {rank} of {count} keys.",
+        count, **values,
+    )  # fmt: skip
 
 
 def cell_steps(cell: AttentionWeight, shown: list[str], query: int, key: int) -> list[StripStep]:
@@ -101,7 +103,11 @@ def cell_steps(cell: AttentionWeight, shown: list[str], query: int, key: int) ->
         StripStep(
             _("Dot product"),
             _("{shape} → one number", shape=f"({size},)"),
-            _("Multiplied number by number; the sum of all {count} products is {product}.", **values),
+            ngettext(
+                "The one product is {product}.",
+                "Multiplied number by number; the sum of all {count} products is {product}.",
+                size, **values,
+            ),
             [_numbers("q × k", cell.products, np.abs(cell.products).max())],
         ),
         StripStep(

@@ -22,7 +22,7 @@ from explorer.charts.csv_export import matrix_columns
 from explorer.charts.heatmaps import cosine_heatmap
 from explorer.charts.text_format import short, stage_words
 from explorer.components.time_machine import TimeMachineMap, time_machine_directions
-from explorer.i18n.language import N_, _
+from explorer.i18n.language import N_, _, ngettext
 from explorer.i18n.units import unit
 from explorer.look_inside.inspection import Inspection, evenly, within
 from explorer.streaming.run_events import on_the_map
@@ -217,7 +217,7 @@ def positions_card(inspection: Inspection) -> None:
             )
             return
         words = positions_in_words(cosines(vectors))
-        thinned = _("Drawn: 1 of {stride} positions.", stride=stride)
+        thinned = ngettext("Drawn: 1 of {count} position.", "Drawn: 1 of {count} positions.", stride)
         st.caption(sentence(f"{words} {thinned}" if stride > 1 else words))
         alike = cosines(vectors[::stride])
         columns = partial(matrix_columns, alike, names, names, ("position", "other position", "cosine"))

@@ -36,7 +36,7 @@ from core.sampling_config import GenerationConfig
 from core.text.token_display import kind_of, visible
 from core.text.tokenizers import Tokenizer, token_texts
 from explorer.charts.text_format import percent
-from explorer.i18n.language import N_, _, in_language
+from explorer.i18n.language import N_, _, in_language, ngettext
 from explorer.look_inside.model_picture import PictureRequest, draw_picture
 from explorer.services import shared
 from explorer.services.shared import is_large
@@ -135,9 +135,10 @@ def make_frame(folder: RunFolder, request: FrameRequest) -> dict[str, Any]:
         anchor = find_weights(folder, request.anchor) if request.anchor is not None else None
         snapshot = Snapshot(folder, anchor or weights, model, tokenizer, prompt.ids)
         count, limit = len(prompt.ids), longest_seen(model)
-        cut = _(
+        cut = ngettext(
+            "Because there are many heads, the last {limit} of the {count} token read is drawn.",
             "Because there are many heads, the last {limit} of the {count} tokens read are drawn.",
-            limit=limit, count=count,
+            count, limit=limit, count=count,
         )  # fmt: skip
         frame = {"step": request.step, "prompt": prompt.text, "tokens": prompt.shown[-limit:]}
         frame["cut"] = cut if count > limit else ""
@@ -206,11 +207,13 @@ def heads_in_words(patterns: np.ndarray) -> str:
     where, most = max(shares.items(), key=lambda entry: entry[1].max())  # (L, H)
     layer, head = np.unravel_index(int(most.argmax()), most.shape)
     half = sum(int((share >= 0.5).sum()) for share in shares.values())
-    return _(
+    return ngettext(
+        "Clearest: head {place}, {share} of its attention on {where}. {half} of {count} head puts at least half of "
+        "its attention on the previous token, on the token itself or on the first token.",
         "Clearest: head {place}, {share} of its attention on {where}. {half} of {count} heads put at least half of "
         "their attention on the previous token, on the token itself or on the first token.",
+        layers * heads,
         place=f"{layer + 1}.{head + 1}", share=percent(float(most.max())), where=_(where), half=half,
-        count=layers * heads,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from core.runs.weights import load_model
 from explorer.charts.heads import emergence_figure, role_bars, roles_board
 from explorer.components.time_machine import HeadEmergence
 from explorer.i18n.formatting import named
-from explorer.i18n.language import N_, _
+from explorer.i18n.language import N_, _, ngettext
 from explorer.look_inside.inspection import Inspection, choose_head, evenly, head_of, write_head
 from explorer.look_inside.run_text import windows
 from explorer.services.jobs import Job, job, known
@@ -145,8 +145,12 @@ def emergence_in_words(
         since = _("The first new one is {place}, from step {step} on.", **numbers)
         words.append(since if words else _("The first {role} head is {place}, from step {step} on.", **numbers))
     if len(heads) > 1:
-        values = {"last": f"{last:,}", "count": len(heads), "role": role}
-        words.append(_("At step {last}, {count} heads score above 0.3 as {role} heads.", **values))
+        count = ngettext(
+            "At step {last}, {count} head scores above 0.3 as {role} head.",
+            "At step {last}, {count} heads score above 0.3 as {role} heads.",
+            len(heads), last=f"{last:,}", role=role,
+        )  # fmt: skip
+        words.append(count)
         if len(others := np.argwhere((emerged >= 0) & ~strongest)):
             words.append(_("These score higher in another role: {places}.", places=_places(others)))
     return " ".join(words)

@@ -14,7 +14,7 @@ from core.text.token_display import visible
 from core.text.tokenizers import token_texts
 from explorer.charts.text_format import percent
 from explorer.components.text import MarkedRow, marked_text
-from explorer.i18n.language import N_, _
+from explorer.i18n.language import N_, _, ngettext
 from explorer.look_inside.inspection import Inspection
 from explorer.look_inside.run_text import run_text
 from explorer.widgets import session
@@ -86,25 +86,31 @@ def generate_and_search(
 def copied_in_words(covered: np.ndarray, spans: list[Span], shown: list[str], shortest: int) -> str:
     """Return how much of the text is in spans, and the longest span."""
     if not spans:
-        return _(
+        return ngettext(
+            "No span of {shortest} or more token stands in the training text ({count} generated).",
             "No span of {shortest} or more tokens stands in the training text ({count} generated).",
-            shortest=shortest, count=f"{len(covered):,}",
+            shortest, shortest=shortest, count=f"{len(covered):,}",
         )  # fmt: skip
     longest = max(spans, key=lambda span: span.length)
     text = "".join(shown[longest.start : longest.start + longest.length])
-    return _(
-        "{share} of {count} tokens are in spans of at least {shortest} found word for word in the training text. "
-        "Longest span: {longest} tokens, '{span}'.",
-        share=percent(float((covered > 0).mean())), count=f"{len(covered):,}", shortest=shortest,
-        longest=longest.length, span=text[:80],
+    part = ngettext(
+        "{share} of {count} token is in spans of at least {shortest} found word for word in the training text.",
+        "{share} of {count} tokens are in spans of at least {shortest} found word for word in the training text.",
+        len(covered), share=percent(float((covered > 0).mean())), shortest=shortest,
     )  # fmt: skip
+    most = ngettext(
+        "Longest span: {count} token, '{span}'.", "Longest span: {count} tokens, '{span}'.",
+        longest.length, span=text[:80],
+    )  # fmt: skip
+    return f"{part} {most}"
 
 
 def _place(inspection: Inspection, span: Span, source: np.ndarray) -> str:
     end = span.place + span.length
     parts = source[max(0, span.place - AROUND) : span.place], source[span.place : end], source[end : end + AROUND]
     before, itself, after = (inspection.tokenizer.decode(part.tolist()).replace("\n", " ⏎ ") for part in parts)
-    return _(
+    return ngettext(
+        "{count} token, {place} into the training text: …{before}“{itself}”{after}…",
         "{count} tokens, {place} into the training text: …{before}“{itself}”{after}…",
-        count=span.length, place=percent(span.place / len(source)), before=before, itself=itself, after=after,
+        span.length, place=percent(span.place / len(source)), before=before, itself=itself, after=after,
     )  # fmt: skip

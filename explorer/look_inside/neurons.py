@@ -14,7 +14,7 @@ from core.text.token_display import quoted, visible
 from core.text.tokenizers import Tokenizer, token_texts
 from explorer.charts.bars import neuron_bars
 from explorer.components.text import MarkedRow, marked_text
-from explorer.i18n.language import N_, _
+from explorer.i18n.language import N_, _, ngettext
 from explorer.look_inside.inspection import Inspection, select, within
 from explorer.look_inside.run_text import affordable_windows, run_text
 from explorer.services.shared import result_for
@@ -68,7 +68,7 @@ def _examples_card(inspection: Inspection, layer: int, neuron: int) -> None:
             count = affordable_windows(inspection, length, FEWEST_WINDOWS, MOST_WINDOWS)
             searched = fixed_windows(run_text(inspection).training, length, count)
         search = partial(top_activations, inspection.model, searched, layer, neuron, _EXAMPLES)
-        doing = _("Reading {count} windows of the text", count=f"{len(searched):,}")
+        doing = ngettext("Reading {count} window of the text", "Reading {count} windows of the text", len(searched))
         examples = result_of(("neuron", *inspection.key, layer, neuron), search, doing)
         if examples is None:
             return
@@ -91,9 +91,17 @@ def activations_in_words(examples: list[TopActivation], shown: list[str]) -> str
     count = shown.count(most)
     values = {"value": decimal(examples[0].value), "token": shown[0], "all": len(shown)}
     if count * 2 <= len(shown):
-        return _("Largest: {value} on '{token}'. The {all} largest activations are on different tokens.", **values)
+        return ngettext(
+            "Largest: {value} on '{token}'. The {all} largest activation is on different tokens.",
+            "Largest: {value} on '{token}'. The {all} largest activations are on different tokens.",
+            len(shown), **values,
+        )  # fmt: skip
     values |= {"count": count, "other": most}
-    return _("Largest: {value} on '{token}'. {count} of the {all} largest activations are on '{other}'.", **values)
+    return ngettext(
+        "Largest: {value} on '{token}'. {count} of the {all} largest activation is on '{other}'.",
+        "Largest: {value} on '{token}'. {count} of the {all} largest activations are on '{other}'.",
+        len(shown), **values,
+    )  # fmt: skip
 
 
 def _prompt_card(inspection: Inspection, layer: int, neuron: int) -> None:

@@ -29,7 +29,7 @@ from core.model.gpt import GATED, MLP, CausalSelfAttention, feed_forward_width
 from core.text.token_display import quoted, visible
 from explorer.charts.text_format import percent
 from explorer.components.attention_patterns import Strip, StripStep
-from explorer.i18n.language import N_, _
+from explorer.i18n.language import N_, _, ngettext
 from explorer.look_inside.attention_weights import cell_steps
 
 if TYPE_CHECKING:
@@ -186,8 +186,9 @@ def _mlp(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[str, An
         StripStep(_("Weights of neuron {number}", number=neuron + 1), f"({C},)", "", [_numbers("w", worked.weights)]),
         StripStep(
             _("Dot product"), _("{shape} → one number", shape=f"({C},)"),
-            _("The sum of all {count} products, plus the bias {bias}, is {before}.",
-              count=C, bias=bias, before=before),
+            ngettext("The one product, plus the bias {bias}, is {before}.",
+                     "The sum of all {count} products, plus the bias {bias}, is {before}.",
+                     C, bias=bias, before=before),
             [_numbers("x × w", worked.products, most)],
         ),
         StripStep(
@@ -240,14 +241,17 @@ def _embedding(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[s
         ]  # fmt: skip
     return {
         "title": _("Embedding"),
-        "says": _("Each token's id looks up a vector of {count} numbers.", count=C),
+        "says": ngettext(
+            "Each token's id looks up a vector of {count} number.",
+            "Each token's id looks up a vector of {count} numbers.", C,
+        ),
         "formula": "x = wte[id] + wpe[position]" if positions is not None else "x = wte[id]",
         "code": code_of(GPT.forward, 'x = hook_point(hook, "hook_embed"', "x = self.transformer.drop(x)"),
         "tensors": [_tensor(name, values, "T, C") for name, values in tensors],
         "cell": None,
         "steps": _drawn(steps),
         "note": "",
-    }
+    }  # fmt: skip
 
 
 def _output(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[str, Any]:
@@ -264,8 +268,9 @@ def _output(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[str,
         StripStep(_("Row of the unembedding for {token}", **values), f"({C},)", "", [_numbers("w", row)]),
         StripStep(
             _("Dot product: the logit"), _("{shape} → one number", shape=f"({C},)"),
-            _("Multiplied number by number; the sum of all {count} products is {product}.",
-              count=C, product=decimal(float(products.sum()))),
+            ngettext("The one product is {product}.",
+                     "Multiplied number by number; the sum of all {count} products is {product}.",
+                     C, product=decimal(float(products.sum()))),
             [_numbers("x × w", products)],
         ),
     ]  # fmt: skip

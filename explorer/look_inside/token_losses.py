@@ -17,7 +17,7 @@ from core.text.tokenizers import token_texts
 from explorer.charts.bars import kind_bars
 from explorer.charts.lines import position_curve, running_mean
 from explorer.charts.text_format import percent
-from explorer.i18n.language import N_, _
+from explorer.i18n.language import N_, _, ngettext
 from explorer.look_inside.inspection import Inspection
 from explorer.look_inside.predictions import draw_predicted
 from explorer.look_inside.run_text import affordable_windows, run_text, windows
@@ -78,11 +78,14 @@ def measure(inspection: Inspection, measured_on: Tensor) -> Iterator[Progress[Te
 
 def _position_card(losses: np.ndarray) -> None:
     curve = loss_by_position(losses)
-    more = _(
+    more = ngettext(
+        "Measured on {count} window of held-out text. At the start of a window the model has read next to nothing, "
+        "further on it has read more. Each dot is the mean over all windows, the line their running mean. A line that "
+        "still falls at its end says that a longer context would help.",
         "Measured on {count} windows of held-out text. At the start of a window the model has read next to nothing, "
         "further on it has read more. Each dot is the mean over all windows, the line their running mean. A line that "
         "still falls at its end says that a longer context would help.",
-        count=f"{len(losses):,}",
+        len(losses),
     )
     with card(_("Loss by position"), _("Does more context help?"), more=more, key="card_loss_position"):
         st.caption(position_in_words(curve))

@@ -19,7 +19,7 @@ from core.sampling_config import GenerationConfig
 from core.text.token_display import visible
 from core.text.tokenizers import IncrementalDecoder, Tokenizer, opening_ids, token_texts
 from explorer.components.text import WrittenToken
-from explorer.i18n.language import _, in_language
+from explorer.i18n.language import _, in_language, ngettext
 from explorer.services import shared
 from explorer.streaming.run_events import event
 
@@ -51,7 +51,11 @@ def text_of(run_id: str, query: Mapping[str, str], client: str = "") -> Iterator
         if len(_asked) >= MOST_WAITING:
             raise TooManyTexts(_("Too many texts are being generated now. Wait a moment and press Generate again."))
         if own >= MOST_OF_ONE and not _is_this_machine(client):
-            words = _("{count} of your texts are still being generated. Wait until they are done.", count=own)
+            words = ngettext(
+                "{count} of your texts is still being generated. Wait until it is done.",
+                "{count} of your texts are still being generated. Wait until they are done.",
+                own,
+            )
             raise TooManyTexts(words)
     loop, queue, left = asyncio.get_running_loop(), asyncio.Queue(), threading.Event()
 
@@ -102,8 +106,12 @@ def _is_this_machine(client: str) -> bool:
 def _tokens(run_id: str, query: Mapping[str, str]) -> Iterator[str]:
     prompt = query.get("prompt", "")
     if len(prompt) > LONGEST_PROMPT:
-        lengths = {"count": len(prompt), "most": LONGEST_PROMPT}
-        raise RunError(_("The prompt has {count} characters, but at most {most} are allowed.", **lengths))
+        problem = ngettext(
+            "The prompt has {count} character, but at most {most} are allowed.",
+            "The prompt has {count} characters, but at most {most} are allowed.",
+            len(prompt), count=len(prompt), most=LONGEST_PROMPT,
+        )  # fmt: skip
+        raise RunError(problem)
     settings = GenerationConfig.parse({name: query[name] for name in _SETTINGS if name in query})
     opened = shared.open_model(run_id)
     for token in written_tokens(opened.model, opened.tokenizer, prompt, settings):

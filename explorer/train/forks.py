@@ -20,7 +20,7 @@ from core.runs.weights import weights_step
 from core.settings import fields_of
 from core.training.progress_summary import SENTENCES
 from explorer.i18n.formatting import model_in_words, number
-from explorer.i18n.language import N_, _
+from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
 from explorer.services.cost_trials import train
 from explorer.streaming.jsonl_tail import curve_rows
@@ -227,7 +227,10 @@ def draw_beginning(parent: Parent) -> None:
         st.warning(warning)
     shape = model_in_words(model)
     if model.kind == "gpt":
-        shape = _("{model}, {heads} heads, width {width}", model=shape, heads=model.n_head, width=model.n_embd)
+        shape = ngettext(
+            "{model}, {count} head, width {width}", "{model}, {count} heads, width {width}",
+            model.n_head, model=shape, width=model.n_embd,
+        )  # fmt: skip
     note = _(
         "{shape}, context {context}: the architecture is fixed, because trained weights fit only their own "
         "architecture. The optimizer and the learning rate schedule start anew.",

@@ -20,7 +20,7 @@ from core.training.schedule import schedule_notice
 from explorer.components.page import load_ahead
 from explorer.data.corpus_cards import size_notice
 from explorer.i18n.formatting import hardware_in_words
-from explorer.i18n.language import N_, _
+from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
 from explorer.services.cost_trials import train, tried
 from explorer.train.forks import Parent, draw_beginning, parent_from_address
@@ -192,7 +192,7 @@ def _draw_estimate(config: RunConfig, vocab_size: int, text_length: int) -> Esti
     figures = estimate(config, vocab_size, *reckoned, correction or Correction(), text_length)
     memory, worker = memory_in_words(figures.memory_bytes), memory_in_words(WORKER_BYTES)
     lines = (
-        _("**{count}** parameters", count=f"{figures.parameters:,}"),
+        ngettext("**{count}** parameter", "**{count}** parameters", figures.parameters),
         _("**{memory}** for training, plus {worker} for PyTorch", memory=memory, worker=worker),
         _("about **{time}** on this machine", time=duration_in_words(figures.seconds)),
     )

@@ -105,6 +105,42 @@ def test_slips_and_gaps_of_a_language_are_english(new_languages):
         assert ngettext("{count} core", "{count} cores", 1) == "1 core"
 
 
+# A number of these takes the form that a language has for it. A rate ("tokens/s") is no number of things.
+THINGS = re.compile(
+    r"\{(?!role\})\w+\}\**(?: (?:different|other|next|training|largest|or more))? "
+    r"(?:activations|characters|days|examples|heads|keys|layers|letters|lines|logits|neurons|numbers|parameters|"
+    r"positions|products|runs|sequences|spans|steps|texts|threads|times(?! the)|tokens|windows|words|years)\b(?!/)"
+)
+UNCOUNTED = {
+    "after {count} tokens: {loss} nats": "plotly fills it in for each point",
+    "Mean distance: {distance} tokens.": "a mean is no whole number",
+    "Mean distance: {distance} tokens back.": "likewise",
+    "{name}: {loss} nats, as uncertain as a uniform choice among {choices} letters": "a perplexity is no whole number",
+}
+
+
+def test_a_number_of_things_goes_through_ngettext():
+    plain = [
+        sentence
+        for path in [*PAGES, *COMPONENTS.rglob("*.js")]
+        for sentence, _comments in sentences_in(path.read_text("utf-8"), path.suffix)
+        if isinstance(sentence, str)
+    ]
+    assert {sentence for sentence in plain if THINGS.search(sentence)} == UNCOUNTED.keys()
+
+
+def test_a_number_of_things_is_found():
+    found = [
+        "{count} tokens",
+        "**{count}** parameters, {x}",
+        "{a} of {b} other heads",
+        "at step {s}, {n} windows of it",
+    ]
+    assert all(map(THINGS.search, found))
+    others = ["{rate} tokens/s", "as {role} heads", "to {token}", "tokens {a} to tokens {b}", "{value} times the gate"]
+    assert not any(map(THINGS.search, others))
+
+
 def test_a_count_takes_the_form_that_a_language_has_for_it(new_languages):
     (new_languages / "lessons" / "fr").mkdir()
     catalog_of(new_languages / "locale", "fr", lambda english: f"{english} (fr)")

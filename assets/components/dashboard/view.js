@@ -1,7 +1,7 @@
 /* The live views of a run other than its loss chart; data.view says which. */
 import { downloadButtons } from "../shared/download.js";
 import { formatPerplexity, formatDuration, formatRate, formatCount } from "../shared/format.js";
-import { _, button, element, mountView, svgElement, untrustedText, withElements } from "../shared/mount.js";
+import { _, ngettext, button, element, mountView, svgElement, untrustedText, withElements } from "../shared/mount.js";
 import { runStream, liveView } from "../shared/run_stream.js";
 import { nearest, thinned } from "../shared/thinning.js";
 import { attention, embedding } from "./pictures.js";
@@ -65,7 +65,7 @@ function status(root, component) {
     const steps = (status?.steps) || data.steps;
     const done = status && status.state === "finished" && status.seconds;
     const counted = { step: step.toLocaleString("en"), steps: steps.toLocaleString("en") };
-    time.name.textContent = done ? _("{steps} steps, done in", counted) : _("Step {step} of {steps}", counted);
+    time.name.textContent = done ? ngettext("{steps} step, done in", "{steps} steps, done in", steps, counted) : _("Step {step} of {steps}", counted);
     time.value.textContent = lost ? _("reconnecting …") : formatTime(status, data);
     const share = Math.min(1, step / steps);
     bar.firstChild.style.width = `${100 * share}%`;

@@ -1,5 +1,5 @@
 /* Numbers in words, the same ones wherever a component writes them. */
-import { _ } from "./mount.js";
+import { _, ngettext } from "./mount.js";
 
 /* As `number` in core/formatting.py, with three digits: 5e-4, 0.012, 1. */
 export function formatRate(rate) {
@@ -23,8 +23,9 @@ export function formatDuration(seconds) {
   if (whole < 600 && whole % 60) return _("{minutes} min {seconds} s", { minutes, seconds: whole % 60 });
   if (whole < 3600) return _("{minutes} min", { minutes });
   if (whole < 48 * 3600) return _("{hours} h {minutes} min", { hours, minutes: minutes % 60 });
-  if (whole < 2 * 365 * 86400) return _("{days} days", { days: Math.floor(whole / 86400).toLocaleString("en") });
-  return _("{years} years", { years: Math.floor(whole / (365 * 86400)).toLocaleString("en") });
+  const [days, years] = [Math.floor(whole / 86400), Math.floor(whole / (365 * 86400))];
+  if (years < 2) return ngettext("{days} day", "{days} days", days, { days: days.toLocaleString("en") });
+  return ngettext("{years} year", "{years} years", years, { years: years.toLocaleString("en") });
 }
 
 /* A perplexity as `core.formatting.loss_as_choice` writes it: 6.7, 12.4, 66.0. */

@@ -5,7 +5,7 @@
    state: { layers, heads, length, tokens, bytes (uint8 layers*heads*length*length, 255 = all attention), palette,
             selected: [layer, head] | null, fade: milliseconds,
             first: [layer, head] that the first square is, where it is another than 1.1 } */
-import { _, colorTable, element, quoted } from "./mount.js";
+import { _, ngettext, colorTable, element, quoted } from "./mount.js";
 
 export function attentionHeatmaps(root, { onPick = null, large = false } = {}) {
   const canvas = element("canvas", "heads-canvas", [], { role: "img", ...(onPick && { tabindex: 0 }) });
@@ -192,7 +192,7 @@ export function attentionHeatmaps(root, { onPick = null, large = false } = {}) {
     if (canFade) shown = Uint8Array.from(shown); // what is faded through is written into, and the old bytes are not ours
     state = { selected: null, fade: 0, first: [0, 0], ...next, table, levels };
     const { layers, heads, tokens } = state;
-    canvas.setAttribute("aria-label", _("Attention of {layers} layers with {heads} heads each, on: {text}", { layers, heads, text: tokens.join("") }));
+    canvas.setAttribute("aria-label", ngettext("Attention of {layers} layers with {heads} head each, on: {text}", "Attention of {layers} layers with {heads} heads each, on: {text}", heads, { layers, heads, text: tokens.join("") }));
     cancelAnimationFrame(frame);
     fade(performance.now(), canFade ? state.fade : 0);
   }

@@ -2,7 +2,7 @@
    data: { run: whose stream brings it } */
 import { downloadButtons } from "../shared/download.js";
 import { formatPerplexity, formatPercent } from "../shared/format.js";
-import { _, element, mountOnce, quoted, withElements, untrustedText } from "../shared/mount.js";
+import { _, ngettext, element, mountOnce, quoted, withElements, untrustedText } from "../shared/mount.js";
 import { liveView } from "../shared/run_stream.js";
 
 export default (mounting) => mountOnce(mounting, (root, component) => {
@@ -48,10 +48,10 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     const loss = shown.loss;
     const filled = { step: shown.step.toLocaleString("en"), count: shown.batch_size.toLocaleString("en") };
     if (loss !== null) {
-      const sentence = _("Step {step} trained on {count} sequences. Its loss is {loss}, a perplexity of {choices} per token.", filled);
+      const sentence = ngettext("Step {step} trained on {count} sequence. Its loss is {loss}, a perplexity of {choices} per token.", "Step {step} trained on {count} sequences. Its loss is {loss}, a perplexity of {choices} per token.", shown.batch_size, filled);
       const bold = { loss: element("b", "", loss.toFixed(2)), choices: element("b", "", formatPerplexity(Math.exp(loss))) };
       summary.replaceChildren(...withElements(sentence, bold));
-    } else summary.replaceChildren(_("Step {step} trained on {count} sequences, and its loss is not a finite number.", filled));
+    } else summary.replaceChildren(ngettext("Step {step} trained on {count} sequence, and its loss is not a finite number.", "Step {step} trained on {count} sequences, and its loss is not a finite number.", shown.batch_size, filled));
     change.hidden = !Number.isFinite(shown.before) || !Number.isFinite(shown.after);
     if (!change.hidden) {
       const [before, after] = [shown.before, shown.after].map((value) => value.toFixed(3));

@@ -1,6 +1,6 @@
 /* Text whose tokens are shaded: as a model generates it, or by any amounts; data.view says which. */
 import { formatPercent } from "../shared/format.js";
-import { _, arrowStep, button, colorTable, element, mountView, shadeOf, showControlCharacters, untrustedText } from "../shared/mount.js";
+import { _, ngettext, arrowStep, button, colorTable, element, mountView, shadeOf, showControlCharacters, untrustedText } from "../shared/mount.js";
 
 const VIEWS = { generated, marked };
 
@@ -67,14 +67,14 @@ function generated(root, component) {
       const filled = { count, total: data.total, rate: Math.round(rate) };
       status.textContent =
         !count ? _("Generating …")
-        : isTokens() ? _("{count} of {total} tokens, {rate} tokens/s", filled)
-        : _("{count} of {total} characters, {rate} characters/s", filled);
+        : isTokens() ? ngettext("{count} of {total} token, {rate} tokens/s", "{count} of {total} tokens, {rate} tokens/s", data.total, filled)
+        : ngettext("{count} of {total} character, {rate} characters/s", "{count} of {total} characters, {rate} characters/s", data.total, filled);
     } else if (count) {
       const surprise = tokens.reduce((sum, token) => sum - Math.log(Math.max(token.p, 1e-12)), 0) / count;
       const filled = { count, choices: Math.exp(surprise).toFixed(1) };
       status.textContent = isTokens()
-        ? _("{count} tokens, perplexity {choices} per token", filled)
-        : _("{count} characters, perplexity {choices} per character", filled);
+        ? ngettext("{count} token, perplexity {choices} per token", "{count} tokens, perplexity {choices} per token", count, filled)
+        : ngettext("{count} character, perplexity {choices} per character", "{count} characters, perplexity {choices} per character", count, filled);
     }
     stop.hidden = !source;
     copy.hidden = !count;

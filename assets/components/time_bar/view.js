@@ -2,7 +2,7 @@
    data: as clock.js wants it, and { steps: of the whole run, emergence: [{ step, layer, head, words }] of heads, same: whether side b is the same run } */
 import { downloadButtons, lossColumns } from "../shared/download.js";
 import { formatPerplexity } from "../shared/format.js";
-import { _, button, element, mountOnce, svgElement } from "../shared/mount.js";
+import { _, ngettext, button, element, mountOnce, svgElement } from "../shared/mount.js";
 import { liveView } from "../shared/run_stream.js";
 import { nearest, thinned } from "../shared/thinning.js";
 import { clockOf } from "../time_machine/clock.js";
@@ -86,7 +86,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     slider.setAttribute("aria-valuetext", _("step {step}", counted));
     step.textContent = _("Step {step} of {steps}", counted);
     const emerging = component.data.emergence.filter((each) => each.step === clock.step);
-    const emergingHeads = emerging.length > 3 ? _("roles of {count} heads emerged here", { count: emerging.length }) : _("emerged here: {heads}", { heads: emerging.map(inWords).join(", ") });
+    const emergingHeads = emerging.length > 3 ? ngettext("role of {count} head emerged here", "roles of {count} heads emerged here", emerging.length) : _("emerged here: {heads}", { heads: emerging.map(inWords).join(", ") });
     note.textContent = clock.waiting ? ` · ${_("loading …")}` : emerging.length ? ` · ${emergingHeads}` : component.data.note;
     paintEmergence(palette);
     if (dots.children.length !== savedSteps.length) dots.replaceChildren(...savedSteps.map(() => element("i")));

@@ -2,7 +2,7 @@
    next token. Every width and color is a number that pointing at it tells. A part opens in place: see model_opened.js. */
 import { columnsOf } from "../shared/download.js";
 import { formatPercent } from "../shared/format.js";
-import { _, button, bytesFromBase64, colorTable, element, quoted, rgbOf, svgElement } from "../shared/mount.js";
+import { _, ngettext, button, bytesFromBase64, colorTable, element, quoted, rgbOf, svgElement } from "../shared/mount.js";
 import { evenColor, matrixPlace, paintMatrix, pointerTips, shareColor, signedBytes, signedColor } from "./model_images.js";
 import { layoutOf, streamOf } from "./model_layout.js";
 import { openedPart } from "./model_opened.js";
@@ -161,10 +161,10 @@ export function model(root, clock, _report, keep) {
         ? { title: _("Row of the table"), shape: `(${T}, ${shape.width})`, about: _("Each token's row of logits, the only thing a bigram has.") }
         : { title: _("Embedding"), shape: `(${T}, ${shape.width})`, about: _("Each token looks up a vector: the residual stream before the first block.") };
     }
-    if (kind === "attention") return { title: _("Attention {layer}", { layer: layer + 1 }), shape: _("{count} heads", { count: shape.heads }), about: _("Each token gathers from earlier tokens what these heads find.") };
+    if (kind === "attention") return { title: _("Attention {layer}", { layer: layer + 1 }), shape: ngettext("{count} head", "{count} heads", shape.heads), about: _("Each token gathers from earlier tokens what these heads find.") };
     if (kind === "mlp") return { title: _("MLP {layer}", { layer: layer + 1 }), shape: `(${T}, ${shape.neurons})`, about: _("Each token by itself passes these neurons.") };
     if (kind === "block") return { title: _("Block {layer}", { layer: layer + 1 }), shape: "", about: _("Folded: open it to see its heads and its MLP.") };
-    return { title: _("Next token"), shape: _("softmax of {count} logits", { count: shape.vocabulary }), about: _("The last residual stream, compared with every token of the vocabulary.") };
+    return { title: _("Next token"), shape: ngettext("softmax of {count} logit", "softmax of {count} logits", shape.vocabulary), about: _("The last residual stream, compared with every token of the vocabulary.") };
   }
 
   /* Let an element be walked to by the arrow keys, and opened by a click or Enter. */

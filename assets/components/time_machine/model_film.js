@@ -3,7 +3,7 @@
 
    modelFilm(bar, clock, { draw, open(place) }) -> { update(picture, frame), orderOf(part, shape), paint(stage), words(picture, frame), sampling(), stop() } */
 import { formatPercent } from "../shared/format.js";
-import { _, button, element, quoted } from "../shared/mount.js";
+import { _, ngettext, button, element, quoted } from "../shared/mount.js";
 
 const SECONDS = 10; // for one token
 const MOST_TOKENS = 40; // appended in one film
@@ -133,7 +133,7 @@ export function modelFilm(bar, clock, { draw, open }) {
     const { shape, training } = picture;
     const each = shape.neurons ? 2 : 1;
     const filled = { loss: training.before.toFixed(2), count: training.losses.filter((loss) => loss !== null).length };
-    if (at === count() - 2) return _("Loss {loss}: the mean over {count} next tokens. Its gradient enters the last residual stream.", filled);
+    if (at === count() - 2) return ngettext("Loss {loss}: that of {count} next token. Its gradient enters the last residual stream.", "Loss {loss}: the mean over {count} next tokens. Its gradient enters the last residual stream.", filled.count, filled);
     if (at === 1) return _("The gradient reaches the embedding: every number now has its direction downhill.");
     const layer = Math.floor((at - 2) / each) + 1;
     if (shape.neurons && (at - 2) % 2) return _("Block {layer}, MLP: the gradient passes its matrices, and past them along the residual stream.", { layer });
@@ -187,14 +187,14 @@ export function modelFilm(bar, clock, { draw, open }) {
       const cached = cache.checked && round ? ` ${only}` : "";
       const filled = { token: quoted(frame.tokens.at(-1)), count: next.length, width: shape.width, neurons: shape.neurons, heads: shape.heads, next: quoted(best), share: formatPercent(share), vocabulary: shape.vocabulary };
       if (at === 0) return _("The text is cut into tokens. {count} are drawn; the last is {token}.", filled) + cached;
-      if (picture.kind === "bigram" && at === 1) return _("{token} looks up its row of the table: a logit for each of {vocabulary} tokens.", filled);
-      if (at === 1) return _("Each token looks up a vector of {width} numbers: the start of its residual stream.", filled);
+      if (picture.kind === "bigram" && at === 1) return ngettext("{token} looks up its row of the table: a logit for {vocabulary} token.", "{token} looks up its row of the table: a logit for each of {vocabulary} tokens.", shape.vocabulary, filled);
+      if (at === 1) return ngettext("Each token looks up a vector of {width} number: the start of its residual stream.", "Each token looks up a vector of {width} numbers: the start of its residual stream.", shape.width, filled);
       if (at < 2 + each * shape.layers) {
         const layer = Math.floor((at - 2) / each) + 1;
-        if (!shape.neurons || (at - 2) % 2 === 0) return _("Block {layer}, attention: {heads} heads gather from earlier tokens and add what they find to the residual stream.", { ...filled, layer });
-        return _("Block {layer}, MLP: each token by itself passes {neurons} neurons, whose output is added to its residual stream.", { ...filled, layer });
+        if (!shape.neurons || (at - 2) % 2 === 0) return ngettext("Block {layer}, attention: {heads} head gathers from earlier tokens and adds what it finds to the residual stream.", "Block {layer}, attention: {heads} heads gather from earlier tokens and add what they find to the residual stream.", shape.heads, { ...filled, layer });
+        return ngettext("Block {layer}, MLP: each token by itself passes {neurons} neuron, whose output is added to its residual stream.", "Block {layer}, MLP: each token by itself passes {neurons} neurons, whose output is added to its residual stream.", shape.neurons, { ...filled, layer });
       }
-      if (!clock.picture || at === count() - 2) return _("The last residual stream is compared with all {vocabulary} tokens; softmax gives {next} {share}.", filled);
+      if (!clock.picture || at === count() - 2) return ngettext("The last residual stream is compared with {vocabulary} token; softmax gives {next} {share}.", "The last residual stream is compared with all {vocabulary} tokens; softmax gives {next} {share}.", shape.vocabulary, filled);
       return _("Sampling at temperature {temperature} picks {token} with probability {share}. It is appended, and the model runs again.", { temperature: sample.temperature.toFixed(1), token: quoted(sample.token[0]), share: formatPercent(sample.token[2]) });
     },
   };

@@ -4,7 +4,7 @@ import { columnsOf } from "../shared/download.js";
 import { embeddingMap, mapColumns } from "../shared/embedding_map.js";
 import { formatPercent } from "../shared/format.js";
 import { attentionHeatmaps, attentionColumns } from "../shared/heatmaps.js";
-import { _, colorTable, element, textColorOn, quoted, shadeOf, showControlCharacters, untrustedText } from "../shared/mount.js";
+import { _, ngettext, colorTable, element, textColorOn, quoted, shadeOf, showControlCharacters, untrustedText } from "../shared/mount.js";
 import { timeMachineView } from "./clock.js";
 import { model } from "./model.js";
 
@@ -190,8 +190,8 @@ function text(root) {
       const sure = written.reduce((sum, [, share]) => sum + share, 0) / written.length;
       const filled = { share: formatPercent(sure), count: new Set(written.map(([, , token]) => token)).size };
       return unit === "tokens"
-        ? _("Average probability {share}; {count} different tokens.", filled)
-        : _("Average probability {share}; {count} different characters.", filled);
+        ? ngettext("Average probability {share}; {count} different token.", "Average probability {share}; {count} different tokens.", filled.count, filled)
+        : ngettext("Average probability {share}; {count} different character.", "Average probability {share}; {count} different characters.", filled.count, filled);
     },
     name: () => "continuation",
     columns: ({ written }) => written && { token: written.map(([, , token]) => token), probability: written.map(([, share]) => share) },

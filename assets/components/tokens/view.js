@@ -66,7 +66,7 @@ function pairs(root, component) {
   const chip = (id) => tokenChip(data.tokens[id], String(id), data.kinds[id], palette);
 
   function drawBatch() {
-    batch.replaceChildren(element("div", "hint", _("The batch: {count} sequences of {length} tokens", { count: data.x.length, length: data.x[0].length })));
+    batch.replaceChildren(element("div", "hint", ngettext("The batch: {count} sequence of {length} tokens", "The batch: {count} sequences of {length} tokens", data.x.length, { length: data.x[0].length })));
     data.x.forEach((ids, row) => {
       const piece = button("pairs-piece", "", () => {
         chosen = row;
@@ -84,7 +84,7 @@ function pairs(root, component) {
 
   function drawExamples() {
     const ids = data.x[chosen];
-    examples.replaceChildren(element("div", "hint", _("In sequence {piece}: {count} training examples", { piece: chosen + 1, count: ids.length })));
+    examples.replaceChildren(element("div", "hint", ngettext("In sequence {piece}: {count} training example", "In sequence {piece}: {count} training examples", ids.length, { piece: chosen + 1 })));
     ids.forEach((_id, index) => {
       const context = element("span", "pairs-context", ids.slice(0, index + 1).map(chip));
       const target = chip(data.y[chosen][index]);
