@@ -2,9 +2,11 @@
 
 import hashlib
 import lzma
+import random
 import sysconfig
 from functools import lru_cache
 from pathlib import Path
+from string import ascii_lowercase
 
 from core.errors import TextError
 from core.text.own_text import Corpus, load_own_text, own_text_file, own_texts
@@ -50,7 +52,14 @@ def shakespeare() -> str:
     return lzma.decompress(Path(__file__).with_name("shakespeare.txt.xz").read_bytes()).decode()
 
 
-_BUILT_IN = {"shakespeare": shakespeare, "python": python_source}
+def repeats() -> str:
+    """Return 20,000 lines, each a word of 12 to 24 different letters, written twice: the same text every time."""
+    rng = random.Random(0)
+    words = ("".join(rng.sample(ascii_lowercase, rng.randint(12, 24))) for _ in range(20_000))
+    return "".join(f"{word} {word}\n" for word in words)
+
+
+_BUILT_IN = {"shakespeare": shakespeare, "python": python_source, "repeats": repeats}
 
 
 def catalogue(data_dir: Path) -> list[Corpus]:
@@ -80,6 +89,14 @@ def catalogue(data_dir: Path) -> list[Corpus]:
             license="PSF License",
             description="The source of the modules that came with the Python on this machine. A GPT that writes code.",
             characters=_python_size(),
+        ),
+        Corpus(
+            name="repeats",
+            title="Words written twice",
+            language="random letters",
+            license="public domain",
+            description="Random letters, each word twice. Only a model that looks back predicts the second one.",
+            characters=759_590,
         ),
     ]
     return built_in + own_texts(data_dir)
@@ -127,7 +144,7 @@ def text_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-_load_built_in = lru_cache(maxsize=2)(lambda name: _BUILT_IN[name]())
+_load_built_in = lru_cache(maxsize=len(_BUILT_IN))(lambda name: _BUILT_IN[name]())
 _load_own = lru_cache(maxsize=2)(load_own_text)  # an own text may have 20 MB
 
 

@@ -9,12 +9,12 @@ from core.text.corpora import catalogue, find_corpus, load_corpus, python_source
 
 def test_the_catalogue_begins_with_what_comes_with_the_lab(tmp_path):
     entries = catalogue(tmp_path)
-    assert [entry.name for entry in entries] == ["shakespeare", "tinyshakespeare", "python"]
+    assert [entry.name for entry in entries] == ["shakespeare", "tinyshakespeare", "python", "repeats"]
     assert all(entry.title and entry.language and entry.license and entry.description for entry in entries)
-    assert [entry.download for entry in entries] == [False, True, False]
+    assert [entry.download for entry in entries] == [False, True, False, False]
 
 
-@pytest.mark.parametrize("name", ["shakespeare", "python"])
+@pytest.mark.parametrize("name", ["shakespeare", "python", "repeats"])
 def test_the_catalogue_knows_the_true_size(tmp_path, name):
     assert find_corpus(name, tmp_path).characters == len(load_corpus(name, tmp_path))
 
@@ -60,3 +60,9 @@ def test_source_that_is_not_ascii_is_left_out(tmp_path):
 
 def test_the_hash_is_that_of_the_utf8_bytes():
     assert text_hash("é") == hashlib.sha256(b"\xc3\xa9").hexdigest()
+
+
+def test_words_are_written_twice_and_their_letters_differ(tmp_path):
+    lines = load_corpus("repeats", tmp_path).splitlines()
+    for word, again in map(str.split, lines):
+        assert word == again and len({*word}) == len(word)
