@@ -17,7 +17,7 @@ from explorer.look_inside.inspection import (
     time_machine_state,
     warn_of_columns,
 )
-from explorer.look_inside.sections import MODEL, SECTIONS, first_view, sections_of
+from explorer.look_inside.sections import MODEL, SECTIONS, first_view, group_style, sections_of
 from explorer.widgets import address, session
 from explorer.widgets.layout import errors_shown, literal
 from explorer.widgets.links import end_absent, quoted_part
@@ -33,13 +33,7 @@ def write_prompt() -> None:
     address.write({address.PROMPT: st.session_state[PROMPT] or None})
 
 
-folder = choose_run(
-    _("Look inside"),
-    _(
-        "Here you open a trained model: which tokens each of its heads attends to, what it predicts next, and which "
-        "tokens have similar embeddings. This needs a run; the first is trained in a minute."
-    ),
-)
+folder = choose_run(_("Look inside"))
 
 opened = open_snapshot(folder)
 follow_head(opened.model)
@@ -75,6 +69,7 @@ st.session_state[address.VIEW_KEY] = asked if asked in sections else first
 session.remember(address.VIEW_KEY, st.session_state[address.VIEW_KEY])
 view = {"key": address.VIEW_KEY, "on_change": lambda: address.write({address.VIEW: st.session_state[address.VIEW_KEY]})}
 look = {"format_func": lambda name: _(labels[name]), "label_visibility": "collapsed"}
+st.html(f"<style>{group_style(sections)}</style>")
 name = st.segmented_control(_("View"), list(sections), required=True, **view, **look)
 section = sections[name]
 if section.prompt != "unused":

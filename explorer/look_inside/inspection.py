@@ -12,7 +12,8 @@ from core.config import ModelConfig
 from core.errors import ExplorerError
 from core.interpretability.residual_stream import next_token_logits
 from core.model import GPT, Bigram
-from core.runs.folder import RunFolder, list_runs
+from core.runs.folder import RunFolder
+from core.runs.gallery import runs_with_weights
 from core.runs.weights import steps_with_weights
 from core.text.token_display import quoted, visible
 from core.text.tokenizers import Tokenizer
@@ -93,9 +94,9 @@ def choose_snapshot(folder: RunFolder, opened: Opened, state: TimeMachineState) 
     """Draw the slider over all training steps; a run with one snapshot, such as an imported one, has none."""
     if len(steps_with_weights(folder)) < 2:
         return step_line(folder, opened.step)
-    note = _("on the left") if address.parameter(address.BESIDE) else _("everything below shows the model at this step")
+    note = _("on the left") if address.parameter(address.BESIDE) else _("the whole page shows this step")
     with st.container(border=True, key="time_step"):
-        moved = time_bar(state, steps=folder.status().steps, note=f" · {note}", key="time_bar")
+        moved = time_bar(state, steps=folder.status().steps, note=note, key="time_bar")
     wanted = address.number_parameter(address.STEP)
     if wanted is not None and wanted != opened.step:
         steps = {"asked": f"{wanted:,}", "step": f"{opened.step:,}"}
@@ -108,7 +109,7 @@ def choose_snapshot(folder: RunFolder, opened: Opened, state: TimeMachineState) 
 
 def choose_other(state: TimeMachineState) -> TimeMachineState | None:
     """Draw the select of what to compare with, another step of this run or another run, and that one's slider."""
-    runs = {folder.id: folder for folder in list_runs(shared.data_dir()) if folder.has_weights}
+    runs = {folder.id: folder for folder in runs_with_weights(shared.data_dir())}
     other_run = address.parameter(address.BESIDE)
     if other_run and other_run not in runs:
         end_absent(run_problem(other_run), _("Compare with nothing"), _compare)
@@ -133,7 +134,7 @@ def choose_other(state: TimeMachineState) -> TimeMachineState | None:
         return other
     with st.container(border=True, key="time_step_beside"):
         note = _("on the right, {name}", name=name)
-        moved = time_bar(other, steps=folder.status().steps, note=f" · {note}", key="time_bar_beside", same=same)
+        moved = time_bar(other, steps=folder.status().steps, note=note, key="time_bar_beside", same=same)
     if moved:
         _compare(chosen, moved[0])
     return other

@@ -1,10 +1,11 @@
 """Which views Look inside has, in the order in which they are offered."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 from core.model import GPT, Bigram
-from explorer.i18n.language import N_
+from explorer.i18n.language import N_, _
 from explorer.look_inside import (
     ablation,
     attention_patterns,
@@ -24,11 +25,15 @@ from explorer.widgets import address
 MODEL = "Model"  # the view of the whole model, the first
 
 
+PROMPT, LEARNED, EXPERIMENTS = N_("Follow one prompt"), N_("What it has learned"), N_("Experiments")
+
+
 class Section(NamedTuple):
-    """One view: its name in the address, its label on the page, and what draws it."""
+    """One view: its name in the address, its label on the page, its group, and what draws it."""
 
     name: str
     label: str
+    group: str
     draw: Callable[[Inspection], None]
     gpt: bool = True  # whether a GPT has it
     bigram: bool = True  # whether a bigram has it
@@ -37,17 +42,17 @@ class Section(NamedTuple):
 
 
 SECTIONS = (
-    Section(MODEL, N_("Model"), model_picture.draw),
-    Section("Attention", N_("Attention"), attention_patterns.draw, bigram=False, attention=True),
-    Section("Heads", N_("Heads"), heads.draw, bigram=False, prompt="unused", attention=True),
-    Section("Table", N_("Bigram table"), bigram_table.draw, gpt=False, prompt="unused"),
-    Section("Predictions", N_("Predictions"), predictions.draw),
-    Section("Embeddings", N_("Embeddings"), embeddings.draw, prompt="optional"),
-    Section("Surgery", N_("Ablation"), ablation.draw, bigram=False),
-    Section("Patching", N_("Patching"), patching.draw, bigram=False),
-    Section("Neurons", N_("Neurons"), neurons.draw, bigram=False),
-    Section("Losses", N_("Losses"), token_losses.draw, prompt="unused"),
-    Section("Text", N_("Memorization"), memorization.draw),
+    Section(MODEL, N_("Model"), PROMPT, model_picture.draw),
+    Section("Attention", N_("Attention"), PROMPT, attention_patterns.draw, bigram=False, attention=True),
+    Section("Predictions", N_("Predictions"), PROMPT, predictions.draw),
+    Section("Neurons", N_("Neurons"), PROMPT, neurons.draw, bigram=False),
+    Section("Heads", N_("Heads"), LEARNED, heads.draw, bigram=False, prompt="unused", attention=True),
+    Section("Table", N_("Bigram table"), LEARNED, bigram_table.draw, gpt=False, prompt="unused"),
+    Section("Embeddings", N_("Embeddings"), LEARNED, embeddings.draw, prompt="optional"),
+    Section("Losses", N_("Losses"), LEARNED, token_losses.draw, prompt="unused"),
+    Section("Text", N_("Memorization"), LEARNED, memorization.draw),
+    Section("Surgery", N_("Ablation"), EXPERIMENTS, ablation.draw, bigram=False),
+    Section("Patching", N_("Patching"), EXPERIMENTS, patching.draw, bigram=False),
 )
 
 
@@ -62,3 +67,13 @@ def first_view(sections: Mapping[str, Section]) -> str:
     """Return the view that an address without one opens: the model, or attention for a head or a comparison."""
     older = address.parameter(address.HEAD) or address.parameter(address.BESIDE)
     return "Attention" if older and "Attention" in sections else MODEL
+
+
+def group_style(sections: Mapping[str, Section]) -> str:
+    """Return CSS that writes the name of each group above its first view, in the row of views."""
+    groups = [section.group for section in sections.values()]
+    return "".join(
+        f".st-key-{address.VIEW_KEY} button:nth-of-type({groups.index(group) + 1})"
+        f"::before {{ content: {json.dumps(_(group), ensure_ascii=False)}; }}"
+        for group in dict.fromkeys(groups)
+    )

@@ -40,9 +40,10 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     curve.append(paths[name]);
   }
   const marks = element("div", "time-marks");
-  const line = element("div", "time-line", [play, element("div", "time-readout", [step, note]), loss, pace]);
-  const track = element("div", "time-track", [curve, spot, rail, dots, slider, marks]);
-  root.append(line, track);
+  const [start, end] = [element("span", "time-end", "0"), element("span", "time-end")];
+  const track = element("div", "time-track", [curve, spot, rail, dots, slider, marks, start, element("span", "time-axis", _("training step")), end]);
+  const line = element("div", "time-line", [play, element("div", "time-readout", [step, note]), track, loss, pace]);
+  root.append(line);
   line.append(downloadButtons(root, {
     name: () => "loss",
     drawn: track,
@@ -87,7 +88,9 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     step.textContent = _("Step {step} of {steps}", counted);
     const emerging = component.data.emergence.filter((each) => each.step === clock.step);
     const emergingHeads = emerging.length > 3 ? ngettext("role of {count} head emerged here", "roles of {count} heads emerged here", emerging.length) : _("emerged here: {heads}", { heads: emerging.map(inWords).join(", ") });
-    note.textContent = clock.waiting ? ` · ${_("loading …")}` : emerging.length ? ` · ${emergingHeads}` : component.data.note;
+    note.textContent = clock.waiting ? _("loading …") : emerging.length ? emergingHeads : component.data.note;
+    note.title = note.textContent;
+    end.textContent = savedSteps.at(-1).toLocaleString("en");
     paintEmergence(palette);
     if (dots.children.length !== savedSteps.length) dots.replaceChildren(...savedSteps.map(() => element("i")));
     const [trained, measured] = [known("loss"), known("val_loss")];
@@ -104,7 +107,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
       const filled = { loss: here[1].toFixed(2), choices: formatPerplexity(Math.exp(here[1])) };
       loss.textContent = here[0] === "training" ? _("training loss {loss}", filled) : _("validation loss {loss}", filled);
       loss.title = component.data.unit === "tokens" ? _("Perplexity {choices} per token", filled) : _("Perplexity {choices} per character", filled);
-      spot.style.cssText = `left: ${100 * share}%; top: ${0.56 * heightOf(here[1])}px; background: ${palette[here[0]]}`;
+      spot.style.cssText = `left: ${100 * share}%; top: ${0.28 * heightOf(here[1])}px; background: ${palette[here[0]]}`;
     }
     play.textContent = playing ? "❚❚" : "▶";
     play.setAttribute("aria-label", playing ? _("Pause") : _("Play the training"));
