@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check lint format words bench clean
+.PHONY: run test check lint format words gallery bench clean
 
 run: $(VENV)/.installed
 	@$(BIN)/python -m explorer $(ARGS)
@@ -25,6 +25,9 @@ format: $(VENV)/.installed-dev
 
 words: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.words
+
+gallery: $(VENV)/.installed
+	$(BIN)/python -m core.runs.gallery
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.benchmarks $(if $(TEXT),--text "$(TEXT)") $(if $(NANOGPT),--nanogpt "$(NANOGPT)") $(ARGS)

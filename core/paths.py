@@ -27,6 +27,11 @@ def data_dir() -> Path:
     return folder
 
 
+def gallery_dir() -> Path:
+    """Return the folder of the trained models that come with the app (`core.runs.gallery`), which are only read."""
+    return Path(__file__).parents[1] / "assets" / "gallery"
+
+
 def check_path(folder: Path) -> None:
     """Raise ExplorerError where a folder's path is not UTF-8: weights in it could be written, but not read again."""
     try:

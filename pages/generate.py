@@ -8,13 +8,7 @@ from explorer.i18n.units import speaking_of
 from explorer.widgets import session
 from explorer.widgets.run_picker import open_chosen
 
-folder, opened = open_chosen(
-    _("Generate"),
-    _(
-        "Here a trained model generates text, and every letter shows its probability and its alternatives. This "
-        "needs a run; the first is trained in about a minute."
-    ),
-)
+folder, opened = open_chosen(_("Generate"))
 
 if "generate_prompt" not in st.session_state:
     known, asked = set(opened.tokenizer.tokens), session.recall("writing")

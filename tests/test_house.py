@@ -108,8 +108,8 @@ def test_no_door_for_other_peoples_code():
 
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if module_of(p).startswith("core")], ids=module_of)
-def test_core_reads_no_assets_of_the_app(path):
-    assert not re.search(r"[\"'/]assets[\"'/]", path.read_text("utf-8"))
+def test_core_reads_no_assets_of_the_app_but_the_gallery(path):
+    assert module_of(path) == "core.paths" or not re.search(r"[\"'/]assets[\"'/]", path.read_text("utf-8"))
 
 
 MOST_FILES, MOST_LINES, MOST_FUNCTION_LINES = 20, 400, 60

@@ -13,6 +13,7 @@ from core.errors import ConfigError, RunError, TextError
 from core.paths import data_dir
 from core.presets import PRESETS, preset
 from core.runs.folder import RUN_ID, RunFolder, list_runs
+from core.runs.gallery import gallery_runs
 from core.settings import fields_of
 
 FIRST_PRESET = next(iter(PRESETS))
@@ -58,13 +59,14 @@ def find_run(wanted: str, data_dir: Path) -> RunFolder:
         listed = data_dir / "runs" / path.name
         return RunFolder(listed if listed.is_dir() and listed.samefile(path) else path.absolute())
     runs = list_runs(data_dir)
-    if not runs:
-        raise RunError("There are no runs yet. Start one: python -m core train")
-    if wanted == "latest":
+    if wanted == "latest" and runs:
         return runs[0]
-    matches = [run for run in runs if wanted and run.id.startswith(wanted)]
-    matches = matches or [run for run in runs if run.name == wanted]
+    known = [*runs, *gallery_runs()]
+    matches = [run for run in known if wanted and run.id.startswith(wanted)]
+    matches = matches or [run for run in known if run.name == wanted]
     if not matches:
+        if not runs:
+            raise RunError("There are no runs yet. Start one: python -m core train")
         raise RunError(f"There is no run {wanted[:80]!r}. List them: python -m core runs")
     if len(matches) > 1:
         some = ", ".join(run.id for run in matches[:5]) + (", ..." if len(matches) > 5 else "")

@@ -20,7 +20,7 @@ from safetensors.numpy import save
 from core.atomic_io import FULL, TEMPORARY, append_row, last_rows, lock, parse_json, read_rows, write_atomically
 from core.config import RunConfig
 from core.errors import DiskFullError, RunError
-from core.paths import check_path
+from core.paths import check_path, gallery_dir
 from core.runs.processes import end_orphans, is_alive
 from core.runs.records import (
     Probe,
@@ -39,6 +39,7 @@ from core.runs.records import (
 
 _TIME = "%Y%m%d-%H%M%S"
 RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z2-7]{12}")
+GALLERY_ID = re.compile(r"gallery-[a-z]+")
 Rows = Literal["metrics", "samples", "events"]  # files of rows
 
 
@@ -273,6 +274,11 @@ class RunFolder:
         """Return the bytes on disk."""
         return sum(path.stat().st_size for path in self.files())
 
+    @property
+    def in_gallery(self) -> bool:
+        """Whether it comes with the app, and is only read (`core.runs.gallery`)."""
+        return self.path.parent == gallery_dir()
+
     def delete(self) -> None:
         """Remove the run and all in it. Raises RunError while a worker trains it: stop it first."""
         status = self.status()
@@ -298,7 +304,9 @@ class RunFolder:
 
     @contextmanager
     def writing(self, done: str) -> Iterator[None]:
-        """Raise a system's refusal to write as a RunError that says what cannot be done to the run, and why."""
+        """Raise a refusal to write as a RunError that says what cannot be done to the run, and why."""
+        if self.in_gallery:
+            raise RunError(f"{self.name!r} comes with the app, so it cannot be {done}. Fork it to train it further.")
         try:
             yield
         except FileNotFoundError:
@@ -317,11 +325,11 @@ class RunFolder:
 
 
 def open_run(data_dir: Path, id: str) -> RunFolder:
-    """Return the run of that id. Raises RunError where there is none, and for anything but an id (a path, say)."""
-    folder = RunFolder(data_dir / "runs" / id) if RUN_ID.fullmatch(id) else None
-    if folder is None or not folder.path.is_dir():
+    """Return the run of that id, of the gallery too. Raises RunError where there is none, as for a path."""
+    place = data_dir / "runs" if RUN_ID.fullmatch(id) else gallery_dir() if GALLERY_ID.fullmatch(id) else None
+    if place is None or not (place / id).is_dir():
         raise RunError(f"There is no run with the id {id[:80]!r}. It may have been deleted.")
-    return folder
+    return RunFolder(place / id)
 
 
 def list_runs(data_dir: Path) -> list[RunFolder]:

@@ -13,7 +13,8 @@ from core.errors import ExplorerError
 from core.lessons.lesson_text import fill, links, load_prose
 from core.lessons.shannon import Game, Play, bits_from_guesses, choose_passage, play_by_counting, play_by_model
 from core.runs.ancestry import may_have_trained_on
-from core.runs.folder import RunFolder, list_runs
+from core.runs.folder import RunFolder
+from core.runs.gallery import runs_with_weights
 from core.runs.weights import steps_with_weights
 from core.text.corpora import catalogue, load_corpus
 from core.text.token_display import visible
@@ -161,7 +162,7 @@ def draw_result(name: str, game: Game) -> None:
 
 def _choose_run(name: str, game: Game) -> tuple[RunFolder | None, int | None]:
     data_dir = shared.data_dir()
-    reading = [folder for folder in list_runs(data_dir) if _is_on_text(folder, name)]
+    reading = [folder for folder in runs_with_weights(data_dir) if _is_on_text(folder, name)]
     runs = {run.id: run for run in reading if not may_have_trained_on(run, data_dir, name, game.passage)}
     if left_out := [folder for folder in reading if folder.id not in runs]:
         names = [folder.name for folder in left_out[:_MOST_NAMED]] + ["…"] * (len(left_out) > _MOST_NAMED)
@@ -190,7 +191,7 @@ def _choose_run(name: str, game: Game) -> tuple[RunFolder | None, int | None]:
 
 
 def _is_on_text(folder: RunFolder, name: str) -> bool:
-    if folder.problem or not folder.has_weights:
+    if folder.problem:
         return False
     data = folder.record().config.data
     return data.corpus == name and data.tokenizer == "char"

@@ -5,31 +5,27 @@ from functools import partial
 import streamlit as st
 
 from core.errors import ExplorerError, RunError
-from core.runs.folder import RunFolder, list_runs, open_run
+from core.runs.folder import RunFolder, open_run
+from core.runs.gallery import runs_with_weights
 from explorer.i18n.formatting import model_in_words, state_in_words
 from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.services.shared import Opened
 from explorer.widgets import address
 from explorer.widgets.forms import distinct_labels
-from explorer.widgets.layout import empty_state, errors_shown, show_error
+from explorer.widgets.layout import errors_shown
 from explorer.widgets.links import end_absent
 
 
-def choose_run(title: str, what: str) -> RunFolder:
-    """Draw the page's title and the select of runs; return the run on view. Without any, show `what` and end."""
-    runs = {folder.id: folder for folder in list_runs(shared.data_dir()) if folder.has_weights}
+def choose_run(title: str) -> RunFolder:
+    """Draw the page's title and the select of runs and models of the gallery; return the one on view."""
+    runs = {folder.id: folder for folder in runs_with_weights(shared.data_dir())}
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.title(title, anchor=False, width="content")
         place = st.container(width=340)
     asked = address.parameter(address.RUN)
     if asked and asked not in runs:
-        if runs:
-            end_absent(run_problem(asked), _("Show the newest run"), partial(address.view_run, next(iter(runs))))
-        show_error(run_problem(asked))
-    if not runs:
-        empty_state(what, address.page_file("train"), _("Train a first model"))
-        st.stop()
+        end_absent(run_problem(asked), _("Show the newest run"), partial(address.view_run, next(iter(runs))))
     labels = distinct_labels({id: _label(folder) for id, folder in runs.items()})
     # The widget's own memory would outlive a change of the address by another page, so the address goes first.
     st.session_state["inspect_run"] = asked if asked in runs else next(iter(runs))
@@ -43,14 +39,14 @@ def choose_run(title: str, what: str) -> RunFolder:
 def newest_run() -> str | None:
     """Return the id of the run that `choose_run` takes where none is asked for, so that a link can name it."""
     try:
-        return next((folder.id for folder in list_runs(shared.data_dir()) if folder.has_weights), None)
+        return next((folder.id for folder in runs_with_weights(shared.data_dir())), None)
     except ExplorerError:  # the home cannot be used, as the page itself says
         return None
 
 
-def open_chosen(title: str, what: str) -> tuple[RunFolder, Opened]:
+def open_chosen(title: str) -> tuple[RunFolder, Opened]:
     """Return what `choose_run` does with its model opened, and say its step; where that fails, end the page."""
-    folder = choose_run(title, what)
+    folder = choose_run(title)
     with errors_shown(end=True):
         opened = shared.open_model(folder.id)
     step_line(folder, opened.step)
@@ -61,6 +57,9 @@ def step_line(folder: RunFolder, step: int) -> None:
     """Say at which step the weights are; where the run still trains, offer its newest ones."""
     status = folder.status()
     values = {"step": f"{step:,}", "steps": f"{status.steps:,}", "state": state_in_words(status)}
+    if folder.in_gallery:
+        st.caption(_("Weights of step {step} of {steps}. This model comes with the app.", **values))
+        return
     if status.ended:
         st.caption(_("Weights of step {step} of {steps}. The run is {state}.", **values))
         return
@@ -84,6 +83,7 @@ def run_problem(run_id: str) -> str:
 
 def _label(folder: RunFolder) -> str:
     try:
-        return f"{folder.name} · {model_in_words(folder.record().config.model)} · {state_in_words(folder.status())}"
+        state = _("from the gallery") if folder.in_gallery else state_in_words(folder.status())
+        return f"{folder.name} · {model_in_words(folder.record().config.model)} · {state}"
     except RunError:
         return folder.id

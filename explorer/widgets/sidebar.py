@@ -69,7 +69,7 @@ def _card(folder: RunFolder) -> None:
     with st.container(border=True, gap=None, key="on_view_card"):
         st.text(folder.name)
         status = folder.status()
-        words = state_in_words(status)
+        words = _("from the gallery") if folder.in_gallery else state_in_words(status)
         st.caption(words if folder.problem else f"{model_in_words(folder.record().config.model)} · {words}")
 
 

@@ -33,11 +33,12 @@ def said(app: AppTest) -> str:
     return "\n".join(str(element.value) for kind in ("markdown", "caption", "info") for element in app.get(kind))
 
 
-def test_without_a_run_it_shows_what_will_be_here_and_the_way_there(app):
+def test_without_a_run_a_model_of_the_gallery_writes(app):
     app.run()
     assert not app.exception
-    assert "Here a trained model generates" in said(app)
-    assert [button.key for button in app.button] == ["empty_state_go"]
+    assert app.selectbox(key="inspect_run").value == "gallery-shakespeare" and "This model comes with the app." in said(
+        app
+    )
 
 
 def test_it_has_a_widget_for_every_setting_and_one_primary_button(app, finished_run):

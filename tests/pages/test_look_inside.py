@@ -33,11 +33,11 @@ def figures(app: AppTest) -> list[dict]:
     return [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
 
 
-def test_without_a_run_it_shows_what_will_be_here_and_the_way_there(app):
+def test_without_a_run_it_opens_a_model_of_the_gallery(app):
     app.run()
     assert not app.exception
-    assert "which tokens each of its heads attends to" in said(app)
-    assert [button.key for button in app.button] == ["empty_state_go"]
+    assert app.selectbox(key="inspect_run").value == "gallery-shakespeare" and "The whole model" in said(app)
+    assert all("from the gallery" in option for option in app.selectbox(key="inspect_run").options)
 
 
 def test_a_finished_run_opens_at_its_first_head(app, finished_run):

@@ -59,7 +59,7 @@ def test_another_moment_and_another_run_stand_beside_it(app, add_run):
     app.query_params.update({"run": older.id, "view": "Attention"})
     app.run()
     beside = app.selectbox(key="compare_with")
-    assert beside.options == ["another step of this run", "busy-bee"] and beside.value is None
+    assert beside.options[:2] == ["another step of this run", "busy-bee"] and beside.value is None
     for chosen, step in ((older.id, 0), (newer.id, 20)):
         app.selectbox(key="compare_with").set_value(chosen).run()
         assert not app.exception

@@ -1,0 +1,111 @@
+"""The gallery: small trained models that come with the app, and the recipes they were trained with.
+
+`make gallery` trains them again into `assets/gallery`. Each is a run folder with a few snapshots in float16, without
+what depends on the clock, so one machine writes the same bytes each time. It is read like any run, never written to.
+"""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from core.atomic_io import write_atomically
+from core.config import RunConfig
+from core.paths import gallery_dir
+from core.presets import preset
+from core.runs.folder import RunFolder, list_runs
+from core.terminal import print_line
+
+_SNAPSHOTS = 12  # of each model
+_CREATED = "2026-11-29T00:00:00+00:00"
+_CLOCK = ("seconds", "tokens_per_second")  # columns of metrics.jsonl that differ from one training to the next
+_ALIKE = {  # whatever the machine has
+    "train.device": "cpu", "train.precision": "float32", "train.compile": "off", "train.snapshots": _SNAPSHOTS,
+}  # fmt: skip
+
+
+def _induction() -> RunConfig:
+    """Two layers of attention alone, which learn to copy what followed the same letters before."""
+    model = {
+        "n_layer": 2, "n_head": 4, "n_embd": 64, "block_size": 48, "position": "rope", "qk_norm": True,
+        "feed_forward": False,
+    }  # fmt: skip
+    train = {"steps": 1000, "sample_interval": 50, "checkpoint_interval": 500}
+    config = preset("gpt-fast").replace({f"train.{name}": value for name, value in train.items()})
+    return config.replace({"model": model, "data.corpus": "repeats"})
+
+
+RECIPES: dict[str, tuple[str, RunConfig]] = {  # by id: the name and the settings; the first is that of Home
+    "gallery-shakespeare": ("Shakespeare", preset("gpt-quick").replace({"train.steps": 6000})),
+    "gallery-layers": (
+        "Shakespeare, four layers",
+        preset("gpt-quick").replace(
+            {"model.n_layer": 4, "model.n_embd": 48, "model.block_size": 64, "train.steps": 4000}
+        ),
+    ),
+    "gallery-bigram": ("Shakespeare, bigram", preset("bigram")),
+    "gallery-induction": ("Induction heads", _induction()),
+}
+
+
+def gallery_runs() -> list[RunFolder]:
+    """Return the models that come with the app."""
+    return [folder for id in RECIPES if (folder := RunFolder(gallery_dir() / id)).path.is_dir()]
+
+
+def runs_with_weights(data_dir: Path) -> list[RunFolder]:
+    """Return the runs whose model can be opened: the data folder's, newest first, then the gallery's."""
+    return [folder for folder in (*list_runs(data_dir), *gallery_runs()) if folder.has_weights]
+
+
+def make_model(place: Path, name: str, config: RunConfig) -> RunFolder:
+    """Train a model in this process, with one thread, and write it into the folder `place`, which is replaced."""
+    from core.runs.ancestry import new_run
+    from core.runs.worker import train_run
+
+    with tempfile.TemporaryDirectory() as folder:
+        data_dir = Path(folder)
+        run = new_run(data_dir, config.replace(_ALIKE), name)
+        train_run(run, data_dir, threads=1)
+        return _publish(run, place)
+
+
+def _publish(run: RunFolder, place: Path) -> RunFolder:
+    """Copy what of a run is shown, without what depends on the clock, and with snapshots in float16."""
+    shutil.rmtree(place, ignore_errors=True)
+    made = RunFolder(place)
+    for folder in (made.snapshots_folder, made.probes):
+        folder.mkdir(parents=True)
+    record = run.record().model_copy(update={"created": _CREATED})
+    write_atomically(made.record_path, record.model_dump_json(indent=2, exclude={"id"}).encode())
+    status = run.status().model_dump(mode="json")
+    for field in ("seconds", "tokens_per_second", "oom_kills", "slowest", "updated", "attempt"):
+        status.pop(field, None)
+    write_atomically(made.status_path, json.dumps(status).encode())
+    for path in (run.tokenizer_path, run.baselines_path, run.samples_path):
+        shutil.copyfile(path, place / path.name)
+    _save_again(run.probe_path, made.probe_path)
+    rows = [{name: value for name, value in row.items() if name not in _CLOCK} for row in run.rows("metrics")]
+    write_atomically(made.metrics_path, b"".join(json.dumps(row).encode() + b"\n" for row in rows))
+    for step, path in run.snapshots():
+        _save_again(path, made.snapshot_path(step), half=True)
+    return made
+
+
+def _save_again(path: Path, target: Path, *, half: bool = False) -> None:
+    """Write a safetensors file with its metadata in order, which the library leaves to chance."""
+    from safetensors import safe_open
+    from safetensors.torch import load_file
+
+    from core.training.checkpoints import save_with_checksum
+
+    with safe_open(path, "pt") as file:
+        metadata = {name: value for name, value in file.metadata().items() if name in ("step", "tokens")}
+    save_with_checksum({name: t.half() if half else t for name, t in load_file(path).items()}, target, metadata)
+
+
+if __name__ == "__main__":
+    for id, (name, config) in RECIPES.items():
+        print_line(f"Training {name!r} ...")
+        folder = make_model(gallery_dir() / id, name, config)
+        print_line(f"{folder.status().val_loss:.3f} nats a token, {folder.size / 1e6:.2f} MB")

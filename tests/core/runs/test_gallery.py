@@ -1,0 +1,91 @@
+"""The models that come with the app: complete, small, made again alike, opened and forked like runs, never changed."""
+
+from pathlib import Path
+
+import pytest
+
+from core.cli.arguments import find_run
+from core.errors import ConfigError, RunError
+from core.runs.ancestry import fork, fork_config
+from core.runs.commands import change_settings, extend, send_command
+from core.runs.folder import RunFolder, list_runs, open_run
+from core.runs.gallery import RECIPES, gallery_runs, make_model, runs_with_weights
+from core.runs.weights import load_model, steps_with_weights
+from core.runs.worker import train_run
+
+GALLERY = gallery_runs()
+
+
+def content(folder: RunFolder) -> dict[Path, bytes]:
+    return {path.relative_to(folder.path): path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+
+
+def test_every_recipe_has_its_model_and_all_are_small():
+    assert [folder.id for folder in GALLERY] == list(RECIPES)
+    assert sum(folder.size for folder in GALLERY) < 8e6
+
+
+@pytest.mark.parametrize("folder", GALLERY, ids=lambda folder: folder.id)
+def test_a_model_is_that_of_its_recipe_and_opens_at_every_step(folder, data_dir):
+    record, (name, config) = open_run(data_dir, folder.id).record(), RECIPES[folder.id]
+    assert folder.problem is None and record.name == name
+    assert record.config.model == config.model and record.config.data == config.data
+    assert record.config.train.steps == config.train.steps == folder.status().step
+    steps = steps_with_weights(folder)
+    assert len(steps) >= 10 and (steps[0], steps[-1]) == (0, config.train.steps)
+    assert [load_model(folder, path).step for _step, path in folder.snapshots()] == steps
+    assert folder.last_losses()["val_loss"] < folder.read_baselines()["unigram"]
+
+
+def test_the_same_recipe_makes_the_same_bytes(tmp_path):
+    config = RECIPES["gallery-induction"][1].replace({"train.steps": 12, "train.eval_windows": 8})
+    one, other = (content(make_model(tmp_path / name, "twice", config)) for name in ("one", "other"))
+    assert one == other and Path("snapshots/step-00000012.safetensors") in one
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        RunFolder.delete,
+        lambda folder: folder.rename("mine"),
+        lambda folder: folder.write_status(folder.status()),
+        lambda folder: change_settings(folder, ("train.learning_rate", 1e-4)),
+        lambda folder: extend(folder, 10),
+        lambda folder: send_command(folder, "stop"),
+        lambda folder: train_run(folder, folder.path),
+    ],
+    ids=["delete", "rename", "status", "setting", "extend", "command", "train"],
+)
+def test_nothing_changes_it(change):
+    folder = GALLERY[0]
+    before = content(folder)
+    with pytest.raises((RunError, ConfigError), match="comes with the app"):
+        change(folder)
+    assert content(folder) == before
+
+
+def test_it_is_offered_after_the_runs_of_the_data_folder_and_not_listed_among_them(data_dir):
+    assert list_runs(data_dir) == []
+    assert [folder.id for folder in runs_with_weights(data_dir)] == list(RECIPES)
+
+
+def test_a_fork_of_it_trains(data_dir):
+    parent = open_run(data_dir, "gallery-induction")
+    config = fork_config(parent).replace({"train.steps": 3, "train.eval_windows": 8})
+    run = fork(data_dir, parent, None, config)
+    assert run.path.parent == data_dir / "runs" and train_run(run, data_dir).state == "finished"
+    assert run.last_losses()["val_loss"] < 3
+
+
+@pytest.mark.parametrize("id", ["gallery-", "gallery-none", "gallery-../x", "gallery-shakespeare/..", "GALLERY-bigram"])
+def test_only_its_names_open_it(id, data_dir):
+    with pytest.raises(RunError, match="no run"):
+        open_run(data_dir, id)
+
+
+def test_a_shell_finds_it_by_its_name(data_dir):
+    assert find_run("gallery-bigram", data_dir).id == "gallery-bigram"
+    assert find_run("Induction heads", data_dir).id == "gallery-induction"
+    for wanted in ("gallery", "latest"):
+        with pytest.raises(RunError):
+            find_run(wanted, data_dir)
