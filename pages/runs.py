@@ -24,6 +24,7 @@ if not rows:
         address.page_file("train"),
         _("Train a first model"),
     )
+    table.draw_gallery()
     st.stop()
 
 for row in rows:
@@ -32,3 +33,4 @@ for row in rows:
 picked = table.draw_table(rows)
 table.draw_actions(picked)
 table.draw_comparison(rows, picked)
+table.draw_gallery()

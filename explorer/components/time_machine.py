@@ -40,9 +40,8 @@ class TimeMachineState:
     anchor: int  # the step to whose embedding map all others are aligned
     head: tuple[int, int] = (0, 0)  # the layer and head that is shown large, from 0
     emergence_steps: Sequence[HeadEmergence] = ()  # of its heads, where they are known
-    place: str | None = (
-        None  # in the picture of the whole model (`explorer.look_inside.opened_part`), where it is drawn
-    )
+    place: str | None = None  # in the picture of the whole model (`explorer.look_inside.opened_part`), where drawn
+    writes: int = 0  # how many tokens that picture draws while the model writes by itself; 0: it does not
 
 
 class TimeMachineMap(NamedTuple):

@@ -5,30 +5,18 @@ import streamlit as st
 from core.formatting import duration_in_words
 from core.presets import preset
 from core.runs.ancestry import new_run
+from core.runs.gallery import gallery_runs
 from explorer.i18n.formatting import loss_in_words, model_in_words, when_in_words
-from explorer.i18n.language import N_, _
+from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.services.cost_trials import train
 from explorer.widgets import address, session
-from explorer.widgets.layout import card, errors_shown, literal
+from explorer.widgets.layout import errors_shown, literal
 from explorer.widgets.run_rows import RunRow, corpus_titles, draw_state, read_rows, trouble_in_words
 
 RECENT = 6
 _START = "start_quick"  # the button that starts gpt-quick
 _LOOK_AGAIN = 3.0  # seconds, while something trains
-_BEGINNING = (  # gpt-quick's own words, at steps 0, 100 and 1,900 of a run on the default text
-    (N_("Before training"), "?jqZEIgXi;S4.n8Vw8BdXqve8uEHCF V2:6", N_("Untrained: random characters.")),
-    (
-        N_("After a few seconds"),
-        "Ace therd ave hard mond whemy songent heam hom",
-        N_("Letter groups look like words."),
-    ),
-    (
-        N_("After about a minute"),
-        "In to gain what's the very for this here.",
-        N_("Words and lines, predicted letter by letter."),
-    ),
-)
 
 
 def start_first_run(number: str) -> None:
@@ -57,20 +45,11 @@ def draw_start(rows: list[RunRow]) -> None:
                 address.open_page("train", going_on.id)
             st.button(_("Train another GPT"), type="secondary", **start)
         else:
-            label = _("Train a GPT now") if rows else _("Train a first GPT now")
-            st.button(label, type="primary", icon=":material/play_arrow:", **start)
-            st.page_link(address.page_file("train"), label=_("or choose the settings yourself"))
-
-
-def draw_beginning() -> None:
-    """Draw what a run looks like, before there is one."""
-    note = _("What does a model write while it trains on Shakespeare? Each text continues the prompt “⏎”.")
-    with card(_("Generated text"), note):
-        for column, (when, text, note) in zip(st.columns(3, gap="medium"), _BEGINNING, strict=True):
-            with column:
-                st.caption(_(when))
-                st.code(text, language=None, wrap_lines=True)
-                st.caption(_(note))
+            st.button(_("Train your own"), type="primary", icon=":material/play_arrow:", **start)
+        if st.button(_("Learn how it works"), icon=":material/school:", type="tertiary", key="home_learn"):
+            address.open_page("learn")
+        if st.button(_("Look inside this model"), icon=":material/search:", type="tertiary", key="home_look"):
+            address.open_page("look_inside", gallery_runs()[0].id)
 
 
 def draw_recent(rows: list[RunRow]) -> None:

@@ -51,15 +51,16 @@ class PictureRequest(NamedTuple):
     place: str = ""  # as in the address
     temperature: float = 1.0  # at which the next token is sampled
     seed: int = 0
+    rows: int = MOST_ROWS  # tokens drawn, the last of the prompt
 
 
 def draw_picture(snapshot: "Snapshot", request: PictureRequest) -> dict[str, Any]:
     """Return the picture of one snapshot as plain values, or of one part of it where `request.place` opens one."""
     place = read_place(request.place, snapshot.model, len(snapshot.ids))
     whole = forward_pass(snapshot.model, snapshot.ids, contributions=place.part in ("", "step"))
-    rows = slice(-MOST_ROWS, None)
+    rows = slice(-request.rows, None)
     drawn = {
-        "first": max(0, len(snapshot.ids) - MOST_ROWS),  # tokens of the prompt before the first one drawn
+        "first": max(0, len(snapshot.ids) - request.rows),  # tokens of the prompt before the first one drawn
         "kind": "gpt" if isinstance(snapshot.model, GPT) else "bigram",
         "shape": _shape(snapshot.model),
         "next": [_likely(logits, snapshot.tokenizer) for logits in whole.logits[rows]],
@@ -67,7 +68,7 @@ def draw_picture(snapshot: "Snapshot", request: PictureRequest) -> dict[str, Any
     }
     if place.part == "step":
         config = snapshot.folder.record().config.train
-        drawn["training"] = _training(training_step(snapshot.model, snapshot.ids, config), config)
+        drawn["training"] = _training(training_step(snapshot.model, snapshot.ids, config), config, rows)
     elif place.part:
         return drawn | {"opened": open_part(snapshot, whole, place)}
     patterns = whole.patterns[..., rows, rows]
@@ -141,7 +142,7 @@ def _contributions(of: SourceAttribution, rows: slice) -> dict[str, Any]:
     }
 
 
-def _training(step: TrainingStep, config: TrainConfig) -> dict[str, Any]:
+def _training(step: TrainingStep, config: TrainConfig, rows: slice) -> dict[str, Any]:
     """Return a training step as plain values: losses, gradients in the stream, and updates by part."""
     parts: dict[str, list[MatrixUpdate]] = defaultdict(list)
     for name, update in step.updates.items():
@@ -150,7 +151,6 @@ def _training(step: TrainingStep, config: TrainConfig) -> dict[str, Any]:
         kind = {"attn": "attention", "ln_1": "attention", "mlp": "mlp", "ln_2": "mlp"}[names[2]] if inner else ""
         outer = "output" if names[0] in ("lm_head", "ln_f", "bigram") else "embedding"
         parts[f"{kind}-{int(names[1]) + 1}" if inner else outer].append(update)
-    rows = slice(-MOST_ROWS, None)
     return {
         "before": round(step.before, 4),
         "after": round(step.after, 4),

@@ -7,17 +7,19 @@ import streamlit as st
 
 from core.errors import RunError
 from core.runs.folder import RunFolder
+from core.runs.gallery import gallery_runs
 from core.runs.records import RunRecord
 from explorer.charts.comparison import AXES, comparison_columns, comparison_figure
-from explorer.i18n.formatting import number, state_in_words, when_in_words
+from explorer.i18n.formatting import model_in_words, number, state_in_words, when_in_words
 from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
 from explorer.widgets import address, run_rows, session
 from explorer.widgets.forms import distinct_labels
 from explorer.widgets.import_export import draw_exports
-from explorer.widgets.layout import card, chart, choose, current_palette, table_download
+from explorer.widgets.layout import card, chart, choose, current_palette, literal, table_download
 
 _COLOR = " "  # the column with each run's color
+_WAYS = {"train": N_("Open"), "look_inside": N_("Look inside"), "generate": N_("Generate")}
 _COMPARED = 5  # curves shown as long as none are picked
 
 
@@ -62,12 +64,17 @@ def draw_actions(picked: list[run_rows.RunRow]) -> None:
     """Open, rename, download and delete what is picked."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="run_actions"):
         if not picked:
-            st.caption(_("Select one run to open, rename or download it; select several to compare or delete them."))
+            st.caption(_("Select one run to open it, look inside or generate; select several to compare them."))
             return
         one = picked[0] if len(picked) == 1 else None
         if one and one.record:
             if st.button(_("Open"), type="primary", key="run_open", icon=":material/open_in_full:"):
                 address.open_page("train", one.id)
+            if one.folder.has_weights:
+                if st.button(_("Look inside"), key="run_look", icon=":material/search:"):
+                    address.open_page("look_inside", one.id)
+                if st.button(_("Generate"), key="run_generate", icon=":material/edit_note:"):
+                    address.open_page("generate", one.id)
             # With another name it is another popover, and a new one is closed.
             key = f"rename_{one.id}_{crc32(one.name.encode()):x}"
             popover = st.popover(_("Rename"), key=key, icon=":material/edit:")
@@ -107,8 +114,35 @@ def draw_comparison(rows: list[run_rows.RunRow], picked: list[run_rows.RunRow]) 
         figure = comparison_figure(curves, names, colors, palette, over=over, begins=begins)
         chart(figure, key="comparison", name="comparison", numbers=lambda: comparison_columns(curves, names))
         _draw_differences(shown, list(names.values()))
+        if len(picked) > 1:
+            _draw_samples(shown, names)
         if len({row.record.config.data.corpus for row in shown}) > 1:
             st.caption(_("These runs train on different texts, so a lower curve may only mean an easier text."))
+
+
+def _draw_samples(shown: list[run_rows.RunRow], names: dict[str, str]) -> None:
+    """Draw what each of the runs compared wrote last, side by side."""
+    samples = {row.id: [text for sample in row.folder.rows("samples") if (text := sample.get("text"))] for row in shown}
+    st.markdown(f"**{_('Newest sample')}**")
+    for column, row in zip(st.columns(min(len(shown), 3) or 1) * len(shown), shown, strict=False):
+        with column:
+            st.caption(literal(names[row.id]))
+            st.code(samples[row.id][-1] if samples[row.id] else "–", language=None, wrap_lines=True, height=170)
+
+
+def draw_gallery() -> None:
+    """Draw the models that come with the app, with the ways to them."""
+    st.markdown(f"##### {_('Gallery')}")
+    st.caption(_("Trained models that come with the app. They open like your runs, and can be forked."))
+    with st.container(horizontal=True, gap="small", key="gallery"):
+        for folder in gallery_runs():
+            with st.container(border=True, gap="xsmall", width=236, key=f"run_card_{folder.id}"):
+                st.text(folder.name)
+                model, loss = model_in_words(folder.record().config.model), folder.status().val_loss
+                st.caption(_("{model}, loss {loss}", model=model, loss=f"{loss:.2f}"))
+                with st.container(horizontal=True, gap="small"):
+                    for page, label in _WAYS.items():
+                        st.page_link(address.page_file(page), label=_(label), query_params=address.query_for(folder.id))
 
 
 def _draw_differences(shown: list[run_rows.RunRow], heads: list[str]) -> None:

@@ -29,6 +29,7 @@ from core.runs.folder import RunFolder, open_run
 from core.runs.records import plain_name
 from explorer.look_inside.frames import FrameRequest, TooManyFrames, frame_bytes
 from explorer.look_inside.model_picture import HOTTEST, PictureRequest
+from explorer.look_inside.opened_part import MOST_ROWS
 from explorer.services.model_files import EXPORTS, why_no_export, write_export
 from explorer.streaming.broadcaster import Broadcaster
 from explorer.streaming.generation import LONGEST_PROMPT, TooManyTexts, problem_event, text_of
@@ -188,7 +189,8 @@ def _picture_of(request: Request) -> PictureRequest | None:
     temperature = query.get("temperature", "1")
     if not re.fullmatch(r"\d(\.\d{1,2})?", temperature) or float(temperature) > HOTTEST:
         raise HTTPException(400, f"A temperature is a number from 0 to {HOTTEST}.")
-    return PictureRequest(query["place"][:100], float(temperature), whole_number(query.get("seed", "")) or 0)
+    seed, rows = (whole_number(query.get(name, "")) for name in ("seed", "rows"))
+    return PictureRequest(query["place"][:100], float(temperature), seed or 0, min(rows or MOST_ROWS, MOST_ROWS))
 
 
 async def plotly_js(request: Request) -> Response:

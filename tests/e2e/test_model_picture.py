@@ -102,3 +102,21 @@ def test_the_arrow_keys_walk_the_parts(server, open_page, run):  # noqa: F811
     expect(page.locator(".model-token").nth(-2)).to_have_attribute("aria-selected", "true")
     page.keyboard.press("Enter")
     expect(page.locator(".model-opened h4")).to_have_text("Output")
+
+
+def test_home_shows_a_model_that_writes_at_every_step_of_its_training(server, open_page):
+    page = open_page()
+    page.goto(server.url)
+    written, prompt = page.locator(".model-written"), "ROMEO:⏎"
+    expect(written).to_have_text(re.compile(f"^{prompt}.{{3,}}"))  # by itself
+    page.locator(".st-key-home_bar input[type=range]").press("Home")
+    expect(page.locator(".st-key-home_bar .time-readout b")).to_have_text("Step 0 of 6,000")
+    now = written.inner_text()
+    expect(written).not_to_have_text(now)  # it goes on, with the weights of step 0
+    page.get_by_role("button", name="Pause", exact=False).last.click()
+    expect(page.get_by_role("button", name="Write on")).to_be_visible()
+    # A part opens in place, and Escape leads back.
+    page.locator(".model-square").first.click()
+    expect(page.locator(".model-opened h4")).to_have_text("Head 1.1")
+    page.locator(".model-opened button").first.press("Escape")
+    expect(page.locator(".model-square").first).to_be_visible()

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { blockSizes, layoutOf, streamOf } from "../../assets/components/time_machine/model_layout.js";
 
 const GPT = { layers: 4, heads: 4, neurons: 512 };
-const sideways = (shape, more = {}) => layoutOf({ width: 960, tokens: 27, shape, open: shape.layers - 1, upright: false, ...more });
+const sideways = (shape, more = {}) => layoutOf({ width: 960, height: 900, tokens: 27, shape, open: shape.layers - 1, upright: false, ...more });
 const upright = (shape) => layoutOf({ width: 340, tokens: 27, shape, open: shape.layers - 1, upright: true });
 
 test("parts stand in the order of the forward pass and do not overlap", () => {
@@ -22,6 +22,15 @@ test("everything fits into the width, and tokens into the height", () => {
     for (const { squares = [] } of layout.parts) for (const { x, size } of squares) assert.ok(size > 8 && x + size <= 960);
     assert.ok(layout.first + layout.step * 27 <= layout.height);
   }
+});
+
+test("in a low window the patterns stand in one row and the tokens closer together", () => {
+  const [high, low] = [sideways(GPT), sideways(GPT, { height: 450 })];
+  const rows = ({ parts }) => new Set(parts.find(({ kind }) => kind === "attention").squares.map(({ y }) => y)).size;
+  assert.deepEqual([rows(high), rows(low)], [2, 1]);
+  assert.ok(low.height < high.height && low.step >= 13);
+  assert.ok(low.first + low.step * 27 <= low.height);
+  assert.ok(sideways(GPT, { height: 350, tokens: 14 }).height <= 350);
 });
 
 test("blocks that would be too narrow are folded, but for the one that is open", () => {

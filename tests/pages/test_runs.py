@@ -28,6 +28,7 @@ def pick(page: AppTest, *rows: int) -> AppTest:
 def test_before_the_first_run_there_is_a_way_to_it(page):
     page.run()
     assert not page.exception and "empty_state_go" in [button.key for button in page.button]
+    assert {text.value for text in page.text} >= {"Shakespeare", "Induction heads"}  # the gallery
 
 
 def test_every_run_has_a_line(page, finished_run, running_run, damaged_run):

@@ -18,6 +18,7 @@ export function clockOf(side) {
 }
 
 function openClock(onUnused) {
+  const WRITING = 0.8; // the temperature of a model that writes by itself
   const MOST_REQUESTS = 2; // at a clock; a browser grants six connections a host, and the stream holds one
   const listeners = new Set();
   const reported = []; // steps reported to Python that it has not sent back yet
@@ -32,7 +33,7 @@ function openClock(onUnused) {
   const clock = {
     run: null, prompt: "", savedSteps: [], step: null, frame: null, head: [0, 0], problem: "",
     get frames() { return frames; },
-    picture: null, // what of the whole model is drawn, for the view that does: { place, temperature, seed }
+    picture: null, // what of the whole model is drawn, for the view that does: { place, temperature, seed, rows }
     get waiting() { return !clock.problem && frames.get(clock.step) !== clock.frame; },
     update(data) {
       const pictured = data.place !== null; // whether the view of the whole model is the one on the page
@@ -41,7 +42,9 @@ function openClock(onUnused) {
         const other = data.run !== clock.run;
         source = newSource;
         Object.assign(clock, { run: data.run, prompt: data.prompt, anchor: data.anchor, language: data.language });
-        clock.picture = pictured ? clock.picture || { place: data.place, temperature: 1, seed: 0 } : null;
+        const usual = data.writes ? { place: "", temperature: WRITING, seed: 0, rows: data.writes } : { place: data.place, temperature: 1, seed: 0 };
+        clock.picture = pictured ? clock.picture || usual : null;
+        clock.writes = data.writes > 0;
         dropFrames();
         if (other) {
           Object.assign(clock, { savedSteps: data.moments, step: data.step, frame: null });
@@ -101,9 +104,9 @@ function openClock(onUnused) {
       dropFrames();
       change();
     },
-    /* Read another prompt than the page's, until the page sends another. */
-    setPrompt(prompt) {
-      clock.prompt = prompt;
+    /* Read another prompt than the page's, until the page sends another; of the whole model with another sample. */
+    setPrompt(prompt, picture = clock.picture) {
+      Object.assign(clock, { prompt, picture });
       dropFrames();
       change();
     },
@@ -151,9 +154,10 @@ function openClock(onUnused) {
 
   function fetchAhead() {
     const at = clock.savedSteps.indexOf(clock.step);
+    // A model that writes reads every prompt once: only its step on view is worth a frame.
     const wanted = clock.savedSteps
       .map((step, index) => [step, Math.abs(index - at) - (index > at ? 0.5 : 0)])
-      .filter(([step]) => !frames.has(step) && !requests.has(step) && !unavailable.has(step))
+      .filter(([step]) => (!clock.writes || step === clock.step) && !frames.has(step) && !requests.has(step) && !unavailable.has(step))
       .sort((one, two) => one[1] - two[1]);
     // What is on view goes before what comes next, also where that is already requested.
     if (wanted.length && wanted[0][0] === clock.step && requests.size >= MOST_REQUESTS) {

@@ -7,8 +7,11 @@ import { evenColor, matrixPlace, paintMatrix, pointerTips, shareColor, signedByt
 import { layoutOf, streamOf } from "./model_layout.js";
 import { openedPart } from "./model_opened.js";
 import { modelFilm } from "./model_film.js";
+import { modelWriter } from "./model_writer.js";
 
 const SHOWN = 0.03; // the least share of attention that is drawn as a ribbon
+const AROUND = 230; // pixels of a window for what is above and below the picture
+const WRITES = 350; // pixels of the picture of a model that writes by itself
 
 /* Numbers as people write them: "+0.42", "−1.3". */
 export function signed(value) {
@@ -37,6 +40,7 @@ export function model(root, clock, _report, keep) {
   let canvases = []; // [canvas, paint(canvas)] of everything that moves with the step
   let stops = []; // the elements that the arrow keys walk
 
+  let writer = null; // of a model that writes by itself
   const film = modelFilm(bar, clock, { draw: () => redraw(), open: (place) => open(place) });
   const opened = openedPart(panel, { open, close: () => open(""), tips: pointerTips });
   const modes = element("div", "model-modes", [
@@ -87,9 +91,11 @@ export function model(root, clock, _report, keep) {
     panel.hidden = !picture.opened;
     says.hidden = !!picture.opened;
     film.update(picture, frame);
+    writer?.update(picture);
     if (picture.opened) return opened.show(picture, frame, palette);
     const width = root.clientWidth;
-    const wanted = { width, tokens: picture.next.length, shape: picture.shape, open: block ?? picture.shape.layers - 1, upright: width < 560 };
+    const tokens = clock.writes ? clock.picture.rows : picture.next.length;
+    const wanted = { width, height: writer ? WRITES : window.innerHeight - AROUND, tokens, shape: picture.shape, open: block ?? picture.shape.layers - 1, upright: width < 560 };
     const key = JSON.stringify([wanted, frame.tokens, palette.surface, picture.first]);
     if (key !== drawnFor) build(wanted);
     drawnFor = key;
@@ -217,7 +223,7 @@ export function model(root, clock, _report, keep) {
     const canvas = element("canvas");
     const T = picture.next.length;
     const name = `${part.layer + 1}.${head + 1}`;
-    const box = stop(element("div", "model-square", size < 34 ? canvas : [canvas, element("span", "model-name", name)]), { kind: "head", layer: part.layer, head }, { title: _("Head {place}", { place: name }), about: _("Its attention pattern: a row is a query, a column a key.") });
+    const box = stop(element("div", size < 44 ? "model-square small" : "model-square", size < 22 ? canvas : [canvas, element("span", "model-name", name)]), { kind: "head", layer: part.layer, head }, { title: _("Head {place}", { place: name }), about: _("Its attention pattern: a row is a query, a column a key.") });
     box.style.cssText = `left: ${x}px; top: ${y}px; width: ${size}px; height: ${size}px; border-color: ${headColor(head)};`;
     const weights = () => picture.weights.subarray((part.layer * picture.shape.heads + head) * T * T, (part.layer * picture.shape.heads + head + 1) * T * T);
     canvases.push([canvas, () => paintMatrix(canvas, { values: weights(), rows: T, cells: T, table: colorTable(palette.sequential), color: shareColor })]);
@@ -357,7 +363,7 @@ export function model(root, clock, _report, keep) {
 
   function showWords(row) {
     const words = film.words(picture, frame) || summary(row);
-    says.replaceChildren(element("div", "", words), element("div", "quiet", _("Point at anything for its number. Click a part to open it; Escape leads back. Arrow keys: left and right walk the parts, up and down the tokens.")));
+    says.replaceChildren(element("div", "", words), writer ? "" : element("div", "quiet", _("Point at anything for its number. Click a part to open it; Escape leads back. Arrow keys: left and right walk the parts, up and down the tokens.")));
   }
 
   function summary(row) {
@@ -429,6 +435,10 @@ export function model(root, clock, _report, keep) {
         if (reported.shift() === undefined) clock.setPicture({ ...clock.picture, place: data.place });
       }
       palette = colors;
+      if (data.writes && !writer) {
+        bar.replaceChildren();
+        writer = modelWriter(bar, clock);
+      }
       if (!next.picture) return; // of the view that was left
       if (frame !== next) decode(next.picture);
       [frame, picture] = [next, next.picture];
@@ -437,6 +447,7 @@ export function model(root, clock, _report, keep) {
     destroy() {
       resizes.disconnect();
       film.stop();
+      writer?.stop();
     },
   };
 }

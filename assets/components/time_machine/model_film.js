@@ -91,8 +91,7 @@ export function modelFilm(bar, clock, { draw, open }) {
     if (round >= MOST_TOKENS || !picture.sample.typed) return stop();
     round++;
     expected = frame;
-    clock.setPrompt(clock.prompt + picture.sample.typed);
-    clock.setPicture({ ...clock.picture, seed: clock.picture.seed + 1 });
+    clock.setPrompt(clock.prompt + picture.sample.typed, { ...clock.picture, seed: clock.picture.seed + 1 });
   }
 
   function pause() {

@@ -2,7 +2,8 @@
 
    Information flows from left to right and tokens are rows; upright (on a phone) it flows down and tokens are columns.
 
-   layoutOf({ width, tokens: count, shape: { layers, heads, neurons }, open: layer that is never folded, upright })
+   layoutOf({ width, height: to fit into where it can, tokens: count, shape: { layers, heads, neurons }, open: layer that is
+              never folded, upright })
    -> { upright, width, height, first, step: token i lies from first + i * step on,
         parts: [{ kind: "embedding" | "attention" | "mlp" | "block" | "output", layer, from, to: along the flow,
                   squares: [{ head, x, y, size }] of attention, title: upright, where it stands, if not right above }],
@@ -14,9 +15,16 @@ export function layoutOf(wanted) {
   return wanted.upright ? upright(wanted) : sideways(wanted);
 }
 
-function sideways({ width, tokens, shape, open }) {
+function sideways(wanted) {
+  const [tall, low] = [2, 1].map((rows) => sidewaysWith(wanted, rows));
+  return tall.height > wanted.height ? low : tall;
+}
+
+/* With the patterns of at most 4 heads in so many rows. */
+function sidewaysWith({ width, height, tokens, shape, open }, rows) {
   const GAP = 16;
   const TITLE = 38;
+  const BELOW = 24;
   const label = 46;
   const embedding = Math.round(Math.min(shape.layers ? 84 : 260, Math.max(40, width * 0.09)));
   const output = Math.min(170, Math.max(120, width * 0.16));
@@ -29,7 +37,7 @@ function sideways({ width, tokens, shape, open }) {
     if (folded) parts.push({ kind: "block", layer, from: at + 2, to: at + size - 6 });
     else {
       const attention = Math.round(shape.neurons ? (size - GAP) * 0.58 - 4 : size - GAP);
-      const squares = squaresOf(shape.heads, attention, at, TITLE + 8);
+      const squares = squaresOf(shape.heads, attention, at, TITLE + (rows === 1 ? 16 : 8), rows);
       band = Math.max(band, ...squares.map(({ y, size: side }) => y + side - TITLE));
       parts.push({ kind: "attention", layer, from: at, to: at + attention, squares });
       if (shape.neurons) parts.push({ kind: "mlp", layer, from: at + attention + GAP, to: at + size - GAP });
@@ -37,9 +45,9 @@ function sideways({ width, tokens, shape, open }) {
     at += size;
   });
   parts.push({ kind: "output", from: width - output, to: width });
-  const step = Math.max(7, Math.min(26, Math.floor(440 / tokens)));
   const first = TITLE + (band ? band + 12 : 4);
-  return { upright: false, width, height: Math.max(first + step * tokens, TITLE + 200) + 24, first, step, parts, title: 0 };
+  const step = Math.max(7, Math.min(26, Math.floor(Math.max(440, 13 * tokens) / tokens), Math.max(13, Math.floor((height - first - BELOW) / tokens))));
+  return { upright: false, width, height: Math.max(first + step * tokens, TITLE + 200) + BELOW, first, step, parts, title: 0 };
 }
 
 function upright({ width, tokens, shape, open }) {
@@ -84,8 +92,8 @@ export function blockSizes(room, layers, open) {
 }
 
 /* The heads' patterns in rows above the tokens. */
-function squaresOf(heads, width, x, y) {
-  const across = heads <= 4 ? Math.min(2, heads) : heads <= 9 ? 3 : 4;
+function squaresOf(heads, width, x, y, rows) {
+  const across = heads <= 4 ? Math.min(Math.ceil(4 / rows), heads) : heads <= 9 ? 3 : 4;
   const size = Math.floor(Math.min(heads === 1 ? 84 : 62, (width - 6 * (across - 1)) / across));
   return Array.from({ length: heads }, (_square, head) => ({
     head, size, x: x + (head % across) * (size + 6), y: y + Math.floor(head / across) * (size + 6),

@@ -1,0 +1,53 @@
+/* A model that writes by itself: token after token is sampled and appended, and the picture moves with it.
+
+   modelWriter(bar, clock) -> { update(picture), stop() } */
+import { _, button, showControlCharacters, untrustedText } from "../shared/mount.js";
+
+export function modelWriter(bar, clock) {
+  const PACE = 600; // milliseconds between two tokens
+  const MOST = 120; // then it begins anew
+  const LENGTH = 150; // characters of the text
+  let picture = null;
+  let begun = null; // the prompt that it began with
+  let count = 0;
+  let timer = 0;
+  const toggle = button("model-write", "", () => (timer ? stop() : start()));
+  const text = untrustedText("div", "model-written");
+  bar.append(toggle, text);
+
+  function start() {
+    clearTimeout(timer);
+    timer = setTimeout(next, PACE);
+    label();
+  }
+
+  function stop() {
+    clearTimeout(timer);
+    timer = 0;
+    label();
+  }
+
+  function next() {
+    timer = setTimeout(next, PACE);
+    if (document.hidden || clock.waiting || !picture?.sample || clock.picture.place) return;
+    begun ??= clock.prompt;
+    const over = count >= MOST || !picture.sample.typed;
+    count = over ? 0 : count + 1;
+    clock.setPrompt(over ? begun : clock.prompt + picture.sample.typed, { ...clock.picture, seed: count });
+  }
+
+  function label() {
+    toggle.textContent = timer ? _("❚❚ Pause") : _("▶ Write on");
+  }
+
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) label();
+  else start();
+  return {
+    stop,
+    update(next) {
+      picture = next;
+      const written = showControlCharacters(clock.prompt);
+      text.textContent = written.length > LENGTH ? `…${written.slice(-LENGTH)}` : written;
+    },
+  };
+}
