@@ -31,7 +31,7 @@ def memory_in_words(bytes: int) -> str:
     return f"{size:,.{decimals}f} {unit}"
 
 
-def percent(share: float) -> str:
+def format_percent(share: float) -> str:
     """Return a fraction as a percentage: 62%, 3.4%, less than 0.1%."""
     if share >= 0.0995:
         return f"{share * 100:.0f}%"
@@ -62,7 +62,7 @@ def duration_in_words(seconds: float) -> str:
     return f"{seconds // (365 * 86_400):,} years"
 
 
-def loss_in_words(loss: float, unit: str = "letters", uniform: float | None = None) -> str:
+def describe_loss(loss: float, unit: str = "letters", uniform: float | None = None) -> str:
     """Return a loss in nats in words, by its perplexity and the loss of the uniform guess."""
     sentence, count = loss_as_choice(loss, uniform)
     return sentence.format(count=count, unit=unit)
@@ -76,7 +76,7 @@ def loss_as_choice(loss: float, uniform: float | None = None) -> tuple[str, str]
     return CHOICES["among"] if choices < 1e6 else CHOICES["lost"], f"{choices:,.1f}"
 
 
-def number(value: Any) -> str:
+def format_setting(value: Any) -> str:
     """Return a setting's value as the slider shows it."""
     if isinstance(value, bool):
         return "on" if value else "off"

@@ -62,7 +62,7 @@ def generate(
                 logits = decoder.step(context[-1])
             # pyrefly: ignore[unbound-name]
             logits = logits.float().cpu()
-            chosen = choose(logits, settings, rng.random())
+            chosen = sample_token(logits, settings, rng.random())
             probabilities = logits.softmax(dim=-1)
             best = probabilities.topk(min(alternatives, len(probabilities)))
             pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
@@ -97,7 +97,7 @@ def context_start(length: int, block_size: int, evict_fraction: float) -> int:
     return max(0, -((block_size - length) // step) * step)  # the excess, rounded up to whole steps
 
 
-def choose(logits: Tensor, settings: GenerationConfig, uniform: float) -> int:
+def sample_token(logits: Tensor, settings: GenerationConfig, uniform: float) -> int:
     """Sample one token from logits (V,) with temperature, top-k (Fan 2018), top-p (Holtzman 2019), min-p (Nguyen 2024).
 
     `uniform` is a random number in [0, 1). Raises NotFiniteError where the logits are not finite.

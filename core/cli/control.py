@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from core.cli.arguments import add_run, assignment, find_run
-from core.cli.train import describe
+from core.cli.train import describe_status
 from core.config import RunConfig
 from core.errors import RunError
 from core.formatting import memory_in_words
@@ -29,7 +29,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         commands,
         "set",
         "change settings of a run while it trains",
-        change_settings,
+        set_live_settings,
         aliases=["turn"],
         description="Change settings of a run while it trains: a change takes effect at its next step, or when a run "
         "that does not train now goes on. Without a setting, all that can be changed are shown with their values.",
@@ -53,7 +53,7 @@ def _command(commands: Any, name: str, about: str, run: Callable[..., None], **m
     return parser
 
 
-def change_settings(folder: RunFolder, options: argparse.Namespace) -> None:
+def set_live_settings(folder: RunFolder, options: argparse.Namespace) -> None:
     from core.runs.commands import change_settings
     from core.runs.queue import existing_supervisor_lock
 
@@ -132,7 +132,7 @@ def show(folder: RunFolder, options: argparse.Namespace) -> None:
         if value is not None:
             print_line(f"{name}: {value}")
     print_line(f"state: {status.state}{f' ({status.reason})' if status.reason else ''}")
-    print_line(f"progress: {describe(status)}")
+    print_line(f"progress: {describe_status(status)}")
     print_line(f"text: {config.data.corpus}")
     print_line(f"preset: {config.preset or 'none'}")
     base = preset(config.preset) if config.preset in PRESETS else RunConfig()

@@ -100,12 +100,12 @@ def generate_text(options: argparse.Namespace) -> None:
 
 
 def bring_in(options: argparse.Namespace) -> None:
-    from core.import_export.hub import HUB_NAME, download
+    from core.import_export.hub import HUB_NAME, download_model
     from core.runs.model_files import import_model
 
     source, name = Path(options.source), options.name
     if not source.exists() and HUB_NAME.fullmatch(options.source):
-        source, name = download(options.source, data_dir()), name or options.source
+        source, name = download_model(options.source, data_dir()), name or options.source
     run = import_model(data_dir(), source.absolute(), options.corpus, name)
     print_line(f"{run.name} is run {run.id}. Write with it: python -m core generate {run.id}")
 

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from core.cli.arguments import add_config_options, add_run, config_wanted, find_run, is_step
 from core.config import RunConfig, TrainConfig
 from core.errors import ConfigError, RunError
-from core.formatting import duration_in_words, memory_in_words, number
+from core.formatting import duration_in_words, format_setting, memory_in_words
 from core.paths import data_dir
 from core.runs.commands import STEPS, Schedule, change_settings, extend, send_command
 from core.runs.folder import RunFolder
@@ -159,7 +159,8 @@ def _rates_in_words(config: TrainConfig, step: int) -> str:
     """Describe the learning rate from a step on, or return "" where its schedule simply ends at the last step."""
     from core.training.schedule import learning_rate_at
 
-    highest, lowest = number(config.learning_rate), number(min(config.learning_rate, config.min_learning_rate))
+    highest = format_setting(config.learning_rate)
+    lowest = format_setting(min(config.learning_rate, config.min_learning_rate))
     end = max(config.decay_steps or config.steps, config.schedule_start + config.warmup_steps)
     if config.schedule == "constant":
         return ""
@@ -170,7 +171,7 @@ def _rates_in_words(config: TrainConfig, step: int) -> str:
         return ""
     if step < end:
         return f"The learning rate follows its schedule until step {end:,}, then stays at {lowest}."
-    rate = number(learning_rate_at(step, config))
+    rate = format_setting(learning_rate_at(step, config))
     return f"The learning rate stays at {rate}, where its schedule ended. --schedule restart warms up and decays again."
 
 
@@ -232,19 +233,19 @@ def _stopping_politely(request: "StopRequest", note: Callable[[str], None]) -> I
 
 
 def _check_fits(config: RunConfig, vocab_size: int, text_length: int) -> None:
-    from core.runs.machine import run_precision, threads_for, threads_per_run
+    from core.runs.machine import run_precision, threads_for_run, threads_per_run
     from core.training.cost import check_fits, memory_needed
     from core.training.hardware import find_hardware
 
     hardware = find_hardware(config.train.device)
-    precision = run_precision(config, hardware, threads_for(config, threads_per_run()), data_dir()).precision
+    precision = run_precision(config, hardware, threads_for_run(config, threads_per_run()), data_dir()).precision
     check_fits(memory_needed(config, vocab_size, precision, text_length), hardware)
 
 
 def print_estimate(options: argparse.Namespace) -> None:
     from core.fast.threads import keep_freed_memory
     from core.runs.ancestry import check_startable
-    from core.runs.machine import machine_speed, run_precision, run_trial, threads_for, threads_per_run
+    from core.runs.machine import machine_speed, run_precision, run_trial, threads_for_run, threads_per_run
     from core.text.corpora import load_corpus
     from core.training.cost import estimate
     from core.training.hardware import find_hardware
@@ -259,7 +260,7 @@ def print_estimate(options: argparse.Namespace) -> None:
     length = 0 if options.settings else len(text or load_corpus(config.data.corpus, data_dir()))
     hardware = find_hardware(config.train.device)
     keep_freed_memory()  # as a worker does
-    count = threads_for(config, threads_per_run())
+    count = threads_for_run(config, threads_per_run())
     correction = run_trial(config, tokens, hardware, count, data_dir())
     choice, speed = run_precision(config, hardware, count, data_dir()), machine_speed(data_dir(), hardware, count)
     figures = estimate(config, tokens, speed, choice.precision, correction, length)
@@ -289,10 +290,10 @@ class Show:
 
     def __call__(self, status: Status) -> None:
         if self._bar:
-            self._bar.update(self._task, total=status.steps, completed=status.step, description=describe(status))
+            self._bar.update(self._task, total=status.steps, completed=status.step, description=describe_status(status))
         elif (shown := (status.train_loss, status.val_loss)) != self._shown:
             self._shown = shown
-            self.note(describe(status))
+            self.note(describe_status(status))
 
     def note(self, sentence: str) -> None:
         self._console.print(printable(sentence), markup=False, soft_wrap=True)
@@ -311,7 +312,7 @@ def progress(folder: RunFolder) -> Iterator[Show]:
         yield Show(console, bar)
 
 
-def describe(status: Status) -> str:
+def describe_status(status: Status) -> str:
     """Return `step 250 of 1,500 · training 2.01 · validation 2.10 · 41k tokens/s · 0:24 left`."""
     parts = [f"step {status.step:,} of {status.steps:,}"]
     if status.train_loss is not None:

@@ -19,7 +19,7 @@ _FILES = [CONFIG, WEIGHTS, INDEX, SHARD, "tokenizer.json", "vocab.json", "merges
 _REFUSED = (401, 403, 404)  # the hub does not tell visitors whether a model exists
 
 
-def download(name: str, data_dir: Path, most_bytes: int | None = None, endpoint: str | None = None) -> Path:
+def download_model(name: str, data_dir: Path, most_bytes: int | None = None, endpoint: str | None = None) -> Path:
     """Download a model by its name (`gpt2`, `distilgpt2`, `owner/model`) once, and return its folder.
 
     Without a network a model that was downloaded before is returned. Raises ExternalModelError where there is no such

@@ -257,7 +257,11 @@ def recipe_text(recipe: Recipe, *, as_notebook: bool) -> str:
     """Return a Jupyter notebook, or a Python file, that trains the run again and compares its losses."""
     form = _NOTEBOOK if as_notebook else _SCRIPT
     stages = [stage._asdict() | {"config": stage.config.model_dump(mode="json")} for stage in recipe.stages]
-    values = {"NAME": literal(recipe.name), "MADE_WITH": literal(recipe.made_with), "STAGES": literal(stages)}
+    values = {
+        "NAME": python_literal(recipe.name),
+        "MADE_WITH": python_literal(recipe.made_with),
+        "STAGES": python_literal(stages),
+    }
     values |= {name: value for name, value in form.items() if name.isupper()}
     if recipe.has_start:
         values["START"] = 'HERE / "start.safetensors"'
@@ -274,6 +278,6 @@ def recipe_text(recipe: Recipe, *, as_notebook: bool) -> str:
     return to_notebook(cells) if as_notebook else to_script(cells)
 
 
-def literal(value: Any) -> str:
+def python_literal(value: Any) -> str:
     """Return plain data as Python source that evaluates to it."""
     return pformat(value, width=108, compact=True, sort_dicts=False)

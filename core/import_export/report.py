@@ -18,7 +18,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from core.import_export import report_text
-from core.import_export.report_text import Facts, baseline_title
+from core.import_export.report_text import RunFacts, baseline_title
 from core.interpretability.attention import describe
 from core.palette import DARK, LIGHT, Palette
 from core.text.token_display import quoted, visible
@@ -37,7 +37,7 @@ _CELL = 15  # pixels of a map
 Points = list[tuple[float, float]]
 
 
-def report_html(facts: Facts) -> str:
+def report_html(facts: RunFacts) -> str:
     """Return the whole page; the same facts give the same bytes."""
     wide, narrow = loss_chart(facts, 760, 360), loss_chart(facts, 350, 300)
     samples = facts.samples  # the first, an early one and the last are shown
@@ -93,7 +93,7 @@ def _style() -> Markup:
     return Markup(f"{light}\n@media screen and (prefers-color-scheme: dark) {{ {dark} }}\n{sheet}")
 
 
-def loss_chart(facts: Facts, width: int, height: int) -> dict[str, Any] | None:
+def loss_chart(facts: RunFacts, width: int, height: int) -> dict[str, Any] | None:
     """Lay out all losses, also the parent's, and every setting change, in pixels; None where nothing was measured."""
     validation = _validation(facts.rows)
     if not validation:
@@ -136,7 +136,7 @@ def _validation(rows: Sequence[dict[str, Any]]) -> Points:
     return _thinned([(row["step"], row["val_loss"]) for row in rows if row.get("val_loss") is not None])
 
 
-def _of_parent(facts: Facts, last: int) -> Points:
+def _of_parent(facts: RunFacts, last: int) -> Points:
     """Return the parent's validation losses over the same steps, a fork's counted from where it branched off."""
     if not facts.parent or not facts.parent.same_text:
         return []
@@ -179,7 +179,7 @@ def _spread(labels: list[tuple[float, str, str]], top: float, bottom: float) -> 
     return [(place, text, kind) for place, (_, text, kind) in zip(places, ordered, strict=True)]
 
 
-def attention_maps(facts: Facts) -> dict[str, Any] | None:
+def attention_maps(facts: RunFacts) -> dict[str, Any] | None:
     """Lay out the sharpest head cell by cell, and all heads as small images; None without a stored pattern."""
     if facts.attention is None or not facts.attention.size:
         return None
@@ -205,7 +205,7 @@ def attention_maps(facts: Facts) -> dict[str, Any] | None:
     return {"layer": layer, "head": head, "map": map, "heads": images, "columns": min(heads, 12)}
 
 
-def bigram_map(facts: Facts) -> dict[str, Any] | None:
+def bigram_map(facts: RunFacts) -> dict[str, Any] | None:
     """Lay out a bigram's table of probabilities; None without one, or for a large vocabulary."""
     if facts.table is None or not 0 < len(facts.table) <= _MOST_TOKENS:
         return None

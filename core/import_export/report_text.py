@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from core.config import RunConfig, optimizer_of
-from core.formatting import duration_in_words, listed, loss_in_words, number
+from core.formatting import describe_loss, duration_in_words, format_setting, listed
 from core.presets import PRESETS, preset
 from core.settings import differences, fields_of, value_at
 from core.text.corpora import Corpus
@@ -38,7 +38,7 @@ class Ancestor(NamedTuple):
     rows: list[dict[str, Any]]  # metrics
 
 
-class Facts(NamedTuple):
+class RunFacts(NamedTuple):
     """Everything that a report tells of one run."""
 
     name: str  # any text
@@ -86,7 +86,7 @@ class Facts(NamedTuple):
         return next((row[name] for row in reversed(self.rows) if row.get(name) is not None), None)
 
 
-def base_of(facts: Facts) -> tuple[str, RunConfig]:
+def base_of(facts: RunFacts) -> tuple[str, RunConfig]:
     """Return what the run is compared with, in words and as settings: its parent, its preset, or the defaults."""
     if facts.parent:
         return f"its parent, {facts.parent.name}", facts.parent.config
@@ -95,7 +95,7 @@ def base_of(facts: Facts) -> tuple[str, RunConfig]:
     return "the default settings", RunConfig()
 
 
-def changes(facts: Facts) -> list[tuple[str, str, str]]:
+def changes(facts: RunFacts) -> list[tuple[str, str, str]]:
     """Return the settings that differ from the base: label, value there, value here."""
     _, base = base_of(facts)
     return [
@@ -105,7 +105,7 @@ def changes(facts: Facts) -> list[tuple[str, str, str]]:
     ]
 
 
-def all_settings(facts: Facts) -> list[dict[str, Any]]:
+def all_settings(facts: RunFacts) -> list[dict[str, Any]]:
     """Return every setting that has an effect, with its label, help and value."""
     changed, config = {label for label, _, _ in changes(facts)}, facts.config
     return [
@@ -122,17 +122,17 @@ def _matters(path: str, config: RunConfig) -> bool:
     return config.model.kind != "bigram" or not path.startswith("model.") or path in ("model.kind", "model.block_size")
 
 
-def shown(config: RunConfig, path: str, facts: Facts) -> str:
+def shown(config: RunConfig, path: str, facts: RunFacts) -> str:
     """Return a setting's value as it is written beside its slider; of a text, its title."""
     value = value_at(config, path)
-    return facts.titles.get(value, value) if path == "data.corpus" else number(value)
+    return facts.titles.get(value, value) if path == "data.corpus" else format_setting(value)
 
 
-def baseline_title(name: str, facts: Facts) -> str:
+def baseline_title(name: str, facts: RunFacts) -> str:
     return f"{_BASELINES[name]} of {facts.letters}" if name == "unigram" else _BASELINES[name]
 
 
-def question(facts: Facts) -> str:
+def question(facts: RunFacts) -> str:
     """Return what this run was made to find out, as far as its settings tell."""
     text, model = _text_title(facts), facts.config.model
     no_question = {_SETTINGS[f"train.{name}"].label for name in _NO_QUESTION}
@@ -152,7 +152,7 @@ def question(facts: Facts) -> str:
     return f"How well does a GPT of {layers} learn {text} in {facts.step or facts.config.train.steps:,} steps?"
 
 
-def answer(facts: Facts) -> list[str]:
+def answer(facts: RunFacts) -> list[str]:
     """Return what the numbers say, in a few sentences, each with its number."""
     if facts.origin:
         return ["It was not trained here, so there is no history of its training."]
@@ -163,7 +163,7 @@ def answer(facts: Facts) -> list[str]:
     steps = f"{facts.step:,} step{'s' * (facts.step != 1)}"
     sentences = [
         f"After {steps}{took} its validation loss is {loss:.3f} nats: "
-        f"{loss_in_words(loss, facts.letters, facts.uniform)} at every position."
+        f"{describe_loss(loss, facts.letters, facts.uniform)} at every position."
     ]
     if facts.progress:
         sentences.append(facts.progress)
@@ -180,7 +180,7 @@ def answer(facts: Facts) -> list[str]:
     return sentences
 
 
-def _against_baselines(facts: Facts, loss: float) -> str:
+def _against_baselines(facts: RunFacts, loss: float) -> str:
     beaten = [name for name in _BASELINES if loss < facts.baselines.get(name, -math.inf)]
     missed = [name for name in _BASELINES if name in facts.baselines and name not in beaten]
     parts = []
@@ -201,7 +201,7 @@ def _against_parent(parent: Ancestor, loss: float) -> str:
     return f"Its parent, {parent.name}, ended at {parent.val_loss:.3f}: this one is {which}."
 
 
-def model_card(facts: Facts) -> list[tuple[str, str]]:
+def model_card(facts: RunFacts) -> list[tuple[str, str]]:
     """Return the rows of the model card (Mitchell 2019, Model Cards for Model Reporting): name and text."""
     return [
         ("Model", _model(facts)),
@@ -221,7 +221,7 @@ def model_card(facts: Facts) -> list[tuple[str, str]]:
     ]
 
 
-def command(facts: Facts) -> str:
+def command(facts: RunFacts) -> str:
     """Return the shell command that trains such a run; "" for one that needs the weights it began with."""
     if facts.origin or (facts.parent and facts.parent.step is not None):
         return ""
@@ -238,7 +238,7 @@ def command(facts: Facts) -> str:
     return shlex.join(parts)
 
 
-def _model(facts: Facts) -> str:
+def _model(facts: RunFacts) -> str:
     model = facts.config.model
     size = f"{facts.parameters:,} parameters, " if facts.parameters else ""
     tokens = f"{len(facts.vocabulary):,} different {facts.letters}" if facts.vocabulary else "its text's letters"
@@ -250,11 +250,11 @@ def _model(facts: Facts) -> str:
     )
 
 
-def _text_title(facts: Facts) -> str:
+def _text_title(facts: RunFacts) -> str:
     return facts.corpus.title if facts.corpus else f"the text {facts.config.data.corpus}"
 
 
-def _text(facts: Facts) -> str:
+def _text(facts: RunFacts) -> str:
     split = f"the last {facts.config.data.val_fraction:.0%} are validation text"
     digest = f" SHA-256 of the text: {facts.corpus_hash[:16]}…" if facts.corpus_hash else ""
     if facts.corpus is None:
@@ -263,7 +263,7 @@ def _text(facts: Facts) -> str:
     return f"{_text_title(facts)}: {about}; {split}.{digest}"
 
 
-def _training(facts: Facts) -> str:
+def _training(facts: RunFacts) -> str:
     if facts.origin:
         return "Elsewhere."
     train = facts.config.train
@@ -278,12 +278,12 @@ def _training(facts: Facts) -> str:
     )
 
 
-def _quality(facts: Facts) -> str:
+def _quality(facts: RunFacts) -> str:
     loss = facts.last("val_loss")
     if loss is None:
         return "Not measured."
     baselines = [f"{baseline_title(name, facts)} {value:.3f}" for name, value in (facts.baselines or {}).items()]
-    meaning = loss_in_words(loss, facts.letters, facts.uniform)
+    meaning = describe_loss(loss, facts.letters, facts.uniform)
     return (
         f"Validation loss {loss:.4f} nats ({loss / math.log(2):.3f} bits), {meaning}. "
         + (f"For comparison: {', '.join(baselines)}. " if baselines else "")
@@ -291,7 +291,7 @@ def _quality(facts: Facts) -> str:
     )
 
 
-def _origin(facts: Facts) -> str:
+def _origin(facts: RunFacts) -> str:
     if facts.origin:
         return facts.origin[0].upper() + facts.origin[1:] + "."
     if not facts.parent:

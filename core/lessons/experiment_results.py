@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from core.formatting import percent
+from core.formatting import format_percent
 from core.lessons.lesson_text import ENGLISH, fill, load_prose, placeholders, without_links
 from core.lessons.paired_runs import ModelPair, Outcome, Share
 from core.text.ngrams import Baselines
-from core.text.token_display import plain
+from core.text.token_display import escape_markdown
 from core.training.evaluation import run_baselines
 
 SAME = 0.05  # nats: losses closer than that count as equal
@@ -49,13 +49,13 @@ def explanation_markdown(pair: ModelPair, outcome: Outcome, language: str = ENGL
     ids = torch.from_numpy(pair.tokenizer.encode_array(pair.control_text))
     counted = run_baselines(pair.control.config, ids, pair.val_ids, pair.tokenizer.vocab_size)
     numbers = result_numbers(outcome, counted, pair.tokenizer.vocab_size) | dict(pair.choices)
-    shown = {name: plain(str(value)) for name, value in numbers.items()}
+    shown = {name: escape_markdown(str(value)) for name, value in numbers.items()}
     parts = explanation(pair.experiment.name, outcome, numbers, language)
     return "\n\n".join(fill(without_links(part), **shown) for part in parts)
 
 
 def result_numbers(
-    outcome: Outcome, counted: Baselines, vocab_size: int, percent: Callable[[float], str] = percent
+    outcome: Outcome, counted: Baselines, vocab_size: int, percent: Callable[[float], str] = format_percent
 ) -> dict[str, Any]:
     """Return everything measured, as it is written in a sentence; `percent` writes a share in the reader's language."""
     numbers: dict[str, Any] = {

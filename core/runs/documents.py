@@ -10,10 +10,10 @@ import torch
 from core.atomic_io import parse_row, write_file
 from core.config import RunConfig
 from core.errors import ExplorerError, RunError
-from core.formatting import SCHEDULE_RESTARTED, number
+from core.formatting import SCHEDULE_RESTARTED, format_setting
 from core.import_export.notebooks import Recipe, Stage, recipe_text
 from core.import_export.report import report_html
-from core.import_export.report_text import Ancestor, Facts
+from core.import_export.report_text import Ancestor, RunFacts
 from core.live_settings import RESTART, with_change
 from core.runs.ancestry import ancestors
 from core.runs.commands import config_at, config_now, setting_changes
@@ -120,7 +120,7 @@ def _thinned(losses: dict[int, float]) -> dict[int, float]:
     return {step: losses[step] for step in sorted(sorted(losses)[::-stride])}
 
 
-def facts_of(run: RunFolder, data_dir: Path) -> Facts:
+def run_facts(run: RunFolder, data_dir: Path) -> RunFacts:
     """Return everything that a report tells; what a run does not have is left empty."""
     record, status, probe = run.record(), run.status(), run.read_probe()
     config, rows = record.config, run.rows("metrics")
@@ -136,7 +136,7 @@ def facts_of(run: RunFolder, data_dir: Path) -> Facts:
     table = None
     if probe and config.model.kind == "bigram" and len(probe.embedding) == len(vocabulary):
         table = torch.from_numpy(probe.embedding).double().softmax(dim=1).numpy()
-    return Facts(
+    return RunFacts(
         **{name: getattr(record, name) for name in ("name", "id", "created", "versions")},
         config=config.replace({"train.steps": planned}),
         **{name: getattr(record, name) or "" for name in ("origin", "corpus_hash", "precision", "hardware")},
@@ -181,7 +181,7 @@ def _setting_changes(run: RunFolder, config: RunConfig) -> list[tuple[int, str]]
         if change.setting == RESTART:
             changes.append((change.step, SCHEDULE_RESTARTED))
             continue
-        values = " → ".join(number(value_at(settings, change.setting)) for settings in (before, config))
+        values = " → ".join(format_setting(value_at(settings, change.setting)) for settings in (before, config))
         changes.append((change.step, f"{labels[change.setting].lower()} {values}"))
     return changes
 
@@ -189,6 +189,6 @@ def _setting_changes(run: RunFolder, config: RunConfig) -> list[tuple[int, str]]
 DOCUMENTS: dict[str, Callable[[RunFolder, Path], str]] = {
     "script": lambda run, data_dir: recipe_text(recipe_of(run, data_dir), as_notebook=False),
     "notebook": lambda run, data_dir: recipe_text(recipe_of(run, data_dir), as_notebook=True),
-    "report": lambda run, data_dir: report_html(facts_of(run, data_dir)),
+    "report": lambda run, data_dir: report_html(run_facts(run, data_dir)),
 }
 """What each kind is made by, of a run and the home that holds its text and its parent; raises ExplorerError."""

@@ -46,7 +46,7 @@ def threads_per_run() -> int:
     return int(variable) if re.fullmatch("[1-9][0-9]{0,3}", variable) else max(1, find_hardware().cores // slots())
 
 
-def threads_for(config: RunConfig, most: int) -> int:
+def threads_for_run(config: RunConfig, most: int) -> int:
     """Return how many threads speed a run up, at most `most`.
 
     Where a step is short, threads wait for each other: gpt-quick trains as fast with one as with two beside a browser.
@@ -119,7 +119,7 @@ def resolve_numerics(
 
     A run that goes on from a checkpoint (`begun`) takes as many threads as it began with, if it can.
     """
-    threads = min(record.threads or threads_for(record.config, most_threads), hardware.cores)
+    threads = min(record.threads or threads_for_run(record.config, most_threads), hardware.cores)
     precision = record.precision or run_precision(record.config, hardware, threads, data_dir).precision
     fields = {"machine": hardware.name, "threads": threads, "precision": precision, "versions": dict(hardware.versions)}
     notice = ""

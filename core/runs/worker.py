@@ -47,7 +47,7 @@ def train_run(
     data_dir: Path,
     *,
     device: str | None = None,  # instead of the one in the settings
-    threads: int | None = None,  # the most to use; small models take fewer (`threads_for`)
+    threads: int | None = None,  # the most to use; small models take fewer (`threads_for_run`)
     on_status: Callable[[Status], None] | None = None,  # called with every status that is written
     afresh: bool = False,  # ignore commands but setting changes: they were meant for a process that is gone
     stop_request: StopRequest | None = None,

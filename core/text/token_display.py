@@ -89,6 +89,6 @@ def _printable_character(character: str) -> str:
     return f"<U+{ord(character):04X}>"
 
 
-def plain(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Return Markdown that shows exactly this text: every mark and tag in it is escaped."""
     return html.escape(_MARKDOWN_CHARACTERS.sub(r"\\\1", " ".join(text.split())), quote=False)

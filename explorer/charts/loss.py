@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from plotly import graph_objects as go
 
-from core.formatting import number
+from core.formatting import format_setting
 from core.palette import LIGHT, Palette
 from explorer.charts.csv_export import Columns
 from explorer.charts.text_format import cut, plain
@@ -218,4 +218,4 @@ def rates_figure(
     figure.update_layout(hovermode="x unified", showlegend=False)
     figure.update_xaxes(tickformat=",d", nticks=4)
     highest = max((rate for trace in figure.data for rate in trace.y), default=1.0)
-    return figure.update_yaxes(tickvals=[0, highest], ticktext=["0", number(float(f"{highest:.3g}"))])
+    return figure.update_yaxes(tickvals=[0, highest], ticktext=["0", format_setting(float(f"{highest:.3g}"))])

@@ -18,8 +18,8 @@ def quoted(token: str) -> str:
 
 
 def percent(share: float) -> str:
-    """Return `core.formatting.percent` in the language on view."""
-    return _("less than 0.1%") if 0 < share < 0.001 else formatting.percent(share)
+    """Return `core.formatting.format_percent` in the language on view."""
+    return _("less than 0.1%") if 0 < share < 0.001 else formatting.format_percent(share)
 
 
 def stage_words(stages: int) -> list[str]:

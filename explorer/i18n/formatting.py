@@ -6,7 +6,7 @@ from typing import Any
 
 from core.config import ModelConfig, RunConfig
 from core.formatting import SCHEDULE_RESTARTED, loss_as_choice, memory_in_words
-from core.formatting import number as english_number
+from core.formatting import format_setting as english_number
 from core.lessons.lesson_text import ENGLISH
 from core.live_settings import RESTART
 from core.runs.records import Status
@@ -103,7 +103,7 @@ def named(words: str) -> str:
 
 
 def loss_in_words(loss: float, unit: str = "letters", uniform: float | None = None) -> str:
-    """Return what `core.formatting.loss_in_words` does, in the language on view; `unit` is in English."""
+    """Return what `core.formatting.describe_loss` does, in the language on view; `unit` is in English."""
     sentence, count = loss_as_choice(loss, uniform)
     return _(sentence, count=count, unit=_(unit))
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from core.config import RunConfig
 from core.errors import OutOfMemoryEstimate
 from core.runs.folder import RunFolder
-from core.runs.machine import cached_correction, threads_for, threads_per_run
+from core.runs.machine import cached_correction, threads_for_run, threads_per_run
 from core.runs.worker_pool import worker_environment
 from core.training.cost import Correction, check_fits, memory_needed
 from core.training.hardware import memory_in_turn
@@ -32,7 +32,7 @@ def tried(config: RunConfig, vocab_size: int) -> Tried:
     """Return what a trial of these settings has shown; begin one where there was none and nothing trains."""
     global _trial
     shared.run_speed(config)  # measured now, if it never was, while nobody else measures
-    count = threads_for(config, threads_per_run())
+    count = threads_for_run(config, threads_per_run())
     known = cached_correction(config, vocab_size, shared.hardware(config.train.device), count, shared.data_dir())
     if known:
         return Tried(known, under_way=False)

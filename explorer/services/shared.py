@@ -15,7 +15,7 @@ from core.model import GPT, Bigram, parameter_count
 from core.paths import data_dir
 from core.runs import machine
 from core.runs.folder import RunFolder, open_run
-from core.runs.machine import threads_for, threads_per_run
+from core.runs.machine import threads_for_run, threads_per_run
 from core.runs.records import RunRecord
 from core.runs.supervisor import Supervisor
 from core.runs.weights import find_weights, latest_weights, load_model
@@ -115,12 +115,12 @@ def machine_speed(count: int, *, again_if_busy: bool = False) -> MachineSpeed:
 
 def run_speed(config: RunConfig) -> MachineSpeed:
     """Return how fast this machine trains with as many threads as a run of these settings would take."""
-    return machine_speed(threads_for(config, threads_per_run()))
+    return machine_speed(threads_for_run(config, threads_per_run()))
 
 
 def run_precision(config: RunConfig) -> Choice:
     """Return the numbers that a run of these settings would compute in, and why."""
-    count = threads_for(config, threads_per_run())
+    count = threads_for_run(config, threads_per_run())
     with _measuring:
         return machine.run_precision(config, hardware(config.train.device), count, data_dir())
 

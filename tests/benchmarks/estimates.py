@@ -13,7 +13,7 @@ from typing import Any
 from core.config import RunConfig
 from core.presets import preset
 from core.runs.folder import RunFolder
-from core.runs.machine import cached_correction, machine_speed, run_precision, threads_for, threads_per_run
+from core.runs.machine import cached_correction, machine_speed, run_precision, threads_for_run, threads_per_run
 from core.text.corpora import load_corpus
 from core.training.cost import WORKER_BYTES, estimate
 from core.training.hardware import find_hardware
@@ -51,7 +51,7 @@ def _row(data_dir: Path, name: str, steps: int) -> dict[str, Any]:
     config = config if steps == config.train.steps else shortened(config, steps)
     hardware = find_hardware("cpu")
     config = config.replace({"train.device": "cpu"})
-    count = threads_for(config, threads_per_run())
+    count = threads_for_run(config, threads_per_run())
     _process(data_dir, ["estimate", "--settings"], config.to_json())
     speed = machine_speed(data_dir, hardware, count)
     precision = run_precision(config, hardware, count, data_dir).precision

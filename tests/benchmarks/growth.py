@@ -12,7 +12,7 @@ import torch
 from core.config import RunConfig
 from core.fast.threads import keep_freed_memory
 from core.presets import preset
-from core.runs.machine import threads_for, threads_per_run
+from core.runs.machine import threads_for_run, threads_per_run
 from core.training.hardware import knows_bfloat16
 from core.training.trainer import Trainer
 from core.training.work import work_per_token
@@ -43,7 +43,7 @@ def measure() -> None:
 
 def _row(path: str, value: int, best: dict[int, dict[str, float]], name: str = "gpt-tiny") -> dict[str, Any]:
     config = preset(name).replace({path: value, "train.eval_windows": 1})
-    count = threads_for(config, threads_per_run())
+    count = threads_for_run(config, threads_per_run())
     torch.set_num_threads(count)
     tokens = config.train.batch_size * config.model.block_size
     flops = tokens * work_per_token(config.model, VOCAB).flops

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.formatting import decimal, loss_in_words, memory_in_words, number, percent
+from core.formatting import decimal, describe_loss, format_percent, format_setting, memory_in_words
 from tests.javascript import in_javascript
 
 
@@ -44,17 +44,19 @@ def test_numbers_have_a_true_minus_sign_and_zero_has_none(value, places, plus, w
     ("share", "words"), [(0, "0%"), (0.0001, "less than 0.1%"), (0.034, "3.4%"), (0.62, "62%"), (1, "100%")]
 )
 def test_percent_has_no_space(share, words):
-    assert percent(share) == words
+    assert format_percent(share) == words
 
 
 def test_a_loss_above_the_uniform_guess_is_no_choice_among_more_letters_than_there_are():
     uniform = 4.22  # of 68 letters
-    assert loss_in_words(5.03, uniform=uniform) == "worse than a uniform guess"
-    assert loss_in_words(4.24, uniform=uniform) == "no better than a uniform guess"
-    assert loss_in_words(4.20, uniform=uniform) == "as uncertain as a uniform choice among 66.7 letters"
-    assert loss_in_words(5.03) == "as uncertain as a uniform choice among 152.9 letters"
+    assert describe_loss(5.03, uniform=uniform) == "worse than a uniform guess"
+    assert describe_loss(4.24, uniform=uniform) == "no better than a uniform guess"
+    assert describe_loss(4.20, uniform=uniform) == "as uncertain as a uniform choice among 66.7 letters"
+    assert describe_loss(5.03) == "as uncertain as a uniform choice among 152.9 letters"
 
 
 def test_a_rate_is_written_alike_beside_its_slider_and_in_the_browser():
     rates = [1.0, 0.1, 0.0005, 0.012, 5.91e-4, 0.3, 0.0]
-    assert in_javascript("shared/format.js", "module.formatRate(given)", rates) == [number(rate) for rate in rates]
+    assert in_javascript("shared/format.js", "module.formatRate(given)", rates) == [
+        format_setting(rate) for rate in rates
+    ]

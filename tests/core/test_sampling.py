@@ -14,7 +14,7 @@ from core.config import ModelConfig
 from core.errors import NotFiniteError
 from core.interpretability.ablation import Part, ablation_hook
 from core.model import build_model
-from core.sampling import GeneratedToken, choose, context_start, generate, text_of
+from core.sampling import GeneratedToken, context_start, generate, sample_token, text_of
 from core.sampling_config import GenerationConfig
 from core.text.tokenizers import BPETokenizer, CharTokenizer
 
@@ -211,7 +211,7 @@ ROLLS = [roll / 2000 for roll in range(2000)]
 
 
 def drawn(**settings) -> set[int]:
-    return {choose(LOGITS, GenerationConfig(**settings), roll) for roll in ROLLS}
+    return {sample_token(LOGITS, GenerationConfig(**settings), roll) for roll in ROLLS}
 
 
 def test_top_k_and_top_p_leave_only_the_likeliest():
@@ -233,7 +233,7 @@ def test_logits_that_are_not_finite_are_an_error_of_our_own_and_no_index(bad, te
     settings = GenerationConfig(temperature=temperature)
     for logits in ([0.0, bad, 1.0], [bad] * 3, [float("-inf")] * 3):
         with pytest.raises(NotFiniteError, match="logits that are not finite numbers"):
-            choose(torch.tensor(logits), settings, 0.999)
+            sample_token(torch.tensor(logits), settings, 0.999)
     model = make()
     with torch.no_grad():
         model.lm_head.weight[3, 0] = bad
@@ -244,11 +244,11 @@ def test_logits_that_are_not_finite_are_an_error_of_our_own_and_no_index(bad, te
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_draws_follow_the_probabilities_at_the_temperature(temperature):
     settings = GenerationConfig(temperature=temperature)
-    counts = torch.bincount(torch.tensor([choose(LOGITS, settings, roll) for roll in ROLLS]), minlength=4)
+    counts = torch.bincount(torch.tensor([sample_token(LOGITS, settings, roll) for roll in ROLLS]), minlength=4)
     torch.testing.assert_close(counts / len(ROLLS), (LOGITS / temperature).softmax(-1), atol=1e-3, rtol=0)
 
 
 @given(st.floats(0, 1, exclude_max=True), st.lists(st.floats(-50, 50), min_size=1, max_size=30), st.integers(0, 5))
 def test_no_roll_picks_what_cannot_be(roll, logits, impossible):
     logits = torch.tensor([*logits, *[float("-inf")] * impossible])
-    assert logits[choose(logits, GenerationConfig(temperature=1.0), roll)] > float("-inf")
+    assert logits[sample_token(logits, GenerationConfig(temperature=1.0), roll)] > float("-inf")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.formatting import duration_in_words, loss_as_choice, number, percent
+from core.formatting import duration_in_words, format_percent, format_setting, loss_as_choice
 from explorer.charts.csv_export import csv_of
 from explorer.charts.loss import loss_range, smoothed
 from tests.explorer.test_attribution_charts import SAFE, UNSAFE
@@ -18,10 +18,10 @@ CURVES = [[3.0, 3.0, 3.0], [4.0, 2.0], [4.17, 3.9, 3.1, 2.62, 2.55, 2.57], [2.0]
 @pytest.mark.parametrize(
     ("module", "expression", "python", "cases"),
     [
-        ("shared/format.js", "module.formatPercent(given)", percent, SHARES),
+        ("shared/format.js", "module.formatPercent(given)", format_percent, SHARES),
         ("shared/format.js", "module.formatDuration(given)", duration_in_words, SECONDS),
         ("shared/format.js", "module.formatPerplexity(Math.exp(given))", lambda loss: loss_as_choice(loss)[1], LOSSES),
-        ("shared/format.js", "module.formatRate(given)", number, RATES),
+        ("shared/format.js", "module.formatRate(given)", format_setting, RATES),
         ("loss_chart/axes.js", "module.smoothed(given, 0.8)", lambda curve: smoothed(curve, 0.8), CURVES),
         ("loss_chart/axes.js", "module.lossRange(given)", lambda curve: list(loss_range(curve, {})), CURVES),
     ],

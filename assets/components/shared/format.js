@@ -1,7 +1,7 @@
 /* Numbers in words, the same ones wherever a component writes them. */
 import { _, ngettext } from "./mount.js";
 
-/* As `number` in core/formatting.py, with three digits: 5e-4, 0.012, 1. */
+/* As `format_setting` in core/formatting.py, with three digits: 5e-4, 0.012, 1. */
 export function formatRate(rate) {
   const rounded = Number(rate.toPrecision(3));
   if (rounded === 0 || rounded >= 0.01) return String(rounded);

@@ -9,7 +9,7 @@ import torch
 from huggingface_hub.utils import close_session
 
 from core.import_export.external_weights import ExternalModelError, build
-from core.import_export.hub import download
+from core.import_export.hub import download_model
 from core.import_export.huggingface import read_folder
 from tests.core.import_export.hub_server import serving
 
@@ -27,7 +27,7 @@ def hub(gpt2_folder):
 
 @pytest.mark.parametrize("name", ["tiny", "somebody/tiny-gpt2"])
 def test_a_model_is_fetched_by_its_name_and_says_the_same(name, hub, theirs, tmp_path):
-    folder = download(name, tmp_path, 10**8, hub.url)
+    folder = download_model(name, tmp_path, 10**8, hub.url)
     with torch.no_grad():
         logits, _ = build(read_folder(folder))(IDS)
         torch.testing.assert_close(logits, theirs(IDS).logits, atol=1e-4, rtol=0)
@@ -36,25 +36,25 @@ def test_a_model_is_fetched_by_its_name_and_says_the_same(name, hub, theirs, tmp
 def test_weights_in_several_files_are_fetched_too(hub, theirs, gpt2_folder, tmp_path):
     (gpt2_folder / "model.safetensors").unlink()
     theirs.save_pretrained(gpt2_folder, max_shard_size="60KB")
-    folder = download("tiny", tmp_path, 10**8, hub.url)
+    folder = download_model("tiny", tmp_path, 10**8, hub.url)
     assert len(list(folder.glob("model-*.safetensors"))) > 1
     with torch.no_grad():
         torch.testing.assert_close(build(read_folder(folder))(IDS)[0], theirs(IDS).logits, atol=1e-4, rtol=0)
 
 
 def test_only_settings_weights_and_tokenizer_are_fetched(hub, tmp_path):
-    folder = download("tiny", tmp_path, endpoint=hub.url)
+    folder = download_model("tiny", tmp_path, endpoint=hub.url)
     allowed = {"config.json", "model.safetensors", "vocab.json", "merges.txt"}
     assert hub.sent == allowed and {path.name for path in folder.iterdir()} == allowed
 
 
 def test_once_fetched_it_needs_no_network(hub, tmp_path):
-    first = download("tiny", tmp_path, 10**8, hub.url)
+    first = download_model("tiny", tmp_path, 10**8, hub.url)
     hub.sent.clear()
-    assert download("tiny", tmp_path, 10**8, hub.url) == first
+    assert download_model("tiny", tmp_path, 10**8, hub.url) == first
     assert not hub.sent
     hub.stop()
-    assert download("tiny", tmp_path, 10**8, hub.url) == first
+    assert download_model("tiny", tmp_path, 10**8, hub.url) == first
 
 
 @pytest.mark.parametrize("most_bytes", [None, 10**8])
@@ -63,7 +63,7 @@ def test_without_a_network_a_sentence_tells_what_to_do(hub, tmp_path, most_bytes
     with pytest.raises(
         ExternalModelError, match="Is this machine online. Without a network, give a folder with config"
     ):
-        download("tiny", tmp_path, most_bytes, hub.url)
+        download_model("tiny", tmp_path, most_bytes, hub.url)
 
 
 @pytest.fixture
@@ -87,43 +87,43 @@ def set_proxy(monkeypatch):
 def test_a_proxy_that_cannot_be_used_is_a_sentence_and_what_was_fetched_is_found(
     proxy, most_bytes, hub, set_proxy, tmp_path
 ):
-    kept = download("somebody/tiny-gpt2", tmp_path, most_bytes, hub.url)
+    kept = download_model("somebody/tiny-gpt2", tmp_path, most_bytes, hub.url)
     set_proxy(proxy)
     with pytest.raises(ExternalModelError, match="cannot be fetched through the proxy that ALL_PROXY names"):
-        download("tiny", tmp_path, most_bytes, hub.url)
-    assert download("somebody/tiny-gpt2", tmp_path, most_bytes, hub.url) == kept
+        download_model("tiny", tmp_path, most_bytes, hub.url)
+    assert download_model("somebody/tiny-gpt2", tmp_path, most_bytes, hub.url) == kept
 
 
 @pytest.mark.parametrize("most_bytes", [None, 10**8])
 @pytest.mark.parametrize("name", ["tinny", "nobody/tiny-gpt2"])
 def test_a_name_that_the_hub_does_not_know_is_a_sentence(hub, tmp_path, name, most_bytes):
     with pytest.raises(ExternalModelError, match=f"no model called '{name}' that everybody may read"):
-        download(name, tmp_path, most_bytes, hub.url)
+        download_model(name, tmp_path, most_bytes, hub.url)
 
 
 @pytest.mark.parametrize("name", ["../../etc", "a/b/c", "", "-x", "http://elsewhere/x", "a" * 200])
 def test_what_is_no_name_is_never_asked_for(tmp_path, name):
     with pytest.raises(ExternalModelError, match="is not a model name"):
-        download(name, tmp_path)
+        download_model(name, tmp_path)
 
 
 def test_a_model_with_pickled_weights_only_is_refused_without_fetching_them(hub, gpt2_folder, tmp_path):
     (gpt2_folder / "model.safetensors").unlink()
     with pytest.raises(ExternalModelError, match="has no model.safetensors. Pickled weights .* not downloaded"):
-        download("tiny", tmp_path, endpoint=hub.url)
+        download_model("tiny", tmp_path, endpoint=hub.url)
     assert "pytorch_model.bin" not in hub.sent
 
 
 def test_one_that_is_too_large_is_refused_before_it_is_fetched(hub, tmp_path):
     with pytest.raises(ExternalModelError, match="at most 1 KB are downloaded here"):
-        download("tiny", tmp_path, 1024, hub.url)
+        download_model("tiny", tmp_path, 1024, hub.url)
     assert not hub.sent
 
 
 def test_a_hub_in_trouble_is_a_sentence(hub, tmp_path):
     hub.trouble = 503
     with pytest.raises(ExternalModelError, match="answers with error 503|Is this machine online"):
-        download("tiny", tmp_path, endpoint=hub.url)
+        download_model("tiny", tmp_path, endpoint=hub.url)
 
 
 def test_a_shell_fetches_from_the_hub_that_the_environment_names(hub, tmp_path):

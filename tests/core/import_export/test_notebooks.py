@@ -16,9 +16,9 @@ from core.import_export.notebooks import (
     NOTEBOOKS,
     code,
     lesson_notebook,
-    literal,
     markdown,
     notebook_parts,
+    python_literal,
     source_with_imports,
     to_notebook,
     to_script,
@@ -60,7 +60,7 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_a_literal_is_the_value_it_was_made_of(value):
-    assert eval(literal(value)) == value  # noqa: S307
+    assert eval(python_literal(value)) == value  # noqa: S307
 
 
 ROOT = Path(__file__).parents[3]

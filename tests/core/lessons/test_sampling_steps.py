@@ -13,7 +13,7 @@ from core.lessons.sampling_steps import (
     softmax_with_temperature,
 )
 from core.model import build_model
-from core.sampling import choose
+from core.sampling import sample_token
 from core.sampling_config import GenerationConfig
 from core.text.tokenizers import CharTokenizer
 
@@ -25,7 +25,7 @@ ROLLS = 4000
 @pytest.mark.parametrize(("k", "p"), [(0, 1.0), (3, 1.0), (0, 0.8), (4, 0.6), (1, 0.05)])
 def test_by_hand_is_what_the_lab_draws_from(temperature, k, p):
     settings = GenerationConfig(temperature=temperature, top_k=k, top_p=p)
-    drawn = Counter(choose(LOGITS, settings, (roll + 0.5) / ROLLS) for roll in range(ROLLS))
+    drawn = Counter(sample_token(LOGITS, settings, (roll + 0.5) / ROLLS) for roll in range(ROLLS))
     shares = torch.tensor([drawn[id] / ROLLS for id in range(len(LOGITS))])
     torch.testing.assert_close(sampling_probabilities(LOGITS, temperature, k, p), shares, rtol=0, atol=2 / ROLLS)
 

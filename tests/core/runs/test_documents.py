@@ -24,10 +24,10 @@ from core.runs.ancestry import fork
 from core.runs.commands import change_settings
 from core.runs.documents import (
     DOCUMENTS,
-    facts_of,
     progress_of,
     recipe_of,
     rows_to_judge,
+    run_facts,
     why_no_document,
     write_document,
 )
@@ -210,7 +210,7 @@ def test_it_tells_the_runs_own_numbers(reported, data_dir):
     read, status = Reader(DOCUMENTS["report"](reported, data_dir)), reported.status()
     assert f"{status.val_loss:.4f} nats" in read.text
     assert "12 of 12 steps" in read.text and "Cross-entropy of the next token" in read.text
-    assert facts_of(reported, data_dir).parameters == sum(
+    assert run_facts(reported, data_dir).parameters == sum(
         tensor.numel()
         for tensor in __import__("core.runs.weights", fromlist=["x"]).load_model(reported).model.parameters()
     )
@@ -242,7 +242,7 @@ def test_a_run_without_attention_or_numbers_has_a_report_too(data_dir, config, s
 
 
 def test_only_the_template_is_markup(trained, data_dir):
-    facts = facts_of(trained, data_dir)._replace(
+    facts = run_facts(trained, data_dir)._replace(
         reason='a < b & "c"', name="<i>x</i>\0\ud800", tokens=['"><script>'] * 6, state="stopped"
     )
     read = Reader(page := report_html(facts))
@@ -278,7 +278,9 @@ def test_pieces_of_words_stand_upright_and_are_cut():
 
 def test_the_question_of_a_run_tells_the_steps_it_took(data_dir):
     run = RunFolder.create(data_dir, RunConfig().replace({"data.corpus": "shakespeare", "train.steps": 998}))
-    facts = facts_of(run, data_dir)._replace(config=facts_of(run, data_dir).config.model_copy(update={"preset": None}))
+    facts = run_facts(run, data_dir)._replace(
+        config=run_facts(run, data_dir).config.model_copy(update={"preset": None})
+    )
     assert "in 998 steps?" in question(facts) and "in 1,900 steps?" in question(facts._replace(step=1900))
 
 

@@ -15,7 +15,7 @@ from core.runs.machine import (
     resolve_numerics,
     run_precision,
     slots,
-    threads_for,
+    threads_for_run,
 )
 from core.runs.records import RunRecord
 from core.runs.worker import train_run
@@ -72,12 +72,12 @@ def test_a_graphics_card_is_not_measured(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("name", "most", "threads"), [("bigram", 8, 1), ("gpt-quick", 8, 1), ("gpt-tiny", 2, 2)])
 def test_small_models_leave_cores_to_others(name, most, threads):
-    assert threads_for(preset(name), most) == threads
+    assert threads_for_run(preset(name), most) == threads
 
 
 def test_large_models_take_what_they_are_given_and_no_more():
-    assert threads_for(preset("gpt-lecture"), 8) == 8
-    assert threads_for(preset("gpt2"), 1) == 1
+    assert threads_for_run(preset("gpt-lecture"), 8) == 8
+    assert threads_for_run(preset("gpt2"), 1) == 1
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from core.runs.commands import (
     waiting_commands,
     write_setting_change,
 )
-from core.runs.documents import facts_of
+from core.runs.documents import run_facts
 from core.runs.folder import RunFolder
 from core.runs.records import Status
 from core.runs.session import cut_after
@@ -215,7 +215,7 @@ def test_a_restarted_schedule_is_a_change_at_its_step_and_is_taken_again_exactly
     assert change_rows(broken) == [(12, "train.steps", 24, 12), (12, RESTART, 12, 0)]
     rates = {row["step"]: row["lr"] for row in broken.rows("metrics") if "lr" in row}
     assert [rates[step + 12] for step in range(2, 13, 2)] == [rates[step] for step in range(2, 13, 2)]
-    assert (12, SCHEDULE_RESTARTED) in facts_of(broken, data_dir).setting_changes
+    assert (12, SCHEDULE_RESTARTED) in run_facts(broken, data_dir).setting_changes
     fork = fork_config(broken).train
     assert (fork.schedule_start, fork.decay_steps, fork.warmup_steps) == (0, 0, 2)
 
