@@ -9,7 +9,7 @@ from explorer.i18n.formatting import hardware_in_words
 from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.widgets.layout import errors_shown, page_header
-from explorer.widgets.run_rows import read_rows
+from explorer.widgets.run_rows import read_run_rows
 
 lead_to_first_run()
 
@@ -18,7 +18,7 @@ page_header(
     _("This small GPT has learned from Shakespeare. Move the slider back to step 0, where it knew nothing."),
 )
 with errors_shown(end=True):
-    rows = read_rows(shared.data_dir(), RECENT)
+    rows = read_run_rows(shared.data_dir(), RECENT)
     draw_start(rows)
 draw_living_model()
 if rows:

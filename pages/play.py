@@ -12,4 +12,4 @@ with errors_shown():
     if shannon_game.done:
         game.draw_result(name, shannon_game)
     else:
-        game.draw_board()
+        game.draw_game()

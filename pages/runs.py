@@ -8,7 +8,7 @@ from explorer.services import shared
 from explorer.widgets import address, session
 from explorer.widgets.import_export import draw_import
 from explorer.widgets.layout import empty_state, errors_shown, literal, page_header
-from explorer.widgets.run_rows import read_rows
+from explorer.widgets.run_rows import read_run_rows
 
 with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="runs_header"):
     with st.container():
@@ -17,7 +17,7 @@ with st.container(horizontal=True, horizontal_alignment="distribute", vertical_a
 if notice := session.take_notice():
     st.toast(notice)
 with errors_shown(end=True):
-    rows = read_rows(shared.data_dir())
+    rows = read_run_rows(shared.data_dir())
 if not rows:
     empty_state(
         _("Every run gets a row here: its model, its text, its step and its validation loss."),
@@ -30,7 +30,7 @@ if not rows:
 for row in rows:
     if row.problem:
         st.warning(literal(row.problem), icon=":material/warning:")
-picked = table.draw_table(rows)
+picked = table.draw_run_table(rows)
 table.draw_actions(picked)
 table.draw_comparison(rows, picked)
 table.draw_gallery()

@@ -134,6 +134,22 @@ def test_folders_files_and_functions_are_short():
     assert not functions
 
 
+# What every member of a group of modules names alike: each panel of Look inside, each group of commands, each program.
+ENTRIES = {"draw", "add_to", "main"}
+
+
+def test_a_public_name_is_defined_once():
+    places: dict[str, list[str]] = {}
+    for path in SOURCES:
+        if path.parent.name == "templates":  # a program of its own, for readers
+            continue
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name[0] != "_":
+                places.setdefault(node.name, []).append(_name(path))
+    repeated = {name: paths for name, paths in places.items() if len(paths) > 1}
+    assert repeated.keys() == ENTRIES, {name: repeated[name] for name in repeated.keys() - ENTRIES}
+
+
 def test_a_file_name_occurs_at_most_twice():
     counts = Counter(path.name for path in SOURCES if not path.name.startswith("__"))
     assert {name for name, count in counts.items() if count > 2} == REPEATED_NAMES

@@ -8,7 +8,7 @@ from plotly import graph_objects as go
 from core.formatting import decimal
 from core.interpretability.token_losses import KindLoss
 from core.palette import LIGHT, Palette
-from explorer.charts.text_format import percent, plain, quoted
+from explorer.charts.text_format import percent, plain, quoted_for_plotly
 from explorer.charts.theme import MONO, legend_above, row_ticks, style, token_ticks
 from explorer.i18n.language import _, ngettext
 
@@ -47,7 +47,7 @@ def prediction_bars(
     shares = [float(probabilities[id]) for id in best]
     labels = [plain(tokens[id]) for id in best]
     colors = [palette.kinds[kinds[id]] for id in best]
-    hover = [f"{quoted(tokens[id])}: {percent(probabilities[id])}" for id in best]
+    hover = [f"{quoted_for_plotly(tokens[id])}: {percent(probabilities[id])}" for id in best]
     others = len(probabilities) - len(best)
     if others > 0:
         rest = max(0.0, 1.0 - sum(shares))
@@ -71,7 +71,12 @@ def neighbor_bars(
     """Draw the tokens whose vectors point most nearly the same way as the chosen one's, by cosine."""
     written = [decimal(cosine) for cosine in cosines]
     hover = [
-        _("{token} and {other} have a cosine of {cosine}", token=quoted(token), other=quoted(chosen), cosine=cosine)
+        _(
+            "{token} and {other} have a cosine of {cosine}",
+            token=quoted_for_plotly(token),
+            other=quoted_for_plotly(chosen),
+            cosine=cosine,
+        )
         for token, cosine in zip(tokens, written, strict=True)
     ]
     colors = [palette.kinds[kind] for kind in kinds]
@@ -129,7 +134,7 @@ def character_bars(
         words = [
             ngettext(
                 "{token} is {share} of the text, {count} time", "{token} is {share} of the text, {count} times",
-                counts[index], token=quoted(tokens[index]), share=percent(share),
+                counts[index], token=quoted_for_plotly(tokens[index]), share=percent(share),
             )
             for index, share in zip(places, shares, strict=True)
         ]  # fmt: skip

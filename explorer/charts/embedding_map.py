@@ -6,7 +6,7 @@ import numpy as np
 from plotly import graph_objects as go
 
 from core.palette import LIGHT, Palette
-from explorer.charts.text_format import quoted
+from explorer.charts.text_format import quoted_for_plotly
 from explorer.charts.theme import MONO, legend_above, style
 from explorer.i18n.language import _
 
@@ -42,7 +42,7 @@ def embedding_map(
                 "weight": [700 if index == chosen or index in neighbors else 400 for index in places],
             },
             textposition="middle center",
-            hovertext=[f"{quoted(tokens[index])}, {_(kind)}" for index in places],
+            hovertext=[f"{quoted_for_plotly(tokens[index])}, {_(kind)}" for index in places],
             hoverinfo="text",
             marker={"size": 2, "color": palette.kinds[kind], "opacity": 0.25},
         )

@@ -9,7 +9,7 @@ from plotly import graph_objects as go
 from core.formatting import decimal
 from core.palette import LIGHT, Palette
 from core.text.token_display import visible
-from explorer.charts.text_format import cut, percent, plain, quoted
+from explorer.charts.text_format import cut, percent, plain, quoted_for_plotly
 from explorer.charts.theme import key_below, row_ticks, style, token_ticks
 from explorer.i18n.language import _
 
@@ -26,7 +26,7 @@ def attention_heatmap(
     if pattern.shape != (length, length):
         raise ValueError(f"a pattern of {length} tokens must be ({length}, {length}), not {pattern.shape}")
     hidden = np.triu(np.ones((length, length), dtype=bool), 1) & causal
-    shown = [quoted(visible(token)) for token in tokens]
+    shown = [quoted_for_plotly(visible(token)) for token in tokens]
     figure = _share_heatmap(np.where(hidden, np.nan, pattern), partial(_weight_in_words, shown, flow), palette)
     return token_axes(figure, tokens, palette, height=min(560, max(220, 90 + 22 * length)))
 
@@ -68,7 +68,7 @@ def coarse_names(size: int, length: int) -> list[str]:
 
 def table_heatmap(probabilities: np.ndarray, tokens: list[str], palette: Palette = LIGHT) -> go.Figure:
     """Draw a bigram's table (V, V): row i is the probability of each token, as it is, after token i."""
-    shown = [quoted(visible(token)) for token in tokens]
+    shown = [quoted_for_plotly(visible(token)) for token in tokens]
     figure = _share_heatmap(
         probabilities,
         lambda row, column, share: _(
@@ -84,7 +84,7 @@ def difference_heatmap(
 ) -> go.Figure:
     """Draw how a learned table (V, V) differs from the counted one: orange where it is higher, blue where lower."""
     difference = learned - counted
-    shown = [quoted(visible(token)) for token in tokens]
+    shown = [quoted_for_plotly(visible(token)) for token in tokens]
 
     def words(row: int, column: int, _difference: float) -> str:
         return _(
@@ -129,7 +129,7 @@ def patch_heatmap(
         raise ValueError(f"moved of {moved.shape} does not fit {len(rows)} rows and {len(clean)} tokens")
 
     def words(row: int, column: int, value: float) -> str:
-        values = {"part": rows[row], "token": quoted(clean[column]), "number": column + 1}
+        values = {"part": rows[row], "token": quoted_for_plotly(clean[column]), "number": column + 1}
         where = _("{part}, at {token} (position {number}):", **values)
         return f"{where}<br>{move_words(value, *answers)}"
 
@@ -153,8 +153,8 @@ def move_words(moved: float, answer: str, rival: str) -> str:
         return _("does not move the prediction")
     share = percent(abs(moved))
     if moved < 0:
-        return _("moves the prediction further toward {token}, by {share}", token=quoted(rival), share=share)
-    return _("moves the prediction {share} of the way back to {token}", token=quoted(answer), share=share)
+        return _("moves the prediction further toward {token}, by {share}", token=quoted_for_plotly(rival), share=share)
+    return _("moves the prediction {share} of the way back to {token}", token=quoted_for_plotly(answer), share=share)
 
 
 Words = Callable[[int, int, float], str]  # what is said on hovering of a row, a column and a value

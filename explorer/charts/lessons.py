@@ -12,7 +12,7 @@ from core.palette import LIGHT, Palette
 from core.text.token_display import visible
 from explorer.charts.bars import horizontal_bars
 from explorer.charts.heatmaps import signed_heatmap, token_axes
-from explorer.charts.text_format import percent, plain, quoted
+from explorer.charts.text_format import percent, plain, quoted_for_plotly
 from explorer.charts.theme import legend_above, line, row_ticks, style, token_ticks
 from explorer.i18n.language import _
 
@@ -28,7 +28,7 @@ def share_pairs(
     """Draw shares of the same T tokens, as they are shown, side by side under several rules, each with its color."""
     figure = go.Figure()
     for (name, values), color in zip(shares.items(), colors, strict=True):
-        words = [f"{quoted(t)}, {plain(name)}: {percent(s)}" for t, s in zip(tokens, values, strict=True)]
+        words = [f"{quoted_for_plotly(t)}, {plain(name)}: {percent(s)}" for t, s in zip(tokens, values, strict=True)]
         figure.add_trace(_bars(values, words, color, name))
     style(figure, palette, height=height)
     legend_above(figure).update_layout(bargap=0.25)
@@ -74,7 +74,12 @@ def cross_entropy_bars(
     losses = [-math.log(max(p, 1e-12)) for p in probabilities]
     mean = sum(losses) / len(losses)
     words = [
-        _("{token}: probability {share}, loss {loss} nats", token=quoted(token), share=percent(p), loss=f"{loss:.2f}")
+        _(
+            "{token}: probability {share}, loss {loss} nats",
+            token=quoted_for_plotly(token),
+            share=percent(p),
+            loss=f"{loss:.2f}",
+        )
         for token, p, loss in zip(tokens, probabilities, losses, strict=True)
     ]
     figure = go.Figure(_bars(losses, words, palette.validation))
@@ -156,7 +161,7 @@ def change_heatmap(
 
     def words(row: int, column: int, value: float) -> str:
         return hover_text.format(
-            row=quoted(visible(rows[row])), column=quoted(visible(columns[column])),
+            row=quoted_for_plotly(visible(rows[row])), column=quoted_for_plotly(visible(columns[column])),
             change=decimal(value * 100, 1, plus=True),
         )  # fmt: skip
 

@@ -12,7 +12,7 @@ def plain(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def quoted(token: str) -> str:
+def quoted_for_plotly(token: str) -> str:
     """Return a shown token in quotes, for plotly: 'e'."""
     return plain(token_display.quoted(token))
 

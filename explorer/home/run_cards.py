@@ -12,7 +12,7 @@ from explorer.services import shared
 from explorer.services.cost_trials import train
 from explorer.widgets import address, session
 from explorer.widgets.layout import errors_shown, literal
-from explorer.widgets.run_rows import RunRow, corpus_titles, draw_state, read_rows, trouble_in_words
+from explorer.widgets.run_rows import RunRow, corpus_titles, draw_state, read_run_rows, trouble_in_words
 
 RECENT = 6
 _START = "start_quick"  # the button that starts gpt-quick
@@ -59,7 +59,7 @@ def draw_recent(rows: list[RunRow]) -> None:
 
 
 def _cards() -> None:
-    rows, titles = read_rows(shared.data_dir(), RECENT), corpus_titles(shared.data_dir())
+    rows, titles = read_run_rows(shared.data_dir(), RECENT), corpus_titles(shared.data_dir())
     with st.container(horizontal=True, gap="small", key="run_cards"):
         for row in rows:
             with st.container(border=True, gap="xsmall", width=308, height="stretch", key=f"run_card_{row.id}"):

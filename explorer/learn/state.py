@@ -194,7 +194,7 @@ def absent_in_link() -> str | None:
     return absent_text(linked)
 
 
-def read_text(name: str) -> LessonData:
+def load_lesson_text(name: str) -> LessonData:
     """Load a text; if it cannot be loaded, show why and load one that is on every machine."""
     with errors_shown():
         return load_data(name, shared.data_dir())

@@ -19,7 +19,7 @@ from explorer.components.lesson_views import lesson_path
 from explorer.components.page import load_ahead
 from explorer.i18n.language import _
 from explorer.i18n.units import worded
-from explorer.learn.state import StepState, StillComputing, absent_in_link, choose_text, read_text
+from explorer.learn.state import StepState, StillComputing, absent_in_link, choose_text, load_lesson_text
 from explorer.widgets import address, session
 from explorer.widgets.layout import card, chart, current_palette, literal, show_error
 from explorer.widgets.links import quoted_part
@@ -144,7 +144,7 @@ def draw_step(lesson: str, step_name: str, steps: dict[str, Step], language: str
     links, path = right.container(horizontal=True, width="content"), st.container()
     if problem := absent_in_link():
         show_error(problem)
-    state = StepState(lesson, step_name, read_text(text), language)
+    state = StepState(lesson, step_name, load_lesson_text(text), language)
     state.numbers.update(step.numbers(state))
     st.markdown(state.markdown("idea"), width=820)
     ready = True

@@ -302,7 +302,7 @@ def _map(snapshot: Snapshot) -> dict[str, Any] | None:
         "tokens": shown,
         "kinds": [kind_of(token) for token in tokens],
         "xy": np.round(on_the_map(points, fixed), 4).tolist(),
-        "words": map_in_words(points, fixed, table, shown),
+        "words": embedding_map_in_words(points, fixed, table, shown),
     }
 
 
@@ -322,7 +322,7 @@ def alike_in_words(vectors: np.ndarray, shown: Sequence[str], pairs: int = 2) ->
     return _("Most similar by cosine: {pairs}.", pairs="; ".join(nearest))
 
 
-def map_in_words(points: np.ndarray, last: np.ndarray, vectors: np.ndarray, shown: Sequence[str]) -> str:
+def embedding_map_in_words(points: np.ndarray, last: np.ndarray, vectors: np.ndarray, shown: Sequence[str]) -> str:
     """Return the nearest pairs, and the spread of the points (V, 2) against the last step's, by the mean radius."""
     size, full = (float(np.linalg.norm(each - each.mean(axis=0), axis=1).mean()) for each in (points, last))
     nearest = alike_in_words(vectors, shown)

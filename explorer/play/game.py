@@ -92,7 +92,7 @@ def _make_move(move: Callable[[Game], Game]) -> None:
 
 
 @st.fragment
-def draw_board() -> None:
+def draw_game() -> None:
     """Draw the passage so far, the progress and the buttons; rerun the page after the last guess."""
     game_key, game = session.recall(_GAME)
     if game.done:

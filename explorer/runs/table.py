@@ -23,7 +23,7 @@ _WAYS = {"train": N_("Open"), "look_inside": N_("Look inside"), "generate": N_("
 _COMPARED = 5  # curves shown as long as none are picked
 
 
-def draw_table(rows: list[run_rows.RunRow]) -> list[run_rows.RunRow]:
+def draw_run_table(rows: list[run_rows.RunRow]) -> list[run_rows.RunRow]:
     """Draw the table; return the rows picked in it, in its order."""
     table = _table(rows)
     columns = {name: st.column_config.Column(_(name)) for name in table.columns if name != _COLOR}

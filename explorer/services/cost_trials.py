@@ -69,7 +69,7 @@ def _wanted() -> bool:
 
 def _fits(config: RunConfig, vocab_size: int) -> bool:
     hardware = shared.hardware(config.train.device)
-    needed = memory_needed(config, vocab_size, shared.run_precision(config).precision)
+    needed = memory_needed(config, vocab_size, shared.chosen_precision(config).precision)
     try:
         check_fits(needed, hardware, memory_in_turn(hardware))
     except OutOfMemoryEstimate:

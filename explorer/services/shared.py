@@ -107,7 +107,7 @@ def hardware(device: str = "auto") -> Hardware:
     return find_hardware(device)
 
 
-def machine_speed(count: int, *, again_if_busy: bool = False) -> MachineSpeed:
+def measured_speed(count: int, *, again_if_busy: bool = False) -> MachineSpeed:
     """Return how fast this machine trains with so many threads: measured once, a few seconds, then kept in the home."""
     with _measuring:
         return machine.machine_speed(data_dir(), hardware(), count, again_if_busy=again_if_busy)
@@ -115,10 +115,10 @@ def machine_speed(count: int, *, again_if_busy: bool = False) -> MachineSpeed:
 
 def run_speed(config: RunConfig) -> MachineSpeed:
     """Return how fast this machine trains with as many threads as a run of these settings would take."""
-    return machine_speed(threads_for_run(config, threads_per_run()))
+    return measured_speed(threads_for_run(config, threads_per_run()))
 
 
-def run_precision(config: RunConfig) -> Choice:
+def chosen_precision(config: RunConfig) -> Choice:
     """Return the numbers that a run of these settings would compute in, and why."""
     count = threads_for_run(config, threads_per_run())
     with _measuring:

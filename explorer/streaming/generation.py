@@ -39,7 +39,7 @@ class TooManyTexts(ExplorerError):
 
 
 @contextmanager
-def text_of(run_id: str, query: Mapping[str, str], client: str = "") -> Iterator[AsyncIterator[str]]:
+def generated_text(run_id: str, query: Mapping[str, str], client: str = "") -> Iterator[AsyncIterator[str]]:
     """Generate a text as long as the block lasts. Raises TooManyTexts before any work is done.
 
     Its events: `token` {"text", "visible", "p", "alternatives": [[visible, p], ...]}, at most one `problem`

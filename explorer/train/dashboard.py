@@ -31,7 +31,7 @@ from explorer.train.setup import settings_that_matter
 from explorer.widgets.address import open_page
 from explorer.widgets.import_export import draw_exports
 from explorer.widgets.layout import card, chart, current_palette, errors_shown, literal, show_error
-from explorer.widgets.run_rows import corpus_titles, parent_curve, verdict
+from explorer.widgets.run_rows import corpus_titles, fork_verdict, parent_curve
 from explorer.widgets.session import notifying, take_notice
 
 _LEAST_HEIGHT, _MOST_HEIGHT = 320, 620  # pixels, of the heads and the map beside them
@@ -78,7 +78,7 @@ def draw_board(run_id: str) -> None:
         )
         with card(_("Loss"), note, key="live_loss", corner=partial(draw_fork, folder)):
             live_loss(run_id, steps, parent_curve(shared.data_dir(), record))
-            if status.ended and (outcome := verdict(shared.data_dir(), folder, record)):
+            if status.ended and (outcome := fork_verdict(shared.data_dir(), folder, record)):
                 st.caption(outcome)
         if not status.ended:
             with st.container(border=True, key="live_closeup"):

@@ -204,7 +204,7 @@ def parent_from_address() -> Parent | None:
     return Parent(folder, step, fork_config(folder, step))
 
 
-def draw_beginning(parent: Parent) -> None:
+def draw_parent_checkpoint(parent: Parent) -> None:
     """Draw the checkpoint that the fork starts from, and the settings that it fixes."""
     model = parent.config.model
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="parent"):

@@ -23,7 +23,7 @@ from explorer.i18n.formatting import hardware_in_words
 from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
 from explorer.services.cost_trials import train, tried
-from explorer.train.forks import Parent, draw_beginning, parent_from_address
+from explorer.train.forks import Parent, draw_parent_checkpoint, parent_from_address
 from explorer.widgets.address import FORK, STEP, draft, keep_draft, lead_to_run, parameter, view_run, write_draft
 from explorer.widgets.forms import distinct_labels, forget_inputs, setting_input, widget_key
 from explorer.widgets.layout import card, page_header, show_error
@@ -57,7 +57,7 @@ def draw_setup() -> None:
         if parent:
             base, named = parent.config, _PARENT
             with card(_("Starting weights"), key="start_from"):
-                draw_beginning(parent)
+                draw_parent_checkpoint(parent)
                 corpus = _pick_corpus(config)
         else:
             named = N_("preset")
@@ -164,7 +164,7 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) 
             text = load_corpus(config.data.corpus, shared.data_dir())
         known = _tokens_known(config, parent.folder if parent else None)
         hardware = shared.hardware(config.train.device)
-        choice = shared.run_precision(config)
+        choice = shared.chosen_precision(config)
         check_fits(_draw_estimate(config, known, len(text)).memory_bytes, hardware, memory_in_turn(hardware))
         numbers = _(choice.why, precision=choice.precision, times=choice.times)
         st.caption(_("{machine} It computes in {numbers}", machine=hardware_in_words(hardware), numbers=numbers))
@@ -188,7 +188,7 @@ def _fit(config: RunConfig) -> None:
 
 def _draw_estimate(config: RunConfig, vocab_size: int, text_length: int) -> Estimate:
     correction, under_way = tried(config, vocab_size)
-    reckoned = shared.run_speed(config), shared.run_precision(config).precision
+    reckoned = shared.run_speed(config), shared.chosen_precision(config).precision
     figures = estimate(config, vocab_size, *reckoned, correction or Correction(), text_length)
     memory, worker = memory_in_words(figures.memory_bytes), memory_in_words(WORKER_BYTES)
     lines = (

@@ -32,7 +32,7 @@ from explorer.look_inside.model_picture import HOTTEST, PictureRequest
 from explorer.look_inside.opened_part import MOST_ROWS
 from explorer.services.model_files import EXPORTS, why_no_export, write_export
 from explorer.streaming.broadcaster import Broadcaster
-from explorer.streaming.generation import LONGEST_PROMPT, TooManyTexts, problem_event, text_of
+from explorer.streaming.generation import LONGEST_PROMPT, TooManyTexts, generated_text, problem_event
 from explorer.streaming.run_events import event
 from explorer.widgets.address import whole_number
 
@@ -57,7 +57,7 @@ def api_routes(broadcaster: Broadcaster, base: str = "") -> list[Route]:
         Route(f"{base}/api/news", news),
         Route(f"{base}/api/runs/{{id}}/stream", stream),
         Route(f"{base}/api/runs/{{id}}/download", partial(download, places=asyncio.Semaphore(MOST_DOWNLOADS))),
-        Route(f"{base}/api/runs/{{id}}/generate", generate),
+        Route(f"{base}/api/runs/{{id}}/generate", stream_text),
         Route(f"{base}/api/runs/{{id}}/frames/{{step}}", frame),
         Route(f"{base}/api/plotly.js", plotly_js),
     ]
@@ -128,7 +128,7 @@ async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def generate(request: Request) -> Response:
+async def stream_text(request: Request) -> Response:
     """Send text as it is written. Where too many texts are being written already, none is begun."""
     return _Text(request)
 
@@ -143,7 +143,7 @@ class _Text(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             client = self.request.client.host if self.request.client else ""
-            with text_of(self.request.path_params["id"], self.request.query_params, client) as chunks:
+            with generated_text(self.request.path_params["id"], self.request.query_params, client) as chunks:
                 _run_of(self.request)
                 await _event_stream(chunks)(scope, receive, send)
         except TooManyTexts as error:

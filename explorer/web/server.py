@@ -72,7 +72,7 @@ def app_parts(sites: AllowedSites, base_path: str = "", announce: Callable[[], N
     async def lifespan(_app: st.App) -> AsyncIterator[dict]:
         # Measured before anything else runs, for a clean figure; kept on disk, so only a first start waits for it.
         for count in {1, threads_per_run()}:
-            await asyncio.to_thread(shared.machine_speed, count, again_if_busy=True)
+            await asyncio.to_thread(shared.measured_speed, count, again_if_busy=True)
         shared.supervisor()
         collecting = asyncio.create_task(_collect_garbage())
         with _streams_end_first(broadcaster, handled):

@@ -59,7 +59,7 @@ class RunRow:
         return _config(self.folder.path, *map(file_version, (self.folder.record_path, self.folder.events_path)))
 
 
-def read_rows(data_dir: Path, most: int | None = None) -> list[RunRow]:
+def read_run_rows(data_dir: Path, most: int | None = None) -> list[RunRow]:
     """Return the runs, newest first, damaged ones among them."""
     return [
         RunRow(folder, None if (problem := folder.problem) else folder.record(), folder.status(), problem)
@@ -199,7 +199,7 @@ def _curve_with(parent: RunFolder | None, step: int, earlier: ParentCurve | None
     return ParentCurve(begun + step, seconds, parent.name, step, rows)
 
 
-def verdict(data_dir: Path, folder: RunFolder, record: RunRecord) -> str:
+def fork_verdict(data_dir: Path, folder: RunFolder, record: RunRecord) -> str:
     """Return whether a fork was worth trying: its losses, beside where its parent has got to. "" for any other run."""
     if record.parent is None:
         return ""

@@ -1,7 +1,7 @@
 """What lies before a fork: as many steps as its ancestors took, and how they did."""
 
 from core.runs.ancestry import fork, fork_config
-from explorer.widgets.run_rows import parent_curve, validation_of, verdict
+from explorer.widgets.run_rows import fork_verdict, parent_curve, validation_of
 
 
 def test_a_run_from_scratch_has_no_past(explorer_home, finished_run):
@@ -31,11 +31,11 @@ def test_of_a_deleted_parent_its_step_is_still_known(explorer_home, finished_run
 
 def test_a_fork_that_has_ended_is_judged_beside_its_parent(explorer_home, finished_run):
     ended = validation_of(finished_run)[-1]["val_loss"]
-    assert verdict(explorer_home, finished_run, finished_run.record()) == ""
+    assert fork_verdict(explorer_home, finished_run, finished_run.record()) == ""
     child = fork(explorer_home, finished_run, 20, fork_config(finished_run))
-    assert verdict(explorer_home, child, child.record()) == ""
+    assert fork_verdict(explorer_home, child, child.record()) == ""
     child.append("metrics", {"step": 0, "val_loss": ended, "seconds": 0.5})
     child.append("metrics", {"step": 4, "val_loss": ended - 0.25, "seconds": 1.5})
-    assert verdict(explorer_home, child, child.record()).endswith("0.250 lower.")
+    assert fork_verdict(explorer_home, child, child.record()).endswith("0.250 lower.")
     child.append("metrics", {"step": 8, "val_loss": ended + 0.001, "seconds": 2.5})
-    assert verdict(explorer_home, child, child.record()).endswith("about the same.")
+    assert fork_verdict(explorer_home, child, child.record()).endswith("about the same.")

@@ -8,7 +8,7 @@ from core.runs.folder import list_runs
 from explorer.runs.table import table_key
 from explorer.services.model_files import EXPORTS
 from explorer.widgets.address import NAVIGATION
-from explorer.widgets.run_rows import differing_settings, read_rows
+from explorer.widgets.run_rows import differing_settings, read_run_rows
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def page(explorer_home) -> AppTest:
 def pick(page: AppTest, *rows: int) -> AppTest:
     """Tick rows of the table, counted from the top."""
     page.run()
-    page.session_state[table_key(read_rows(data_dir()))] = {
+    page.session_state[table_key(read_run_rows(data_dir()))] = {
         "selection": {"rows": list(rows), "columns": [], "cells": []}
     }
     return page.run()
@@ -76,10 +76,10 @@ def test_runs_and_home_show_that_a_run_is_ruined(page, ruined_run, add_run):
 
 
 def test_rows_are_read_newest_first(explorer_home, finished_run, running_run):
-    rows = read_rows(explorer_home)
+    rows = read_run_rows(explorer_home)
     assert [row.name for row in rows] == ["busy-bee", "patient-otter"]
     assert [row.going_on for row in rows] == [True, False]
-    assert len(read_rows(explorer_home, 1)) == 1 and len(list_runs(explorer_home)) == 2
+    assert len(read_run_rows(explorer_home, 1)) == 1 and len(list_runs(explorer_home)) == 2
 
 
 def test_one_picked_run_can_be_renamed(page, add_run):
@@ -89,7 +89,7 @@ def test_one_picked_run_can_be_renamed(page, add_run):
     page.text_input(key=f"rename_to_{second.id}").set_value("  ../../x <b> ")
     next(button for button in page.button if button.label == "Save").click().run()
     assert not page.exception
-    assert second.name == "../../x <b>" and [row.name for row in read_rows(data_dir())] == ["../../x <b>", "one"]
+    assert second.name == "../../x <b>" and [row.name for row in read_run_rows(data_dir())] == ["../../x <b>", "one"]
     assert list(page.dataframe[0].value["Name"]) == ["../../x <b>", "one"]
 
 

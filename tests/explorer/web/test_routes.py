@@ -212,7 +212,7 @@ def test_who_leaves_takes_the_job_along(finished_run, monkeypatch):
 
     async def come_and_leave() -> tuple[int, int]:
         async def read() -> str:
-            with generation.text_of(finished_run.id, {}) as pieces:
+            with generation.generated_text(finished_run.id, {}) as pieces:
                 return await anext(pieces)
 
         readers = [asyncio.create_task(read()) for _ in range(3)]
