@@ -14,7 +14,7 @@ pytestmark = pytest.mark.e2e
 def test_a_newcomer_trains_watches_looks_inside_and_generates(empty_server, open_page):
     page = open_page()
     page.goto(empty_server.url)
-    page.get_by_role("button", name="Train a first GPT").click()
+    page.get_by_role("button", name="Train your own").click()
     id = on_the_board(page)
     watch(page)
     assert id in page.url
