@@ -14,9 +14,10 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from core.config import RunConfig
 from core.errors import NotFiniteError, TextError, TrainingError
 from core.live_settings import with_change
-from core.model import all_finite, build_model, evaluating
+from core.model import GPT, all_finite, build_model, evaluating
 from core.text.batches import fixed_windows, random_batch
 from core.training.evaluation import mean_loss, windows_at_once
+from core.training.health import Health, matrices, measure_health, update_ratios
 from core.training.optimizers import build_optimizer, set_learning_rates
 from core.training.schedule import fraction_at, learning_rate_at
 
@@ -68,6 +69,7 @@ class Trainer:
         self.device, self.precision = torch.device(device), precision
         self.step = 0  # updates done so far
         self.step_detail: dict[str, Any] = {}  # of the last detailed step, as `_detail_of`, with the loss after it
+        self._updates: dict[str, float] = {}  # `update_ratios` of the last step, where they were measured
         block_size, train = config.model.block_size, config.train
         for name, ids in (("training", train_ids), ("validation", val_ids)):
             if len(ids) <= block_size:
@@ -99,8 +101,11 @@ class Trainer:
             if isinstance(module, nn.Dropout):
                 module.p = self.config.model.dropout
 
-    def train_step(self, detailed: bool = False) -> StepEvent:
-        """Update the weights; raises NotFiniteError, and leaves them, where the loss or gradient is not finite."""
+    def train_step(self, detailed: bool = False, measure_update: bool = False) -> StepEvent:
+        """Update the weights; raises NotFiniteError, and leaves them, where the loss or gradient is not finite.
+
+        `detailed` fills `step_detail`, `measure_update` the updates of the next `health`.
+        """
         start = perf_counter()
         config, model = self.config.train, self.model
         block_size = model.block_size
@@ -130,7 +135,9 @@ class Trainer:
             clip_grads_with_norm_(self._parameters.values(), config.grad_clip, norm)
         learning_rate = learning_rate_at(self.step, config)
         set_learning_rates(self.optimizer, config, fraction_at(self.step, config))
+        before = {name: matrix.clone() for name, matrix in matrices(self._parameters).items()} if measure_update else {}
         self.optimizer.step()
+        self._updates = update_ratios(before, matrices(self._parameters)) if measure_update else {}
         self.step += 1
         if detailed:
             self.step_detail["after"] = self._loss_on(x, y)
@@ -146,6 +153,13 @@ class Trainer:
                 mean_loss(self.model, part, size) for part in (self.train_windows, self.val_windows)
             )
         return EvaluationEvent(self.step, train_loss, val_loss, perf_counter() - start)
+
+    def health(self) -> Health | None:
+        """Measure the model on a few validation windows; None of a bigram, or where a number is not finite."""
+        if not isinstance(self.model, GPT):
+            return None
+        rate = fraction_at(max(0, self.step - 1), self.config.train)
+        return measure_health(self.model, self.val_windows, self.step, rate, self._updates)
 
     def check_finite(self, measured: EvaluationEvent | None = None) -> None:
         """Raise NotFiniteError where a weight, the optimizer's state or an evaluated loss is not a finite number."""
