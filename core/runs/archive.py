@@ -22,10 +22,11 @@ from core.runs.commands import config_now
 from core.runs.folder import RUN_ID, RunFolder
 from core.runs.records import RunRecord, Status, parse_object, parse_record, parse_status
 from core.runs.weights import load_model
+from core.training.health import read_health
 
 # The files that an archive of a run is read from.
 ARCHIVED_FILES = re.compile(
-    r"(run|status|baselines|closeup|tokenizer)\.json|(metrics|events|samples)\.jsonl|(weights|start)\.safetensors"
+    r"(run|status|baselines|closeup|tokenizer)\.json|(metrics|events|samples|health)\.jsonl|(weights|start)\.safetensors"
     r"|probes/latest\.safetensors|snapshots/step-\d{8}\.safetensors"
     r"|checkpoints/step-\d{8}-[0-9a-f]{64}\.safetensors",
     re.ASCII,
@@ -182,6 +183,8 @@ def _is_sound(row: dict[str, Any], kind: str) -> bool:
         return all(value is None or _is_number(value) for value in row.values())
     if kind == "samples":
         return isinstance(row.get("text"), str)
+    if kind == "health":
+        return read_health(row) is not None
     plain = (value is None or isinstance(value, str | bool) or _is_number(value) for value in row.values())
     return isinstance(row.get("kind"), str) and all(plain)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from pydantic import ValidationError
@@ -37,10 +37,13 @@ from core.runs.records import (
     parse_status,
 )
 
+if TYPE_CHECKING:
+    from core.training.health import Health
+
 _TIME = "%Y%m%d-%H%M%S"
 RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z2-7]{12}")
 GALLERY_ID = re.compile(r"gallery-[a-z]+")
-Rows = Literal["metrics", "samples", "events"]  # files of rows
+Rows = Literal["metrics", "samples", "events", "health"]  # files of rows
 
 
 class RunFolder:
@@ -53,6 +56,7 @@ class RunFolder:
         self.metrics_path = path / "metrics.jsonl"
         self.events_path = path / "events.jsonl"
         self.samples_path = path / "samples.jsonl"
+        self.health_path = path / "health.jsonl"
         self.baselines_path = path / "baselines.json"
         self.tokenizer_path = path / "tokenizer.json"
         self.weights_path = path / "weights.safetensors"  # of the last checkpoint, pause or end
@@ -213,6 +217,12 @@ class RunFolder:
 
     def rows(self, name: Rows) -> list[dict[str, Any]]:
         return read_rows(self.path / f"{name}.jsonl")
+
+    def health(self) -> "list[Health]":
+        """Return the measurements of a training's health, in order; none of a bigram or a run of an earlier version."""
+        from core.training.health import read_health  # imports torch, which a list of runs does not need
+
+        return [health for row in self.rows("health") if (health := read_health(row))]
 
     def last_metrics(self) -> dict[str, Any] | None:
         """Return the newest row, however long the file; None before the first."""

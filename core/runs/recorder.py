@@ -22,9 +22,10 @@ from core.runs.weights import Snapshots
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
 from core.text.tokenizers import opening_ids
-from core.training.checkpoints import save_checkpoint, save_weights
+from core.training.checkpoints import save_checkpoint, save_weights, snapshot_steps
 from core.training.cost import TimeLeft
 from core.training.hardware import memory_kills
+from core.training.health import MOST_ROWS
 from core.training.trainer import EvaluationEvent, StepEvent
 
 STATUS_SECONDS = 0.2  # between two status files
@@ -65,6 +66,7 @@ class Recorder:
         # Evaluations later than the step that training goes on from no longer count.
         self.status = self.status.model_copy(update=changes | self.folder.last_losses())
         self._snapshots = Snapshots(self.folder, self.trainer.model, self.trainer.config.train)
+        self._plan_health()
         last_row = self.folder.last_metrics() or {}  # of those left, so that a repeated stretch is not counted twice
         self._clock = Stopwatch(float(last_row.get("seconds") or 0.0))
         self._closed = last_row.get("step") == self.trainer.step and last_row.get("val_loss") is not None
@@ -95,6 +97,8 @@ class Recorder:
         if last or step % config.sample_interval == 0:
             self.sample()
         self._snapshot()
+        if self.measures_health(step):
+            self._health()
         if watched:
             self._step_detail(event)
         # After a crash it also saves after 1, 2, 4, 8, ... steps. So a run comes to its end however early its processes
@@ -118,10 +122,12 @@ class Recorder:
         self.probe()
         self.sample()
         self._snapshot()
+        self._health()
 
     def settings_changed(self) -> None:
         """Plan and estimate anew with the changed settings."""
         self._snapshots.plan(self.trainer.config.train.steps)
+        self._plan_health()
         self._time_left.changed()
         self._write_status(durable=False)
 
@@ -205,6 +211,17 @@ class Recorder:
         self._time_left.sample = time.monotonic() - start
         row = {"step": self.trainer.step, "text": text, "val_loss": self.status.val_loss}
         self.disk_space.write(lambda: self.folder.append("samples", row))
+
+    def measures_health(self, step: int) -> bool:
+        """Return whether the health of the training is measured after this step."""
+        return step in self._health_steps
+
+    def _plan_health(self) -> None:
+        self._health_steps = set(snapshot_steps(self.trainer.config.train.steps, MOST_ROWS))
+
+    def _health(self) -> None:
+        if health := self.trainer.health():
+            self.disk_space.write(lambda: self.folder.append("health", health.row()))
 
     def _row(self, event: StepEvent | None, evaluation: EvaluationEvent | None) -> None:
         row: dict[str, float] = {"step": self.trainer.step}

@@ -101,7 +101,7 @@ def prepare(
 
 def cut_after(run: RunFolder, step: int) -> None:
     """Remove what was written of steps later than `step`, from which training goes on, but the events."""
-    for path in (run.metrics_path, run.samples_path):
+    for path in (run.metrics_path, run.samples_path, run.health_path):
         cut_rows(path, lambda row: row.get("step", 0) <= step)
     for snapshot_step, path in run.snapshots():
         if snapshot_step > step:

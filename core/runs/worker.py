@@ -173,7 +173,7 @@ class _Attempt:
                     return recorder.status
                 continue
             watched = self._steps_until_pause < math.inf
-            recorder.step(trainer.train_step(detailed=watched), watched=watched)
+            recorder.step(trainer.train_step(watched, recorder.measures_health(trainer.step + 1)), watched=watched)
             self._steps_until_pause -= 1
         if self._at_the_end:
             recorder.write_last_rows()

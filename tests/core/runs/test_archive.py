@@ -50,7 +50,7 @@ def test_a_run_that_comes_back_has_all_that_it_had_under_a_new_id(packed, finish
     assert again.record().config == finished_run.record().config
     assert again.record().corpus_hash == finished_run.record().corpus_hash
     assert again.read_baselines() == finished_run.read_baselines()
-    for name in ("metrics", "samples", "events"):
+    for name in ("metrics", "samples", "events", "health"):
         assert again.rows(name) == finished_run.rows(name), name
     assert steps_with_weights(again) == steps_with_weights(finished_run)
     assert again.read_probe().tokens == finished_run.read_probe().tokens
@@ -142,10 +142,11 @@ def test_rows_that_no_run_writes_are_left_out(packed, finished_run, explorer_hom
             b'{"step": %d, "loss": 2.0}\n[[[' % 10**30
         )
         members["samples.jsonl"] += b'{"step": 3, "text": 7}\n'
+        members["health.jsonl"] += b'{"step": 3, "rate": 1.0}\n'
         members["events.jsonl"] += b'{"step": 3, "kind": ["turn"]}\n'
 
     again = import_run(explorer_home, repacked(packed, change))
-    for name in ("metrics", "samples", "events"):
+    for name in ("metrics", "samples", "events", "health"):
         assert again.rows(name) == finished_run.rows(name)
 
 

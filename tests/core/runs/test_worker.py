@@ -76,6 +76,8 @@ def test_a_run_trains_to_its_end_and_leaves_everything_behind(data_dir, run):
     assert [row["step"] for row in run.rows("samples")] == [0, 6, 12]
     assert all(len(row["text"]) == 12 for row in run.rows("samples"))
     assert [row["kind"] for row in run.rows("events")] == ["start", "finish"]
+    assert [health.step for health in run.health()] == list(range(13))
+    assert all(bool(health.updates) == (health.step > 0) for health in run.health())
 
     probe = run.read_probe()
     assert probe.step == 12
@@ -94,6 +96,7 @@ def test_a_bigram_trains_too(data_dir, config):
     run = RunFolder.create(data_dir, config.replace({"model.kind": "bigram", "train.snapshots": 0}))
     assert train_run(run, data_dir).state == "finished"
     assert run.read_probe().attention.shape == (0, 0, 8, 8)
+    assert run.health() == []
     assert [step for step, _ in run.snapshots()] == [12]
 
 
@@ -107,6 +110,7 @@ def test_a_stopped_run_goes_on_as_if_never_stopped(data_dir, config, eager):
     assert broken.status().attempt == 2
     assert courses(broken) == courses(straight)
     assert broken.rows("samples") == straight.rows("samples")
+    assert broken.rows("health") == straight.rows("health")
     assert [row["kind"] for row in broken.rows("events")] == ["start", "stop", "start", "finish"]
 
 
@@ -127,6 +131,7 @@ def test_rows_beyond_the_checkpoint_are_cut_and_written_again(data_dir, config, 
         file.write('{"step": 9, "lo')
     train_run(broken, data_dir)
     assert courses(broken) == courses(straight)
+    assert broken.rows("health") == straight.rows("health")
 
 
 def test_without_a_checkpoint_a_run_begins_again(data_dir, run):
