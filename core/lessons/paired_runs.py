@@ -25,6 +25,8 @@ from core.lessons.sampling_steps import sample_text
 from core.model import GPT
 from core.text.batches import fixed_windows, split_ids
 from core.text.tokenizers import CharTokenizer
+from core.training.checkpoints import snapshot_steps
+from core.training.health import Health
 from core.training.trainer import Trainer
 
 VAL_FRACTION = 0.1
@@ -32,6 +34,7 @@ LEAST_TEXT = 3000  # characters, of which a tenth is for validation
 _WINDOWS = 600  # of validation text, measured after training
 _SAMPLE = 240  # characters
 _REPORT_EVERY = 5  # steps
+_HEALTH_ROWS = 12
 _STUCK = 0.4  # share of one character in a sample, from which the sample says nothing
 _COPIED = 30  # characters in a row that do not coincide by chance
 _WORD = re.compile(r"[^\W\d_]{3,}")
@@ -68,6 +71,7 @@ class ModelResult(Losses):
     words: float = 0.0  # `share_of_words` of the sample in the control's training text
     copied: int = 0  # `longest_copy` of the sample from the model's own training text
     extra: Mapping[str, float | str] = field(default_factory=dict)  # of this experiment; empty if not finite
+    health: list[Health] = field(default_factory=list)  # at log-spaced steps
 
 
 @dataclass
@@ -142,10 +146,12 @@ def train_pair(pair: ModelPair) -> Iterator[Progress[Outcome]]:
         for trainer, course in pairs:
             course.evaluate(trainer)
             course.sharpness = (sharpness(trainer.model, pair.val_ids),) * 2
+            _measure_health(trainer, course)
+    health_steps = set(snapshot_steps(steps, _HEALTH_ROWS))
     for step in range(1, steps + 1):
         with one_thread():
             for trainer, course in pairs:
-                _take_step(trainer, course, evaluate=step % every == 0 or step == steps)
+                _take_step(trainer, course, step % every == 0 or step == steps, step in health_steps)
         if step % _REPORT_EVERY == 0 or step == steps:
             yield Progress(step, total, outcome)
     for number, (trainer, course) in enumerate(pairs, start=1):
@@ -157,11 +163,11 @@ def train_pair(pair: ModelPair) -> Iterator[Progress[Outcome]]:
         yield Progress(steps + number, total, outcome)
 
 
-def _take_step(trainer: Trainer, course: ModelResult, evaluate: bool) -> None:
+def _take_step(trainer: Trainer, course: ModelResult, evaluate: bool, measure_health: bool) -> None:
     if course.stopped:
         return
     try:
-        trainer.train_step(detailed=trainer.step == 0)
+        trainer.train_step(detailed=trainer.step == 0, measure_update=measure_health)
     except NotFiniteError as error:
         course.stopped = str(error)
         return
@@ -169,6 +175,13 @@ def _take_step(trainer: Trainer, course: ModelResult, evaluate: bool) -> None:
         course.gradient = trainer.step_detail["gradient_norms"].get("h.0.attn", float("nan"))
     if evaluate:
         course.evaluate(trainer)
+    if measure_health:
+        _measure_health(trainer, course)
+
+
+def _measure_health(trainer: Trainer, course: ModelResult) -> None:
+    if health := trainer.health():
+        course.health.append(health)
 
 
 def _measure(trainer: Trainer, course: ModelResult, pair: ModelPair, text: str) -> bool:
