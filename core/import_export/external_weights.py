@@ -104,7 +104,7 @@ def without_spare_rows(external: ExternalModel, used: int) -> ExternalModel:
 def build(external: ExternalModel) -> GPT:
     """Build the model, on the processor, in evaluation mode."""
     with torch.device("meta"):
-        model = build_model(external.config, external.vocab_size)
+        model = GPT(external.config, external.vocab_size)
     model = model.to_empty(device="cpu")
     if external.config.tie_weights:  # `to_empty` made two tables of one
         model.lm_head.weight = model.transformer.wte.weight
@@ -115,7 +115,6 @@ def build(external: ExternalModel) -> GPT:
             block.attn.sin.copy_(sin)
     for name, parameter in model.named_parameters():
         parameter.copy_(external.weights[name])
-    # pyrefly: ignore[bad-return]
     return model.eval()
 
 

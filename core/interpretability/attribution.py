@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from core.interpretability.activations import Ids, PartError, run_with_cache
 from core.model import GPT, Bigram
+from core.model.gpt import Norm
 
 
 class Attribution(NamedTuple):
@@ -107,7 +108,7 @@ def attribute(
 
 
 def through_norm(
-    norm: nn.Module, wanted: Float64[Tensor, "*A C"], stream: Float64[Tensor, "*A C"]
+    norm: Norm, wanted: Float64[Tensor, "*A C"], stream: Float64[Tensor, "*A C"]
 ) -> tuple[Float64[Tensor, "*A C"], Float64[Tensor, "*A"]]:
     """Return directions `wanted` before the last norm, with its scale for `stream` taken as constant.
 
@@ -118,6 +119,7 @@ def through_norm(
         return wanted, none
     direction = wanted * norm.weight.detach().cpu().double()
     if isinstance(norm, nn.RMSNorm):
+        assert norm.eps is not None, "else it would depend on the numbers' type"
         return direction * (stream.square().mean(dim=-1, keepdim=True) + norm.eps).rsqrt(), none
     constant = none if norm.bias is None else wanted @ norm.bias.detach().cpu().double()
     # Subtracting the mean from the stream or from the direction gives the same product.

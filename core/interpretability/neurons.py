@@ -24,6 +24,7 @@ from core.interpretability.activations import (
     run_with_cache,
 )
 from core.model import GPT
+from core.model.gpt import MLP
 
 
 class TopActivation(NamedTuple):
@@ -51,7 +52,7 @@ def top_activations(
     The last token of a window is not read. Layer and neuron count from 0; a layer has
     `core.model.gpt.feed_forward_width` neurons. Raises ValueError for one that the model does not have.
     """
-    _check(model, layer, neuron)
+    _feed_forward(model, layer, neuron)
     name = f"blocks.{layer}.mlp.hook_post"
     read, best = windows[:, :-1], []
     size = rows_at_once(model, read.size(1))
@@ -71,13 +72,13 @@ def logit_effects(model: GPT, layer: int, neuron: int, count: int = 10) -> Logit
 
     Raises PartError for a model without residual connections, ValueError for a neuron that it does not have.
     """
-    _check(model, layer, neuron)
+    mlp = _feed_forward(model, layer, neuron)
     if not model.config.residual and layer < model.config.n_layer - 1:
         raise PartError(
             "This model has no residual connections, so nothing of this layer reaches the answer directly. Choose a "
             "neuron of the last layer."
         )
-    direction = model.transformer.h[layer].mlp.c_proj.weight.detach()[:, neuron].double()  # (C,)
+    direction = mlp.c_proj.weight.detach()[:, neuron].double()  # (C,)
     norm = model.transformer.ln_f
     if isinstance(norm, nn.LayerNorm):
         direction = direction - direction.mean()
@@ -111,8 +112,7 @@ def neuron_steps(model: GPT, ids: Ids, layer: int, neuron: int, position: int) -
 
     Raises as `logit_effects`, and PromptError for a position that the prompt does not have.
     """
-    _check(model, layer, neuron)
-    block, scope = model.transformer.h[layer], f"blocks.{layer}"
+    mlp, scope = _feed_forward(model, layer, neuron), f"blocks.{layer}"
     recorded = run_with_cache(
         model, ids, [f"{scope}.hook_resid_mid", f"{scope}.mlp.hook_pre", f"{scope}.mlp.hook_post"]
     )
@@ -122,10 +122,11 @@ def neuron_steps(model: GPT, ids: Ids, layer: int, neuron: int, position: int) -
     gated = pre.shape[-1] > post.shape[-1]  # the first half of the first matrix makes the gate
     row = neuron + post.shape[-1] * gated
     with torch.no_grad():
-        inputs = block.ln_2(torch.from_numpy(stream[position]).to(block.mlp.c_fc.weight)).float().cpu().numpy()
-    first, bias = block.mlp.c_fc, block.mlp.c_fc.bias
-    weights = first.weight.detach()[row].float().cpu().numpy()
-    outputs = block.mlp.c_proj.weight.detach()[:, neuron].float().cpu().numpy()
+        norm, vector = model.transformer.h[layer].ln_2, torch.from_numpy(stream[position])
+        inputs = norm(vector.to(mlp.c_fc.weight)).float().cpu().numpy()
+    bias = mlp.c_fc.bias
+    weights = mlp.c_fc.weight.detach()[row].float().cpu().numpy()
+    outputs = mlp.c_proj.weight.detach()[:, neuron].float().cpu().numpy()
     after = float(post[position, neuron])
     return NeuronSteps(
         inputs=inputs,
@@ -140,9 +141,11 @@ def neuron_steps(model: GPT, ids: Ids, layer: int, neuron: int, position: int) -
     )
 
 
-def _check(model: GPT, layer: int, neuron: int) -> None:
-    if not model.config.feed_forward:
+def _feed_forward(model: GPT, layer: int, neuron: int) -> MLP:
+    """Return a layer's MLP; raises PartError where the model has none, ValueError where it has not that neuron."""
+    layers = [block.mlp for block in model.transformer.h if block.mlp is not None]
+    if not layers:
         raise PartError("The neurons of a GPT are the middles of its feed-forward layers, and this one has none.")
-    width = model.transformer.h[0].mlp.c_proj.in_features
-    if not (0 <= layer < model.config.n_layer and 0 <= neuron < width):
+    if not (0 <= layer < len(layers) and 0 <= neuron < layers[0].c_proj.in_features):
         raise ValueError(f"this model has no neuron {neuron + 1} in layer {layer + 1}")
+    return layers[layer]

@@ -84,7 +84,8 @@ def head_matrices(model: GPT, layer: int, head: int) -> tuple[Tensor, Tensor, Te
     C, D = model.config.n_embd, model.config.n_embd // model.config.n_head
     stacked = model.transformer.h[layer].attn.c_attn.weight.detach()  # (3 C, C): all heads' queries, keys, values
     rows = slice(head * D, (head + 1) * D)
-    return tuple(stacked[part * C : (part + 1) * C][rows].T for part in range(3))
+    query, key, value = (stacked[part * C : (part + 1) * C][rows].T for part in range(3))
+    return query, key, value
 
 
 def random_scores(head_size: int, divide: bool, tokens: int = 64, seed: int = 1337) -> Tensor:

@@ -6,8 +6,9 @@ H the heads, D their size, V the vocabulary.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
@@ -58,17 +59,20 @@ class Dropout(nn.Dropout):
         return x * ((bits >= dropped - 2**15).to(x.dtype) * (2**16 / (2**16 - dropped)))
 
 
-def layer_norm(config: ModelConfig) -> nn.Module:
+Norm = nn.LayerNorm | nn.RMSNorm | nn.Identity
+
+
+def layer_norm(config: ModelConfig) -> nn.LayerNorm:
     """Return GPT-2's normalization of each token's vector: mean 0, variance 1, then a gain (Ba 2016)."""
     return nn.LayerNorm(config.n_embd, bias=config.bias)
 
 
-def rms_norm(config: ModelConfig) -> nn.Module:
+def rms_norm(config: ModelConfig) -> nn.RMSNorm:
     """Return the normalization of each token's vector to root mean square 1, then a gain (Zhang 2019)."""
     return nn.RMSNorm(config.n_embd, eps=1e-5)
 
 
-NORMS: dict[str, Callable[[ModelConfig], nn.Module]] = {
+NORMS: dict[str, Callable[[ModelConfig], Norm]] = {
     "layer": layer_norm,
     "rms": rms_norm,
     "none": lambda _config: nn.Identity(),
@@ -128,6 +132,9 @@ def rotate(
 
 class CausalSelfAttention(nn.Module):
     """Self-attention: each token's query is compared with the keys of the tokens before; their values are mixed."""
+
+    cos: Tensor  # only with rotary positions, (block_size, D / 2)
+    sin: Tensor
 
     def __init__(self, config: ModelConfig, layer: int):
         super().__init__()
@@ -246,19 +253,29 @@ class Block(nn.Module):
         return hook_point(hook, "hook_resid_post", x + computed if self.residual else computed)
 
 
+class Transformer(nn.Module):
+    """All parts below the logits, under GPT-2's names."""
+
+    def __init__(self, config: ModelConfig, vocab_size: int):
+        super().__init__()
+        self.wte = nn.Embedding(vocab_size, config.n_embd)
+        if config.position == "learned":
+            self.wpe = nn.Embedding(config.block_size, config.n_embd)
+        self.drop = Dropout(config.dropout)
+        # PyTorch's type of a list of modules does not say of which.
+        self.h = cast(Sequence[Block], nn.ModuleList(Block(config, layer) for layer in range(config.n_layer)))
+        self.ln_f = NORMS[config.norm](config)
+
+
 class GPT(nn.Module):
     """Token and position embeddings, a stack of blocks, a last norm, and a logit for every possible next token."""
+
+    waves: Tensor  # only with sinusoidal positions, (block_size, C)
 
     def __init__(self, config: ModelConfig, vocab_size: int):
         super().__init__()
         self.config, self.vocab_size, self.block_size = config, vocab_size, config.block_size
-        parts: dict[str, nn.Module] = {"wte": nn.Embedding(vocab_size, config.n_embd)}
-        if config.position == "learned":
-            parts["wpe"] = nn.Embedding(config.block_size, config.n_embd)
-        parts["drop"] = Dropout(config.dropout)
-        parts["h"] = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
-        parts["ln_f"] = NORMS[config.norm](config)
-        self.transformer = nn.ModuleDict(parts)
+        self.transformer = Transformer(config, vocab_size)
         self.lm_head = nn.Linear(config.n_embd, vocab_size, bias=False)
         if config.tie_weights:
             self.lm_head.weight = self.transformer.wte.weight

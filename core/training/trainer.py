@@ -84,7 +84,7 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(train.seed)
             model = build_model(config.model, vocab_size)  # on the processor, so that every device starts alike
-            if config.model.kind == "gpt" and config.model.bigram_start:
+            if isinstance(model, GPT) and config.model.bigram_start:
                 model.start_from_counts(train_ids)
         self.model = model.to(self.device)
         self.optimizer = build_optimizer(self.model, train)
