@@ -27,8 +27,8 @@ def live_loss(run_id: str, steps: int, parent: ParentCurve | None) -> None:
         for name, palette in (("light", LIGHT), ("dark", DARK))
     }
     fork = parent and {"begins": parent.step, "mark": parent.mark}
-    data = {"run": run_id, "steps": steps, "figures": figures, "smoothing": SMOOTHING, "height": 360, "fork": fork}
-    _loss(data=data, key="live_loss_view")
+    data = {"run": run_id, "steps": steps, "figures": figures, "smoothing": SMOOTHING, "fork": fork}
+    _loss(data=data, key="live_loss_view", height="stretch")
 
 
 def live_status(

@@ -26,7 +26,7 @@ from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
 from explorer.streaming.jsonl_tail import curve_rows
 from explorer.train.forks import draw_fork, draw_parent, draw_trouble, open_fork_at
-from explorer.train.live_settings import draw_live_settings
+from explorer.train.live_settings import draw_drawer_switch, draw_live_settings
 from explorer.train.setup import settings_that_matter
 from explorer.widgets.address import open_page
 from explorer.widgets.import_export import draw_exports
@@ -34,7 +34,9 @@ from explorer.widgets.layout import card, chart, current_palette, errors_shown, 
 from explorer.widgets.run_rows import corpus_titles, fork_verdict, parent_curve
 from explorer.widgets.session import notifying, take_notice
 
-_LEAST_HEIGHT, _MOST_HEIGHT = 320, 620  # pixels, of the heads and the map beside them
+_BOARD = (1.15, 1)  # shares of the width: the loss, the text and the heads beside it
+_DRAWER = 0.75  # of the live settings, while they are open
+_MAP_HEIGHT = 420  # pixels
 _LOOK_AGAIN = 2.0  # seconds, at what the browser does not draw by itself
 _MOST_ROWS = 120  # of a bigram's table; more cannot be read
 _MACHINES = {"cpu": N_("CPU"), "cuda": N_("GPU"), "mps": N_("Apple GPU")}
@@ -63,43 +65,51 @@ def draw_board(run_id: str) -> None:
             open_page("train")
         return
     _draw_header(folder, record)
-    status, gpt = folder.status(), record.config.model.kind == "gpt"
-    steps = status.steps
-    side, main = st.columns([1, 2.9], gap="small")
-    with side, st.container(height="stretch", key="beside"):
+    status = folder.status()
+    with st.container(key="board"):
+        _draw_first_sight(folder, record, status)
+    if not status.ended:
+        with st.container(border=True, key="live_closeup"):
+            live_step_detail(run_id)  # below the chart, which then stays where it is
+    _draw_further(folder, record, status)
+    draw_settings(folder, record)
+
+
+def _draw_first_sight(folder: RunFolder, record: RunRecord, status: Status) -> None:
+    """Draw what is seen without scrolling, in the heights that assets/app.css keeps free from the first paint."""
+    note = _(
+        "How well does it predict text that it does not train on? Dotted lines are counted baselines on the same text."
+    )
+    left, right, drawer = st.columns([*_BOARD, _DRAWER], gap="small")
+    with drawer:
         draw_live_settings(folder)
-        with card(_("Learning rate, gradient norm, speed"), key="live_curves", height="stretch"):
-            curves = [curve | {"label": _(curve["label"])} for curve in _CURVES]
-            live_view("curves", run_id, height="stretch", steps=steps, curves=curves)
-    with main, st.container(height="stretch"):
-        note = _(
-            "How well does it predict text that it does not train on? Dotted lines are counted baselines on the same "
-            "text."
-        )
-        with card(_("Loss"), note, key="live_loss", corner=partial(draw_fork, folder)):
-            live_loss(run_id, steps, parent_curve(shared.data_dir(), record))
-            if status.ended and (outcome := fork_verdict(shared.data_dir(), folder, record)):
-                st.caption(outcome)
-        if not status.ended:
-            with st.container(border=True, key="live_closeup"):
-                live_step_detail(run_id)  # below the chart, which then stays where it is
-        with card(_("Generated text"), _samples_note(folder), key="live_samples", height="stretch"):
-            live_view("samples", run_id, height="stretch")
-    height = max(_LEAST_HEIGHT, min(_MOST_HEIGHT, 60 + 118 * record.config.model.n_layer)) if gpt else _MOST_HEIGHT
-    left, right = st.columns([1.55, 1], gap="small")
-    title = _("Attention patterns") if gpt else _("Bigram table")
-    with left, card(title, _look_note(record), key="live_attention", height="stretch"):
-        if gpt:
-            if live_view("attention", run_id, least_height=height).head:
-                open_page("look_inside", run_id)
-        else:
+    with left, card(_("Loss"), more=note, key="live_loss", height="stretch", corner=partial(draw_fork, folder)):
+        live_loss(folder.id, status.steps, parent_curve(shared.data_dir(), record))
+        if status.ended and (outcome := fork_verdict(shared.data_dir(), folder, record)):
+            st.caption(outcome)
+    with right, st.container(key="beside", gap="small"):
+        with card(_("Generated text"), more=_samples_note(folder), key="live_samples", height="stretch"):
+            live_view("samples", folder.id, height="stretch")
+        if record.config.model.kind == "gpt":
+            with card(_("Attention patterns"), more=_look_note(record), key="live_attention", height="stretch"):
+                if live_view("attention", folder.id, height="stretch").head:
+                    open_page("look_inside", folder.id)
+
+
+def _draw_further(folder: RunFolder, record: RunRecord, status: Status) -> None:
+    gpt = record.config.model.kind == "gpt"
+    left, right = st.columns(_BOARD, gap="small")
+    if not gpt:
+        with left, card(_("Bigram table"), _look_note(record), key="live_attention", height="stretch"):
             st.fragment(_draw_table, run_every=None if status.ended else _LOOK_AGAIN)(folder)
     alike = _("Letters close together have similar next-letter probabilities.")
     if gpt:
         alike = _("Letters close together have similar embeddings.")
-    with right, card(_("Token embeddings"), alike, key="live_embedding", height="stretch"):
-        live_view("embedding", run_id, least_height=height)
-    draw_settings(folder, record)
+    with left if gpt else right, card(_("Token embeddings"), alike, key="live_embedding", height="stretch"):
+        live_view("embedding", folder.id, least_height=_MAP_HEIGHT)
+    with right, card(_("Learning rate, gradient norm, speed"), key="live_curves", height="stretch"):
+        curves = [curve | {"label": _(curve["label"])} for curve in _CURVES]
+        live_view("curves", folder.id, height="stretch", steps=status.steps, curves=curves)
 
 
 def _samples_note(folder: RunFolder) -> str:
@@ -128,6 +138,7 @@ def _draw_header(folder: RunFolder, record: RunRecord) -> None:
         st.markdown(f":{color}-badge[● {words}]", width="content")
         st.space("stretch")
         _draw_buttons(folder, status)
+        draw_drawer_switch(status)
     draw_trouble(folder, status)
     if notice := take_notice():
         st.warning(notice)

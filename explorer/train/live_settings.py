@@ -27,6 +27,7 @@ from explorer.widgets.forms import setting_input
 from explorer.widgets.layout import card, current_palette, errors_shown, show_error
 from explorer.widgets.session import recall, remember
 
+_DRAWER = "live_settings"  # the switch, by which assets/app.css shows them; it stays as it is from run to run
 _STEPS, _RATE = "train.steps", "train.learning_rate"
 _SMALL = ("train.eval_interval", _STEPS)  # side by side: numbers to type
 _NOTE = N_("Takes effect at the next step and is marked on the curve.")
@@ -34,6 +35,13 @@ _HELP = N_(
     "These settings can change during training; the architecture cannot. Changing the learning rate scales its "
     "whole schedule; changing the last step leaves the schedule as it is."
 )
+
+
+def draw_drawer_switch(status: Status) -> None:
+    """Draw the switch that opens the live settings beside the charts, or what continues the run once it ended."""
+    label = _("Continue training") if status.state == "finished" else _("Live settings")
+    is_open = st.session_state.setdefault(_DRAWER, recall(_DRAWER, False))
+    st.toggle(label, is_open, key=_DRAWER, on_change=lambda: remember(_DRAWER, st.session_state[_DRAWER]))
 
 
 @st.fragment
@@ -44,7 +52,7 @@ def draw_live_settings(folder: RunFolder) -> None:
     title = _("Change settings while it trains")
     if ended:
         title = _("Continue training") if finished else _("Change settings first")
-    with card(title, key="knobs"), errors_shown():
+    with card(title, key="knobs", height="stretch"), errors_shown():
         if folder.record().origin:
             st.caption(_(NO_TRAINING_OF_ITS_OWN))
             return

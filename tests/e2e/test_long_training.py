@@ -23,6 +23,11 @@ from tests.e2e.server import Server
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("long training")]
 
 STEPS = 200_000
+COUNT_SHIFTS = """() => {
+    window.shifted = 0;
+    const count = list => list.getEntries().forEach(entry => (window.shifted += entry.value));
+    new PerformanceObserver(count).observe({type: "layout-shift"});
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +63,33 @@ def test_in_the_dark_it_is_watched_looked_into_and_generates(server, run, open_p
     generate(page)
 
 
+def test_loss_text_and_heads_are_seen_without_scrolling_and_stay_where_they_are(server, run, open_page):
+    page = open_page(height=720)
+    page.goto(f"{server.url}/train?run={run.id}")
+    page.locator(".st-key-live_loss").wait_for()
+    page.evaluate(COUNT_SHIFTS)
+    wait_for_points(page, more_than=2)
+    expect(page.locator(".st-key-live_attention canvas").first).to_be_visible()
+    expect(page.locator(".st-key-live_samples")).to_contain_text("step 0")
+    wait_for_points(page, more_than=page.evaluate(POINTS))
+    assert page.evaluate("window.shifted") < 0.05
+    areas = {}
+    for card in ("live_loss", "live_samples", "live_attention"):
+        box = page.locator(f".st-key-{card}").bounding_box()
+        assert box["y"] + box["height"] <= 720
+        areas[card] = box["width"] * box["height"]
+    assert sum(areas.values()) > 0.7 * 978 * 560
+
+    expect(page.locator(".st-key-knob_dropout")).to_be_hidden()
+    page.locator(".st-key-live_settings label").click()
+    expect(page.locator(".st-key-knob_dropout")).to_be_visible()
+    walk_to(page, "Data")
+    walk_to(page, "Train")
+    expect(page.locator(".st-key-knob_dropout")).to_be_visible()
+    page.locator(".st-key-live_settings label").click()
+    expect(page.locator(".st-key-knob_dropout")).to_be_hidden()
+
+
 def test_the_zoom_is_kept_while_points_stream_in_and_the_board_fits_a_phone(server, run, open_page):
     page = open_page()
     page.goto(f"{server.url}/train?run={run.id}")
@@ -77,6 +109,8 @@ def test_the_zoom_is_kept_while_points_stream_in_and_the_board_fits_a_phone(serv
     wait_for_points(page, more_than=2)
     overflow = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth - window.innerWidth")
     assert overflow <= 0
+    loss, text = (page.locator(f".st-key-{card}").bounding_box() for card in ("live_loss", "live_samples"))
+    assert loss["y"] + loss["height"] <= text["y"] < 844
 
 
 def test_training_goes_on_without_the_web_server_and_the_page_finds_it_again(server, run, open_page):

@@ -37,6 +37,7 @@ def test_a_run_is_turned_seen_closely_continued_and_forked(free_server, open_pag
     wait_until(page, f"() => {CHART}?.data?.[2]?.x?.length > 1")
     run = run_on(page, free_server)
 
+    page.locator(".st-key-live_settings label").click()
     move(page, "knob_dropout", "ArrowRight")
     wait_for_mark(page, "dropout 0 → 0.05")
     move(page, "knob_learning_rate", "ArrowLeft")

@@ -38,7 +38,8 @@ def board_of(app: AppTest, folder: RunFolder) -> AppTest:
 
 def words_of(app: AppTest) -> str:
     kinds = ("markdown", "caption", "text", "info", "warning", "error")
-    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind)).replace("\\", "")
+    helps = (element.proto.help for element in app.markdown)
+    return "\n".join([*(str(element.value) for kind in kinds for element in app.get(kind)), *helps]).replace("\\", "")
 
 
 def keys_of(app: AppTest) -> set[str]:

@@ -19,7 +19,8 @@ def app(explorer_home: Path) -> AppTest:
 
 def words_of(app: AppTest) -> str:
     kinds = ("title", "markdown", "caption", "text", "info", "warning", "error", "code")
-    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind))
+    helps = (element.proto.help for element in app.markdown)
+    return "\n".join([*(str(element.value) for kind in kinds for element in app.get(kind)), *helps])
 
 
 def keys_of_buttons(app: AppTest) -> list[str]:

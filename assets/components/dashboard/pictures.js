@@ -8,17 +8,16 @@ import { liveView } from "../shared/run_stream.js";
 /* All heads on the probe sentence, as they form. */
 export function attention(root, component) {
   const caption = element("div", "caption quiet");
-  const place = element("div");
+  const place = element("div", "place");
   root.append(caption, place);
   const board = attentionHeatmaps(place, { onPick: (layer, head) => component.setTriggerValue("head", [layer, head]) });
   return picture(root, component, "attention", {
     waiting: element("div", "waiting", _("The first picture arrives with the first steps.")),
     files: { name: ({ step }) => `attention-step-${step}`, drawn: place, columns: (shown) => attentionColumns({ ...shown, causal: false }) },
     read: (value) => ({ ...value, bytes: bytesFromBase64(value.bytes) }),
-    prepare: () => root.style.setProperty("--least", `${component.data.least_height}px`),
     show(shown) {
       caption.textContent = _("On “{text}” · step {step}", { text: shown.tokens.join(""), step: shown.step.toLocaleString("en") });
-      board.show({ ...shown, palette: component.palette, fade: 350 });
+      board.show({ ...shown, palette: component.palette, fade: 350, height: () => place.clientHeight });
     },
     destroy: board.destroy,
   });

@@ -10,7 +10,7 @@ const VIEWS = { status, curves, samples, attention, embedding };
 
 export default (component) => mountView(component, VIEWS);
 
-/* The four numbers above the board. Reports to Python when the run's state changes, so that its buttons follow. */
+/* The four numbers above the board, in a row. Reports to Python when the run's state changes, so that its buttons follow. */
 function status(root, component) {
   const ALIKE = 0.05; // nats, as in core/formatting.py
   let reported = null; // the last summary that was reported to Python
@@ -23,7 +23,7 @@ function status(root, component) {
   root.appendChild(cards);
   const card = (name) => {
     const parts = { name: element("div", "stat-name", name), value: element("div", "stat-value", "–"), note: element("div", "stat-note") };
-    cards.append(element("div", "stat", Object.values(parts)));
+    cards.append(element("div", "stat", [element("div", "stat-words", [parts.value, parts.name]), parts.note]));
     return parts;
   };
   const loss = card(_("Validation loss"));

@@ -73,6 +73,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     const old = chart._fullLayout;
     const layout = structuredClone(made.layout);
     layout.autosize = true;
+    delete layout.height; // as much as its card has
     if (zoomed && old) {
       layout.xaxis.range = old.xaxis.range;
       layout.yaxis.range = old.yaxis.range;
@@ -201,11 +202,12 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     };
   }
 
-  // Labels and margins go by the width; plotly itself hears only of the window's.
-  let width = 0;
+  // Labels and margins go by the width; plotly itself hears only of the window's size.
+  let size = "";
   const resizes = new ResizeObserver(() => {
-    if (!plot || gone || !chart.clientWidth || chart.clientWidth === width) return;
-    width = chart.clientWidth;
+    const now = `${chart.clientWidth} ${chart.clientHeight}`;
+    if (!plot || gone || !chart.clientWidth || now === size) return;
+    size = now;
     plot.Plots.resize(chart).then(() => fillSoon());
   });
   resizes.observe(chart);
@@ -244,7 +246,6 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     {
       prepare() {
         const { data } = component;
-        chart.style.height = `${data.height}px`;
         if (choice.smoothing === null) smoothing.value = data.smoothing;
         parentKey.hidden = !data.fork;
       },

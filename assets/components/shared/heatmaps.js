@@ -3,7 +3,7 @@
    attentionHeatmaps(root, { onPick(layer, head), large }) -> { show(state), destroy() }
    large: there is one head, drawn as large as there is room, with its tokens along both sides.
    state: { layers, heads, length, tokens, bytes (uint8 layers*heads*length*length, 255 = all attention), palette,
-            selected: [layer, head] | null, fade: milliseconds,
+            selected: [layer, head] | null, fade: milliseconds, height: a function of the pixels that all layers have, if limited,
             first: [layer, head] that the first square is, where it is another than 1.1 } */
 import { _, ngettext, colorTable, element, quoted } from "./mount.js";
 
@@ -32,9 +32,11 @@ export function attentionHeatmaps(root, { onPick = null, large = false } = {}) {
     const narrow = width < 460;
     const label = narrow ? 24 : 60;
     const gap = narrow ? 6 : width / state.heads < 70 ? 5 : 12;
+    const top = narrow ? 2 : 20;
     const room = (width - label - gap * (state.heads - 1) - 2) / state.heads;
-    const limit = state.layers > 8 ? 72 : state.layers > 3 ? 112 : 150;
-    let size = Math.max(26, Math.min(limit, Math.floor(room)));
+    const high = state.height ? (state.height() - top - gap * (state.layers - 1) - 2) / state.layers : Infinity;
+    const limit = Math.max(18, Math.min(high, state.layers > 8 ? 72 : state.layers > 3 ? 112 : 150));
+    let size = Math.max(Math.min(26, limit), Math.min(limit, Math.floor(room)));
     // A whole number of device pixels a cell keeps the pattern crisp, where that costs little size.
     const ratio = window.devicePixelRatio || 1;
     const crisp = (Math.floor((size * ratio) / state.length) * state.length) / ratio;
@@ -43,10 +45,9 @@ export function attentionHeatmaps(root, { onPick = null, large = false } = {}) {
     const spread = state.heads > 1 ? (width - label - 2 - size * state.heads) / (state.heads - 1) : gap;
     const across = size + Math.max(gap, Math.min(size * 0.35, spread));
     const down = size + gap;
-    grid = { label, size, across, down, top: narrow ? 2 : 20, narrow };
+    grid = { label, size, across, down, top, narrow };
     const wide = Math.max(width, Math.ceil(label + across * (state.heads - 1) + size + 2));
-    const high = Math.ceil(grid.top + down * (state.layers - 1) + size + 2);
-    return sizeCanvas(wide, high);
+    return sizeCanvas(wide, Math.ceil(top + down * (state.layers - 1) + size + 2));
   }
 
   /* A square with room for the tokens beside and above it. */
@@ -227,7 +228,9 @@ export function attentionHeatmaps(root, { onPick = null, large = false } = {}) {
     tip.replaceChildren(element("div", "heads-tip-title", title), element("div", "", attentionInWords(state, layer, head, row, column)));
     const width = box.clientWidth;
     tip.style.left = `${Math.max(0, Math.min(width - tip.offsetWidth, hover.x + 14))}px`;
-    tip.style.top = `${hover.y + 18}px`;
+    const most = state.height ? Math.max(state.height(), canvas.offsetHeight) : Infinity;
+    const below = hover.y + 18;
+    tip.style.top = `${below + tip.offsetHeight > most ? Math.max(0, hover.y - tip.offsetHeight - 10) : below}px`;
   }
 
   canvas.addEventListener("pointermove", (event) => {
