@@ -54,21 +54,21 @@ def with_change(config: RunConfig, setting: str, value: Any) -> RunConfig:
 def _with_all_rates(config: RunConfig, changed: RunConfig) -> RunConfig:
     settings = dict(fields_of(RunConfig))
     now, wanted = value_at(config, RATE), value_at(changed, RATE)
-    moved = {}
+    moved: dict[str, float] = {}
     own = [path for path in settings if optimizer_of(path) == config.train.optimizer and path.endswith("_rate")]
     for path in ["train.min_learning_rate", *own]:
         along, value = settings[path], value_at(config, path)
-        lowest, highest = (now * along.low / value, now * along.high / value) if value else (0.0, math.inf)
+        low, high = along.low or 0.0, along.high or math.inf
+        lowest, highest = (now * low / value, now * high / value) if value else (0.0, math.inf)
         if not lowest <= wanted <= highest:
             too_high = wanted > highest
             bound = _short(highest, math.floor) if too_high else _short(lowest, math.ceil)
             raise ConfigError(
                 f"{RATE} cannot be {wanted:g} in this run: it can be at {'most' if too_high else 'least'} {bound}, "
-                f"because '{along.label}' ({value:g} now) changes in proportion and can be from {along.low:g} to "
-                f"{along.high:g}."
+                f"because '{along.label}' ({value:g} now) changes in proportion and can be from {low:g} to "
+                f"{high:g}."
             )
-        # pyrefly: ignore[bad-specialization]
-        moved[path] = min(along.high, max(along.low, value * (wanted / now)))  # however the product is rounded
+        moved[path] = min(high, max(low, value * (wanted / now)))  # however the product is rounded
     return changed.replace(moved)
 
 

@@ -44,8 +44,9 @@ def generate(
         raise ValueError("a prompt needs at least one token to start from")
     rng = random.Random(settings.seed)
     context, device = list(prompt), next(model.parameters()).device
-    cacheable = hook is None and use_cache and isinstance(model, GPT) and not model.config.sees_ahead
-    decoder = Decoder(model) if cacheable else None
+    decoder = None
+    if hook is None and use_cache and isinstance(model, GPT) and not model.config.sees_ahead:
+        decoder = Decoder(model)
     step_threads = nullcontext if spread and parameter_count(model) >= _LARGE else one_thread
     cached_from = -1  # the first token whose keys and values are cached
     for _ in range(settings.max_new_tokens):

@@ -91,9 +91,9 @@ def fields_of(config: type[Config], prefix: str = "") -> Iterator[tuple[str, Set
             choices = get_args(annotation) if get_origin(annotation) is Literal else ()
             bounds = {type(m): m for m in field.metadata}
             low, high = (bounds[Ge].ge, bounds[Le].le) if Ge in bounds else (None, None)
-            words = field.json_schema_extra | {"help": field.description or ""}
+            words: dict[str, Any] = field.json_schema_extra | {"help": field.description or ""}
             words["label"] = words["label"] or name.replace("_", " ").capitalize()
-            kind = str if choices else annotation
+            kind = annotation if isinstance(annotation, type) else str  # a choice of words
             yield prefix + name, Setting(type=kind, default=field.default, choices=choices, low=low, high=high, **words)
 
 

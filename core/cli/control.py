@@ -49,7 +49,11 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 def _command(commands: Any, name: str, about: str, run: Callable[..., None], **more: Any) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=about, **{"description": f"{about[0].upper()}{about[1:]}."} | more)
     add_run(parser)
-    parser.set_defaults(run=lambda options: run(find_run(options.wanted, data_dir()), options))
+
+    def run_on_folder(options: argparse.Namespace) -> None:
+        run(find_run(options.wanted, data_dir()), options)
+
+    parser.set_defaults(run=run_on_folder)
     return parser
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, TextIO, cast, get_args
 
 from rich.console import Console
 from rich.markup import escape
@@ -219,7 +219,7 @@ def _stopping_politely(request: "StopRequest", note: Callable[[str], None]) -> I
     """Save and stop after the first Ctrl-C or closed terminal, end at once after the second; heed no ignored signal."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        signal.signal(number, before[number])
+        signal.signal(number, before[signal.Signals(number)])
         request.reason = "Stopped from the shell."
         note("Saving; press Ctrl-C again to stop without.")
 
@@ -286,10 +286,10 @@ class Show:
     def __init__(self, console: Console, bar: Progress | None):
         self._console, self._bar = console, bar
         self._shown: tuple[float | None, ...] = ()
-        self._task = bar and bar.add_task("getting ready", total=None)
+        self._task = bar.add_task("getting ready", total=None) if bar else None
 
     def __call__(self, status: Status) -> None:
-        if self._bar:
+        if self._bar and self._task is not None:
             self._bar.update(self._task, total=status.steps, completed=status.step, description=describe_status(status))
         elif (shown := (status.train_loss, status.val_loss)) != self._shown:
             self._shown = shown
@@ -302,7 +302,7 @@ class Show:
 @contextmanager
 def progress(folder: RunFolder) -> Iterator[Show]:
     """Show a run on standard output while it trains: a bar on a terminal, else a line for every evaluation."""
-    console = Console(file=SafeStream(sys.stdout), highlight=False)
+    console = Console(file=cast(TextIO, SafeStream(sys.stdout)), highlight=False)
     console.print(f"Training {escape(printable(folder.name))} ({folder.id})", soft_wrap=True)
     if not console.is_terminal:
         yield Show(console, None)

@@ -58,7 +58,8 @@ class Muon(torch.optim.Optimizer):
 
 def _apply_together(moves: list[tuple[Tensor, Tensor, float]]) -> None:
     wide = torch.stack([update.T if update.size(0) > update.size(1) else update for update, _, _ in moves])
-    weights, steps = [], []
+    weights: list[Tensor] = []
+    steps: list[Tensor] = []
     for orthogonal, (_, weight, lr) in zip(orthogonalize(wide), moves, strict=True):
         tall = weight.size(0) > weight.size(1)
         scale = math.sqrt(weight.size(0) / weight.size(1)) if tall else 1.0  # so that all outputs change equally

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -189,7 +189,7 @@ def _paths(folder: Path) -> list[tuple[Path, set[str] | None]]:
         )
     try:
         index = parse_json((folder / INDEX).read_bytes())["weight_map"]
-        names: dict[str, set[str]] = {}
+        names: dict[Any, set[Any]] = {}  # as the file has them
         for name, file in index.items():
             names.setdefault(file, set()).add(name)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

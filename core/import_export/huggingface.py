@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from core.atomic_io import parse_json, write_files
+from core.atomic_io import Content, parse_json, write_files
 from core.config import ModelConfig
 from core.formatting import listed
 from core.import_export.external_weights import (
@@ -46,9 +46,10 @@ def write_folder(folder: Path, model: GPT | Bigram, tokenizer: Tokenizer | None 
     ExplorerError where the folder cannot be written, or a file exists already and `force` is not set.
     """
     layout = layout_for(model.config)
+    assert isinstance(model, GPT), "no layout holds another kind"
     weights = layout.their_weights(model)
     settings = layout.their_settings(model.config, model.vocab_size)
-    files = {
+    files: dict[str, Content] = {
         WEIGHTS: lambda path: save_with_checksum(weights, path, {"format": "pt"}),
         CONFIG: json.dumps(settings, indent=2).encode(),
     }

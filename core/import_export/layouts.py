@@ -78,7 +78,7 @@ class Layout:
         """Return the settings of a model that this kind cannot hold, as `name=value`."""
         if config.kind != "gpt":  # its other settings are without effect
             return [f"kind={config.kind}"]
-        fits = {name: (value,) for name, value in _FIXED.items()} | self.fits
+        fits: dict[str, tuple[Any, ...]] = {name: (value,) for name, value in _FIXED.items()} | dict(self.fits)
         return [f"{name}={value}" for name in fits if (value := getattr(config, name)) not in fits[name]]
 
     def own_name(self, name: str) -> str | None:
@@ -92,7 +92,9 @@ class Layout:
         """Return the stored tensors of a parameter of ours, by name."""
         if name in self.outside:
             return {self.outside[name]: tensor}
-        layer, part, kind = _IN_BLOCK.fullmatch(name).groups()
+        match = _IN_BLOCK.fullmatch(name)
+        assert match is not None, f"{name} is neither in a block nor outside"
+        layer, part, kind = match.groups()
         theirs = [f"{self.base}{self.blocks}.{layer}.{one}.{kind}" for one in self.inside[part]]
         return dict(zip(theirs, self.to_theirs(name, tensor, config).chunk(len(theirs)), strict=True))
 
@@ -323,7 +325,7 @@ GPT_NEOX = Layout(
 
 
 def _read_llama(settings: dict[str, Any], shape: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    read = {"position": "rope", "norm": "rms", "activation": "swiglu"}
+    read: dict[str, Any] = {"position": "rope", "norm": "rms", "activation": "swiglu"}
     heads = shape["n_head"]
     for name, value in (("num_key_value_heads", heads), ("head_dim", shape["n_embd"] // heads)):
         if settings.get(name) is not None:

@@ -88,6 +88,7 @@ def checkpoint_writer(
     """
     config = model.config
     check_writable(config)
+    assert isinstance(model, GPT), "no other kind is writable"
     weights = with_unscaled_queries(weights_with_positions(model), config)
     weights = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
     weights["lm_head.weight"] = weights["transformer.wte.weight"]

@@ -136,12 +136,13 @@ def _lesson_cells(lesson: str, language: str) -> Iterator[Cell]:
 
 def _with_sources(source: str, shown: set[str]) -> tuple[str, list[str]]:
     """Return code without its imports from `core.lessons`, and the source of what they import."""
-    lines, sources = source.splitlines(), []
+    sources: list[str] = []
+    imported: set[int] = set()  # numbers of lines
     for node in ast.parse(source).body:
-        if isinstance(node, ast.ImportFrom) and node.module.startswith("core.lessons."):
-            lines[node.lineno - 1 : node.end_lineno] = [None] * (node.end_lineno - node.lineno + 1)
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("core.lessons."):
+            imported.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
             sources.append(source_with_imports(node.module, [alias.name for alias in node.names], shown))
-    rest = "\n".join(line for line in lines if line is not None)
+    rest = "\n".join(line for number, line in enumerate(source.splitlines(), 1) if number not in imported)
     return re.sub(r"\n{3,}", "\n\n", rest), [part for part in sources if part]
 
 
@@ -185,11 +186,13 @@ def source_with_imports(module: str, names: list[str], shown: set[str]) -> str:
 def _read_module(module: str) -> tuple[dict[str, tuple[str, str]], dict[str, str], dict[str, frozenset[str]]]:
     """Return what a module imports (name -> module, what), and the source and the names in each definition."""
     text = (_ROOT / Path(*module.split("."))).with_suffix(".py").read_text("utf-8")
-    imports, sources, uses = {}, {}, {}
+    imports: dict[str, tuple[str, str]] = {}
+    sources: dict[str, str] = {}
+    uses: dict[str, frozenset[str]] = {}
     for node in ast.parse(text).body:
         if isinstance(node, ast.Import):
             imports |= {alias.asname or alias.name.split(".")[0]: ("", ast.unparse(alias)) for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
+        elif isinstance(node, ast.ImportFrom) and node.module:
             imports |= {alias.asname or alias.name: (node.module, ast.unparse(alias)) for alias in node.names}
         elif name := _defined_name(node):
             begin = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])

@@ -168,37 +168,37 @@ def answer(facts: RunFacts) -> list[str]:
     if facts.progress:
         sentences.append(facts.progress)
     if facts.baselines:
-        sentences.append(_against_baselines(facts, loss))
+        sentences.append(_against_baselines(facts, facts.baselines, loss))
     gap = loss - (train_loss if train_loss is not None else loss)
     if gap > _OVERFITTED:
         sentences.append(f"Its training loss is {gap:.2f} nats lower, so it has memorized part of its training text.")
     if facts.parent and facts.parent.val_loss is not None and facts.parent.same_text:
-        sentences.append(_against_parent(facts.parent, loss))
+        sentences.append(_against_parent(facts.parent.name, facts.parent.val_loss, loss))
     if facts.state in ("stopped", "failed"):
         planned = f"It was planned to train for {facts.config.train.steps:,} steps"
         sentences.append(f"{planned}. {facts.reason}" if facts.reason else f"{planned}, but {facts.state}.")
     return sentences
 
 
-def _against_baselines(facts: RunFacts, loss: float) -> str:
-    beaten = [name for name in _BASELINES if loss < facts.baselines.get(name, -math.inf)]
-    missed = [name for name in _BASELINES if name in facts.baselines and name not in beaten]
+def _against_baselines(facts: RunFacts, baselines: dict[str, float], loss: float) -> str:
+    beaten = [name for name in _BASELINES if loss < baselines.get(name, -math.inf)]
+    missed = [name for name in _BASELINES if name in baselines and name not in beaten]
     parts = []
     if beaten:
-        best = min(beaten, key=facts.baselines.get)
-        parts.append(f"That is better than the {baseline_title(best, facts)} of its text ({facts.baselines[best]:.3f})")
+        best = min(beaten, key=baselines.__getitem__)
+        parts.append(f"That is better than the {baseline_title(best, facts)} of its text ({baselines[best]:.3f})")
     if missed:
-        next_one = max(missed, key=facts.baselines.get)
-        than = f"{baseline_title(next_one, facts)} ({facts.baselines[next_one]:.3f})"
+        next_one = max(missed, key=baselines.__getitem__)
+        than = f"{baseline_title(next_one, facts)} ({baselines[next_one]:.3f})"
         parts.append(f"not yet as good as {than}" if beaten else f"That is worse than the {than}")
     return ", but ".join(parts) + "."
 
 
-def _against_parent(parent: Ancestor, loss: float) -> str:
-    if abs(parent.val_loss - loss) < 0.005:
-        return f"Its parent, {parent.name}, ended at {parent.val_loss:.3f}: about the same."
-    which = f"{'lower' if loss < parent.val_loss else 'higher'} by {abs(parent.val_loss - loss):.3f}"
-    return f"Its parent, {parent.name}, ended at {parent.val_loss:.3f}: this one is {which}."
+def _against_parent(parent: str, parent_loss: float, loss: float) -> str:
+    if abs(parent_loss - loss) < 0.005:
+        return f"Its parent, {parent}, ended at {parent_loss:.3f}: about the same."
+    which = f"{'lower' if loss < parent_loss else 'higher'} by {abs(parent_loss - loss):.3f}"
+    return f"Its parent, {parent}, ended at {parent_loss:.3f}: this one is {which}."
 
 
 def model_card(facts: RunFacts) -> list[tuple[str, str]]:

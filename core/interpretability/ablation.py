@@ -112,7 +112,8 @@ def rank_heads(
             total += float(next_token_losses(logits, part[:, 1:]).double().sum())
         return total / windows[:, 1:].numel()
 
-    full_loss, costs = loss(0), []
+    full_loss = loss(0)
+    costs: list[HeadCost] = []
     for layer in range(model.config.n_layer):
         for head in range(model.config.n_head):
             silent = ablation_hook(model, [Part("head", layer, head)], means)

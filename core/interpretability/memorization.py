@@ -68,7 +68,8 @@ def longest_matches(written: ArrayLike, source: ArrayLike) -> Matches:
 
 def copied_spans(matches: Matches, shortest: int) -> list[Span]:
     """Return the spans of at least `shortest` tokens, in order; they may overlap, but none lies within another."""
-    spans, reached = [], 0
+    spans: list[Span] = []
+    reached = 0
     for start, (length, place) in enumerate(zip(*matches, strict=True)):
         if length >= shortest and start + length > reached:
             spans.append(Span(start, int(length), int(place)))

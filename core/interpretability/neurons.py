@@ -54,7 +54,8 @@ def top_activations(
     """
     _feed_forward(model, layer, neuron)
     name = f"blocks.{layer}.mlp.hook_post"
-    read, best = windows[:, :-1], []
+    read = windows[:, :-1]
+    best: list[TopActivation] = []
     size = rows_at_once(model, read.size(1))
     for start in range(0, len(read), size):
         part = read[start : start + size]

@@ -86,7 +86,10 @@ def token_predictions(model: GPT | Bigram, ids: Ids, alternatives: int = 5) -> T
     ids = torch.as_tensor(ids, dtype=torch.int64)
     if len(ids) < 2:
         raise PromptError("There is nothing to predict yet: write at least two characters.")
-    came, best, shares, start = [], [], [], 0
+    came: list[Tensor] = []
+    best: list[Tensor] = []
+    shares: list[Tensor] = []
+    start = 0
     for logits in logits_in_chunks(model, _passage_stream(model, ids), ids[:-1]):
         beliefs = logits.float().softmax(dim=-1).cpu()
         targets = ids[start + 1 : start + 1 + len(beliefs)]

@@ -101,6 +101,7 @@ def gradient_step(model: Bigram, x: Tensor, y: Tensor, learning_rate: float) -> 
     loss.backward()  # for every number of the table: how does the loss change as it grows?
     with torch.no_grad():
         for table in model.parameters():  # a bigram has one table (V, V)
+            assert table.grad is not None  # `backward` has filled it
             table -= learning_rate * table.grad  # downhill
     return loss.item()
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import nan
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from core.interpretability.token_losses import window_losses
 from core.lessons.experiments import Experiment
 from core.lessons.quick_train import Losses
 from core.lessons.sampling_steps import sample_text
-from core.model import GPT
+from core.model import GPT, Bigram
 from core.text.batches import fixed_windows, split_ids
 from core.text.tokenizers import CharTokenizer
 from core.training.checkpoints import snapshot_steps
@@ -201,7 +201,7 @@ def _measure(trainer: Trainer, course: ModelResult, pair: ModelPair, text: str) 
     return True
 
 
-def sharpness(model: GPT, ids: Tensor) -> float:
+def sharpness(model: GPT | Bigram, ids: Tensor) -> float:
     """Return the largest attention weight of a query, averaged over heads and queries."""
     patterns = attention_patterns(model, ids[: model.block_size])  # (L, H, T, T)
     half = patterns.shape[-1] // 2  # the first queries have few keys
@@ -237,7 +237,7 @@ def kind_of_sample(course: ModelResult, control: ModelResult) -> str:
     return "words" if course.words >= 0.75 * control.words else "rubbish"
 
 
-def phrase_memorization(model: GPT, tokenizer: CharTokenizer, phrase: str) -> dict[str, float | str]:
+def phrase_memorization(model: GPT | Bigram, tokenizer: CharTokenizer, phrase: str) -> dict[str, float | str]:
     """Measure whether the model has memorized a phrase, given its first third.
 
     Returns `phrase`, the loss on the rest in nats a character; `likely`, the probability of the whole rest; and
@@ -251,7 +251,7 @@ def phrase_memorization(model: GPT, tokenizer: CharTokenizer, phrase: str) -> di
     return {"phrase": float(losses.mean()), "likely": Share(torch.exp(-losses.sum())), "goes_on": continuation}
 
 
-def loss_on_letter(model: GPT, tokenizer: CharTokenizer, val_ids: Tensor, letter: str) -> dict[str, float]:
+def loss_on_letter(model: GPT | Bigram, tokenizer: CharTokenizer, val_ids: Tensor, letter: str) -> dict[str, float]:
     """Return the loss in nats on one letter, small or capital, on all others, and its mean probability `expected`."""
     windows = fixed_windows(val_ids, model.block_size, _WINDOWS)
     forms = [tokenizer.tokens.index(form) for form in (letter.lower(), letter.upper()) if form in tokenizer.tokens]
@@ -265,7 +265,7 @@ def loss_on_letter(model: GPT, tokenizer: CharTokenizer, val_ids: Tensor, letter
     }
 
 
-_EXTRA = {
+_EXTRA: dict[str, Callable[[GPT | Bigram, ModelPair], Mapping[str, float | str]]] = {
     "phrase": lambda model, pair: phrase_memorization(model, pair.tokenizer, pair.choices["phrase"]),
     "letter": lambda model, pair: loss_on_letter(model, pair.tokenizer, pair.val_ids, pair.choices["letter"]),
 }

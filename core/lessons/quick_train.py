@@ -47,7 +47,7 @@ def small_gpt(seed: int = 1337, **changes: Any) -> RunConfig:
     """
     shape = {"n_layer": 2, "n_head": 4, "n_embd": 48, "block_size": 32, "activation": "relu", "init_std": 0.1}
     return RunConfig(
-        model=ModelConfig(**shape | changes),
+        model=ModelConfig.parse(shape | changes),
         train=TrainConfig(
             steps=STEPS,
             batch_size=16,
@@ -124,7 +124,8 @@ RUNGS = (
 
 def rung_configs(seed: int = 1337) -> dict[str, RunConfig]:
     """Return the settings of every trained rung, by name, in order."""
-    shape, configs = dict(_ONE_HEAD), {}
+    shape = dict(_ONE_HEAD)
+    configs: dict[str, RunConfig] = {}
     for rung in RUNGS:
         own = shape | rung.changes
         train = {"train.batch_size": 32, "train.steps": RUNG_STEPS, "train.eval_interval": RUNG_STEPS}

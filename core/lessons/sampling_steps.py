@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from core.model import GPT
+from core.model import GPT, Bigram
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
 from core.text.tokenizers import CharTokenizer
@@ -40,7 +40,7 @@ def sampling_probabilities(logits: Tensor, temperature: float, k: int, p: float)
 
 
 def sample_text(
-    model: GPT, tokenizer: CharTokenizer, prompt: str, length: int, temperature: float, seed: int = 1
+    model: GPT | Bigram, tokenizer: CharTokenizer, prompt: str, length: int, temperature: float, seed: int = 1
 ) -> tuple[str, list[float]]:
     """Return a continuation of the prompt, the likeliest at temperature 0, and each of its tokens' probability."""
     settings = GenerationConfig(max_new_tokens=length, temperature=temperature, seed=seed)

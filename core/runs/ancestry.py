@@ -39,13 +39,13 @@ def check_startable(data_dir: Path, config: RunConfig, parent: RunFolder | None 
 
 def new_tokenizer(config: RunConfig, text: str) -> Tokenizer:
     """Return a tokenizer made from the text; raises RunError where the settings name one that is not."""
-    kind = TOKENIZERS[config.data.tokenizer]
-    if not kind.from_text_alone:
+    from_text = TOKENIZERS[config.data.tokenizer].from_text
+    if from_text is None:
         raise RunError(
             "GPT-2's pieces of words come with an imported model: fork one to train it further, or set the tokenizer "
             "to char."
         )
-    return kind.from_text(text)
+    return from_text(text)
 
 
 def new_run(data_dir: Path, config: RunConfig, name: str | None = None, *, inside: Path | None = None) -> RunFolder:

@@ -205,8 +205,14 @@ def _check(run: RunFolder) -> None:
         run.baselines_path.unlink()
     if run.has_weights:
         vocab_size = load_model(run).tokenizer.vocab_size
-        fits = probe is not None and probe.embedding.ndim == 2 and len(probe.embedding) == vocab_size
-        if not fits or probe.attention.ndim != 4 or probe.attention.shape[2:] != (len(probe.tokens),) * 2:
+        fits = (
+            probe is not None
+            and probe.embedding.ndim == 2
+            and len(probe.embedding) == vocab_size
+            and probe.attention.ndim == 4
+            and probe.attention.shape[2:] == (len(probe.tokens),) * 2
+        )
+        if not fits:
             run.probe_path.unlink(missing_ok=True)
 
 

@@ -88,8 +88,9 @@ def setting_changes(run: RunFolder) -> list[SettingChange]:
     """
     changes: list[SettingChange] = []
     for row in run.rows("events"):
-        change = SettingChange(row.get("step"), row.get("knob"), row.get("before"), row.get("value"))
-        if row.get("kind") == CHANGE and isinstance(change.step, int) and change.setting in CHANGEABLE:
+        step, setting = row.get("step"), row.get("knob")
+        if row.get("kind") == CHANGE and isinstance(step, int) and isinstance(setting, str) and setting in CHANGEABLE:
+            change = SettingChange(step, setting, row.get("before"), row.get("value"))
             changes = [before for before in changes if before.setting != change.setting or before.step <= change.step]
             changes.append(change)
     return sorted(changes, key=lambda change: change.step)

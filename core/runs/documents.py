@@ -91,11 +91,13 @@ def lineage(run: RunFolder, data_dir: Path) -> list[tuple[RunFolder, int]]:
     if record.origin:
         raise RunError("It was imported, so nobody here knows how to train it again.")
     last = (run, status.step if status.ended and status.step else config_now(run).train.steps)
-    earlier, child = [], record
+    earlier: list[tuple[RunFolder, int]] = []
+    child = record
     for ancestor in ancestors(data_dir, record):
         # The recipe can be given the first weights of the run itself only: they are in its folder.
         if ancestor is None or ancestor[1].origin:
             return [last]
+        assert child.parent_step is not None, "else it had no ancestors"
         earlier.insert(0, (ancestor[0], child.parent_step))
         child = ancestor[1]
     return [*earlier, last]
@@ -139,7 +141,10 @@ def run_facts(run: RunFolder, data_dir: Path) -> RunFacts:
     return RunFacts(
         **{name: getattr(record, name) for name in ("name", "id", "created", "versions")},
         config=config.replace({"train.steps": planned}),
-        **{name: getattr(record, name) or "" for name in ("origin", "corpus_hash", "precision", "hardware")},
+        origin=record.origin or "",
+        corpus_hash=record.corpus_hash or "",
+        precision=record.precision or "",
+        hardware=record.hardware or "",
         **{name: getattr(status, name) for name in ("state", "step", "seconds", "reason")},
         progress=progress.sentence if progress else "",
         corpus=corpora.get(config.data.corpus),

@@ -227,7 +227,8 @@ class Recorder:
         row: dict[str, float] = {"step": self.trainer.step}
         changes: dict[str, float | None] = {}
         if event:
-            steps, self._steps_since_row = self._steps_since_row, []
+            steps = self._steps_since_row
+            self._steps_since_row = []
             speed = sum(step.tokens for step in steps) / max(1e-9, sum(step.seconds for step in steps))
             row |= {"loss": event.loss, "lr": event.learning_rate, "grad_norm": event.grad_norm}
             row["tokens_per_second"] = changes["tokens_per_second"] = speed
@@ -279,7 +280,8 @@ class Recorder:
         if before.state == "running":
             self._clock.go()
         self._try_write_status(self.status)
-        rows, self._waiting_events = self._waiting_events, []
+        rows = self._waiting_events
+        self._waiting_events = []
         for row in rows:
             self.disk_space.write(lambda row=row: self.folder.append("events", row))
 

@@ -98,6 +98,7 @@ class Status(BaseModel):
     @property
     def process(self) -> ProcessId:
         """The worker's; only where there is a pid."""
+        assert self.pid is not None
         return ProcessId(self.pid, self.pid_started or 0.0)
 
     def without_process(self, **changes: Any) -> "Status":

@@ -42,7 +42,7 @@ class WorkerPool:
         """Prewarm a worker where there is none, unless one has just been assigned or has failed."""
         with self._lock:
             if self._prewarmed is not None and self._prewarmed.poll() is not None:
-                self._prewarmed.stdin.close()
+                self._prewarmed.communicate()  # closes its standard input
                 self._prewarmed, self._prewarm_due = None, time.monotonic() + PREWARM_RETRY
             wanted = os.environ.get("GPT_EXPLORER_PREWARM") != "0" and not self._closed
             if self._prewarmed is None and wanted and time.monotonic() >= self._prewarm_due:
@@ -79,8 +79,7 @@ class WorkerPool:
             prewarmed, self._prewarmed = self._prewarmed, None
         if prewarmed is not None:
             prewarmed.kill()  # it has nothing to lose, and may still be importing
-            prewarmed.wait()
-            prewarmed.stdin.close()
+            prewarmed.communicate()  # waits, and closes its standard input
 
     def _start_prewarmed(self, output: int | IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(

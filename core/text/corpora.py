@@ -26,7 +26,8 @@ def python_source(folder: Path | None = None) -> str:
     there is no source: some installations have only a compiled archive.
     """
     folder = folder or Path(sysconfig.get_path("stdlib"))
-    parts, size = [], 0
+    parts: list[str] = []
+    size = 0
     for file in sorted(folder.glob("*.py")):
         data = file.read_bytes()
         if not data.isascii() or b"\0" in data or not data.strip():
@@ -144,7 +145,11 @@ def text_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-_load_built_in = lru_cache(maxsize=len(_BUILT_IN))(lambda name: _BUILT_IN[name]())
+@lru_cache(maxsize=len(_BUILT_IN))
+def _load_built_in(name: str) -> str:
+    return _BUILT_IN[name]()
+
+
 _load_own = lru_cache(maxsize=2)(load_own_text)  # an own text may have 20 MB
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -17,17 +18,15 @@ def fetch(url: str, sha256: str, folder: Path, file_name: str, *, timeout: float
     Raises TextError for no connection or answer, other bytes than hash to `sha256`, or no disk space.
     """
     pooch.get_logger().setLevel(logging.WARNING)  # it would announce every download on standard error
-    host = urlsplit(url).hostname
+    host = urlsplit(url).hostname or ""
+    downloader: Any = pooch.HTTPDownloader(timeout=timeout)  # whose call pooch's own type of one does not fit
     try:
-        return Path(
-            pooch.retrieve(
-                url, f"sha256:{sha256}", fname=file_name, path=folder, downloader=pooch.HTTPDownloader(timeout=timeout)
-            )
-        )
+        return Path(pooch.retrieve(url, f"sha256:{sha256}", fname=file_name, path=folder, downloader=downloader))
     except requests.HTTPError as error:
+        answer = error if error.response is None else f"{error.response.status_code} {error.response.reason}"
         raise TextError(
-            f"This text is downloaded from {host}, which answered: {error.response.status_code} "
-            f"{error.response.reason}. Try again later, or choose a text that needs no download."
+            f"This text is downloaded from {host}, which answered: {answer}. Try again later, or choose a text that "
+            "needs no download."
         ) from None
     except requests.RequestException:
         raise TextError(
@@ -45,5 +44,5 @@ def fetch(url: str, sha256: str, folder: Path, file_name: str, *, timeout: float
 
 def through_proxy(host: str) -> str:
     """Return " through the proxy ...", naming the variable of the environment that sets one for a host; "" for none."""
-    kinds = [] if proxy_bypass(host) else [kind for kind in ("https", "all", "http") if getproxies().get(kind)]
+    kinds = [kind for kind in ("https", "all", "http") if getproxies().get(kind) and not proxy_bypass(host)]
     return f" through the proxy that {kinds[0].upper()}_PROXY names" if kinds else ""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, SupportsIndex
 
 import numpy as np
 import tokenizers
@@ -33,7 +33,6 @@ class CharTokenizer:
 
     name: ClassVar[str] = "char"
     by_character: ClassVar[bool] = True
-    from_text_alone: ClassVar[bool] = True
     is_gpt2: ClassVar[bool] = False
 
     def __init__(self, tokens: Iterable[str]):
@@ -111,11 +110,11 @@ class CharTokenizer:
         return table
 
 
-def _known(ids: Iterable[int], vocab_size: int, what: str) -> list[int]:
-    ids = [int(id) for id in ids]
-    if (unknown := next((id for id in ids if not 0 <= id < vocab_size), None)) is not None:
+def _known(ids: Iterable[SupportsIndex], vocab_size: int, what: str) -> list[int]:
+    known = [int(id) for id in ids]
+    if (unknown := next((id for id in known if not 0 <= id < vocab_size), None)) is not None:
         raise TextError(f"There is no {what} number {unknown}: this model knows 0 to {vocab_size - 1}.")
-    return ids
+    return known
 
 
 # The byte for each character that GPT-2's vocabulary spells tokens with (Radford 2019, `encoder.py`).
@@ -129,7 +128,7 @@ class BPETokenizer:
 
     name: ClassVar[str] = "bpe"
     by_character: ClassVar[bool] = False
-    from_text_alone: ClassVar[bool] = False  # it comes with an imported model
+    from_text: ClassVar[None] = None  # it comes with an imported model
 
     def __init__(self, tokenizer: tokenizers.Tokenizer):
         self._tokenizer = tokenizer
@@ -181,7 +180,8 @@ class BPETokenizer:
 
     def encode_array(self, text: str, dtype: type = np.int64) -> np.ndarray:
         """Return a text's ids (T,), encoded in parallel chunks: a megabyte takes about a second on two cores."""
-        chunks, start = [], 0
+        chunks: list[str] = []
+        start = 0
         for seam in _SEAM.finditer(text) if self._can_be_split else ():
             if seam.start() - start >= _BPE_CHUNK:
                 chunks.append(text[start : seam.start()])
@@ -244,8 +244,8 @@ class BPETokenizer:
 
 Tokenizer = CharTokenizer | BPETokenizer
 TOKENIZERS: dict[str, type[Tokenizer]] = {kind.name: kind for kind in (CharTokenizer, BPETokenizer)}
-"""Every tokenizer by its name in `data.tokenizer`. `by_character`: each token is one character. `from_text_alone`: the
-training text is all that it is made from.
+"""Every tokenizer by its name in `data.tokenizer`. `by_character`: each token is one character. `from_text` is None
+where the training text alone does not make it.
 """
 
 
@@ -261,9 +261,9 @@ class IncrementalDecoder:
 
     def add(self, id: int) -> str:
         """Return the text that this token completes: "" where it ends within a character."""
-        if self._tokenizer.by_character:
-            return self._tokenizer.tokens[id]
-        return self._decoder.decode(self._tokenizer.token_bytes[id])
+        if isinstance(self._tokenizer, BPETokenizer):
+            return self._decoder.decode(self._tokenizer.token_bytes[id])
+        return self._tokenizer.tokens[id]
 
     @property
     def pending(self) -> bool:
@@ -275,7 +275,7 @@ class IncrementalDecoder:
         return self._decoder.decode(b"", final=True)
 
 
-def token_texts(tokenizer: Tokenizer, ids: Iterable[int]) -> list[str]:
+def token_texts(tokenizer: Tokenizer, ids: Iterable[SupportsIndex]) -> list[str]:
     """Return the text that each token completes; joined, they are the text of all of them."""
     decoder = IncrementalDecoder(tokenizer)
     texts = [decoder.add(int(id)) for id in ids]
@@ -316,9 +316,13 @@ def _bytes_of(token: str) -> bytes:
     return bytes(_BYTES[sign] for sign in token) if all(sign in _BYTES for sign in token) else token.encode()
 
 
-codecs.register_error(
-    "spell_bytes", lambda error: (f"<0x{error.object[error.start : error.end].hex().upper()}>", error.end)
-)
+def _spell_bytes(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return f"<0x{error.object[error.start : error.end].hex().upper()}>", error.end
+
+
+codecs.register_error("spell_bytes", _spell_bytes)
 
 
 def _from_json(text: str) -> tokenizers.Tokenizer:

@@ -195,7 +195,9 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 
 def _step(path: Path) -> int:
-    return int(_NAME.fullmatch(path.name)[1])
+    name = _NAME.fullmatch(path.name)
+    assert name is not None, "`_checkpoints` lists no other"
+    return int(name[1])
 
 
 def _intact(path: Path) -> bool:

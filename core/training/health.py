@@ -109,7 +109,8 @@ def _dead_units(activation: str, pre: Tensor) -> float:
 
 def _histograms(tensors: list[Tensor] | tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
     """Return the shares in each bin (L, BINS), what lies beyond in the outermost, and the root mean squares (L,)."""
-    shares, rms = [], []
+    shares: list[Tensor] = []
+    rms: list[Tensor] = []
     for tensor in tensors:
         values = tensor.detach().float().cpu().flatten()
         rms.append(values.square().mean().sqrt())

@@ -99,8 +99,8 @@ def _update(config: ModelConfig, vocab_size: int, name: str) -> Update:
     model = _empty_model(config, vocab_size)
     for parameter in model.parameters():
         parameter.grad = torch.empty_like(parameter)
-    updates = []
-    for optimizer in build_optimizer(model, TrainConfig(optimizer=name)).optimizers:
+    updates: list[Update] = []
+    for optimizer in build_optimizer(model, TrainConfig().replace({"optimizer": name})).optimizers:
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         if isinstance(optimizer, torch.optim.AdamW):
             size = sum(parameter.numel() for parameter in parameters)
@@ -111,7 +111,12 @@ def _update(config: ModelConfig, vocab_size: int, name: str) -> Update:
             optimizer.step()
         state = sum(_numbers(tensor) for parameter in parameters for tensor in _tensors(optimizer.state[parameter]))
         updates.append(Update(counter.flops, counter.moved, counter.most_alive, state))
-    return Update(*map(sum, zip(*updates, strict=True)))
+    return Update(
+        flops=sum(update.flops for update in updates),
+        numbers_moved=sum(update.numbers_moved for update in updates),
+        memory=sum(update.memory for update in updates),
+        state=sum(update.state for update in updates),
+    )
 
 
 class _Counter(TorchFunctionMode):
