@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from core.fast.decode import Decoder
 from core.fast.threads import one_thread, threads_for
@@ -98,14 +99,15 @@ def context_start(length: int, block_size: int, evict_fraction: float) -> int:
     return max(0, -((block_size - length) // step) * step)  # the excess, rounded up to whole steps
 
 
-def sample_token(logits: Tensor, settings: GenerationConfig, uniform: float) -> int:
-    """Sample one token from logits (V,) with temperature, top-k (Fan 2018), top-p (Holtzman 2019), min-p (Nguyen 2024).
+def sampling_distribution(logits: Tensor, settings: GenerationConfig) -> Tensor:
+    """Return the probabilities (V,) that a token is sampled from, of logits (V,); after a cut their sum is below 1.
 
-    `uniform` is a random number in [0, 1). Raises NotFiniteError where the logits are not finite.
+    They follow temperature, top-k (Fan 2018), top-p (Holtzman 2019) and min-p (Nguyen 2024). Raises NotFiniteError
+    where the logits are not finite.
     """
     finite_logits(logits)
     if settings.temperature == 0:
-        return int(logits.argmax())
+        return functional.one_hot(logits.argmax(), len(logits)).float()
     logits = (logits - logits.max()) / settings.temperature  # the largest is 0, so nothing overflows
     if 0 < settings.top_k < len(logits):
         logits = logits.masked_fill(logits < logits.topk(settings.top_k).values[-1], float("-inf"))
@@ -116,5 +118,13 @@ def sample_token(logits: Tensor, settings: GenerationConfig, uniform: float) -> 
         probabilities[order[beyond]] = 0
     if settings.min_p > 0:
         probabilities[probabilities < settings.min_p * probabilities.max()] = 0
+    return probabilities
+
+
+def sample_token(logits: Tensor, settings: GenerationConfig, uniform: float) -> int:
+    """Sample one token from logits (V,). `uniform` is a random number in [0, 1). Raises as `sampling_distribution`."""
+    if settings.temperature == 0:
+        return int(finite_logits(logits).argmax())
+    probabilities = sampling_distribution(logits, settings)
     cumulative = probabilities.cumsum(dim=-1, dtype=torch.float64)
     return int(torch.searchsorted(cumulative, uniform * cumulative[-1], right=True))

@@ -19,3 +19,4 @@ with left:
     typed, settings = cards.ask(folder)
 with right, speaking_of(opened.tokenizer):
     cards.written_card(folder, typed, settings)
+    cards.distribution_card(opened, typed, settings)

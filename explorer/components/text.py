@@ -1,6 +1,6 @@
 """Text as tokens: shaded by their probabilities or any amounts, over their numbers, and as the examples of a batch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypedDict
 
 from core.text.token_display import kind_of, visible
@@ -17,15 +17,20 @@ class WrittenToken(TypedDict):
     text: str  # what it completes: "" where it ends within a character
     visible: str
     p: float  # what the model gave it, before temperature and cuts
-    alternatives: list[tuple[str, float]]  # the likeliest tokens as shown, best first
+    alternatives: list[tuple[str, float, str]]  # the likeliest tokens, best first: as shown, probability, text
 
 
 def token_text(
-    *, prompt: str, go: str, key: str, url: str | None = None, tokens: Sequence[WrittenToken] = (), total: int = 0
-) -> None:
-    """Show tokens that are there, or let at most `total` stream in from `url`; another `go` begins another text."""
+    *, prompt: str, go: str, key: str, url: str | None = None, tokens: Sequence[WrittenToken] = (), total: int = 0,
+    on_branch: Callable[[], None] | None = None,
+) -> None:  # fmt: skip
+    """Show tokens that are there, or let at most `total` stream in from `url`; another `go` begins another text.
+
+    `on_branch` is called when an alternative is clicked, with {"branch": the text before it and its own} as the state.
+    """
     data = {"prompt": prompt, "go": go, "url": url, "tokens": list(tokens), "total": total, "unit": unit()}
-    _text("generated", data, key=key)
+    options = {"on_branch_change": on_branch} if on_branch else {}
+    _text("generated", data | {"branches": on_branch is not None}, key=key, **options)
 
 
 class MarkedRow(NamedTuple):

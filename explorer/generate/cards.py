@@ -4,20 +4,30 @@ import secrets
 from functools import partial
 from urllib.parse import urlencode
 
+import numpy as np
 import streamlit as st
+import torch
 
+from core.interpretability.residual_stream import next_token_logits
 from core.runs.folder import RunFolder
+from core.sampling import sampling_distribution
 from core.sampling_config import GenerationConfig
 from core.settings import fields_of, value_at
+from core.text.token_display import visible
+from core.text.tokenizers import opening_ids
+from explorer.charts.lessons import share_pairs
+from explorer.charts.text_format import percent
 from explorer.components.text import token_text
-from explorer.i18n.language import _, language
+from explorer.i18n.language import _, language, ngettext
 from explorer.i18n.units import worded
 from explorer.services import shared
+from explorer.services.shared import Opened, result_for
 from explorer.widgets import session
 from explorer.widgets.forms import setting_input, widget_key
-from explorer.widgets.layout import card, errors_shown, literal
+from explorer.widgets.layout import card, chart, current_palette, errors_shown, literal
 from explorer.widgets.prompt import read_prompt
 
+_SHOWN = 16  # tokens of the distribution
 LONGEST_PROMPT = 2000  # characters; it travels in an address
 
 
@@ -30,10 +40,54 @@ def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
         button = st.container()  # above the sliders: in sight however many there are
         settings = GenerationConfig.parse(_inputs())
         st.caption(_("The same seed, prompt and settings generate the same text."))
-        if button.button(_("Generate"), type="primary", icon=":material/edit:", width="stretch", key="generate_go"):
-            request = {"run": folder.id, "typed": typed, "settings": settings, "go": secrets.token_hex(4)}
-            session.remember("writing", request)
+        pressed = button.button(
+            _("Generate"), type="primary", icon=":material/edit:", width="stretch", key="generate_go"
+        )
+        request = session.recall("writing")
+        if pressed or not request or request["run"] != folder.id:  # on entry it writes by itself
+            _request(folder.id, typed, settings)
     return typed, settings
+
+
+def _request(run_id: str, typed: str, settings: GenerationConfig) -> None:
+    session.remember("writing", {"run": run_id, "typed": typed, "settings": settings, "go": secrets.token_hex(4)})
+
+
+def _branch() -> None:
+    """Write on from the text before an alternative that was clicked, with it."""
+    text = (st.session_state.get("written") or {}).get("branch")
+    request = session.recall("writing")
+    if isinstance(text, str) and text and request:
+        st.session_state["generate_prompt"] = text[-LONGEST_PROMPT:]
+        _request(request["run"], text[-LONGEST_PROMPT:], request["settings"])
+
+
+def distribution_card(opened: Opened, typed: str, settings: GenerationConfig) -> None:
+    """Draw the model's probabilities of the token after the prompt, and those it is sampled with."""
+    note = _(
+        "What do temperature, top-k and top-p do? The token after the prompt, as the model predicts and samples it."
+    )
+    with card(_("Next token: predicted and sampled"), note, key="card_distribution"), errors_shown():
+        ids = read_prompt(typed, opened.tokenizer, one_line=False).ids or opening_ids(opened.tokenizer)
+        logits = result_for(opened.model, ("next", tuple(ids)), lambda: next_token_logits(opened.model, ids))
+        logits = torch.from_numpy(logits)
+        own, sampled = (p.double().numpy() for p in (logits.softmax(dim=-1), sampling_distribution(logits, settings)))
+        sampled = sampled / sampled.sum()
+        order = np.argsort(-own, kind="stable")
+        tokens = [visible(opened.tokenizer.tokens[id]) for id in order]
+        shares = {_("model"): own[order].tolist(), _("sampled"): sampled[order].tolist()}
+        palette = current_palette()
+        shown = {name: values[:_SHOWN] for name, values in shares.items()}
+        figure = share_pairs(tokens[:_SHOWN], shown, (palette.lines, palette.accent), palette, height=210)
+        chart(figure, key="distribution", name="next-token", numbers=lambda: {"token": tokens} | shares)
+        left = int((sampled > 0).sum())
+        sentence = ngettext(
+            "{count} token of {all} can be sampled; the most likely one with {after} instead of {before}.",
+            "{count} tokens of {all} can be sampled; the most likely one with {after} instead of {before}.",
+            left, count=left, all=f"{len(own):,}",
+            before=percent(float(own.max())), after=percent(float(sampled.max())),
+        )  # fmt: skip
+        st.caption(worded(sentence))
 
 
 def _inputs() -> dict:
@@ -55,7 +109,7 @@ def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> N
     """Draw the text asked for last from this run; the next one would be written with `typed` and `settings`."""
     note = _(
         "A stronger shade means a higher probability. Point at a letter, or use the arrow keys, to see its "
-        "alternatives."
+        "alternatives; click one to write on from there."
     )
     more = _(
         "After each letter the model outputs a probability for every possible next one, and one is sampled. "
@@ -64,9 +118,6 @@ def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> N
     )
     with card(_("Generated text"), note, more=more, key="card_written"), errors_shown():
         request = session.recall("writing")
-        if not request or request["run"] != folder.id:
-            st.caption(worded(_("Press **Generate**, and the text appears here letter by letter.")))
-            return
         if (request["typed"], request["settings"]) != (typed, settings):
             words = _("Generated before you changed the prompt or the settings. Press **Generate** for a new text.")
             st.caption(words)
@@ -81,4 +132,5 @@ def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> N
             url=f"api/runs/{folder.id}/generate?{query}",
             total=request["settings"].max_new_tokens,
             key="written",
+            on_branch=_branch,
         )

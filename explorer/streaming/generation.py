@@ -42,7 +42,7 @@ class TooManyTexts(ExplorerError):
 def generated_text(run_id: str, query: Mapping[str, str], client: str = "") -> Iterator[AsyncIterator[str]]:
     """Generate a text as long as the block lasts. Raises TooManyTexts before any work is done.
 
-    Its events: `token` {"text", "visible", "p", "alternatives": [[visible, p], ...]}, at most one `problem`
+    Its events: `token` {"text", "visible", "p", "alternatives": [[visible, p, text], ...]}, at most one `problem`
     {"sentence"}, and `end`. The query has the prompt, the fields of GenerationConfig and the language of problems.
     """
     language = query.get("language", ENGLISH)
@@ -140,7 +140,10 @@ def written_tokens(
             "text": decoder.add(token.id),
             "visible": shown[token.id],
             "p": round(token.probability, 5),
-            "alternatives": [(shown[id], round(probability, 5)) for id, probability in token.alternatives],
+            "alternatives": [
+                (shown[id], round(probability, 5), token_texts(tokenizer, [id])[0])
+                for id, probability in token.alternatives
+            ],
         }
         waiting = written if decoder.pending else None
         if not waiting:
@@ -153,7 +156,9 @@ def foreseen_tokens(ids: Sequence[int], found: TokenPredictions, tokenizer: Toke
     """Return every token of a passage (T,) but the first, with the probability it had before it was read."""
     tokens, foreseen = tokenizer.tokens, []
     for id, text, p, others, shares in zip(ids[1:], token_texts(tokenizer, ids)[1:], *found, strict=True):
-        alternatives = [(visible(tokens[o]), round(float(share), 5)) for o, share in zip(others, shares, strict=True)]
+        alternatives = [
+            (visible(tokens[o]), round(float(share), 5), "") for o, share in zip(others, shares, strict=True)
+        ]
         token = WrittenToken(text=text, visible=visible(tokens[id]), p=round(float(p), 5), alternatives=alternatives)
         foreseen.append(token)
     return foreseen

@@ -14,7 +14,7 @@ from core.config import ModelConfig
 from core.errors import NotFiniteError
 from core.interpretability.ablation import Part, ablation_hook
 from core.model import build_model
-from core.sampling import GeneratedToken, context_start, generate, sample_token, text_of
+from core.sampling import GeneratedToken, context_start, generate, sample_token, sampling_distribution, text_of
 from core.sampling_config import GenerationConfig
 from core.text.tokenizers import BPETokenizer, CharTokenizer
 
@@ -252,3 +252,12 @@ def test_draws_follow_the_probabilities_at_the_temperature(temperature):
 def test_no_roll_picks_what_cannot_be(roll, logits, impossible):
     logits = torch.tensor([*logits, *[float("-inf")] * impossible])
     assert logits[sample_token(logits, GenerationConfig(temperature=1.0), roll)] > float("-inf")
+
+
+@pytest.mark.parametrize("how", [{}, {"temperature": 0.0}, {"top_k": 3}, {"top_p": 0.5}, {"min_p": 0.2}])
+def test_tokens_are_sampled_as_often_as_the_distribution_says(how):
+    logits, config = torch.linspace(-2, 2, 9), GenerationConfig(**how)
+    shares = sampling_distribution(logits, config)
+    shares = shares / shares.sum()
+    drawn = torch.bincount(torch.tensor([sample_token(logits, config, at / 4000) for at in range(4000)]), minlength=9)
+    assert torch.allclose(drawn / 4000, shares.float(), atol=1e-3)

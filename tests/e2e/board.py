@@ -68,3 +68,15 @@ def generate(page: Page) -> None:
     expect(page.locator(".generated-readout")).to_contain_text("perplexity", timeout=60_000)
     page.locator(".generated-text .letter").nth(5).hover()
     expect(page.locator(".generated-panel")).to_contain_text("%")
+    # With an alternative to the sixth letter it writes on from there.
+    before = page.locator(".generated-text .letter").evaluate_all(
+        "all => all.slice(0, 5).map((each) => each.innerText).join('')"
+    )
+    branch = page.locator(".panel-row.branch").first
+    token = branch.locator(".panel-name").inner_text()
+    branch.click()
+    prompt = page.locator(".generated-text .prompt")
+    expect(prompt).not_to_have_text(re.compile(f"^{re.escape(before)}$"))
+    expect(page.locator(".st-key-generate_prompt textarea")).to_have_value(
+        re.compile(f"{re.escape(token)}$".replace("·", " ").replace("⏎", "\n"))
+    )

@@ -117,3 +117,15 @@ def test_a_damaged_run_is_a_sentence(app, damaged_run):
     app.run()
     assert not app.exception
     assert "damaged" in app.error[0].value
+
+
+def test_it_writes_on_entry_and_shows_what_the_sliders_do(app, finished_run, client):
+    app.run()
+    assert not app.exception and len(tokens_behind(written(app), client)) > 100
+    bars = json.loads(app.get("plotly_chart")[0].proto.spec)["data"]
+    model, sampled = (bar["y"] for bar in bars)
+    assert sampled[0] > model[0]  # temperature 0.8 sharpens
+    app.slider(key="set-top_k").set_value(1).run()
+    bars = json.loads(app.get("plotly_chart")[0].proto.spec)["data"]
+    assert [share > 0 for share in bars[1]["y"]] == [True] + [False] * (len(sampled) - 1)
+    assert "1 token of" in said(app)

@@ -9,7 +9,7 @@ export default (component) => mountView(component, VIEWS);
 /* Text as a model writes it: every token shaded by how sure the model was of it, its alternatives one pointer, key or touch away.
    data: { url: where the tokens stream from, or null; tokens: those that are there already; prompt; total; go: changes when a new
            text is asked for }
-   A token: { text, visible, p, alternatives: [[visible, p], ...] } */
+   A token: { text, visible, p, alternatives: [[visible, p, text], ...] }; with data.branches a click on one writes on from there. */
 function generated(root, component) {
   const status = element("div", "generated-readout", [], { role: "status" });
   const stop = button("generated-button", _("Stop"), () => end());
@@ -132,7 +132,7 @@ function generated(root, component) {
       text.querySelector(`.letter[data-index="${index}"]`)?.classList.add("on");
     }
     shown = index;
-    const rows = token.alternatives.map(([visible, p]) => ({ visible, p }));
+    const rows = token.alternatives.map(([visible, p, text]) => ({ visible, p, text }));
     let own = rows.find((row) => row.visible === token.visible);
     if (!own) rows.push((own = { visible: token.visible, p: token.p }));
     const sentence = element("span", "", _("had probability {share} here", { share: formatPercent(token.p) }));
@@ -141,11 +141,20 @@ function generated(root, component) {
       const fill = element("span", "panel-fill");
       fill.style.width = `${Math.max(1, row.p * 100)}%`;
       const parts = [element("span", "panel-name", row.visible), element("span", "panel-track", fill), element("span", "panel-share", formatPercent(row.p, "< 0.1%"))];
-      const line = element("div", row === own ? "panel-row own" : "panel-row", parts);
+      const branches = data.branches && row !== own && row.text;
+      const line = branches ? button("panel-row branch", "", () => branch(index, row.text)) : element("div", row === own ? "panel-row own" : "panel-row");
+      line.append(...parts);
+      if (branches) line.title = line.ariaLabel = _("Write on from here with {token} instead", { token: row.visible });
       line.classList.toggle("wide", isTokens());
       panel.append(line);
     }
     panel.append(element("div", "hint", own === rows[0] ? _("The most likely token here.") : _("Not the most likely token here.")));
+  }
+
+  /* Let Python write on with another token instead of one, from the text before it. */
+  function branch(index, text) {
+    end();
+    component.setTriggerValue("branch", data.prompt + tokens.slice(0, index).map((token) => token.text).join("") + text);
   }
 
   function select(index) {
