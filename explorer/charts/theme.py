@@ -1,7 +1,7 @@
 """The common look of every figure: quiet grid, no frame, our colors."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from plotly import graph_objects as go
 
@@ -10,6 +10,13 @@ from explorer.charts.text_format import plain
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 MONO = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+
+
+class MovingFigure(NamedTuple):
+    """A figure that moves along a training."""
+
+    figure: go.Figure
+    moves: list[dict[str, Any]]  # of each measured step: "traces", further settings of each, and "layout"
 
 
 def palette_for(theme: str | None) -> Palette:

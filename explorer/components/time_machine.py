@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from explorer.charts.theme import MovingFigure
 from explorer.components.bundle import component
 from explorer.i18n.formatting import named
 from explorer.i18n.language import language
@@ -17,6 +18,7 @@ from explorer.i18n.units import unit, worded
 
 _bar = component("time_bar")
 _view = component("time_machine")
+_figure = component("moving_figure", isolate=False)
 
 
 class HeadEmergence(NamedTuple):
@@ -89,6 +91,21 @@ def time_machine_directions(
     data = _view_data(state) | drawn | {"words_of": words, "height": 400, "trail": 5, "chosen": None, "near": []} | look
     picked = _view("directions", data, key=key, triggers=["picked"]).picked
     return None if picked is None else int(picked)
+
+
+def moving_figure(
+    state: TimeMachineState, steps: list[int], moving: MovingFigure | None,
+    words: Sequence[Sequence[tuple[str, bool]]], *, key: str, name: str,
+) -> None:  # fmt: skip
+    """Draw a figure, or none, below sentences, at the last of the measured steps that is not after the one on view.
+
+    `words` are the sentences of each step, with whether they say trouble; `name` is of its files.
+    """
+    data = {"steps": steps, "words": words, "name": name, "figure": None, "moves": [], "height": 0}
+    if moving:
+        figure = moving.figure.update_layout(template="none", autosize=True)
+        data |= {"figure": figure.to_json(), "moves": moving.moves, "height": figure.layout.height}
+    _figure(data=_view_data(state) | data, key=key)
 
 
 def _view_data(state: TimeMachineState) -> dict[str, Any]:

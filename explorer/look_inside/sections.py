@@ -20,6 +20,7 @@ from explorer.look_inside import (
     token_losses,
 )
 from explorer.look_inside.inspection import Inspection
+from explorer.look_inside.training import health_cards
 from explorer.widgets import address
 
 MODEL = "Model"  # the view of the whole model, the first
@@ -50,6 +51,7 @@ SECTIONS = (
     Section("Table", N_("Bigram table"), LEARNED, bigram_table.draw, gpt=False, prompt="unused"),
     Section("Embeddings", N_("Embeddings"), LEARNED, embeddings.draw, prompt="optional"),
     Section("Losses", N_("Losses"), LEARNED, token_losses.draw, prompt="unused"),
+    Section("Health", N_("Health"), LEARNED, health_cards.draw, bigram=False, prompt="unused"),
     Section("Text", N_("Memorization"), LEARNED, memorization.draw),
     Section("Surgery", N_("Ablation"), EXPERIMENTS, ablation.draw, bigram=False),
     Section("Patching", N_("Patching"), EXPERIMENTS, patching.draw, bigram=False),

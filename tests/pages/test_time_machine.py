@@ -7,6 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.runs.folder import RunFolder
 from core.runs.weights import steps_with_weights
+from explorer.charts.health import FIGURES
 from explorer.widgets.address import ROOT
 
 
@@ -93,3 +94,29 @@ def test_a_moment_that_was_not_kept_is_said_to_be_another(app, finished_run):
     nearest = max(step for step in kept if step < between)
     said = f"Step {between} has no snapshot: this is step {nearest}, the nearest before it."
     assert said in [caption.value for caption in app.caption]
+
+
+def test_the_health_of_a_training_moves_and_is_compared(app, add_run):
+    older, newer = add_run("patient-otter"), add_run("busy-bee")
+    app.query_params.update({"run": older.id, "view": "Health"})
+    app.run()
+    assert not app.exception
+    cards = {clock["name"]: clock for clock in clocks(app) if "words" in clock}
+    assert list(cards) == ["health-summary", *(f"health-{name}" for name in FIGURES)]
+    steps = [health.step for health in older.health()]
+    for card in cards.values():
+        assert card["steps"] == steps and len(card["words"]) == len(steps)
+        assert not card["figure"] or (json.loads(card["figure"])["data"] and len(card["moves"]) == len(steps))
+    app.query_params["with"] = newer.id
+    app.run()
+    assert not app.exception
+    sides = [(clock["name"], clock["side"]) for clock in clocks(app) if "words" in clock]
+    assert sorted(sides) == sorted((name, side) for name in cards for side in ("a", "b"))
+
+
+def test_a_run_without_measurements_says_so(app, finished_run):
+    finished_run.health_path.unlink()
+    app.query_params.update({"run": finished_run.id, "view": "Health"})
+    app.run()
+    assert not app.exception and not [clock for clock in clocks(app) if "words" in clock]
+    assert any("has no measurements of its training's health" in info.value for info in app.info)

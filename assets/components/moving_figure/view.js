@@ -1,0 +1,85 @@
+/* A plotly figure made in Python that moves with the time machine's bar, below sentences of the step on view.
+   data: as clock.js wants it, and { steps: measured, rising, figure: JSON or null, moves: [{ traces, layout } of each], height,
+           words: [[[sentence, whether it is trouble]] of each], name: of its files } */
+import { columnsOf, downloadButtons } from "../shared/download.js";
+import { _, element, mountOnce } from "../shared/mount.js";
+import { loadPlotly } from "../shared/plotly.js";
+import { clockOf } from "../time_machine/clock.js";
+
+export default (mounting) => mountOnce(mounting, (root, component) => {
+  const clock = clockOf(component.data.side);
+  const words = element("div", "moving-words");
+  const chart = element("div", "moving-chart");
+  root.append(words, chart);
+  let busy = false;
+  let gone = false;
+  let drawn = null; // the data and the place in it on screen
+  let figure = null; // as drawn
+
+  const placeOf = (step) => Math.max(0, component.data.steps.findLastIndex((measured) => measured <= step));
+
+  if (component.data.figure) {
+    downloadButtons(root, {
+      name: () => `${component.data.name}-step-${clock.step}`,
+      columns: () => figure && columnsOf(["series", "x", "y"], figure.data.flatMap(({ name, x, y }, index) => Array.from(x, (value, at) => [name || index + 1, value, y[at]]))),
+      svg: async () => decodeURIComponent((await globalThis.Plotly.toImage(chart, { format: "svg" })).split(",").slice(1).join(",")),
+    });
+  }
+
+  function moved({ data, layout }, move) {
+    const next = { data: data.map((trace, index) => ({ ...trace, ...move.traces?.[index] })), layout: structuredClone(layout) };
+    for (const [name, value] of Object.entries(move.layout || {})) {
+      const [axis, setting] = name.split(".");
+      if (setting) next.layout[axis][setting] = value;
+      else next.layout[axis] = value;
+    }
+    return next;
+  }
+
+  function say(at) {
+    const { steps, words: sentences } = component.data;
+    const lines = sentences[at].map(([text, trouble]) => element("p", trouble ? "moving-trouble" : "", trouble ? `⚠ ${text}` : text));
+    if (steps[at] !== clock.step) lines.push(element("p", "", _("Measured at step {step}.", { step: steps[at].toLocaleString("en") })));
+    words.replaceChildren(...lines);
+  }
+
+  async function draw() {
+    const { data } = component;
+    say(placeOf(clock.step));
+    if (!data.figure || busy) return;
+    busy = true;
+    try {
+      const plotly = await loadPlotly();
+      while (!gone && (drawn?.data !== component.data || drawn.at !== placeOf(clock.step))) {
+        drawn = { data: component.data, at: placeOf(clock.step) };
+        figure = moved(JSON.parse(component.data.figure), component.data.moves[drawn.at]);
+        await plotly.react(chart, figure.data, figure.layout, { displayModeBar: false, displaylogo: false });
+      }
+    } finally {
+      busy = false;
+    }
+  }
+
+  let width = 0;
+  const resizes = new ResizeObserver(() => {
+    if (gone || !chart._fullLayout || !chart.clientWidth || chart.clientWidth === width) return;
+    width = chart.clientWidth;
+    globalThis.Plotly.Plots.resize(chart);
+  });
+  resizes.observe(chart);
+  const leave = clock.subscribe(draw);
+
+  return {
+    update() {
+      if (component.data.figure) chart.style.height = `${component.data.height}px`;
+      clock.update(component.data);
+      draw();
+    },
+    destroy() {
+      gone = true;
+      leave();
+      resizes.disconnect();
+      if (chart._fullLayout) globalThis.Plotly.purge(chart);
+    },
+  };
+});

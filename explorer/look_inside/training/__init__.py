@@ -1,0 +1,1 @@
+"""How the training of the run on view went, from the inside."""

@@ -1,0 +1,140 @@
+"""Is the training healthy? Activations, gradients, updates, dead units, attention entropy and the residual stream."""
+
+from typing import NamedTuple
+
+import numpy as np
+import streamlit as st
+
+from core.runs.folder import RunFolder, open_run
+from core.training.health import PROBE_TOKENS, Health
+from core.training.health_readings import SENTENCES, Reading, read_all
+from explorer.charts.health import FIGURES
+from explorer.charts.theme import MovingFigure
+from explorer.components.time_machine import TimeMachineState, moving_figure
+from explorer.i18n.language import N_, _
+from explorer.look_inside.inspection import Inspection, choose_other
+from explorer.services import shared
+from explorer.widgets.layout import card, current_palette, literal
+
+CARDS = {
+    "activations": (
+        N_("Activations by block"),
+        N_("Are the inputs of the nonlinearities neither tiny nor huge?"),
+        N_(
+            "Histograms of what enters each block's nonlinearity on the probe batch (without a feed-forward layer, "
+            "of what leaves attention), on one axis for all blocks. Near zero a nonlinearity is a straight line; "
+            "far from it, it is flat or lets the numbers grow."
+        ),
+    ),
+    "gradients": (
+        N_("Gradients by block"),
+        N_("Does the gradient reach the first block?"),
+        N_(
+            "Histograms of the gradient of the mean loss with respect to these activations, on one axis for all "
+            "blocks. A spike in the lower blocks is a gradient that vanishes on its way down."
+        ),
+    ),
+    "updates": (
+        N_("Update-to-weight ratio"),
+        N_("Is the learning rate right for every matrix?"),
+        N_(
+            "The norm of one step's update over the norm of the matrix, on a logarithmic axis. In makemore, part 3, "
+            "Karpathy wants about 1e-3, the dashed line: far above it a matrix forgets, far below it learns slowly."
+        ),
+    ),
+    "dead": (
+        N_("Dead units"),
+        N_("Do all neurons still learn?"),
+        N_(
+            "The share of each MLP's units whose nonlinearity passes on less than 1% of the gradient at every token "
+            "of the probe batch. A ReLU that is never above zero is dead and stays so."
+        ),
+    ),
+    "entropy": (
+        N_("Attention entropy by head"),
+        N_("Do the heads choose, and do they still have a choice?"),
+        N_(
+            "The entropy of each head's attention weights as a share of that of uniform attention: 1 averages all "
+            "tokens, 0 attends to a single one, where the softmax is saturated and its gradient is zero."
+        ),
+    ),
+    "norms": (
+        N_("Residual stream by depth"),
+        N_("Does the residual stream keep a reasonable size?"),
+        N_(
+            "The mean norm of a token's vector before the first block, and after attention and the MLP of each, on a "
+            "logarithmic axis. Every block adds to it; the dotted line is the first measurement."
+        ),
+    ),
+}  # by the name of the measurement: title, question, help
+_ABSENT = N_(
+    "**{name}** has no measurements of its training's health: it was trained before they were recorded, or elsewhere. "
+    "A new run has them."
+)
+
+
+class _Side(NamedTuple):
+    """One of the runs on view."""
+
+    state: TimeMachineState
+    name: str
+    history: list[Health]
+
+    def has(self, measurement: str) -> bool:
+        return bool(self.history) and measurement in read_all(self.history[-1])
+
+
+def draw(inspection: Inspection) -> None:
+    """Draw all measurements of one run at the step on view, or of two runs side by side."""
+    sides = [_side(inspection.time_machine, inspection.folder)]
+    if other := choose_other(inspection.time_machine):
+        sides.append(_side(other, open_run(shared.data_dir(), other.run)))
+    for column, side in zip(st.columns(len(sides)), sides, strict=True):
+        with column:
+            _draw_summary(side)
+    measurements = [name for name in CARDS if any(side.has(name) for side in sides)]
+    cells = [(name, side) for name in measurements for side in sides]
+    norms = np.concatenate([health.norms for side in sides for health in side.history] or [np.ones(1)])
+    for first in range(0, len(cells), 2):
+        for column, (name, side) in zip(st.columns(2), cells[first : first + 2], strict=False):
+            if side.has(name):
+                with column:
+                    _draw_measurement(name, side, norms)
+
+
+def _side(state: TimeMachineState, folder: RunFolder) -> _Side:
+    return _Side(state, folder.name, folder.health())
+
+
+def _draw_summary(side: _Side) -> None:
+    if not side.history:
+        st.info(_(_ABSENT, name=literal(side.name)), icon=":material/monitor_heart:")
+        return
+    words = []
+    for health in side.history:
+        readings = read_all(health).values()
+        trouble = [_in_words(reading) for reading in readings if reading.trouble]
+        words.append(trouble or [(_("All {count} readings are as they should be.", count=len(readings)), False)])
+    note = _("Is the training healthy? Measured on the same {count} or so tokens of held-out text.", count=PROBE_TOKENS)
+    with card(_("Training health"), note, height="stretch", key=_key("card_health", side)):
+        _draw_moving("summary", side, None, words)
+
+
+def _draw_measurement(name: str, side: _Side, norms: np.ndarray) -> None:
+    title, note, more = map(_, CARDS[name])
+    with card(title, note, more=more, height="stretch", key=_key(f"card_health_{name}", side)):
+        figure = FIGURES[name](side.history, current_palette(), norms)
+        _draw_moving(name, side, figure, [[_in_words(read_all(health)[name])] for health in side.history])
+
+
+def _draw_moving(name: str, side: _Side, figure: MovingFigure | None, words: list[list[tuple[str, bool]]]) -> None:
+    steps = [health.step for health in side.history]
+    moving_figure(side.state, steps, figure, words, key=_key(f"health_{name}", side), name=f"health-{name}")
+
+
+def _in_words(reading: Reading) -> tuple[str, bool]:
+    return _(SENTENCES[reading.kind], **reading.numbers), reading.trouble
+
+
+def _key(name: str, side: _Side) -> str:
+    return f"{name}_{side.state.side}"
