@@ -44,7 +44,7 @@ def histograms(history: Sequence[Health], name: str, palette: Palette = LIGHT) -
     moves = []
     for health in history:
         shares, sizes = getattr(health, name), getattr(health, f"{name[:-1]}_rms")
-        reach = 3.2 * max(float(sizes.max()), 1e-30)  # of every panel, so that a narrow one is seen to be narrow
+        reach = 3.2 * max(float(sizes.max()), 1e-30)  # of every panel, so that a narrow one is in_legend to be narrow
         traces = [
             {"x": (places * size).tolist(), "y": share.tolist()} for share, size in zip(shares, sizes, strict=True)
         ]
@@ -60,17 +60,17 @@ def update_ratios_figure(history: Sequence[Health], palette: Palette = LIGHT) ->
         [*(_("block {block}", block=layer + 1) for layer in range(layers)), _("other matrices")], palette, legend=2
     )
     taken = [health for health in history if health.updates]
-    steps, seen, traces = [health.step for health in taken], set(), []
+    steps, in_legend, traces = [health.step for health in taken], set(), []
     for matrix in names:
         block = matrix.startswith("h.")
         panel = int(matrix.split(".")[1]) if block else layers
         kind = next(kind for kind in _KINDS if matrix.endswith(kind))
         ratios = [health.updates.get(matrix) or None for health in taken]
         color = palette.runs[list(_KINDS).index(kind)]
-        look = {"legendgroup": kind, "showlegend": kind not in seen} | _axes(panel)
+        look = {"legendgroup": kind, "showlegend": kind not in in_legend} | _axes(panel)
         look["hovertemplate"] = f"{_(_KINDS[kind])}: %{{y:.1e}}<extra></extra>"
         traces.append(line(steps, ratios, color, 1.6, _(_KINDS[kind]), **look))
-        seen.add(kind)
+        in_legend.add(kind)
     figure.add_traces(traces)
     figure.update_yaxes(
         type="log",
