@@ -103,6 +103,11 @@ def control_config(steps: int, seed: int = 1337) -> RunConfig:
     )
 
 
+def treatment_config(experiment: Experiment, steps: int, seed: int = 1337) -> RunConfig:
+    """Return the settings of an experiment's broken model."""
+    return control_config(steps, seed).replace({**experiment.shared_changes, **experiment.changes})
+
+
 def make_pair(
     experiment: Experiment, text: str, *, steps: int = 400, seed: int = 1337, choices: Mapping[str, Any] | None = None
 ) -> ModelPair:
@@ -125,7 +130,7 @@ def make_pair(
         chosen,
         tokenizer,
         Trainer(config, _ids(tokenizer, train_text), val_ids, tokenizer.vocab_size),
-        Trainer(config.replace(experiment.changes), _ids(tokenizer, corrupted), val_ids, tokenizer.vocab_size),
+        Trainer(treatment_config(experiment, steps, seed), _ids(tokenizer, corrupted), val_ids, tokenizer.vocab_size),
         train_text,
         corrupted,
         val_ids,

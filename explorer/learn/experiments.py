@@ -5,6 +5,7 @@ from functools import partial
 from math import log
 from pydoc import locate
 from typing import Any
+from urllib.parse import urlencode
 
 import streamlit as st
 from plotly import graph_objects as go
@@ -12,8 +13,16 @@ from plotly import graph_objects as go
 from core.lessons.experiment_results import explanation, result_numbers, verdict
 from core.lessons.experiments import EXPERIMENTS, Experiment
 from core.lessons.lesson_text import fill, load_prose
-from core.lessons.paired_runs import Outcome, control_config, kind_of_sample, make_pair, train_pair
+from core.lessons.paired_runs import (
+    Outcome,
+    control_config,
+    kind_of_sample,
+    make_pair,
+    train_pair,
+    treatment_config,
+)
 from core.training.evaluation import run_baselines
+from core.training.health_readings import SENTENCES, troubles
 from explorer.charts.comparison import course_columns, courses_figure
 from explorer.charts.text_format import percent
 from explorer.components.dashboard import growing_figure
@@ -21,7 +30,7 @@ from explorer.i18n.language import _
 from explorer.learn.state import StepState
 from explorer.learn.steps import Step, draw_curves
 from explorer.widgets import address, session
-from explorer.widgets.layout import card, chart, current_palette
+from explorer.widgets.layout import card, chart, current_palette, literal
 
 STEPS_OF_TRAINING = (50, 200, 400, 800)
 CURVES = ("control_lower", "broken_lower", "same_loss")
@@ -116,9 +125,26 @@ def _draw_outcome(experiment: Experiment, outcome: Outcome, state: StepState, nu
                 key="break_places", name="loss-by-place", mode="lines+markers",
             )  # fmt: skip
         st.markdown(_table(outcome, state))
+    _draw_health(experiment, outcome, state)
     if st.button(shared(state, "predict_again"), icon=":material/replay:", key="break_predict"):
         session.remember(_prediction_key(experiment), (None,))
         st.rerun()
+
+
+def _draw_health(experiment: Experiment, outcome: Outcome, state: StepState) -> None:
+    with card(shared(state, "health"), key="lesson_health"):
+        signs = troubles(outcome.treatment.health)
+        for step, reading in signs:
+            words = _(SENTENCES[reading.kind], **reading.numbers)
+            st.markdown(f"- {shared(state, 'health_step', step=f'{step:,}', sentence=literal(words))}", width=820)
+        if not signs:
+            st.markdown(shared(state, "health_none"), width=820)
+        links = [f"[{shared(state, 'health_open')}](look_inside?{urlencode({address.VIEW: 'Health'})})"]
+        if experiment.corrupt is None:  # a run reads a whole text
+            config = treatment_config(experiment, outcome.steps, state.seed)
+            draft = address.address_of(config.replace({"data.corpus": state.data.name}))
+            links.append(f"[{shared(state, 'health_train')}](train?{urlencode(draft)})")
+        st.markdown(" · ".join(links))
 
 
 def _compare(experiment: Experiment, outcome: Outcome, state: StepState) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from urllib.parse import unquote
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -69,6 +70,9 @@ def test_an_experiment_from_prediction_to_explanation(corpus, step):
     told = text_of(at)
     assert "Was your prediction right?" in told and "What do the numbers show?" in told
     assert len(at.success) + len(at.warning) == 2  # both predictions are judged
+    assert "Where does it show in training health?" in told
+    assert "[See it in Training health](look_inside?view=Health)" in told
+    assert ("model.causal:false" in unquote(told)) == (step == "mask")  # as a run of its own
     assert "| control |" in told and "{" not in told
     assert len(at.code) >= 3  # two samples and the source
 
