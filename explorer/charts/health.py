@@ -40,7 +40,7 @@ def histograms(history: Sequence[Health], name: str, palette: Palette = LIGHT) -
     figure.add_traces([line([], [], color, 1.6, name, **look, **_axes(at)) for at, name in enumerate(names)])
     figure.update_yaxes(showticklabels=False, showgrid=False, rangemode="tozero")
     figure.update_layout(showlegend=False, margin_l=10)
-    figure.update_xaxes(nticks=4, exponentformat="e", minexponent=2)
+    figure.update_xaxes(exponentformat="e", minexponent=2)
     moves = []
     for health in history:
         shares, sizes = getattr(health, name), getattr(health, f"{name[:-1]}_rms")
@@ -48,7 +48,9 @@ def histograms(history: Sequence[Health], name: str, palette: Palette = LIGHT) -
         traces = [
             {"x": (places * size).tolist(), "y": share.tolist()} for share, size in zip(shares, sizes, strict=True)
         ]
-        layout = {f"xaxis{panel or ''}.range": [-reach, reach] for panel in _panels(layers)}
+        mark = float(f"{0.6 * reach:.0e}")
+        axis = {"range": [-reach, reach], "tickvals": [-mark, 0, mark]}
+        layout = {f"xaxis{n or ''}.{name}": value for n in _panels(layers) for name, value in axis.items()}
         moves.append({"traces": traces, "layout": layout})
     return MovingFigure(figure, moves)
 
