@@ -26,12 +26,12 @@ class Palette:
 
 # Colors of the light theme with those of the dark one.
 _KINDS = {
-    "vowel": ("#e07b2c", "#f2a25c"),
+    "vowel": ("#b45a10", "#f2a25c"),
     "consonant": ("#2f6fc4", "#6aa6f5"),
     "capital": ("#1f3f8f", "#b9c6ff"),
     "letter": ("#5a4fb0", "#a99cf0"),
     "digit": ("#1d7f5f", "#58c9a3"),
-    "punctuation": ("#7a7c88", "#9b9daa"),
+    "punctuation": ("#6c6e7a", "#9b9daa"),
     "space": ("#a3489a", "#e08fd6"),
     "other": ("#8a6d3b", "#cdb27a"),
 }
@@ -50,11 +50,11 @@ _RUNS = (
 
 LIGHT = Palette(
     text="#1d1d24",
-    muted="#6b6d78",
+    muted="#666873",
     grid="#ececf0",
     surface="#ffffff",
     training="#2f6fc4",
-    validation="#e07b2c",
+    validation="#b45a10",
     accent="#4f46d8",
     lines="#9a9ca8",
     good="#1d7f5f",

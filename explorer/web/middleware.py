@@ -18,9 +18,12 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.errors import ExplorerError
+from core.palette import DARK, LIGHT
+from explorer.widgets.address import ROOT
 
 LOOPBACK_NAME = "localhost"
-_HEAD = b"<head>"
+_HEAD, _END = b"<head>", b"</body>"
+_PAGE_COLORS = ("accent", "muted", "surface")  # of the palette, as CSS variables
 _EVERY_ADDRESS = ("0.0.0.0", "::")
 
 
@@ -156,11 +159,20 @@ def _address_of(name: str) -> IPv4Address | IPv6Address | None:
     return None
 
 
-class KnownBaseUrl:
-    """ASGI middleware that writes the address of Streamlit's backend into every HTML page, so that it need not try.
+def page_style() -> str:
+    """Return the style sheet of all pages, with the palette's colors in both themes."""
+    colors = (f"--{name}: light-dark({getattr(LIGHT, name)}, {getattr(DARK, name)});" for name in _PAGE_COLORS)
+    return f":root {{ {' '.join(colors)} }}\n" + (ROOT / "assets" / "app.css").read_text(encoding="utf-8")
 
-    Streamlit's pages ask for `<page>/_stcore/health` first and, when that is not found, for the same above it: two
-    errors on the console of every page that is opened by its own address.
+
+class PageShell:
+    """ASGI middleware that writes two things into every HTML page.
+
+    The address of Streamlit's backend: Streamlit's pages ask for `<page>/_stcore/health` first and, when that is not
+    found, for the same above it: two errors on the console of every page that is opened by its own address.
+
+    The style sheet, behind the places where Streamlit puts its own: one that came with the page's content would move
+    what is drawn before it.
     """
 
     def __init__(self, app: ASGIApp, base_path: str = ""):
@@ -188,6 +200,7 @@ class KnownBaseUrl:
                 body += message.get("body", b"")
                 if not message.get("more_body"):
                     body = body.replace(_HEAD, _HEAD + self._script.encode(), 1)
+                    body = body.replace(_END, f"<style>{page_style()}</style>".encode() + _END, 1)
                     if "content-length" in (headers := MutableHeaders(raw=start["headers"])):
                         headers["content-length"] = str(len(body))
                     await send(start)

@@ -25,7 +25,7 @@ from explorer.streaming.broadcaster import Broadcaster
 from explorer.web.middleware import (
     LOOPBACK_NAME,
     AllowedSites,
-    KnownBaseUrl,
+    PageShell,
     RequestGuard,
     checked_host_name,
     is_loopback,
@@ -85,7 +85,7 @@ def app_parts(sites: AllowedSites, base_path: str = "", announce: Callable[[], N
     return {
         "lifespan": lifespan,
         "routes": api_routes(broadcaster, base_path),
-        "middleware": [Middleware(RequestGuard, sites), Middleware(KnownBaseUrl, base_path)],
+        "middleware": [Middleware(RequestGuard, sites), Middleware(PageShell, base_path)],
     }
 
 

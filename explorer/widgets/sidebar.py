@@ -25,7 +25,6 @@ def draw_sidebar(pages: dict[str, list], here) -> None:
     st.logo(_logo(), size="large")
     run_id = parameter(RUN)
     with st.sidebar:
-        st.html(f"<style>{_style()}</style>")
         for group, members in pages.items():
             with st.container(gap=None, key=f"nav_group_{group.lower() or 'top'}"):
                 if group:
@@ -71,12 +70,6 @@ def _card(folder: RunFolder) -> None:
         status = folder.status()
         words = _("from the gallery") if folder.in_gallery else state_in_words(status)
         st.caption(words if folder.problem else f"{model_in_words(folder.record().config.model)} · {words}")
-
-
-def _style() -> str:
-    palette = current_palette()
-    colors = f":root {{ --accent: {palette.accent}; --surface: {palette.surface}; }}"
-    return colors + (ROOT / "assets" / "app.css").read_text(encoding="utf-8")
 
 
 def _logo() -> str:

@@ -32,7 +32,7 @@ function status(root, component) {
   const rate = card(_("Learning rate"));
   const time = card(_("Steps"));
   time.value.classList.add("stat-time");
-  const bar = element("div", "bar", element("div"), { role: "progressbar" });
+  const bar = element("div", "bar", element("div"), { role: "progressbar", "aria-label": _("Steps") });
   time.note.replaceWith(bar);
   const advice = element("span", "", [], { role: "status" });
   const fork = button("fork", "", () => component.setTriggerValue("fork", status.progress.back));

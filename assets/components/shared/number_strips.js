@@ -48,7 +48,7 @@ export function numberStrips(root) {
     box.replaceChildren(
       ...steps.map((step, index) => {
         const head = [element("span", "strips-number", String(index + 1)), element("b", "", step.title), element("span", "strips-shape", step.shape)];
-        const made = element("section", "strips-step", element("div", "strips-head", head));
+        const made = element("section", "strips-step", element("div", "strips-head", head), { role: "group", "aria-label": step.title });
         if (step.says) made.append(element("div", "strips-says", step.says));
         for (const strip of step.strips) {
           const cells = strip.values.map((value, place) => cell(value, place, strip, tables, palette));
@@ -57,6 +57,7 @@ export function numberStrips(root) {
         return made;
       }),
     );
+    for (const made of box.children) if (made.scrollWidth > made.clientWidth) made.tabIndex = 0; // the arrow keys scroll it
     for (const cell of box.querySelectorAll(".marked")) {
       const step = cell.closest(".strips-step"); // what is beside the label, which stays, is seen of it
       step.scrollLeft = cell.offsetLeft + cell.offsetWidth / 2 - (step.clientWidth + LABEL) / 2;

@@ -115,7 +115,8 @@ export function model(root, clock, _report, keep) {
     const tip = stage.querySelector(".model-tip");
     tip.hidden = true; // what it was about is gone
     stops = [];
-    stage.replaceChildren(svg, ...tokenBoxes(), ...layout.parts.flatMap(partElements), nextBox(), tip);
+    const tokens = element("div", "model-prompt", tokenBoxes(), { role: "listbox", "aria-label": _("Tokens of the prompt") });
+    stage.replaceChildren(svg, tokens, ...layout.parts.flatMap(partElements), nextBox(), tip);
   }
 
   function rect(from, to, first, last) {

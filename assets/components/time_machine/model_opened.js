@@ -44,9 +44,11 @@ export function openedPart(root, { open, close, tips: tipsIn }) {
       return made;
     }));
 
-    const tokens = element("div", "model-tokens", shown.map((token, row) => {
+    const tokens = element("div", "model-tokens", [], { role: "listbox", "aria-label": _("Tokens of the prompt") });
+    tokens.append(...shown.map((token, row) => {
       const made = element("div", "model-token", token);
       made.style.cssText = `left: 0; width: 44px; top: ${row * step}px; height: ${step - 1}px; font-size: ${Math.min(14, step - 2)}px; line-height: ${step - 1}px;`;
+      made.setAttribute("role", "option");
       made.setAttribute("aria-selected", String(row + first === opened.token));
       made.addEventListener("click", () => open(place(row)));
       return made;

@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse
 from streamlit.web.server.app_discovery import discover_asgi_app
 
 from core.errors import ExplorerError
-from explorer.web.middleware import AllowedSites, KnownBaseUrl, RequestGuard, checked_host_name, checked_origin
+from explorer.web.middleware import AllowedSites, PageShell, RequestGuard, checked_host_name, checked_origin
 from explorer.web.server import app_parts, serve
 from explorer.widgets.address import NAVIGATION
 
@@ -156,7 +156,7 @@ def test_streamlit_run_and_python_m_explorer_serve_the_very_same(monkeypatch):
     serve(AllowedSites("127.0.0.1"), 8501)
     for one in (app, *served):
         assert one.script_path == NAVIGATION
-        assert [middleware.cls for middleware in one._user_middleware] == [RequestGuard, KnownBaseUrl]
+        assert [middleware.cls for middleware in one._user_middleware] == [RequestGuard, PageShell]
     assert [[route.path for route in one._user_routes] for one in served] == [
         [route.path for route in app._user_routes]
     ]
@@ -177,7 +177,7 @@ def answer(response, accept: str, base_path: str = "") -> tuple[dict[str, str], 
         sent.append(message)
 
     headers = [(b"accept", accept.encode()), (b"accept-encoding", b"gzip")]
-    asyncio.run(KnownBaseUrl(app, base_path)({"type": "http", "headers": headers, "method": "GET"}, None, send))
+    asyncio.run(PageShell(app, base_path)({"type": "http", "headers": headers, "method": "GET"}, None, send))
     told = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return told, b"".join(message.get("body", b"") for message in sent).decode()
 
