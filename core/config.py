@@ -1,19 +1,25 @@
 """The settings of a run: model, data, training. Bounds, units and help texts are defined on the fields only."""
 
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, StringConstraints, model_validator
 
-from core.settings import Config, basic_setting, setting
+from core.settings import Config, Setting, basic_setting, fields_of, setting, value_at
+
+GROUPS = ("Architecture", "Attention", "Training", "Evaluation", "Machine")  # of settings, in the order of a form
 
 
 class ModelConfig(Config):
     """Settings of the model: its shape and the variants of its parts."""
 
+    group = "Architecture"
+    used_when: ClassVar = {"model.kind": ("gpt",)}
+
     kind: Literal["gpt", "bigram"] = basic_setting(
         "gpt",
         "gpt: a decoder-only transformer. bigram: one table that predicts the next token from the last one alone.",
         label="Model",
+        used_when={},
     )
     n_layer: int = basic_setting(
         4,
@@ -26,6 +32,7 @@ class ModelConfig(Config):
         "Attention heads in each block, each with its own attention pattern. Must divide the width.",
         label="Heads",
         bounds=(1, 64),
+        divides="model.n_embd",
     )
     n_embd: int = basic_setting(
         128,
@@ -41,12 +48,14 @@ class ModelConfig(Config):
         label="Context",
         bounds=(2, 2048),
         unit="tokens",
+        used_when={},
     )
     dropout: float = basic_setting(
         0.0,
         "Probability that a number is set to zero in training, so that no part relies on another (Srivastava 2014).",
         bounds=(0.0, 0.9),
         step=0.05,
+        group="Training",
     )
     bias: bool = setting(
         False,
@@ -63,17 +72,20 @@ class ModelConfig(Config):
         "Hide later tokens from attention. Without the mask the model sees the token it should predict, and learns "
         "nothing.",
         label="Causal mask",
+        group="Attention",
     )
     attention_scale: bool = setting(
         True,
         "Divide attention scores by the square root of the head size, so that softmax does not saturate at the "
         "start (Vaswani 2017, section 3.2.1).",
         label="Scale attention",
+        group="Attention",
     )
     softmax_over: Literal["keys", "queries"] = setting(
         "keys",
         "Axis of the softmax in attention. keys: the weights of each query sum to 1. queries: a well-known mistake, "
         "in which the sum contains later tokens.",
+        group="Attention",
     )
     residual: bool = setting(
         True,
@@ -97,17 +109,20 @@ class ModelConfig(Config):
         "How the model knows the position of a token. learned: a table (GPT-2). sinusoidal: fixed waves (Vaswani "
         "2017). rope: rotated queries and keys (Su 2021). none: it does not.",
         label="Positions",
+        group="Attention",
     )
     activation: Literal["relu", "gelu", "gelu_tanh", "swiglu", "relu2"] = setting(
         "gelu",
         "Nonlinearity of the feed-forward layer. relu: the lecture's. gelu: smooth (Hendrycks 2016). gelu_tanh: "
         "GPT-2's approximation of gelu. swiglu: gated (Shazeer 2020). relu2: relu squared (Primer, So 2021).",
         label="Activation function",
+        used_when={"model.kind": ("gpt",), "model.feed_forward": (True,)},
     )
     qk_norm: bool = setting(
         False,
         "Normalize every query and key in each head, so that a high learning rate stays stable (Henry 2020).",
         label="Normalize queries and keys",
+        group="Attention",
     )
     zero_init: bool = setting(
         False,
@@ -155,6 +170,8 @@ class ModelConfig(Config):
 class DataConfig(Config):
     """Settings of the text, its tokenizer and its split."""
 
+    group = "Architecture"
+
     corpus: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")] = basic_setting(
         "shakespeare",
         "Text to train on, by its name in the list of texts.",
@@ -171,19 +188,25 @@ class DataConfig(Config):
         label="Validation fraction",
         bounds=(0.01, 0.5),
         step=0.01,
+        group="Evaluation",
     )
 
 
-def _steps(default: int, help: str, *, label: str, bounds: tuple[int, int] = (1, 100_000)) -> Any:
-    return setting(default, help, label=label, bounds=bounds, unit="steps")
+def _steps(default: int, help: str, *, label: str, bounds: tuple[int, int] = (1, 100_000), **more: Any) -> Any:
+    return setting(default, help, label=label, bounds=bounds, unit="steps", **more)
 
 
 def _decay_rate(default: float, of: str, *, label: str = "", most: float = 0.999) -> Any:
     return setting(default, f"Decay rate of {of}.", label=label, bounds=(0.0, most), step=0.001)
 
 
+_DECAYS = {"train.schedule": ("cosine", "linear")}
+
+
 class TrainConfig(Config):
     """Settings of training, evaluation and saving."""
+
+    group = "Training"
 
     steps: int = basic_setting(
         2000,
@@ -210,6 +233,7 @@ class TrainConfig(Config):
         label="Final learning rate",
         bounds=(0.0, 1.0),
         log=True,
+        used_when=_DECAYS,
     )
     warmup_steps: int = _steps(
         100,
@@ -227,6 +251,7 @@ class TrainConfig(Config):
         "Step at which the learning rate reaches its final value, where it stays. 0: the last step.",
         label="Decay until",
         bounds=(0, 1_000_000),
+        used_when=_DECAYS,
     )
     # No slider: only a restart of the schedule (`core.live_settings`) writes it.
     schedule_start: int = Field(0, ge=0, le=1_000_000, description="The step that warm-up and decay are counted from.")
@@ -258,7 +283,10 @@ class TrainConfig(Config):
         step=0.1,
     )
     eval_interval: int = _steps(
-        100, "Steps between two evaluations on the training and validation sets.", label="Evaluate every"
+        100,
+        "Steps between two evaluations on the training and validation sets.",
+        label="Evaluate every",
+        group="Evaluation",
     )
     eval_windows: int = setting(
         240,
@@ -266,25 +294,35 @@ class TrainConfig(Config):
         label="Evaluation windows",
         bounds=(1, 100_000),
         unit="windows",
+        group="Evaluation",
     )
     log_interval: int = _steps(
-        5, "Steps between two points of the training curve.", label="Log every", bounds=(1, 10_000)
+        5, "Steps between two points of the training curve.", label="Log every", group="Evaluation", bounds=(1, 10_000)
     )
-    sample_interval: int = _steps(100, "Steps between two texts generated during training.", label="Sample every")
-    sample_length: int = setting(160, "Length of the generated texts.", bounds=(1, 2000), unit="tokens")
+    sample_interval: int = _steps(
+        100, "Steps between two texts generated during training.", label="Sample every", group="Evaluation"
+    )
+    sample_length: int = setting(
+        160, "Length of the generated texts.", bounds=(1, 2000), unit="tokens", group="Evaluation"
+    )
     sample_temperature: float = setting(
         0.8,
         "Sampling temperature of these texts: 0 always takes the most likely token.",
         bounds=(0.0, 2.0),
         step=0.05,
+        group="Evaluation",
     )
     checkpoint_interval: int = _steps(
-        500, "Steps between two checkpoints, from which an interrupted run resumes.", label="Checkpoint every"
+        500,
+        "Steps between two checkpoints, from which an interrupted run resumes.",
+        label="Checkpoint every",
+        group="Machine",
     )
     snapshots: int = setting(
         24,
         "Number of weight snapshots, more frequent at the start. 0 saves only the last weights.",
         bounds=(0, 200),
+        group="Machine",
     )
     seed: int = setting(
         1337,
@@ -295,15 +333,18 @@ class TrainConfig(Config):
     device: Literal["auto", "cuda", "mps", "cpu"] = setting(
         "auto",
         "Device to train on. auto takes an NVIDIA GPU, else Apple's, else the processor.",
+        group="Machine",
     )
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto",
         "Number format of matrix products. bfloat16 has a third of the digits of float32 and is faster on some "
         "processors and models. auto takes what was measured to be faster on this machine.",
+        group="Machine",
     )
     compile: Literal["auto", "on", "off"] = setting(
         "auto",
         "Compile the model with PyTorch: a minute of waiting, then faster steps. auto compiles on an NVIDIA GPU only.",
+        group="Machine",
     )
 
 
@@ -320,3 +361,13 @@ def optimizer_of(path: str) -> str | None:
     """Return the only optimizer that uses a setting: `muon` for `train.muon_momentum`, None for a shared setting."""
     name = path.removeprefix("train.").partition("_")[0]
     return name if name in get_args(TrainConfig.model_fields["optimizer"].annotation) else None
+
+
+def used_settings(config: RunConfig) -> dict[str, Setting]:
+    """Return the settings that have an effect, by path: a bigram has no layers, AdamW no settings of Muon's."""
+
+    def used(path: str, known: Setting) -> bool:
+        chosen = all(value_at(config, other) in values for other, values in known.used_when.items())
+        return chosen and optimizer_of(path) in (None, config.train.optimizer)
+
+    return {path: known for path, known in fields_of(RunConfig) if used(path, known)}

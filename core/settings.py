@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any, Literal, NamedTuple, Self, get_args, get_origin
+from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args, get_origin
 
 from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import ConfigError
+
+UsedWhen = Mapping[str, tuple[Any, ...]]  # other settings by path, with the values under which it has an effect
 
 
 def setting(
@@ -20,9 +22,13 @@ def setting(
     step: float | None = None,  # distance between two positions of a slider
     log: bool = False,  # the slider has a logarithmic scale (learning rates)
     advanced: bool = True,  # shown only behind "more settings"
+    group: str | None = None,  # under which a form shows it; that of its class unless given
+    used_when: UsedWhen | None = None,  # that of its class unless given
+    divides: str = "",  # the path of a setting that it must divide
 ) -> Any:
     """Declare one setting of a config: its default, bounds, and the words that people see."""
     extra: dict[str, Any] = {"label": label, "unit": unit, "step": step, "log": log, "advanced": advanced}
+    extra |= {"group": group, "used_when": used_when, "divides": divides}
     return Field(default, description=help, ge=bounds[0], le=bounds[1], json_schema_extra=extra)
 
 
@@ -33,6 +39,8 @@ class Config(BaseModel):
     """A frozen config that raises `ConfigError` for unknown keys and values out of bounds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+    group: ClassVar[str] = ""  # of its settings, unless they name another
+    used_when: ClassVar[UsedWhen] = {}  # unless they say otherwise
 
     @classmethod
     def parse(cls, data: Mapping[str, Any] | str | bytes) -> Self:
@@ -79,6 +87,9 @@ class Setting(NamedTuple):
     step: float | None
     log: bool
     advanced: bool
+    group: str
+    used_when: UsedWhen
+    divides: str
 
 
 def fields_of(config: type[Config], prefix: str = "") -> Iterator[tuple[str, Setting]]:
@@ -93,6 +104,8 @@ def fields_of(config: type[Config], prefix: str = "") -> Iterator[tuple[str, Set
             low, high = (bounds[Ge].ge, bounds[Le].le) if Ge in bounds else (None, None)
             words: dict[str, Any] = field.json_schema_extra | {"help": field.description or ""}
             words["label"] = words["label"] or name.replace("_", " ").capitalize()
+            words["group"] = words["group"] or config.group
+            words["used_when"] = config.used_when if words["used_when"] is None else words["used_when"]
             kind = annotation if isinstance(annotation, type) else str  # a choice of words
             yield prefix + name, Setting(type=kind, default=field.default, choices=choices, low=low, high=high, **words)
 

@@ -52,7 +52,9 @@ def sentences_in(source: str, suffix: str) -> list[tuple[str | tuple[str, ...], 
 def setting_sentences() -> list[str]:
     """Return the labels, helps and units of all settings, which `core` shares with the shell."""
     settings = [setting for config in (RunConfig, GenerationConfig) for _, setting in fields_of(config)]
-    return [words for setting in settings for words in (setting.label, setting.help, setting.unit) if words]
+    return [
+        words for setting in settings for words in (setting.label, setting.help, setting.unit, setting.group) if words
+    ]
 
 
 def core_sentences() -> list[str]:

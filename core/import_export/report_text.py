@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from core.config import RunConfig, optimizer_of
+from core.config import RunConfig, used_settings
 from core.formatting import describe_loss, duration_in_words, format_setting, listed
 from core.presets import PRESETS, preset
 from core.settings import differences, fields_of, value_at
@@ -101,7 +101,7 @@ def changes(facts: RunFacts) -> list[tuple[str, str, str]]:
     return [
         (_SETTINGS[path].label, shown(base, path, facts), shown(facts.config, path, facts))
         for path in differences(facts.config, base)
-        if path not in _NO_DIFFERENCE and _matters(path, facts.config)
+        if path not in _NO_DIFFERENCE and path in used_settings(facts.config)
     ]
 
 
@@ -110,16 +110,8 @@ def all_settings(facts: RunFacts) -> list[dict[str, Any]]:
     changed, config = {label for label, _, _ in changes(facts)}, facts.config
     return [
         {"label": own.label, "help": own.help, "value": shown(config, path, facts), "changed": own.label in changed}
-        for path, own in _SETTINGS.items()
-        if _matters(path, config)
+        for path, own in used_settings(config).items()
     ]
-
-
-def _matters(path: str, config: RunConfig) -> bool:
-    """Return whether a setting has an effect: a bigram has no layers, and one optimizer has no settings of another."""
-    if owner := optimizer_of(path):
-        return config.train.optimizer == owner
-    return config.model.kind != "bigram" or not path.startswith("model.") or path in ("model.kind", "model.block_size")
 
 
 def shown(config: RunConfig, path: str, facts: RunFacts) -> str:

@@ -15,11 +15,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_iter
 
 from core.config import ModelConfig, TrainConfig
-from core.model import GPT, Bigram, build_model, parameter_count
+from core.model import GPT, Bigram, build_model
 from core.training.optimizers import build_optimizer
 
 _BATCH = 2
 _ADAMW_MOVED = 14  # float32 numbers for each parameter, in the time of separate calls; the fused kernel moves seven
+_PARTS = ("wte", "wpe", "attn", "mlp", "ln_", "lm_head", "bigram", "token_embedding_table")  # in parameters' names
 _PRODUCTS = ("linear", "matmul", "__matmul__", "bmm", "baddbmm", "scaled_dot_product_attention")
 
 
@@ -53,7 +54,13 @@ def work_of_update(config: ModelConfig, vocab_size: int, optimizer: str) -> Upda
 
 def exact_parameters(config: ModelConfig, vocab_size: int) -> int:
     """Return how many parameters the model would have."""
-    return int(*_of_all_layers(_parameters, config, vocab_size))
+    return sum(parameters_by_part(config, vocab_size).values())
+
+
+def parameters_by_part(config: ModelConfig, vocab_size: int) -> dict[str, int]:
+    """Return how many parameters each part of the model would have, by the name of its module; none of zero."""
+    counts = dict(zip(_PARTS, map(int, _of_all_layers(_parameters, config, vocab_size)), strict=True))
+    return {part: count for part, count in counts.items() if count}
 
 
 def _of_all_layers(count: Callable[..., tuple[float, ...]], config: ModelConfig, *more: Any) -> Iterator[float]:
@@ -68,8 +75,11 @@ def _empty_model(config: ModelConfig, vocab_size: int) -> GPT | Bigram:
 
 
 @lru_cache(maxsize=512)
-def _parameters(config: ModelConfig, vocab_size: int) -> tuple[int]:
-    return (parameter_count(_empty_model(config, vocab_size)),)
+def _parameters(config: ModelConfig, vocab_size: int) -> tuple[int, ...]:
+    counts = dict.fromkeys(_PARTS, 0)
+    for name, parameter in _empty_model(config, vocab_size).named_parameters():
+        counts[next(part for part in _PARTS if part in name)] += parameter.numel()
+    return tuple(counts.values())
 
 
 @lru_cache(maxsize=512)

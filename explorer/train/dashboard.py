@@ -7,7 +7,7 @@ from math import ceil
 import numpy as np
 import streamlit as st
 
-from core.config import RunConfig
+from core.config import RunConfig, used_settings
 from core.errors import ExplorerError
 from core.presets import PRESETS, preset
 from core.runs.commands import config_now
@@ -27,7 +27,6 @@ from explorer.services import shared
 from explorer.streaming.jsonl_tail import curve_rows
 from explorer.train.forks import draw_fork, draw_parent, draw_trouble, open_fork_at
 from explorer.train.live_settings import draw_drawer_switch, draw_live_settings
-from explorer.train.setup import settings_that_matter
 from explorer.widgets.address import open_page
 from explorer.widgets.import_export import draw_exports
 from explorer.widgets.layout import card, chart, current_palette, errors_shown, literal, show_error
@@ -225,8 +224,8 @@ def _draw_settings_table(folder: RunFolder, first: RunConfig, base: RunConfig) -
     changed = differences(first, base) | differences(config, base)
     title = corpus_titles(shared.data_dir()).get(config.data.corpus, config.data.corpus)
     rows = [f"| {_('Text')} | **{literal(title)}** |"]
-    for path, setting in settings_that_matter(config.model.kind):
-        if not setting.advanced or path in changed:
+    for path, setting in used_settings(config).items():
+        if path != "data.corpus" and (not setting.advanced or path in changed):
             value = f"**{literal(value_in_words(path, value_at(config, path)))}**"
             others = {_("initially"): value_at(first, path), _("preset"): value_at(base, path)}
             other = next((name for name, old in others.items() if old != value_at(config, path)), None)

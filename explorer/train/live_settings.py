@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import streamlit as st
 
-from core.config import RunConfig
+from core.config import RunConfig, used_settings
 from core.errors import ExplorerError
 from core.live_settings import LIVE_SETTINGS
 from core.runs.commands import NO_TRAINING_OF_ITS_OWN, Schedule, config_now, extended_config, requested_changes
@@ -22,7 +22,6 @@ from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.streaming.jsonl_tail import curve_rows
 from explorer.train.forks import usual_steps
-from explorer.train.setup import settings_that_matter
 from explorer.widgets.forms import setting_input
 from explorer.widgets.layout import card, current_palette, errors_shown, show_error
 from explorer.widgets.session import recall, remember
@@ -71,7 +70,7 @@ def draw_live_settings(folder: RunFolder) -> None:
 
 
 def _draw_all(folder: RunFolder, status: Status, config: RunConfig) -> None:
-    shown = [path for path, _unused in settings_that_matter(config.model.kind) if path in LIVE_SETTINGS]
+    shown = [path for path in used_settings(config) if path in LIVE_SETTINGS]
     if status.state == "finished":  # the field above asks for how long
         shown.remove(_STEPS)
     first = folder.record().config

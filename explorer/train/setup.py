@@ -1,18 +1,19 @@
 """The Train page before a run: which text, which model, how it learns, and what that will take."""
 
 import inspect
-from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from core.config import RunConfig
+from core.config import GROUPS, RunConfig, used_settings
 from core.errors import ConfigError, ExplorerError
 from core.formatting import duration_in_words, memory_in_words
 from core.presets import PRESETS, preset
 from core.runs.ancestry import check_startable, fork, new_run
 from core.runs.folder import RunFolder
-from core.settings import Setting, fields_of, value_at
+from core.settings import fields_of, value_at
 from core.text.corpora import catalogue, load_corpus
 from core.training.cost import WORKER_BYTES, Correction, Estimate, check_fits, estimate
 from core.training.hardware import memory_in_turn
@@ -24,8 +25,9 @@ from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
 from explorer.services.cost_trials import train, tried
 from explorer.train.forks import Parent, draw_parent_checkpoint, parent_from_address
+from explorer.train.model_diagram import draw_model_diagram
 from explorer.widgets.address import FORK, STEP, draft, keep_draft, lead_to_run, parameter, view_run, write_draft
-from explorer.widgets.forms import distinct_labels, forget_inputs, setting_input, widget_key
+from explorer.widgets.forms import distinct_labels, divisors, forget_inputs, setting_input, widget_key
 from explorer.widgets.layout import card, page_header, show_error
 from explorer.widgets.links import draft_of_link, say_misread_number
 from explorer.widgets.session import click_result, do_once, forget_click, notifying, take_notice, ticket
@@ -34,7 +36,6 @@ START = "train_start"  # the button that starts a run
 _ACROSS = 3  # settings side by side
 _LOOK_AGAIN = 0.5  # seconds, while settings are being tried out
 _PARENT = N_("parent")  # what a fork's settings are compared with
-_OF_A_BIGRAM = ("model.kind", "model.block_size")  # the table knows no layers, heads or width
 
 
 def draw_setup() -> None:
@@ -65,24 +66,19 @@ def draw_setup() -> None:
                 corpus = _pick_corpus(config)
                 base = _pick_preset(config)
         base = base.replace({"data.corpus": corpus})
-        config, problem = _pick_settings(config.replace({"data.corpus": corpus}), base, named)
+        config, problem, diagram = _pick_settings(config.replace({"data.corpus": corpus}), base, named)
     with outcome, card(_("Estimated cost"), key="estimate"):
         if problem:
             show_error(problem)
         _draw_outcome(config, parent, startable=problem is None)
+    if diagram and not parent:
+        with diagram, suppress(ExplorerError):  # the estimate says why the text cannot be read
+            draw_model_diagram(config.model, _tokens_known(config, None))
     if not parent:
         keep_draft(config)
     write_draft(config, opening=opening)
     _draw_preview(config.model.kind)
     load_ahead()
-
-
-def settings_that_matter(kind: str) -> Iterable[tuple[str, Setting]]:
-    """Yield the settings of a "gpt" or "bigram", but the text, by path."""
-    for path, setting in fields_of(RunConfig):
-        of_another_model = kind == "bigram" and path.startswith("model.") and path not in _OF_A_BIGRAM
-        if path != "data.corpus" and not of_another_model:
-            yield path, setting
 
 
 def _pick_preset(config: RunConfig) -> RunConfig:
@@ -113,25 +109,52 @@ def _take_preset() -> None:
     keep_draft(config.replace({"data.corpus": corpus}) if corpus else config)
 
 
-def _pick_settings(config: RunConfig, base: RunConfig, named: str) -> tuple[RunConfig, ConfigError | None]:
-    forked = named == _PARENT
-    kind = config.model.kind if forked else st.session_state.get(widget_key("model.kind"), config.model.kind)
-    settings = dict(settings_that_matter(kind))
-    if forked:  # it keeps the architecture
-        settings = {path: s for path, s in settings.items() if path == "model.dropout" or not path.startswith("model.")}
-    main, more = ([path for path, s in settings.items() if s.advanced is advanced] for advanced in (False, True))
-    changes = {}
-    if not forked:
-        with card(_("Architecture"), key="model_settings"):
-            changes |= _grid(config, base, [path for path in main if path.startswith("model.")], named)
-    with card(_("Training"), key="train_settings"):
-        changes |= _grid(config, base, [path for path in main if forked or path.startswith("train.")], named)
+def _pick_settings(
+    config: RunConfig, base: RunConfig, named: str
+) -> tuple[RunConfig, ConfigError | None, DeltaGenerator | None]:
+    """Draw the settings that have an effect, by their groups; return them, and the place for the model's diagram."""
+    now, diagram = _with_moved_sliders(config), None
+    settings = {path: known for path, known in used_settings(now).items() if path != "data.corpus"}
+    changes = {path: value_at(config, path) for path, _unused in fields_of(RunConfig) if path not in settings}
+    if named == _PARENT:  # it keeps the architecture
+        fixed = {path for path, _unused in fields_of(RunConfig) if path.startswith("model.")} - {"model.dropout"}
+        settings, changes = ({path: each[path] for path in each if path not in fixed} for each in (settings, changes))
+    main, more = (
+        {
+            group: [path for path, s in settings.items() if (s.group, s.advanced) == (group, advanced)]
+            for group in GROUPS
+        }
+        for advanced in (False, True)
+    )
+    for group, paths in main.items():
+        if paths:
+            with card(_(group), key=f"settings_{group.lower()}"):
+                changes |= _grid(now, base, paths, named)
+                diagram = diagram or st.container(key="model_diagram")
     with st.expander(_("More settings")):
-        changes |= _grid(config, base, more, named)
+        named_tabs = [group for group in GROUPS if more[group]]
+        for group, tab in zip(named_tabs, st.tabs([_(group) for group in named_tabs]), strict=True):
+            with tab:
+                changes |= _grid(now, base, more[group], named)
     try:
-        return base.replace(changes), None
+        return base.replace(changes), None, diagram
     except ConfigError as error:
-        return config, error
+        return config, error, diagram
+
+
+def _with_moved_sliders(config: RunConfig) -> RunConfig:
+    """Return the settings as the widgets have them, those that must divide others put to the nearest that do."""
+    keys = {path: widget_key(path) for path, _unused in fields_of(RunConfig)}
+    moved = {path: st.session_state[key] for path, key in keys.items() if key in st.session_state}
+    for path, known in fields_of(RunConfig):
+        whole = known.divides and moved.get(known.divides, value_at(config, known.divides))
+        if whole and path in moved and whole % moved[path]:
+            fitting = min(divisors(known, whole), key=lambda value: abs(value - moved[path]))
+            st.session_state[keys[path]] = moved[path] = fitting
+    try:
+        return config.replace(moved)
+    except ConfigError:  # which the page says
+        return config
 
 
 def _grid(config: RunConfig, base: RunConfig, paths: list[str], named: str) -> dict[str, Any]:
@@ -139,8 +162,9 @@ def _grid(config: RunConfig, base: RunConfig, paths: list[str], named: str) -> d
     for start in range(0, len(paths), _ACROSS):
         for column, path in zip(st.columns(_ACROSS, gap="medium"), paths[start : start + _ACROSS], strict=False):
             with column:
-                before, value = value_at(base, path), value_at(config, path)
-                changes[path] = setting_input(path, known[path], value, before, named=named)
+                before, value, divided = value_at(base, path), value_at(config, path), known[path].divides
+                whole = st.session_state.get(widget_key(divided), value_at(config, divided)) if divided else 0
+                changes[path] = setting_input(path, known[path], value, before, named=named, whole=whole)
     return changes
 
 

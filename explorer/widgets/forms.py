@@ -45,8 +45,12 @@ def setting_input(
     named: str = "preset",
     key: str | None = None,
     on_change: Callable[[], None] | None = None,
+    whole: int = 0,
 ) -> Any:
-    """Draw the one widget that fits a setting, marked where `value` is not `base`; return its value."""
+    """Draw the one widget that fits a setting, marked where `value` is not `base`; return its value.
+
+    With `whole`, only the values that divide it are offered.
+    """
     key = key or widget_key(path)
     value = st.session_state.setdefault(key, value)
     label = _(setting.label) + ("" if value == base else f" :violet-badge[{_(named)}: {value_in_words(path, base)}]")
@@ -58,6 +62,8 @@ def setting_input(
         return st.toggle(label, value, **more)
     if setting.choices:
         return st.selectbox(label, setting.choices, setting.choices.index(value), **more)
+    if whole:
+        return st.select_slider(label, divisors(setting, whole), value, **more)
     if moves_in_factors(setting):
         return st.select_slider(label, positions(setting, {value, base}), value, format_func=number, **more)
     if setting.step is None and setting.high - setting.low > 1000:
@@ -65,6 +71,11 @@ def setting_input(
     kind = setting.type
     step = kind(setting.step or 1)
     return st.slider(label, kind(setting.low), kind(setting.high), kind(value), step=step, format=_format(step), **more)
+
+
+def divisors(setting: Setting, whole: int) -> list[int]:
+    """Return the values of a setting that divide a whole number, which may be those of `setting.divides`."""
+    return [value for value in range(setting.low, setting.high + 1) if whole % value == 0]
 
 
 def moves_in_factors(setting: Setting) -> bool:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from core.config import GROUPS, DataConfig, ModelConfig, RunConfig, TrainConfig, used_settings
 from core.errors import ConfigError
 from core.presets import PRESETS, preset
 from core.sampling_config import GenerationConfig
@@ -59,3 +59,27 @@ def test_differences_lead_from_one_config_to_the_other(n_layer, activation):
     changes = differences(changed, RunConfig())
     assert RunConfig().replace(changes) == changed
     assert all(value_at(changed, path) == value for path, value in changes.items())
+
+
+def test_every_setting_of_a_run_has_a_group_and_others_that_exist():
+    known = dict(fields_of(RunConfig))
+    for setting in known.values():
+        assert setting.group in GROUPS
+        assert all(set(values) <= {*known[path].choices, True} for path, values in setting.used_when.items())
+        assert not setting.divides or known[setting.divides].type is int
+
+
+def test_only_what_has_an_effect_is_used():
+    everything = {path for path, _ in fields_of(RunConfig)}
+    muon = {path for path in everything if "muon" in path}
+    gpt = {path for path in everything if path.startswith("model.")} - {"model.kind", "model.block_size"}
+
+    def unused(**changes):
+        changes = {path.replace("__", "."): value for path, value in changes.items()}
+        return everything - set(used_settings(RunConfig().replace(changes)))
+
+    assert unused(train__optimizer="muon") == set()
+    assert unused() == muon
+    assert unused(model__kind="bigram") == muon | gpt
+    assert unused(model__feed_forward=False) == muon | {"model.activation"}
+    assert unused(train__schedule="constant") == muon | {"train.min_learning_rate", "train.decay_steps"}

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.config import RunConfig
 from core.runs.commands import waiting_commands
 from core.runs.folder import list_runs
+from core.settings import fields_of
 from core.text.own_text import save_text
 from explorer.services import shared
 from explorer.widgets.address import ROOT
@@ -97,12 +99,71 @@ def test_a_link_that_asks_for_the_impossible_says_so(app):
 def test_heads_that_do_not_share_the_width_cannot_start(app):
     app.run()
     app.segmented_control(key="preset").set_value("gpt-tiny").run()
-    app.slider(key="set-model.n_head").set_value(7).run()
-    assert app.button(key="train_start").disabled
-    assert "n\\_head 7" in app.error[0].value
-    app.slider(key="set-model.n_head").set_value(8).run()
+    assert app.select_slider(key="set-model.n_head").options == ["1", "2", "4", "8", "16", "32", "64"]
+    app.query_params["set"] = "model.n_head:7"
+    app.run()
+    assert app.error and "n\\_head 7" in app.error[0].value
+    assert "train_start" not in keys_of_buttons(app) or app.button(key="train_start").disabled
+    app.query_params["set"] = "model.n_head:8"
+    app.run()
     assert not app.button(key="train_start").disabled
     assert not app.error
+
+
+def test_heads_follow_a_width_that_they_do_not_divide(app):
+    app.query_params.update({"preset": "gpt-tiny", "set": "model.n_head:16"})
+    app.run()
+    app.select_slider(key="set-model.n_embd").set_value(56).run()
+    assert not app.exception and not app.error
+    heads = app.select_slider(key="set-model.n_head")
+    assert heads.options == ["1", "2", "4", "7", "8", "14", "28", "56"] and heads.value == 14
+    assert "model.n_head:14" in str(app.query_params["set"]) and not app.button(key="train_start").disabled
+
+
+def test_an_odd_head_size_under_rope_cannot_start(app):
+    app.query_params.update({"preset": "gpt-tiny", "set": "model.n_embd:24;model.n_head:4"})
+    app.run()
+    app.selectbox(key="set-model.position").set_value("rope").run()
+    app.select_slider(key="set-model.n_head").set_value(8).run()
+    assert app.button(key="train_start").disabled
+    assert "must be even" in app.error[0].value
+
+
+def all_keys(app: AppTest) -> set[str]:
+    kinds = ("slider", "select_slider", "number_input", "selectbox", "toggle")
+    return {element.key for kind in kinds for element in app.get(kind) if element.key}
+
+
+def test_settings_stand_in_groups_and_every_one_of_a_gpt_with_muon_is_there(app):
+    app.query_params.update({"preset": "gpt-tiny", "set": "train.optimizer:muon"})
+    app.run()
+    assert not app.exception
+    assert [tab.label for tab in app.tabs] == ["Architecture", "Attention", "Training", "Evaluation", "Machine"]
+    assert {f"set-{path}" for path, _ in fields_of(RunConfig) if path != "data.corpus"} <= all_keys(app)
+
+
+def test_a_hidden_setting_keeps_its_value(app):
+    muon = "train.optimizer:muon;train.muon_momentum:0.9"
+    app.query_params.update({"preset": "gpt-tiny", "set": f"model.n_layer:6;{muon}"})
+    app.run()
+    app.selectbox(key="set-train.optimizer").set_value("adamw").run()
+    assert not {"set-train.muon_momentum", "set-train.muon_learning_rate"} & all_keys(app)
+    app.selectbox(key="set-model.kind").set_value("bigram").run()
+    assert not app.exception and "set-model.n_layer" not in all_keys(app)
+    assert [tab.label for tab in app.tabs] == ["Architecture", "Training", "Evaluation", "Machine"]
+    assert "model.n_layer:6" in str(app.query_params["set"])
+    app.selectbox(key="set-model.kind").set_value("gpt").run()
+    app.selectbox(key="set-train.optimizer").set_value("muon").run()
+    assert app.slider(key="set-train.muon_momentum").value == 0.9
+    assert app.slider(key="set-model.n_layer").value == 6
+
+
+def test_the_model_is_drawn_as_its_sliders_move(app):
+    app.query_params["preset"] = "gpt-tiny"
+    app.run()
+    app.slider(key="set-model.n_layer").set_value(6).run()
+    (drawn,) = [element.proto.body for element in app.get("html") if "model-diagram" in element.proto.body]
+    assert 'role="img"' in drawn and "6 blocks with 4 heads each, width 128, context 64" in drawn
 
 
 def test_what_cannot_fit_in_memory_is_refused_with_the_estimate(app):

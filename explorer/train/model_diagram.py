@@ -1,0 +1,104 @@
+"""The model as its settings make it: boxes in the order of the computation, each with its share of the parameters."""
+
+from html import escape
+
+import streamlit as st
+
+from core.config import ModelConfig
+from core.training.work import parameters_by_part
+from explorer.i18n.language import N_, _, ngettext
+
+_PARTS = {  # by the name of the module
+    "wte": N_("Token embedding"),
+    "wpe": N_("Position embedding"),
+    "attn": N_("Attention"),
+    "mlp": N_("Feed-forward"),
+    "ln_": N_("Norms"),
+    "lm_head": N_("Unembedding"),
+    "bigram": N_("Bigram table"),
+    "token_embedding_table": N_("Bigram table"),
+}
+_MOST_BLOCKS, _MOST_HEADS = 12, 24  # drawn behind one another, and beside one another
+
+
+def draw_model_diagram(config: ModelConfig, vocab_size: int) -> None:
+    """Draw the diagram of a model with its name and a sentence for screen readers."""
+    st.html(model_diagram(config, vocab_size))
+
+
+def model_diagram(config: ModelConfig, vocab_size: int) -> str:
+    """Return the diagram as HTML that has no text of a user's."""
+    shares = parameter_shares(config, vocab_size)
+    bar = "".join(f'<span class="part-{part}" style="flex-grow: {share:.4f}"></span>' for part, share in shares.items())
+    boxes = _gpt_boxes(config, shares, vocab_size) if config.kind == "gpt" else _bigram_boxes(shares, vocab_size)
+    return (
+        f'<div class="model-diagram" role="img" aria-label="{escape(diagram_in_words(config, vocab_size))}">'
+        f'<div class="model-flow">{"<i>→</i>".join(boxes)}</div><div class="model-shares">{bar}</div></div>'
+    )
+
+
+def parameter_shares(config: ModelConfig, vocab_size: int) -> dict[str, float]:
+    """Return the share of all parameters that each part of the model has, by the name of its module."""
+    counts = parameters_by_part(config, vocab_size)
+    return {part: count / sum(counts.values()) for part, count in counts.items()}
+
+
+def diagram_in_words(config: ModelConfig, vocab_size: int) -> str:
+    """Return the name of the diagram and what it shows."""
+    shares = parameter_shares(config, vocab_size)
+    parts = ", ".join(f"{_(_PARTS[part])} {_percent(share)}" for part, share in shares.items())
+    if config.kind == "bigram":
+        return _("Diagram of the model: a table of {count} by {count} tokens.", count=f"{vocab_size:,}")
+    blocks = ngettext("{count} block", "{count} blocks", config.n_layer)
+    heads = ngettext("{count} head", "{count} heads", config.n_head)
+    return _(
+        "Diagram of the model: {blocks} with {heads} each, width {width}, context {context}. Share of the parameters: "
+        "{parts}.",
+        blocks=blocks, heads=heads, width=config.n_embd, context=config.block_size, parts=parts,
+    )  # fmt: skip
+
+
+def _gpt_boxes(config: ModelConfig, shares: dict[str, float], vocab_size: int) -> list[str]:
+    context = ngettext("{count} token", "{count} tokens", config.block_size)
+    width = _("width {width}", width=config.n_embd)
+    squares = "<b></b>" * min(config.n_head, _MOST_HEADS)
+    heads = ngettext("{count} head", "{count} heads", config.n_head)
+    sublayers = _box("attn", shares, heads, f'<div class="model-heads">{squares}</div>')
+    if config.feed_forward:
+        sublayers += _box("mlp", shares, config.activation)
+    blocks = ngettext("{count} block", "{count} blocks", config.n_layer)
+    depth = min(config.n_layer, _MOST_BLOCKS) - 1
+    shadows = ", ".join(
+        f"{3 * n}px {-3 * n}px 0 -1px Canvas, {3 * n}px {-3 * n}px 0 0 GrayText" for n in range(1, depth + 1)
+    )
+    stack = f"box-shadow: {shadows}; margin: {3 * depth}px {3 * depth}px 0 0" if shadows else ""
+    end = _box("lm_head", shares, _("{count} logits", count=f"{vocab_size:,}"))
+    return [
+        f"<div><small>{_('context')}</small><strong>{context}</strong></div>",
+        f"<div>{_box('wte', shares, width)}{_box('wpe', shares, width) if 'wpe' in shares else ''}</div>",
+        f'<div class="model-block" style="{stack}"><small>× {blocks}</small>{sublayers}</div>',
+        f"<div>{end}{_box('bigram', shares, '') if 'bigram' in shares else ''}</div>",
+    ]
+
+
+def _bigram_boxes(shares: dict[str, float], vocab_size: int) -> list[str]:
+    token = ngettext("{count} token", "{count} tokens", 1)
+    size = f"{vocab_size:,} × {vocab_size:,}"
+    logits = _("{count} logits", count=f"{vocab_size:,}")
+    return [
+        f"<div><strong>{token}</strong></div>",
+        _box("token_embedding_table", shares, size),
+        f"<div><strong>{logits}</strong></div>",
+    ]
+
+
+def _box(part: str, shares: dict[str, float], size: str, more: str = "") -> str:
+    share = _percent(shares[part]) if part in shares else _("the embedding's table")
+    return (
+        f'<div class="model-part part-{part}"><strong>{_(_PARTS[part])}</strong>{more}'
+        f"<small>{escape(size)}{' · ' if size and part in shares else '<br>' if size else ''}{share}</small></div>"
+    )
+
+
+def _percent(share: float) -> str:
+    return "< 1 %" if share < 0.01 else f"{share:.0%}".replace("%", " %")

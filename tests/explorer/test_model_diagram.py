@@ -1,0 +1,32 @@
+"""The diagram of the model that the settings make: its parts, their shares, its words."""
+
+import pytest
+
+from core.config import ModelConfig
+from explorer.train.model_diagram import diagram_in_words, model_diagram, parameter_shares
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        ModelConfig(),
+        ModelConfig(n_layer=48, n_head=64, tie_weights=False, bigram_start=True, position="rope", norm="none"),
+        ModelConfig(feed_forward=False),
+        ModelConfig(kind="bigram"),
+    ],
+    ids=["usual", "all", "attention only", "bigram"],
+)
+def test_the_shares_of_the_parts_are_all_of_the_parameters_and_are_drawn(config):
+    shares = parameter_shares(config, 65)
+    assert sum(shares.values()) == pytest.approx(1)
+    drawn = model_diagram(config, 65)
+    assert drawn.count("<div") == drawn.count("</div>")
+    assert all(f'<span class="part-{part}"' in drawn for part in shares)
+    assert ("Feed-forward" in drawn) == ("mlp" in shares)
+
+
+def test_its_words_have_every_number_of_the_boxes():
+    words = diagram_in_words(ModelConfig(n_layer=1, n_head=2, n_embd=32, block_size=16), 65)
+    assert words.startswith("Diagram of the model: 1 block with 2 heads each, width 32, context 16.")
+    assert words.count("%") == 5 and "Attention" in words
+    assert diagram_in_words(ModelConfig(kind="bigram"), 65) == "Diagram of the model: a table of 65 by 65 tokens."
