@@ -141,10 +141,18 @@ def draw_step(lesson: str, step_name: str, steps: dict[str, Step], language: str
     right = row.container(horizontal=True, vertical_alignment="center", width="content", gap="small")
     with right.container(width="content"):
         text = choose_text(language)
-    links, path = right.container(horizontal=True, width="content"), st.container()
+    links = right.container(horizontal=True, width="content")
     if problem := absent_in_link():
         show_error(problem)
     state = StepState(lesson, step_name, load_lesson_text(text), language)
+    lesson_title, place = load_prose(lesson, "lesson", language).title, names.index(step_name) + 1
+    title.caption(f"{lesson_title} · {state.word('step_of', number=place, count=len(names))}")
+    # At once, so that nothing below moves when it comes; a step that is completed below is marked by another drawing.
+    clicked = draw_path(lesson, language, step_name, key="lesson_path")
+    if clicked and clicked != step_name:
+        address.view_lesson(lesson, clicked)
+        st.rerun()
+    st.header(worded(state.prose.title), anchor=False)
     state.numbers.update(step.numbers(state))
     st.markdown(state.markdown("idea"), width=820)
     ready = True
@@ -164,12 +172,13 @@ def draw_step(lesson: str, step_name: str, steps: dict[str, Step], language: str
     if unknown:
         parts = ", ".join(map(quoted_part, unknown))
         show_error(_("The link sets what this step does not have: {parts}. Perhaps it is misspelled.", parts=parts))
-    if state.completed:
-        _completed_steps(state.lesson).add(state.step)
     _draw_notes(state)
     _draw_navigation(state, names)
-    _fill_head(state, names, title, links, path)  # last: only now answers and values are known
+    _fill_head(state, links)  # last: only now answers and values are known
     load_ahead()  # so that a growing curve shows from its first point
+    if state.completed and state.step not in _completed_steps(lesson):
+        _completed_steps(lesson).add(state.step)
+        st.rerun()
 
 
 def _completed_steps(lesson: str) -> set[str]:
@@ -186,22 +195,12 @@ def draw_path(lesson: str, language: str, here: str | None = None, **options: An
     return lesson_path(lesson, path, here=here, right=_completed_steps(lesson), label=title, **options)
 
 
-def _fill_head(
-    state: StepState, names: list[str], title: DeltaGenerator, links: DeltaGenerator, path: DeltaGenerator
-) -> None:
-    place, lesson = names.index(state.step), load_prose(state.lesson, "lesson", state.language).title
-    title.caption(f"{lesson} · {state.word('step_of', number=place + 1, count=len(names))}")
+def _fill_head(state: StepState, links: DeltaGenerator) -> None:
     with links:
         leave = partial(address.view_lesson, None)
         st.button(state.word("all_lessons"), type="tertiary", key="lesson_all", on_click=leave)
         if not address.is_student():  # a link with hidden controls is not passed on
             _draw_class_link(state)
-    with path:
-        clicked = draw_path(state.lesson, state.language, state.step, key="lesson_path")
-        if clicked and clicked != state.step:
-            address.view_lesson(state.lesson, clicked)
-            st.rerun()
-        st.header(worded(state.prose.title), anchor=False)
 
 
 def _draw_notes(state: StepState) -> None:

@@ -50,16 +50,17 @@ _PASSAGE = N_(
 
 def draw(inspection: Inspection) -> None:
     """Draw the loss along the context, by kind of token, and on a passage token by token."""
-    with st.spinner(_("Reading the text ...")):
-        measured_on = _windows(inspection)
-    work = partial(measure, inspection, measured_on)
-    losses = result_of(("losses", *inspection.key), work, _("Measuring on held-out text"))
-    if losses is not None:
-        left, right = st.columns(2)
-        with left:
-            _position_card(losses.numpy())
-        with right:
-            _kind_card(inspection, losses.numpy(), measured_on)
+    with st.container(key="losses_measured"):
+        with st.spinner(_("Reading the text ...")):
+            measured_on = _windows(inspection)
+        work = partial(measure, inspection, measured_on)
+        losses = result_of(("losses", *inspection.key), work, _("Measuring on held-out text"))
+        if losses is not None:
+            left, right = st.columns(2)
+            with left:
+                _position_card(losses.numpy())
+            with right:
+                _kind_card(inspection, losses.numpy(), measured_on)
     _passage_card(inspection)
 
 

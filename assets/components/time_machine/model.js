@@ -26,6 +26,7 @@ export function model(root, clock, _report, keep) {
   const panel = element("div", "model-opened");
   const says = element("div", "model-says");
   says.setAttribute("aria-live", "polite");
+  bar.hidden = panel.hidden = says.hidden = true; // until there is something to draw: what is hidden then would move what is below
   root.append(bar, stage, panel, says);
   const svg = svgElement("svg", { "aria-hidden": "true" });
   const tips = pointerTips(stage);
