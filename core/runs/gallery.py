@@ -82,8 +82,9 @@ def _publish(run: RunFolder, place: Path) -> RunFolder:
     for field in ("seconds", "tokens_per_second", "oom_kills", "slowest", "updated", "attempt"):
         status.pop(field, None)
     write_atomically(made.status_path, json.dumps(status).encode())
-    for path in (run.tokenizer_path, run.baselines_path, run.samples_path):
-        shutil.copyfile(path, place / path.name)
+    for path in (run.tokenizer_path, run.baselines_path, run.samples_path, run.health_path):
+        if path.exists():  # a bigram has no health
+            shutil.copyfile(path, place / path.name)
     _save_again(run.probe_path, made.probe_path)
     rows = [{name: value for name, value in row.items() if name not in _CLOCK} for row in run.rows("metrics")]
     write_atomically(made.metrics_path, b"".join(json.dumps(row).encode() + b"\n" for row in rows))
