@@ -48,7 +48,9 @@ def diagram_in_words(config: ModelConfig, vocab_size: int) -> str:
     shares = parameter_shares(config, vocab_size)
     parts = ", ".join(f"{_(_PARTS[part])} {_percent(share)}" for part, share in shares.items())
     if config.kind == "bigram":
-        return _("Diagram of the model: a table of {count} by {count} tokens.", count=f"{vocab_size:,}")
+        return _(
+            "Diagram of the model: a table of {size} rows and columns, one of each for a token.", size=f"{vocab_size:,}"
+        )
     blocks = ngettext("{count} block", "{count} blocks", config.n_layer)
     heads = ngettext("{count} head", "{count} heads", config.n_head)
     return _(
@@ -72,7 +74,7 @@ def _gpt_boxes(config: ModelConfig, shares: dict[str, float], vocab_size: int) -
         f"{3 * n}px {-3 * n}px 0 -1px Canvas, {3 * n}px {-3 * n}px 0 0 GrayText" for n in range(1, depth + 1)
     )
     stack = f"box-shadow: {shadows}; margin: {3 * depth}px {3 * depth}px 0 0" if shadows else ""
-    end = _box("lm_head", shares, _("{count} logits", count=f"{vocab_size:,}"))
+    end = _box("lm_head", shares, ngettext("{count} logit", "{count} logits", vocab_size, count=f"{vocab_size:,}"))
     return [
         f"<div><small>{_('context')}</small><strong>{context}</strong></div>",
         f"<div>{_box('wte', shares, width)}{_box('wpe', shares, width) if 'wpe' in shares else ''}</div>",
@@ -84,7 +86,7 @@ def _gpt_boxes(config: ModelConfig, shares: dict[str, float], vocab_size: int) -
 def _bigram_boxes(shares: dict[str, float], vocab_size: int) -> list[str]:
     token = ngettext("{count} token", "{count} tokens", 1)
     size = f"{vocab_size:,} × {vocab_size:,}"
-    logits = _("{count} logits", count=f"{vocab_size:,}")
+    logits = ngettext("{count} logit", "{count} logits", vocab_size, count=f"{vocab_size:,}")
     return [
         f"<div><strong>{token}</strong></div>",
         _box("token_embedding_table", shares, size),

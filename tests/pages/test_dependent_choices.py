@@ -9,7 +9,7 @@ from core.text.own_text import save_text
 from explorer.look_inside.sections import sections_of
 from explorer.services import jobs
 from explorer.services.shared import open_model
-from explorer.widgets.address import ROOT
+from explorer.widgets.address import NAVIGATION
 
 # Longer, shorter, equally long, nothing, characters that the model does not know, and more than it can read.
 PROMPTS = ("to be", "To be, or not to be", "or", "is", "", "😀 be", "水\x1b", "question")
@@ -18,7 +18,7 @@ POEM = "The fog comes\non little cat feet.\nIt sits looking\nover harbor and cit
 
 
 def open_page(name: str, **query: str) -> AppTest:
-    app = AppTest.from_file(ROOT / "pages" / f"{name}.py", default_timeout=60)
+    app = AppTest.from_file(NAVIGATION, default_timeout=60).switch_page(f"../pages/{name}.py")
     for parameter, value in query.items():
         app.query_params[parameter] = value
     return wait(app)
@@ -65,7 +65,7 @@ def test_many_prompts_on_every_view_of_look_inside(finished_run, views):
     assert {"Attention", "Predictions", "Patching", "Embeddings", "Neurons"} <= set(views)
     for view in views:
         app.segmented_control(key="inspect_view").set_value(view).run()
-        for prompt in PROMPTS if view not in ("Heads", "Losses") else ():
+        for prompt in PROMPTS if view not in ("Heads", "Health", "Losses") else ():
             app.text_input(key="inspect_prompt").set_value(prompt).run()
             assert not app.exception
 

@@ -120,7 +120,7 @@ def test_text_comes_token_by_token(client, finished_run):
     assert len(tokens) == 12 and events[-1] == ("end", {})
     assert all(len(token["text"]) == 1 and 0 < token["p"] <= 1 for token in tokens)
     for token in tokens:
-        probabilities = [probability for _, probability in token["alternatives"]]
+        probabilities = [probability for _, probability, _ in token["alternatives"]]
         assert probabilities == sorted(probabilities, reverse=True) and len(probabilities) == 5
     assert events == written(client, finished_run, prompt="To be", max_new_tokens=12, seed=3)
     assert events != written(client, finished_run, prompt="To be", max_new_tokens=12, seed=4)
