@@ -80,8 +80,9 @@ def _draw_first_sight(folder: RunFolder, record: RunRecord, status: Status) -> N
         "How well does it predict text that it does not train on? Dotted lines are counted baselines on the same text."
     )
     left, right, drawer = st.columns([*_BOARD, _DRAWER], gap="small")
-    with drawer:
-        draw_live_settings(folder)
+    if not folder.in_gallery:  # which is never trained further, only forked
+        with drawer:
+            draw_live_settings(folder)
     with left, card(_("Loss"), more=note, key="live_loss", height="stretch", corner=partial(draw_fork, folder)):
         live_loss(folder.id, status.steps, parent_curve(shared.data_dir(), record))
         if status.ended and (outcome := fork_verdict(shared.data_dir(), folder, record)):
@@ -130,14 +131,16 @@ def _draw_header(folder: RunFolder, record: RunRecord) -> None:
     status = folder.status()
     with st.container(horizontal=True, vertical_alignment="center", key="train_header"):
         st.title(_("Train"), anchor=False, width="content")
-        words = literal(f"{state_in_words(status)} · {record.name}")
+        state = _("from the gallery") if folder.in_gallery else state_in_words(status)
+        words = literal(f"{state} · {record.name}")
         # Not st.badge: it escapes brackets once more, and the name would show backslashes.
         progress = progress_of(folder, curve_rows(folder)) if status.state == "finished" else None
         color = "orange" if progress and progress.trouble else state_color(status.state)
         st.markdown(f":{color}-badge[● {words}]", width="content")
         st.space("stretch")
         _draw_buttons(folder, status)
-        draw_drawer_switch(status)
+        if not folder.in_gallery:
+            draw_drawer_switch(status)
     draw_trouble(folder, status)
     if notice := take_notice():
         st.warning(notice)

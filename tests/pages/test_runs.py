@@ -31,6 +31,13 @@ def test_before_the_first_run_there_is_a_way_to_it(page):
     assert {text.value for text in page.text} >= {"Shakespeare", "Induction heads"}  # the gallery
 
 
+def test_a_model_of_the_gallery_has_a_board_and_can_only_be_forked(page):
+    page.query_params["run"] = "gallery-induction"
+    page.switch_page("../pages/train.py").run()
+    assert not page.exception and "Induction heads" in "".join(element.value for element in page.markdown)
+    assert "live_settings" not in [toggle.key for toggle in page.toggle]
+
+
 def test_every_run_has_a_line(page, finished_run, running_run, damaged_run):
     page.run()
     assert not page.exception
