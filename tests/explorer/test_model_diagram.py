@@ -29,4 +29,7 @@ def test_its_words_have_every_number_of_the_boxes():
     words = diagram_in_words(ModelConfig(n_layer=1, n_head=2, n_embd=32, block_size=16), 65)
     assert words.startswith("Diagram of the model: 1 block with 2 heads each, width 32, context 16.")
     assert words.count("%") == 5 and "Attention" in words
-    assert diagram_in_words(ModelConfig(kind="bigram"), 65) == "Diagram of the model: a table of 65 by 65 tokens."
+    assert (
+        diagram_in_words(ModelConfig(kind="bigram"), 65)
+        == "Diagram of the model: a table of 65 rows and columns, one of each for a token."
+    )
