@@ -26,6 +26,8 @@ def see(page: Page, step: str, lesson: str = "bigram") -> None:
     """The step is drawn to its end, with whatever it computes."""
     expect(page.get_by_role("heading", name=load_prose(lesson, step).title, exact=True)).to_be_visible()
     expect(page).to_have_url(re.compile(rf"lesson={lesson}&step={step}(&|$)"))
+    # The title comes first, over what is left of the step before.
+    expect(page.locator(".stApp")).to_have_attribute("data-test-script-state", "notRunning")
     # The question is drawn once nothing is being computed.
     expect(page.locator(".st-key-lesson_question")).to_be_visible(timeout=TRAINED if lesson == "gpt" else None)
     expect(page.locator(".stException, .stAlertContainer[kind=error]")).to_have_count(0)
