@@ -67,16 +67,19 @@ def make_model(place: Path, name: str, config: RunConfig) -> RunFolder:
         data_dir = Path(folder)
         run = new_run(data_dir, config.replace(_ALIKE), name)
         train_run(run, data_dir, threads=1)
-        return _publish(run, place)
+        return _publish(run, place, config)
 
 
-def _publish(run: RunFolder, place: Path) -> RunFolder:
-    """Copy what of a run is shown, without what depends on the clock, and with snapshots in float16."""
+def _publish(run: RunFolder, place: Path, config: RunConfig) -> RunFolder:
+    """Copy what of a run is shown, without what depends on the clock, and with snapshots in float16.
+
+    The record has the recipe's own settings, so that a fork trains on whatever device a machine has.
+    """
     shutil.rmtree(place, ignore_errors=True)
     made = RunFolder(place)
     for folder in (made.snapshots_folder, made.probes):
         folder.mkdir(parents=True)
-    record = run.record().model_copy(update={"created": _CREATED})
+    record = run.record().model_copy(update={"created": _CREATED, "config": config})
     write_atomically(made.record_path, record.model_dump_json(indent=2, exclude={"id"}).encode())
     status = run.status().model_dump(mode="json")
     for field in ("seconds", "tokens_per_second", "oom_kills", "slowest", "updated", "attempt"):

@@ -439,6 +439,7 @@ export function model(root, clock, _report, keep) {
       palette = colors;
       if (data.writes && !writer) {
         bar.replaceChildren();
+        says.setAttribute("aria-live", "off"); // a sentence for every token would interrupt a screen reader
         writer = modelWriter(bar, clock);
       }
       if (!next.picture) return; // of the view that was left

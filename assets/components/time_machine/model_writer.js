@@ -10,6 +10,7 @@ export function modelWriter(bar, clock) {
   let picture = null;
   let begun = null; // the prompt that it began with
   let count = 0;
+  let step = clock.step; // whose weights write
   let timer = 0;
   const toggle = button("model-write", "", () => (timer ? stop() : start()));
   const text = untrustedText("div", "model-written");
@@ -29,11 +30,13 @@ export function modelWriter(bar, clock) {
 
   function next() {
     timer = setTimeout(next, PACE);
-    if (document.hidden || clock.waiting || !picture?.sample || clock.picture.place) return;
+    if (document.hidden || clock.waiting || clock.problem || !picture?.sample || clock.picture.place) return;
     begun ??= clock.prompt;
-    const over = count >= MOST || !picture.sample.typed;
+    // At another step it begins anew: what it wrote before is not what it would write now.
+    const over = count >= MOST || !picture.sample.typed || clock.step !== step;
+    step = clock.step;
     count = over ? 0 : count + 1;
-    clock.setPrompt(over ? begun : clock.prompt + picture.sample.typed, { ...clock.picture, seed: count });
+    clock.setPrompt(over ? begun : clock.prompt + picture.sample.typed, { ...clock.picture, seed: clock.picture.seed + 1 });
   }
 
   function label() {
