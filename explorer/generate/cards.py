@@ -10,7 +10,7 @@ import torch
 
 from core.interpretability.residual_stream import next_token_logits
 from core.runs.folder import RunFolder
-from core.sampling import sampling_distribution
+from core.sampling import context_start, sampling_distribution
 from core.sampling_config import GenerationConfig
 from core.settings import fields_of, value_at
 from core.text.token_display import visible
@@ -69,6 +69,7 @@ def distribution_card(opened: Opened, typed: str, settings: GenerationConfig) ->
     )
     with card(_("Next token: predicted and sampled"), note, key="card_distribution"), errors_shown():
         ids = read_prompt(typed, opened.tokenizer, one_line=False).ids or opening_ids(opened.tokenizer)
+        ids = ids[context_start(len(ids), opened.model.block_size, settings.evict_fraction) :]  # as generation reads it
         logits = result_for(opened.model, ("next", tuple(ids)), lambda: next_token_logits(opened.model, ids))
         logits = torch.from_numpy(logits)
         own, sampled = (p.double().numpy() for p in (logits.softmax(dim=-1), sampling_distribution(logits, settings)))
