@@ -7,6 +7,7 @@ what depends on the clock, so one machine writes the same bytes each time. It is
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from core.atomic_io import write_atomically
@@ -53,9 +54,9 @@ def gallery_runs() -> list[RunFolder]:
     return [folder for id in RECIPES if (folder := RunFolder(gallery_dir() / id)).path.is_dir()]
 
 
-def runs_with_weights(data_dir: Path) -> list[RunFolder]:
-    """Return the runs whose model can be opened: the data folder's, newest first, then the gallery's."""
-    return [folder for folder in (*list_runs(data_dir), *gallery_runs()) if folder.has_weights]
+def runs_with_weights(data_dir: Path) -> Iterator[RunFolder]:
+    """Yield the runs whose model can be opened: the data folder's, newest first, then the gallery's."""
+    return (folder for folder in (*list_runs(data_dir), *gallery_runs()) if folder.has_weights)
 
 
 def make_model(place: Path, name: str, config: RunConfig) -> RunFolder:

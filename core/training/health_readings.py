@@ -17,19 +17,22 @@ UNIFORM, SATURATED = 0.98, 0.1  # entropies
 
 SENTENCES = {
     "activations": "The inputs of every nonlinearity have a good size: root mean square {least} to {most}.",
-    "activations tiny": "Block {block}: activations are tiny (root mean square {value}), so its nonlinearity is a "
-    "straight line and hardly any gradient passes. Use normalization, or larger initial weights.",
-    "activations large": "Block {block}: activations are large (root mean square {value}), so predictions are "
-    "overconfident. Use smaller initial weights, normalization, or a lower learning rate.",
+    "activations attention": "The outputs of attention have root mean squares of {least} to {most}.",
+    "activations tiny": "Block {block}: activations are tiny (root mean square {value}), so its nonlinearity is nearly "
+    "a straight line. Use normalization, or larger initial weights.",
+    "activations large": "Block {block}: activations are large (root mean square {value}), so units saturate or grow "
+    "without bound. Use smaller initial weights, normalization, or a lower learning rate.",
     "gradients": "Gradients have a similar size in all blocks: {first} in the first, {last} in the last.",
-    "gradients zero": "No gradient reaches the nonlinearities. At step 0 that is the zero initialization; after it, "
-    "all units are dead.",
+    "gradients none": "No gradient reaches any block yet: that is the zero initialization.",
+    "gradients zero": "No gradient reaches block {block}: its units are dead. Lower the learning rate, or use a "
+    "smoother activation function such as gelu.",
     "gradients vanishing": "Gradients vanish on their way down: {first} in block 1, {last} in block {block}. Use "
     "residual connections and normalization.",
     "gradients exploding": "Gradients explode on their way down: {first} in block 1, {last} in block {block}. Use "
     "normalization, gradient clipping, or a lower learning rate.",
     "updates": "One step changes a matrix by {value} of its norm (median), near the line at 1e-3.",
     "updates none": "No step has been taken, so there is no update yet.",
+    "updates absent": "The update was not measured at this step.",
     "updates fast": "One step changes a matrix by {value} of its norm (median), above the line at 1e-3. Adam often "
     "begins so; if the loss jumps, lower the learning rate.",
     "updates unsteady": "One step changes a matrix by {value} of its norm (median), a hundred times the line at 1e-3 "
@@ -57,7 +60,7 @@ SENTENCES = {
     "norms vanishing": "The residual stream vanishes from {first} before the first block to {last} after the last. "
     "Use residual connections, or larger initial weights.",
 }
-_TROUBLE = ("tiny", "large", "vanishing", "exploding", "unsteady", "slow", "many", "saturated")
+_TROUBLE = ("tiny", "large", "zero", "vanishing", "exploding", "unsteady", "slow", "many", "saturated")
 
 
 class Reading(NamedTuple):
@@ -78,7 +81,7 @@ class Reading(NamedTuple):
 
 def read_all(health: Health) -> dict[str, Reading]:
     """Return the reading of every measurement, by the name of its field; of dead units only where there are units."""
-    readings = [_activations(health.activation_rms), _gradients(health.gradient_rms), _updates(health)]
+    readings = [_activations(health), _gradients(health), _updates(health)]
     if len(health.dead):
         readings.append(_dead(health.dead))
     readings += [_entropy(health.entropy), _norms(health.norms)]
@@ -95,8 +98,11 @@ def troubles(history: Iterable[Health]) -> list[tuple[int, Reading]]:
     return list(first.values())
 
 
-def _activations(rms: np.ndarray) -> Reading:
+def _activations(health: Health) -> Reading:
+    rms = health.activation_rms
     least, most = int(rms.argmin()), int(rms.argmax())
+    if not len(health.dead):  # no feed-forward layers: attention's outputs may be small
+        return Reading("activations attention", {"least": _short(rms[least]), "most": _short(rms[most])})
     if rms[least] < TINY:
         return Reading("activations tiny", {"block": str(least + 1), "value": _short(rms[least])})
     if rms[most] > LARGE:
@@ -104,11 +110,13 @@ def _activations(rms: np.ndarray) -> Reading:
     return Reading("activations", {"least": _short(rms[least]), "most": _short(rms[most])})
 
 
-def _gradients(rms: np.ndarray) -> Reading:
+def _gradients(health: Health) -> Reading:
+    rms = health.gradient_rms
     first, last = float(rms[0]), float(rms[-1])
     numbers = {"first": _short(first), "last": _short(last), "block": str(len(rms))}
-    if not rms.any():
-        return Reading("gradients zero", {})
+    if not rms.all():
+        zero = {"block": str(int(rms.argmin()) + 1)}
+        return Reading("gradients zero", zero) if health.step else Reading("gradients none", {})
     if first * MOST_APART < last:
         return Reading("gradients vanishing", numbers)
     return Reading("gradients exploding" if last * MOST_APART < first else "gradients", numbers)
@@ -116,7 +124,7 @@ def _gradients(rms: np.ndarray) -> Reading:
 
 def _updates(health: Health) -> Reading:
     if not health.updates:
-        return Reading("updates none", {})
+        return Reading("updates absent" if health.step else "updates none", {})
     ratio = float(np.median(list(health.updates.values())))
     numbers = {"value": _short(ratio), "rate": format_percent(health.rate)}
     if ratio < SLOW:

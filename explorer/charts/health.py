@@ -44,7 +44,7 @@ def histograms(history: Sequence[Health], name: str, palette: Palette = LIGHT) -
     moves = []
     for health in history:
         shares, sizes = getattr(health, name), getattr(health, f"{name[:-1]}_rms")
-        reach = 3.2 * max(float(sizes.max()), 1e-30)  # of every panel, so that a narrow one is in_legend to be narrow
+        reach = 3.2 * max(float(sizes.max()), 1e-30)  # of every panel, so that a narrow histogram looks narrow
         traces = [
             {"x": (places * size).tolist(), "y": share.tolist()} for share, size in zip(shares, sizes, strict=True)
         ]
@@ -57,7 +57,8 @@ def histograms(history: Sequence[Health], name: str, palette: Palette = LIGHT) -
 
 def update_ratios_figure(history: Sequence[Health], palette: Palette = LIGHT) -> MovingFigure:
     """Draw a panel a block, and one of the other matrices, with the update-to-weight ratio of each matrix over time."""
-    layers, names = len(history[0].activation_rms), list(history[-1].updates)
+    layers = len(history[0].activation_rms)
+    names = dict.fromkeys(name for health in history for name in health.updates)
     figure = _grid(
         [*(_("block {block}", block=layer + 1) for layer in range(layers)), _("other matrices")], palette, legend=2
     )
@@ -66,12 +67,13 @@ def update_ratios_figure(history: Sequence[Health], palette: Palette = LIGHT) ->
     for matrix in names:
         block = matrix.startswith("h.")
         panel = int(matrix.split(".")[1]) if block else layers
-        kind = next(kind for kind in _KINDS if matrix.endswith(kind))
+        kind = next((kind for kind in _KINDS if matrix.endswith(kind)), matrix)
         ratios = [health.updates.get(matrix) or None for health in taken]
-        color = palette.runs[list(_KINDS).index(kind)]
+        color = palette.runs[list(_KINDS).index(kind)] if kind in _KINDS else palette.lines
+        label = _(_KINDS.get(kind, kind))
         look = {"legendgroup": kind, "showlegend": kind not in in_legend} | _axes(panel)
-        look["hovertemplate"] = f"{_(_KINDS[kind])}: %{{y:.1e}}<extra></extra>"
-        traces.append(line(steps, ratios, color, 1.6, _(_KINDS[kind]), **look))
+        look["hovertemplate"] = f"{label}: %{{y:.1e}}<extra></extra>"
+        traces.append(line(steps, ratios, color, 1.6, label, **look))
         in_legend.add(kind)
     figure.add_traces(traces)
     figure.update_yaxes(

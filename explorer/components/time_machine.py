@@ -34,7 +34,7 @@ class HeadEmergence(NamedTuple):
 class TimeMachineState:
     """What all components of one side share."""
 
-    side: str  # "a" or "b"
+    side: str  # "a", "b" of what it is compared with, or "home"
     run: str  # its id
     prompt: str  # as it was typed
     moments: list[int]  # the steps that have a snapshot, rising

@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.config import ModelConfig
 from core.training.work import parameters_by_part
+from explorer.charts.text_format import percent
 from explorer.i18n.language import N_, _, ngettext
 
 _PARTS = {  # by the name of the module
@@ -46,7 +47,7 @@ def parameter_shares(config: ModelConfig, vocab_size: int) -> dict[str, float]:
 def diagram_in_words(config: ModelConfig, vocab_size: int) -> str:
     """Return the name of the diagram and what it shows."""
     shares = parameter_shares(config, vocab_size)
-    parts = ", ".join(f"{_(_PARTS[part])} {_percent(share)}" for part, share in shares.items())
+    parts = ", ".join(f"{_(_PARTS[part])} {percent(share)}" for part, share in shares.items())
     if config.kind == "bigram":
         return _(
             "Diagram of the model: a table of {size} rows and columns, one of each for a token.", size=f"{vocab_size:,}"
@@ -95,12 +96,9 @@ def _bigram_boxes(shares: dict[str, float], vocab_size: int) -> list[str]:
 
 
 def _box(part: str, shares: dict[str, float], size: str, more: str = "") -> str:
-    share = _percent(shares[part]) if part in shares else _("the embedding's table")
+    share = percent(shares[part]) if part in shares else _("same table as the token embedding")
+    between = "" if not size else " · " if part in shares else "<br>"
     return (
         f'<div class="model-part part-{part}"><strong>{_(_PARTS[part])}</strong>{more}'
-        f"<small>{escape(size)}{' · ' if size and part in shares else '<br>' if size else ''}{share}</small></div>"
+        f"<small>{escape(size)}{between}{escape(share)}</small></div>"
     )
-
-
-def _percent(share: float) -> str:
-    return "< 1 %" if share < 0.01 else f"{share:.0%}".replace("%", " %")

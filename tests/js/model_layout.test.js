@@ -31,6 +31,7 @@ test("in a low window the patterns stand in one row and the tokens closer togeth
   assert.ok(low.height < high.height && low.step >= 13);
   assert.ok(low.first + low.step * 27 <= low.height);
   assert.ok(sideways(GPT, { height: 350, tokens: 14 }).height <= 350);
+  for (const height of [450, 900]) assert.equal(sideways(GPT, { height, tokens: 64 }).step, 7);
 });
 
 test("blocks that would be too narrow are folded, but for the one that is open", () => {

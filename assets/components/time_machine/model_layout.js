@@ -46,7 +46,8 @@ function sidewaysWith({ width, height, tokens, shape, open }, rows) {
   });
   parts.push({ kind: "output", from: width - output, to: width });
   const first = TITLE + (band ? band + 12 : 4);
-  const step = Math.max(7, Math.min(26, Math.floor(Math.max(440, 13 * tokens) / tokens), Math.max(13, Math.floor((height - first - BELOW) / tokens))));
+  const high = Math.min(440, Math.max(height - first - BELOW, 13 * Math.min(tokens, 27)));
+  const step = Math.max(7, Math.min(26, Math.floor(high / tokens)));
   return { upright: false, width, height: Math.max(first + step * tokens, TITLE + 200) + BELOW, first, step, parts, title: 0 };
 }
 

@@ -47,8 +47,8 @@ export function modelWriter(bar, clock) {
   else start();
   return {
     stop,
-    update(next) {
-      picture = next;
+    update(drawn) {
+      picture = drawn;
       const written = showControlCharacters(clock.prompt);
       text.textContent = written.length > LENGTH ? `…${written.slice(-LENGTH)}` : written;
     },

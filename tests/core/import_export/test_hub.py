@@ -87,11 +87,11 @@ def set_proxy(monkeypatch):
 def test_a_proxy_that_cannot_be_used_is_a_sentence_and_what_was_fetched_is_found(
     proxy, most_bytes, hub, set_proxy, tmp_path
 ):
-    kept = download_model("somebody/tiny-gpt2", tmp_path, most_bytes, hub.url)
+    folder = download_model("somebody/tiny-gpt2", tmp_path, most_bytes, hub.url)
     set_proxy(proxy)
     with pytest.raises(ExternalModelError, match="cannot be fetched through the proxy that ALL_PROXY names"):
         download_model("tiny", tmp_path, most_bytes, hub.url)
-    assert download_model("somebody/tiny-gpt2", tmp_path, most_bytes, hub.url) == kept
+    assert download_model("somebody/tiny-gpt2", tmp_path, most_bytes, hub.url) == folder
 
 
 @pytest.mark.parametrize("most_bytes", [None, 10**8])
