@@ -3,7 +3,7 @@
 import streamlit as st
 
 from explorer.i18n.language import N_, _
-from explorer.widgets.address import LANGUAGE, ROOT, page_file, parameter
+from explorer.widgets.address import LANGUAGE, ROOT, keep_written, page_file, parameter
 from explorer.widgets.session import use_language
 from explorer.widgets.sidebar import draw_sidebar
 
@@ -15,6 +15,7 @@ GROUPS = {
     N_("Keep"): {"runs": N_("Runs")},
 }
 
+keep_written()
 use_language(parameter(LANGUAGE))
 pages = {
     group: [

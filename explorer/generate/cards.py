@@ -109,8 +109,8 @@ def _inputs() -> dict:
 def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> None:
     """Draw the text asked for last from this run; the next one would be written with `typed` and `settings`."""
     note = _(
-        "A stronger shade means a higher probability. Point at a letter, or use the arrow keys, to see its "
-        "alternatives; click one to write on from there."
+        "A stronger shade means a higher probability. Click a letter, or use the arrow keys, to see its alternatives; "
+        "click one of them to write on from there."
     )
     more = _(
         "After each letter the model outputs a probability for every possible next one, and one is sampled. "

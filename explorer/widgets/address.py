@@ -43,6 +43,8 @@ LESSON, HIDE = "lesson", "hide"  # a lesson, whose step is STEP, with the values
 LANGUAGE = "language"  # of the pages
 
 _DRAFT, _BEGUN, _STUDENT = "draft_config", "begun_run", "student"  # in the session
+_WRITTEN = "address_written"  # in the session: the address before the last change, after it, and when it was
+_ON_ITS_WAY = 4.0  # seconds that a request may be on its way with the address from before
 _LATE = 8.0  # seconds that a request may be on its way, however long the page before it took to draw
 
 
@@ -72,9 +74,26 @@ def whole_number(text: str) -> int | None:
 
 def write(changes: Mapping[str, object]) -> None:
     """Change parameters of the address, as one entry in the browser's history; None takes one out."""
-    wanted = _changed(changes)
-    if wanted != st.query_params.to_dict():
+    here, wanted = st.query_params.to_dict(), _changed(changes)
+    if wanted != here:
+        remember(_WRITTEN, (here, wanted, time.monotonic()))
         st.query_params.from_dict(wanted)
+
+
+def keep_written() -> None:
+    """Write the address once more where a request brings the one from before; call it before a page is drawn.
+
+    A request carries the address as the browser knew it. One that was on its way when a click changed the address (a
+    look at a job, the news of a run that trains) would take the click back. The browser's Back is none of these.
+    """
+    left, wanted, at = recall(_WRITTEN, ({}, {}, float("-inf")))
+    if time.monotonic() - at < _ON_ITS_WAY and st.query_params.to_dict() == left and not _went_back():
+        st.query_params.from_dict(wanted)
+
+
+def _went_back() -> bool:
+    request = get_script_run_ctx(suppress_warning=True)
+    return request is not None and request.is_history_navigation
 
 
 def rewrite(changes: Mapping[str, object]) -> None:
@@ -105,9 +124,8 @@ def run_to_open() -> str | None:
     Such are a second click, the look at a trial that a page takes twice a second, and the redraw that the news of the
     new run asks for: without this they would bring the left page back. The browser's Back is none of these.
     """
-    begun, request = st.session_state.get(_BEGUN), get_script_run_ctx(suppress_warning=True)
-    went_back = request is not None and request.is_history_navigation
-    on_its_way = begun is not None and not went_back and time.monotonic() - begun.at < _LATE
+    begun = st.session_state.get(_BEGUN)
+    on_its_way = begun is not None and not _went_back() and time.monotonic() - begun.at < _LATE
     # A browser may have the new address a moment before the new page, and then sends it with the left one.
     here, known = st.query_params.to_dict(), begun and begun.left | {RUN: begun.run_id}
     return begun.run_id if on_its_way and here in (begun.left, known) else None

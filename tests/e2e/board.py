@@ -64,9 +64,13 @@ def look_inside(page: Page) -> None:
 
 
 def generate(page: Page) -> None:
+    readout = page.locator(".generated-readout")
+    expect(readout).to_contain_text("perplexity", timeout=60_000)  # it writes on entry
+    page.locator(".generated-text .letter").first.evaluate("letter => letter.classList.add('of-before')")
     page.locator(".st-key-generate_go button").click()
-    expect(page.locator(".generated-readout")).to_contain_text("perplexity", timeout=60_000)
-    page.locator(".generated-text .letter").nth(5).hover()
+    expect(page.locator(".generated-text .of-before")).to_have_count(0)
+    expect(readout).to_contain_text("perplexity", timeout=60_000)
+    page.locator(".generated-text .letter").nth(5).click()
     expect(page.locator(".generated-panel")).to_contain_text("%")
     # With an alternative to the sixth letter it writes on from there.
     before = page.locator(".generated-text .letter").evaluate_all(

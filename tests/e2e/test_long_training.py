@@ -14,6 +14,7 @@ from tests.e2e.board import (
     look_inside,
     on_the_board,
     wait_for_points,
+    wait_until,
     walk_to,
     watch,
 )
@@ -90,6 +91,13 @@ def test_loss_text_and_heads_are_seen_without_scrolling_and_stay_where_they_are(
     expect(page.locator(".st-key-knob_dropout")).to_be_hidden()
 
 
+LOSS_THEN_TEXT = """() => {
+    const placeOf = (card) => document.querySelector(`.st-key-${card}`).getBoundingClientRect();
+    const [loss, text] = ["live_loss", "live_samples"].map(placeOf);
+    return loss.bottom <= text.top && text.top < 844;
+}"""
+
+
 def test_the_zoom_is_kept_while_points_stream_in_and_the_board_fits_a_phone(server, run, open_page):
     page = open_page()
     page.goto(f"{server.url}/train?run={run.id}")
@@ -109,8 +117,7 @@ def test_the_zoom_is_kept_while_points_stream_in_and_the_board_fits_a_phone(serv
     wait_for_points(page, more_than=2)
     overflow = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth - window.innerWidth")
     assert overflow <= 0
-    loss, text = (page.locator(f".st-key-{card}").bounding_box() for card in ("live_loss", "live_samples"))
-    assert loss["y"] + loss["height"] <= text["y"] < 844
+    wait_until(page, LOSS_THEN_TEXT)  # both places at one moment: the header may still be on its way
 
 
 def test_training_goes_on_without_the_web_server_and_the_page_finds_it_again(server, run, open_page):

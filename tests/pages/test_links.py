@@ -97,3 +97,16 @@ def test_a_step_of_a_fork_that_is_no_number_is_said(finished_run):
     app.query_params.update({"fork": finished_run.id, "step": "x"})
     app.switch_page("../pages/train.py").run()
     assert not app.exception and "step='x', which is not possible" in app.error[0].value.replace("\\", "")
+
+
+def test_a_request_on_its_way_takes_no_choice_back(finished_run):
+    app = AppTest.from_file(NAVIGATION, default_timeout=60).switch_page("../pages/look_inside.py")
+    app.query_params["run"] = finished_run.id
+    app.run()
+    before = dict(app.query_params)
+    app.segmented_control(key="inspect_view").set_value("Predictions").run()
+    assert app.query_params["view"] == "Predictions"
+    app.query_params.clear()
+    app.query_params.update(before)  # as a look at a job brings it that was sent before the click
+    app.run()
+    assert app.query_params["view"] == app.segmented_control(key="inspect_view").value == "Predictions"

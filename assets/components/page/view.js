@@ -1,5 +1,5 @@
 /* What every page does without a picture of its own; data.view says which. */
-import { _, button, clickOnItsWay, element, mountView } from "../shared/mount.js";
+import { _, button, element, mountView } from "../shared/mount.js";
 import { loadPlotly } from "../shared/plotly.js";
 
 const VIEWS = { pageChange, replaceAddress, watchRuns, loadAhead, saveDrawing };
@@ -43,7 +43,7 @@ function replaceAddress(_root, component) {
 
    A run's own stream (run_stream.js) reports the same while it is open, and a browser grants six connections a host; so as long
    as one is open, none is opened here. */
-function watchRuns(root, component) {
+function watchRuns(_root, component) {
   const LOOK = 500; // milliseconds between two looks whether the stream should be open
   const SETTLE = 300; // milliseconds that a change must stand: a click that made it is often leading to another page
   let source = null;
@@ -91,7 +91,7 @@ function watchRuns(root, component) {
   /* A dialog would be closed by the page that is drawn anew, so it is waited for. */
   function report() {
     if (gone || newest === null || newest === component.data.drawn || newest === reported) return;
-    if (performance.now() - since < SETTLE || clickOnItsWay(root)) return;
+    if (performance.now() - since < SETTLE) return;
     if (document.querySelector('[role="dialog"][aria-modal="true"]')) return;
     reported = newest;
     component.setTriggerValue("changed", newest);

@@ -55,7 +55,6 @@ export function withElements(sentence, elements) {
 export function mountOnce(mounting, build) {
   const parent = mounting.parentElement;
   sentences = mounting.data.sentences;
-  clickOnItsWay(parent); // listens from now on
   const language = JSON.stringify(sentences);
   let mounted = parent.__explorer;
   if (mounted && mounted.language !== language) {
@@ -168,16 +167,4 @@ export function bytesFromBase64(base64) {
   const bytes = new Uint8Array(binary.length);
   for (let index = 0; index < binary.length; index++) bytes[index] = binary.charCodeAt(index);
   return bytes;
-}
-
-/* Whether somebody has just clicked outside of a component. A rerun carries the address as the browser knows it, so one that a
-   component asks for then would take back what the click is writing into the address. */
-export function clickOnItsWay(root) {
-  const ON_ITS_WAY = 1500; // milliseconds, on a busy machine
-  if (!globalThis.__gptExplorerClick) {
-    const click = (globalThis.__gptExplorerClick = { at: -Infinity, path: [] });
-    document.addEventListener("click", (event) => Object.assign(click, { at: performance.now(), path: event.composedPath() }), true);
-  }
-  const { at, path } = globalThis.__gptExplorerClick;
-  return performance.now() - at < ON_ITS_WAY && !path.includes(root);
 }

@@ -2,7 +2,7 @@
    data: as clock.js wants it, and { steps: of the whole run, emergence: [{ step, layer, head, words }] of heads, same: whether side b is the same run } */
 import { downloadButtons, lossColumns } from "../shared/download.js";
 import { formatPerplexity } from "../shared/format.js";
-import { _, ngettext, button, clickOnItsWay, element, mountOnce, svgElement } from "../shared/mount.js";
+import { _, ngettext, button, element, mountOnce, svgElement } from "../shared/mount.js";
 import { liveView } from "../shared/run_stream.js";
 import { nearest, thinned } from "../shared/thinning.js";
 import { clockOf } from "../time_machine/clock.js";
@@ -146,7 +146,6 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     clearTimeout(resting);
     if (playing || held) return;
     resting = setTimeout(() => {
-      if (clickOnItsWay(root)) return rest();
       if (clock.step === reportedLast || performance.now() < leftUntil) return;
       reportedLast = clock.step;
       clock.report(clock.step);
