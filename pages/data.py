@@ -14,7 +14,7 @@ if notice := session.take_notice():
     st.toast(notice)
 
 with errors_shown(end=True):
-    corpus, beside = cards.choose_corpus()
+    corpus, corner = cards.choose_corpus()
     st.caption(literal(cards.description(corpus)))
     doing = _("Downloading the text (only once)") if corpus.download else _("Reading the text")
     with st.spinner(doing, show_time=corpus.download):
@@ -29,7 +29,7 @@ elif notice := cards.size_notice(len(facts.ids)):
     st.info(notice)
 
 label = _("Train with this text")
-if beside.button(label, type="primary", icon=":material/play_arrow:", key="data_train", disabled=obstacle is not None):
+if corner.button(label, type="primary", icon=":material/play_arrow:", key="data_train", disabled=obstacle is not None):
     address.open_page("train", config=config)
 
 cards.figures(facts, config.data.val_fraction)

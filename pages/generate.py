@@ -11,9 +11,9 @@ from explorer.widgets.run_picker import open_chosen
 folder, opened = open_chosen(_("Generate"))
 
 if "generate_prompt" not in st.session_state:
-    known, asked = set(opened.tokenizer.tokens), session.recall("writing")
+    known, before = set(opened.tokenizer.tokens), session.recall("writing")
     opening = "ROMEO:\n" if set("ROMEO:\n") <= known else ""
-    st.session_state["generate_prompt"] = asked["typed"] if asked else opening
+    st.session_state["generate_prompt"] = before["typed"] if before else opening
 left, right = st.columns([4, 10])
 with left:
     typed, settings = cards.ask(folder)

@@ -7,7 +7,7 @@ import streamlit as st
 
 from explorer.i18n.language import _
 from explorer.i18n.units import speaking_of
-from explorer.look_inside.frames import MOST_SEEN
+from explorer.look_inside.frames import MOST_DRAWN
 from explorer.look_inside.heads import watch_emergence, with_emergence
 from explorer.look_inside.inspection import (
     Inspection,
@@ -41,31 +41,31 @@ if PROMPT not in st.session_state:  # first visit, or the view shown last has no
     probe = folder.read_probe()
     example = example_prompt(opened.tokenizer, probe.tokens if probe else [])
     st.session_state[PROMPT] = session.recall(PROMPT, example)
-asked = address.parameter(address.PROMPT)
-if asked and session.recall("prompt_followed") != asked:  # the address has the last word only when it changes
-    session.remember("prompt_followed", asked)
-    st.session_state[PROMPT] = asked
+linked = address.parameter(address.PROMPT)
+if linked and session.recall("prompt_followed") != linked:  # the address has the last word only when it changes
+    session.remember("prompt_followed", linked)
+    st.session_state[PROMPT] = linked
 typed = st.session_state[PROMPT]
 session.remember(PROMPT, typed)
-prompt = read_prompt(typed, opened.tokenizer, min(opened.model.block_size, MOST_SEEN))
+prompt = read_prompt(typed, opened.tokenizer, min(opened.model.block_size, MOST_DRAWN))
 sections, labels = sections_of(opened.model), {section.name: section.label for section in SECTIONS}
-asked, first = address.parameter(address.VIEW), first_view(sections)
+wanted, first = address.parameter(address.VIEW), first_view(sections)
 state = time_machine_state(folder, opened, typed)
-if (asked if asked in sections else first) == MODEL:
+if (wanted if wanted in sections else first) == MODEL:
     state = replace(state, place=address.parameter(address.PART) or "")
 inspection = with_emergence(Inspection(folder, opened, prompt, state))
 choose_snapshot(folder, opened, inspection.time_machine)
 
-if asked and asked not in labels:
+if wanted and wanted not in labels:
     end_absent(
-        _("Look inside has no view {view}. Perhaps the link is misspelled.", view=quoted_part(asked)),
+        _("Look inside has no view {view}. Perhaps the link is misspelled.", view=quoted_part(wanted)),
         _("Show {view}", view=_(labels[first])),
         partial(address.write, {address.VIEW: first}),
     )
-if asked and asked not in sections:
-    st.info(_("This model has no view {view}, so another one is shown.", view=_(labels[asked])))
+if wanted and wanted not in sections:
+    st.info(_("This model has no view {view}, so another one is shown.", view=_(labels[wanted])))
 # Only a choice writes the address: a page that wrote its default as it opens would have to be left twice by Back.
-st.session_state[address.VIEW_KEY] = asked if asked in sections else first
+st.session_state[address.VIEW_KEY] = wanted if wanted in sections else first
 session.remember(address.VIEW_KEY, st.session_state[address.VIEW_KEY])
 view = {"key": address.VIEW_KEY, "on_change": lambda: address.write({address.VIEW: st.session_state[address.VIEW_KEY]})}
 look = {"format_func": lambda name: _(labels[name]), "label_visibility": "collapsed"}

@@ -19,7 +19,7 @@ from core.model.gpt import rotary_angles
 from core.text.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
 from core.training.checkpoints import checksum_holds
 
-MOST_SPARE = 1024  # rows beyond the tokenizer's: vocabularies are padded to multiples of 64 or 128, rarely of more
+MOST_PADDING = 1024  # rows beyond the tokenizer's: vocabularies are padded to multiples of 64 or 128, rarely of more
 _WRAPPERS = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before every name
 _TABLES = ("transformer.wte.weight", "lm_head.weight")  # a row for each token
 
@@ -82,19 +82,19 @@ def check_shapes(declared: Mapping[str, tuple[int, ...]], expected: Mapping[str,
 
 def check_finite(weights: Mapping[str, Tensor]) -> None:
     """Raise ExternalModelError naming the first tensor that holds inf or nan."""
-    if broken := next((name for name, tensor in weights.items() if not all_finite([tensor])), None):
+    if bad := next((name for name, tensor in weights.items() if not all_finite([tensor])), None):
         raise ExternalModelError(
-            f"The tensor {broken} holds numbers that are not finite (inf or nan), so the model can predict nothing. "
+            f"The tensor {bad} holds numbers that are not finite (inf or nan), so the model can predict nothing. "
             "Use a save from before its training diverged."
         )
 
 
-def without_spare_rows(external: ExternalModel, used: int) -> ExternalModel:
+def without_padding(external: ExternalModel, used: int) -> ExternalModel:
     """Return the model without the rows beyond the first `used` tokens, which only round the vocabulary up.
 
     The logits of all other tokens stay the same, and a token without a text is never sampled.
     """
-    if not 0 < external.vocab_size - used <= MOST_SPARE:
+    if not 0 < external.vocab_size - used <= MOST_PADDING:
         return external
     tables = {name: external.weights[name][:used].clone() for name in _TABLES if name in external.weights}
     return external._replace(vocab_size=used, weights=external.weights | tables)

@@ -58,24 +58,24 @@ class Game:
 
     passage: Passage
     alphabet: frozenset[str]  # all possible characters
-    guesses: tuple[float, ...] = ()  # of each letter so far; one that was given up counts the mean of random guesses
+    guesses: tuple[float, ...] = ()  # of each letter so far; one that was revealed counts the mean of random guesses
     wrong: tuple[str, ...] = ()  # guesses for the current letter
-    given_up: frozenset[int] = frozenset()  # indices of the letters that were revealed
+    revealed: frozenset[int] = frozenset()  # indices of the letters that were revealed
 
     @property
     def done(self) -> bool:
         return len(self.guesses) == len(self.passage.hidden)
 
     @property
-    def found(self) -> str:
+    def known(self) -> str:
         """Return the known part of the passage."""
         return self.passage.hidden[: len(self.guesses)]
 
     def counts(self) -> np.ndarray:
-        """Count the letters found at each guess: (V,). One given up counts in equal shares for every guess left."""
+        """Count the letters found at each guess: (V,). One revealed counts in equal shares for every guess left."""
         counts = np.zeros(len(self.alphabet))
         for place, count in enumerate(self.guesses):
-            if place in self.given_up:
+            if place in self.revealed:
                 tried = round(2 * count) - len(self.alphabet) - 1  # the inverse of `give_up_letter`
                 counts[tried:] += 1 / (len(self.alphabet) - tried)
             else:
@@ -99,13 +99,13 @@ class Game:
             self,
             guesses=(*self.guesses, len(self.wrong) + (left + 1) / 2),
             wrong=(),
-            given_up=self.given_up | {len(self.guesses)},
+            revealed=self.revealed | {len(self.guesses)},
         )
 
     def stop(self) -> Self:
         """End the game: cut the passage to the guessed part."""
-        rest = self.passage.hidden[len(self.found) :]
-        return replace(self, passage=self.passage._replace(hidden=self.found, after=rest), wrong=())
+        rest = self.passage.hidden[len(self.known) :]
+        return replace(self, passage=self.passage._replace(hidden=self.known, after=rest), wrong=())
 
 
 class Bounds(NamedTuple):

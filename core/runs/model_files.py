@@ -16,7 +16,7 @@ from core.import_export.external_weights import (
     build,
     check_belongs,
     read_tokenizer,
-    without_spare_rows,
+    without_padding,
 )
 from core.runs.archive import Archive, holds_run, import_run
 from core.runs.folder import RunFolder
@@ -69,7 +69,7 @@ def import_model(data_dir: Path, source: Path, corpus: str = "shakespeare", name
             )
     if isinstance(tokenizer, BPETokenizer):
         tokenizer = tokenizer.limited_to(external.vocab_size)
-    external = without_spare_rows(external, tokenizer.vocab_size)
+    external = without_padding(external, tokenizer.vocab_size)
     check_belongs(tokenizer, external.vocab_size)
     config = RunConfig(model=external.config).replace(
         {

@@ -78,7 +78,7 @@ def _visible_character(character: str) -> str:
 
 def read_newlines(typed: str) -> str:
     r"""Read `\n` in a line that was typed as a newline, and `\\n` as the two characters `\n`."""
-    return re.sub(r"(\\?)\\n", lambda found: r"\n" if found[1] else "\n", typed)
+    return re.sub(r"(\\?)\\n", lambda match: r"\n" if match[1] else "\n", typed)
 
 
 def _printable_character(character: str) -> str:

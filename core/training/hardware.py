@@ -37,7 +37,7 @@ class _Version(NamedTuple):
     under: str  # the folder that the groups lie in
     limit: str
     used: str
-    given_up: str  # in memory.stat: copies of files not looked at for a while
+    inactive: str  # in memory.stat: copies of files not looked at for a while
     events: str  # counts the processes killed for memory
 
 
@@ -106,7 +106,7 @@ def free_memory(hardware: Hardware) -> int:
     return min(hardware.memory_bytes, free if left is None else min(free, left))
 
 
-def memory_in_turn(hardware: Hardware) -> int:
+def memory_for_queued(hardware: Hardware) -> int:
     """Return the bytes for a queued run: all of a GPU's, which trains one run at a time, else those free now."""
     return hardware.memory_bytes if hardware.device == "cuda" else free_memory(hardware)
 
@@ -160,8 +160,8 @@ def _limits(groups: Path, own_group: Path) -> Iterator[tuple[int, int]]:
         for group in (own, *own.parents):  # in a container, often only the last of these can be seen
             limit, used = _read(top / group / version.limit).strip(), _read(top / group / version.used).strip()
             if limit.isdigit() and used.isdigit():
-                given_up = re.search(rf"^{version.given_up} (\d+)$", _read(top / group / "memory.stat"), re.M)
-                yield int(limit), max(0, int(used) - int(given_up[1] if given_up else 0))
+                inactive = re.search(rf"^{version.inactive} (\d+)$", _read(top / group / "memory.stat"), re.M)
+                yield int(limit), max(0, int(used) - int(inactive[1] if inactive else 0))
 
 
 def memory_kills() -> dict[str, int]:

@@ -75,15 +75,15 @@ def summarize_progress(
     uniform: float | None = None,  # the loss of the uniform guess, if it is known
 ) -> ProgressSummary:
     """Judge how training is going."""
-    finite = [row for row in rows if "val_loss" in row and not _is_broken(row)]
+    finite = [row for row in rows if "val_loss" in row and not _is_not_finite(row)]
     curve = _Curve(
         np.array([row["step"] for row in finite], dtype=int),
         np.array([row["val_loss"] for row in finite], dtype=float),
         np.array([row.get("train_loss", math.nan) for row in finite], dtype=float),
     )
-    broken = next((at for at, row in enumerate(rows) if _is_broken(row)), len(rows) if not_finite else None)
-    if broken is not None:
-        step = rows[broken - 1]["step"] if broken else 0
+    diverged = next((at for at, row in enumerate(rows) if _is_not_finite(row)), len(rows) if not_finite else None)
+    if diverged is not None:
+        step = rows[diverged - 1]["step"] if diverged else 0
         count = int((curve.steps <= step).sum())
         if back := _step_to_go_back_to(curve, count - 1, step, saved) if count else 0:
             return ProgressSummary("not finite", {"step": f"{step:,}", "back": f"{back:,}"}, back, step)
@@ -93,7 +93,7 @@ def summarize_progress(
     return _risen(curve, changes, saved, ended) or _going_down(curve, ended, uniform)
 
 
-def _is_broken(row: Mapping[str, Any]) -> bool:
+def _is_not_finite(row: Mapping[str, Any]) -> bool:
     losses = [row[name] for name in ("loss", "train_loss", "val_loss") if name in row]
     return any(loss is None or not math.isfinite(loss) for loss in losses)
 

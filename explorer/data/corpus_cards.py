@@ -26,7 +26,7 @@ from explorer.widgets.forms import distinct_labels
 from explorer.widgets.layout import card, chart, current_palette, show_error
 from explorer.widgets.links import draft_of_link
 
-BLOCK, PIECES = 8, 4  # the lecture's batch: four pieces of eight
+BLOCK, SEQUENCES = 8, 4  # the lecture's batch: four sequences of eight
 OPENING = 150  # characters shown as tokens
 PREVIEW = 1200  # characters shown as text
 MOST_BARS = 32
@@ -247,6 +247,6 @@ def batch_card(facts: Facts, val_fraction: float) -> None:
             st.caption(_("This text is too short for even one sequence."))
             return
         drawn = session.recall("batch", 0)
-        x, y = random_batch(training, PIECES, BLOCK, torch.Generator().manual_seed(1337 + drawn))
+        x, y = random_batch(training, SEQUENCES, BLOCK, torch.Generator().manual_seed(1337 + drawn))
         token_pairs(x.tolist(), y.tolist(), facts.tokenizer.tokens, key="batch_pairs")
         session.reseed_button(_("Sample another batch"), "batch", "draw_batch")

@@ -131,14 +131,14 @@ def axes_card(inspection: Inspection, vectors: np.ndarray) -> None:
 
 def _choose_groups(ids: dict[str, int]) -> tuple[list[list[int]], str]:
     groups, unknown = [], ""
-    has_word_pieces = unit() == "tokens"  # word pieces, typed with spaces between them
+    by_subword = unit() == "tokens"  # subwords, typed with spaces between them
     for name, pair in zip((N_("Across"), N_("Up")), _AXES, strict=True):
         for column, end, default in zip(st.columns(2), (N_("from"), N_("to")), pair, strict=True):
             with column:
-                begin = " ".join(default) if has_word_pieces else default
+                begin = " ".join(default) if by_subword else default
                 label, key = f"{_(name)}, {_(end)}", f"axis_{name}_{end}".lower()
                 typed = st.text_input(label, begin, key=key, max_chars=80)
-            tokens = list(dict.fromkeys(typed.split() if has_word_pieces else typed))
+            tokens = list(dict.fromkeys(typed.split() if by_subword else typed))
             groups.append([ids[token] for token in tokens if token in ids])
             unknown += "".join(token for token in tokens if token not in ids)
     return groups, unknown

@@ -43,7 +43,7 @@ from explorer.services.shared import is_large
 from explorer.streaming.run_events import MOST_TOKENS, on_the_map
 from explorer.widgets.prompt import read_prompt
 
-MOST_SEEN = 128  # tokens of a prompt: more cells than that no screen can tell apart
+MOST_DRAWN = 128  # tokens of a prompt: more cells than that no screen can tell apart
 MOST_CELLS = 2**19  # of attention in one frame, a byte each
 LENS_CELLS = 2**18  # scores of the logit lens a stage: the last tokens of the prompt, times the vocabulary
 LENS_LEAST = 20  # of the prompt's last tokens
@@ -131,10 +131,10 @@ def make_frame(folder: RunFolder, request: FrameRequest) -> dict[str, Any]:
     with one_thread() if small else nullcontext(), in_language(request.language):
         opened = load_model(folder, weights) if small else shared.open_model(folder.id, request.step)
         model, tokenizer = opened.model, opened.tokenizer
-        prompt = read_prompt(request.prompt, tokenizer, min(model.block_size, MOST_SEEN))
+        prompt = read_prompt(request.prompt, tokenizer, min(model.block_size, MOST_DRAWN))
         anchor = find_weights(folder, request.anchor) if request.anchor is not None else None
         snapshot = Snapshot(folder, anchor or weights, model, tokenizer, prompt.ids)
-        count, limit = len(prompt.ids), longest_seen(model)
+        count, limit = len(prompt.ids), longest_drawn(model)
         cut = ngettext(
             "Because there are many heads, the last {limit} of the {count} token read is drawn.",
             "Because there are many heads, the last {limit} of the {count} tokens read are drawn.",
@@ -148,11 +148,11 @@ def make_frame(folder: RunFolder, request: FrameRequest) -> dict[str, Any]:
         return frame | {name: part(snapshot) for name, part in parts.items()}
 
 
-def longest_seen(model: GPT | Bigram) -> int:
+def longest_drawn(model: GPT | Bigram) -> int:
     """Return how many tokens of a prompt are drawn: as many as fit into a frame with all heads."""
     config = model.config
     heads = config.n_layer * config.n_head if isinstance(model, GPT) else 1
-    return min(model.block_size, MOST_SEEN, isqrt(MOST_CELLS // heads))
+    return min(model.block_size, MOST_DRAWN, isqrt(MOST_CELLS // heads))
 
 
 def _attention(snapshot: Snapshot) -> dict[str, Any] | None:
@@ -160,7 +160,7 @@ def _attention(snapshot: Snapshot) -> dict[str, Any] | None:
     layers, heads = patterns.shape[:2]
     if not layers:
         return None
-    limit, causal = longest_seen(snapshot.model), snapshot.model.config.causal
+    limit, causal = longest_drawn(snapshot.model), snapshot.model.config.causal
     return {
         "layers": layers,
         "heads": heads,

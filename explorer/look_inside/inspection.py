@@ -94,7 +94,7 @@ def choose_snapshot(folder: RunFolder, opened: Opened, state: TimeMachineState) 
     """Draw the slider over all training steps; a run with one snapshot, such as an imported one, has none."""
     if len(steps_with_weights(folder)) < 2:
         return step_line(folder, opened.step)
-    note = _("on the left") if address.parameter(address.BESIDE) else _("the whole page shows this step")
+    note = _("on the left") if address.parameter(address.OTHER_RUN) else _("the whole page shows this step")
     with st.container(border=True, key="time_step"):
         moved = time_bar(state, steps=folder.status().steps, note=note, key="time_bar")
     wanted = address.number_parameter(address.STEP)
@@ -110,7 +110,7 @@ def choose_snapshot(folder: RunFolder, opened: Opened, state: TimeMachineState) 
 def choose_other(state: TimeMachineState) -> TimeMachineState | None:
     """Draw the select of what to compare with, another step of this run or another run, and that one's slider."""
     runs = {folder.id: folder for folder in runs_with_weights(shared.data_dir())}
-    other_run = address.parameter(address.BESIDE)
+    other_run = address.parameter(address.OTHER_RUN)
     if other_run and other_run not in runs:
         end_absent(run_problem(other_run), _("Compare with nothing"), _compare)
     st.session_state["compare_with"] = other_run
@@ -122,9 +122,9 @@ def choose_other(state: TimeMachineState) -> TimeMachineState | None:
     if chosen is None:
         return None
     folder, same = runs[chosen], chosen == state.run
-    steps, wanted = steps_with_weights(folder), address.number_parameter(address.BESIDE_STEP)
+    steps, wanted = steps_with_weights(folder), address.number_parameter(address.OTHER_STEP)
     step = wanted if wanted in steps else steps[0] if same else steps[-1]
-    say_misread_number(address.BESIDE_STEP, steps, _("On the right is step {step}.", step=f"{step:,}"))
+    say_misread_number(address.OTHER_STEP, steps, _("On the right is step {step}.", step=f"{step:,}"))
     other = replace(
         state, side="b", run=chosen, moments=steps, step=step, anchor=_anchor(folder, steps), emergence_steps=()
     )
@@ -141,7 +141,7 @@ def choose_other(state: TimeMachineState) -> TimeMachineState | None:
 
 
 def _compare(run_id: str | None = None, step: int | None = None) -> None:
-    address.write({address.BESIDE: run_id, address.BESIDE_STEP: step})
+    address.write({address.OTHER_RUN: run_id, address.OTHER_STEP: step})
 
 
 def _anchor(folder: RunFolder, steps: list[int]) -> int:

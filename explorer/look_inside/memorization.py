@@ -22,7 +22,7 @@ from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, sentence
 
 LENGTH, LENGTH_OF_LARGE = 400, 100  # tokens that are generated
-CHANCE, CHANCE_PIECES = 12, 4  # up to so many characters, or word pieces, agree by chance
+CHANCE, CHANCE_TOKENS = 12, 4  # up to so many characters, or subword tokens, agree by chance
 LONGEST = 40  # of the slider
 AROUND = 24  # tokens shown around the place of a span
 _HELP = N_(
@@ -46,7 +46,7 @@ def draw(inspection: Inspection) -> None:
             source = run_text(inspection).training.numpy()
         with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
             shortest = st.slider(
-                _("Shortest span marked (tokens)"), 2, LONGEST, CHANCE if by_character else CHANCE_PIECES,
+                _("Shortest span marked (tokens)"), 2, LONGEST, CHANCE if by_character else CHANCE_TOKENS,
                 key=f"copied_shortest_{'letters' if by_character else 'tokens'}", width=420,
             )  # fmt: skip
             session.reseed_button(_("Generate another"), "copied_text", "copied_next")

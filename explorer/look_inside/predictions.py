@@ -21,7 +21,7 @@ from explorer.i18n.language import N_, _
 from explorer.look_inside.inspection import MOST_OFFERED, Inspection, choose_token, likely_next, names_of, select
 from explorer.look_inside.time_machine_views import LENS, NEXT, draw_view
 from explorer.services.shared import result_for
-from explorer.streaming.generation import foreseen_tokens
+from explorer.streaming.generation import passage_tokens
 from explorer.widgets.layout import card, chart, current_palette, errors_shown, sentence
 
 TOKEN, BASELINE = "said_token", "said_rival"
@@ -63,7 +63,7 @@ def draw_predicted(
     """Draw tokens with the probabilities that they had, below what `words` says of those; `go` names the text."""
     model, tokenizer = inspection.model, inspection.tokenizer
     predicted = result_for(model, ("foreseen", *ids), lambda: token_predictions(model, ids))
-    tokens = foreseen_tokens(ids, predicted, tokenizer)
+    tokens = passage_tokens(ids, predicted, tokenizer)
     st.caption(sentence(words([token["p"] for token in tokens])))
     token_text(prompt=token_texts(tokenizer, ids)[0], go=f"{inspection.key} {go}", tokens=tokens, key=key)
 

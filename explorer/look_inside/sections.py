@@ -67,7 +67,7 @@ def sections_of(model: GPT | Bigram) -> dict[str, Section]:
 
 def first_view(sections: Mapping[str, Section]) -> str:
     """Return the view that an address without one opens: the model, or attention for a head or a comparison."""
-    older = address.parameter(address.HEAD) or address.parameter(address.BESIDE)
+    older = address.parameter(address.HEAD) or address.parameter(address.OTHER_RUN)
     return "Attention" if older and "Attention" in sections else MODEL
 
 

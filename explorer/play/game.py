@@ -101,13 +101,13 @@ def draw_game() -> None:
     first = sum(count == 1 for count in game.guesses)
     with card(words("board"), words("note"), key="play_board"):
         st.progress(done / length, text=words("progress", done=done, length=length, first=first))
-        guesses = [0 if place in game.given_up else int(count) for place, count in enumerate(game.guesses)]
+        guesses = [0 if place in game.revealed else int(count) for place, count in enumerate(game.guesses)]
         unknown_in, letter = session.recall(_UNKNOWN_KEY) or (None, "")
         note = words("strange", letter=visible(letter)) if unknown_in == game_key else ""
         said = {"note": note, "words": {"field": words("field"), "tried": words("tried")}}
         key = f"play-{'-'.join(map(str, game_key))}"
         guess_board(
-            game.passage.before, game.found, guesses, length - done, game.wrong, key=key, on_guess=_guess, **said
+            game.passage.before, game.known, guesses, length - done, game.wrong, key=key, on_guess=_guess, **said
         )
         with st.container(horizontal=True, gap="small"):
             reveal, stop = partial(_make_move, Game.give_up_letter), partial(_make_move, Game.stop)
@@ -241,7 +241,7 @@ def _summary(game: Game, predictions: Sequence[Prediction]) -> str:
     bits = f"{[bigram_bits, *model_bits][-1]:.2f}"
     part = "summary_model" if model_bits else "summary_bigram"
     model = words(part, pairs=f"{bigram_bits:.2f}", better=words(better), bits=bits)
-    revealed, guesses = "", [game.guesses[place] for place in game.given_up]
+    revealed, guesses = "", [game.guesses[place] for place in game.revealed]
     if guesses:
         revealed = words("summary_revealed", revealed=len(guesses), blind=f"{np.mean(guesses):.1f}")
     counts = {"guesses": len(game.guesses), "first": game.guesses.count(1), "mean": f"{np.mean(game.guesses):.1f}"}

@@ -12,7 +12,7 @@ from core.runs.folder import RunFolder
 from core.runs.machine import cached_correction, threads_for_run, threads_per_run
 from core.runs.worker_pool import worker_environment
 from core.training.cost import Correction, check_fits, memory_needed
-from core.training.hardware import memory_in_turn
+from core.training.hardware import memory_for_queued
 from explorer.services import shared
 
 
@@ -25,7 +25,7 @@ class Tried(NamedTuple):
 
 _lock = threading.Lock()
 _trial: subprocess.Popen | None = None
-_asked: set[tuple[str, int]] = set()  # settings that were tried out once; one that failed is not tried again
+_tried: set[tuple[str, int]] = set()  # settings that were tried out once; one that failed is not tried again
 
 
 def tried(config: RunConfig, vocab_size: int) -> Tried:
@@ -36,14 +36,14 @@ def tried(config: RunConfig, vocab_size: int) -> Tried:
     known = cached_correction(config, vocab_size, shared.hardware(config.train.device), count, shared.data_dir())
     if known:
         return Tried(known, under_way=False)
-    asked = (config.to_json(), vocab_size)
+    settings = (config.to_json(), vocab_size)
     with _lock:
         if _trial and _trial.poll() is None:
             return Tried(None, under_way=True)
-        if asked in _asked or not _wanted() or shared.supervisor().busy or not _fits(config, vocab_size):
+        if settings in _tried or not _wanted() or shared.supervisor().busy or not _fits(config, vocab_size):
             return Tried(None, under_way=False)
-        _asked.add(asked)
-        _trial = _begin(*asked)
+        _tried.add(settings)
+        _trial = _begin(*settings)
         return Tried(None, under_way=True)
 
 
@@ -60,7 +60,7 @@ def end_trial() -> None:
         if _trial and _trial.poll() is None:
             _trial.kill()
             _trial.wait()
-            _asked.clear()  # it was not its fault
+            _tried.clear()  # it was not its fault
 
 
 def _wanted() -> bool:
@@ -71,7 +71,7 @@ def _fits(config: RunConfig, vocab_size: int) -> bool:
     hardware = shared.hardware(config.train.device)
     needed = memory_needed(config, vocab_size, shared.chosen_precision(config).precision)
     try:
-        check_fits(needed, hardware, memory_in_turn(hardware))
+        check_fits(needed, hardware, memory_for_queued(hardware))
     except OutOfMemoryEstimate:
         return False
     return True

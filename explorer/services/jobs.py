@@ -15,7 +15,7 @@ from core.errors import ExplorerError
 from core.interpretability import Progress
 from explorer.i18n.language import N_
 
-MOST_KEPT = 64  # jobs with their results
+MOST_JOBS = 64  # jobs with their results
 MISTAKE = N_("This could not be computed because of a bug; the server's terminal shows details.")
 
 _log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Job:
         return self._stop.is_set() and not self._complete
 
     def stop(self) -> None:
-        """End after the piece under way; what was found so far stays."""
+        """End after the piece under way; what was computed so far stays."""
         self._stop.set()
 
     def run(self, make: Callable[[], Iterator[Progress[Any]]]) -> None:
@@ -76,17 +76,17 @@ class _Jobs(LRUCache):
         return key, oldest
 
 
-_jobs = _Jobs(MOST_KEPT)
+_jobs = _Jobs(MOST_JOBS)
 
 
 def job(key: Hashable, make: Callable[[], Iterator[Progress[Any]]]) -> Job:
     """Return the job of that key; begun now if nobody has asked for it before, or the last one was stopped."""
     with _lock:
-        found = _jobs.get(key)
-        if found is None or (found.ended and (found.stopped or found.problem)):
-            found = _jobs[key] = Job()
-            _thread.submit(found.run, make)
-        return found
+        current = _jobs.get(key)
+        if current is None or (current.ended and (current.stopped or current.problem)):
+            current = _jobs[key] = Job()
+            _thread.submit(current.run, make)
+        return current
 
 
 def known(key: Hashable) -> Job | None:

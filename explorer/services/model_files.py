@@ -22,7 +22,7 @@ from explorer.i18n.language import N_, _
 MOST_MEGABYTES = 1024  # of an upload: GPT-2 with 124 million parameters has 550. Streamlit's own text says "1GB"
 _PACKED = "upload.zip"
 _COPY = re.compile(r"( ?\(\d{1,3}\)| \d{1,3}| copy)(?=\.[^.]*$)")  # in the name of a second download
-KEPT_HOURS = 6.0  # a killed server leaves its uploads behind; older ones than this go with the next upload
+UPLOAD_HOURS = 6.0  # a killed server leaves its uploads behind; older ones than this go with the next upload
 EXPORTS = {  # the forms in which a run can be taken elsewhere: their labels, and the endings of their files
     "report": (N_("Report (HTML)"), "report.html"),
     "notebook": (N_("Notebook that trains it again"), "retrain.ipynb"),
@@ -59,18 +59,18 @@ class Upload(NamedTuple):
 
 def import_uploads(data_dir: Path, uploads: Sequence[Upload], corpus: str, name: str) -> RunFolder:
     """Make a run of uploaded files and the text `corpus`. Raises ExplorerError where they are no model."""
-    kept = _kept_names(uploads)
+    files = _by_name(uploads)
     with _workplace(data_dir) as place:
-        for file_name, upload in kept.items():
+        for file_name, upload in files.items():
             upload.content.seek(0)
             try:
                 with (place / file_name).open("wb") as file:
                     shutil.copyfileobj(upload.content, file, 1 << 20)
             except OSError as error:
-                raise _not_kept(error) from None
-        if _PACKED in kept:
+                raise _cannot_store(error) from None
+        if _PACKED in files:
             return import_model(data_dir, place / _PACKED, corpus, name)
-        source = place / CHECKPOINT if CHECKPOINT in kept else place
+        source = place / CHECKPOINT if CHECKPOINT in files else place
         return import_model(data_dir, source, corpus, name or _("imported model"))
 
 
@@ -80,7 +80,7 @@ def import_from_hub(data_dir: Path, hub_name: str, corpus: str, name: str) -> Ru
     return import_model(data_dir, folder, corpus, name or hub_name)
 
 
-def _kept_names(uploads: Sequence[Upload]) -> dict[str, Upload]:
+def _by_name(uploads: Sequence[Upload]) -> dict[str, Upload]:
     if not uploads:
         raise ExternalModelError(_("Choose the files first: config.json with model.safetensors, or one ckpt.pt."))
     size = sum(upload.size for upload in uploads)
@@ -91,27 +91,27 @@ def _kept_names(uploads: Sequence[Upload]) -> dict[str, Upload]:
             size=memory_in_words(size), most=memory_in_words(MOST_MEGABYTES << 20),
         )  # fmt: skip
         raise ExternalModelError(words)
-    kept: dict[str, Upload] = {}
+    named: dict[str, Upload] = {}
     for upload in uploads:
         name = _name_here(upload.name)
-        if name in kept:
+        if name in named:
             raise ExternalModelError(_("There are two files for {name}. Which one belongs to the model?", name=name))
         if name is not None:
-            kept[name] = upload
-    if not kept:
+            named[name] = upload
+    if not named:
         words = _(
             "Nothing here reads a file called {name}. A model is config.json with model.safetensors and its "
             "tokenizer's files, or a nanoGPT checkpoint that ends in .pt, or a zip of them or of a run.",
             name=repr(uploads[0].name[:60]),
         )
         raise ExternalModelError(words)
-    if _PACKED in kept and len(kept) > 1:
+    if _PACKED in named and len(named) > 1:
         raise ExternalModelError(_("A zip is opened by itself. Choose it alone, or the files without it."))
-    if CHECKPOINT in kept and "model.safetensors" in kept:
+    if CHECKPOINT in named and "model.safetensors" in named:
         raise ExternalModelError(
             _("These are two models: a checkpoint of nanoGPT and a model.safetensors. Choose one.")
         )
-    return kept
+    return named
 
 
 def _name_here(name: str) -> str | None:
@@ -123,7 +123,7 @@ def _name_here(name: str) -> str | None:
     return name if MODEL_FILE.fullmatch(name) else None
 
 
-def _not_kept(error: OSError) -> ExplorerError:
+def _cannot_store(error: OSError) -> ExplorerError:
     return ExplorerError(_("The upload cannot be kept on this machine ({reason}).", reason=error.strerror))
 
 
@@ -133,13 +133,13 @@ def _workplace(data_dir: Path) -> Iterator[Path]:
     downloads = data_dir / "downloads"
     try:
         for old in downloads.glob(f"{TEMPORARY}*"):
-            if old.stat().st_mtime < time.time() - 3600 * KEPT_HOURS:
+            if old.stat().st_mtime < time.time() - 3600 * UPLOAD_HOURS:
                 shutil.rmtree(old, ignore_errors=True)
         temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=downloads))
         place = temporary / "uploaded files"
         place.mkdir()
     except OSError as error:
-        raise _not_kept(error) from None
+        raise _cannot_store(error) from None
     try:
         yield place
     finally:

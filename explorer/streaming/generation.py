@@ -31,7 +31,7 @@ _SETTINGS = tuple(GenerationConfig.model_fields)
 
 _log = logging.getLogger(__name__)
 _threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="writing")
-_asked: dict[Future, str] = {}  # every job not ended yet, also where nobody waits for its text; and who asked for it
+_running: dict[Future, str] = {}  # every job not ended yet, also where nobody waits for its text; and who asked for it
 
 
 class TooManyTexts(ExplorerError):
@@ -47,8 +47,8 @@ def generated_text(run_id: str, query: Mapping[str, str], client: str = "") -> I
     """
     language = query.get("language", ENGLISH)
     with in_language(language):
-        own = list(_asked.values()).count(client)
-        if len(_asked) >= MOST_WAITING:
+        own = list(_running.values()).count(client)
+        if len(_running) >= MOST_WAITING:
             raise TooManyTexts(_("Too many texts are being generated now. Wait a moment and press Generate again."))
         if own >= MOST_OF_ONE and not _is_this_machine(client):
             words = ngettext(
@@ -77,8 +77,8 @@ def generated_text(run_id: str, query: Mapping[str, str], client: str = "") -> I
             put(None)
 
     job = _threads.submit(work)
-    _asked[job] = client
-    job.add_done_callback(lambda job: _asked.pop(job, None))
+    _running[job] = client
+    job.add_done_callback(lambda job: _running.pop(job, None))
     try:
         yield _chunks(queue)
     finally:
@@ -152,10 +152,10 @@ def written_tokens(
         yield waiting | {"text": waiting["text"] + decoder.finish()}
 
 
-def foreseen_tokens(ids: Sequence[int], found: TokenPredictions, tokenizer: Tokenizer) -> list[WrittenToken]:
+def passage_tokens(ids: Sequence[int], predictions: TokenPredictions, tokenizer: Tokenizer) -> list[WrittenToken]:
     """Return every token of a passage (T,) but the first, with the probability it had before it was read."""
     tokens, foreseen = tokenizer.tokens, []
-    for id, text, p, others, shares in zip(ids[1:], token_texts(tokenizer, ids)[1:], *found, strict=True):
+    for id, text, p, others, shares in zip(ids[1:], token_texts(tokenizer, ids)[1:], *predictions, strict=True):
         alternatives = [
             (visible(tokens[o]), round(float(share), 5), "") for o, share in zip(others, shares, strict=True)
         ]

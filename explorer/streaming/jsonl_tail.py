@@ -180,9 +180,9 @@ def thinned_indices(columns: Mapping[str, np.ndarray], count: int, most: int) ->
     if MEASURED in columns:
         indices.update(extreme_indices(columns[MEASURED], (most - 2) // 2))
     others = [values for name, values in columns.items() if name != MEASURED]
-    room = most - len(indices)
+    left = most - len(indices)
     for values in others:
-        indices.update(extreme_indices(values, room // len(others)))
+        indices.update(extreme_indices(values, left // len(others)))
     return np.array(sorted(indices.union(even_indices(count, most - len(indices)))))
 
 

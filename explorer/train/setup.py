@@ -16,7 +16,7 @@ from core.runs.folder import RunFolder
 from core.settings import fields_of, value_at
 from core.text.corpora import catalogue, load_corpus
 from core.training.cost import WORKER_BYTES, Correction, Estimate, check_fits, estimate
-from core.training.hardware import memory_in_turn
+from core.training.hardware import memory_for_queued
 from core.training.schedule import schedule_notice
 from explorer.components.page import load_ahead
 from explorer.data.corpus_cards import size_notice
@@ -189,7 +189,7 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) 
         known = _tokens_known(config, parent.folder if parent else None)
         hardware = shared.hardware(config.train.device)
         choice = shared.chosen_precision(config)
-        check_fits(_draw_estimate(config, known, len(text)).memory_bytes, hardware, memory_in_turn(hardware))
+        check_fits(_draw_estimate(config, known, len(text)).memory_bytes, hardware, memory_for_queued(hardware))
         numbers = _(choice.why, precision=choice.precision, times=choice.times)
         st.caption(_("{machine} It computes in {numbers}", machine=hardware_in_words(hardware), numbers=numbers))
     except ExplorerError as error:

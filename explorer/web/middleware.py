@@ -41,7 +41,7 @@ class RequestGuard:
     def __init__(self, app: ASGIApp, sites: AllowedSites):
         self.app = app
         self._own_names = {LOOPBACK_NAME, *map(_plain_name, (sites.address, *sites.host_names))}
-        self._given_names = {_plain_name(name) for name in sites.host_names}
+        self._host_names = {_plain_name(name) for name in sites.host_names}
         self._is_own_address: Callable[[str], bool] = lambda host: False
         if sites.address in _EVERY_ADDRESS:
             short = _plain_name(socket.gethostname()).partition(".")[0]
@@ -104,7 +104,7 @@ class RequestGuard:
         scheme, _, place = origin.partition("://")
         if scheme not in ("http", "https"):
             return False
-        return place.lower() == host.lower() or host_of(place) in self._given_names
+        return place.lower() == host.lower() or host_of(place) in self._host_names
 
 
 def checked_host_name(text: str) -> str:

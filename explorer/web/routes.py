@@ -109,7 +109,7 @@ class _Archive(Response):
                 raise HTTPException(500, f"{sentence} Make room for temporary files.") from None
             with file:
                 headers = dict(self.headers) | {"Content-Length": str(os.fstat(file.fileno()).st_size)}
-                await StreamingResponse(_pieces(file), headers=headers)(scope, receive, send)
+                await StreamingResponse(_chunks(file), headers=headers)(scope, receive, send)
 
     def _made(self) -> BinaryIO:
         file = tempfile.TemporaryFile(prefix="gpt-explorer-")  # noqa: SIM115 - closed by who sends it
@@ -123,9 +123,9 @@ class _Archive(Response):
         return file
 
 
-async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
-    while piece := await asyncio.to_thread(file.read, _PIECE):
-        yield piece
+async def _chunks(file: BinaryIO) -> AsyncIterator[bytes]:
+    while chunk := await asyncio.to_thread(file.read, _PIECE):
+        yield chunk
 
 
 async def stream_text(request: Request) -> Response:

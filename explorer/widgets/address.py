@@ -32,7 +32,7 @@ VIEW_KEY = "inspect_view"  # the widget of the view of Look inside
 
 # Every parameter of an address.
 RUN, STEP = "run", "step"  # the run on view, and the step of its weights; without one, the newest
-BESIDE, BESIDE_STEP = "with", "with_step"  # what it is compared with
+OTHER_RUN, OTHER_STEP = "with", "with_step"  # what it is compared with
 VIEW, HEAD = "view", "head"  # of Look inside
 PART = "part"  # of the picture of the model that is opened (`explorer.look_inside.opened_part`)
 PROMPT = "prompt"  # of Look inside, as typed

@@ -86,17 +86,17 @@ def moves_in_factors(setting: Setting) -> bool:
 def positions(setting: Setting, also: Iterable[Any] = ()) -> list[Any]:
     """Return round values in growing steps from the lowest to the highest, and the ones given."""
     low, high = setting.low, setting.high
-    found = {low, high, *also}
+    stops = {low, high, *also}
     if setting.type is int and not setting.log:
         step = setting.step or 1
         for power in range(high.bit_length()):
-            found |= {int(2**power * factor // step * step) for factor in FACTORS}
+            stops |= {int(2**power * factor // step * step) for factor in FACTORS}
     else:
         smallest = low or 1e-6
         for power in range(floor(log10(smallest)), ceil(log10(high)) + 1):
             # Written and read again, so that 3 * 1e-4 is 0.0003 and not 0.00030000000000000003.
-            found |= {float(f"{share}e{power}") for share in SHARES}
-    return sorted({setting.type(value) for value in found if low <= value <= high and setting.type(value) == value})
+            stops |= {float(f"{share}e{power}") for share in SHARES}
+    return sorted({setting.type(value) for value in stops if low <= value <= high and setting.type(value) == value})
 
 
 def _format(step: float) -> str:

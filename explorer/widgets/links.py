@@ -40,9 +40,9 @@ def absent_text(name: str) -> str:
 def draft_of_link(another_text: str) -> RunConfig:
     """Return the settings of the next run; end the page where the link asks for what cannot be."""
     texts = {corpus.name for corpus in catalogue(shared.data_dir())}
-    asked = address.text_of_link()
-    if asked and asked not in texts:
-        end_absent(absent_text(asked), another_text, address.leave_text_of_link)
+    text = address.text_of_link()
+    if text and text not in texts:
+        end_absent(absent_text(text), another_text, address.leave_text_of_link)
     try:
         draft = address.draft()
     except ConfigError as error:
@@ -55,8 +55,8 @@ def draft_of_link(another_text: str) -> RunConfig:
 
 def say_misread_number(name: str, allowed: Container[int], instead: str) -> None:
     """Say that a number in the address is none of the allowed ones, and what the page shows instead."""
-    asked = st.query_params.get(name)
-    number = None if asked is None else address.whole_number(asked)
-    if asked is not None and (number is None or number not in allowed):  # a range is searched through for None
+    value = st.query_params.get(name)
+    number = None if value is None else address.whole_number(value)
+    if value is not None and (number is None or number not in allowed):  # a range is searched through for None
         show_error(_("The link asks for {name}={value}, which is not possible. {instead}",
-                     name=name, value=quoted_part(asked), instead=instead))  # fmt: skip
+                     name=name, value=quoted_part(value), instead=instead))  # fmt: skip

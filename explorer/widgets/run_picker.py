@@ -23,15 +23,15 @@ def choose_run(title: str) -> RunFolder:
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.title(title, anchor=False, width="content")
         place = st.container(width=340)
-    asked = address.parameter(address.RUN)
-    if asked and asked not in runs:
-        end_absent(run_problem(asked), _("Show the newest run"), partial(address.view_run, next(iter(runs))))
+    wanted = address.parameter(address.RUN)
+    if wanted and wanted not in runs:
+        end_absent(run_problem(wanted), _("Show the newest run"), partial(address.view_run, next(iter(runs))))
     labels = distinct_labels({id: _label(folder) for id, folder in runs.items()})
     # The widget's own memory would outlive a change of the address by another page, so the address goes first.
-    st.session_state["inspect_run"] = asked if asked in runs else next(iter(runs))
+    st.session_state["inspect_run"] = wanted if wanted in runs else next(iter(runs))
     view = {"key": "inspect_run", "on_change": lambda: address.view_run(st.session_state["inspect_run"])}
     chosen = place.selectbox(_("Run"), list(runs), format_func=labels.get, label_visibility="collapsed", **view)
-    if asked is None:
+    if wanted is None:
         address.rewrite({address.RUN: chosen})
     return runs[chosen]
 

@@ -10,7 +10,7 @@ from explorer.components.page import page_change
 from explorer.i18n.formatting import model_in_words, state_in_words
 from explorer.i18n.language import _, language
 from explorer.streaming.broadcaster import watch_runs
-from explorer.widgets.address import BESIDE, LANGUAGE, ROOT, RUN, parameter, place_on, query_for, write
+from explorer.widgets.address import LANGUAGE, OTHER_RUN, ROOT, RUN, parameter, place_on, query_for, write
 from explorer.widgets.layout import current_palette, literal
 from explorer.widgets.links import quoted_part
 from explorer.widgets.run_picker import newest_run
@@ -33,7 +33,7 @@ def draw_sidebar(pages: dict[str, list], here) -> None:
                     with st.container(key="nav_here" if page is here else f"nav_{page.url_path or 'home'}"):
                         run = run_id or (newest_run() if page.url_path in _OF_ONE_RUN else None)
                         st.page_link(page, query_params=query_for(run, page.url_path))
-        shown = [id for id in (run_id, parameter(BESIDE)) if id]
+        shown = [id for id in (run_id, parameter(OTHER_RUN)) if id]
         if here.url_path in _OF_ALL_RUNS:
             watch_runs(None)
         elif shown:

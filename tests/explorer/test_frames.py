@@ -18,7 +18,7 @@ from core.text.token_display import visible
 from core.training.checkpoints import save_weights
 from explorer.components.bundle import COMPONENTS
 from explorer.look_inside import frames
-from explorer.look_inside.frames import MOST_CELLS, PARTS, FrameRequest, frame_now, longest_seen, make_frame
+from explorer.look_inside.frames import MOST_CELLS, PARTS, FrameRequest, frame_now, longest_drawn, make_frame
 from explorer.look_inside.time_machine_views import VIEWS
 
 PROMPT = "To be, or"
@@ -115,9 +115,9 @@ def test_nothing_to_look_at_still_has_a_map(finished_run):
 
 def test_all_heads_of_a_large_model_fit_into_a_frame():
     large = build_model(ModelConfig(n_layer=12, n_head=12, n_embd=24, block_size=256), 65)
-    length = longest_seen(large)
+    length = longest_drawn(large)
     assert 50 <= length < 128 and 144 * length**2 <= MOST_CELLS
-    assert longest_seen(build_model(ModelConfig(n_layer=4, n_head=4, n_embd=16, block_size=256), 65)) == 128
+    assert longest_drawn(build_model(ModelConfig(n_layer=4, n_head=4, n_embd=16, block_size=256), 65)) == 128
 
 
 def test_a_prompt_too_long_for_all_heads_is_cut_and_said_so(finished_run, monkeypatch):

@@ -80,7 +80,7 @@ def test_what_failed_may_begin_again():
 
 
 def test_only_so_many_are_kept():
-    for number in range(jobs.MOST_KEPT + 5):
+    for number in range(jobs.MOST_JOBS + 5):
         last = jobs.job(("kept", number), count(1))
     ended(last)
     assert jobs.known(("kept", 0)) is None and jobs.known(("kept", number)) is last

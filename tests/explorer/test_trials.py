@@ -13,7 +13,7 @@ from explorer.services.cost_trials import end_trial, train, tried
 @pytest.fixture(autouse=True)
 def own_home(explorer_home: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")  # whose speed is measured already
-    cost_trials._asked.clear()
+    cost_trials._tried.clear()
     yield
     end_trial()
 

@@ -95,9 +95,9 @@ def _change_steps(by: int) -> None:
 def _draw_gradient(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
         left, right = st.columns(2)
-        pieces = state.value("pieces", 2, left.slider, state.label("control pieces"), 1, 4)
+        sequences = state.value("pieces", 2, left.slider, state.label("control pieces"), 1, 4)
         rate = state.value("rate", 20, right.select_slider, state.label("control rate"), _GRADIENT_RATES)
-        x, y = batch_of(state, pieces, BLOCK)
+        x, y = batch_of(state, sequences, BLOCK)
         token_pairs(x.tolist(), y.tolist(), state.tokens, key="lesson_pairs")
         taken = session.recall(_STEPS_TAKEN, 0)
         with st.container(horizontal=True, gap="small"):

@@ -70,10 +70,10 @@ TEXT = Step(
 
 def candidate_words(state: StepState) -> list[str]:
     """Return three words of the text, equally long, for the question; the first is the right one."""
-    found = sorted(set(re.findall(r"\b[^\W\d_]{5}\b", state.text[:20_000])))
-    if len(found) < 3:
-        found = sorted({state.text[start : start + 5] for start in range(0, min(2000, len(state.text) - 5), 7)})
-    return random.Random(state.seed).sample(found, min(3, len(found)))
+    words = sorted(set(re.findall(r"\b[^\W\d_]{5}\b", state.text[:20_000])))
+    if len(words) < 3:
+        words = sorted({state.text[start : start + 5] for start in range(0, min(2000, len(state.text) - 5), 7)})
+    return random.Random(state.seed).sample(words, min(3, len(words)))
 
 
 def _draw_numbers(state: StepState) -> None:
@@ -159,18 +159,18 @@ def batch_slot(state: StepState) -> str:
     return f"lesson-batch-{state.step}"
 
 
-def batch_of(state: StepState, pieces: int, block: int) -> tuple[torch.Tensor, torch.Tensor]:
+def batch_of(state: StepState, sequences: int, block: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the batch on view, x and y (B, T), which the button "Draw another batch" changes."""
     drawn = session.recall(batch_slot(state), 0)
-    return random_batch(state.train_ids, pieces, block, torch.Generator().manual_seed(state.seed + drawn))
+    return random_batch(state.train_ids, sequences, block, torch.Generator().manual_seed(state.seed + drawn))
 
 
 def _draw_batch(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
         left, right = st.columns(2)
-        pieces = state.value("pieces", 4, left.slider, state.label("control pieces"), 1, 8)
+        sequences = state.value("pieces", 4, left.slider, state.label("control pieces"), 1, 8)
         block = state.value("block", 8, right.slider, state.label("control block"), 2, 12)
-        x, y = state.results["batch"] = batch_of(state, pieces, block)
+        x, y = state.results["batch"] = batch_of(state, sequences, block)
         token_pairs(x.tolist(), y.tolist(), state.tokens, key="lesson_pairs")
         redraw_button(state, batch_slot(state), "another", key=batch_slot(state))
 

@@ -29,7 +29,7 @@ from explorer.learn.steps import Step, draw_shares, draw_table
 from explorer.widgets.layout import card, chart, current_palette
 
 _MOST_AVERAGED = 10  # letters
-ASKED_POSITION = 4  # the question's position, counted from 0
+QUESTION_POSITION = 4  # the question's position, counted from 0
 
 
 def _draw_averaging(state: StepState) -> None:
@@ -79,22 +79,22 @@ def _weights_heatmap(weights: torch.Tensor, letters: list[str], key: str) -> Non
     chart(figure, key=key, name="weights", numbers=columns)
 
 
-def _asked_position(state: StepState) -> int:
-    return min(ASKED_POSITION, len(state.results["letters"]) - 1)
+def _question_position(state: StepState) -> int:
+    return min(QUESTION_POSITION, len(state.results["letters"]) - 1)
 
 
 AVERAGING = Step(
     "averaging",
     _draw_averaging,
     code=(average_by_loop, averaging_weights, average_by_matrix, softmax_weights, average_by_softmax),
-    answer=lambda state: float(averaging_weights(len(state.results["letters"]))[_asked_position(state), 0]),
+    answer=lambda state: float(averaging_weights(len(state.results["letters"]))[_question_position(state), 0]),
     show=lambda state, response: _weights_heatmap(
         averaging_weights(len(state.results["letters"])), state.results["letters"], "lesson_triangle"
     ),
     tolerance=0.006,
     more=lambda state: {
-        "place": _asked_position(state) + 1,
-        "letter": visible(state.results["letters"][_asked_position(state)]),
+        "place": _question_position(state) + 1,
+        "letter": visible(state.results["letters"][_question_position(state)]),
     },
 )
 

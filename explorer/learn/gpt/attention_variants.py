@@ -26,7 +26,7 @@ from explorer.widgets.layout import card, current_palette
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _SHOWN_KEYS = 8
-ASKED_SIZE = 256
+QUESTION_SIZE = 256
 
 
 @lru_cache(maxsize=8)
@@ -76,7 +76,7 @@ def _draw_scaling(state: StepState) -> None:
         )
 
 
-def _spread(state: StepState, size: int = ASKED_SIZE) -> float:
+def _spread(state: StepState, size: int = QUESTION_SIZE) -> float:
     return float(random_scores(size, divide=False, seed=state.seed).std())
 
 
@@ -94,7 +94,7 @@ SCALING = Step(
     _draw_scaling,
     code=(random_scores, max_attention, softmax_slope),
     answer=_spread, show=_show_spreads, tolerance=2.0,
-    more=lambda state: {"size": ASKED_SIZE, "root": f"{math.sqrt(ASKED_SIZE):.0f}"},
+    more=lambda state: {"size": QUESTION_SIZE, "root": f"{math.sqrt(QUESTION_SIZE):.0f}"},
 )  # fmt: skip
 
 

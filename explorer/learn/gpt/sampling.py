@@ -21,7 +21,7 @@ from explorer.learn.steps import Step, draw_curves, draw_shares, draw_table, red
 from explorer.widgets.layout import card, current_palette
 from explorer.widgets.prompt import newline_hint
 
-ASKED_TOP_P = 0.8  # in the question
+QUESTION_TOP_P = 0.8  # in the question
 _SHOWN_BARS, _SHOWN_ROWS = 14, 8
 
 
@@ -80,7 +80,7 @@ def _draw_stages(
 
 
 def _tokens_left(state: StepState) -> int:
-    return int((keep_top_p(state.results["probabilities"], ASKED_TOP_P) > 0).sum())
+    return int((keep_top_p(state.results["probabilities"], QUESTION_TOP_P) > 0).sum())
 
 
 def _show_cumulative(state: StepState, response: float) -> None:
@@ -94,13 +94,13 @@ def _show_cumulative(state: StepState, response: float) -> None:
     draw_table(state, "lesson_sums", columns, 420)
 
 
-CHOOSING = Step(
+SAMPLING = Step(
     "choosing",
     _draw_sampling,
     code=(softmax_with_temperature, keep_top_k, keep_top_p, sampling_probabilities),
     answer=_tokens_left,
     show=_show_cumulative,
-    more=lambda state: {"p": ASKED_TOP_P},
+    more=lambda state: {"p": QUESTION_TOP_P},
 )
 
 

@@ -38,7 +38,7 @@ def played(letters: str) -> Game:
 
 def test_a_letter_takes_as_many_guesses_as_were_made():
     game = played("at" + "o" + "eb ")
-    assert game.guesses == (2, 1, 3) and game.found == "to " and not game.done
+    assert game.guesses == (2, 1, 3) and game.known == "to " and not game.done
     assert played("to be").done and played("to be").guesses == (1, 1, 1, 1, 1)
 
 
@@ -48,7 +48,7 @@ def test_a_guess_made_twice_or_of_no_character_of_the_text_does_not_count():
 
 def test_a_letter_given_up_counts_as_sought_blindly():
     game = played("ab").give_up_letter()
-    assert game.found == "t" and game.given_up == {0}
+    assert game.known == "t" and game.revealed == {0}
     assert game.guesses == (2 + (5 + 1) / 2,)  # the mean place among the five characters left
 
 

@@ -19,7 +19,7 @@ from core.training.cost import (
     memory_needed,
 )
 from core.training.evaluation import windows_at_once
-from core.training.hardware import Hardware, memory_in_turn
+from core.training.hardware import Hardware, memory_for_queued
 from core.training.optimizers import build_optimizer
 from core.training.work import exact_parameters, work_of_update, work_per_token
 
@@ -192,10 +192,10 @@ def test_the_presets_for_a_processor_fit_a_small_laptop(name):
 def test_what_fits_exactly_is_not_refused():
     expected = estimate(preset("gpt-tiny"), 80, SPEED, "float32")
     card = dataclasses.replace(LAPTOP, device="cuda", memory_bytes=expected.memory_bytes)
-    check_fits(expected.memory_bytes, card, memory_in_turn(card))
+    check_fits(expected.memory_bytes, card, memory_for_queued(card))
     smaller = dataclasses.replace(card, memory_bytes=expected.memory_bytes - 1)
     with pytest.raises(OutOfMemoryEstimate):
-        check_fits(expected.memory_bytes, smaller, memory_in_turn(smaller))
+        check_fits(expected.memory_bytes, smaller, memory_for_queued(smaller))
 
 
 def test_what_others_use_is_not_counted_as_room():

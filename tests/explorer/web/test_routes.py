@@ -190,7 +190,7 @@ def test_a_flood_of_requests_leaves_places_for_others(finished_run, monkeypatch)
     statuses = asyncio.run(flood())
     assert statuses[:1000].count(200) == generation.MOST_OF_ONE and statuses[1000:1002] == [200, 200]
     assert statuses.count(200) == generation.MOST_WAITING and statuses.count(503) == 2002 - generation.MOST_WAITING
-    assert not generation._asked
+    assert not generation._running
 
 
 def test_too_many_frames_are_refused(client, finished_run, monkeypatch):
@@ -217,17 +217,17 @@ def test_who_leaves_takes_the_job_along(finished_run, monkeypatch):
 
         readers = [asyncio.create_task(read()) for _ in range(3)]
         await asyncio.to_thread(begun.wait, 30)
-        before = len(generation._asked)
+        before = len(generation._running)
         for reader in readers:
             reader.cancel()
         await asyncio.gather(*readers, return_exceptions=True)
-        after = len(generation._asked)  # the one that writes is counted until it has ended
+        after = len(generation._running)  # the one that writes is counted until it has ended
         go_on.set()
         await asyncio.to_thread(generation._threads.shutdown)
         return before, after
 
     assert asyncio.run(come_and_leave()) == (3, 1)
-    assert not generation._asked
+    assert not generation._running
 
 
 def test_a_frame_of_every_moment_and_of_no_other(client, finished_run):
