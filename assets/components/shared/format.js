@@ -40,3 +40,9 @@ export function formatPercent(share, least = _("less than 0.1%")) {
   if (share >= 0.001) return `${(share * 100).toFixed(1)}%`;
   return share ? least : "0%";
 }
+
+/* Numbers as people write them: "+0.42", "−1.3", without a sign for a rounded zero; `plus` is written above zero. */
+export function formatSigned(value, plus = "+") {
+  const text = Math.abs(value).toFixed(Math.abs(value) < 9.995 ? 2 : 1);
+  return Number(text) === 0 ? text : `${value < 0 ? "−" : plus}${text}`;
+}

@@ -3,6 +3,7 @@
    numberStrips(root) -> { box, show(steps, palette) }
    steps: [{ title, shape, says, strips: [{ label, values: [number or null for minus infinity], names: [shown] or null,
              of: "numbers" or "tokens", scale: "signed" or "share", most, marked: index or null }] }] */
+import { formatSigned } from "./format.js";
 import { colorTable, element, textColorOn } from "./mount.js";
 
 export function numberStrips(root) {
@@ -13,8 +14,7 @@ export function numberStrips(root) {
   const written = (value, scale) => {
     if (value === null) return "−∞";
     if (scale === "share") return value < 0.0005 ? "0" : value.toFixed(value < 0.0995 ? 3 : 2);
-    const text = value.toFixed(Math.abs(value) < 9.995 ? 2 : 1);
-    return (Number(text) === 0 ? text.replace("-", "") : text).replace("-", "−");
+    return formatSigned(value, "");
   };
 
   function cell(value, index, strip, tables, palette) {

@@ -1,24 +1,18 @@
 /* The whole model on one prompt: tokens, embedding, blocks with their heads and MLPs, the residual stream past them, and the
    next token. Every width and color is a number that pointing at it tells. A part opens in place: see model_opened.js. */
 import { columnsOf } from "../shared/download.js";
-import { formatPercent } from "../shared/format.js";
-import { _, ngettext, button, bytesFromBase64, colorTable, element, quoted, rgbOf, svgElement } from "../shared/mount.js";
+import { formatPercent, formatSigned } from "../shared/format.js";
+import { _, button, bytesFromBase64, colorTable, element, quoted, rgbOf, svgElement } from "../shared/mount.js";
 import { evenColor, matrixPlace, paintMatrix, pointerTips, shareColor, signedBytes, signedColor } from "./model_images.js";
 import { layoutOf, streamOf } from "./model_layout.js";
 import { openedPart } from "./model_opened.js";
 import { modelFilm } from "./model_film.js";
+import { summary, titleOf } from "./model_words.js";
 import { modelWriter } from "./model_writer.js";
 
 const SHOWN = 0.03; // the least share of attention that is drawn as a ribbon
 const AROUND = 230; // pixels of a window for what is above and below the picture
 const WRITES = 350; // pixels of the picture of a model that writes by itself
-
-/* Numbers as people write them: "+0.42", "−1.3". */
-export function signed(value) {
-  const digits = Math.abs(value) < 9.995 ? 2 : 1;
-  const text = Math.abs(value).toFixed(digits);
-  return Number(text) === 0 ? text : `${value < 0 ? "−" : "+"}${text}`;
-}
 
 export function model(root, clock, _report, keep) {
   const bar = element("div", "model-bar aside");
@@ -113,11 +107,13 @@ export function model(root, clock, _report, keep) {
     svg.setAttribute("height", height);
     stage.classList.toggle("upright", upright);
     canvases = [];
+    stops = [];
     const tip = stage.querySelector(".model-tip");
     tip.hidden = true; // what it was about is gone
-    stops = [];
     const tokens = element("div", "model-prompt", tokenBoxes(), { role: "listbox", "aria-label": _("Tokens of the prompt") });
-    stage.replaceChildren(svg, tokens, ...layout.parts.flatMap(partElements), nextBox(), tip);
+    const next = element("div", "model-next");
+    next.dataset.order = orderOf({ kind: "output" });
+    stage.replaceChildren(svg, tokens, ...layout.parts.flatMap(partElements), next, tip);
   }
 
   function rect(from, to, first, last) {
@@ -127,15 +123,17 @@ export function model(root, clock, _report, keep) {
 
   const acrossAll = () => [layout.first, layout.first + layout.step * picture.next.length];
 
+  const tokenEnd = () => (layout.upright ? 22 : 42);
+
   function tokenBoxes() {
     const { first, step, upright } = layout;
     return picture.next.map((_next, row) => {
       const box = element("div", "model-token", tokenAt(row));
       const size = Math.max(5, Math.min(14, step - 2));
-      box.style.cssText = `${upright ? rect(0, 22, first + row * step, first + (row + 1) * step - 1) : rect(0, 42, first + row * step, first + (row + 1) * step - 1)} font-size: ${size}px; line-height: ${upright ? 22 : step - 1}px;`;
-      box.setAttribute("role", "option");
-      box.setAttribute("aria-label", _("Token {number}: {token}", { number: picture.first + row + 1, token: nameOf(row) }));
+      box.style.cssText = `${rect(0, tokenEnd(), first + row * step, first + (row + 1) * step - 1)} font-size: ${size}px; line-height: ${upright ? 22 : step - 1}px;`;
       box.title = _("Token {number}: {token}", { number: picture.first + row + 1, token: nameOf(row) });
+      box.setAttribute("role", "option");
+      box.setAttribute("aria-label", box.title);
       box.addEventListener("click", () => choose(row));
       box.dataset.order = 0;
       return box;
@@ -146,7 +144,7 @@ export function model(root, clock, _report, keep) {
 
   /* The title and the images of one part. */
   function partElements(part) {
-    const names = titleOf(part);
+    const names = titleOf(part, picture);
     const made = stop(element("div", "model-part", [element("b", "", names.title), element("span", "", names.shape)]), part, names);
     const [from, to] = [part.from, part.to];
     if (part.kind === "block") {
@@ -161,28 +159,13 @@ export function model(root, clock, _report, keep) {
     return [made, stripCanvas(part, from, to)];
   }
 
-  function titleOf({ kind, layer }) {
-    const { shape } = picture;
-    const T = "T";
-    if (kind === "embedding") {
-      return picture.kind === "bigram"
-        ? { title: _("Row of the table"), shape: `(${T}, ${shape.width})`, about: _("Each token's row of logits, the only thing a bigram has.") }
-        : { title: _("Embedding"), shape: `(${T}, ${shape.width})`, about: _("Each token looks up a vector: the residual stream before the first block.") };
-    }
-    if (kind === "attention") return { title: _("Attention {layer}", { layer: layer + 1 }), shape: ngettext("{count} head", "{count} heads", shape.heads), about: _("Each token gathers from earlier tokens what these heads find.") };
-    if (kind === "mlp") return { title: _("MLP {layer}", { layer: layer + 1 }), shape: `(${T}, ${shape.neurons})`, about: _("Each token by itself passes these neurons.") };
-    if (kind === "block") return { title: _("Block {layer}", { layer: layer + 1 }), shape: "", about: _("Folded: open it to see its heads and its MLP.") };
-    return { title: _("Next token"), shape: ngettext("softmax of {count} logit", "softmax of {count} logits", shape.vocabulary), about: _("The last residual stream, compared with every token of the vocabulary.") };
-  }
-
   /* Let an element be walked to by the arrow keys, and opened by a click or Enter. */
   function stop(made, part, { title, about }) {
     made.setAttribute("role", "button");
     made.setAttribute("aria-label", `${title}. ${about}`);
     made.tabIndex = stops.length ? -1 : 0;
     made.dataset.order = orderOf(part);
-    made.dataset.part = part.kind === "head" ? `head-${part.layer + 1}.${part.head + 1}` : `${part.kind}${part.layer === undefined ? "" : `-${part.layer + 1}`}`;
-    made.addEventListener("click", (event) => activate(part, event));
+    made.addEventListener("click", () => activate(part));
     tips.attach(made, () => about);
     stops.push(made);
     return made;
@@ -193,10 +176,11 @@ export function model(root, clock, _report, keep) {
       block = part.layer;
       return redraw();
     }
-    if (part.kind === "attention") return open(placeOf(`head-${part.layer + 1}.1`));
-    open(placeOf({ embedding: "embedding", output: "output", mlp: `mlp-${part.layer + 1}`, head: `head-${part.layer + 1}.${part.head + 1}` }[part.kind]));
+    open(placeOf(partName(part.kind === "attention" ? { ...part, kind: "head", head: 0 } : part)));
   }
 
+  /* As links name a part: "head-1.2", "mlp-1", "embedding". */
+  const partName = ({ kind, layer, head }) => (kind === "head" ? `head-${layer + 1}.${head + 1}` : layer === undefined ? kind : `${kind}-${layer + 1}`);
   const placeOf = (part, row = rowOf(), cell = null) => `${part}@${picture.first + row + 1}${cell === null ? "" : `.${cell + 1}`}`;
 
   function stripCanvas(part, from, to) {
@@ -209,14 +193,14 @@ export function model(root, clock, _report, keep) {
     tips.attach(canvas, (event) => {
       const strips = stripsOf();
       const [row, cell] = matrixPlace(canvas, event, rows, strips.cells, layout.upright);
-      const value = signed((signedBytes(strips.bytes)[row * strips.cells + cell] / 127) * strips.most);
+      const value = formatSigned((signedBytes(strips.bytes)[row * strips.cells + cell] / 127) * strips.most);
       const [low, high] = [cell, cell + 1].map((at) => Math.floor((at * strips.size) / strips.cells));
       const filled = { token: nameOf(row), number: low + 1, last: high, value };
       return high - low === 1 ? _("{token}, number {number}: {value}", filled) : _("{token}, numbers {number} to {last}, the largest: {value}", filled);
     });
     canvas.addEventListener("click", (event) => {
       const [row] = matrixPlace(canvas, event, rows, 1, layout.upright);
-      open(placeOf(part.kind === "embedding" ? "embedding" : `mlp-${part.layer + 1}`, row));
+      open(placeOf(partName(part), row));
     });
     return canvas;
   }
@@ -238,12 +222,6 @@ export function model(root, clock, _report, keep) {
 
   const headColor = (head) => palette.runs[head % palette.runs.length];
 
-  function nextBox() {
-    const box = element("div", "model-next");
-    box.dataset.order = orderOf({ kind: "output" });
-    return box;
-  }
-
   /* Everything that depends on the chosen token: the residual stream, ribbons, contributions, next tokens. */
   function select() {
     const row = rowOf();
@@ -255,23 +233,21 @@ export function model(root, clock, _report, keep) {
     drawStream(row, center, point);
     for (const part of parts) if (part.kind === "attention") svg.append(ribbons(part, row, center, point));
     stage.querySelectorAll(".model-sum").forEach((made) => made.remove());
-    if (picture.training) parts.forEach((part) => stage.append(...label(part, ratioOf(part), _("Update-to-weight ratio: how far this step moves the weights of this part"))));
-    else if (contributions && picture.contributions) parts.forEach((part) => stage.append(...sums(part, row)));
+    if (picture.training) stage.append(...parts.map((part) => label(part, ratioOf(part), _("Update-to-weight ratio: how far this step moves the weights of this part"))));
+    else if (contributions && picture.contributions) stage.append(...parts.map((part) => sums(part, row)));
     showNext(row);
     showWords(row);
     film.paint(stage);
   }
 
   function drawStream(row, center, point) {
-    const { parts, upright } = layout;
+    const { parts } = layout;
     const segments = picture.kind === "bigram" ? [[parts[0].to, parts[1].from]] : streamOf(parts, picture.shape);
     const { training } = picture;
     const widths = training ? training.stream : picture.norms;
-    const orders = segments.map((_segment, index) => index + 1);
-    const start = upright ? 22 : 42; // where a token ends
-    [[start, segments[0][0]], ...segments].forEach(([from, to], index) => {
+    [[tokenEnd(), segments[0][0]], ...segments].forEach(([from, to], index) => {
       const lines = picture.next.map((_next, other) => `M ${point(from, center(other))} L ${point(to, center(other))}`);
-      svg.append(svgElement("path", { fill: "none", stroke: palette.grid, "stroke-width": 1, d: lines.join(" "), "data-order": index ? orders[index - 1] : 0 }));
+      svg.append(svgElement("path", { fill: "none", stroke: palette.grid, "stroke-width": 1, d: lines.join(" "), "data-order": index }));
     });
     // The residual stream of the chosen token; of a training step the gradients of all tokens.
     const rows = training ? picture.next.map((_next, index) => index) : [row];
@@ -280,7 +256,7 @@ export function model(root, clock, _report, keep) {
       const norm = widths[index][other];
       if (!norm) return;
       const width = training ? 0.4 + Math.min(layout.step, 7) * (norm / largest) : 1 + (5 * norm) / largest;
-      const line = svgElement("path", { fill: "none", stroke: training ? palette.validation : palette.accent, "stroke-width": width.toFixed(2), d: `M ${point(from, center(other))} L ${point(to, center(other))}`, class: "model-ribbon", "data-order": orders[index] });
+      const line = svgElement("path", { fill: "none", stroke: training ? palette.validation : palette.accent, "stroke-width": width.toFixed(2), d: `M ${point(from, center(other))} L ${point(to, center(other))}`, class: "model-ribbon", "data-order": index + 1 });
       const words = training ? _("Gradient of the loss at {token}: norm {norm}", { token: nameOf(other), norm: norm.toPrecision(2) }) : _("Residual stream of {token}: norm {norm}", { token: nameOf(other), norm: norm.toFixed(1) });
       line.append(svgElement("title", {}, words));
       svg.append(line);
@@ -304,7 +280,7 @@ export function model(root, clock, _report, keep) {
         const color = additive ? palette.diverging.at(value < 0 ? 0 : -1) : headColor(head);
         const d = `M ${point(part.from, center(key))} C ${point(middle, center(key))}, ${point(middle, center(row))}, ${point(part.to, center(row))}`;
         const ribbon = svgElement("path", { d, stroke: color, "stroke-width": (0.75 + 5 * size).toFixed(2), opacity: (0.3 + 0.6 * size).toFixed(2), class: "model-ribbon" });
-        const filled = { place: `${part.layer + 1}.${head + 1}`, token: nameOf(row), share: formatPercent(share), other: nameOf(key), value: signed(value), next: quoted(picture.next[row][0][0]) };
+        const filled = { place: `${part.layer + 1}.${head + 1}`, token: nameOf(row), share: formatPercent(share), other: nameOf(key), value: formatSigned(value), next: quoted(picture.next[row][0][0]) };
         ribbon.append(svgElement("title", {}, additive ? _("{other} through head {place}: {value} to the logit of {next}", filled) : _("Head {place}: {token} attends {share} to {other}", filled)));
         ribbon.addEventListener("click", () => open(placeOf(`head-${filled.place}`, row, picture.first + key)));
         group.append(ribbon);
@@ -316,10 +292,9 @@ export function model(root, clock, _report, keep) {
   /* What a part adds to the logit of the most likely next token. */
   function sums(part, row) {
     const { contributions: of } = picture;
-    const shares = { embedding: () => of.embedding[row], attention: () => of.attention[part.layer][row], mlp: () => of.mlps[part.layer][row], output: () => of.total[row] };
-    const block = () => of.attention[part.layer][row] + of.mlps[part.layer][row];
-    const value = (shares[part.kind] || block)();
-    const text = part.kind === "output" ? _("rest {rest}, logit {value}", { value: signed(value), rest: signed(of.rest[row]) }) : signed(value);
+    const byPart = { embedding: of.embedding, output: of.total, attention: of.attention[part.layer], mlp: of.mlps[part.layer] };
+    const value = part.kind === "block" ? byPart.attention[row] + byPart.mlp[row] : byPart[part.kind][row];
+    const text = part.kind === "output" ? _("rest {rest}, logit {value}", { value: formatSigned(value), rest: formatSigned(of.rest[row]) }) : formatSigned(value);
     const title = part.kind === "output"
       ? _("The logit is the sum of all contributions; the rest are biases and, where the model has them, counted pairs.")
       : _("Contribution of this part to the logit of {next}", { next: quoted(picture.next[row][0][0]) });
@@ -327,9 +302,9 @@ export function model(root, clock, _report, keep) {
   }
 
   /* How far a training step moves the weights of a part, in percent. */
-  function ratioOf({ kind, layer }) {
+  function ratioOf(part) {
     const { ratios } = picture.training;
-    const named = kind === "block" ? Math.max(ratios[`attention-${layer + 1}`], ratios[`mlp-${layer + 1}`] || 0) : ratios[layer === undefined ? kind : `${kind}-${layer + 1}`];
+    const named = part.kind === "block" ? Math.max(ratios[`attention-${part.layer + 1}`], ratios[`mlp-${part.layer + 1}`] || 0) : ratios[partName(part)];
     return named === undefined ? "" : `Δ ${(100 * named).toPrecision(2)}%`;
   }
 
@@ -341,7 +316,7 @@ export function model(root, clock, _report, keep) {
       : `left: ${part.from}px; top: ${layout.height - 20}px; width: ${part.to - part.from}px;`}`;
     made.title = title;
     made.dataset.order = orderOf(part);
-    return [made];
+    return made;
   }
 
   function showNext(row) {
@@ -364,45 +339,8 @@ export function model(root, clock, _report, keep) {
   }
 
   function showWords(row) {
-    const words = film.words(picture, frame) || summary(row);
+    const words = film.words(picture, frame) || summary(picture, row, nameOf, contributions);
     says.replaceChildren(element("div", "", words), writer ? "" : element("div", "quiet", _("Point at anything for its number. Click a part to open it; Escape leads back. Arrow keys: left and right walk the parts, up and down the tokens.")));
-  }
-
-  function summary(row) {
-    const { shape, next } = picture;
-    const [best, , share] = next[row][0];
-    const predicted = { token: nameOf(row), next: quoted(best), probability: formatPercent(share) };
-    if (picture.training) {
-      const { before, after, losses, optimizer } = picture.training;
-      const filled = { optimizer, before: before.toFixed(2), after: after.toFixed(2) };
-      const moved = after < before
-        ? _("One {optimizer} step on this text alone: its loss falls from {before} to {after}.", filled)
-        : _("One {optimizer} step on this text alone: its loss goes from {before} to {after}.", filled);
-      const one = losses[row] === null
-        ? _("{token} is last: nothing is predicted from it.", predicted)
-        : _("At {token} the loss is {loss}: {next} came.", { ...predicted, next: nameOf(row + 1), loss: losses[row].toFixed(2) });
-      const unchanged = _("The run itself is not changed.");
-      return `${moved} ${one} ${unchanged}`;
-    }
-    if (!shape.layers) return _("After {token} the table gives {next} the highest probability, {probability}.", predicted);
-    const T = next.length;
-    if (contributions && !picture.contributions) return _("This model has no residual connections: each part replaces what came before, so there are no contributions that add up.");
-    if (contributions) {
-      const parts = [[_("the embedding"), picture.contributions.embedding[row]]];
-      for (let layer = 0; layer < shape.layers; layer++) {
-        parts.push([_("attention {layer}", { layer: layer + 1 }), picture.contributions.attention[layer][row]]);
-        if (shape.neurons) parts.push([_("MLP {layer}", { layer: layer + 1 }), picture.contributions.mlps[layer][row]]);
-      }
-      const [name, value] = parts.reduce((one, other) => (Math.abs(other[1]) > Math.abs(one[1]) ? other : one));
-      return _("After {token} the logit of {next} is {total}: the sum of all parts. The largest: {part}, {value}.", { ...predicted, total: signed(picture.contributions.total[row]), part: name, value: signed(value) });
-    }
-    let most = { share: -1 };
-    for (let layer = 0; layer < shape.layers; layer++) for (let head = 0; head < shape.heads; head++) for (let key = 0; key < row; key++) {
-      const weight = picture.weights[((layer * shape.heads + head) * T + row) * T + key] / 255;
-      if (weight > most.share) most = { share: weight, place: `${layer + 1}.${head + 1}`, other: nameOf(key), back: row - key };
-    }
-    if (most.share < 0) return _("{token} is the first token: it can only attend to itself. Most likely next: {next}, {probability}.", predicted);
-    return _("{token} attends most to {other}, {back} back, through head {place} ({attention} of that head's attention). Most likely next: {next}, {probability}.", { ...predicted, ...most, attention: formatPercent(most.share) });
   }
 
   function onKey(event) {
@@ -410,9 +348,9 @@ export function model(root, clock, _report, keep) {
     if (event.key === "Escape" && clock.picture.place) return open("");
     if (picture.opened) return;
     const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    const turn = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+    const rows = { ArrowUp: -1, ArrowDown: 1 }[event.key];
     if (move) walk(move);
-    else if (turn) choose(Math.max(0, Math.min(picture.next.length - 1, rowOf() + turn)));
+    else if (rows) choose(Math.max(0, Math.min(picture.next.length - 1, rowOf() + rows)));
     else if ((event.key === "Enter" || event.key === " ") && stops.includes(event.target)) event.target.click();
     else return;
     event.preventDefault();

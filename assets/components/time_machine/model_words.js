@@ -1,0 +1,55 @@
+/* What the picture of a model says of its parts, and of the token chosen. */
+import { formatPercent, formatSigned } from "../shared/format.js";
+import { _, ngettext, quoted } from "../shared/mount.js";
+
+/* The title of a part, its shape, and a sentence about it. */
+export function titleOf({ kind, layer }, { kind: model, shape }) {
+  if (kind === "embedding") {
+    return model === "bigram"
+      ? { title: _("Row of the table"), shape: `(T, ${shape.width})`, about: _("Each token's row of logits, the only thing a bigram has.") }
+      : { title: _("Embedding"), shape: `(T, ${shape.width})`, about: _("Each token looks up a vector: the residual stream before the first block.") };
+  }
+  if (kind === "attention") return { title: _("Attention {layer}", { layer: layer + 1 }), shape: ngettext("{count} head", "{count} heads", shape.heads), about: _("Each token gathers from earlier tokens what these heads find.") };
+  if (kind === "mlp") return { title: _("MLP {layer}", { layer: layer + 1 }), shape: `(T, ${shape.neurons})`, about: _("Each token by itself passes these neurons.") };
+  if (kind === "block") return { title: _("Block {layer}", { layer: layer + 1 }), shape: "", about: _("Folded: open it to see its heads and its MLP.") };
+  return { title: _("Next token"), shape: ngettext("softmax of {count} logit", "softmax of {count} logits", shape.vocabulary), about: _("The last residual stream, compared with every token of the vocabulary.") };
+}
+
+/* A sentence on the token of a row: what a training step changes, or what adds most to its logit, or where it attends most.
+   nameOf(row) -> the token in quotes; contributions: whether those are on view */
+export function summary(picture, row, nameOf, contributions) {
+  const { shape, next } = picture;
+  const [best, , share] = next[row][0];
+  const predicted = { token: nameOf(row), next: quoted(best), probability: formatPercent(share) };
+  if (picture.training) {
+    const { before, after, losses, optimizer } = picture.training;
+    const filled = { optimizer, before: before.toFixed(2), after: after.toFixed(2) };
+    const moved = after < before
+      ? _("One {optimizer} step on this text alone: its loss falls from {before} to {after}.", filled)
+      : _("One {optimizer} step on this text alone: its loss goes from {before} to {after}.", filled);
+    const one = losses[row] === null
+      ? _("{token} is last: nothing is predicted from it.", predicted)
+      : _("At {token} the loss is {loss}: {next} came.", { ...predicted, next: nameOf(row + 1), loss: losses[row].toFixed(2) });
+    const unchanged = _("The run itself is not changed.");
+    return `${moved} ${one} ${unchanged}`;
+  }
+  if (!shape.layers) return _("After {token} the table gives {next} the highest probability, {probability}.", predicted);
+  const T = next.length;
+  if (contributions && !picture.contributions) return _("This model has no residual connections: each part replaces what came before, so there are no contributions that add up.");
+  if (contributions) {
+    const parts = [[_("the embedding"), picture.contributions.embedding[row]]];
+    for (let layer = 0; layer < shape.layers; layer++) {
+      parts.push([_("attention {layer}", { layer: layer + 1 }), picture.contributions.attention[layer][row]]);
+      if (shape.neurons) parts.push([_("MLP {layer}", { layer: layer + 1 }), picture.contributions.mlps[layer][row]]);
+    }
+    const [name, value] = parts.reduce((one, other) => (Math.abs(other[1]) > Math.abs(one[1]) ? other : one));
+    return _("After {token} the logit of {next} is {total}: the sum of all parts. The largest: {part}, {value}.", { ...predicted, total: formatSigned(picture.contributions.total[row]), part: name, value: formatSigned(value) });
+  }
+  let most = { share: -1 };
+  for (let layer = 0; layer < shape.layers; layer++) for (let head = 0; head < shape.heads; head++) for (let key = 0; key < row; key++) {
+    const weight = picture.weights[((layer * shape.heads + head) * T + row) * T + key] / 255;
+    if (weight > most.share) most = { share: weight, place: `${layer + 1}.${head + 1}`, other: nameOf(key), back: row - key };
+  }
+  if (most.share < 0) return _("{token} is the first token: it can only attend to itself. Most likely next: {next}, {probability}.", predicted);
+  return _("{token} attends most to {other}, {back} back, through head {place} ({attention} of that head's attention). Most likely next: {next}, {probability}.", { ...predicted, ...most, attention: formatPercent(most.share) });
+}
