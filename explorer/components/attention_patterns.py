@@ -13,6 +13,7 @@ from explorer.i18n.units import worded
 
 _attention = component("attention")
 _strips = component("number_strips")
+_MOST_NUMBERS = 4096  # of one strip
 
 
 def attention_arcs(
@@ -65,6 +66,12 @@ class Strip:
     most: float = 1.0  # at which signed colors are strongest
     names: list[str] | None = None  # what each number belongs to, above it
     marked: int | None = None  # the place that gets a frame
+
+    @classmethod
+    def of_numbers(cls, label: str, values: np.ndarray, most: float | None = None) -> "Strip":
+        """Return the first numbers of a vector; without `most` their colors are strongest at the largest of all."""
+        most = float(np.abs(values).max() if most is None else most) or 1.0
+        return cls(label, [round(float(value), 5) for value in values[:_MOST_NUMBERS]], "numbers", "signed", most)
 
 
 @dataclass(frozen=True)

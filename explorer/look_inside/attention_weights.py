@@ -1,6 +1,7 @@
 """How is one attention weight computed? The arithmetic of one cell of a pattern, step by step."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import streamlit as st
@@ -93,7 +94,8 @@ def cell_steps(cell: AttentionWeight, shown: list[str], query: int, key: int) ->
         _("scores"), [None if gone else float(score) for score, gone in zip(cell.row_scores, hidden, strict=True)],
         "tokens", "signed", float(np.abs(finite).max()) or 1.0, names, key,
     )  # fmt: skip
-    weights = Strip(_("attention weights"), _plain(cell.row_weights), "tokens", "share", 1.0, names, key)
+    weights = Strip.of_numbers(_("attention weights"), cell.row_weights, 1.0)
+    weights = replace(weights, of="tokens", scale="share", names=names, marked=key)
     product, score, masked = decimal(cell.product), decimal(cell.score), int(hidden.sum())
     exponent = f"e^{score} = {math.exp(min(cell.score, 50)):,.2f}"
     values = {"product": product, "score": score, "count": size, "share": percent(cell.weight), "token": shown[query]}
@@ -108,7 +110,7 @@ def cell_steps(cell: AttentionWeight, shown: list[str], query: int, key: int) ->
                 "Multiplied number by number; the sum of all {count} products is {product}.",
                 size, **values,
             ),
-            [_numbers("q × k", cell.products, np.abs(cell.products).max())],
+            [Strip.of_numbers("q × k", cell.products)],
         ),
         StripStep(
             _("Scaled"),
@@ -139,7 +141,7 @@ def cell_steps(cell: AttentionWeight, shown: list[str], query: int, key: int) ->
             _("Sum: the output of the head"),
             f"({size},)",
             _("It is added to the residual stream of '{token}', with the outputs of the other heads.", **values),
-            [_numbers("z", cell.z, _largest_value(cell))],
+            [Strip.of_numbers("z", cell.z, _largest_value(cell))],
         ),
     ]  # fmt: skip
 
@@ -148,9 +150,9 @@ def _vectors(name: str, cell: AttentionWeight) -> list[Strip]:
     projected, used = (cell.q_projected, cell.q) if name == "q" else (cell.k_projected, cell.k)
     most = max(np.abs(cell.q).max(), np.abs(cell.k).max())
     if not cell.steps:
-        return [_numbers(name, used, most)]
+        return [Strip.of_numbers(name, used, most)]
     before, after = (_(label, vector=name) for label in _DONE[cell.steps])
-    return [_numbers(before, projected, np.abs(projected).max()), _numbers(after, used, most)]
+    return [Strip.of_numbers(before, projected), Strip.of_numbers(after, used, most)]
 
 
 def _weighted_values(cell: AttentionWeight, names: list[str], key: int) -> list[Strip]:
@@ -159,20 +161,12 @@ def _weighted_values(cell: AttentionWeight, names: list[str], key: int) -> list[
     others = [i for i in range(len(names)) if i not in written and np.isfinite(cell.row_scores[i])]
     most = _largest_value(cell)
     labels = {i: f"{quoted(names[i])} {percent(float(cell.row_weights[i]))}" for i in written}
-    strips = [_numbers(labels[i], cell.weighted_values[i], most) for i in written]
+    strips = [Strip.of_numbers(labels[i], cell.weighted_values[i], most) for i in written]
     if others:
         label = ngettext("{count} other", "{count} others", len(others))
-        strips.append(_numbers(label, cell.weighted_values[others].sum(axis=0), most))
+        strips.append(Strip.of_numbers(label, cell.weighted_values[others].sum(axis=0), most))
     return strips
 
 
 def _largest_value(cell: AttentionWeight) -> float:
     return float(max(np.abs(cell.weighted_values).max(), np.abs(cell.z).max()))
-
-
-def _numbers(label: str, values: np.ndarray, most: float) -> Strip:
-    return Strip(label, _plain(values), "numbers", "signed", float(most) or 1.0)
-
-
-def _plain(values: np.ndarray) -> list[float]:
-    return [round(float(value), 5) for value in values]

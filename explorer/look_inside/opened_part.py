@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 64  # tokens of a prompt in the picture: more lines than that no screen can tell apart
 MOST_CELLS = 64  # of a strip: a longer vector is drawn by the strongest number of each piece
-_MOST_NUMBERS = 4096  # of one strip of arithmetic
 _ADDED = ("learned", "sinusoidal")  # position embeddings that are added to the token's
 _NONLINEARITIES = {"relu": "ReLU", "gelu": "GELU", "gelu_tanh": "GELU", "swiglu": "SwiGLU", "relu2": "ReLU²"}
 _PLACE = re.compile(
@@ -182,14 +181,15 @@ def _mlp(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[str, An
     tensors = [("x", stream, "T, C"), (N_("before"), pre, "T, N"), (N_("neurons"), post, "T, N"), ("out", out, "T, C")]
     steps = [
         StripStep(_("Input: the normalized residual stream of {token}", token=token), f"({C},)", "",
-                  [_numbers("x", worked.inputs)]),
-        StripStep(_("Weights of neuron {number}", number=neuron + 1), f"({C},)", "", [_numbers("w", worked.weights)]),
+                  [Strip.of_numbers("x", worked.inputs)]),
+        StripStep(_("Weights of neuron {number}", number=neuron + 1), f"({C},)", "",
+                  [Strip.of_numbers("w", worked.weights)]),
         StripStep(
             _("Dot product"), _("{shape} → one number", shape=f"({C},)"),
             ngettext("The one product, plus the bias {bias}, is {before}.",
                      "The sum of all {count} products, plus the bias {bias}, is {before}.",
                      C, bias=bias, before=before),
-            [_numbers("x × w", worked.products, most)],
+            [Strip.of_numbers("x × w", worked.products, most)],
         ),
         StripStep(
             _("Nonlinearity: {name}", name=nonlinearity), _("one number"),
@@ -201,7 +201,7 @@ def _mlp(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[str, An
         StripStep(
             _("Output: added to the residual stream of {token}", token=token), f"({C},)",
             _("The activation {value} times the neuron's column of the second matrix.", value=value),
-            [_numbers(_("added"), worked.added)],
+            [Strip.of_numbers(_("added"), worked.added)],
         ),
     ]  # fmt: skip
     gated, number = config.activation in GATED, neuron + 1
@@ -229,15 +229,15 @@ def _embedding(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[s
     steps = [
         StripStep(_("Row of the token embedding for {token}", token=shown), f"({C},)",
                   _("Token id {number}: row {number} of the table.", number=snapshot.ids[place.token]),
-                  [_numbers("wte", tokens[place.token], most)]),
+                  [Strip.of_numbers("wte", tokens[place.token], most)]),
     ]  # fmt: skip
     if positions is not None:
         steps += [
             StripStep(_("Row of the position embedding"), f"({C},)",
                       _("Position {number}, counted from 0.", number=place.token),
-                      [_numbers("wpe", positions[place.token], most)]),
+                      [Strip.of_numbers("wpe", positions[place.token], most)]),
             StripStep(_("Sum: the residual stream before the first block"), f"({C},)", "",
-                      [_numbers("x", whole.embedding[place.token], most)]),
+                      [Strip.of_numbers("x", whole.embedding[place.token], most)]),
         ]  # fmt: skip
     return {
         "title": _("Embedding"),
@@ -264,14 +264,14 @@ def _output(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[str,
     shown, share = quoted(visible(snapshot.tokenizer.tokens[token])), percent(float(shares[token]))
     values = {"token": shown, "share": share, "logit": decimal(float(logits[token])), "count": C}
     steps = [
-        StripStep(_("The last residual stream, normalized"), f"({C},)", "", [_numbers("x", read[place.token])]),
-        StripStep(_("Row of the unembedding for {token}", **values), f"({C},)", "", [_numbers("w", row)]),
+        StripStep(_("The last residual stream, normalized"), f"({C},)", "", [Strip.of_numbers("x", read[place.token])]),
+        StripStep(_("Row of the unembedding for {token}", **values), f"({C},)", "", [Strip.of_numbers("w", row)]),
         StripStep(
             _("Dot product: the logit"), _("{shape} → one number", shape=f"({C},)"),
             ngettext("The one product is {product}.",
                      "Multiplied number by number; the sum of all {count} products is {product}.",
                      C, product=decimal(float(products.sum()))),
-            [_numbers("x × w", products)],
+            [Strip.of_numbers("x × w", products)],
         ),
     ]  # fmt: skip
     if model.config.bigram_start:
@@ -310,14 +310,9 @@ def _table_row(snapshot: "Snapshot", whole: ForwardPass, token: int) -> dict[str
         "code": code_of(Bigram.forward, "logits = "),
         "tensors": [_tensor("logits", whole.logits, "T, V")],
         "cell": best,
-        "steps": _drawn([StripStep(title, f"({len(logits)},)", "", [_numbers("logits", logits)])]),
+        "steps": _drawn([StripStep(title, f"({len(logits)},)", "", [Strip.of_numbers("logits", logits)])]),
         "note": "",
     }
-
-
-def _numbers(label: str, values: np.ndarray, most: float | None = None) -> Strip:
-    most = float(np.abs(values).max()) if most is None else most
-    return Strip(label, [round(float(value), 5) for value in values[:_MOST_NUMBERS]], "numbers", "signed", most or 1.0)
 
 
 def _drawn(steps: Sequence[StripStep]) -> list[dict[str, Any]]:
