@@ -12,13 +12,14 @@ from pathlib import Path
 import psutil
 import pytest
 from hypothesis import settings
-from jaxtyping import install_import_hook
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from tests.shapes import check_shapes
+
 # Tests check the shapes in annotations, so before anything imports these packages. Elsewhere they are only read:
-# checking them would add half to a small model's training step.
-install_import_hook(["core.model", "core.interpretability"], "beartype.beartype")
+# checking them would add to every step.
+check_shapes(["core.model", "core.interpretability"])
 
 from core.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from core.runs.folder import RunFolder, list_runs

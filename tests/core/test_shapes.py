@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from jaxtyping import TypeCheckError
+from beartype import beartype
+from jaxtyping import Float, TypeCheckError
+from torch import Tensor
 
 from core.config import ModelConfig
 from core.interpretability.token_losses import next_token_losses
 from core.model import build_model
+from tests.shapes import checked_once
 
 ROOT = Path(__file__).parents[2]
 WRONG = """
@@ -41,6 +44,18 @@ def test_models_refuse_targets_of_another_shape_than_their_tokens(kind):
         model(ids, ids[:, :3])
     with pytest.raises(TypeCheckError, match="ids"):
         model(ids.float())
+
+
+def test_what_was_right_once_is_checked_again_where_a_type_a_shape_or_the_result_differs():
+    @checked_once(typechecker=beartype)
+    def shortened(x: Float[Tensor, "A B"], by: int) -> Float[Tensor, "A B-{by}"]:  # noqa: F722
+        return x[:, lost:]
+
+    for lost in (1, 2):
+        assert shortened(torch.zeros(2, 3), lost).shape == (2, 3 - lost)
+    for x, by in ((torch.zeros(2, 3), 1), (torch.zeros(2, 3, dtype=torch.int64), 2), (torch.zeros(3), 2)):
+        with pytest.raises(TypeCheckError, match="shortened"):
+            shortened(x, by)
 
 
 def test_nothing_is_checked_outside_tests():
