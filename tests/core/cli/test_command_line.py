@@ -25,6 +25,7 @@ from core.text.own_text import save_text
 from tests.core.runs.conftest import TEXT, wait_for
 
 ROOT = Path(__file__).parents[3]
+STOPPING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 SMALL = [
     "--set",
     "train.precision=float32",  # so that the machine need not be measured
@@ -289,15 +290,16 @@ def read(terminal: int) -> bytes:
 
 @pytest.fixture
 def ignored(request) -> Iterator[signal.Signals]:
-    """A signal that this process ignores, as under nohup or as a background job of a script."""
-    before = signal.signal(request.param, signal.SIG_IGN)
+    """The only signal that this process ignores, as under nohup or as a background job of a script."""
+    before = {one: signal.signal(one, signal.SIG_IGN if one == request.param else signal.SIG_DFL) for one in STOPPING}
     yield request.param
-    signal.signal(request.param, before)
+    for one, handler in before.items():
+        signal.signal(one, handler)
 
 
-@pytest.mark.parametrize("ignored", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM], indirect=True)
+@pytest.mark.parametrize("ignored", STOPPING, indirect=True)
 def test_a_signal_that_was_ignored_at_the_start_stops_nothing(ignored):
-    notes, others = [], {signal.SIGHUP, signal.SIGINT, signal.SIGTERM} - {ignored}
+    notes, others = [], {*STOPPING} - {ignored}
     request = StopRequest()
     with _stopping_politely(request, notes.append):
         os.kill(os.getpid(), ignored)
