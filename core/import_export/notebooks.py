@@ -94,9 +94,9 @@ def lesson_notebook(lesson: str, language: str = ENGLISH) -> str:
     return to_notebook(_lesson_cells(lesson, language))
 
 
-def write_notebooks(folder: Path, force: bool = False, language: str = ENGLISH) -> list[Path]:
+def write_notebooks(folder: Path, force: bool = False) -> list[Path]:
     """Write the notebooks of all lessons into a folder; raises ExplorerError as `write_files`."""
-    files = {name: lesson_notebook(lesson, language).encode() for lesson, name in NOTEBOOKS.items()}
+    files = {name: lesson_notebook(lesson).encode() for lesson, name in NOTEBOOKS.items()}
     write_files(folder, files, force)
     return [folder / name for name in files]
 

@@ -93,11 +93,9 @@ def name_heads(scores: HeadScores, threshold: float = NAMED_FROM) -> list[list[H
     return [[name(head) for head in layer] for layer in np.stack(scores, axis=-1)]  # (L, H, 5)
 
 
-def emergence_steps(
-    steps: Sequence[int], scores: Float[np.ndarray, "S L H"], threshold: float = NAMED_FROM
-) -> Int64[np.ndarray, "L H"]:
-    """Return the step from which a role's scores stay above the threshold, or -1."""
-    keeps = np.logical_and.accumulate((scores >= threshold)[::-1], axis=0)[::-1]  # (S, L, H): from here to the end
+def emergence_steps(steps: Sequence[int], scores: Float[np.ndarray, "S L H"]) -> Int64[np.ndarray, "L H"]:
+    """Return the step from which a role's scores stay above `NAMED_FROM`, or -1."""
+    keeps = np.logical_and.accumulate((scores >= NAMED_FROM)[::-1], axis=0)[::-1]  # (S, L, H): from here to the end
     return np.where(keeps.any(axis=0), np.asarray(steps, dtype=np.int64)[keeps.argmax(axis=0)], -1)
 
 

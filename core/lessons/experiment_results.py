@@ -44,13 +44,13 @@ def explanation(name: str, outcome: Outcome, numbers: Mapping[str, Any], languag
     return [*parts, own[further]] if further in own else parts
 
 
-def explanation_markdown(pair: ModelPair, outcome: Outcome, language: str = ENGLISH) -> str:
+def explanation_markdown(pair: ModelPair, outcome: Outcome) -> str:
     """Return the filled explanation as Markdown, for a reader without the pages."""
     ids = torch.from_numpy(pair.tokenizer.encode_array(pair.control_text))
     counted = run_baselines(pair.control.config, ids, pair.val_ids, pair.tokenizer.vocab_size)
     numbers = result_numbers(outcome, counted, pair.tokenizer.vocab_size) | dict(pair.choices)
     shown = {name: escape_markdown(str(value)) for name, value in numbers.items()}
-    parts = explanation(pair.experiment.name, outcome, numbers, language)
+    parts = explanation(pair.experiment.name, outcome, numbers)
     return "\n\n".join(fill(without_links(part), **shown) for part in parts)
 
 

@@ -11,15 +11,17 @@ import requests
 
 from core.errors import TextError
 
+_SECONDS = 20  # without an answer, after which a download is given up
 
-def fetch(url: str, sha256: str, folder: Path, file_name: str, *, timeout: float = 20) -> Path:
+
+def fetch(url: str, sha256: str, folder: Path, file_name: str) -> Path:
     """Return the path `folder / file_name` of the file at `url`, downloaded only if that is missing or damaged.
 
     Raises TextError for no connection or answer, other bytes than hash to `sha256`, or no disk space.
     """
     pooch.get_logger().setLevel(logging.WARNING)  # it would announce every download on standard error
     host = urlsplit(url).hostname or ""
-    downloader: Any = pooch.HTTPDownloader(timeout=timeout)  # whose call pooch's own type of one does not fit
+    downloader: Any = pooch.HTTPDownloader(timeout=_SECONDS)  # whose call pooch's own type of one does not fit
     try:
         return Path(pooch.retrieve(url, f"sha256:{sha256}", fname=file_name, path=folder, downloader=downloader))
     except requests.HTTPError as error:

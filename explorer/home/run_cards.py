@@ -85,7 +85,7 @@ def _card(row: RunRow, titles: dict[str, str]) -> None:
         st.progress(min(1.0, status.step / max(1, status.steps)), done)
     elif status.val_loss is not None:
         uniform = (row.folder.read_baselines() or {}).get("uniform")
-        meaning = loss_in_words(status.val_loss, uniform=uniform)
+        meaning = loss_in_words(status.val_loss, uniform)
         st.caption(_("Loss **{loss}**, {meaning}", loss=f"{status.val_loss:.2f}", meaning=meaning))
         if trouble := trouble_in_words(row):
             st.markdown(f":small[:orange[{trouble}]]")

@@ -102,10 +102,10 @@ def named(words: str) -> str:
     return _(words) if words in _ALONE else words
 
 
-def loss_in_words(loss: float, unit: str = "letters", uniform: float | None = None) -> str:
-    """Return what `core.formatting.describe_loss` does, in the language on view; `unit` is in English."""
+def loss_in_words(loss: float, uniform: float | None) -> str:
+    """Return what `core.formatting.describe_loss` does of letters, in the language on view."""
     sentence, count = loss_as_choice(loss, uniform)
-    return _(sentence, count=count, unit=_(unit))
+    return _(sentence, count=count, unit=_("letters"))
 
 
 def number(value: Any) -> str:
@@ -130,13 +130,13 @@ def change_in_words(path: str, value: Any, *before: Any) -> str:
     return " ".join([label or path, *map(number, before), "→", number(value)])
 
 
-def when_in_words(created: str, now: datetime | None = None) -> str:
+def when_in_words(created: str) -> str:
     """Return how long ago an ISO 8601 time was, roughly; "" for anything else."""
     try:
         then = datetime.fromisoformat(created)
     except ValueError:
         return ""
-    seconds = ((now or datetime.now(UTC)) - then.astimezone(UTC)).total_seconds()
+    seconds = (datetime.now(UTC) - then.astimezone(UTC)).total_seconds()
     if seconds < 60:
         return _("just now")
     if seconds < 3600:

@@ -236,9 +236,9 @@ def select(
     return st.selectbox(label, options, key=key, format_func=format_func, **more)
 
 
-def most_likely(logits: np.ndarray, count: int = MOST_OFFERED) -> list[int]:
+def most_likely(logits: np.ndarray) -> list[int]:
     """Return the ids of the tokens with the highest logits (V,), best first."""
-    return np.argsort(-logits, kind="stable")[:count].tolist()
+    return np.argsort(-logits, kind="stable")[:MOST_OFFERED].tolist()
 
 
 def likely_next(model: GPT | Bigram, ids: list[int]) -> list[int]:

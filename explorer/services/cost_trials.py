@@ -40,7 +40,8 @@ def tried(config: RunConfig, vocab_size: int) -> Tried:
     with _lock:
         if _trial and _trial.poll() is None:
             return Tried(None, under_way=True)
-        if settings in _tried or not _wanted() or shared.supervisor().busy or not _fits(config, vocab_size):
+        wanted = os.environ.get("GPT_EXPLORER_TRIALS") != "0"  # tests of pages draw many settings
+        if settings in _tried or not wanted or shared.supervisor().busy or not _fits(config, vocab_size):
             return Tried(None, under_way=False)
         _tried.add(settings)
         _trial = _begin(*settings)
@@ -61,10 +62,6 @@ def end_trial() -> None:
             _trial.kill()
             _trial.wait()
             _tried.clear()  # it was not its fault
-
-
-def _wanted() -> bool:
-    return os.environ.get("GPT_EXPLORER_TRIALS") != "0"  # tests of pages draw many settings
 
 
 def _fits(config: RunConfig, vocab_size: int) -> bool:

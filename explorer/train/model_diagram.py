@@ -2,8 +2,6 @@
 
 from html import escape
 
-import streamlit as st
-
 from core.config import ModelConfig
 from core.training.work import parameters_by_part
 from explorer.charts.text_format import percent
@@ -22,13 +20,8 @@ _PARTS = {  # by the name of the module
 _MOST_BLOCKS, _MOST_HEADS = 12, 24  # drawn behind one another, and beside one another
 
 
-def draw_model_diagram(config: ModelConfig, vocab_size: int) -> None:
-    """Draw the diagram of a model with its name and a sentence for screen readers."""
-    st.html(model_diagram(config, vocab_size))
-
-
 def model_diagram(config: ModelConfig, vocab_size: int) -> str:
-    """Return the diagram as HTML that has no text of a user's."""
+    """Return the diagram, with a sentence for screen readers, as HTML that has no text of a user's."""
     shares = parameter_shares(config, vocab_size)
     bar = "".join(f'<span class="part-{part}" style="flex-grow: {share:.4f}"></span>' for part, share in shares.items())
     boxes = _gpt_boxes(config, shares, vocab_size) if config.kind == "gpt" else _bigram_boxes(shares, vocab_size)

@@ -25,7 +25,7 @@ from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
 from explorer.services.cost_trials import train, tried
 from explorer.train.forks import Parent, draw_parent_checkpoint, parent_from_address
-from explorer.train.model_diagram import draw_model_diagram
+from explorer.train.model_diagram import model_diagram
 from explorer.widgets.address import FORK, STEP, draft, keep_draft, lead_to_run, parameter, view_run, write_draft
 from explorer.widgets.forms import distinct_labels, divisors, forget_inputs, setting_input, widget_key
 from explorer.widgets.layout import card, page_header, show_error
@@ -73,7 +73,7 @@ def draw_setup() -> None:
         _draw_outcome(config, parent, startable=problem is None)
     if diagram and not parent:
         with diagram, suppress(ExplorerError):  # the estimate says why the text cannot be read
-            draw_model_diagram(config.model, _tokens_known(config, None))
+            st.html(model_diagram(config.model, _tokens_known(config, None)))
     if not parent:
         keep_draft(config)
     write_draft(config, opening=opening)
