@@ -183,7 +183,7 @@ class Recorder:
             self._write_status(durable=False)
 
     def probe(self) -> None:
-        """Write the attention on the probe text and the embeddings, which the live board draws."""
+        """Write the attention on the probe text and the embeddings, which the dashboard draws."""
         start = time.monotonic()
         model, ids, step = self.trainer.model, self.probe_text, self.trainer.step
         with torch.inference_mode(), evaluating(model):

@@ -136,7 +136,7 @@ class StepDetail(BaseModel):
 
 
 class Probe(NamedTuple):
-    """What the live board draws of the model at one step."""
+    """What the dashboard draws of the model at one step."""
 
     step: int
     attention: np.ndarray  # uint8 (L, H, T, T), 255 is all of a row's attention; L = H = 0 for a bigram

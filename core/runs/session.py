@@ -49,7 +49,7 @@ class Session(NamedTuple):
     trainer: Trainer  # at the step of the newest save, or at the beginning, with all settings as changed by then
     tokenizer: Tokenizer
     changes_ahead: list[SettingChange]  # that an earlier attempt made at later steps, to be repeated there
-    probe_text: list[int]  # ids of the sentence that the live board shows
+    probe_text: list[int]  # ids of the sentence that the dashboard shows
     baselines: Callable[[], dict[str, Any]]  # computes the losses of counted n-grams on the evaluation windows
     notices: list[str]  # sentences for the status on what is not as before
 

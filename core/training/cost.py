@@ -30,7 +30,7 @@ _ROW_SECONDS = 0.0004  # of the curve, with the status
 _FILE_SECONDS = 0.012  # written so that it survives a power cut
 _BYTE_SECONDS = 2e-9
 _START_SECONDS = 0.35  # counting the baselines
-_LOOK_SECONDS = 0.004  # at the board's sentence, besides reading it
+_LOOK_SECONDS = 0.004  # at the sentence of the dashboard, besides reading it
 _ALLOCATED_SECONDS = 4e-10  # a byte, the first time it is taken from the system
 _LOOKS_EVERY, _LOOKS_FRACTION = 0.4, 0.05  # seconds; and of all time at most
 _LOOP_SECONDS = 0.00003  # the loop around a step
@@ -42,7 +42,7 @@ ENOUGH = 12  # steps to judge by
 AGREEMENT = 0.2  # by which the earlier and the later half of them may differ
 _RECENT = 300  # steps
 _OUTLIER = 5  # times the middle step; what took longer was an exception
-_LOOP_FACTOR = 1.04  # of a step, with rows, files and looks at the board's sentence
+_LOOP_FACTOR = 1.04  # of a step, with rows, files and looks at the sentence of the dashboard
 
 
 class Prices(Config):

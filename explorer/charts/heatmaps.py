@@ -13,7 +13,7 @@ from explorer.charts.text_format import cut, percent, plain, quoted_for_plotly
 from explorer.charts.theme import key_below, row_ticks, style, token_ticks
 from explorer.i18n.language import _
 
-# Small shares matter here, so lightness follows the share to this power, on the board of all heads too.
+# Small shares matter here, so lightness follows the share to this power, on the picture of all heads too.
 LIGHTNESS_POWER = 0.6
 SHARES = (0.0, 0.05, 0.25, 0.5, 1.0)
 

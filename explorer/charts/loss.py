@@ -52,7 +52,7 @@ def loss_figure(
 ) -> go.Figure:
     """Draw the loss of one run: rows of metrics.jsonl, and baselines in nats a token by the names in `COUNTED`.
 
-    The live board draws the same figure without rows and fills it in the browser, so the order of the traces and the
+    The dashboard draws the same figure without rows and fills it in the browser, so the order of the traces and the
     names of the lines are a contract with `assets/components/loss_chart/view.js`: training as measured,
     training smoothed, validation, its last point, lines at setting changes, labels beside them, the validation
     of its ancestors; a line and a label by every name in `COUNTED`, hidden while its value is not known.

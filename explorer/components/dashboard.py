@@ -1,4 +1,4 @@
-"""Views that grow: of a run's board, fed by the run's stream without reruns of the page, and figures of Python's."""
+"""Views that grow: of a run's dashboard, fed by the run's stream without reruns of a page, and figures of Python's."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -34,7 +34,7 @@ def live_loss(run_id: str, steps: int, parent: ParentCurve | None) -> None:
 def live_status(
     run_id: str, *, name: str, status: Status, grad_clip: float, machine: str
 ) -> tuple[str | None, int | None]:
-    """Draw the four numbers above the board; return the state just changed to, and the step to fork from, or None."""
+    """Draw the four numbers on top of it; return the state just changed to, and the step to fork from, or None."""
     drawn = {key: getattr(status, key) for key in ("state", "attempt", "notice", "steps")}
     data = {"run": run_id, "name": name, **drawn, "grad_clip": grad_clip, "machine": machine}
     clicked = _dashboard("status", data, key="live_status_view", triggers=["state", "fork"])

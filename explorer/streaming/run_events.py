@@ -251,7 +251,7 @@ def read_step_detail(folder: RunFolder) -> dict[str, Any] | None:
             "before": detail.before,
             "after": detail.after,
             "batch_size": detail.batch_size,
-            "pieces": [
+            "sequences": [
                 {"tokens": [visible(tokens[id]) for id in [*inputs[:1], *targets]], "losses": losses}
                 for inputs, targets, losses in zip(detail.inputs, detail.targets, detail.losses, strict=True)
             ],

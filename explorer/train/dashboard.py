@@ -53,7 +53,7 @@ _BUTTONS = {  # by what it calls: label, icon, and the states in which it can be
 
 
 def draw_board(run_id: str) -> None:
-    """Draw the live board of a run; where the run cannot be read, say so."""
+    """Draw the dashboard of a run; where the run cannot be read, say so."""
     try:
         folder = open_run(shared.data_dir(), run_id)
         record = folder.record()

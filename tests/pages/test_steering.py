@@ -299,7 +299,7 @@ def test_a_single_step_is_seen_closely_until_the_run_has_ended(app, add_run):
     )
     told = read_step_detail(folder)
     tokens = load_tokenizer(folder.tokenizer_path).tokens
-    assert "".join(told["pieces"][0]["tokens"]).replace("·", " ").replace("⏎", "\n") == "".join(
+    assert "".join(told["sequences"][0]["tokens"]).replace("·", " ").replace("⏎", "\n") == "".join(
         tokens[id] for id in ids
     )
     assert [part["name"] for part in told["parts"]] == ["letters", "layer 1, attention"]

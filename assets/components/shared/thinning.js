@@ -5,11 +5,11 @@
    at the first row, so a list that grows keeps its picture. */
 export function withExtremes(rows, columns, size, spared = () => false) {
   const EACH = 24; // rows of a doubling
-  const kept = new Set();
+  const chosen = new Set();
   let octave = -1;
   rows.forEach(({ step }, index) => {
     const place = Math.floor(EACH * Math.log2(1 + step));
-    if (place > octave) kept.add(index);
+    if (place > octave) chosen.add(index);
     octave = Math.max(octave, place);
   });
   for (let begin = 0; begin < rows.length; begin += size) {
@@ -23,10 +23,10 @@ export function withExtremes(rows, columns, size, spared = () => false) {
         if (low < 0 || value < rows[low][column]) low = index;
         if (high < 0 || value > rows[high][column]) high = index;
       }
-      kept.add(low).add(high);
+      chosen.add(low).add(high);
     }
   }
-  return rows.filter((row, index) => kept.has(index) || index === rows.length - 1 || spared(row));
+  return rows.filter((row, index) => chosen.has(index) || index === rows.length - 1 || spared(row));
 }
 
 /* Return the item whose number comes nearest to `wanted`. */
@@ -37,9 +37,9 @@ export function nearest(items, wanted, numberOf = (item) => item) {
 /* Return at most `most` rows, with the last, for the curve of one column. The stretches double as a curve grows, so it seldom
    moves. `most` must leave room for the rows of every doubling: 24 each, 400 for 65,000 steps. */
 export function thinned(rows, column, most) {
-  let kept = rows;
-  for (let size = 2 ** Math.ceil(Math.log2((2 * rows.length) / most)); kept.length > most && size < 2 * rows.length; size *= 2) {
-    kept = withExtremes(rows, [column], size);
+  let fewer = rows;
+  for (let size = 2 ** Math.ceil(Math.log2((2 * rows.length) / most)); fewer.length > most && size < 2 * rows.length; size *= 2) {
+    fewer = withExtremes(rows, [column], size);
   }
-  return kept;
+  return fewer;
 }

@@ -11,7 +11,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   let shown = null;
   root.classList.add("detail");
   const summary = element("div", "detail-summary");
-  const pieces = element("div", "detail-pieces");
+  const sequences = element("div", "detail-sequences");
   const hint = element("div", "detail-hint");
   const legend = element("div", "detail-legend", [element("span", "", _("low loss")), element("span", "detail-scale"), element("span", "", _("high loss"))]);
   const change = element("div", "detail-change");
@@ -19,17 +19,17 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   const bars = element("div", "detail-bars");
   const note = element("div", "detail-note", _("How strongly this step pushes each part's weights."));
   const push = element("div", "detail-push", [element("div", "detail-title", _("Gradient norm of each part")), note, bars]);
-  root.append(element("div", "detail-batch", [title, change, summary, pieces, hint, legend]), push);
+  root.append(element("div", "detail-batch", [title, change, summary, sequences, hint, legend]), push);
   downloadButtons(push, {
     name: () => `gradients-step-${shown.step}`,
     columns: () => shown && { part: shown.parts.map((part) => part.name), gradient: shown.parts.map((part) => part.gradient), weights: shown.parts.map((part) => part.weight) },
   });
 
-  pieces.addEventListener("pointerover", ({ target }) => {
+  sequences.addEventListener("pointerover", ({ target }) => {
     const letter = target.closest(".detail-letter");
     if (letter) hint.textContent = explain(letter);
   });
-  pieces.addEventListener("pointerleave", () => (hint.textContent = HINT));
+  sequences.addEventListener("pointerleave", () => (hint.textContent = HINT));
   const HINT = _("Point at a token to see its probability and loss.");
 
   function explain(letter) {
@@ -62,15 +62,15 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
       const note = shown.loss !== null && Math.abs(shown.before - shown.loss) > 0.002 ? ` ${_("Both are measured without dropout.")}` : "";
       change.replaceChildren(...withElements(verdict, { before: element("b", "", before), after: element("b", "detail-after", after) }), note);
     }
-    if (shown.pieces.length < shown.batch_size) summary.append(" ", _("{count} of them are shown.", { count: shown.pieces.length }));
-    pieces.replaceChildren(...shown.pieces.map(pieceOf));
+    if (shown.sequences.length < shown.batch_size) summary.append(" ", _("{count} of them are shown.", { count: shown.sequences.length }));
+    sequences.replaceChildren(...shown.sequences.map(sequenceOf));
     hint.textContent = HINT;
     const most = shown.parts.reduce((top, part) => Math.max(top, part.gradient || 0), 0) || 1;
     bars.replaceChildren(...shown.parts.map((part) => barOf(part, most)));
   }
 
-  function pieceOf({ tokens, losses }) {
-    const line = untrustedText("div", "detail-piece");
+  function sequenceOf({ tokens, losses }) {
+    const line = untrustedText("div", "detail-sequence");
     line.append(element("span", "detail-first", inText(tokens[0])));
     losses.forEach((loss, index) => {
       const token = tokens[index + 1];

@@ -66,8 +66,8 @@ export function openedPart(root, { open, close, tips: tipsIn }) {
       canvas.addEventListener("click", (event) => {
         const [row, cell] = matrixPlace(canvas, event, count, tensor.cells);
         // A number that can be worked out is chosen with its token; of an MLP and of the output the choice stays otherwise.
-        const kept = opened.part === "mlp" || opened.part === "output" ? opened.cell : null;
-        open(place(row, tensor.places ? tensor.places[row][cell] : kept));
+        const same = opened.part === "mlp" || opened.part === "output" ? opened.cell : null;
+        open(place(row, tensor.places ? tensor.places[row][cell] : same));
       });
       return element("div", "model-tensor", [element("div", "", [element("b", "", tensor.name), element("span", "", tensor.shape)]), canvas]);
     });

@@ -68,17 +68,17 @@ function pairs(root, component) {
   function drawBatch() {
     batch.replaceChildren(element("div", "hint", ngettext("The batch: {count} sequence of {length} tokens", "The batch: {count} sequences of {length} tokens", data.x.length, { length: data.x[0].length })));
     data.x.forEach((ids, row) => {
-      const piece = button("pairs-piece", "", () => {
+      const sequence = button("pairs-sequence", "", () => {
         chosen = row;
         [...batch.querySelectorAll("button")].forEach((other, index) => {
           other.setAttribute("aria-pressed", String(index === row));
         });
         drawExamples();
       });
-      piece.setAttribute("aria-pressed", String(row === chosen));
-      piece.setAttribute("aria-label", _("Sequence {piece}: {text}", { piece: row + 1, text: ids.map((id) => data.tokens[id]).join("") }));
-      piece.append(...ids.map(chip));
-      batch.append(piece);
+      sequence.setAttribute("aria-pressed", String(row === chosen));
+      sequence.setAttribute("aria-label", _("Sequence {piece}: {text}", { piece: row + 1, text: ids.map((id) => data.tokens[id]).join("") }));
+      sequence.append(...ids.map(chip));
+      batch.append(sequence);
     });
   }
 
