@@ -40,7 +40,8 @@ def fit_choice(key: str, choices: Container[Any], default: Any) -> Any:
     label of a select box, and Streamlit passes it on as a string where no option has that label any more.
     """
     held, last_default = st.session_state.get(key), recall(f"{key}_default")
-    chosen = (value for value in (held, recall(key)) if value in choices and value != last_default)
+    earlier = last_default if last_default != default else None  # chosen by nobody
+    chosen = (value for value in (held, recall(key)) if value in choices and value != earlier)
     fitting = next(chosen, default)
     remember(f"{key}_default", default)
     if held != fitting:  # once its widget is drawn, it fits and must not be written
