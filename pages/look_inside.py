@@ -6,7 +6,7 @@ from functools import partial
 import streamlit as st
 
 from explorer.i18n.language import _
-from explorer.i18n.units import speaking_of
+from explorer.i18n.units import speaking_of, worded
 from explorer.look_inside.frames import MOST_DRAWN
 from explorer.look_inside.heads import watch_emergence, with_emergence
 from explorer.look_inside.inspection import (
@@ -70,8 +70,10 @@ session.remember(address.VIEW_KEY, st.session_state[address.VIEW_KEY])
 view = {"key": address.VIEW_KEY, "on_change": lambda: address.write({address.VIEW: st.session_state[address.VIEW_KEY]})}
 look = {"format_func": lambda name: _(labels[name]), "label_visibility": "collapsed"}
 st.html(f"<style>{group_style(sections)}</style>")
-name = st.segmented_control(_("View"), list(sections), required=True, **view, **look)
-section = sections[name]
+with st.container(gap="xxsmall"):
+    name = st.segmented_control(_("View"), list(sections), required=True, **view, **look)
+    section = sections[name]
+    st.caption(worded(_(section.question)))
 if section.prompt != "unused":
     st.text_input(_("Prompt"), typed, key=PROMPT, help=newline_hint(), on_change=write_prompt)
     if prompt.notes:

@@ -23,10 +23,13 @@ from explorer.look_inside.inspection import Inspection
 from explorer.look_inside.run_text import WORK, windows
 from explorer.services.jobs import known
 from explorer.services.shared import result_for
+from explorer.widgets import address, session
 from explorer.widgets.job_progress import result_of
-from explorer.widgets.layout import card, chart, choose, current_palette
+from explorer.widgets.layout import card, chart, choose, current_palette, errors_shown
 
+VIEW = "Surgery"  # in the address
 HEADS, HALVES, METHOD = "surgery_heads", "surgery_parts", "surgery_how"
+_ONE_HEAD = "ablated_head"  # in the session: the run and the head that is ablated beside its attention pattern
 GENERATED, GENERATED_BY_LARGE = 160, 12  # tokens of text, with and without the parts
 WINDOWS, WINDOWS_OF_LARGE = 16, 2  # that the loss is measured on where the run's own would take too long
 GUESSES = 8
@@ -61,6 +64,51 @@ def draw(inspection: Inspection) -> None:
     _costs_card(inspection, measured_on, means, method)
 
 
+def draw_head_buttons(inspection: Inspection, head: Part) -> None:
+    """Draw the button that ablates the head on view; once it is ablated, those that lead back and to all of this."""
+    own, ablated = (inspection.folder.id, head), session.recall(_ONE_HEAD)
+    with st.container(horizontal=True, vertical_alignment="center", width="content"):
+        if ablated == own:
+            restore = {"on_click": session.remember, "args": (_ONE_HEAD, None), "icon": ":material/undo:"}
+            st.button(_("Restore"), key="head_restore", **restore)
+            st.button(_("Open in Ablation"), key="head_surgery", type="tertiary", on_click=_open_view, args=(head,))
+        else:
+            ablate = {"on_click": session.remember, "args": (_ONE_HEAD, own), "icon": ":material/content_cut:"}
+            st.button(_("Ablate this head"), key="head_ablate", **ablate)
+
+
+def draw_head_effect(inspection: Inspection, head: Part) -> None:
+    """Draw the loss and the greedy continuation with and without the head on view, where it is ablated."""
+    if session.recall(_ONE_HEAD) != (inspection.folder.id, head):
+        return
+    with errors_shown(), st.container(key="head_effect"):  # the text of the run is gone, say
+        measured_on, *about = _measured(inspection)
+        unablated = _effect(inspection, (), None, measured_on, greedy=True)
+        ablated = unablated and _effect(inspection, (head,), None, measured_on, greedy=True)
+        if not unablated or not ablated:
+            return
+        losses, texts, name = st.columns(2), st.columns(2), named(str(head))
+        for place, (title, effect) in enumerate(((_("With {part}", part=name), unablated),
+                                                 (_("Without {part}", part=name), ablated))):  # fmt: skip
+            with losses[place]:
+                st.markdown(f"**{title}**")
+                _loss_metric(effect[0], unablated[0] if place else None, about)
+            texts[place].code(effect[2], language=None, wrap_lines=True, height=130)
+        words = ngettext(
+            "Both losses are of the same {count} token of validation text; both texts take the most likely token each "
+            "time. Ablated, the head's output is 0.",
+            "Both losses are of the same {count} tokens of validation text; both texts take the most likely token each "
+            "time. Ablated, the head's output is 0.",
+            measured_on[:, 1:].numel(),
+        )  # fmt: skip
+        st.caption(words)
+
+
+def _open_view(head: Part) -> None:
+    st.session_state[HEADS], st.session_state[HALVES] = [str(head)], []
+    address.write({address.VIEW: VIEW})
+
+
 def _measured(inspection: Inspection) -> tuple[torch.Tensor, str, str]:
     """Return what the loss is measured on, what that is called, and why."""
     count, length = inspection.opened.record.config.train.eval_windows, inspection.model.block_size
@@ -77,7 +125,7 @@ def _measured(inspection: Inspection) -> tuple[torch.Tensor, str, str]:
 
 def _choose_parts(inspection: Inspection) -> tuple[list[Part], str]:
     config = inspection.config
-    note = _("What does the model lose without them? Select heads, MLPs or whole blocks.")
+    note = _("Select heads, MLPs or whole blocks.")
     with card(_("Ablated parts"), note, more=_(_HELP), key="card_switches"):
         heads = [Part("head", layer, head) for layer in range(config.n_layer) for head in range(config.n_head)]
         kinds = ("mlp", "block") if config.feed_forward else ("block",)
@@ -103,15 +151,7 @@ def _effect_card(
 ) -> None:
     loss, probabilities, text = effect
     with card(title, height="stretch", key=f"card_{key}"):
-        more = loss - unablated[0] if unablated else 0.0
-        st.metric(
-            about[0],
-            f"{loss:.3f}",
-            decimal(more, 3, plus=True) if unablated else None,
-            delta_color="red" if more > 0 else "green",
-            delta_arrow="up" if more > 0 else "down",
-            help=about[1],
-        )
+        _loss_metric(loss, unablated[0] if unablated else None, about)
         tokens = inspection.tokenizer.tokens
         shown, kinds = list(map(visible, tokens)), list(map(kind_of, tokens))
         figure = prediction_bars(probabilities, shown, kinds, current_palette(), count=GUESSES)
@@ -120,12 +160,29 @@ def _effect_card(
         st.code(text, language=None, wrap_lines=True)
 
 
+def _loss_metric(loss: float, unablated: float | None, about: Sequence[str]) -> None:
+    more = loss - unablated if unablated is not None else 0.0
+    st.metric(
+        about[0],
+        f"{loss:.3f}",
+        decimal(more, 3, plus=True) if unablated is not None else None,
+        delta_color="red" if more > 0 else "green",
+        delta_arrow="up" if more > 0 else "down",
+        help=about[1],
+    )
+
+
 def _effect(
-    inspection: Inspection, parts: tuple[Part, ...], means: Means | None, measured_on: torch.Tensor
+    inspection: Inspection,
+    parts: tuple[Part, ...],
+    means: Means | None,
+    measured_on: torch.Tensor,
+    *,
+    greedy: bool = False,
 ) -> Effect | None:
     """Return the effect from the cache or compute it; of a large model in a job, with a bar and None meanwhile."""
-    key = ("surgery", inspection.prompt.text, parts, means is not None)
-    compute = partial(_compute, inspection, parts, means, measured_on)
+    key = ("surgery", inspection.prompt.text, parts, means is not None, greedy)
+    compute = partial(_compute, inspection, parts, means, measured_on, greedy)
     if inspection.large:
         what = _("Generating without these parts") if parts else _("Generating with all parts")
         return result_of((*key, *inspection.key), compute, what)
@@ -133,11 +190,12 @@ def _effect(
 
 
 def _compute(
-    inspection: Inspection, parts: tuple[Part, ...], means: Means | None, measured_on: torch.Tensor
+    inspection: Inspection, parts: tuple[Part, ...], means: Means | None, measured_on: torch.Tensor, greedy: bool
 ) -> Iterator[Progress[Effect | None]]:
     model, ids = inspection.model, inspection.prompt.ids
     hook = ablation_hook(model, parts, means) if parts else None
     settings = GenerationConfig(max_new_tokens=GENERATED_BY_LARGE if inspection.large else GENERATED)
+    settings = settings.replace({"temperature": 0.0}) if greedy else settings
     generated, total = [], settings.max_new_tokens + 2
     for token in generate(model, ids, settings, hook=hook, alternatives=0):
         generated.append(token.id)

@@ -31,7 +31,7 @@ def draw(inspection: Inspection) -> None:
     model, all_tokens = inspection.model, inspection.tokenizer.tokens
     tokens = list(all_tokens[:MOST_ROWS])
     size = len(tokens)
-    with card(_("Bigram table"), _("Which token follows which?"), more=_(_HELP), key="card_table"):
+    with card(_("Bigram table"), more=_(_HELP), key="card_table"):
         values = {LEARNED: model.table()[:size, :size].numpy()}
         caption = []
         try:

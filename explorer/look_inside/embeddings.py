@@ -68,7 +68,7 @@ def draw(inspection: Inspection) -> None:
 def _map_card(
     inspection: Inspection, vectors: np.ndarray, shown: list[str], kinds: list[str], chosen: int, near: list[int]
 ) -> None:
-    note = _("Which tokens have similar vectors? Those lie close together.")
+    note = _("Tokens with similar vectors lie close together.")
     if left_out := inspection.tokenizer.vocab_size - len(shown):
         note = f"{note} {_('Tokens left out: {count}.', count=f'{left_out:,}')}"
     with card(_("Token embeddings"), note, more=_(_MAPS), key="card_map"):

@@ -40,8 +40,7 @@ def draw(inspection: Inspection) -> None:
     """Draw a generated text with the spans that stand in the training text."""
     by_character = inspection.tokenizer.by_character
     number = session.recall("copied_text", 0)
-    note = _("Does the model compose, or does it repeat its training text?")
-    with card(_("Memorization"), note, more=_(_HELP), key="card_copied"):
+    with card(_("Memorization"), more=_(_HELP), key="card_copied"):
         with st.spinner(_("Reading the text ...")):
             source = run_text(inspection).training.numpy()
         with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):

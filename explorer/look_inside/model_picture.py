@@ -7,6 +7,7 @@ import math
 from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ import streamlit as st
 
 from core.config import TrainConfig
 from core.errors import ExplorerError
+from core.interpretability.ablation import Part
 from core.interpretability.attention import to_bytes
 from core.interpretability.forward_pass import SourceAttribution, forward_pass
 from core.interpretability.training_step import MatrixUpdate, TrainingStep, training_step
@@ -25,6 +27,7 @@ from core.text.token_display import kind_of, visible
 from core.text.tokenizers import Tokenizer, token_texts
 from explorer.components.time_machine import time_machine_view
 from explorer.i18n.language import N_, _
+from explorer.look_inside.ablation import draw_head_buttons, draw_head_effect
 from explorer.look_inside.inspection import Inspection
 from explorer.look_inside.opened_part import MOST_ROWS, open_part, read_place, softmax, strips
 from explorer.widgets import address, session
@@ -170,10 +173,14 @@ def _ratio(updates: list[MatrixUpdate]) -> float:
 def draw(inspection: Inspection) -> None:
     """Draw the picture, and put the part that is opened in it into the address."""
     try:
-        read_place(inspection.time_machine.place or "", inspection.model, len(inspection.prompt.ids))
+        place = read_place(inspection.time_machine.place or "", inspection.model, len(inspection.prompt.ids))
     except ExplorerError as error:
         end_absent(error, _("Show the whole model"), lambda: address.write({address.PART: None}))
-    with card(_("The whole model"), _("How does a text become the next token?"), more=_(_HELP), key="card_model"):
+    head = Part("head", place.layer, place.head) if place.part == "head" else None
+    buttons = partial(draw_head_buttons, inspection, head) if head else None
+    with card(_("The whole model"), more=_(_HELP), key="card_model", corner=buttons):
+        if head:
+            draw_head_effect(inspection, head)
         time_machine_view("model", inspection.time_machine, key=_KEY, on_place=_write_place)
     # Before the page is drawn, since the time bar may begin the drawing anew; and after, since Streamlit calls nothing
     # for a component that was not drawn the time before.

@@ -40,8 +40,7 @@ _HELP = N_(
 
 def draw(inspection: Inspection) -> None:
     """Draw two prompts, what is patched between them, and the map of how far each patch moves the prediction."""
-    note = _("Where in the model does the difference between two prompts come from?")
-    with card(_("Activation patching"), note, more=_(_HELP), key="card_patching"), errors_shown():
+    with card(_("Activation patching"), more=_(_HELP), key="card_patching"), errors_shown():
         _propose(inspection)
         left, right = st.columns([3, 2], vertical_alignment="bottom")
         with left:

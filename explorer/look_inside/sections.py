@@ -30,11 +30,12 @@ PROMPT, LEARNED, EXPERIMENTS = N_("Follow one prompt"), N_("What it has learned"
 
 
 class Section(NamedTuple):
-    """One view: its name in the address, its label on the page, its group, and what draws it."""
+    """One view: its name in the address, its label on the page, its group, its question, and what draws it."""
 
     name: str
     label: str
     group: str
+    question: str  # that it answers, its opening sentence
     draw: Callable[[Inspection], None]
     gpt: bool = True  # whether a GPT has it
     bigram: bool = True  # whether a bigram has it
@@ -43,19 +44,55 @@ class Section(NamedTuple):
 
 
 SECTIONS = (
-    Section(MODEL, N_("Model"), PROMPT, model_picture.draw),
-    Section("Attention", N_("Attention"), PROMPT, attention_patterns.draw, bigram=False, attention=True),
-    Section("Predictions", N_("Predictions"), PROMPT, predictions.draw),
-    Section("Neurons", N_("Neurons"), PROMPT, neurons.draw, bigram=False),
-    Section("Heads", N_("Heads"), LEARNED, heads.draw, bigram=False, prompt="unused", attention=True),
-    Section("Table", N_("Bigram table"), LEARNED, bigram_table.draw, gpt=False, prompt="unused"),
-    Section("Embeddings", N_("Embeddings"), LEARNED, embeddings.draw, prompt="optional"),
-    Section("Losses", N_("Losses"), LEARNED, token_losses.draw, prompt="unused"),
-    Section("Health", N_("Health"), LEARNED, health_cards.draw, bigram=False, prompt="unused"),
-    Section("Text", N_("Memorization"), LEARNED, memorization.draw),
-    Section("Surgery", N_("Ablation"), EXPERIMENTS, ablation.draw, bigram=False),
-    Section("Patching", N_("Patching"), EXPERIMENTS, patching.draw, bigram=False),
-)
+    Section(
+        MODEL, N_("Model"), PROMPT,
+        N_("How does a text become the next token?"), model_picture.draw,
+    ),
+    Section(
+        "Attention", N_("Attention"), PROMPT,
+        N_("Which tokens does each token attend to?"), attention_patterns.draw, bigram=False, attention=True,
+    ),
+    Section(
+        "Predictions", N_("Predictions"), PROMPT,
+        N_("What comes next, and how well was each token of the prompt predicted?"), predictions.draw,
+    ),
+    Section(
+        "Neurons", N_("Neurons"), PROMPT,
+        N_("On which tokens does a neuron activate, and how does it change the logits?"), neurons.draw, bigram=False,
+    ),
+    Section(
+        "Heads", N_("Heads"), LEARNED,
+        N_("What does each head do, and since which step?"), heads.draw, bigram=False, prompt="unused", attention=True,
+    ),
+    Section(
+        "Table", N_("Bigram table"), LEARNED,
+        N_("Which token follows which?"), bigram_table.draw, gpt=False, prompt="unused",
+    ),
+    Section(
+        "Embeddings", N_("Embeddings"), LEARNED,
+        N_("Which tokens have similar embeddings?"), embeddings.draw, prompt="optional",
+    ),
+    Section(
+        "Losses", N_("Losses"), LEARNED,
+        N_("Where is the loss high?"), token_losses.draw, prompt="unused",
+    ),
+    Section(
+        "Health", N_("Health"), LEARNED,
+        N_("Do activations, gradients and updates have a good size?"), health_cards.draw, bigram=False, prompt="unused",
+    ),
+    Section(
+        "Text", N_("Memorization"), LEARNED,
+        N_("Does the model compose, or does it repeat its training text?"), memorization.draw,
+    ),
+    Section(
+        ablation.VIEW, N_("Ablation"), EXPERIMENTS,
+        N_("What does the model lose without some of its parts?"), ablation.draw, bigram=False,
+    ),
+    Section(
+        "Patching", N_("Patching"), EXPERIMENTS,
+        N_("Where in the model does the difference between two prompts come from?"), patching.draw, bigram=False,
+    ),
+)  # fmt: skip
 
 
 def sections_of(model: GPT | Bigram) -> dict[str, Section]:

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
+from core.interpretability.ablation import Part
 from explorer.components.time_machine import TimeMachineState, time_machine_view
 from explorer.i18n.language import N_, _
+from explorer.look_inside.ablation import draw_head_buttons, draw_head_effect
 from explorer.look_inside.inspection import Inspection, choose_head, open_head
 from explorer.widgets.layout import card
 
@@ -126,6 +128,8 @@ def _draw_head(inspection: Inspection, state: TimeMachineState) -> None:
         if state.side == "a":  # one choice for both
             with st.container(horizontal=True, vertical_alignment="center"):
                 layer, head = choose_head(inspection)
+                draw_head_buttons(inspection, Part("head", layer, head))
+            draw_head_effect(inspection, Part("head", layer, head))
         title.markdown(f"##### {_(HEAD.title, place=f'{layer + 1}.{head + 1}')}")
         st.caption(_("Which earlier tokens does each token attend to? A row is a query, a column a key."))
         time_machine_view(HEAD.name, state, key=_key(HEAD.key, state))

@@ -72,6 +72,8 @@ def test_choosing_a_head_shows_that_head(app, finished_run):
     assert not app.exception
     assert "Attention pattern, head 2.2" in said(app)
     assert all(clock["head"] == [1, 1] for clock in drawn(app, "moments"))
+    app.selectbox(key="inspect_head").set_value(0).run()  # the first one again
+    assert "Attention pattern, head 2.1" in said(app)
 
 
 def test_a_prompt_longer_than_the_context_is_cut_and_said_so(app, finished_run):
@@ -165,9 +167,9 @@ def test_a_bigram_shows_its_table(app, finished_run):
         assert not app.exception
         tables.append(figures(app)[0]["data"][0]["text"][0][1])
     assert "learned" in tables[2] and len(set(tables)) == 3
-    for view in ("Predictions", "Embeddings"):
+    for view in ("Predictions", "Embeddings", "Model"):
         app.segmented_control(key="inspect_view").set_value(view).run()
-        assert not app.exception
+        assert not app.exception and "head_ablate" not in [button.key for button in app.button]
 
 
 def test_a_run_that_is_gone_is_said_and_another_is_offered(app, finished_run):
@@ -275,6 +277,44 @@ def test_a_loss_on_fewer_windows_than_the_curve_carries_that_in_its_name(app, fi
     monkeypatch.setattr("explorer.look_inside.ablation.WORK", 0)
     press(app, "Surgery")
     assert app.metric[0].label == "Validation loss on 16 windows (nats/token)"
+
+
+def test_the_head_on_view_is_ablated_beside_its_pattern_and_restored(app, finished_run):
+    app.query_params["view"] = "Attention"
+    app.run()
+    assert not app.metric
+    app.button(key="head_ablate").click().run()
+    assert not app.exception and "Without head 1.1" in said(app)
+    assert app.metric[0].value == f"{finished_run.status().val_loss:.3f}" and app.metric[0].delta == ""
+    assert app.metric[1].delta.startswith(("+", "−"))
+    assert "Both losses are of the same 64 tokens of validation text" in said(app)
+    prompt = app.text_input(key="inspect_prompt").value
+    assert all(code.value.startswith(prompt[:4]) for code in app.code) and len(app.code) == 2
+    app.selectbox(key="inspect_head").set_value(1).run()  # another head has its own button
+    assert not app.metric and app.button(key="head_ablate")
+    app.selectbox(key="inspect_head").set_value(0).run()
+    app.button(key="head_restore").click().run()
+    assert not app.metric and app.button(key="head_ablate")
+
+
+def test_an_opened_head_is_ablated_and_leads_to_the_view_of_all_ablations(app, finished_run):
+    app.query_params["part"] = "head-2.1@3"
+    app.run()
+    app.button(key="head_ablate").click().run()
+    assert not app.exception and "Without head 2.1" in said(app) and len(app.metric) == 2
+    app.button(key="head_surgery").click().run()
+    assert not app.exception and app.query_params["view"] == "Surgery"
+    assert app.button_group(key="surgery_heads").value == ["head 2.1"] and "Without head 2.1" in said(app)
+
+
+def test_a_head_is_not_ablated_where_the_text_is_gone(app, finished_run, explorer_home):
+    for path in (explorer_home / "texts").iterdir():
+        path.unlink()
+    app.query_params["view"] = "Attention"
+    app.run()
+    app.button(key="head_ablate").click().run()
+    assert not app.exception and "can no longer be read" in app.error[0].value
+    assert "Attention arcs" in said(app)  # the rest of the view
 
 
 def test_where_the_text_is_gone_a_sentence_says_so(app, finished_run, explorer_home):
