@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from explorer.home.tour import draw_tour
 from explorer.i18n.language import N_, _
 from explorer.widgets.address import LANGUAGE, ROOT, keep_written, page_file, parameter
 from explorer.widgets.session import use_language
@@ -32,4 +33,5 @@ st.set_page_config(
     initial_sidebar_state=230,
 )
 draw_sidebar(pages, page)
+draw_tour(page.url_path or "home")
 page.run()

@@ -6,6 +6,7 @@ from core.formatting import duration_in_words
 from core.presets import preset
 from core.runs.ancestry import new_run
 from core.runs.gallery import gallery_runs
+from explorer.home.tour import draw_tour_start
 from explorer.i18n.formatting import loss_in_words, model_in_words, when_in_words
 from explorer.i18n.language import _
 from explorer.services import shared
@@ -50,6 +51,7 @@ def draw_start(rows: list[RunRow]) -> None:
             address.open_page("learn")
         if st.button(_("Look inside this model"), icon=":material/search:", type="tertiary", key="home_look"):
             address.open_page("look_inside", gallery_runs()[0].id)
+        draw_tour_start()
 
 
 def draw_recent(rows: list[RunRow]) -> None:

@@ -41,6 +41,7 @@ FORK = "fork"  # the run with whose weights of STEP it begins
 PASSAGE, LETTERS = "passage", "letters"  # of TEXT, to be guessed
 LESSON, HIDE = "lesson", "hide"  # a lesson, whose step is STEP, with the values of controls in SET; and those hidden
 LANGUAGE = "language"  # of the pages
+TOUR = "tour"  # the step of the tour (`explorer.home.tour`)
 
 _DRAFT, _BEGUN, _STUDENT = "draft_config", "begun_run", "student"  # in the session
 _WRITTEN = "address_written"  # in the session: the address before the last change, after it, and when it was
@@ -155,9 +156,10 @@ def page_file(name: str) -> str:
 
 
 def query_for(run_id: str | None, page: str = "") -> dict[str, str]:
-    """Return what the address of another page needs to keep the run on view, and the page's view of it."""
+    """Return what the address of another page needs to keep the run on view, the page's view of it, and the tour."""
     view = recall(VIEW_KEY) if page == "look_inside" else None
-    return ({RUN: run_id} if run_id else {}) | ({VIEW: view} if view else {})
+    query = {RUN: run_id, VIEW: view, TOUR: parameter(TOUR)}
+    return {name: value for name, value in query.items() if value}
 
 
 def place_on(page: str) -> str:

@@ -1,0 +1,128 @@
+"""Your first ten minutes: a tour of the pages, as a bar above each that says what to do there.
+
+The step is in the address (`tour=2`), which links between pages keep. To add one: a row of STEPS.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import NamedTuple
+
+import streamlit as st
+
+from core.errors import ExplorerError
+from core.runs.gallery import runs_with_weights
+from explorer.i18n.language import N_, _
+from explorer.services import shared
+from explorer.widgets import address, session
+
+_LAST = "tour"  # in the session: the step drawn last
+
+
+class TourStep(NamedTuple):
+    """A step: its title, what to do there, its page, and what the page's address needs."""
+
+    title: str
+    sentence: str
+    page: str
+    query: Mapping[str, str] = {}
+    of_run: bool = False  # whether it shows a run
+
+
+STEPS = (
+    TourStep(
+        N_("A model that writes"),
+        N_("Move the slider back to step 0, then forward again, and read what the model writes."),
+        "home",
+    ),
+    TourStep(
+        N_("Train a small GPT"),
+        N_("Press Train: this preset takes about a minute."),
+        "train",
+        {address.PRESET: "gpt-quick"},
+    ),
+    TourStep(
+        N_("Watch it learn"),
+        N_("The loss falls, and the samples turn from noise into words."),
+        "train",
+        of_run=True,
+    ),
+    TourStep(
+        N_("Follow one token"),
+        N_("Play one token through the whole model, then click a part to open it."),
+        "look_inside",
+        {address.VIEW: "Model"},
+        of_run=True,
+    ),
+    TourStep(
+        N_("Head by head"),
+        N_("Click square after square. Ablate a head to see what the model loses."),
+        "look_inside",
+        {address.VIEW: "Attention"},
+        of_run=True,
+    ),
+    TourStep(
+        N_("Let it write"),
+        N_("Type a beginning, change the temperature and generate."),
+        "generate",
+        of_run=True,
+    ),
+    TourStep(
+        N_("How it works"),
+        N_("Begin the first lesson: it computes every number that you have just seen."),
+        "learn",
+    ),
+)
+
+
+def draw_tour(page: str) -> None:
+    """Draw the bar of the tour above a page, by its name, if the address has a step of it."""
+    number = address.number_parameter(address.TOUR) or 0
+    if not 0 < number <= len(STEPS):
+        return
+    number = _step_on_view(number, page)
+    session.remember(_LAST, number)
+    step = STEPS[number - 1]
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", border=True, key="tour_bar"):
+        numbers = {"number": number, "count": len(STEPS), "title": _(step.title)}
+        st.markdown(f"**{_('{number} of {count}: {title}.', **numbers)}** {_(step.sentence)}", width="stretch")
+        if number > 1:
+            _draw_link(_("Back"), number - 1)
+        if number < len(STEPS):
+            _draw_link(_("Next"), number + 1)
+        st.button(_("Leave"), key="tour_leave", type="tertiary", on_click=address.write, args=({address.TOUR: None},))
+
+
+def _step_on_view(number: int, page: str) -> int:
+    """Return the first step from `number` on that the page shows, such as the board of a run just begun; else it."""
+    shown = st.query_params.to_dict()
+    for place, step in enumerate(STEPS[number - 1 :], start=number):
+        fitting = all(shown.get(name) == value for name, value in step.query.items())
+        if step.page == page and fitting and (address.RUN in shown or not step.of_run):
+            return place
+    return number
+
+
+def _draw_link(label: str, number: int) -> None:
+    step = STEPS[number - 1]
+    st.page_link(address.page_file(step.page), label=label, query_params=_query(number))
+
+
+def _query(number: int) -> dict[str, str]:
+    """Return the address of a step; of a run it is of the newest GPT of one's own, or else of the gallery."""
+    step = STEPS[number - 1]
+    query = dict(step.query) | {address.TOUR: str(number)}
+    with suppress(ExplorerError, StopIteration):  # the home cannot be used, as the page itself says
+        if step.of_run:
+            runs = (run for run in runs_with_weights(shared.data_dir()) if not run.problem)
+            query[address.RUN] = next(run.id for run in runs if run.record().config.model.kind == "gpt")
+    return query
+
+
+def draw_tour_start() -> None:
+    """Draw Home's quiet link to the tour, which goes on where it was left."""
+    last = session.recall(_LAST, 1)
+    begun = 1 < last < len(STEPS)
+    label = _("Go on with your first ten minutes") if begun else _("Your first ten minutes")
+    if st.button(label, icon=":material/tour:", type="tertiary", key="home_tour"):
+        number = last if begun else 1
+        address.open_page(STEPS[number - 1].page, query=_query(number))

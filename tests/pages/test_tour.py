@@ -1,0 +1,79 @@
+"""Your first ten minutes: every step leads to a page that is there, and the next one."""
+
+from urllib.parse import parse_qsl
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from explorer.home.tour import STEPS
+from explorer.widgets.address import NAVIGATION
+
+
+@pytest.fixture
+def app(explorer_home) -> AppTest:
+    return AppTest.from_file(NAVIGATION, default_timeout=60)
+
+
+def bar_of(app: AppTest) -> str:
+    """The step that the bar names, and what it says to do there; "" without a bar."""
+    return next((one.value for one in app.main.markdown if f" of {len(STEPS)}: " in one.value), "")
+
+
+def follow(app: AppTest, label: str) -> AppTest:
+    """Open a link of the bar, as a browser does."""
+    (link,) = [link.proto for link in app.main.get("page_link") if link.proto.label == label]
+    app.query_params.clear()
+    app.query_params.update(dict(parse_qsl(link.query_string)))
+    return app.switch_page(f"../pages/{link.page or 'home'}.py").run()
+
+
+def walk(app: AppTest, run_id: str) -> None:
+    for number, step in enumerate(STEPS, start=1):
+        assert not app.exception and not app.error
+        assert bar_of(app) == f"**{number} of {len(STEPS)}: {step.title}.** {step.sentence}"
+        assert app.query_params.get("run") == (run_id if step.of_run else None)
+        if number < len(STEPS):
+            follow(app, "Next")
+    assert app.title[0].value == "Lessons" and "Next" not in [link.proto.label for link in app.main.get("page_link")]
+
+
+def test_the_tour_walks_from_home_to_the_lessons_and_back(app):
+    app.run()
+    assert not bar_of(app)
+    app.button(key="home_tour").click().run()
+    walk(app, "gallery-shakespeare")
+    for number in range(len(STEPS) - 1, 0, -1):
+        follow(app, "Back")
+        assert not app.exception and bar_of(app).startswith(f"**{number} of")
+
+
+def test_the_tour_shows_a_run_of_ones_own(app, finished_run, damaged_run):
+    app.query_params["tour"] = "1"
+    app.run()
+    walk(app, finished_run.id)
+
+
+def test_a_run_that_was_started_is_the_next_step(app, running_run):
+    app.query_params.update({"tour": "2", "run": running_run.id})
+    app.switch_page("../pages/train.py").run()
+    assert not app.exception and bar_of(app).startswith("**3 of")
+    links = [link.proto.query_string for link in app.sidebar.get("page_link")]
+    assert links and all("tour=2" in query for query in links)
+
+
+def test_the_tour_is_left_and_home_offers_to_go_on(app):
+    app.query_params["tour"] = "5"
+    app.run()
+    app.button(key="tour_leave").click().run()
+    assert not app.exception and not bar_of(app) and "tour" not in app.query_params
+    button = app.button(key="home_tour")
+    assert button.label == "Go on with your first ten minutes"
+    button.click().run()
+    assert bar_of(app).startswith("**5 of") and app.title[0].value == "Look inside"
+
+
+@pytest.mark.parametrize("number", ["0", "99", "x"])
+def test_a_step_that_the_tour_does_not_have_draws_nothing(app, number):
+    app.query_params["tour"] = number
+    app.run()
+    assert not app.exception and not bar_of(app)
