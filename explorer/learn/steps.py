@@ -228,7 +228,20 @@ def _draw_navigation(state: StepState, names: list[str]) -> None:
             with st.container(horizontal=True, width="content", vertical_alignment="center"):
                 st.caption(state.word("finished"))
                 end = partial(address.view_lesson, None)
-                st.button(state.word("all_lessons"), type="primary", key="lesson_end", on_click=end)
+                st.button(state.word("all_lessons"), type="tertiary", key="lesson_end", on_click=end)
+                _draw_way_on(state)
+
+
+def _draw_way_on(state: StepState) -> None:
+    """Draw the button that opens the next lesson; after the last one, the page that trains a model of one's own."""
+    lessons, look = list(LESSONS), {"icon": ":material/arrow_forward:", "icon_position": "right", "type": "primary"}
+    after = lessons[lessons.index(state.lesson) + 1 :]
+    if after:
+        label = state.word("next_lesson", title=load_prose(after[0], "lesson", state.language).title)
+        begin = partial(address.view_lesson, after[0], LESSONS[after[0]][0])
+        st.button(label, key="lesson_after", on_click=begin, **look)
+    elif st.button(state.word("train_own"), key="lesson_train", **look):
+        address.open_page("train")
 
 
 def _draw_class_link(state: StepState) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from itertools import pairwise
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -17,7 +18,7 @@ from explorer.learn.bigram.training_text import candidate_words
 from explorer.learn.lessons import lessons, steps_of
 from explorer.learn.state import StepState, load_data
 from explorer.services import jobs
-from explorer.widgets.address import ROOT
+from explorer.widgets.address import NAVIGATION, ROOT
 
 POEM = "The fog comes\non little cat feet.\nIt sits looking\nover harbor and city\n" * 40
 
@@ -79,6 +80,22 @@ def test_without_a_step_all_lessons_are_offered(explorer_home):
     assert [step[0] for step in paths[0]["steps"]] == list(LESSONS["bigram"])
     app.button(key="begin-bigram").click().run()
     assert app.query_params == {"lesson": "bigram", "step": "text"}
+
+
+@pytest.mark.parametrize(("lesson", "after"), [*pairwise(LESSONS), (list(LESSONS)[-1], None)])
+def test_a_lesson_ends_with_the_next_one_and_the_last_with_a_run_of_ones_own(explorer_home, lesson, after):
+    app = AppTest.from_file(NAVIGATION, default_timeout=60)
+    app.query_params.update({"lesson": lesson, "step": LESSONS[lesson][-1]})
+    app.switch_page("../pages/learn.py").run()
+    assert not app.exception and "That was the last step" in "".join(caption.value for caption in app.caption)
+    if after is None:
+        app.button(key="lesson_train").click().run()
+        assert app.title[0].value == "Train"
+    else:
+        assert app.button(key="lesson_after").label == f"Next lesson: {load_prose(after, 'lesson').title}"
+        app.button(key="lesson_after").click().run()
+        assert app.query_params == {"lesson": after, "step": LESSONS[after][0]}
+    assert not app.exception
 
 
 @pytest.mark.parametrize("step", LESSONS["bigram"])
