@@ -337,8 +337,8 @@ class TrainConfig(Config):
     )
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto",
-        "Number format of matrix products. bfloat16 has a third of the digits of float32 and is faster on some "
-        "processors and models. auto takes what was measured to be faster on this machine.",
+        "Number format of matrix products. bfloat16 has a third of float32's digits and is faster on some processors "
+        "and models; auto takes the faster one, measured on this machine.",
         group="Machine",
     )
     compile: Literal["auto", "on", "off"] = setting(

@@ -41,9 +41,8 @@ class GenerationConfig(Config):
     )
     evict_fraction: float = setting(
         0.25,
-        "Fraction of the context dropped when it is full: the oldest tokens go at once, and the rest is read again. "
-        "Text past the context therefore differs from nanoGPT's plain crop, which drops one token for each new one; 0 "
-        "is that crop and many times slower.",
+        "Fraction of the context dropped when it is full, oldest tokens first. 0 is nanoGPT's crop, which drops one "
+        "token for each new one and is many times slower.",
         label="Context dropped when full",
         bounds=(0.0, 0.75),
         step=0.05,

@@ -24,8 +24,8 @@ _FEW = 3  # queries that attend to a token, at least, to speak of a mean
 _PICTURES = N_(
     "**This head** is the one chosen above. The **mean** over all heads of its layer shows where the layer attends on "
     "the whole, the **maximum** where at least one head does. **Rollout** (Abnar and Zuidema 2020) multiplies the "
-    "layers' attention: how much of each input token has reached each position by then, if the residual stream "
-    "carried half of it and the MLPs did nothing."
+    "layers' attention: how much of each input token has reached each position by then. It assumes that the residual "
+    "stream carries half of it and that the MLPs do nothing."
 )
 _LONG = N_(
     "The model reads all of the prompt at once, but no screen shows a million squares for each head. So adjacent "

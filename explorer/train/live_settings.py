@@ -149,7 +149,7 @@ def _choose_schedule(folder: RunFolder, status: Status, config: RunConfig, more:
     labels = {"stay": stays, "restart": _("Restart the schedule")}
     about = _(
         "Restarting warms up to {highest} and decays to {lowest} once more. The loss rises at first, so add many "
-        "steps: at least about half as many as the run has taken.",
+        "steps: at least half as many as the run has taken.",
         highest=highest, lowest=lowest,
     )  # fmt: skip
     chosen = st.radio(_("Learning rate"), labels, key="continue_schedule", format_func=labels.get, help=about)

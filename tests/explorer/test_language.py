@@ -10,8 +10,11 @@ from babel.messages import Catalog
 from babel.messages.mofile import write_mo
 from streamlit.testing.v1 import AppTest
 
+from core.config import RunConfig
 from core.lessons import lesson_text
 from core.runs.weights import steps_with_weights
+from core.sampling_config import GenerationConfig
+from core.settings import fields_of
 from explorer.components.bundle import COMPONENTS, sentences_of
 from explorer.i18n import language as i18n
 from explorer.i18n.language import _, in_language, ngettext, plural_forms, plural_rule
@@ -196,6 +199,31 @@ def test_a_word_past_the_door_is_found():
     assert unsaid("figure.update_xaxes(title='step', ticktext=texts)") == ["1: step"]
     assert not unsaid("figure.update_traces(hovertemplate='%{x:.2f}<extra></extra>', name='loss-curve')")
     assert not unsaid("st.markdown(f'**{say(words)}** :material/check:'); _log.warning('too slow')")
+
+
+MOST_WORDS = 30  # of a sentence, and of the help of a control
+
+
+def test_sentences_and_helps_are_short():
+    forms = [form for message in collect() for form in (message.id if message.pluralizable else [message.id])]
+    sentences = [part for form in forms for part in re.split(r"(?<=[.?!]) ", form)]
+    helps = [setting.help for config in (RunConfig, GenerationConfig) for _path, setting in fields_of(config)]
+    pages = [path for path in PAGES if path.name not in SHELL]
+    helps += [words for path in pages for words in helps_of(path.read_text("utf-8"))]
+    assert len(helps) > 60 and not [words for words in [*sentences, *helps] if len(words.split()) > MOST_WORDS]
+
+
+def helps_of(source: str) -> list[str]:
+    """The marked sentences that a module gives as `help`, also by the name of a constant or of a local value."""
+    nodes = list(ast.walk(ast.parse(source)))
+    assigned = [node for node in nodes if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)]
+    values = {node.targets[0].id: node.value for node in assigned}
+    helps = [node.value for node in nodes if isinstance(node, ast.keyword) and node.arg == "help"]
+    for table in (node for node in nodes if isinstance(node, ast.Dict)):
+        entries = zip(table.keys, table.values, strict=True)
+        helps += [value for key, value in entries if isinstance(key, ast.Constant) and key.value == "help"]
+    helps += [values[node.id] for value in helps for node in ast.walk(value) if getattr(node, "id", "") in values]
+    return [words for value in helps for node in ast.walk(value) for words in literals(node)]
 
 
 def test_words_in_the_browser_go_through_the_door():

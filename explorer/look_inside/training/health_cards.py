@@ -54,7 +54,7 @@ CARDS = {
         N_("Attention entropy by head"),
         N_("Do the heads choose, and do they still have a choice?"),
         N_(
-            "The entropy of each head's attention weights as a share of that of uniform attention: 1 averages all "
+            "The entropy of each head's attention weights as a share of that of uniform attention. 1 averages all "
             "tokens, 0 attends to a single one, where the softmax is saturated and its gradient is zero."
         ),
     ),
