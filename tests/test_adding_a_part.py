@@ -80,6 +80,19 @@ TOYS = {  # what is put in place of what, in each file
         },
         "core/lessons/text/en/break/sink.md": {"": (WORDS / "mask.md").read_text("utf-8")},
     },
+    "setting": {
+        "core/config.py": {
+            "    grad_clip: float": '    loss_scale: float = setting(1.0, "Scale of the loss.", label="Scale", '
+            "bounds=(0.0, 2.0))\n    grad_clip: float"
+        },
+        "core/training/trainer.py": {"loss.backward()": "(loss * config.loss_scale).backward()"},
+    },
+    "gallery model": {
+        "core/runs/gallery.py": {
+            '    "gallery-induction": (': '    "gallery-toy": ("Toy", preset("bigram").replace({"train.steps": 3})),\n'
+            '    "gallery-induction": ('
+        },
+    },
 }
 USE = """
 import torch
@@ -91,6 +104,7 @@ from core.lessons.experiments import EXPERIMENTS
 from core.lessons.lesson_text import load_prose
 from core.lessons.paired_runs import make_pair
 from core.presets import preset
+from core.runs.gallery import RECIPES, make_model
 from core.text.tokenizers import TOKENIZERS, load_tokenizer
 from core.training.cost import memory_needed
 from core.training.trainer import Trainer
@@ -124,6 +138,10 @@ for id in prompt[1:].tolist():
     logits = decoder.step(id)
 torch.testing.assert_close(logits, explicit[0, -1])
 assert "attention_sink=True" in GPT2.obstacles(config.model)
+
+still = Trainer(config.replace({"train.loss_scale": 0.0}), ids, ids, tokenizer.vocab_size, "cpu", "float32")
+assert still.train_step().grad_norm == 0
+assert make_model(Path("gallery-toy"), *RECIPES["gallery-toy"]).status().step == 3
 
 pair = make_pair(EXPERIMENTS["sink"], text * 20, steps=1)
 assert pair.treatment.train_step().loss and load_prose("break", "sink")
