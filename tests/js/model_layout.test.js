@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { blockSizes, layoutOf, streamOf } from "../../assets/components/time_machine/model_layout.js";
+import { placeAfter } from "../../assets/components/time_machine/model_opened.js";
 
 const GPT = { layers: 4, heads: 4, neurons: 512 };
 const sideways = (shape, more = {}) => layoutOf({ width: 960, height: 900, tokens: 27, shape, open: shape.layers - 1, upright: false, ...more });
@@ -57,4 +58,17 @@ test("without residual connections the stream ends at each part", () => {
   const [past, through] = [true, false].map((residual) => streamOf(parts, { neurons: 512, residual }));
   assert.ok(past[0][1] > through[0][1]);
   assert.equal(through[0][1], parts[1].from);
+});
+
+test("in an opened part the arrow keys choose the token, and a head's key, of the tokens drawn", () => {
+  const picture = { first: 4, next: ["a", "b", "c"], opened: { part: "head", token: 5, cell: 4 } };
+  const after = (key, place, opened = {}) => placeAfter(key, place, { ...picture, opened: { ...picture.opened, ...opened } });
+  assert.equal(after("ArrowDown", "head-1.2"), "head-1.2@7");
+  assert.equal(after("ArrowDown", "head-1.2@7.5"), "head-1.2@7"); // there is no token below, and each has its own strongest key
+  assert.equal(after("ArrowUp", "head-1.2@6.5"), "head-1.2@5");
+  assert.equal(after("ArrowRight", "head-1.2@6"), "head-1.2@6.6");
+  assert.equal(after("ArrowLeft", "head-1.2@6.5"), "head-1.2@6.5");
+  assert.equal(after("ArrowUp", "mlp-1@6.30", { part: "mlp", cell: 29 }), "mlp-1@5.30");
+  assert.equal(after("ArrowRight", "embedding@6", { part: "embedding", cell: null }), "");
+  assert.equal(after("Enter", "head-1.2@6"), "");
 });

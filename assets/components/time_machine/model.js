@@ -5,13 +5,14 @@ import { formatPercent, formatSigned } from "../shared/format.js";
 import { _, button, bytesFromBase64, colorTable, element, quoted, rgbOf, svgElement } from "../shared/mount.js";
 import { evenColor, matrixPlace, paintMatrix, pointerTips, shareColor, signedBytes, signedColor } from "./model_images.js";
 import { layoutOf, streamOf } from "./model_layout.js";
-import { openedPart } from "./model_opened.js";
+import { openedPart, placeAfter } from "./model_opened.js";
 import { modelFilm } from "./model_film.js";
 import { summary, titleOf } from "./model_words.js";
 import { modelWriter } from "./model_writer.js";
 
 const SHOWN = 0.03; // the least share of attention that is drawn as a ribbon
 const AROUND = 230; // pixels of a window for what is above and below the picture
+const KEYS_REST = 400; // milliseconds without a key until the address says where
 const WRITES = 350; // pixels of the picture of a model that writes by itself
 
 export function model(root, clock, _report, keep) {
@@ -31,6 +32,7 @@ export function model(root, clock, _report, keep) {
   let block = null; // the one that is never folded; null: the last
   let contributions = false; // what ribbons show: attention, or contributions to a logit
   let pythonPlace = null; // as Python sent it last
+  let report = 0; // the timer that tells Python of the place
   const reported = []; // places that Python has not sent back yet
   let canvases = []; // [canvas, paint(canvas)] of everything that moves with the step
   let stops = []; // the elements that the arrow keys walk
@@ -57,12 +59,17 @@ export function model(root, clock, _report, keep) {
     return made;
   }
 
-  /* Open a part ("head-1.2@18.12"), in the browser at once and on the page shortly after; "" is the whole picture. */
-  function open(place) {
+  /* Open a part ("head-1.2@18.12"), in the browser at once and on the page `wait` milliseconds later; "" is the whole picture. */
+  function open(place, wait = 0) {
     film.stop();
-    reported.push(place);
     clock.setPicture({ ...clock.picture, place });
-    keep("place", { place, at: Date.now() });
+    clearTimeout(report);
+    const tell = () => {
+      reported.push(place);
+      keep("place", { place, at: Date.now() });
+    };
+    if (wait) report = setTimeout(tell, wait);
+    else tell();
   }
 
   /* Rows are counted from the first token drawn, tokens from the first of the prompt. */
@@ -80,6 +87,8 @@ export function model(root, clock, _report, keep) {
   function redraw() {
     if (!picture || !root.clientWidth) return;
     for (const made of modes.children) made.setContributions();
+    const focused = root.getRootNode().activeElement;
+    const [opening, closing] = [panel.hidden && stage.contains(focused), !panel.hidden && panel.contains(focused)];
     bar.hidden = !!picture.opened;
     modes.hidden = !picture.shape.layers;
     stage.hidden = !!picture.opened;
@@ -87,7 +96,11 @@ export function model(root, clock, _report, keep) {
     says.hidden = !!picture.opened;
     film.update(picture, frame);
     writer?.update(picture);
-    if (picture.opened) return opened.show(picture, frame, palette);
+    if (picture.opened) {
+      opened.show(picture, frame, palette);
+      if (opening) opened.focus();
+      return;
+    }
     const width = root.clientWidth;
     const tokens = clock.writes ? clock.picture.rows : picture.next.length;
     const wanted = { width, height: writer ? WRITES : window.innerHeight - AROUND, tokens, shape: picture.shape, open: block ?? picture.shape.layers - 1, upright: width < 560 };
@@ -96,6 +109,7 @@ export function model(root, clock, _report, keep) {
     drawnFor = key;
     for (const [canvas, paint] of canvases) paint(canvas);
     select();
+    if (closing) stops.find((made) => made.tabIndex === 0)?.focus({ preventScroll: true });
   }
 
   /* Make the elements of the stage: titles, tokens and canvases. What changes with the step is painted on them later. */
@@ -346,7 +360,14 @@ export function model(root, clock, _report, keep) {
   function onKey(event) {
     if (event.target.matches("input, select") || !picture) return;
     if (event.key === "Escape" && clock.picture.place) return open("");
-    if (picture.opened) return;
+    if (picture.opened) {
+      const place = placeAfter(event.key, clock.picture.place, picture);
+      if (place) {
+        open(place, KEYS_REST);
+        event.preventDefault();
+      }
+      return;
+    }
     const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     const rows = { ArrowUp: -1, ArrowDown: 1 }[event.key];
     if (move) walk(move);
@@ -387,6 +408,7 @@ export function model(root, clock, _report, keep) {
     },
     destroy() {
       resizes.disconnect();
+      clearTimeout(report);
       film.stop();
       writer?.stop();
     },

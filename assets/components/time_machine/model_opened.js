@@ -4,15 +4,17 @@ import { _, bytesFromBase64, button, colorTable, element, quoted, rgbOf } from "
 import { numberStrips } from "../shared/number_strips.js";
 import { matrixPlace, paintMatrix, shareColor, signedBytes, signedColor } from "./model_images.js";
 
-/* openedPart(root, { open(place), close(), tips(box) }) -> { show(picture, frame, palette) } */
+/* openedPart(root, { open(place), close(), tips(box) }) -> { show(picture, frame, palette), focus() } */
 export function openedPart(root, { open, close, tips: tipsIn }) {
   const back = button("model-back", _("← Whole model"), close);
-  back.title = _("Escape leads back, too.");
+  back.title = _("Escape leads back, too. Arrow keys: up and down choose the token, left and right the key of a head.");
   const title = element("h4");
   const nearby = element("div", "model-modes");
   const says = element("div", "");
   const formula = element("div", "model-formula");
-  const tensors = element("div", "model-tensors");
+  const tokens = element("div", "model-tokens", [], { role: "listbox", tabindex: "0", "aria-label": _("Tokens of the prompt") });
+  const boxes = element("div", "model-boxes");
+  const tensors = element("div", "model-tensors", [tokens, boxes]); // the tokens stay, so that they keep the focus
   const where = element("div", "hint");
   const code = element("pre", "model-code");
   const note = element("div", "hint");
@@ -44,17 +46,18 @@ export function openedPart(root, { open, close, tips: tipsIn }) {
       return made;
     }));
 
-    const tokens = element("div", "model-tokens", [], { role: "listbox", "aria-label": _("Tokens of the prompt") });
-    tokens.append(...shown.map((token, row) => {
+    tokens.setAttribute("aria-activedescendant", `token-${opened.token - first}`);
+    tokens.replaceChildren(...shown.map((token, row) => {
       const made = element("div", "model-token", token);
       made.style.cssText = `left: 0; width: 44px; top: ${row * step}px; height: ${step - 1}px; font-size: ${Math.min(14, step - 2)}px; line-height: ${step - 1}px;`;
+      made.id = `token-${row}`;
       made.setAttribute("role", "option");
       made.setAttribute("aria-selected", String(row + first === opened.token));
       made.addEventListener("click", () => open(place(row)));
       return made;
     }));
     tokens.style.height = `${high}px`;
-    const boxes = opened.tensors.map((tensor) => {
+    const drawn = opened.tensors.map((tensor) => {
       const values = signedBytes(tensor.bytes);
       const canvas = matrix(Math.min(260, Math.max(90, tensor.cells * 3)), high);
       paintMatrix(canvas, { values, rows: count, cells: tensor.cells, table: colorTable(palette.diverging), color: signedColor, line: step >= 9 ? rgbOf(palette.surface) : null });
@@ -71,7 +74,7 @@ export function openedPart(root, { open, close, tips: tipsIn }) {
       });
       return element("div", "model-tensor", [element("div", "", [element("b", "", tensor.name), element("span", "", tensor.shape)]), canvas]);
     });
-    tensors.replaceChildren(tokens, ...(opened.pattern ? [pattern(picture, high, shown, palette, place)] : []), ...boxes);
+    boxes.replaceChildren(...(opened.pattern ? [pattern(picture, high, shown, palette, place)] : []), ...drawn);
   }
 
   function matrix(width, height) {
@@ -96,7 +99,18 @@ export function openedPart(root, { open, close, tips: tipsIn }) {
     return element("div", "model-tensor", [element("div", "", [element("b", "", _("attention")), element("span", "", "(T, T)")]), canvas]);
   }
 
-  return { show };
+  return { show, focus: () => tokens.focus({ preventScroll: true }) };
+}
+
+/* The place that a key leads to from one such as "head-1.2@18.12", or "": up and down choose the token, left and right a head's key. */
+export function placeAfter(key, place, { opened, first, next }) {
+  const [name, at = ""] = place.split("@");
+  const [token = opened.token + 1, cell = opened.cell + 1] = at.split(".").filter(Boolean).map(Number);
+  const within = (number) => Math.max(first + 1, Math.min(first + next.length, number));
+  const [down, right] = [{ ArrowUp: -1, ArrowDown: 1 }[key], opened.part === "head" && { ArrowLeft: -1, ArrowRight: 1 }[key]];
+  if (right) return `${name}@${token}.${within(cell + right)}`;
+  if (!down) return "";
+  return `${name}@${within(token + down)}${opened.part === "mlp" || opened.part === "output" ? `.${cell}` : ""}`;
 }
 
 /* The parts beside the one on view: the other heads of its layer, or the other layers. */
