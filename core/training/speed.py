@@ -106,10 +106,16 @@ def _writing_seconds(device: str) -> list[float]:
 
 def _fit_positive(amounts: np.ndarray, totals: np.ndarray) -> list[float]:
     """Fit (kinds,) prices to (probes, kinds) amounts and (probes,) totals by least squares, none of them negative."""
-    from scipy.optimize import nnls  # takes a fifth of a second, and few processes measure
-
     scale = amounts.max(axis=0)
-    return (nnls(amounts / scale, totals)[0] / scale).tolist()
+    kinds = list(range(amounts.shape[1]))
+    while True:
+        prices = np.linalg.lstsq((amounts / scale)[:, kinds], totals, rcond=None)[0]
+        if (prices >= 0).all():
+            break
+        kinds.pop(int(prices.argmin()))
+    fitted = np.zeros(amounts.shape[1])
+    fitted[kinds] = prices
+    return [float(price) for price in fitted / scale]
 
 
 def measure_correction(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> Correction:
