@@ -3,8 +3,7 @@
 import streamlit as st
 
 from explorer.generate import cards
-from explorer.i18n.language import _
-from explorer.i18n.units import speaking_of
+from explorer.i18n.language import _, speaking_of
 from explorer.widgets import session
 from explorer.widgets.run_picker import open_chosen
 

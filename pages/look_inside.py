@@ -5,8 +5,7 @@ from functools import partial
 
 import streamlit as st
 
-from explorer.i18n.language import _
-from explorer.i18n.units import speaking_of, worded
+from explorer.i18n.language import _, speaking_of, worded
 from explorer.look_inside.frames import MOST_DRAWN
 from explorer.look_inside.heads import watch_emergence, with_emergence
 from explorer.look_inside.inspection import (

@@ -8,8 +8,7 @@ from typing import Literal
 import numpy as np
 
 from explorer.components.bundle import component
-from explorer.i18n.language import _
-from explorer.i18n.units import worded
+from explorer.i18n.language import _, worded
 
 _attention = component("attention")
 _strips = component("number_strips")

@@ -5,7 +5,7 @@ from typing import NamedTuple, TypedDict
 
 from core.text.token_display import kind_of, visible
 from explorer.components.bundle import component
-from explorer.i18n.units import unit, worded
+from explorer.i18n.language import unit, worded
 
 _text = component("text")
 _tokens = component("tokens")

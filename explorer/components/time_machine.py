@@ -13,8 +13,7 @@ import numpy as np
 from explorer.charts.theme import MovingFigure
 from explorer.components.bundle import component
 from explorer.i18n.formatting import named
-from explorer.i18n.language import language
-from explorer.i18n.units import unit, worded
+from explorer.i18n.language import language, unit, worded
 
 _bar = component("time_bar")
 _view = component("time_machine")

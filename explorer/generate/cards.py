@@ -18,8 +18,7 @@ from core.text.tokenizers import opening_ids
 from explorer.charts.lessons import share_pairs
 from explorer.charts.text_format import percent
 from explorer.components.text import token_text
-from explorer.i18n.language import _, language, ngettext
-from explorer.i18n.units import worded
+from explorer.i18n.language import _, language, ngettext, worded
 from explorer.services import shared
 from explorer.services.shared import Opened, result_for
 from explorer.widgets import session

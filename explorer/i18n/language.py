@@ -2,8 +2,12 @@
 
 A language has its lessons in `core/lessons/text/<language>` and its sentences in
 `explorer/i18n/locale/<language>/LC_MESSAGES/messages.po`. English needs neither: its sentences stand in the code.
+
+All sentences are written for models that read letters, which most here do. Between `speaking_of` and its end `worded`
+tells them with the word that fits the model on view: tokens, for one that reads parts of words.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,6 +16,7 @@ from gettext import NullTranslations, translation
 from pathlib import Path
 
 from core.lessons.lesson_text import ENGLISH, fill, languages, placeholders
+from core.text.tokenizers import Tokenizer
 
 DOMAIN, LOCALE = "messages", Path(__file__).with_name("locale")
 EVERY_COUNT = 200  # in all of gettext's plural rules a larger count has the form of 100 + count % 100
@@ -79,3 +84,34 @@ def use_session_language(of_session: Callable[[], str]) -> None:
 @cache
 def _catalog(language: str) -> NullTranslations:
     return translation(DOMAIN, LOCALE, [language], fallback=True)
+
+
+# What stands in quotes is a model's own token, and stays; an apostrophe inside of a word opens no quote.
+_QUOTED_OR_LETTER = re.compile(r"(?<!\w)'[^']*'|“[^”]*”|\b([Ll])etter(s?)\b")
+_by_letter: ContextVar[bool] = ContextVar("by_letter", default=True)
+
+
+@contextmanager
+def speaking_of(tokenizer: Tokenizer) -> Iterator[None]:
+    """Let `worded` and all that uses it name what this tokenizer's models read."""
+    before = _by_letter.set(tokenizer.by_character)
+    try:
+        yield
+    finally:
+        _by_letter.reset(before)
+
+
+def unit() -> str:
+    """Return "letters" or "tokens", in English."""
+    return N_("letters") if _by_letter.get() else N_("tokens")
+
+
+def worded(text: str) -> str:
+    """Return a sentence about letters in the word that fits; a translated one stays as it is."""
+    return text if _by_letter.get() or language() != ENGLISH else _QUOTED_OR_LETTER.sub(_in_tokens, text)
+
+
+def _in_tokens(match: re.Match) -> str:
+    if match[1] is None:
+        return match[0]
+    return f"{'T' if match[1] == 'L' else 't'}oken{match[2]}"

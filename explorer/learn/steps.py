@@ -17,8 +17,7 @@ from explorer.charts.lessons import share_pairs
 from explorer.charts.lines import curves
 from explorer.components.lesson_views import lesson_path
 from explorer.components.page import load_ahead
-from explorer.i18n.language import _
-from explorer.i18n.units import worded
+from explorer.i18n.language import _, worded
 from explorer.learn.state import StepState, StillComputing, absent_in_link, choose_text, load_lesson_text
 from explorer.widgets import address, session
 from explorer.widgets.layout import card, chart, current_palette, literal, show_error

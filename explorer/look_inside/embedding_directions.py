@@ -22,8 +22,7 @@ from explorer.charts.csv_export import matrix_columns
 from explorer.charts.heatmaps import cosine_heatmap
 from explorer.charts.text_format import short, stage_words
 from explorer.components.time_machine import TimeMachineMap, time_machine_directions
-from explorer.i18n.language import N_, _, ngettext
-from explorer.i18n.units import unit
+from explorer.i18n.language import N_, _, ngettext, unit
 from explorer.look_inside.inspection import Inspection, evenly, within
 from explorer.streaming.run_events import on_the_map
 from explorer.widgets.layout import card, chart, choose, current_palette, errors_shown, sentence

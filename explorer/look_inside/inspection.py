@@ -18,8 +18,7 @@ from core.runs.weights import steps_with_weights
 from core.text.token_display import quoted, visible
 from core.text.tokenizers import Tokenizer
 from explorer.components.time_machine import TimeMachineState, time_bar
-from explorer.i18n.language import _
-from explorer.i18n.units import worded
+from explorer.i18n.language import _, worded
 from explorer.services import shared
 from explorer.services.shared import Opened, is_large, result_for
 from explorer.streaming.generation import LONGEST_PROMPT

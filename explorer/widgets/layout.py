@@ -13,8 +13,7 @@ from core.palette import Palette
 from explorer.charts.csv_export import Columns, csv_of
 from explorer.charts.theme import palette_for
 from explorer.components.page import save_drawing
-from explorer.i18n.language import _
-from explorer.i18n.units import worded
+from explorer.i18n.language import _, worded
 
 
 def page_header(title: str, caption: str = "") -> None:

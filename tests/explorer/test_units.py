@@ -1,7 +1,7 @@
 import pytest
 
 from core.text.tokenizers import BPETokenizer, CharTokenizer
-from explorer.i18n.units import speaking_of, unit, worded
+from explorer.i18n.language import speaking_of, unit, worded
 from tests.core.import_export.conftest import bpe_folder  # noqa: F401 - a fixture
 
 
