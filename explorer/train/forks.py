@@ -179,12 +179,12 @@ def draw_parent(record: RunRecord) -> None:
         return
     with st.container(gap=None, key="parent"):
         st.caption(_("Started from step {step} of", step=step))
-        st.page_link(
-            address.page_file("train"),
-            label=literal(name),
-            icon=":material/fork_right:",
-            query_params=address.query_for(record.parent),
-        )
+        _draw_link(record.parent, literal(name))
+
+
+def _draw_link(run_id: str, label: str) -> None:
+    query = address.query_for(run_id)
+    st.page_link(address.page_file("train"), label=label, icon=":material/fork_right:", query_params=query)
 
 
 def parent_from_address() -> Parent | None:
@@ -216,12 +216,7 @@ def draw_parent_checkpoint(parent: Parent) -> None:
                     step=f"{parent.step:,}",
                 )
             )
-            st.page_link(
-                address.page_file("train"),
-                label=_("Open that run"),
-                icon=":material/fork_right:",
-                query_params=address.query_for(parent.folder.id),
-            )
+            _draw_link(parent.folder.id, _("Open that run"))
         st.button(_("Start from scratch"), key="fork_leave", on_click=_leave_fork)
     if (offered := fork_steps(parent.folder)) and (warning := offered.warning(parent.step)):
         st.warning(warning)
