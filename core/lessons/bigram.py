@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core.config import ModelConfig
-from core.fast.adamw import AdamW
 from core.interpretability import Progress
 from core.model import Bigram
 from core.text.batches import random_batch
@@ -132,7 +131,7 @@ def train_bigram(
 ) -> Iterator[tuple[int, float]]:  # fmt: skip
     """Train on ids (N,). Yields each step's number, from 1, and its loss on its batch before the update, in nats."""
     rng = torch.Generator().manual_seed(seed)
-    optimizer = AdamW(model.parameters(), lr=learning_rate, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.0)
     for step in range(1, steps + 1):
         x, y = random_batch(ids, batch_size, model.block_size, rng)  # (B, T) each
         _, loss = model(x, y)

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from core.config import TrainConfig
-from core.fast.adamw import AdamW
 from core.fast.muon import Muon
 
 Parameters = dict[str, nn.Parameter]
@@ -29,7 +28,7 @@ def adamw(parameters: Parameters, config: TrainConfig) -> list[torch.optim.Optim
     ]
     groups = [group | {"rate": "learning_rate"} for group in groups if group["params"]]
     fused = all(p.device.type != "meta" for p in parameters.values())  # `core.training.work` counts on that device
-    return [AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=fused)]
+    return [torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=fused)]
 
 
 def muon(parameters: Parameters, config: TrainConfig) -> list[torch.optim.Optimizer]:

@@ -1,6 +1,3 @@
-import subprocess
-import sys
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -9,7 +6,6 @@ from core.config import ModelConfig, TrainConfig
 from core.model import build_model
 from core.training.optimizers import OPTIMIZERS, build_optimizer
 
-ROOT = Path(__file__).parents[3]
 TRAIN = TrainConfig(weight_decay=0.1, beta1=0.8, beta2=0.95)
 
 
@@ -38,29 +34,3 @@ def test_a_model_without_vectors_has_one_group(config):
 def test_the_averages_have_the_memory_asked_for():
     optimizer = build_optimizer(build_model(ModelConfig(kind="bigram"), vocab_size=5), TRAIN)
     assert optimizer.param_groups[0]["betas"] == (0.8, 0.95)
-
-
-EQUAL_WITHOUT_THE_COMPILER = """
-import sys, torch
-from core.fast.adamw import AdamW
-
-def weights_after_steps(optimizer_class, fused):
-    weights = torch.nn.Parameter(torch.arange(12.0).reshape(3, 4))
-    optimizer = optimizer_class([{"params": [weights], "weight_decay": 0.1}], lr=0.03, fused=fused)
-    for step in range(4):
-        optimizer.zero_grad()
-        (weights * torch.linspace(-1, 2, 4) ** (step + 1)).sin().sum().backward()
-        optimizer.step()
-    optimizer.load_state_dict(optimizer.state_dict())
-    return weights.detach()
-
-ours = [weights_after_steps(AdamW, fused) for fused in (True, False)]
-assert "torch._dynamo" not in sys.modules, "AdamW has imported torch's compiler"
-theirs = [weights_after_steps(torch.optim.AdamW, fused) for fused in (True, False)]
-assert all(map(torch.equal, ours, theirs)), (ours, theirs)
-"""
-
-
-def test_adamw_is_that_of_torch_without_importing_its_compiler():
-    done = subprocess.run([sys.executable, "-c", EQUAL_WITHOUT_THE_COMPILER], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr

@@ -1,0 +1,38 @@
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+POSTPONED = """
+import inspect, sys
+import torch
+from core.config import ModelConfig, RunConfig, TrainConfig
+from core.training.trainer import Trainer
+from core.training.work import work_per_token
+
+def course_of_losses():
+    config = RunConfig(
+        model=ModelConfig(n_layer=1, n_head=2, n_embd=8, block_size=8),
+        train=TrainConfig(steps=4, batch_size=2, eval_windows=2, optimizer="muon", precision="float32", device="cpu"),
+    )
+    ids = torch.arange(96) % 7
+    return [event.loss for event in Trainer(config, ids, ids, vocab_size=7).events() if hasattr(event, "loss")]
+
+postponed = course_of_losses()
+work_per_token(ModelConfig(n_layer=2), 65)
+inspect.getmodule(torch.nn.Linear)  # looks through all modules
+assert "torch._dynamo.eval_frame" not in sys.modules, "training has imported torch's compiler"
+
+compiled = torch.compile(torch.nn.Linear(2, 2), backend="eager")(torch.ones(3, 2))
+assert compiled.shape == (3, 2) and "torch._dynamo.eval_frame" in sys.modules
+import torch._dynamo.config  # is the real one now
+assert course_of_losses() == postponed and len(postponed) > 1
+assert vars(torch.optim.Optimizer.add_param_group.__wrapped__)["__dynamo_disable"] is not (
+    torch.optim.Optimizer.add_param_group.__wrapped__
+), "is not marked for the compiler"
+"""
+
+
+def test_training_does_not_import_the_compiler_and_compiling_does():
+    done = subprocess.run([sys.executable, "-c", POSTPONED], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
