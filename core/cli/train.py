@@ -77,7 +77,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
     worker = commands.add_parser("worker")  # the process behind the app; not meant to be typed
     worker.add_argument("run_id", nargs="?")
-    worker.add_argument("--standby", action="store_true")
+    worker.add_argument("--forks", action="store_true")
     worker.set_defaults(run=work_for_app)
 
 
@@ -271,12 +271,12 @@ def print_estimate(options: argparse.Namespace) -> None:
 
 
 def work_for_app(options: argparse.Namespace) -> int:
-    from core.cli.worker import prewarm, work
+    from core.cli.worker import serve_forks, work
 
-    if options.standby:
-        return prewarm()
+    if options.forks:
+        return serve_forks()
     if not options.run_id:
-        raise RunError("A worker needs the id of its run, or --standby.")
+        raise RunError("A worker needs the id of its run, or --forks.")
     return work(options.run_id)
 
 

@@ -1,15 +1,19 @@
-"""The process behind the app, which trains one run and ends."""
+"""The processes behind the app: a worker, which trains one run and ends, and the one that forks workers."""
 
 import faulthandler
+import gc
+import json
 import logging
 import os
-import select
 import signal
 import sys
 
+from core.config import RunConfig
 from core.errors import ExplorerError
 from core.paths import data_dir
 from core.runs.folder import RunFolder, open_run
+from core.runs.fork_server import CAN_FORK
+from core.runs.queue import existing_supervisor_lock
 
 log = logging.getLogger(__name__)
 
@@ -36,40 +40,60 @@ def work(run_id: str) -> int:
     return 0
 
 
-def prewarm() -> int:
-    """Import and compile everything, then wait on standard input for one run id. Ends when its supervisor does."""
-    import torch
+def serve_forks() -> int:
+    """Import torch, then fork a worker for each request on standard input, until that is closed.
 
-    from core.runs.machine import threads_per_run
+    A request is a line of JSON: the run's id, and the environment of its worker. The answer is a line with the worker's
+    pid, or with the negative number of the error where the system cannot fork. Where forking is not safe this process
+    answers with its own pid, before it imports, and becomes the worker.
+    """
+    if not CAN_FORK:
+        _answer(os.getpid())
+    _import_all()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps the workers
+    for line in open(0, "rb", buffering=0):  # noqa: SIM115 - standard input without reading ahead
+        if CAN_FORK:
+            try:
+                pid = os.fork()
+            except OSError as error:
+                _answer(-(error.errno or 1))
+                continue
+            if pid:
+                _answer(pid)
+                continue
+            os.setsid()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        request = json.loads(line)
+        os.environ.clear()
+        os.environ.update(request["environment"])
+        return _work_if_assigned(request["run"])
+    return 0
 
-    torch.set_num_threads(threads_per_run())
-    if not select.select([sys.stdin], [], [], 0)[0]:  # no run is waiting
-        _warm_up()
-    run_id = sys.stdin.readline().strip()
-    return work(run_id) if run_id else 0
+
+def _answer(number: int) -> None:
+    os.write(sys.stdout.fileno(), b"%d\n" % number)
 
 
-def _warm_up() -> None:
-    """Train and measure a tiny model for one step, so that everything torch does on first use is done."""
-    import torch
-
-    from core.config import ModelConfig, RunConfig, TrainConfig
+def _import_all() -> None:
+    """Import what training needs, without computing: a process that has started torch's threads cannot be forked."""
+    import core.runs.worker  # noqa: F401
     from core.text.corpora import load_corpus
-    from core.text.ngrams import count_baselines
-    from core.training.trainer import Trainer
+    from core.training.cost import TYPICAL_VOCABULARY
+    from core.training.work import work_per_token
 
-    config = RunConfig(
-        model=ModelConfig(n_layer=1, n_head=1, n_embd=8, block_size=8),
-        train=TrainConfig(steps=1, batch_size=1, eval_windows=1),
-    )
-    ids = torch.arange(64) % 2
-    for _ in Trainer(config, ids, ids, vocab_size=2).events():
-        pass
-    count_baselines(ids.numpy(), ids.numpy(), 2)
+    work_per_token(RunConfig().model, TYPICAL_VOCABULARY)  # imports as it counts, without numbers
     try:
         load_corpus(RunConfig().data.corpus, data_dir())  # stays in this process's cache; most runs want it
     except ExplorerError as error:
         log.warning("%s", error)
+    gc.freeze()  # or the first collection in a fork would copy every page
+
+
+def _work_if_assigned(run_id: str) -> int:
+    """Train the run if its status names this process. The supervisor holds its lock until it has written that."""
+    with existing_supervisor_lock(data_dir() / "runs"):
+        assigned = open_run(data_dir(), run_id).status().pid == os.getpid()
+    return work(run_id) if assigned else 1
 
 
 def _redirect_output(folder: RunFolder) -> None:

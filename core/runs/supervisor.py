@@ -23,11 +23,11 @@ from core.runs.commands import (
 )
 from core.runs.disk_space import shortage
 from core.runs.folder import RunFolder, list_runs, open_run
+from core.runs.fork_server import FORK_SERVER
 from core.runs.machine import slots as machine_slots
 from core.runs.processes import ProcessId, end_orphans, is_alive, kill, send_signal, this_process
 from core.runs.queue import Claim, Queue, is_held_by_a_shell, supervisor_lock
 from core.runs.records import Status
-from core.runs.worker_pool import WorkerPool
 
 TICK_SECONDS = 0.25
 STOP_SECONDS = 10.0  # at least, for a worker to save and stop by itself
@@ -69,7 +69,6 @@ class Supervisor:
         self.slots = slots if slots is not None else machine_slots()
         (data_dir / "runs").mkdir(parents=True, exist_ok=True)
         self.queue = Queue(data_dir)
-        self._worker_pool = WorkerPool(data_dir)
         self._me = this_process()
         self._thread_lock = threading.Lock()
         self._pending_stops: dict[str, PendingStop] = {}  # by run id
@@ -77,19 +76,18 @@ class Supervisor:
         self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
 
     def start(self) -> None:
-        """Start the thread and the prewarmed worker."""
+        """Start the thread and the process that forks workers."""
         for folder in (self.data_dir / "runs", self.data_dir / "texts"):
             sweep(folder, SWEEP_SECONDS)
-        self._worker_pool.keep_prewarmed()
+        FORK_SERVER.start(self.data_dir)
         self._queue_lost_runs()
         self._thread.start()
 
     def close(self) -> None:
-        """Stop the thread and the prewarmed worker. Workers go on training."""
+        """Stop the thread. Workers go on training."""
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join()
-        self._worker_pool.close()
 
     def submit(self, folder: RunFolder) -> None:
         """Queue a new run, and start it if a slot is free. Does nothing the second time."""
@@ -190,7 +188,7 @@ class Supervisor:
             for claim in self.queue.active():
                 self._check_claim(claim)
             self._fill_slots()
-        self._worker_pool.keep_prewarmed()
+        FORK_SERVER.start(self.data_dir)
 
     def _watch(self) -> None:
         while not self._closing.wait(TICK_SECONDS):
@@ -289,7 +287,7 @@ class Supervisor:
                     drop_commands(folder)
                 notice = status.notice.replace(WAITS_FOR_DISK_SPACE, "").strip()
                 try:
-                    self._worker_pool.assign(folder, status.model_copy(update={"notice": notice}))
+                    FORK_SERVER.start_worker(self.data_dir, folder, status.model_copy(update={"notice": notice}))
                 except RunError as error:
                     with suppress(RunError):  # a full disk, say: its status stays queued, and the next start finds it
                         folder.write_status(status.end("failed", str(error), error.problem))

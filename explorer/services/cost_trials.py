@@ -9,8 +9,8 @@ from typing import NamedTuple
 from core.config import RunConfig
 from core.errors import OutOfMemoryEstimate
 from core.runs.folder import RunFolder
+from core.runs.fork_server import worker_environment
 from core.runs.machine import cached_correction, threads_for_run, threads_per_run
-from core.runs.worker_pool import worker_environment
 from core.training.cost import Correction, check_fits, memory_needed
 from core.training.hardware import memory_for_queued
 from explorer.services import shared

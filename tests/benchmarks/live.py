@@ -43,7 +43,7 @@ def _first_sign_of_life(server: Server) -> dict[str, str]:
             button = page.locator(".st-key-train_start button")
             button.wait_for()
             page.wait_for_load_state("networkidle")
-            _wait_for_standby(server)
+            _wait_for_fork_server(server)
             started = time.perf_counter()
             button.click()
             page.wait_for_function(FIRST_POINT, timeout=60_000)
@@ -55,11 +55,11 @@ def _first_sign_of_life(server: Server) -> dict[str, str]:
     return {"click on Train to first loss on the page": f"{statistics.median(seconds[1:]):.2f} s (median)"}
 
 
-def _wait_for_standby(server: Server) -> None:
+def _wait_for_fork_server(server: Server) -> None:
     """Until the next worker has imported torch: the figure is that of a visitor who has read the page first."""
     while (
-        not (standby := psutil.Process(server.process.pid).children())
-        or max(process.cpu_percent(interval=1.0) for process in standby) > 2
+        not (started := psutil.Process(server.process.pid).children())
+        or max(process.cpu_percent(interval=1.0) for process in started) > 2
     ):
         continue
 

@@ -12,6 +12,7 @@ import pytest
 from core.errors import ConfigError, RunError
 from core.runs.commands import check_unchanged, send_command, waiting_commands
 from core.runs.folder import RunFolder
+from core.runs.fork_server import FORK_SERVER
 from core.runs.processes import this_process
 from core.runs.queue import Queue
 from core.runs.records import Status
@@ -99,9 +100,10 @@ def test_a_run_that_says_it_waits_but_was_forgotten_is_queued_again(data_dir, ru
 
 
 def test_a_worker_that_cannot_be_started_is_a_failed_run_and_frees_its_slot(data_dir, config, run, monkeypatch):
+    FORK_SERVER.close()
     monkeypatch.setattr(sys, "executable", str(data_dir / "no python here"))
     supervisor = Supervisor(data_dir, slots=1)
-    supervisor.start()  # nor can one stand by
+    supervisor.start()
     supervisor.submit(run)
     assert run.status().state == "failed"
     assert "No worker could be started" in run.status().reason
@@ -113,11 +115,11 @@ def test_a_worker_that_cannot_be_started_is_a_failed_run_and_frees_its_slot(data
     supervisor.close()
 
 
-def test_a_standby_that_cannot_be_told_fails_the_run_with_a_sentence(data_dir, run):
+def test_a_worker_that_cannot_write_its_log_is_a_failed_run(data_dir, run):
     supervisor = Supervisor(data_dir, slots=1)
     supervisor.start()
     run.log_path.mkdir()  # where the worker's output would go
-    supervisor._worker_pool.close()  # so that a new worker is needed
+    FORK_SERVER.close()  # so that another is needed
     supervisor.submit(run)
     assert "Is a directory" in run.status().reason
     assert supervisor.queue.active() == []

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +10,12 @@ import pytest
 
 from core.runs.commands import change_settings, send_command, setting_changes, waiting_commands
 from core.runs.folder import RunFolder
+from core.runs.fork_server import FORK_SERVER
+from core.runs.processes import ProcessId, is_alive, kill
+from core.runs.queue import supervisor_lock
 from core.runs.records import last_log_lines
 from tests.core.runs.conftest import wait_for
 
-ROOT = Path(__file__).parents[3]
 CHANGES = {
     "train.steps": 1_000_000,  # its end is turned
     "train.checkpoint_interval": 100_000,  # so that only a pause saves, and a test knows what a resume begins from
@@ -30,28 +30,24 @@ class Workers:
 
     def __init__(self, data_dir: Path, run: RunFolder):
         self.data_dir, self.run = data_dir, run
-        self.process: subprocess.Popen | None = None
+        self.process: ProcessId | None = None
 
     def start(self) -> None:
-        attempt = self.run.status().attempt
-        with self.run.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "core", "worker", self.run.id],
-                cwd=ROOT,
-                env=os.environ | {"GPT_EXPLORER_HOME": str(self.data_dir)},
-                stdout=log,
-                stderr=log,
-            )
-        self.wait(lambda: self.run.status().attempt > attempt, "the worker to begin")
+        status = self.run.status()
+        with supervisor_lock(self.data_dir / "runs"):
+            FORK_SERVER.start_worker(self.data_dir, self.run, status)
+        self.process = self.run.status().process
+        self.wait(lambda: self.run.status().attempt > status.attempt, "the worker to begin")
 
     def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        assert self.process.wait() == -signal.SIGKILL
+        os.kill(self.process.pid, signal.SIGKILL)
+        wait_for(lambda: not is_alive(self.process), "the worker to be gone")
 
     def wait(self, condition, what: str) -> None:
         def met() -> bool:
-            assert self.process.poll() in (None, 0), last_log_lines(self.run.log_path)
-            return condition()
+            alive, fulfilled = is_alive(self.process), condition()  # in this order: it may end in between
+            assert alive or fulfilled, last_log_lines(self.run.log_path)
+            return fulfilled
 
         wait_for(met, what)
 
@@ -73,16 +69,15 @@ class Workers:
 
     def finish(self) -> None:
         self.wait(lambda: self.run.status().state == "finished", "the end")
-        assert self.process.wait() == 0
+        wait_for(lambda: not is_alive(self.process), "the worker to leave")
 
 
 @pytest.fixture
 def workers(data_dir, config) -> Iterator[Workers]:
     workers = Workers(data_dir, RunFolder.create(data_dir, config.replace(CHANGES), "killed"))
     yield workers
-    if workers.process and workers.process.poll() is None:
-        workers.process.kill()
-        workers.process.wait()
+    if workers.process:
+        kill(workers.process)
 
 
 def assert_as_if_never_killed(workers: Workers) -> None:

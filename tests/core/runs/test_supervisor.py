@@ -13,9 +13,10 @@ import pytest
 from core.errors import RunError
 from core.runs.commands import config_now, send_command, setting_changes, waiting_commands
 from core.runs.folder import RunFolder, list_runs
+from core.runs.fork_server import FORK_SERVER
 from core.runs.processes import ProcessId, identify, is_alive, kill
 from core.runs.queue import supervisor_lock
-from core.runs.records import MOST_KILLS, Status
+from core.runs.records import Status
 from core.runs.supervisor import Supervisor
 from core.runs.weights import latest_weights
 from tests.core.runs.conftest import wait_for, wait_for_state
@@ -152,13 +153,36 @@ def test_a_worker_that_fails_says_why(supervisor, data_dir, config):
 
 
 def test_a_worker_that_cannot_even_start_is_a_failed_run(data_dir, run, monkeypatch):
+    FORK_SERVER.close()
     monkeypatch.setattr(sys, "executable", "/bin/false")
     supervisor = Supervisor(data_dir, slots=1)
     supervisor.submit(run)
-    wait_for(lambda: (supervisor.check(), run.status().state)[1] == "failed", "the run to fail")
-    assert run.status().crashes == MOST_KILLS
-    assert "did not say why" in run.status().reason
+    assert run.status().state == "failed"
+    assert "it ended at once; the run's log says more" in run.status().reason
+    assert supervisor.queue.active() == []
     supervisor.close()
+
+
+def test_a_dead_fork_server_leaves_its_workers_and_is_followed_by_another(supervisor, endless, data_dir, config):
+    supervisor.submit(endless)
+    wait_for_step(endless, 3)
+    status = endless.status()
+    worker = psutil.Process(status.pid)
+    assert os.getsid(worker.pid) == os.getpgid(worker.pid) == worker.pid  # nothing that ends others ends it
+    worker.parent().kill()
+    supervisor.pause(endless)
+    assert wait_for_state(endless, "paused").pid == status.pid
+    wait_for(lambda: not supervisor.queue.active(), "the slot to be free again")
+    second = RunFolder.create(data_dir, config, "second")
+    supervisor.submit(second)
+    wait_for_state(second, "finished")
+
+
+def test_a_worker_trains_only_the_run_whose_status_names_it(data_dir, run):
+    before = run.status()
+    worker = FORK_SERVER.fork(data_dir, run)  # and its status is not written, as on a full disk
+    wait_for(lambda: not is_alive(worker), "the worker to leave")
+    assert run.status() == before
 
 
 def test_a_worker_that_does_not_react_to_stop_is_ended(idle, run, monkeypatch):

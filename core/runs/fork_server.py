@@ -1,0 +1,135 @@
+"""The process from which workers are forked: importing torch takes seconds, a fork milliseconds."""
+
+import atexit
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+import core
+from core.errors import RunError
+from core.runs.folder import RunFolder
+from core.runs.processes import ProcessId, identify
+from core.runs.records import Status
+
+CAN_FORK = sys.platform == "linux"  # elsewhere a process that has imported torch cannot be forked safely
+RESTART_SECONDS = 3.0  # before the next is started after one has become a worker: its imports would slow a first step
+RETRY_SECONDS = 30.0  # before another try where one ended by itself, or could not be started
+
+log = logging.getLogger(__name__)
+
+
+def worker_environment(data_dir: Path) -> dict[str, str]:
+    """Return the environment of a process that runs `python -m core` from anywhere."""
+    root = str(Path(core.__file__).parents[1])
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    return os.environ | {"PYTHONPATH": path, "GPT_EXPLORER_HOME": str(data_dir)}
+
+
+class ForkServer:
+    """A process that has imported torch and forks a worker for each run it is told of (`core.cli.worker.serve_forks`).
+
+    Workers lead sessions of their own, so that nothing that ends this process or the app ends them. Where the system
+    cannot fork, the process becomes the worker itself, and another one is started.
+    """
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._start_due = 0.0  # monotonic
+        self._lock = threading.Lock()
+
+    def start(self, data_dir: Path) -> None:
+        """Start the process, so that the first run need not wait, unless one runs or has just failed."""
+        with self._lock:
+            if self._process is not None and self._process.poll() is not None:
+                self._end()
+                self._start_due = time.monotonic() + RETRY_SECONDS
+            wanted = os.environ.get("GPT_EXPLORER_PREWARM") != "0" and time.monotonic() >= self._start_due
+            if self._process is None and wanted:
+                try:
+                    self._process = _start(data_dir, subprocess.DEVNULL)
+                except OSError as error:
+                    self._start_due = time.monotonic() + RETRY_SECONDS
+                    log.warning("no worker can be prewarmed: %s", error)
+
+    def start_worker(self, data_dir: Path, folder: RunFolder, status: Status) -> None:
+        """Start a worker for a run and write its status; raises RunError where the system starts none.
+
+        The caller holds the supervisor lock. The worker waits for it, so that its pid is in the status before it looks.
+        """
+        process = self.fork(data_dir, folder)
+        started = {"state": "starting", "pid": process.pid, "pid_started": process.started, "reason": ""}
+        folder.write_status(status.model_copy(update=started))
+
+    def fork(self, data_dir: Path, folder: RunFolder) -> ProcessId:
+        """Return a new worker, which trains the run once its status names it; raises RunError."""
+        request = json.dumps({"run": folder.id, "environment": worker_environment(data_dir)}).encode() + b"\n"
+        try:
+            with self._lock:
+                pid = self._ask(request)
+                if pid is None:  # there is none, or it has died
+                    self._end()
+                    with folder.log_path.open("ab") as output:  # if it fails to start, the log says why
+                        self._process = _start(data_dir, output)
+                    pid = self._ask(request)
+                if self._process is not None and pid == self._process.pid:
+                    # A process that nobody waits for stays in the system's table as a zombie.
+                    threading.Thread(target=self._process.wait, name=f"worker {folder.id}", daemon=True).start()
+                    self._process, self._start_due = None, time.monotonic() + RESTART_SECONDS
+            if pid is None or (process := identify(pid)) is None:
+                raise OSError(0, "it ended at once; the run's log says more")
+        except OSError as error:
+            raise RunError(
+                f"No worker could be started for this run ({error.strerror or error}). End other programs or make room "
+                "on the disk, then resume it."
+            ) from error
+        return process
+
+    def close(self) -> None:
+        """End the process; workers go on."""
+        with self._lock:
+            self._end()
+
+    def _ask(self, request: bytes) -> int | None:
+        """Return the pid of a new worker; None where the process has died. Raises OSError where it cannot fork."""
+        if self._process is None:
+            return None
+        assert self._process.stdin is not None and self._process.stdout is not None  # pipes
+        try:
+            self._process.stdin.write(request)
+            answer = self._process.stdout.readline()
+        except BrokenPipeError:
+            return None
+        if answer and int(answer) < 0:
+            raise OSError(-int(answer), os.strerror(-int(answer)))
+        return int(answer) if answer else None
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.kill()  # it has nothing to lose, and may still be importing
+            with suppress(BrokenPipeError):
+                self._process.communicate()  # waits, and closes its pipes
+            self._process = None
+
+
+def _start(data_dir: Path, errors: int | IO[bytes]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "core", "worker", "--forks"],
+        bufsize=0,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        env=worker_environment(data_dir),
+        start_new_session=True,
+    )
+
+
+FORK_SERVER = ForkServer()
+"""The one of this process, for all its supervisors."""
+atexit.register(FORK_SERVER.close)
