@@ -7,12 +7,9 @@ from torch import Tensor, nn
 
 from core.config import ModelConfig
 from core.errors import NotFiniteError
-from core.fast.compiler import postpone_compiler
 from core.model.bigram import Bigram
 from core.model.gpt import GPT
 from core.model.gpt import Hook as Hook
-
-postpone_compiler()
 
 
 def build_model(config: ModelConfig, vocab_size: int) -> GPT | Bigram:
