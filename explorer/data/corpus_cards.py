@@ -177,8 +177,7 @@ def figures(facts: Facts, val_fraction: float) -> None:
     )
     for place, (key, name, value, meaning) in zip(st.columns(4), rows, strict=True):
         with place, st.container(border=True, gap=None, key=f"figure_{key}", height="stretch"):
-            st.caption(name)
-            st.markdown(f"### {value:,}")
+            st.metric(name, f"{value:,}")
             st.caption(meaning)
 
 

@@ -56,7 +56,7 @@ def draw_start(rows: list[RunRow]) -> None:
 
 def draw_recent(rows: list[RunRow]) -> None:
     """Draw the newest runs as cards, looked at again while one of them goes on."""
-    st.markdown(f"##### {_('Recent runs')}")
+    st.markdown(f"## {_('Recent runs')}")
     st.fragment(_cards, run_every=_LOOK_AGAIN if any(row.going_on for row in rows) else None)()
 
 

@@ -35,7 +35,7 @@ def draw_overview(language: str) -> None:
     for column, lesson in zip(st.columns(max(2, len(lessons()))), lessons(), strict=False):
         with column, st.container(border=True, height="stretch"):
             prose = load_prose(lesson, "lesson", language)
-            st.markdown(f"##### {prose.title}")
+            st.markdown(f"## {prose.title}")
             st.caption(prose.parts["idea"])
             clicked = draw_path(lesson, language, key=f"path-{lesson}", listed=True, resume=word("go_on", language))
             with st.container(horizontal=True, gap="small"):
@@ -68,4 +68,4 @@ def draw_glossary(language: str, first_term: str | None) -> None:
     for term in sorted(terms, key=lambda term: term != first_term):
         text = links(terms[term], lambda other: address.lesson_query("glossary", other), language)
         with st.container(border=term == first_term):
-            st.markdown(f"##### {term}\n\n{text}", width=820)
+            st.markdown(f"## {term}\n\n{text}", width=820)

@@ -130,7 +130,7 @@ def _draw_head(inspection: Inspection, state: TimeMachineState) -> None:
                 layer, head = choose_head(inspection)
                 draw_head_buttons(inspection, Part("head", layer, head))
             draw_head_effect(inspection, Part("head", layer, head))
-        title.markdown(f"##### {_(HEAD.title, place=f'{layer + 1}.{head + 1}')}")
+        title.markdown(f"## {_(HEAD.title, place=f'{layer + 1}.{head + 1}')}")
         st.caption(_("Which earlier tokens does each token attend to? A row is a query, a column a key."))
         time_machine_view(HEAD.name, state, key=_key(HEAD.key, state))
 

@@ -132,7 +132,7 @@ def _draw_samples(shown: list[run_rows.RunRow], names: dict[str, str]) -> None:
 
 def draw_gallery() -> None:
     """Draw the models that come with the app, with the ways to them."""
-    st.markdown(f"##### {_('Gallery')}")
+    st.markdown(f"## {_('Gallery')}")
     st.caption(_("Trained models that come with the app. They open like your runs, and can be forked."))
     with st.container(horizontal=True, gap="small", key="gallery"):
         for folder in gallery_runs():

@@ -68,14 +68,14 @@ def test_the_model_is_played_opened_and_moved(server, open_page, run):  # noqa: 
 
     # A head opens down to one number; the address says where, and leads there again.
     page.locator(".model-square").nth(3).click()
-    expect(page.locator(".model-opened h4")).to_have_text("Head 2.2")
+    expect(page.locator(".model-opened h2")).to_have_text("Head 2.2")
     page.wait_for_url(re.compile("part=head-2.2"))
     page.locator(".model-tensor canvas").first.click(position={"x": 3, "y": 60})
     expect(page.locator(".strips-step")).to_have_count(8)
     page.wait_for_url(re.compile(r"part=head-2.2%40\d+\.1(&|$)"))
     products = page.locator(".strips-step").nth(2).inner_text()
     page.reload()
-    expect(page.locator(".model-opened h4")).to_have_text("Head 2.2")
+    expect(page.locator(".model-opened h2")).to_have_text("Head 2.2")
     expect(page.locator(".strips-step").nth(2)).to_have_text(re.compile(re.escape(products.split("\n")[0])))
 
     # Escape leads back to the picture, and the browser's Back into the part.
@@ -84,7 +84,7 @@ def test_the_model_is_played_opened_and_moved(server, open_page, run):  # noqa: 
     drawn(page)
     page.wait_for_url(lambda url: "part=" not in url)
     page.go_back()
-    expect(page.locator(".model-opened h4")).to_have_text("Head 2.2")
+    expect(page.locator(".model-opened h2")).to_have_text("Head 2.2")
 
 
 def test_the_arrow_keys_walk_the_parts(server, open_page, run):  # noqa: F811
@@ -101,7 +101,7 @@ def test_the_arrow_keys_walk_the_parts(server, open_page, run):  # noqa: F811
     page.keyboard.press("ArrowUp")
     expect(page.locator(".model-token").nth(-2)).to_have_attribute("aria-selected", "true")
     page.keyboard.press("Enter")
-    expect(page.locator(".model-opened h4")).to_have_text("Output")
+    expect(page.locator(".model-opened h2")).to_have_text("Output")
 
 
 def test_home_shows_a_model_that_writes_at_every_step_of_its_training(server, open_page):
@@ -117,6 +117,32 @@ def test_home_shows_a_model_that_writes_at_every_step_of_its_training(server, op
     expect(page.get_by_role("button", name="Write on")).to_be_visible()
     # A part opens in place, and Escape leads back.
     page.locator(".model-square").first.click()
-    expect(page.locator(".model-opened h4")).to_have_text("Head 1.1")
+    expect(page.locator(".model-opened h2")).to_have_text("Head 1.1")
     page.locator(".model-opened button").first.press("Escape")
     expect(page.locator(".model-square").first).to_be_visible()
+
+
+CHANGES = """() => {
+  window.moved = [];
+  const note = (all) => window.moved.push(...all.map(({ target }) => target.className || target.data));
+  for (const { shadowRoot } of document.querySelectorAll("[class*=st-key-home] *")) {
+    const what = { subtree: true, childList: true, characterData: true, attributes: true };
+    if (shadowRoot) new MutationObserver(note).observe(shadowRoot, what);
+  }
+}"""
+
+
+def test_nothing_moves_by_itself_on_home_for_who_wants_no_motion(server, open_page):
+    page = open_page(reduced_motion="reduce")
+    page.goto(server.url)
+    expect(page.locator(".model-square").first).to_be_visible()
+    expect(page.locator(".st-key-home_bar .time-readout b")).to_have_text("Step 6,000 of 6,000")
+    page.evaluate(CHANGES)
+    another = open_page()
+    another.goto(server.url)
+    expect(another.locator(".model-written")).to_have_text(re.compile("^ROMEO:⏎.{4,}"))  # here, it has written on
+    assert page.evaluate("window.moved") == []
+    assert page.evaluate("document.getAnimations().filter(({ playState }) => playState === 'running').length") == 0
+    expect(page.locator(".model-written")).to_have_text("ROMEO:⏎")
+    page.get_by_role("button", name="Write on").click()
+    expect(page.locator(".model-written")).to_have_text(re.compile("^ROMEO:⏎."))

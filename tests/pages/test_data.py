@@ -31,7 +31,7 @@ def said(app: AppTest) -> str:
 def test_the_default_text_is_shown_with_its_figures(app):
     assert not app.exception
     assert app.selectbox(key="corpus").value == "shakespeare"
-    assert "### 68" in said(app)
+    assert "68" in [metric.value for metric in app.metric]
     assert "466,844 in the validation set" in said(app)
     assert len(app.get("plotly_chart")) == 1
     assert not app.button(key="data_train").disabled

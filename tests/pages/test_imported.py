@@ -94,7 +94,7 @@ def test_it_opens_in_every_section_and_its_pieces_of_words_are_shown(imported, s
     app.run()
     assert not app.exception and not app.error and not app.get("progress")
     assert app.title[0].value == "Look inside"
-    headings = [element.value for element in app.markdown if element.value.startswith("#####")]
+    headings = [element.value for element in app.markdown if element.value.startswith("## ")]
     assert headings and drawn(app)
     if section == "Heads":  # which is about heads, and shows all of them
         assert all(name in "".join(drawn(app)) for name in ("1.1", "3.4"))

@@ -243,7 +243,7 @@ def test_a_link_to_a_text_that_is_not_here_is_said_until_one_is_chosen(open_step
 def test_the_glossary_begins_with_what_was_asked_for(open_step):
     app = open_step("loss", lesson="glossary")
     told = [text.value for text in app.markdown]
-    assert told[0].startswith("##### loss") and len(told) >= len(glossary())
+    assert told[0].startswith("## loss") and len(told) >= len(glossary())
 
 
 def test_a_second_language_is_a_folder(open_step, tmp_path, monkeypatch):

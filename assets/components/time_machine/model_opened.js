@@ -8,7 +8,7 @@ import { matrixPlace, paintMatrix, shareColor, signedBytes, signedColor } from "
 export function openedPart(root, { open, close, tips: tipsIn }) {
   const back = button("model-back", _("← Whole model"), close);
   back.title = _("Escape leads back, too. Arrow keys: up and down choose the token, left and right the key of a head.");
-  const title = element("h4");
+  const title = element("h2");
   const nearby = element("div", "model-modes");
   const says = element("div", "");
   const formula = element("div", "model-formula");
