@@ -1,4 +1,4 @@
-"""The addresses beside Streamlit's own: live streams, downloads, text as it is written, plotly.js.
+"""The addresses beside Streamlit's own: live streams, downloads, text as it is written, libraries of the browser.
 
 They bypass Streamlit's sessions, so a run is addressed by its id, which cannot be guessed; they only read.
 """
@@ -17,7 +17,7 @@ from typing import BinaryIO
 import plotly
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -34,11 +34,12 @@ from explorer.services.model_files import EXPORTS, why_no_export, write_export
 from explorer.streaming.broadcaster import Broadcaster
 from explorer.streaming.generation import LONGEST_PROMPT, TooManyTexts, generated_text, problem_event
 from explorer.streaming.run_events import event
-from explorer.widgets.address import whole_number
+from explorer.widgets.address import ROOT, whole_number
 
 MOST_DOWNLOADS = 4  # at once: each keeps a whole archive on disk until it is sent
 MOST_WATCHED = 8  # runs that one page shows and has watched
 _PIECE = 2**18  # bytes of an archive sent at a time
+_KEPT = {"Cache-Control": "public, max-age=86400"}
 _STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would wait for a full buffer
 
 
@@ -60,6 +61,7 @@ def api_routes(broadcaster: Broadcaster, base: str = "") -> list[Route]:
         Route(f"{base}/api/runs/{{id}}/generate", stream_text),
         Route(f"{base}/api/runs/{{id}}/frames/{{step}}", frame),
         Route(f"{base}/api/plotly.js", plotly_js),
+        Route(f"{base}/api/chart2music.js", chart2music_js),
     ]
 
 
@@ -196,7 +198,7 @@ def _picture_of(request: Request) -> PictureRequest | None:
 async def plotly_js(request: Request) -> Response:
     """Send the plotly.js that the plotly wheel ships, compressed once."""
     tag = f'"plotly-{plotly.__version__}"'
-    headers = {"ETag": tag, "Cache-Control": "public, max-age=86400", "Vary": "Accept-Encoding"}
+    headers = {"ETag": tag, "Vary": "Accept-Encoding"} | _KEPT
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
     compressed = await asyncio.to_thread(_plotly_compressed)
@@ -205,6 +207,11 @@ async def plotly_js(request: Request) -> Response:
     else:
         compressed = gzip.decompress(compressed)
     return Response(compressed, media_type="text/javascript", headers=headers)
+
+
+async def chart2music_js(_request: Request) -> Response:
+    """Send the library that makes a curve audible."""
+    return FileResponse(ROOT / "assets/vendor/chart2music.min.js", media_type="text/javascript", headers=_KEPT)
 
 
 def _run_of(request: Request) -> RunFolder:

@@ -1,8 +1,12 @@
-"""Tables that are taken along: a name that a spreadsheet would compute stays a name."""
+"""Charts without a picture: numbers that are taken along, and a loss curve that is heard."""
+
+import re
 
 import pandas as pd
 import pytest
 from playwright.sync_api import expect
+
+from tests.e2e.board import wait_for_points
 
 pytestmark = pytest.mark.e2e
 
@@ -23,3 +27,24 @@ def test_the_list_of_runs_is_saved_by_our_button_alone(empty_server, open_page, 
     assert saved.read_bytes().startswith(b"\xef\xbb\xbf")
     runs = pd.read_csv(saved)
     assert list(runs["Name"]) == ["'=1+1"] and runs["Validation loss"].dtype == float
+
+
+def test_a_loss_curve_is_heard_point_by_point(server, open_page, trained_run):
+    first, second = [row["loss"] for row in trained_run.rows("metrics") if row.get("loss") is not None][:2]
+    page = open_page()
+    page.goto(f"{server.url}/train?run={trained_run.id}")
+    wait_for_points(page, more_than=2)
+    assert not page.evaluate("'c2mChart' in globalThis")  # loaded by those only who want it
+    hear, spoken = page.get_by_role("button", name="Hear it"), page.locator(".loss-spoken > div").last
+    hear.press("Enter")
+    expect(hear).to_have_attribute("aria-pressed", "true")
+    expect(spoken).to_contain_text('Line chart showing "training".')
+    expect(page.locator(".loss-chart")).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(spoken).to_contain_text(re.compile(rf"\b{second:.2f}\b"))
+    page.keyboard.press("ArrowLeft")
+    expect(spoken).to_contain_text(re.compile(rf"\b{first:.2f}\b"))
+    page.keyboard.press("PageDown")
+    expect(spoken).to_contain_text("validation")
+    hear.press("Enter")
+    expect(spoken).to_have_count(0)

@@ -3,6 +3,7 @@
    fork, whose steps are counted on from there. */
 import { forkRange, lossRange, smoothed, stepRange } from "./axes.js";
 import { MARK_HEIGHT, MARK_LETTER, settingChangeTraces } from "./setting_changes.js";
+import { hearButton } from "./sound.js";
 import { downloadButtons, lossColumns } from "../shared/download.js";
 import { _, button, element, mountOnce } from "../shared/mount.js";
 import { loadPlotly } from "../shared/plotly.js";
@@ -47,11 +48,12 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   reset.hidden = true;
   const toggles = [toggle(_("log steps"), "logSteps"), toggle(_("log loss"), "logLoss")];
   root.append(element("div", "loss-controls", [legend, smoothingLabel, ...toggles, reset]), chart, waiting);
-  downloadButtons(root, {
+  const below = downloadButtons(root, {
     name: () => "loss",
     columns: () => lossColumns(rows),
     svg: async () => decodeURIComponent((await plot.toImage(chart, { format: "svg" })).split(",").slice(1).join(",")),
   });
+  below.prepend(hearButton(chart, () => Object.fromEntries([[_("training"), "loss"], [_("validation"), "val_loss"]].map(([label, name]) => [label, known(name).map((row) => ({ x: begins() + row.step, y: row[name] }))]))));
   smoothing.addEventListener("input", () => {
     choice.smoothing = Number(smoothing.value);
     fill();
@@ -95,6 +97,8 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     fill();
   }
 
+  const known = (name) => thinned(rows.filter((row) => Number.isFinite(row[name])), name, MOST_POINTS);
+
   function fillSoon(delay = rest) {
     timer ||= setTimeout(() => {
       timer = 0;
@@ -112,7 +116,6 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   function fill() {
     if (!plot || gone) return;
     const begun = performance.now();
-    const known = (name) => thinned(rows.filter((row) => Number.isFinite(row[name])), name, MOST_POINTS);
     const [trained, measured] = [known("loss"), known("val_loss")];
     const share = choice.smoothing ?? component.data.smoothing;
     const onAxisOf = (step) => (choice.logSteps ? Math.max(1, step) : step); // plotly draws step 0 as if far off to the left

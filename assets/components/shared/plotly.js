@@ -1,13 +1,17 @@
-/* plotly.js comes with the plotly wheel, from a route of our own, once a page. */
-export function loadPlotly() {
-  if (globalThis.Plotly) return Promise.resolve(globalThis.Plotly);
-  return (globalThis.__gptExplorerPlotly ||= new Promise((resolve, reject) => {
+/* plotly.js comes with the plotly wheel, and Chart2Music lies in assets/vendor; both have a route of ours. Each is loaded once a page. */
+export const loadPlotly = () => loadLibrary("plotly.js", "Plotly");
+export const loadChart2Music = () => loadLibrary("chart2music.js", "c2mChart");
+
+function loadLibrary(file, name) {
+  if (globalThis[name]) return Promise.resolve(globalThis[name]);
+  const loading = (globalThis.__gptExplorerLibraries ||= {});
+  return (loading[file] ||= new Promise((resolve, reject) => {
     const script = document.createElement("script");
-    script.src = new URL("api/plotly.js", document.baseURI);
-    script.onload = () => resolve(globalThis.Plotly);
+    script.src = new URL(`api/${file}`, document.baseURI);
+    script.onload = () => resolve(globalThis[name]);
     script.onerror = () => {
-      delete globalThis.__gptExplorerPlotly;
-      reject(new Error("plotly.js could not be loaded"));
+      delete loading[file];
+      reject(new Error(`${file} could not be loaded`));
     };
     document.head.appendChild(script);
   }));

@@ -1,0 +1,40 @@
+/* A loss curve to be heard: pitch follows loss, point by point under the arrow keys (Chart2Music, loaded when it is asked for).
+
+   hearButton(chart, curves) -> the button; the chart takes the keys while it is pressed, and the line behind it says each point
+   curves() -> { name: [{ x, y }] }, as they are now */
+import { _, button, element, titleOf } from "../shared/mount.js";
+import { loadChart2Music } from "../shared/plotly.js";
+
+export function hearButton(chart, curves) {
+  const spoken = element("div", "loss-spoken aside");
+  let sound = null;
+  const hear = button("table-button", _("Hear it"), async () => {
+    if (!sound) await start();
+    else stop();
+    hear.setAttribute("aria-pressed", Boolean(sound));
+  });
+  hear.title = _("Pitch follows the loss as it is now: arrow keys move from point to point, Page Up and Down between the curves, Shift with End plays to the end, H lists all keys.");
+  hear.setAttribute("aria-pressed", false);
+
+  async function start() {
+    const make = await loadChart2Music();
+    const data = Object.fromEntries(Object.entries(curves()).filter(([, points]) => points.length));
+    if (sound || !Object.keys(data).length) return;
+    chart.after(spoken);
+    const axes = { x: { label: _("step") }, y: { label: _("loss"), format: (value) => value.toFixed(2) } };
+    const made = make({ type: Object.keys(data).map(() => "line"), title: titleOf(chart), data, axes, element: chart, cc: spoken });
+    if (made.err) throw new Error(made.err);
+    sound = made.data;
+    chart.focus();
+  }
+
+  function stop() {
+    sound.cleanUp();
+    sound = null;
+    chart.removeAttribute("tabindex");
+    spoken.replaceChildren();
+    spoken.remove();
+  }
+
+  return hear;
+}
