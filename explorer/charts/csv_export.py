@@ -1,4 +1,4 @@
-"""The numbers behind a chart, as a file that a spreadsheet opens."""
+"""The numbers behind a chart, as a file that a spreadsheet opens and as a table on the page."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ Columns = Mapping[str, Sequence[Any] | np.ndarray]
 
 
 _BYTE_ORDER_MARK = "\ufeff"  # without it Excel reads UTF-8 as the machine's old code page
+_MOST_ROWS = 300  # of a table on the page
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -27,6 +28,17 @@ def csv_of(columns: Columns) -> str:
     writer.writerow(map(_cell, columns))
     writer.writerows([_cell(value) for value in row] for row in zip(*columns.values(), strict=True))
     return text.getvalue()
+
+
+def table_of(columns: Columns) -> dict[str, Any]:
+    """Return the "names" of the columns, at most 300 of their "rows" as text, evenly spaced, and their "count".
+
+    `tableOf` in assets/components/shared/download.js does the same for what only the browser knows.
+    """
+    every = list(zip(*columns.values(), strict=True))
+    shown = min(len(every), _MOST_ROWS)
+    rows = [every[row * (len(every) - 1) // max(1, shown - 1)] for row in range(shown)]
+    return {"names": list(columns), "rows": [list(map(_text, row)) for row in rows], "count": len(every)}
 
 
 def matrix_columns(
@@ -48,3 +60,7 @@ def _cell(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return "" if np.isnan(value) else f"{value:.6g}"
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else str(_cell(value))

@@ -1,8 +1,11 @@
 """What every page does in the browser without a picture of its own."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import urlencode
 
+import streamlit as st
+
+from explorer.charts.csv_export import Columns, table_of
 from explorer.components.bundle import component
 
 _page = component("page")
@@ -30,6 +33,12 @@ def load_ahead() -> None:
     _page("loadAhead", {}, key="get_ready", height=1)
 
 
-def save_drawing(chart: str) -> None:
-    """Draw the button that saves the plotly chart of that key, drawn with `explorer.widgets.layout.plotly_config`."""
-    _page("saveDrawing", {"chart": chart}, key=f"{chart}_svg", width="content")
+def chart_buttons(chart: str, numbers: Callable[[], Columns]) -> None:
+    """Draw the buttons of the plotly chart of that key that show its numbers as a table and save it.
+
+    It is drawn with `explorer.widgets.layout.plotly_config`.
+    """
+    asked = f"{chart}_table_asked"
+    table = table_of(numbers()) if st.session_state.pop(asked, False) else None
+    clicked = {"on_table_change": lambda: st.session_state.update({asked: True})}
+    _page("chartButtons", {"chart": chart, "table": table}, key=f"{chart}_svg", width="content", **clicked)

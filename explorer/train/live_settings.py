@@ -155,5 +155,5 @@ def _choose_schedule(folder: RunFolder, status: Status, config: RunConfig, more:
     chosen = st.radio(_("Learning rate"), labels, key="continue_schedule", format_func=labels.get, help=about)
     ahead = {labels[schedule]: learning_rates(step, step + more, way) for schedule, way in ways.items()}
     figure = rates_figure(curve_rows(folder), ahead, labels[chosen], current_palette())
-    st.plotly_chart(figure, theme=None, config={"displayModeBar": False}, key="continue_rates")
+    st.plotly_chart(figure, theme=None, config={"displayModeBar": False}, key="continue_rates", alt=_("Learning rate"))
     return chosen

@@ -12,7 +12,7 @@ from core.interpretability.activations import PartError
 from core.palette import Palette
 from explorer.charts.csv_export import Columns, csv_of
 from explorer.charts.theme import palette_for
-from explorer.components.page import save_drawing
+from explorer.components.page import chart_buttons
 from explorer.i18n.language import _, worded
 
 
@@ -37,18 +37,18 @@ def card(
     with st.container(border=True, key=key, height=height):
         if corner:
             with st.container(horizontal=True, horizontal_alignment="distribute"):
-                st.markdown(f"##### {worded(title)}", help=worded(more) or None, width="content")
+                st.markdown(f"## {worded(title)}", help=worded(more) or None, width="content")
                 with st.container(width="content"):
                     corner()
         else:
-            st.markdown(f"##### {worded(title)}", help=worded(more) or None)
+            st.markdown(f"## {worded(title)}", help=worded(more) or None)
         if note:
             st.caption(worded(note))
         yield
 
 
 def chart(figure: go.Figure, *, key: str, numbers: Callable[[], Columns], name: str, **options: Any) -> Any:
-    """Draw a plotly chart with two quiet buttons: it as SVG, and as CSV what `numbers` gives, in files of that name."""
+    """Draw a plotly chart with three quiet buttons: `numbers` as a table, it as SVG and they as CSV, of that name."""
     drawn = st.plotly_chart(figure, theme=None, config=plotly_config(name), key=key, **options)
     _download_buttons(numbers, key, name, _("The numbers of this chart, for a spreadsheet."), drawing=True)
     return drawn
@@ -62,7 +62,7 @@ def table_download(columns: Callable[[], Columns], *, key: str, name: str) -> No
 def _download_buttons(columns: Callable[[], Columns], key: str, name: str, help: str, *, drawing: bool) -> None:
     with st.container(horizontal=True, horizontal_alignment="right", gap="small", key=f"{key}_take"):
         if drawing:
-            save_drawing(key)
+            chart_buttons(key, columns)
         file = {"file_name": f"{name}.csv", "mime": "text/csv", "key": f"{key}_csv"}
         st.download_button(_("↓ CSV"), lambda: csv_of(columns()), **file, help=help, on_click="ignore", type="tertiary")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from core.formatting import duration_in_words, format_percent, format_setting, loss_as_choice
-from explorer.charts.csv_export import csv_of
+from explorer.charts.csv_export import csv_of, table_of
 from explorer.charts.loss import loss_range, smoothed
 from tests.explorer.test_attribution_charts import SAFE, UNSAFE
 from tests.javascript import in_javascript
@@ -34,3 +34,14 @@ def test_both_come_to_the_same(module, expression, python, cases):
 def test_both_write_the_same_csv():
     columns = {"=sum": UNSAFE + SAFE, "number": [-1.5, -2, 0.123456789, 1234567, None, *range(-8, 3)]}
     assert in_javascript("shared/download.js", "module.csvOf(given)", [columns]) == [csv_of(columns)]
+
+
+def test_both_show_the_same_table():
+    short = {"=sum": UNSAFE + SAFE, "number": [-1.5, -2, 0.123456789, 1234567, None, *range(-8, 3)]}
+    long = {"step": list(range(0, 10_010, 10)), "loss": [4.2 / (1 + step) for step in range(1001)]}
+    tables = [table_of(columns) for columns in (short, long, {"nothing": []})]
+    assert in_javascript("shared/download.js", "module.tableOf(given)", [short, long, {"nothing": []}]) == tables
+    assert [row[0] for row in tables[0]["rows"]] == short["=sum"]
+    assert tables[1]["count"] == 1001
+    assert len(tables[1]["rows"]) == 300
+    assert [tables[1]["rows"][at][0] for at in (0, -1)] == ["0", "10000"]

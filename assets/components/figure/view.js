@@ -1,12 +1,13 @@
 /* A figure made in Python, which draws it again and again while something is computed: the node stays, and so does a zoom.
    data: { figure: JSON, height: pixels } */
-import { element, mountOnce } from "../shared/mount.js";
+import { element, mountOnce, nameFigure } from "../shared/mount.js";
 import { loadPlotly } from "../shared/plotly.js";
 
 export default (mounting) => mountOnce(mounting, (root, component) => {
   const chart = element("div");
   chart.style.cssText = "width: 100%; min-width: 0";
   root.append(chart);
+  nameFigure(chart);
   let drawn = ""; // the figure on screen
   let busy = false;
   let gone = false;

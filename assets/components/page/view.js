@@ -1,8 +1,9 @@
 /* What every page does without a picture of its own; data.view says which. */
-import { _, button, element, mountView } from "../shared/mount.js";
+import { showTable, tableButton } from "../shared/download.js";
+import { _, button, element, mountView, nameFigure, titleOf } from "../shared/mount.js";
 import { loadPlotly } from "../shared/plotly.js";
 
-const VIEWS = { pageChange, replaceAddress, watchRuns, loadAhead, saveDrawing };
+const VIEWS = { pageChange, replaceAddress, watchRuns, loadAhead, chartButtons };
 
 export default (component) => mountView(component, VIEWS);
 
@@ -120,10 +121,31 @@ function loadAhead() {
   return {};
 }
 
-/* The button below a plotly chart that saves it: it presses the one button of plotly's own bar. data: { chart: its key } */
-function saveDrawing(root, component) {
-  const save = button("download-button", "SVG", () => document.querySelector(`.st-key-${CSS.escape(component.data.chart)} .modebar-btn`)?.click());
+/* Two of the buttons below a plotly chart: its numbers as a table, for which Python is asked, and its drawing, for which the one
+   button of plotly's own bar is pressed. data: { chart: its key, table: as `tableOf` gives it, or null until it is asked for } */
+function chartButtons(root, component) {
+  const chart = () => document.querySelector(`.st-key-${CSS.escape(component.data.chart)}`);
+  let asked = false;
+  const show = () => showTable(root, titleOf(root), component.data.table);
+  const table = tableButton(() => {
+    if (component.data.table) return show();
+    asked = true;
+    component.setTriggerValue("table", true);
+  });
+  const save = button("download-button", "SVG", () => chart()?.querySelector(".modebar-btn")?.click());
   save.title = _("This chart as an SVG drawing, for a text or a slide.");
-  root.append(element("div", "downloads", save));
-  return {};
+  root.append(element("div", "downloads", [table, save]));
+  const name = () => chart() && nameFigure(chart());
+  // Streamlit puts another node in the place of a chart when what draws it has loaded.
+  const added = new MutationObserver(name);
+  added.observe(root.getRootNode().host.closest(".stVerticalBlock"), { childList: true });
+  return {
+    update() {
+      name();
+      if (!asked || !component.data.table) return;
+      asked = false;
+      show();
+    },
+    destroy: () => added.disconnect(),
+  };
 }

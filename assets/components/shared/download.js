@@ -1,11 +1,13 @@
-/* Every drawing can be downloaded by two small buttons below it: as it is (SVG), and its numbers (CSV).
+/* Below every drawing are three small buttons: its numbers as a table, and for download it as it is (SVG) and its numbers (CSV).
 
    downloadButtons(root, { name(), columns(), drawn, svg() }) -> the row of buttons, at the end of root
    columns: { name: [values] }, all equally long, or null while there is nothing; drawn: the element that is drawn, if not
    all of root; svg: where it is not to be read off the page.
    What is not part of a drawing (tips, the text below) has the class "aside". A canvas has the function that paints it:
    canvas.redraw(context). */
-import { _, button, element, rgbOf } from "./mount.js";
+import { _, button, element, nameFigure, ngettext, rgbOf, titleOf } from "./mount.js";
+
+const MOST_ROWS = 300; // of a table on the page; as in explorer/charts/csv_export.py
 
 export function downloadButtons(root, { name, columns, drawn = root, svg = () => svgOf(drawn) }) {
   const saving = (label, title, type, make) => {
@@ -17,11 +19,36 @@ export function downloadButtons(root, { name, columns, drawn = root, svg = () =>
     return made;
   };
   const row = element("div", "downloads aside", [
+    tableButton(() => columns() && showTable(row, titleOf(drawn), tableOf(columns()))),
     saving("SVG", _("This chart as an SVG drawing, for a text or a slide."), "image/svg+xml", async () => columns() && svg()),
     saving("CSV", _("The numbers of this chart, for a spreadsheet."), "text/csv", () => columns() && csvOf(columns())),
   ]);
   root.append(row);
+  nameFigure(drawn);
   return row;
+}
+
+export function tableButton(onClick) {
+  const made = button("table-button", _("Table"), onClick);
+  made.title = _("The numbers of this chart, as a table.");
+  return made;
+}
+
+/* Show the numbers of a drawing above the page, where nothing moves; what is below `place` closes it with the page.
+   table: as `tableOf` gives it */
+export function showTable(place, title, { names, rows, count }) {
+  const line = (tag, values, more) => element("tr", "", values.map((value) => element(tag, "", value, { dir: "auto", ...more })));
+  const head = element("thead", "", line("th", names, { scope: "col" }));
+  const body = element("tbody", "", rows.map((row) => line("td", row)));
+  const filled = { shown: rows.length.toLocaleString("en"), count: count.toLocaleString("en") };
+  const sentence = rows.length < count ? _("{shown} of {count} rows, evenly spaced. The CSV file has all.", filled) : ngettext("{count} row", "{count} rows", count, filled);
+  const scroller = element("div", "numbers-scroll", element("table", "", [head, body]), { tabindex: 0 });
+  const close = button("numbers-close", _("Close"), () => dialog.close());
+  const dialog = element("dialog", "numbers", [element("div", "numbers-head", [element("b", "", title), close]), element("div", "quiet", sentence), scroller], { "aria-label": title });
+  dialog.addEventListener("click", ({ target }) => target === dialog && dialog.close());
+  dialog.addEventListener("close", () => dialog.remove());
+  place.append(dialog);
+  dialog.showModal();
 }
 
 /* Columns for the buttons, from lines that have a value for each name. */
@@ -37,14 +64,30 @@ export function lossColumns(rows) {
 /* As `csv_of` in explorer/charts/csv_export.py, which says why; exported for the test that compares both. */
 export function csvOf(columns) {
   const cell = (value) => {
-    if (value === null || value === undefined || Number.isNaN(value)) return "";
-    if (typeof value === "number") return String(Number.isInteger(value) ? value : Number(value.toPrecision(6)));
-    const text = String(value).replace(/^[=+\-@\t\r]/, "'$&");
+    if (typeof value === "number") return shown(value);
+    const text = shown(value).replace(/^[=+\-@\t\r]/, "'$&");
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   const names = Object.keys(columns);
   const rows = Array.from(columns[names[0]], (_value, index) => names.map((name) => cell(columns[name][index])).join(","));
   return `\ufeff${[names.map(cell).join(","), ...rows, ""].join("\r\n")}`;
+}
+
+/* As `table_of` in explorer/charts/csv_export.py: { names, rows: at most MOST_ROWS of texts, evenly spaced, count: of all rows } */
+export function tableOf(columns) {
+  const names = Object.keys(columns);
+  const count = columns[names[0]].length;
+  const length = Math.min(count, MOST_ROWS);
+  const rows = Array.from({ length }, (_value, row) => {
+    const at = Math.floor((row * (count - 1)) / Math.max(1, length - 1));
+    return names.map((name) => shown(columns[name][at]));
+  });
+  return { names, rows, count };
+}
+
+function shown(value) {
+  if (value === null || value === undefined || Number.isNaN(value)) return "";
+  return String(typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(6)) : value);
 }
 
 function saveFile(name, content, type) {

@@ -73,6 +73,7 @@ export function mountOnce(mounting, build) {
   mounted.view ??= build(mounted.root, component);
   const call = ++mounted.call;
   mounted.view.update?.();
+  for (const drawn of [mounted.root, ...mounted.root.querySelectorAll(".named")]) if (drawn.matches(".named")) nameFigure(drawn);
   return () => {
     if (parent.__explorer !== mounted || mounted.call !== call) return;
     mounted.view.destroy?.();
@@ -87,6 +88,25 @@ export function mountView(mounting, views) {
     root.dataset.view = component.data.view;
     return views[component.data.view](root, component);
   });
+}
+
+/* The title and the question of what is drawn at a node: the last heading before it on the page, and the caption below that;
+   a drawing under no heading of its own has its title in data-title. */
+export function titleOf(node) {
+  if (node.dataset.title) return node.dataset.title;
+  const place = node.getRootNode().host ?? node;
+  const follows = (other, one) => Boolean(one.compareDocumentPosition(other) & Node.DOCUMENT_POSITION_FOLLOWING);
+  const before = (selector) => [...document.querySelectorAll(`.stMain :is(${selector})`)].filter((each) => follows(place, each));
+  const heading = before("h1, h2, h3, h4, h5, h6").at(-1);
+  const caption = heading && before('[data-testid="stCaptionContainer"]').find((each) => follows(each, heading));
+  return [heading, caption].filter(Boolean).map((each) => each.textContent.trim()).join(": ");
+}
+
+/* Say in words what a drawing shows; `mountOnce` says it anew after every change. */
+export function nameFigure(drawn) {
+  drawn.classList.add("named");
+  drawn.setAttribute("role", "figure");
+  drawn.setAttribute("aria-label", titleOf(drawn));
 }
 
 /* Light or dark, by what is really behind the component. */

@@ -41,7 +41,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   }
   const marks = element("div", "time-marks");
   const [start, end] = [element("span", "time-end", "0"), element("span", "time-end")];
-  const track = element("div", "time-track", [curve, spot, rail, dots, slider, marks, start, element("span", "time-axis", _("training step")), end]);
+  const track = element("div", "time-track", [curve, spot, rail, dots, slider, marks, start, element("span", "time-axis", _("training step")), end], { "data-title": _("Loss over the training") });
   const line = element("div", "time-line", [play, element("div", "time-readout", [step, note]), track, loss, pace]);
   root.append(line);
   line.append(downloadButtons(root, {
