@@ -17,6 +17,7 @@ _TOP, _PANEL, _GAP, _BOTTOM = 22, 104, 46, 28  # pixels: of a title, a panel, be
 _LEGEND = 21  # pixels of a line of the legend
 _RATIOS = (1e-4, 1e-3, 1e-2, 1e-1)  # on an axis
 _BEFORE_FIRST = 0.5  # where step 0 lies on a logarithmic axis
+HISTOGRAMS = ("activations", "gradients")  # whose scale two runs share
 _KINDS = {
     "c_attn": N_("queries, keys, values"),
     "attn.c_proj": N_("attention output"),

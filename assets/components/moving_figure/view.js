@@ -1,6 +1,7 @@
 /* A plotly figure made in Python that moves with the time machine's bar, below sentences of the step on view.
    data: as clock.js wants it, and { steps: measured, rising, figure: JSON or null, moves: [{ traces, layout } of each], height,
-           words: [[[sentence, whether it is trouble]] of each], name: of its files } */
+           words: [[[sentence, whether it is trouble]] of each], name: of its files, beside: of the run compared with, where both
+           share the scale of x: { side, steps, layouts: of its moves }, or null } */
 import { columnsOf, downloadButtons } from "../shared/download.js";
 import { _, element, mountOnce } from "../shared/mount.js";
 import { loadPlotly } from "../shared/plotly.js";
@@ -16,7 +17,15 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   let drawn = null; // the data and the place in it on screen
   let figure = null; // as drawn
 
-  const placeOf = (step) => Math.max(0, component.data.steps.findLastIndex((measured) => measured <= step));
+  const placeOf = (step, steps = component.data.steps) => Math.max(0, steps.findLastIndex((measured) => measured <= step));
+
+  /* What its own layout sets, on the wider scale of two. */
+  function layoutOf({ layout = {} }) {
+    const { beside } = component.data;
+    const theirs = beside?.layouts[placeOf(clockOf(beside.side).step, beside.steps)];
+    if (!theirs || theirs["xaxis.range"][1] <= layout["xaxis.range"][1]) return layout;
+    return Object.fromEntries(Object.keys(layout).map((name) => [name, theirs[`xaxis.${name.split(".")[1]}`]]));
+  }
 
   if (component.data.figure) {
     downloadButtons(root, {
@@ -28,7 +37,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
 
   function moved({ data, layout }, move) {
     const next = { data: data.map((trace, index) => ({ ...trace, ...move.traces?.[index] })), layout: structuredClone(layout) };
-    for (const [name, value] of Object.entries(move.layout || {})) {
+    for (const [name, value] of Object.entries(layoutOf(move))) {
       const [axis, setting] = name.split(".");
       if (setting) next.layout[axis][setting] = value;
       else next.layout[axis] = value;
@@ -50,8 +59,8 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     busy = true;
     try {
       const plotly = await loadPlotly();
-      while (!gone && (drawn?.data !== component.data || drawn.at !== placeOf(clock.step))) {
-        drawn = { data: component.data, at: placeOf(clock.step) };
+      while (!gone && (drawn?.data !== component.data || drawn.at !== placeOf(clock.step) || drawn.beside !== besides())) {
+        drawn = { data: component.data, at: placeOf(clock.step), beside: besides() };
         figure = moved(JSON.parse(component.data.figure), component.data.moves[drawn.at]);
         await plotly.react(chart, figure.data, figure.layout, { displayModeBar: false, displaylogo: false });
       }
@@ -59,6 +68,8 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
       busy = false;
     }
   }
+
+  const besides = () => component.data.beside && clockOf(component.data.beside.side).step;
 
   let width = 0;
   const resizes = new ResizeObserver(() => {
@@ -68,16 +79,19 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   });
   resizes.observe(chart);
   const leave = clock.subscribe(draw);
+  let leaveOther;
 
   return {
     update() {
       if (component.data.figure) chart.style.height = `${component.data.height}px`;
       clock.update(component.data);
+      if (component.data.beside) leaveOther ??= clockOf(component.data.beside.side).subscribe(draw);
       draw();
     },
     destroy() {
       gone = true;
       leave();
+      leaveOther?.();
       resizes.disconnect();
       if (chart._fullLayout) globalThis.Plotly.purge(chart);
     },

@@ -1,6 +1,6 @@
 """Is the training healthy? Activations, gradients, updates, dead units, attention entropy and the residual stream."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import streamlit as st
@@ -8,7 +8,7 @@ import streamlit as st
 from core.runs.folder import RunFolder, open_run
 from core.training.health import PROBE_TOKENS, Health
 from core.training.health_readings import SENTENCES, Reading, read_all
-from explorer.charts.health import FIGURES
+from explorer.charts.health import FIGURES, HISTOGRAMS
 from explorer.charts.theme import MovingFigure
 from explorer.components.time_machine import TimeMachineState, moving_figure
 from explorer.i18n.language import N_, _
@@ -80,6 +80,10 @@ class _Side(NamedTuple):
     name: str
     history: list[Health]
 
+    @property
+    def steps(self) -> list[int]:
+        return [health.step for health in self.history]
+
     def has(self, measurement: str) -> bool:
         return bool(self.history) and measurement in read_all(self.history[-1])
 
@@ -98,8 +102,9 @@ def draw(inspection: Inspection) -> None:
     for first in range(0, len(cells), 2):
         for column, (name, side) in zip(st.columns(2), cells[first : first + 2], strict=False):
             if side.has(name):
+                other = next((each for each in sides if each is not side and each.has(name)), None)
                 with column:
-                    _draw_measurement(name, side, norms)
+                    _draw_measurement(name, side, norms, other)
 
 
 def _side(state: TimeMachineState, folder: RunFolder) -> _Side:
@@ -120,16 +125,26 @@ def _draw_summary(side: _Side) -> None:
         _draw_moving("summary", side, None, words)
 
 
-def _draw_measurement(name: str, side: _Side, norms: np.ndarray) -> None:
+def _draw_measurement(name: str, side: _Side, norms: np.ndarray, other: _Side | None) -> None:
     title, note, more = map(_, CARDS[name])
+    beside = None
+    if other and name in HISTOGRAMS:
+        moves = FIGURES[name](other.history, current_palette(), norms).moves
+        beside = {"side": other.state.side, "steps": other.steps, "layouts": [move["layout"] for move in moves]}
     with card(title, note, more=more, height="stretch", key=_key(f"card_health_{name}", side)):
         figure = FIGURES[name](side.history, current_palette(), norms)
-        _draw_moving(name, side, figure, [[_in_words(read_all(health)[name])] for health in side.history])
+        _draw_moving(name, side, figure, [[_in_words(read_all(health)[name])] for health in side.history], beside)
 
 
-def _draw_moving(name: str, side: _Side, figure: MovingFigure | None, words: list[list[tuple[str, bool]]]) -> None:
-    steps = [health.step for health in side.history]
-    moving_figure(side.state, steps, figure, words, key=_key(f"health_{name}", side), name=f"health-{name}")
+def _draw_moving(
+    name: str,
+    side: _Side,
+    figure: MovingFigure | None,
+    words: list[list[tuple[str, bool]]],
+    beside: dict[str, Any] | None = None,
+) -> None:
+    look = {"key": _key(f"health_{name}", side), "name": f"health-{name}", "beside": beside}
+    moving_figure(side.state, side.steps, figure, words, **look)
 
 
 def _in_words(reading: Reading) -> tuple[str, bool]:
