@@ -38,7 +38,7 @@ def chart_buttons(chart: str, numbers: Callable[[], Columns]) -> None:
 
     It is drawn with `explorer.widgets.layout.plotly_config`.
     """
-    asked = f"{chart}_table_asked"
-    table = table_of(numbers()) if st.session_state.pop(asked, False) else None
-    clicked = {"on_table_change": lambda: st.session_state.update({asked: True})}
+    requested = f"{chart}_table_requested"
+    table = table_of(numbers()) if st.session_state.pop(requested, False) else None
+    clicked = {"on_table_change": lambda: st.session_state.update({requested: True})}
     _page("chartButtons", {"chart": chart, "table": table}, key=f"{chart}_svg", width="content", **clicked)

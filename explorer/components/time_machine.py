@@ -94,14 +94,22 @@ def time_machine_directions(
 
 def moving_figure(
     state: TimeMachineState, steps: list[int], moving: MovingFigure | None,
-    words: Sequence[Sequence[tuple[str, bool]]], *, key: str, name: str, beside: Mapping[str, Any] | None = None,
+    words: Sequence[Sequence[tuple[str, bool]]], *, key: str, name: str, compared: Mapping[str, Any] | None = None,
 ) -> None:  # fmt: skip
     """Draw a figure, or none, below sentences, at the last of the measured steps that is not after the one on view.
 
-    `words` are the sentences of each step, with whether they say trouble; `name` is of its files. `beside` are the
+    `words` are the sentences of each step, with whether they say trouble; `name` is of its files. `compared` are the
     "side", the "steps" and the "layouts" at them of the same figure of another run, with which it shares its scale.
     """
-    data = {"steps": steps, "words": words, "name": name, "beside": beside, "figure": None, "moves": [], "height": 0}
+    data = {
+        "steps": steps,
+        "words": words,
+        "name": name,
+        "compared": compared,
+        "figure": None,
+        "moves": [],
+        "height": 0,
+    }
     if moving:
         figure = moving.figure.update_layout(template="none", autosize=True)
         data |= {"figure": figure.to_json(), "moves": moving.moves, "height": figure.layout.height}

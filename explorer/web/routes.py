@@ -39,7 +39,7 @@ from explorer.widgets.address import ROOT, whole_number
 MOST_DOWNLOADS = 4  # at once: each keeps a whole archive on disk until it is sent
 MOST_WATCHED = 8  # runs that one page shows and has watched
 _PIECE = 2**18  # bytes of an archive sent at a time
-_KEPT = {"Cache-Control": "public, max-age=86400"}
+_FOR_A_DAY = {"Cache-Control": "public, max-age=86400"}
 _STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would wait for a full buffer
 
 
@@ -198,7 +198,7 @@ def _picture_of(request: Request) -> PictureRequest | None:
 async def plotly_js(request: Request) -> Response:
     """Send the plotly.js that the plotly wheel ships, compressed once."""
     tag = f'"plotly-{plotly.__version__}"'
-    headers = {"ETag": tag, "Vary": "Accept-Encoding"} | _KEPT
+    headers = {"ETag": tag, "Vary": "Accept-Encoding"} | _FOR_A_DAY
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
     compressed = await asyncio.to_thread(_plotly_compressed)
@@ -211,7 +211,7 @@ async def plotly_js(request: Request) -> Response:
 
 async def chart2music_js(_request: Request) -> Response:
     """Send the library that makes a curve audible."""
-    return FileResponse(ROOT / "assets/vendor/chart2music.min.js", media_type="text/javascript", headers=_KEPT)
+    return FileResponse(ROOT / "assets/vendor/chart2music.min.js", media_type="text/javascript", headers=_FOR_A_DAY)
 
 
 def _run_of(request: Request) -> RunFolder:

@@ -1,6 +1,6 @@
 /* A plotly figure made in Python that moves with the time machine's bar, below sentences of the step on view.
    data: as clock.js wants it, and { steps: measured, rising, figure: JSON or null, moves: [{ traces, layout } of each], height,
-           words: [[[sentence, whether it is trouble]] of each], name: of its files, beside: of the run compared with, where both
+           words: [[[sentence, whether it is trouble]] of each], name: of its files, compared: of the run compared with, where both
            share the scale of x: { side, steps, layouts: of its moves }, or null } */
 import { columnsOf, downloadButtons } from "../shared/download.js";
 import { _, element, mountOnce } from "../shared/mount.js";
@@ -21,8 +21,8 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
 
   /* What its own layout sets, on the wider scale of two. */
   function layoutOf({ layout = {} }) {
-    const { beside } = component.data;
-    const theirs = beside?.layouts[placeOf(clockOf(beside.side).step, beside.steps)];
+    const { compared } = component.data;
+    const theirs = compared?.layouts[placeOf(clockOf(compared.side).step, compared.steps)];
     if (!theirs || theirs["xaxis.range"][1] <= layout["xaxis.range"][1]) return layout;
     return Object.fromEntries(Object.keys(layout).map((name) => [name, theirs[`xaxis.${name.split(".")[1]}`]]));
   }
@@ -59,8 +59,8 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     busy = true;
     try {
       const plotly = await loadPlotly();
-      while (!gone && (drawn?.data !== component.data || drawn.at !== placeOf(clock.step) || drawn.beside !== besides())) {
-        drawn = { data: component.data, at: placeOf(clock.step), beside: besides() };
+      while (!gone && (drawn?.data !== component.data || drawn.at !== placeOf(clock.step) || drawn.compared !== comparedStep())) {
+        drawn = { data: component.data, at: placeOf(clock.step), compared: comparedStep() };
         figure = moved(JSON.parse(component.data.figure), component.data.moves[drawn.at]);
         await plotly.react(chart, figure.data, figure.layout, { displayModeBar: false, displaylogo: false });
       }
@@ -69,7 +69,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     }
   }
 
-  const besides = () => component.data.beside && clockOf(component.data.beside.side).step;
+  const comparedStep = () => component.data.compared && clockOf(component.data.compared.side).step;
 
   let width = 0;
   const resizes = new ResizeObserver(() => {
@@ -85,7 +85,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     update() {
       if (component.data.figure) chart.style.height = `${component.data.height}px`;
       clock.update(component.data);
-      if (component.data.beside) leaveOther ??= clockOf(component.data.beside.side).subscribe(draw);
+      if (component.data.compared) leaveOther ??= clockOf(component.data.compared.side).subscribe(draw);
       draw();
     },
     destroy() {

@@ -125,11 +125,11 @@ function loadAhead() {
    button of plotly's own bar is pressed. data: { chart: its key, table: as `tableOf` gives it, or null until it is asked for } */
 function chartButtons(root, component) {
   const chart = () => document.querySelector(`.st-key-${CSS.escape(component.data.chart)}`);
-  let asked = false;
+  let wanted = false;
   const show = () => showTable(root, titleOf(root), component.data.table);
   const table = tableButton(() => {
     if (component.data.table) return show();
-    asked = true;
+    wanted = true;
     component.setTriggerValue("table", true);
   });
   const save = button("download-button", "SVG", () => chart()?.querySelector(".modebar-btn")?.click());
@@ -142,8 +142,8 @@ function chartButtons(root, component) {
   return {
     update() {
       name();
-      if (!asked || !component.data.table) return;
-      asked = false;
+      if (!wanted || !component.data.table) return;
+      wanted = false;
       show();
     },
     destroy: () => added.disconnect(),

@@ -127,13 +127,13 @@ def _draw_summary(side: _Side) -> None:
 
 def _draw_measurement(name: str, side: _Side, norms: np.ndarray, other: _Side | None) -> None:
     title, note, more = map(_, CARDS[name])
-    beside = None
+    compared = None
     if other and name in HISTOGRAMS:
         moves = FIGURES[name](other.history, current_palette(), norms).moves
-        beside = {"side": other.state.side, "steps": other.steps, "layouts": [move["layout"] for move in moves]}
+        compared = {"side": other.state.side, "steps": other.steps, "layouts": [move["layout"] for move in moves]}
     with card(title, note, more=more, height="stretch", key=_key(f"card_health_{name}", side)):
         figure = FIGURES[name](side.history, current_palette(), norms)
-        _draw_moving(name, side, figure, [[_in_words(read_all(health)[name])] for health in side.history], beside)
+        _draw_moving(name, side, figure, [[_in_words(read_all(health)[name])] for health in side.history], compared)
 
 
 def _draw_moving(
@@ -141,9 +141,9 @@ def _draw_moving(
     side: _Side,
     figure: MovingFigure | None,
     words: list[list[tuple[str, bool]]],
-    beside: dict[str, Any] | None = None,
+    compared: dict[str, Any] | None = None,
 ) -> None:
-    look = {"key": _key(f"health_{name}", side), "name": f"health-{name}", "beside": beside}
+    look = {"key": _key(f"health_{name}", side), "name": f"health-{name}", "compared": compared}
     moving_figure(side.state, side.steps, figure, words, **look)
 
 
