@@ -2,7 +2,7 @@
 
    hearButton(chart, curves) -> the button; the chart takes the keys while it is pressed, and the line behind it says each point
    curves() -> { name: [{ x, y }] }, as they are now */
-import { _, button, element, titleOf } from "../shared/mount.js";
+import { _, button, element, chartTitle } from "../shared/mount.js";
 import { loadChart2Music } from "../shared/plotly.js";
 
 export function hearButton(chart, curves) {
@@ -22,7 +22,7 @@ export function hearButton(chart, curves) {
     if (sound || !Object.keys(data).length) return;
     chart.after(spoken);
     const axes = { x: { label: _("step") }, y: { label: _("loss"), format: (value) => value.toFixed(2) } };
-    const made = make({ type: Object.keys(data).map(() => "line"), title: titleOf(chart), data, axes, element: chart, cc: spoken });
+    const made = make({ type: Object.keys(data).map(() => "line"), title: chartTitle(chart), data, axes, element: chart, cc: spoken });
     if (made.err) throw new Error(made.err);
     sound = made.data;
     chart.focus();

@@ -1,6 +1,6 @@
 /* What every page does without a picture of its own; data.view says which. */
 import { showTable, tableButton } from "../shared/download.js";
-import { _, button, element, mountView, nameFigure, titleOf } from "../shared/mount.js";
+import { _, button, element, mountView, nameFigure, chartTitle } from "../shared/mount.js";
 import { loadPlotly } from "../shared/plotly.js";
 
 const VIEWS = { pageChange, replaceAddress, watchRuns, loadAhead, chartButtons };
@@ -126,7 +126,7 @@ function loadAhead() {
 function chartButtons(root, component) {
   const chart = () => document.querySelector(`.st-key-${CSS.escape(component.data.chart)}`);
   let wanted = false;
-  const show = () => showTable(root, titleOf(root), component.data.table);
+  const show = () => showTable(root, chartTitle(root), component.data.table);
   const table = tableButton(() => {
     if (component.data.table) return show();
     wanted = true;

@@ -5,7 +5,7 @@
    all of root; svg: where it is not to be read off the page.
    What is not part of a drawing (tips, the text below) has the class "aside". A canvas has the function that paints it:
    canvas.redraw(context). */
-import { _, button, element, nameFigure, ngettext, rgbOf, titleOf } from "./mount.js";
+import { _, button, element, nameFigure, ngettext, rgbOf, chartTitle } from "./mount.js";
 
 const MOST_ROWS = 300; // of a table on the page; as in explorer/charts/csv_export.py
 
@@ -19,7 +19,7 @@ export function downloadButtons(root, { name, columns, drawn = root, svg = () =>
     return made;
   };
   const row = element("div", "downloads aside", [
-    tableButton(() => columns() && showTable(row, titleOf(drawn), tableOf(columns()))),
+    tableButton(() => columns() && showTable(row, chartTitle(drawn), tableOf(columns()))),
     saving("SVG", _("This chart as an SVG drawing, for a text or a slide."), "image/svg+xml", async () => columns() && svg()),
     saving("CSV", _("The numbers of this chart, for a spreadsheet."), "text/csv", () => columns() && csvOf(columns())),
   ]);

@@ -92,7 +92,7 @@ export function mountView(mounting, views) {
 
 /* The title and the question of what is drawn at a node: the last heading before it on the page, and the caption below that;
    a drawing under no heading of its own has its title in data-title. */
-export function titleOf(node) {
+export function chartTitle(node) {
   if (node.dataset.title) return node.dataset.title;
   const place = node.getRootNode().host ?? node;
   const follows = (other, one) => Boolean(one.compareDocumentPosition(other) & Node.DOCUMENT_POSITION_FOLLOWING);
@@ -106,7 +106,7 @@ export function titleOf(node) {
 export function nameFigure(drawn) {
   drawn.classList.add("named");
   drawn.setAttribute("role", "figure");
-  drawn.setAttribute("aria-label", titleOf(drawn));
+  drawn.setAttribute("aria-label", chartTitle(drawn));
 }
 
 /* Light or dark, by what is really behind the component. */
