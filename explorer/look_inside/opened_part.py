@@ -8,7 +8,7 @@ import inspect
 import math
 import re
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -121,7 +121,8 @@ def open_part(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[st
     else:
         parts = {"embedding": _embedding, "head": _head, "mlp": _mlp, "output": _output}
         opened = parts[place.part](snapshot, whole, place._replace(token=token))
-    return {"part": place.part, "layer": place.layer, "head": place.head, "token": token} | opened
+    where = {"part": place.part, "layer": place.layer, "head": place.head, "token": token}
+    return where | {"cell": None, "note": ""} | opened | {"steps": [asdict(step) for step in opened["steps"]]}
 
 
 def _tensor(name: str, values: np.ndarray, shape: str, picked: bool = False) -> dict[str, Any]:
@@ -161,7 +162,7 @@ def _head(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[str, A
         "pattern": b64encode(to_bytes(pattern[rows, rows]).tobytes()).decode("ascii"),
         "tensors": [_tensor(name, values, "T, D") for name, values in zip("qkvz", (q, k, v, z), strict=True)],
         "cell": key,
-        "steps": _drawn(steps),
+        "steps": steps,
         "note": note,
     }
 
@@ -212,8 +213,7 @@ def _mlp(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[str, An
         "code": code_of(MLP.forward, 'hidden = hook_point(hook, "hook_pre"'),
         "tensors": [_tensor(_(name), values, shape, picked=values is post) for name, values, shape in tensors],
         "cell": neuron,
-        "steps": _drawn(steps),
-        "note": "",
+        "steps": steps,
     }  # fmt: skip
 
 
@@ -248,9 +248,7 @@ def _embedding(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[s
         "formula": "x = wte[id] + wpe[position]" if positions is not None else "x = wte[id]",
         "code": code_of(GPT.forward, 'x = hook_point(hook, "hook_embed"', "x = self.transformer.drop(x)"),
         "tensors": [_tensor(name, values, "T, C") for name, values in tensors],
-        "cell": None,
-        "steps": _drawn(steps),
-        "note": "",
+        "steps": steps,
     }  # fmt: skip
 
 
@@ -292,8 +290,7 @@ def _output(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[str,
         "code": code_of(GPT.unembed, "x = hook_point"),
         "tensors": [_tensor("norm(x)", read, "T, C"), _tensor("logits", whole.logits, "T, V", picked=True)],
         "cell": token,
-        "steps": _drawn(steps),
-        "note": "",
+        "steps": steps,
     }
 
 
@@ -310,13 +307,8 @@ def _table_row(snapshot: "Snapshot", whole: ForwardPass, token: int) -> dict[str
         "code": code_of(Bigram.forward, "logits = "),
         "tensors": [_tensor("logits", whole.logits, "T, V")],
         "cell": best,
-        "steps": _drawn([StripStep(title, f"({len(logits)},)", "", [Strip.of_numbers("logits", logits)])]),
-        "note": "",
+        "steps": [StripStep(title, f"({len(logits)},)", "", [Strip.of_numbers("logits", logits)])],
     }
-
-
-def _drawn(steps: Sequence[StripStep]) -> list[dict[str, Any]]:
-    return [asdict(step) for step in steps]
 
 
 def code_of(function: Callable, first: str, last: str | None = None) -> dict[str, str]:
