@@ -119,10 +119,12 @@ class StepState:
     def value(self, name: str, default: Any, widget: Callable[..., Any], label: str, *args: Any, **options: Any) -> Any:
         """Draw a control that a teacher's link can set by `name` and hide, and return its value, of the default's type.
 
-        >>> state.value("size", 8, st.slider, state.label("control"), 2, 16)
+        `label` is a part of the step's words, or a text.
+
+        >>> state.value("size", 8, st.slider, "control", 2, 16)
         """
         key = f"{_CONTROL}{self.lesson}-{self.step}-{name}"
-        self.labels[name] = label
+        label = self.labels[name] = self.label(label)
         value = st.session_state[key] if key in st.session_state else session.recall(key)
         fitted = partial(_fitted, default=default, widget=widget.__name__, args=args, options=options)
         if value is None or value != fitted(value):  # the options may depend on the text

@@ -30,7 +30,7 @@ def _draw_writing(state: StepState) -> None:
         with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
             which = choose_model(state)
             typed = state.value(
-                "start", "T", st.text_input, state.label("control start"), max_chars=30, width=220, help=newline_hint()
+                "start", "T", st.text_input, "control start", max_chars=30, width=220, help=newline_hint()
             )
             draw_count = redraw_button(state, _DRAW_COUNT)
         model = trained.model if which == TRAINED else bigram.new_bigram(state.vocab_size, state.seed)
@@ -89,9 +89,7 @@ _BARS = 5
 def _draw_context(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
         begin = frequent_trigram(state.text)
-        typed = state.value(
-            "context", begin, st.text_input, state.label("control"), max_chars=20, width=260, help=newline_hint()
-        )
+        typed = state.value("context", begin, st.text_input, "control", max_chars=20, width=260, help=newline_hint())
         typed = "".join(letter for letter in read_line(typed, state.tokens) if letter in state.tokens) or begin
         ends = [typed[-length:] for length in range(1, min(_MOST_CONTEXT, len(typed)) + 1)]
         for column, end in zip(st.columns(_MOST_CONTEXT), ends, strict=False):

@@ -37,7 +37,7 @@ def _draw_table(state: StepState) -> None:
         with st.container(height="content"):
             trained = trained_bigram(state)
         steps = list(trained.tables)
-        now = state.value("at", steps[-1], st.select_slider, state.label("control"), steps)
+        now = state.value("at", steps[-1], st.select_slider, "control", steps)
         shown = _frequent_ids(state)
         for column, name, table in zip(
             st.columns(2), ("counted", "learned"), (counted, trained.tables[now]), strict=True
@@ -112,8 +112,8 @@ UNTRAINED, TRAINED = "untrained", "trained"
 
 def choose_model(state: StepState) -> str:
     """Draw the control that chooses between the untrained and the trained model."""
-    models, label = [UNTRAINED, TRAINED], state.label("control model")
-    return state.value("model", TRAINED, st.segmented_control, label, models, format_func=state.label)
+    models = [UNTRAINED, TRAINED]
+    return state.value("model", TRAINED, st.segmented_control, "control model", models, format_func=state.label)
 
 
 def _draw_loss(state: StepState) -> None:
@@ -126,8 +126,8 @@ def _draw_loss(state: StepState) -> None:
         shown_tokens = {visible(token): id for id, token in enumerate(state.tokens)}
         first, second = _frequent_pair(state)
         left, right = st.columns(2)
-        before = state.value("first", first, left.selectbox, state.label("control first"), list(shown_tokens))
-        came = state.value("second", second, right.selectbox, state.label("control second"), list(shown_tokens))
+        before = state.value("first", first, left.selectbox, "control first", list(shown_tokens))
+        came = state.value("second", second, right.selectbox, "control second", list(shown_tokens))
         with torch.no_grad():
             logits = model(torch.tensor([[shown_tokens[before]]]))[0][0, -1]  # (V,)
         computed = bigram.cross_entropy_steps(logits, shown_tokens[came])

@@ -95,8 +95,8 @@ def _change_steps(by: int) -> None:
 def _draw_gradient(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
         left, right = st.columns(2)
-        sequences = state.value("pieces", 2, left.slider, state.label("control pieces"), 1, 4)
-        rate = state.value("rate", 20, right.select_slider, state.label("control rate"), _GRADIENT_RATES)
+        sequences = state.value("pieces", 2, left.slider, "control pieces", 1, 4)
+        rate = state.value("rate", 20, right.select_slider, "control rate", _GRADIENT_RATES)
         x, y = batch_of(state, sequences, BLOCK)
         token_pairs(x.tolist(), y.tolist(), state.tokens, key="lesson_pairs")
         taken = session.recall(_STEPS_TAKEN, 0)
@@ -140,7 +140,7 @@ def _draw_change(state: StepState, steps, y: torch.Tensor) -> None:
 
 def _draw_row(state: StepState, steps, x: torch.Tensor, y: torch.Tensor) -> None:
     rows = {state.shown_tokens[id]: id for id in steps.changed.nonzero().flatten().tolist()}
-    row = rows[state.value("row", next(iter(rows)), st.selectbox, state.label("control row"), list(rows), width=220)]
+    row = rows[state.value("row", next(iter(rows)), st.selectbox, "control row", list(rows), width=220)]
     targets = y[x == row].tolist()
     before, after = steps.before[row].numpy(), steps.after[row].numpy()
     target = targets[0]
@@ -185,9 +185,9 @@ def _draw_training(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
         left, right = st.columns(2)
         rate = state.value(
-            "rate", LEARNING_RATE, left.select_slider, state.label("control rate"), _TRAINING_RATES, format_func=number
+            "rate", LEARNING_RATE, left.select_slider, "control rate", _TRAINING_RATES, format_func=number
         )
-        batch = state.value("batch", BATCH_SIZE, right.select_slider, state.label("control batch"), _BATCHES)
+        batch = state.value("batch", BATCH_SIZE, right.select_slider, "control batch", _BATCHES)
         with st.container(height=445, border=False):
             trained = trained_bigram(state, rate, batch, on_progress=_draw_growing)
             columns = partial(loss_columns, trained.rows)

@@ -38,9 +38,7 @@ LONGEST_CONTEXT = 6  # characters of context
 
 def _draw_text(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
-        start = state.value(
-            "start", 0, st.slider, state.label("control"), 0, max(1, len(state.text) - _SHOWN_CHARACTERS), step=100
-        )
+        start = state.value("start", 0, st.slider, "control", 0, max(1, len(state.text) - _SHOWN_CHARACTERS), step=100)
         st.code(state.text[start : start + _SHOWN_CHARACTERS], language=None, height=260, wrap_lines=True)
         state.write("result")
         letters = [letter for letter in state.tokens if letter != "\n"]  # a new line would break the row
@@ -78,7 +76,7 @@ def candidate_words(state: StepState) -> list[str]:
 
 def _draw_numbers(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
-        typed = state.value("typed", "Romeo", st.text_input, state.label("control"), max_chars=60)
+        typed = state.value("typed", "Romeo", st.text_input, "control", max_chars=60)
         typed = read_line(typed, state.tokens)
         numbers = encode(typed, state.id_of)
         note = state.label("note") if set(typed) <= set(state.tokens) else state.label("strange")
@@ -123,7 +121,7 @@ def _draw_split(state: StepState) -> None:
             with column:
                 st.caption(f"{name}: {len(text):,}")
                 st.code(text[:150].strip(), language=None, height=110, wrap_lines=True)
-        letters = state.value("letters", 2, st.slider, state.label("control"), 0, LONGEST_CONTEXT)
+        letters = state.value("letters", 2, st.slider, "control", 0, LONGEST_CONTEXT)
         with st.container(height=175, border=False):
             losses = state.results["losses"] = context_losses(state)
             on_train, on_val = losses[letters]
@@ -168,8 +166,8 @@ def batch_of(state: StepState, sequences: int, block: int) -> tuple[torch.Tensor
 def _draw_batch(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
         left, right = st.columns(2)
-        sequences = state.value("pieces", 4, left.slider, state.label("control pieces"), 1, 8)
-        block = state.value("block", 8, right.slider, state.label("control block"), 2, 12)
+        sequences = state.value("pieces", 4, left.slider, "control pieces", 1, 8)
+        block = state.value("block", 8, right.slider, "control block", 2, 12)
         x, y = state.results["batch"] = batch_of(state, sequences, block)
         token_pairs(x.tolist(), y.tolist(), state.tokens, key="lesson_pairs")
         redraw_button(state, batch_slot(state), "another", key=batch_slot(state))

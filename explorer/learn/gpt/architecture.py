@@ -108,7 +108,7 @@ def _draw_today(state: StepState) -> None:
             with column:
                 first = MODERN[switch] if switch != "bias" else "without"
                 value = state.value(
-                    switch, first, st.segmented_control, state.label(switch), choices[switch], format_func=state.label
+                    switch, first, st.segmented_control, switch, choices[switch], format_func=state.label
                 )
                 chosen[switch] = value == "with" if switch == "bias" else value
         state.write("switches")

@@ -35,9 +35,7 @@ QUESTION_POSITION = 4  # the question's position, counted from 0
 def _draw_averaging(state: StepState) -> None:
     begin_training(state)
     with card(state.label("panel"), key="lesson_result"):
-        typed = state.value(
-            "word", "attention", st.text_input, state.label("control word"), max_chars=_MOST_AVERAGED, width=260
-        )
+        typed = state.value("word", "attention", st.text_input, "control word", max_chars=_MOST_AVERAGED, width=260)
         ids = typed_ids(state, typed, _MOST_AVERAGED, "the king")
         letters = [state.tokens[id] for id in ids]
         x = torch.tensor([[float(id)] for id in ids])  # (T, 1): each token is represented by its id alone
@@ -52,10 +50,8 @@ def _draw_averaging(state: StepState) -> None:
         shown = [f"{place + 1}: {visible(letter)}" for place, letter in enumerate(letters)]
         with left:
             state.write("weights")
-            most_attended = shown.index(
-                state.value("letter", shown[0], st.selectbox, state.label("control letter"), shown)
-            )
-            score = state.value("score", 0.0, st.slider, state.label("control score"), -4.0, 4.0, step=0.5)
+            most_attended = shown.index(state.value("letter", shown[0], st.selectbox, "control letter", shown))
+            score = state.value("score", 0.0, st.slider, "control score", -4.0, 4.0, step=0.5)
         scores = torch.zeros(len(ids), len(ids))
         scores[:, most_attended] = score
         weights = softmax_weights(scores)
@@ -105,16 +101,14 @@ _MOST_TOKENS = 20  # letters
 def _draw_attention(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
         left, right = st.columns([3, 2])
-        typed = state.value(
-            "sentence", "To be, or not to be", left.text_input, state.label("control"), max_chars=_MOST_TOKENS
-        )
+        typed = state.value("sentence", "To be, or not to be", left.text_input, "control", max_chars=_MOST_TOKENS)
         model = the_gpt(state)
         ids = typed_ids(state, typed, _MOST_TOKENS, "the king and the")
         letters = [state.tokens[id] for id in ids]
         heads = [(layer, head) for layer in range(model.config.n_layer) for head in range(model.config.n_head)]
         names = {f"{layer + 1}.{head + 1}": (layer, head) for layer, head in heads}
         name = state.value(
-            "head", next(iter(names)), right.selectbox, state.label("control head"), list(names),
+            "head", next(iter(names)), right.selectbox, "control head", list(names),
             format_func=lambda name: state.label("head name", layer=names[name][0] + 1, head=names[name][1] + 1),
         )  # fmt: skip
         chosen = names[name]
@@ -129,10 +123,10 @@ def _draw_attention(state: StepState) -> None:
 def _draw_cell(state: StepState, attended: Attended, shown_tokens: list[str]) -> None:
     positions = [f"{position + 1}: {sign}" for position, sign in enumerate(shown_tokens)]
     left, right = st.columns(2)
-    looks = state.value("looks", positions[-1], left.selectbox, state.label("control looks"), positions)
+    looks = state.value("looks", positions[-1], left.selectbox, "control looks", positions)
     row = positions.index(looks)
     earlier = positions[max(0, row - 1)]
-    looked_at = state.value("looked at", earlier, right.selectbox, state.label("control at"), positions[: row + 1])
+    looked_at = state.value("looked at", earlier, right.selectbox, "control at", positions[: row + 1])
     column = positions.index(looked_at)
     products = (attended.queries[row] * attended.keys[column]).tolist()
     state.write("products", looks=shown_tokens[row], at=shown_tokens[column])

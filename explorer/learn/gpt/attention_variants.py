@@ -40,7 +40,7 @@ def _draw_scaling(state: StepState) -> None:
     labels = {False: state.label("plain"), True: state.label("divided")}
     colors = (palette.bad, palette.accent)
     with card(state.label("panel"), key="lesson_result"):
-        size = state.value("size", 64, st.select_slider, state.label("control"), SIZES)
+        size = state.value("size", 64, st.select_slider, "control", SIZES)
         raw = random_scores(size, divide=False, seed=state.seed)[0, :_SHOWN_KEYS]
         shares = {
             labels[divide]: (raw / (math.sqrt(size) if divide else 1)).softmax(dim=0).tolist()
@@ -187,9 +187,9 @@ def _draw_positions(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
         runs = quick_runs(state, {kind: {"n_layer": 1, "position": kind} for kind in KINDS})
         left, right = st.columns([2, 3])
-        typed = state.value("typed", "the quee", left.text_input, state.label("control"), max_chars=_MOST)
+        typed = state.value("typed", "the quee", left.text_input, "control", max_chars=_MOST)
         kind = state.value(
-            "kind", "none", right.segmented_control, state.label("control kind"), list(KINDS), format_func=state.label
+            "kind", "none", right.segmented_control, "control kind", list(KINDS), format_func=state.label
         )
         ids = typed_ids(state, typed, _MOST, "the king")
         shuffled, before, after = predictions_after_shuffling(runs[kind].model, ids)

@@ -30,13 +30,13 @@ def _draw_sampling(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
         model = the_gpt(state)
         typed = state.value(
-            "typed", "To be or not to b", st.text_input, state.label("control"), max_chars=30, width=340,
+            "typed", "To be or not to b", st.text_input, "control", max_chars=30, width=340,
             help=newline_hint(),
         )  # fmt: skip
         left, middle, right = st.columns(3)
-        temperature = state.value("temperature", 0.7, left.slider, state.label("temperature"), 0.1, 2.0, step=0.1)
-        k = state.value("k", 0, middle.slider, state.label("top-k"), 0, 20)
-        p = state.value("p", 0.9, right.slider, state.label("top-p"), 0.05, 1.0, step=0.05)
+        temperature = state.value("temperature", 0.7, left.slider, "temperature", 0.1, 2.0, step=0.1)
+        k = state.value("k", 0, middle.slider, "top-k", 0, 20)
+        p = state.value("p", 0.9, right.slider, "top-p", 0.05, 1.0, step=0.05)
         logits = torch.as_tensor(next_token_logits(model, typed_ids(state, typed, 30, "the king")))  # (V,)
         model_probabilities = softmax_with_temperature(logits, 1.0)
         drawn = sampling_probabilities(logits, temperature, k, p)
@@ -114,11 +114,9 @@ def _draw_likeliest(state: StepState) -> None:
         model = the_gpt(state)
         with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
             typed = state.value(
-                "start", "To be", st.text_input, state.label("control"), max_chars=30, width=220, help=newline_hint()
+                "start", "To be", st.text_input, "control", max_chars=30, width=220, help=newline_hint()
             )
-            temperature = state.value(
-                "temperature", 0.8, st.slider, state.label("temperature"), 0.1, 2.0, step=0.1, width=240
-            )
+            temperature = state.value("temperature", 0.8, st.slider, "temperature", 0.1, 2.0, step=0.1, width=240)
             draw_count = redraw_button(state, _DRAW_COUNT)
         prompt = state.tokenizer.decode(typed_ids(state, typed, 30, "the king"))
         samples = {
