@@ -31,7 +31,7 @@ class TourStep(NamedTuple):
 STEPS = (
     TourStep(
         N_("A model that writes"),
-        N_("Move the slider back to step 0, then forward again, and read what the model writes."),
+        N_("Move the slider to step 0, then forward: watch it learn to write."),
         "home",
     ),
     TourStep(

@@ -28,9 +28,15 @@ def draw_run_table(rows: list[run_rows.RunRow]) -> list[run_rows.RunRow]:
     table = _table(rows)
     columns = {name: st.column_config.Column(_(name)) for name in table.columns if name != _COLOR}
     colors = run_rows.colors_of([row.id for row in rows], shared.data_dir(), current_palette())
+    rows_key, ways = table_key(rows), {name: _(label) for name, label in _WAYS.items()}
+    opened = {name: [row.record and (name == "train" or row.folder.has_weights) for row in rows] for name in ways}
+    links = {name: [label if has else None for has in opened[name]] for name, label in ways.items()}
     event = st.dataframe(
-        table.style.apply(lambda _unused: [f"color: {colors[row.id]}" for row in rows], subset=[_COLOR]),
-        key=table_key(rows),
+        table.assign(**links).style.apply(
+            lambda _unused: [f"color: {colors[row.id]}" for row in rows], subset=[_COLOR]
+        ),
+        key=rows_key,
+        column_order=[*table.columns[:2], *ways, *table.columns[2:]],
         on_select="rerun",
         selection_mode="multi-row",
         hide_index=True,
@@ -45,14 +51,18 @@ def draw_run_table(rows: list[run_rows.RunRow]) -> list[run_rows.RunRow]:
             "Name": st.column_config.TextColumn(_("Name"), width=_name_width(rows)),
             "Step": st.column_config.TextColumn(_("Step")),
             "Training": st.column_config.TextColumn(_("Training"), width=210),
-        },
+        }
+        | {name: st.column_config.ButtonColumn("", type="tertiary", key=f"{name}_{rows_key}") for name in ways},
     )
+    for name in ways:
+        if click := st.session_state.get(f"{name}_{rows_key}"):
+            address.open_page(name, rows[click.row].id)
     table_download(lambda: {_(name): table[name] for name in columns}, key="runs_table", name="runs")
     return [rows[index] for index in event.selection.rows if index < len(rows)]
 
 
 def _name_width(rows: list[run_rows.RunRow]) -> int:
-    return max(120, min(32 + 8 * max(len(row.name) for row in rows), 320))
+    return max(120, min(32 + 8 * max(len(row.name) for row in rows), 480))
 
 
 def table_key(rows: list[run_rows.RunRow]) -> str:

@@ -11,6 +11,8 @@ from tests.e2e.test_time_machine import PICTURE, SETTLED, run  # noqa: F401 - a 
 
 pytestmark = pytest.mark.e2e
 
+FOCUSED = "document.activeElement.shadowRoot.activeElement.getAttribute('aria-label')"
+
 
 def drawn(page: Page) -> Page:
     expect(page.locator(".model-square").first).to_be_visible()
@@ -93,7 +95,7 @@ def test_the_arrow_keys_walk_the_parts(server, open_page, run):  # noqa: F811
     drawn(page).locator(".model-part").first.focus()
     names = []
     for _part in range(10):
-        names.append(page.evaluate("document.activeElement.shadowRoot.activeElement.getAttribute('aria-label')"))
+        names.append(page.evaluate(FOCUSED))
         page.keyboard.press("ArrowRight")
     assert [name.split(".")[0] for name in names if not name.startswith("Head")] == [
         "Embedding", "Attention 1", "MLP 1", "Attention 2", "MLP 2", "Next token",
@@ -102,6 +104,18 @@ def test_the_arrow_keys_walk_the_parts(server, open_page, run):  # noqa: F811
     expect(page.locator(".model-token").nth(-2)).to_have_attribute("aria-selected", "true")
     page.keyboard.press("Enter")
     expect(page.locator(".model-opened h2")).to_have_text("Output")
+    # The focus goes along; there the keys choose the token, in a head also its key, and Escape leads back.
+    tokens = page.locator(".model-opened .model-token")
+    expect(tokens.nth(-2)).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("ArrowUp")
+    expect(tokens.nth(-3)).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("ArrowDown")
+    expect(tokens.nth(-2)).to_have_attribute("aria-selected", "true")
+    page.wait_for_url(re.compile(r"part=output%40\d+"))
+    page.keyboard.press("Escape")
+    drawn(page)
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate(FOCUSED).startswith("MLP 2")
 
 
 def test_home_shows_a_model_that_writes_at_every_step_of_its_training(server, open_page):

@@ -1,4 +1,4 @@
-"""Charts without a picture: numbers that are taken along, and a loss curve that is heard."""
+"""Tables, and charts without a picture: rows that lead on, numbers taken along, a loss curve that is heard."""
 
 import re
 
@@ -48,3 +48,17 @@ def test_a_loss_curve_is_heard_point_by_point(server, open_page, trained_run):
     expect(spoken).to_contain_text("validation")
     hear.press("Enter")
     expect(spoken).to_have_count(0)
+
+
+def test_a_row_of_the_table_leads_to_its_run_and_the_rows_picked_stay(empty_server, open_page, trained_run):
+    trained_run.rename("otter")
+    page = open_page()
+    page.goto(f"{empty_server.url}/runs")
+    table = page.locator(".dvn-scroller")  # which lies over the canvas
+    table.click(position={"x": 16, "y": 57})  # the box of the first row
+    expect(page.locator(".st-key-run_delete")).to_be_visible()
+    table.click(position={"x": 90, "y": 19})  # sorts by the name
+    expect(page.locator(".st-key-run_delete")).to_be_visible()
+    table.click(position={"x": 216, "y": 57})  # "Open", after the box, the color and a name of 120 pixels
+    page.wait_for_url(re.compile(f"/train\\?run={trained_run.id}"))
+    expect(page.get_by_text("otter").first).to_be_visible()

@@ -46,6 +46,8 @@ def test_every_run_has_a_line(page, finished_run, running_run, damaged_run):
     assert list(table["State"]) == ["damaged", "training", "finished"]
     assert list(table["Step"]) == ["", "10 / 20", "20 / 20"]
     assert list(table["Text"])[1:] == ["Two lines of Hamlet"] * 2
+    for name, label in (("train", "Open"), ("look_inside", "Look inside"), ("generate", "Generate")):
+        assert list(table[name].fillna("")) == ["", label, label]
 
 
 def test_a_damaged_run_is_explained(page, damaged_run):
