@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from core.lessons import quick_train
+from core.lessons import paired_runs, quick_train
 from explorer.learn import experiments
 from explorer.services import jobs
 
@@ -27,7 +27,9 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lessons train for fewer steps: what their models learn is tested with the lessons' computations."""
+    """Lessons train for fewer steps and measure on less: what models learn is tested with the computations."""
     monkeypatch.setattr(quick_train, "STEPS", 10)
     monkeypatch.setattr(quick_train, "RUNG_STEPS", 5)
+    monkeypatch.setattr(paired_runs, "_WINDOWS", 60)
+    monkeypatch.setattr(paired_runs, "_SAMPLE", 60)
     monkeypatch.setattr(experiments, "STEPS_OF_TRAINING", (5, *experiments.STEPS_OF_TRAINING))

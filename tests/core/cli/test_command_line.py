@@ -51,9 +51,10 @@ SMALL = [
 
 
 @pytest.fixture
-def data_dir(tmp_path, monkeypatch) -> Path:
+def data_dir(tmp_path, measured, monkeypatch) -> Path:
     monkeypatch.setenv("GPT_EXPLORER_HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
+    shutil.copy(measured, tmp_path / "home")
     return tmp_path / "home"
 
 
@@ -157,7 +158,10 @@ def test_what_cannot_be_trained_is_refused_before_a_run_is_made(data_dir, text_f
         (("--text", str(tmp_path / "empty.txt")), "empty"),
         (("--text", str(tmp_path / "broken.txt")), "not valid UTF-8: byte 2"),
         (("--text", str(tmp_path / "short.txt")), "characters"),
-        (("--preset", "gpt2", "--set", "train.batch_size=512", "--set", "model.n_embd=1920"), "GB of memory"),
+        (
+            ("--preset", "gpt2", "--set", "train.batch_size=512", *SMALL[:2], "--set", "model.n_embd=1920"),
+            "GB of memory",
+        ),
         (("--text", str(text_file), "--name", "\x00", *SMALL), "at least one character"),
         (("--text", str(text_file), "--out", str(text_file), *SMALL), "cannot be written"),
     ):

@@ -134,7 +134,7 @@ def test_a_fork_of_fifty_thousand_pieces_of_words_is_measured_by_them_not_by_let
     (source / "merges.txt").write_bytes((bpe_folder / "merges.txt").read_bytes())
     import_model(data_dir, source, save_text(TEXT * 1000, "To be", data_dir).name, "many")
     # The scores of all pieces take 200 GB; those of two dozen letters a thousandth of it.
-    said = refused(capsys, "train", "--from", "many", "--set", "train.batch_size=512", "--steps", "1")
+    said = refused(capsys, "train", "--from", "many", "--set", "train.batch_size=512", "--steps", "1", *SMALL[:2])
     assert "These settings need about" in said
     assert len(list_runs(data_dir)) == 1
 

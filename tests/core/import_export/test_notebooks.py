@@ -70,10 +70,14 @@ ROOT = Path(__file__).parents[3]
 def executed(monkeypatch, tmp_path):
     """Runs a lesson's notebook in a folder next to nothing, with `core` to be imported; returns what it printed."""
 
-    def execute(lesson: str, change: tuple[str, str] = ("", "")) -> str:
+    def execute(lesson: str, *changes: tuple[str, str]) -> str:
         monkeypatch.setenv("PYTHONPATH", str(ROOT))
         monkeypatch.setenv("GPT_EXPLORER_HOME", str(tmp_path / "home"))
-        notebook = nbformat.reads(lesson_notebook(lesson).replace(*change), as_version=4)
+        written = lesson_notebook(lesson)
+        for before, after in changes:
+            assert before in written
+            written = written.replace(before, after)
+        notebook = nbformat.reads(written, as_version=4)
         nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
         outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
         assert not [output for output in outputs if output.get("name") == "stderr"]
@@ -94,7 +98,9 @@ def test_the_bigram_notebook_learns_what_counting_finds(executed):
 
 
 def test_the_gpt_notebook_climbs_the_ladder(executed):
-    said = executed("gpt")
+    # That the rest runs; what comes of longer trainings is tested with the lesson.
+    shorter = (("LADDER_STEPS = 200", "LADDER_STEPS = 40"), ("trained(200, n_layer", "trained(10, n_layer"))
+    said = executed("gpt", *shorter, ("trained(200, **changes", "trained(10, **changes"))
     assert losses(said, r"a small GPT, 400 steps: validation loss (\S+)")[0] < 2.25
     one_head, full = losses(said, r"one head +(\S+)")[0], losses(said, r"full +(\S+)")[0]
     assert full < one_head - 0.2
@@ -104,7 +110,9 @@ def test_the_gpt_notebook_climbs_the_ladder(executed):
 
 
 def test_the_bench_notebook_breaks_everything_once(executed):
-    said = executed("break", ("STEPS = 200", "STEPS = 10"))  # that it runs; what comes of it is tested with the bench
+    # That it runs; what comes of longer trainings, and on more text, is tested with the bench.
+    shorter = (("STEPS = 200", "STEPS = 10"), ("_WINDOWS = 600", "_WINDOWS = 60"), ("_SAMPLE = 240", "_SAMPLE = 60"))
+    said = executed("break", *shorter)
     control, broken = (
         losses(said, rf"{model} +training loss \S+ validation loss (\S+)") for model in ("control", "broken")
     )

@@ -9,6 +9,7 @@ import torch
 
 from core.errors import TextError
 from core.interpretability import finish
+from core.lessons import paired_runs
 from core.lessons.experiment_results import explanation_markdown, result_numbers
 from core.lessons.experiments import EXPERIMENTS, Experiment, first_characters, insert_phrase, remove_letter
 from core.lessons.paired_runs import (
@@ -29,6 +30,13 @@ from tests.conftest import TEXT as TWO_LINES
 
 TEXT = (2 * TWO_LINES)[:LEAST_TEXT]
 NAMES = list(EXPERIMENTS)
+
+
+@pytest.fixture
+def measures_less(monkeypatch):
+    """Trained models are measured on fewer windows and a shorter sample, where it does not matter how good they are."""
+    monkeypatch.setattr(paired_runs, "_WINDOWS", 60)
+    monkeypatch.setattr(paired_runs, "_SAMPLE", 60)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -52,7 +60,7 @@ def test_twins_begin_alike_and_see_the_same_batches_wherever_their_text_is_the_s
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_experiment_runs_to_its_end_and_measures_both(name):
+def test_every_experiment_runs_to_its_end_and_measures_both(measures_less, name):
     seen = list(train_pair(make_pair(EXPERIMENTS[name], TEXT, steps=2)))
     outcome = seen[-1].result
     assert outcome.complete and seen[-1].done == seen[-1].total
@@ -73,7 +81,7 @@ def test_no_mask_lowers_the_loss_only_where_the_answer_can_be_read():
     assert outcome.treatment.last_position_loss > outcome.treatment.by_position[:-1].max() + 0.5
 
 
-def test_a_twin_whose_loss_is_no_number_stops_and_the_other_goes_on():
+def test_a_twin_whose_loss_is_no_number_stops_and_the_other_goes_on(measures_less):
     pair = make_pair(Experiment("mask"), TEXT, steps=4)
     with torch.no_grad():
         pair.treatment.model.transformer.wte.weight.fill_(float("inf"))
@@ -84,7 +92,7 @@ def test_a_twin_whose_loss_is_no_number_stops_and_the_other_goes_on():
 
 @pytest.mark.parametrize("name", ["planted", "letter"])
 @pytest.mark.parametrize("unwell", ["control", "treatment"])
-def test_what_is_measured_besides_stays_with_its_twin(name, unwell):
+def test_what_is_measured_besides_stays_with_its_twin(measures_less, name, unwell):
     pair = make_pair(EXPERIMENTS[name], TEXT, steps=2)
     with torch.no_grad():
         getattr(pair, unwell).model.transformer.wte.weight.fill_(float("inf"))
@@ -134,8 +142,10 @@ def test_words_and_copies_are_counted():
 
 
 def test_a_phrase_learned_by_heart_is_recited():
-    pair = make_pair(EXPERIMENTS["planted"], TEXT, steps=150, choices={"phrase": "Marmalade.", "times": 400})
-    finish(train_pair(pair))
+    pair = make_pair(EXPERIMENTS["planted"], TEXT, steps=80, choices={"phrase": "Marmalade.", "times": 400})
+    for _step in range(80):
+        pair.control.train_step()
+        pair.treatment.train_step()
     control, treatment = (
         phrase_memorization(t.model, pair.tokenizer, "Marmalade.") for t in (pair.control, pair.treatment)
     )

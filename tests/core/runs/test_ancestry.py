@@ -126,6 +126,7 @@ def test_a_text_too_short_in_tokens_is_no_text_for_a_fork(data_dir, imported, ca
 def test_a_text_long_enough_in_tokens_is_trained_on(data_dir, imported):
     corpus = save_text(IMPORTED_TEXT * 5, "To be", data_dir).name
     changes = {"train.steps": 1, "train.batch_size": 2, "train.eval_windows": 2, "train.sample_length": 2}
+    changes |= {"train.precision": "float32"}  # so that the machine need not be measured
     config = fork_config(imported).replace(changes | {"data.corpus": corpus, "data.val_fraction": 0.3})
     assert train_run(fork(data_dir, imported, None, config), data_dir).state == "finished"
 
@@ -154,7 +155,8 @@ def test_a_file_system_without_locks_is_noticed_before_a_run_is_made(data_dir, c
     for doing in doings:
         with pytest.raises(RunError, match=r"cannot be locked, because its file system has no locks .*Set GPT_EXPLO"):
             doing()
-    assert main(["train", "--corpus", config.data.corpus, "--set", "model.block_size=8"]) == 2
+    settings = ["--set", "model.block_size=8", "--set", "train.precision=float32"]
+    assert main(["train", "--corpus", config.data.corpus, *settings]) == 2
     assert serve(["--home", str(data_dir), "--port", "9"]) == 2
     told = capsys.readouterr().err
     assert told.count("cannot be locked") == 2 and "Traceback" not in told

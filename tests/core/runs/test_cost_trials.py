@@ -7,14 +7,17 @@ import pytest
 
 from core.config import RunConfig
 from core.runs.machine import cached_correction, run_trial
+from core.training import speed
 from core.training.hardware import find_hardware
 
 HARDWARE = find_hardware("cpu")
 
 
 @pytest.fixture(autouse=True)
-def measured_once(data_dir, measured) -> None:
+def measured_once(data_dir, measured, monkeypatch) -> None:
+    """The machine's speed is known, and trials are short: what they show is tested with `core.training.speed`."""
     shutil.copy(measured, data_dir)
+    monkeypatch.setattr(speed, "_TRIAL_SECONDS", 0.02)
 
 
 @pytest.fixture

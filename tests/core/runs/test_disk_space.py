@@ -81,7 +81,12 @@ def test_a_full_disk_pauses_a_run_that_still_obeys_and_loses_nothing(data_dir, c
     limit = fill_after(waits.step + 30)
     supervisor.pause(run)
     limit.make_room()
-    wait_for(lambda: (run.status().state, run.status().problem) == ("paused", ""), "it to stay paused")
+
+    def stays_paused() -> bool:
+        status = run.status()  # read once: it runs for a moment before it pauses again, without a problem
+        return (status.state, status.problem) == ("paused", "")
+
+    wait_for(stays_paused, "it to stay paused")
     reached = run.status().step
     supervisor.resume(run)
 

@@ -19,6 +19,7 @@ from core.runs.machine import (
 )
 from core.runs.records import RunRecord
 from core.runs.worker import train_run
+from core.training import speed
 from core.training.hardware import Hardware, find_hardware, knows_bfloat16
 
 HARDWARE = find_hardware("cpu")
@@ -35,7 +36,8 @@ def test_it_is_measured_once(measured):
 @pytest.mark.parametrize(
     "damage", [lambda text: text[:50], lambda text: text.replace("flop", "flap"), lambda text: "[]"]
 )
-def test_what_is_damaged_or_of_another_machine_is_measured_again(measured, damage, tmp_path):
+def test_what_is_damaged_or_of_another_machine_is_measured_again(measured, damage, tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, "_SECONDS_EACH", 0.001)
     path = tmp_path / "machine.json"
     path.write_text(damage(measured.read_text()))
     assert machine_speed(tmp_path, HARDWARE, 1).threads == 1

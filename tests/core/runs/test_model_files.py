@@ -25,7 +25,14 @@ def run(tmp_path):
     corpus = save_text(TEXT * 20, "To be", tmp_path)
     config = RunConfig(
         model=ModelConfig(n_layer=1, n_head=2, n_embd=8, block_size=8),
-        train=TrainConfig(steps=3, batch_size=2, eval_windows=2, sample_length=3, warmup_steps=0),
+        train=TrainConfig(
+            steps=3,
+            batch_size=2,
+            eval_windows=2,
+            sample_length=3,
+            warmup_steps=0,
+            precision="float32",  # so that the machine need not be measured
+        ),
     ).replace({"data.corpus": corpus.name})
     folder = RunFolder.create(tmp_path, config)
     train_run(folder, tmp_path)
@@ -47,6 +54,7 @@ def test_an_imported_gpt2_writes_and_trains_further(gpt2_folder, tmp_path):  # n
     assert isinstance(tokenizer.decode(words), str)
 
     changes = {"train.steps": 2, "train.batch_size": 2, "train.eval_windows": 2, "train.sample_length": 4}
+    changes |= {"train.precision": "float32"}
     further = fork(tmp_path, imported, None, imported.record().config.replace(changes))
     assert train_run(further, tmp_path).state == "finished"
     assert further.rows("metrics")[-1]["val_loss"] > 0
