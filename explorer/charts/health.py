@@ -14,7 +14,7 @@ from explorer.charts.theme import MovingFigure, legend_above, line, style
 from explorer.i18n.language import N_, _
 
 _TOP, _PANEL, _GAP, _BOTTOM = 22, 104, 46, 28  # pixels: of a title, a panel, between two, of the axis below
-_LEGEND = 21  # pixels of a line of the legend
+_LEGEND, _AROUND = 19, 20  # pixels of a line of the legend, and above and below all of them
 _RATIOS = (1e-4, 1e-3, 1e-2, 1e-1)  # on an axis
 _BEFORE_FIRST = 0.5  # where step 0 lies on a logarithmic axis
 HISTOGRAMS = ("activations", "gradients")  # whose scale two runs share
@@ -147,11 +147,11 @@ def _grid(titles: Sequence[str], palette: Palette, panel: int = _PANEL, legend: 
     """Return panels with a title each, two or three in a row, below so many lines for a legend."""
     columns = _columns(len(titles))
     rows = ceil(len(titles) / columns)
-    top = _TOP + legend * _LEGEND
+    top = _TOP + (legend and legend * _LEGEND + _AROUND)
     inside = rows * panel + (rows - 1) * _GAP
     spacing = {
         "vertical_spacing": _GAP / inside if rows > 1 else 0,
-        "horizontal_spacing": 0.24 / columns if columns > 1 else 0,
+        "horizontal_spacing": 0.12,
     }
     figure = make_subplots(rows, columns, subplot_titles=titles, **spacing)
     style(figure, palette, height=inside + top + _BOTTOM)
@@ -160,7 +160,7 @@ def _grid(titles: Sequence[str], palette: Palette, panel: int = _PANEL, legend: 
         settings(**{name: axis[name] for name in ("gridcolor", "zeroline", "linecolor", "tickfont", "fixedrange")})
     figure.update_xaxes(showgrid=False)
     figure.update_annotations(font={"color": palette.muted, "size": 12}, yshift=-2)
-    legend_above(figure, y=1 + _TOP / inside, font={"size": 11, "color": palette.text})
+    legend_above(figure, y=1 + _TOP / inside, tracegroupgap=0, font={"size": 11, "color": palette.text})
     return figure.update_layout(margin={"l": 44, "r": 10, "t": top, "b": _BOTTOM}, hovermode="closest")
 
 
@@ -187,9 +187,10 @@ def _with_cursor(figure: go.Figure, history: Sequence[Health], panels: int, pale
     """Return a figure over the steps whose line stands at the step of each measurement."""
     last = max(history[-1].step, 10)
     decades = [10**power for power in range(1, 7) if 10**power <= 1.2 * last]
+    decades = decades[:: 2 if _columns(panels) > 2 else 1]  # on a phone more would run into each other
     labels = ["0", *(f"{decade:,}" if decade < 1000 else f"{decade // 1000:,}k" for decade in decades)]
     span = [log10(_BEFORE_FIRST) - 0.1, log10(last) + 0.1]
-    figure.update_xaxes(type="log", tickvals=[_BEFORE_FIRST, *decades], ticktext=labels, range=span)
+    figure.update_xaxes(tickangle=0, type="log", tickvals=[_BEFORE_FIRST, *decades], ticktext=labels, range=span)
     fixed, look = [shape.to_plotly_json() for shape in figure.layout.shapes], {"color": palette.accent, "width": 1.2}
     moves = []
     for step in _log_steps(history):

@@ -9,6 +9,8 @@ from xml.etree import ElementTree
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.e2e.board import wait_until
+
 pytestmark = pytest.mark.e2e
 
 
@@ -66,6 +68,28 @@ def test_what_is_drawn_can_be_taken_along(page, server, trained_run):
     assert [float(row["cosine"]) for row in neighbours] == sorted(
         (float(row["cosine"]) for row in neighbours), reverse=True
     )
+
+
+def test_two_trainings_have_one_scale_and_a_legend_its_place_on_a_phone(server, open_page):
+    page = open_page(width=390, height=844)
+    page.goto(f"{server.url}/look_inside?run=gallery-layers&view=Health&with=gallery-shakespeare")
+    legends = "legend ? margin.t - legend._height : 22"
+    wait_until(
+        page,
+        f"""() => {{
+      const drawn = [...document.querySelectorAll(".moving-chart")].flatMap(({{ _fullLayout }}) => _fullLayout ?? []);
+      return drawn.length === 12 && drawn.every(({{ margin, legend }}) => ({legends}) >= 20);
+    }}""",
+    )
+    same = """name => {
+      const [one, other] = document.querySelectorAll(`[class*=st-key-health_${name}] .moving-chart`);
+      return one.layout.xaxis.range[1] === other.layout.xaxis.range[1] && one.layout.xaxis.range[1];
+    }"""
+    for name in ("activations", "gradients"):
+        assert page.evaluate(same, name)
+    before = page.evaluate(same, "activations")
+    page.locator(".st-key-time_step_beside input[type=range]").press("Home")
+    wait_until(page, f"before => ![false, before].includes(({same})('activations'))", arg=before)
 
 
 def test_a_head_that_is_clicked_off_is_missed(page, server, trained_run):

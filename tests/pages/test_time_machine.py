@@ -7,7 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.runs.folder import RunFolder
 from core.runs.weights import steps_with_weights
-from explorer.charts.health import FIGURES
+from explorer.charts.health import FIGURES, HISTOGRAMS
 from explorer.widgets.address import ROOT
 
 
@@ -112,6 +112,9 @@ def test_the_health_of_a_training_moves_and_is_compared(app, add_run):
     assert not app.exception
     sides = [(clock["name"], clock["side"]) for clock in clocks(app) if "words" in clock]
     assert sorted(sides) == sorted((name, side) for name in cards for side in ("a", "b"))
+    shared = [clock for clock in clocks(app) if clock.get("compared")]
+    assert {clock["name"] for clock in shared} == {f"health-{name}" for name in HISTOGRAMS}
+    assert all(clock["compared"]["side"] != clock["side"] for clock in shared)
 
 
 def test_a_run_without_measurements_says_so(app, finished_run):

@@ -8,6 +8,7 @@ import { loadPlotly } from "../shared/plotly.js";
 import { clockOf } from "../time_machine/clock.js";
 
 export default (mounting) => mountOnce(mounting, (root, component) => {
+  const ABOVE = 32; // pixels for the titles of panels, below a legend
   const clock = clockOf(component.data.side);
   const words = element("div", "moving-words");
   const chart = element("div", "moving-chart");
@@ -16,6 +17,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   let gone = false;
   let drawn = null; // the data and the place in it on screen
   let figure = null; // as drawn
+  let more = 0; // pixels of its legend that a narrow page needs
 
   const placeOf = (step, steps = component.data.steps) => Math.max(0, steps.findLastIndex((measured) => measured <= step));
 
@@ -62,11 +64,24 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
       while (!gone && (drawn?.data !== component.data || drawn.at !== placeOf(clock.step) || drawn.compared !== comparedStep())) {
         drawn = { data: component.data, at: placeOf(clock.step), compared: comparedStep() };
         figure = moved(JSON.parse(component.data.figure), component.data.moves[drawn.at]);
-        await plotly.react(chart, figure.data, figure.layout, { displayModeBar: false, displaylogo: false });
+        await show(plotly);
       }
     } finally {
       busy = false;
     }
+  }
+
+  /* Draw the figure, higher by the lines that its legend takes more than Python has left it. */
+  async function show(plotly) {
+    const { height, margin } = figure.layout;
+    const react = () => plotly.react(chart, figure.data, { ...figure.layout, height: height + more, margin: { ...margin, t: margin.t + more } }, { displayModeBar: false, displaylogo: false });
+    await react();
+    const legend = chart.querySelector(".legend")?.getBBox().height ?? 0;
+    const missing = legend && Math.max(0, Math.ceil(legend + ABOVE - margin.t));
+    if (missing === more) return;
+    more = missing;
+    chart.style.height = `${height + more}px`;
+    await react();
   }
 
   const comparedStep = () => component.data.compared && clockOf(component.data.compared.side).step;
@@ -75,7 +90,10 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   const resizes = new ResizeObserver(() => {
     if (gone || !chart._fullLayout || !chart.clientWidth || chart.clientWidth === width) return;
     width = chart.clientWidth;
-    globalThis.Plotly.Plots.resize(chart);
+    globalThis.Plotly.Plots.resize(chart).then(() => {
+      drawn = null;
+      draw();
+    });
   });
   resizes.observe(chart);
   const leave = clock.subscribe(draw);
@@ -83,7 +101,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
 
   return {
     update() {
-      if (component.data.figure) chart.style.height = `${component.data.height}px`;
+      if (component.data.figure) chart.style.height = `${component.data.height + more}px`;
       clock.update(component.data);
       if (component.data.compared) leaveOther ??= clockOf(component.data.compared.side).subscribe(draw);
       draw();
