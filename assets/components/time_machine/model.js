@@ -4,13 +4,13 @@ import { columnsOf } from "../shared/download.js";
 import { formatPercent, formatSigned } from "../shared/format.js";
 import { _, button, bytesFromBase64, colorTable, element, quoted, rgbOf, svgElement } from "../shared/mount.js";
 import { evenColor, matrixPlace, paintMatrix, pointerTips, shareColor, signedBytes, signedColor } from "./model_images.js";
-import { layoutOf, streamOf } from "./model_layout.js";
+import { layoutOf, tokenEnd } from "./model_layout.js";
 import { openedPart, placeAfter } from "./model_opened.js";
 import { modelFilm } from "./model_film.js";
+import { drawFlow, headColor } from "./model_flow.js";
 import { summary, titleOf } from "./model_words.js";
 import { modelWriter } from "./model_writer.js";
 
-const SHOWN = 0.03; // the least share of attention that is drawn as a ribbon
 const AROUND = 230; // pixels of a window for what is above and below the picture
 const KEYS_REST = 400; // milliseconds without a key until the address says where
 const WRITES = 350; // pixels of the picture of a model that writes by itself
@@ -137,14 +137,12 @@ export function model(root, clock, _report, keep) {
 
   const acrossAll = () => [layout.first, layout.first + layout.step * picture.next.length];
 
-  const tokenEnd = () => (layout.upright ? 22 : 42);
-
   function tokenBoxes() {
     const { first, step, upright } = layout;
     return picture.next.map((_next, row) => {
       const box = element("div", "model-token", tokenAt(row));
       const size = Math.max(5, Math.min(14, step - 2));
-      box.style.cssText = `${rect(0, tokenEnd(), first + row * step, first + (row + 1) * step - 1)} font-size: ${size}px; line-height: ${upright ? 22 : step - 1}px;`;
+      box.style.cssText = `${rect(0, tokenEnd(layout), first + row * step, first + (row + 1) * step - 1)} font-size: ${size}px; line-height: ${upright ? 22 : step - 1}px;`;
       box.title = _("Token {number}: {token}", { number: picture.first + row + 1, token: nameOf(row) });
       box.setAttribute("role", "option");
       box.setAttribute("aria-label", box.title);
@@ -224,7 +222,7 @@ export function model(root, clock, _report, keep) {
     const T = picture.next.length;
     const name = `${part.layer + 1}.${head + 1}`;
     const box = stop(element("div", size < 44 ? "model-square small" : "model-square", size < 22 ? canvas : [canvas, element("span", "model-name", name)]), { kind: "head", layer: part.layer, head }, { title: _("Head {place}", { place: name }), about: _("Its attention pattern: a row is a query, a column a key.") });
-    box.style.cssText = `left: ${x}px; top: ${y}px; width: ${size}px; height: ${size}px; border-color: ${headColor(head)};`;
+    box.style.cssText = `left: ${x}px; top: ${y}px; width: ${size}px; height: ${size}px; border-color: ${headColor(palette, head)};`;
     const weights = () => picture.weights.subarray((part.layer * picture.shape.heads + head) * T * T, (part.layer * picture.shape.heads + head + 1) * T * T);
     canvases.push([canvas, () => paintMatrix(canvas, { values: weights(), rows: T, cells: T, table: colorTable(palette.sequential), color: shareColor })]);
     tips.attach(canvas, (event) => {
@@ -234,73 +232,19 @@ export function model(root, clock, _report, keep) {
     return box;
   }
 
-  const headColor = (head) => palette.runs[head % palette.runs.length];
-
   /* Everything that depends on the chosen token: the residual stream, ribbons, contributions, next tokens. */
   function select() {
     const row = rowOf();
-    const { first, step, upright, parts } = layout;
-    const center = (at) => first + (at + 0.5) * step;
-    const point = (flow, across) => (upright ? `${across} ${flow}` : `${flow} ${across}`);
+    const { parts } = layout;
     for (const [index, box] of [...stage.querySelectorAll(".model-token")].entries()) box.setAttribute("aria-selected", String(index === row));
-    svg.replaceChildren();
-    drawStream(row, center, point);
-    for (const part of parts) if (part.kind === "attention") svg.append(ribbons(part, row, center, point));
+    const openHead = (place, query, key) => open(placeOf(`head-${place}`, query, picture.first + key));
+    drawFlow(svg, { layout, picture, palette, additive: contributions && picture.contributions, nameOf, orderOf, openHead }, row);
     stage.querySelectorAll(".model-sum").forEach((made) => made.remove());
     if (picture.training) stage.append(...parts.map((part) => label(part, ratioOf(part), _("Update-to-weight ratio: how far this step moves the weights of this part"))));
     else if (contributions && picture.contributions) stage.append(...parts.map((part) => sums(part, row)));
     showNext(row);
     showWords(row);
     film.paint(stage);
-  }
-
-  function drawStream(row, center, point) {
-    const { parts } = layout;
-    const segments = picture.kind === "bigram" ? [[parts[0].to, parts[1].from]] : streamOf(parts, picture.shape);
-    const { training } = picture;
-    const widths = training ? training.stream : picture.norms;
-    [[tokenEnd(), segments[0][0]], ...segments].forEach(([from, to], index) => {
-      const lines = picture.next.map((_next, other) => `M ${point(from, center(other))} L ${point(to, center(other))}`);
-      svg.append(svgElement("path", { fill: "none", stroke: palette.grid, "stroke-width": 1, d: lines.join(" "), "data-order": index }));
-    });
-    // The residual stream of the chosen token; of a training step the gradients of all tokens.
-    const rows = training ? picture.next.map((_next, index) => index) : [row];
-    const largest = Math.max(...widths.flatMap((norms) => rows.map((other) => norms[other]))) || 1;
-    for (const other of rows) segments.forEach(([from, to], index) => {
-      const norm = widths[index][other];
-      if (!norm) return;
-      const width = training ? 0.4 + Math.min(layout.step, 7) * (norm / largest) : 1 + (5 * norm) / largest;
-      const line = svgElement("path", { fill: "none", stroke: training ? palette.validation : palette.accent, "stroke-width": width.toFixed(2), d: `M ${point(from, center(other))} L ${point(to, center(other))}`, class: "model-ribbon", "data-order": index + 1 });
-      const words = training ? _("Gradient of the loss at {token}: norm {norm}", { token: nameOf(other), norm: norm.toPrecision(2) }) : _("Residual stream of {token}: norm {norm}", { token: nameOf(other), norm: norm.toFixed(1) });
-      line.append(svgElement("title", {}, words));
-      svg.append(line);
-    });
-  }
-
-  /* From each token to the chosen one, through each head of a block. */
-  function ribbons(part, row, center, point) {
-    const { shape } = picture;
-    const T = picture.next.length;
-    const group = svgElement("g", { fill: "none", "data-order": orderOf(part) });
-    const middle = (part.from + part.to) / 2;
-    const additive = contributions && picture.contributions;
-    for (let head = 0; head < shape.heads; head++) {
-      for (let key = 0; key < T; key++) {
-        const at = ((part.layer * shape.heads + head) * T + row) * T + key;
-        const share = picture.weights[at] / 255;
-        const value = additive ? (picture.sources[at] / 127) * picture.contributions.most : share;
-        const size = additive ? Math.abs(picture.sources[at]) / 127 : share;
-        if (size < SHOWN) continue;
-        const color = additive ? palette.diverging.at(value < 0 ? 0 : -1) : headColor(head);
-        const d = `M ${point(part.from, center(key))} C ${point(middle, center(key))}, ${point(middle, center(row))}, ${point(part.to, center(row))}`;
-        const ribbon = svgElement("path", { d, stroke: color, "stroke-width": (0.75 + 5 * size).toFixed(2), opacity: (0.3 + 0.6 * size).toFixed(2), class: "model-ribbon" });
-        const filled = { place: `${part.layer + 1}.${head + 1}`, token: nameOf(row), share: formatPercent(share), other: nameOf(key), value: formatSigned(value), next: quoted(picture.next[row][0][0]) };
-        ribbon.append(svgElement("title", {}, additive ? _("{other} through head {place}: {value} to the logit of {next}", filled) : _("Head {place}: {token} attends {share} to {other}", filled)));
-        ribbon.addEventListener("click", () => open(placeOf(`head-${filled.place}`, row, picture.first + key)));
-        group.append(ribbon);
-      }
-    }
-    return group;
   }
 
   /* What a part adds to the logit of the most likely next token. */

@@ -11,6 +11,9 @@
 const LEAST_BLOCK = 96; // pixels along the flow; narrower blocks are folded
 const FOLDED = 34;
 
+/* Where a token's box ends and its residual stream begins, along the flow. */
+export const tokenEnd = ({ upright }) => (upright ? 22 : 42);
+
 export function layoutOf(wanted) {
   return wanted.upright ? upright(wanted) : sideways(wanted);
 }
