@@ -1,17 +1,17 @@
 /* A figure made in Python, which draws it again and again while something is computed: the node stays, and so does a zoom.
    data: { figure: JSON, height: pixels } */
 import { element, mountOnce, nameFigure } from "../shared/mount.js";
-import { loadPlotly } from "../shared/plotly.js";
+import { fitChart, loadPlotly } from "../shared/plotly.js";
 
 export default (mounting) => mountOnce(mounting, (root, component) => {
   const chart = element("div");
   chart.style.cssText = "width: 100%; min-width: 0";
   root.append(chart);
   nameFigure(chart);
+  const takeDown = fitChart(chart);
   let drawn = ""; // the figure on screen
   let busy = false;
   let gone = false;
-  let width = 0;
 
   async function draw() {
     if (busy) return;
@@ -25,20 +25,12 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
         }
         drawn = component.data.figure;
         const { data, layout } = JSON.parse(drawn);
-        width = chart.clientWidth;
         await plotly.react(chart, data, layout, { displayModeBar: false, displaylogo: false });
       }
     } finally {
       busy = false;
     }
   }
-
-  const resizes = new ResizeObserver(() => {
-    if (gone || !chart._fullLayout || !chart.clientWidth || chart.clientWidth === width) return;
-    width = chart.clientWidth;
-    globalThis.Plotly.Plots.resize(chart);
-  });
-  resizes.observe(chart);
 
   return {
     update() {
@@ -47,8 +39,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     },
     destroy() {
       gone = true;
-      resizes.disconnect();
-      if (chart._fullLayout) globalThis.Plotly.purge(chart);
+      takeDown();
     },
   };
 });

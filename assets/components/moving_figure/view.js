@@ -4,7 +4,7 @@
            share the scale of x: { side, steps, layouts: of its moves }, or null } */
 import { columnsOf, downloadButtons } from "../shared/download.js";
 import { _, element, mountOnce } from "../shared/mount.js";
-import { loadPlotly } from "../shared/plotly.js";
+import { fitChart, loadPlotly } from "../shared/plotly.js";
 import { clockOf } from "../time_machine/clock.js";
 
 export default (mounting) => mountOnce(mounting, (root, component) => {
@@ -86,16 +86,10 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
 
   const comparedStep = () => component.data.compared && clockOf(component.data.compared.side).step;
 
-  let width = 0;
-  const resizes = new ResizeObserver(() => {
-    if (gone || !chart._fullLayout || !chart.clientWidth || chart.clientWidth === width) return;
-    width = chart.clientWidth;
-    globalThis.Plotly.Plots.resize(chart).then(() => {
-      drawn = null;
-      draw();
-    });
+  const takeDown = fitChart(chart, () => {
+    drawn = null;
+    draw();
   });
-  resizes.observe(chart);
   const leave = clock.subscribe(draw);
   let leaveOther;
 
@@ -110,8 +104,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
       gone = true;
       leave();
       leaveOther?.();
-      resizes.disconnect();
-      if (chart._fullLayout) globalThis.Plotly.purge(chart);
+      takeDown();
     },
   };
 });

@@ -16,3 +16,18 @@ function loadLibrary(file, name) {
     document.head.appendChild(script);
   }));
 }
+
+/* Keep a chart of plotly's as wide as its element, and call `after` whenever it has become so; returns what takes it down. */
+export function fitChart(chart, after) {
+  let width = 0;
+  const resizes = new ResizeObserver(() => {
+    if (!chart._fullLayout || !chart.clientWidth || chart.clientWidth === width) return;
+    width = chart.clientWidth;
+    globalThis.Plotly.Plots.resize(chart).then(after);
+  });
+  resizes.observe(chart);
+  return () => {
+    resizes.disconnect();
+    if (chart._fullLayout) globalThis.Plotly.purge(chart);
+  };
+}
