@@ -52,6 +52,20 @@ def before_and_after(
     return share_pairs([tokens[id] for id in chosen], shares, colors, palette, height=240)
 
 
+def curves(
+    x: Sequence[float], lines: Mapping[str, Sequence[float]], colors: Sequence[str], titles: tuple[str, str],
+    palette: Palette = LIGHT, *, mode: str = "lines", hover: str = ".2f",
+) -> go.Figure:  # fmt: skip
+    """Draw several curves over the same x, each with its name in a line above them."""
+    figure = go.Figure()
+    for (name, y), color in zip(lines.items(), colors, strict=False):
+        figure.add_trace(line(list(x), list(y), color, 2.4, name, mode=mode, hovertemplate=f"%{{y:{hover}}}"))
+    style(figure, palette, height=280)
+    legend_above(figure).update_layout(hovermode="x unified")
+    figure.update_xaxes(title_text=titles[0])
+    return figure.update_yaxes(title_text=titles[1], rangemode="tozero")
+
+
 def product_bars(products: Sequence[float], palette: Palette = LIGHT) -> go.Figure:
     """Draw what each number of a query, times its partner in the key, adds to the score; orange for, blue against."""
     words = [

@@ -1,7 +1,7 @@
-"""The loss chart, its players in Shannon's game, and the learning rate of a run that is continued."""
+"""The loss over steps and by position, players in Shannon's game, and the learning rate of a run that is continued."""
 
 from collections.abc import Mapping, Sequence
-from math import inf, log
+from math import inf, log, log10
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ COUNTED = {  # said where they are shown
 SMOOTHING = 0.8
 BIT = log(2)  # nats
 _LONGEST = 24  # characters of a name in the chart
+_SPREAD = 1.25  # a position is averaged with those from this much nearer to this much further
 
 
 class ParentCurve(NamedTuple):
@@ -219,3 +220,28 @@ def rates_figure(
     figure.update_xaxes(tickformat=",d", nticks=4)
     highest = max((rate for trace in figure.data for rate in trace.y), default=1.0)
     return figure.update_yaxes(tickvals=[0, highest], ticktext=["0", format_setting(float(f"{highest:.3g}"))])
+
+
+def position_curve(losses: np.ndarray, palette: Palette = LIGHT) -> go.Figure:
+    """Draw the loss (T,) in nats after each number of tokens: dots as measured, a line through their running mean."""
+    places = np.arange(1, len(losses) + 1)
+    hover = _("after {count} tokens: {loss} nats", count="%{x:,}", loss="%{y:.2f}")
+    dots = {"color": palette.validation, "size": 4, "opacity": 0.45}
+    figure = go.Figure(go.Scatter(x=places, y=losses, mode="markers", marker=dots, hoverinfo="skip"))
+    means = running_mean(losses)
+    figure.add_trace(line(places, means, palette.validation, 2.4, hovertemplate=f"{hover}<extra></extra>"))
+    style(figure, palette, height=300).update_layout(showlegend=False, hovermode="closest")
+    ticks = [2**power for power in range(12) if 2**power <= len(losses)]
+    span = [-0.03, max(log10(len(losses)), 0.1) + 0.03]
+    labels = {"tickvals": ticks, "ticktext": [f"{place:,}" for place in ticks], "title_text": _("tokens of context")}
+    figure.update_xaxes(type="log", range=span, **labels)
+    return figure.update_yaxes(title_text=_("loss, nats"))
+
+
+def running_mean(losses: np.ndarray) -> np.ndarray:
+    """Return the running mean of (T,), over a wider window the further on, where positions differ less."""
+    sums = np.concatenate([[0.0], np.cumsum(losses, dtype=np.float64)])
+    places = np.arange(1, len(losses) + 1)
+    begin = np.ceil(places / _SPREAD).astype(int) - 1
+    end = np.minimum(np.floor(places * _SPREAD).astype(int), len(losses))
+    return (sums[end] - sums[begin]) / (end - begin)

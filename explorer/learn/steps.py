@@ -13,8 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from core.formatting import decimal
 from core.lessons import LESSONS
 from core.lessons.lesson_text import load_prose
-from explorer.charts.lessons import share_pairs
-from explorer.charts.lines import curves
+from explorer.charts.lessons import curves, share_pairs
 from explorer.components.lesson_views import lesson_path
 from explorer.components.page import load_ahead
 from explorer.i18n.language import _, worded
@@ -89,7 +88,7 @@ def draw_curves(
     x: Sequence[float], lines: Mapping[str, Sequence[float]], colors: Sequence[str], titles: tuple[str, str],
     columns: Sequence[str], *, key: str, name: str, mode: str = "lines", hover: str = ".2f", **layout: Any,
 ) -> None:  # fmt: skip
-    """Draw `charts.lines.curves` in plotly's layout; `columns` are the names of x and of the lines in the file."""
+    """Draw `charts.lessons.curves` in plotly's layout; `columns` are the names of x and of the lines in the file."""
     figure = curves(x, lines, colors, titles, current_palette(), mode=mode, hover=hover).update_layout(**layout)
     chart(figure, key=key, name=name, numbers=lambda: dict(zip(columns, [x, *lines.values()], strict=True)))
 

@@ -15,7 +15,7 @@ from core.interpretability.token_losses import KindLoss, loss_by_kind, loss_by_p
 from core.text.token_display import visible
 from core.text.tokenizers import token_texts
 from explorer.charts.bars import kind_bars
-from explorer.charts.lines import position_curve, running_mean
+from explorer.charts.loss import position_curve, running_mean
 from explorer.charts.text_format import percent
 from explorer.i18n.language import N_, _, ngettext
 from explorer.look_inside.inspection import Inspection

@@ -4,8 +4,7 @@ import pytest
 
 from core.lessons.quick_train import RungLoss
 from core.palette import DARK, LIGHT
-from explorer.charts.lessons import drop_bars, ladder_chart, product_bars, share_pairs
-from explorer.charts.lines import curves
+from explorer.charts.lessons import curves, drop_bars, ladder_chart, product_bars, share_pairs
 
 NAMES, LOSSES = ["guessing", "one <b>head</b>", "dropout", "full"], [4.0, 2.5, 2.6, 2.0]
 

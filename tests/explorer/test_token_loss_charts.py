@@ -6,7 +6,7 @@ import pytest
 from core.interpretability.token_losses import KindLoss
 from core.palette import LIGHT
 from explorer.charts.bars import kind_bars
-from explorer.charts.lines import position_curve, running_mean
+from explorer.charts.loss import position_curve, running_mean
 from explorer.look_inside.token_losses import kinds_in_words, passage_in_words, position_in_words
 
 KINDS = [KindLoss("vowel", 1.5, 30, 0.55), KindLoss("capital", 3.0, 4, 0.2), KindLoss("space", 0.5, 20, 0.25)]
