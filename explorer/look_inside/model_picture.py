@@ -66,7 +66,7 @@ def draw_picture(snapshot: "Snapshot", request: PictureRequest) -> dict[str, Any
         "first": max(0, len(snapshot.ids) - request.rows),  # tokens of the prompt before the first one drawn
         "kind": "gpt" if isinstance(snapshot.model, GPT) else "bigram",
         "shape": _shape(snapshot.model),
-        "next": [_likely(logits, snapshot.tokenizer) for logits in whole.logits[rows]],
+        "next": [likeliest(snapshot.tokenizer, softmax(logits)) for logits in whole.logits[rows]],
         "sample": _sample(snapshot, whole.logits[-1], request),
     }
     if place.part == "step":
@@ -99,10 +99,9 @@ def _shape(model: GPT | Bigram) -> dict[str, Any]:
     }
 
 
-def _likely(logits: np.ndarray, tokenizer: Tokenizer) -> list[tuple[str, str, float]]:
-    probabilities = softmax(logits)
-    best = np.argsort(-probabilities, kind="stable")[:LIKELY]
-    return [_token(tokenizer, id, probabilities[id]) for id in best]
+def likeliest(tokenizer: Tokenizer, probabilities: np.ndarray, count: int = LIKELY) -> list[tuple[str, str, float]]:
+    """Return the most likely of all next tokens (V,), best first."""
+    return [_token(tokenizer, id, probabilities[id]) for id in np.argsort(-probabilities, kind="stable")[:count]]
 
 
 def _token(tokenizer: Tokenizer, id: int, share: float) -> tuple[str, str, float]:
@@ -115,12 +114,11 @@ def _sample(snapshot: "Snapshot", logits: np.ndarray, request: PictureRequest) -
     settings = GenerationConfig(max_new_tokens=1, temperature=request.temperature, seed=request.seed)
     sampled = next(iter(generate(snapshot.model, snapshot.ids, settings, alternatives=0))).id
     shares = softmax(logits, request.temperature)
-    best = np.argsort(-shares, kind="stable")[:LIKELY]
     [text] = token_texts(snapshot.tokenizer, [sampled])
     return {
         "token": _token(snapshot.tokenizer, sampled, shares[sampled]),
         "typed": as_line(text, snapshot.tokenizer.tokens),  # to be appended to the prompt
-        "shares": [_token(snapshot.tokenizer, id, shares[id]) for id in best],
+        "shares": likeliest(snapshot.tokenizer, shares),
         "temperature": request.temperature,
     }
 
