@@ -77,17 +77,13 @@ def size_notice(characters: int) -> str | None:
     """Return what to expect of a text so short that a model learns it by heart; None for a longer one."""
     if characters >= SHORT:
         return None
-    return ngettext(
-        "This text has {count} character. A model soon memorizes a text of fewer than about 100,000: its "
-        "training loss keeps falling while its validation loss rises, unless the text repeats itself. With 3,000 "
-        "characters of Shakespeare, the validation loss of gpt-quick was lowest at step 100 (2.17), and 3.19 at "
-        "step 300. Use a longer text or fewer steps.",
-        "This text has {count} characters. A model soon memorizes a text of fewer than about 100,000: its "
-        "training loss keeps falling while its validation loss rises, unless the text repeats itself. With 3,000 "
-        "characters of Shakespeare, the validation loss of gpt-quick was lowest at step 100 (2.17), and 3.19 at "
-        "step 300. Use a longer text or fewer steps.",
-        characters,
+    size = ngettext("This text has {count} character.", "This text has {count} characters.", characters)
+    advice = _(
+        "A model soon memorizes a text of fewer than about 100,000: its training loss keeps falling while its "
+        "validation loss rises, unless the text repeats itself. With 3,000 characters of Shakespeare, the validation "
+        "loss of gpt-quick was lowest at step 100 (2.17), and 3.19 at step 300. Use a longer text or fewer steps."
     )
+    return f"{size} {advice}"
 
 
 def choose_corpus() -> tuple[Corpus, DeltaGenerator]:

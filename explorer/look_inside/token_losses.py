@@ -38,6 +38,11 @@ _PLURALS = {
     "letter": N_("letters of other scripts"),
     "other": N_("other signs"),
 }
+_POSITIONS = N_(
+    "At the start of a window the model has read next to nothing, further on it has read more. Each dot is the mean "
+    "over all windows, the line their running mean. A line that still falls at its end says that a longer context "
+    "would help."
+)
 _KINDS = N_(
     "The mean loss of each kind of token on held-out text, and its share of the total loss. Inside a word much is "
     "determined; where a word begins, little is. A token of several characters counts by its first one."
@@ -79,15 +84,10 @@ def measure(inspection: Inspection, measured_on: Tensor) -> Iterator[Progress[Te
 
 def _position_card(losses: np.ndarray) -> None:
     curve = loss_by_position(losses)
-    more = ngettext(
-        "Measured on {count} window of held-out text. At the start of a window the model has read next to nothing, "
-        "further on it has read more. Each dot is the mean over all windows, the line their running mean. A line that "
-        "still falls at its end says that a longer context would help.",
-        "Measured on {count} windows of held-out text. At the start of a window the model has read next to nothing, "
-        "further on it has read more. Each dot is the mean over all windows, the line their running mean. A line that "
-        "still falls at its end says that a longer context would help.",
-        len(losses),
+    measured = ngettext(
+        "Measured on {count} window of held-out text.", "Measured on {count} windows of held-out text.", len(losses)
     )
+    more = f"{measured} {_(_POSITIONS)}"
     with card(_("Loss by position"), _("Does more context help?"), more=more, key="card_loss_position"):
         st.caption(position_in_words(curve))
         columns = {"tokens read": range(1, len(curve) + 1), "loss in nats": curve}
