@@ -86,9 +86,9 @@ def draw_tour(page: str) -> None:
         numbers = {"number": number, "count": len(STEPS), "title": _(step.title)}
         st.markdown(f"**{_('{number} of {count}: {title}.', **numbers)}** {_(step.sentence)}", width="stretch")
         if number > 1:
-            _draw_link(_("Back"), number - 1)
+            _draw_way(_("Back"), number - 1, page)
         if number < len(STEPS):
-            _draw_link(_("Next"), number + 1)
+            _draw_way(_("Next"), number + 1, page)
         st.button(_("Leave"), key="tour_leave", type="tertiary", on_click=address.write, args=({address.TOUR: None},))
 
 
@@ -102,19 +102,24 @@ def _step_on_view(number: int, page: str) -> int:
     return number
 
 
-def _draw_link(label: str, number: int) -> None:
-    step = STEPS[number - 1]
-    st.page_link(address.page_file(step.page), label=label, query_params=_query(number))
+def _draw_way(label: str, number: int, page: str, **look: str) -> None:
+    """Draw the button from a page to a step. A link to the very page would leave the browser's address as it is."""
+    to, query = STEPS[number - 1].page, _query(number)
+    stay = {"on_click": address.write, "args": (dict.fromkeys(st.query_params) | query,)} if to == page else {}
+    if st.button(label, type="tertiary", **{"key": f"tour_to_{number}"} | look | stay) and to != page:
+        address.open_page(to, query=query)
 
 
 def _query(number: int) -> dict[str, str]:
-    """Return the address of a step; of a run it is of the newest GPT of one's own, or else of the gallery."""
+    """Return the address of a step; of a run it is of the GPT on view, one's own newest, or the gallery's first."""
     step = STEPS[number - 1]
     query = dict(step.query) | {address.TOUR: str(number)}
     with suppress(ExplorerError, StopIteration):  # the home cannot be used, as the page itself says
         if step.of_run:
-            runs = (run for run in runs_with_weights(shared.data_dir()) if not run.problem)
-            query[address.RUN] = next(run.id for run in runs if run.record().config.model.kind == "gpt")
+            on_view = address.parameter(address.RUN)
+            runs = sorted(runs_with_weights(shared.data_dir()), key=lambda run: run.id != on_view)
+            gpts = (run.id for run in runs if not run.problem and run.record().config.model.kind == "gpt")
+            query[address.RUN] = next(gpts)
     return query
 
 
@@ -123,6 +128,4 @@ def draw_tour_start() -> None:
     last = session.recall(_LAST, 1)
     begun = 1 < last < len(STEPS)
     label = _("Go on with your first ten minutes") if begun else _("Your first ten minutes")
-    if st.button(label, icon=":material/tour:", type="tertiary", key="home_tour"):
-        number = last if begun else 1
-        address.open_page(STEPS[number - 1].page, query=_query(number))
+    _draw_way(label, last if begun else 1, "home", key="home_tour", icon=":material/tour:")
