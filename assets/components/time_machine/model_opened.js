@@ -59,7 +59,7 @@ export function openedPart(root, { open, close, tips: tipsIn }) {
     tokens.style.height = `${high}px`;
     const drawn = opened.tensors.map((tensor) => {
       const values = signedBytes(tensor.bytes);
-      const canvas = matrix(Math.min(260, Math.max(90, tensor.cells * 3)), high);
+      const canvas = matrix(Math.min(260, Math.max(90, tensor.cells * 3)), high, `${tensor.name} ${tensor.shape}`);
       paintMatrix(canvas, { values, rows: count, cells: tensor.cells, table: colorTable(palette.diverging), color: signedColor, line: step >= 9 ? rgbOf(palette.surface) : null });
       tips.attach(canvas, (event) => {
         const [row, cell] = matrixPlace(canvas, event, count, tensor.cells);
@@ -77,15 +77,15 @@ export function openedPart(root, { open, close, tips: tipsIn }) {
     boxes.replaceChildren(...(opened.pattern ? [pattern(picture, high, shown, palette, place)] : []), ...drawn);
   }
 
-  function matrix(width, height) {
-    const canvas = element("canvas");
+  function matrix(width, height, name) {
+    const canvas = element("canvas", "", [], { role: "img", "aria-label": name });
     canvas.style.cssText = `width: ${width}px; height: ${height}px;`;
     return canvas;
   }
 
   function pattern({ opened, first }, high, shown, palette, place) {
     const count = shown.length;
-    const canvas = matrix(high, high);
+    const canvas = matrix(high, high, _("attention"));
     const values = bytesFromBase64(opened.pattern);
     paintMatrix(canvas, { values, rows: count, cells: count, table: colorTable(palette.sequential), color: shareColor });
     tips.attach(canvas, (event) => {
