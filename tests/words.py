@@ -5,6 +5,7 @@ The catalogs of all languages get the new sentences too, and are compiled for ge
 
 import inspect
 from collections.abc import Iterator
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
@@ -37,6 +38,7 @@ _KEYWORDS = {"_": None, "N_": None, "ngettext": (1, 2)}
 _LANGUAGES = {".py": "python", ".js": "javascript"}
 
 
+@cache
 def sentences_in(source: str, suffix: str) -> list[tuple[str | tuple[str, ...], list[str]]]:
     """Return the sentences that a file marks, each with the translators' comments above it.
 
