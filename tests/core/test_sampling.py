@@ -207,11 +207,11 @@ def test_an_empty_prompt_is_refused():
 LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0])
 
 
-ROLLS = [roll / 2000 for roll in range(2000)]
+ROLLS = [roll / 1500 for roll in range(1500)]
 
 
 def drawn(**settings) -> set[int]:
-    return {sample_token(LOGITS, GenerationConfig(**settings), roll) for roll in ROLLS}
+    return {sample_token(LOGITS, GenerationConfig(**settings), roll) for roll in ROLLS[::20]}
 
 
 def test_top_k_and_top_p_leave_only_the_likeliest():
@@ -259,5 +259,5 @@ def test_tokens_are_sampled_as_often_as_the_distribution_says(how):
     logits, config = torch.linspace(-2, 2, 9), GenerationConfig(**how)
     shares = sampling_distribution(logits, config)
     shares = shares / shares.sum()
-    drawn = torch.bincount(torch.tensor([sample_token(logits, config, at / 4000) for at in range(4000)]), minlength=9)
-    assert torch.allclose(drawn / 4000, shares.float(), atol=1e-3)
+    drawn = torch.bincount(torch.tensor([sample_token(logits, config, at / 1500) for at in range(1500)]), minlength=9)
+    assert torch.allclose(drawn / 1500, shares.float(), atol=1e-3)

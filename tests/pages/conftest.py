@@ -6,6 +6,8 @@ import pytest
 
 from core.lessons import paired_runs, quick_train
 from explorer.learn import experiments
+from explorer.learn.bigram import training
+from explorer.look_inside import ablation, memorization
 from explorer.services import jobs
 
 
@@ -27,9 +29,12 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lessons train for fewer steps and measure on less: what models learn is tested with the computations."""
+    """Models are trained for fewer steps, write less and are measured on less: what they learn is tested elsewhere."""
     monkeypatch.setattr(quick_train, "STEPS", 10)
     monkeypatch.setattr(quick_train, "RUNG_STEPS", 5)
+    monkeypatch.setattr(training, "TRAINING_STEPS", 500)
+    monkeypatch.setattr(memorization, "LENGTH", 60)
+    monkeypatch.setattr(ablation, "GENERATED", 40)
     monkeypatch.setattr(paired_runs, "_WINDOWS", 60)
     monkeypatch.setattr(paired_runs, "_SAMPLE", 60)
     monkeypatch.setattr(experiments, "STEPS_OF_TRAINING", (5, *experiments.STEPS_OF_TRAINING))

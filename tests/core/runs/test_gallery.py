@@ -71,7 +71,7 @@ def test_it_is_offered_after_the_runs_of_the_data_folder_and_not_listed_among_th
 
 def test_a_fork_of_it_trains(data_dir):
     parent = open_run(data_dir, "gallery-induction")
-    config = fork_config(parent).replace({"train.steps": 3, "train.eval_windows": 8})
+    config = fork_config(parent).replace({"train.steps": 3, "train.eval_windows": 8, "train.precision": "float32"})
     run = fork(data_dir, parent, None, config)
     assert run.path.parent == data_dir / "runs" and train_run(run, data_dir).state == "finished"
     assert run.last_losses()["val_loss"] < 3
