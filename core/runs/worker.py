@@ -173,8 +173,10 @@ class _Attempt:
                     return recorder.status
                 continue
             watched = self._steps_until_pause < math.inf
+            self._steps_until_pause -= 1  # before any write: while the disk is full, commands are obeyed in it
+            if not watched and recorder.status.state == "paused":  # resumed, perhaps during a single step
+                recorder.set_state("running")
             recorder.step(trainer.train_step(watched, recorder.measures_health(trainer.step + 1)), watched=watched)
-            self._steps_until_pause -= 1
         if self._at_the_end:
             recorder.write_last_rows()
         recorder.save()
@@ -263,8 +265,6 @@ class _Attempt:
             self._remove_pauses()
             self._obey()
             if self._stop_requested or self._steps_until_pause > 0:
-                if self._steps_until_pause == math.inf and not self._stop_requested:
-                    self.recorder.set_state("running")
                 return True
             if time.monotonic() >= until and self._leave():
                 return False

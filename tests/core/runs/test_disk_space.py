@@ -8,17 +8,21 @@ import os
 import resource
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from core.runs import worker
 from core.runs.commands import send_command, setting_changes, waiting_commands, write_setting_change
 from core.runs.disk_space import shortage
 from core.runs.folder import RunFolder, list_runs
 from core.runs.processes import ProcessId, kill
+from core.runs.records import Status
 from core.runs.supervisor import WAITS_FOR_DISK_SPACE, Supervisor
 from core.runs.worker import train_run
 from core.training.checkpoints import latest_checkpoint
+from tests.conftest import no_file_longer_than
 from tests.core.runs.conftest import wait_for
 from tests.core.runs.test_crash_recovery import outcome
 
@@ -108,6 +112,27 @@ def test_a_full_disk_pauses_a_run_that_still_obeys_and_loses_nothing(data_dir, c
     train_run(straight, data_dir, threads=1)
     assert outcome(run) == outcome(straight)
     assert not list(run.path.rglob(".spare"))
+
+
+def test_a_step_asked_for_after_a_pause_on_a_full_disk_is_taken_and_a_resume_during_it_seen(data_dir, run, monkeypatch):
+    monkeypatch.setattr(worker, "PAUSED_EXIT_SECONDS", 20)  # else a step that is lost is waited for
+    filled_at, paused_at = set(), set()
+
+    def listen(status: Status) -> None:
+        if status.problem == "disk":  # it obeys while it waits, and then finds room
+            send_command(run, "pause")
+            full.close()
+        elif status.state == "paused" and status.step not in paused_at:
+            paused_at.add(status.step)
+            send_command(run, "step" if len(paused_at) == 1 else "resume")
+        elif status.step == 4 and not filled_at:
+            filled_at.add(status.step)
+            full.enter_context(no_file_longer_than(1500))
+
+    with ExitStack() as full:
+        assert train_run(run, data_dir, threads=1, on_status=listen).state == "finished"
+    first, second = sorted(paused_at)
+    assert second == first + 1
 
 
 FULL_FROM_THE_START = """
