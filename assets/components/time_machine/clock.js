@@ -211,6 +211,7 @@ function decoded(frame) {
 export function timeMachineView(mounting, make) {
   return mountOnce(mounting, (root, component) => {
     root.classList.add("snapshot");
+    root.dataset.view = component.data.view;
     const clock = clockOf(component.data.side);
     const readout = element("div", "snapshot-readout aside");
     const view = make(root, clock, (name, value) => component.setTriggerValue(name, value), (name, value) => component.setStateValue(name, value));
