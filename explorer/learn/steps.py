@@ -106,7 +106,9 @@ def draw_shares(
 def draw_table(state: StepState, key: str, columns: Mapping[str, Sequence[Any]], width: int | str = "stretch") -> None:
     """Draw a table; each column is named after a part of the step's words."""
     shown = {state.label(part): values for part, values in columns.items()}
-    st.dataframe(shown, hide_index=True, width=width, key=key)
+    rows = len(next(iter(columns.values())))
+    # As Streamlit has it, but from the first paint on: nothing below moves.
+    st.dataframe(shown, hide_index=True, width=width, height=min(400, 35 * (rows + 1) + 2), key=key)
 
 
 def number_typed(typed: str) -> float | None:
