@@ -237,7 +237,15 @@ def test_presets_and_corpora_are_listed(data_dir, capsys):
     assert len(list((data_dir / "downloads").iterdir())) == 0
 
 
-def test_ctrl_c_on_a_terminal_saves_and_says_how_to_go_on(data_dir, text_file, capsys):
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """What a test starts does not ignore SIGINT, even where pytest does, as a background job of a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_on_a_terminal_saves_and_says_how_to_go_on(heeds_ctrl_c, data_dir, text_file, capsys):
     terminal, its_end = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "core", "train", "--text", text_file, "--steps", "900000", *SMALL],
