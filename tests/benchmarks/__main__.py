@@ -19,6 +19,7 @@ from tests.benchmarks import (
     long_run,
     memory,
     nanogpt,
+    picture,
     quality,
     throughput,
 )
@@ -37,6 +38,7 @@ BENCHMARKS = {
     "growth": lambda given: growth.measure(),
     "health": lambda given: _figures("Cost of measuring a training's health", health_cost.measure()),
     "board": lambda given: _figures("All heads of GPT-2 in a browser", board.measure()),
+    "picture": lambda given: _figures("The picture of the whole model", picture.measure()),
     "live": lambda given: _figures("The page while a run is live", live.measure()),
     "long-run": lambda given: long_run.measure(),
 }

@@ -1,0 +1,80 @@
+"""The picture of the whole model in a real browser: after a move of the slider, while it plays, and when it opens."""
+
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+from core.presets import preset
+from core.runs.folder import RunFolder
+from core.runs.worker import train_run
+from tests.e2e.browser import find_browser
+from tests.e2e.server import Server
+
+SNAPSHOTS = 12
+PLAYED = 4.0  # seconds that frames are counted for
+PROMPT = "First Citizen: before we proceed any further, hear me speak. All"  # 64 characters
+MOVE = """async ([slider, square, value]) => {
+    const root = square.getRootNode();
+    const drawn = () => root.querySelector(".model-square canvas").toDataURL();
+    const before = drawn(), began = performance.now();
+    slider.value = value;
+    slider.dispatchEvent(new Event("input", { bubbles: true }));
+    while (drawn() === before) await new Promise(requestAnimationFrame);
+    return performance.now() - began;
+}"""
+FRAMES = """async (seconds) => {
+    const times = [performance.now()];
+    while (times.at(-1) - times[0] < 1000 * seconds) times.push(await new Promise(requestAnimationFrame));
+    return (times.length - 1) / (times.at(-1) - times[0]) * 1000;
+}"""
+
+
+def measure() -> dict[str, str]:
+    """Return the seconds and frames of a model of 4/4/128 and one of 12/12/768, both with 64 tokens."""
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        data_dir = Path(folder) / "home"
+        (data_dir / "runs").mkdir(parents=True)
+        small = _trained(data_dir, "gpt-tiny", SNAPSHOTS, {"data.corpus": "shakespeare"})
+        large = _trained(data_dir, "gpt2", 1, {"data.corpus": "shakespeare", "model.block_size": 64})
+        server = Server(data_dir)
+        browser = playwright.chromium.launch(executable_path=find_browser(playwright), args=["--no-sandbox"])
+        try:
+            page = browser.new_page(viewport={"width": 1280, "height": 720})
+            opened = _open(page, f"{server.url}/look_inside?run={small.id}&prompt={PROMPT}")
+            slider = page.locator(".st-key-time_step input[type=range]").element_handle()
+            square = page.locator(".model-square canvas").first.element_handle()
+            most = int(slider.get_attribute("max"))
+            moves = [page.evaluate(MOVE, [slider, square, str(place)]) for place in range(most - 1, -1, -1)]
+            page.get_by_role("button", name="One token").click()
+            frames = page.evaluate(FRAMES, PLAYED)
+            large_opened = _open(page, f"{server.url}/look_inside?run={large.id}&prompt={PROMPT}")
+        finally:
+            browser.close()
+            server.close()
+    return {
+        "4/4/128, 64 tokens: from a move of the slider to the new picture": (
+            f"{statistics.median(moves):.0f} ms (median of {len(moves)}), {max(moves):.0f} at most"
+        ),
+        "4/4/128: frames a second while one token plays": f"{frames:.0f}",
+        "4/4/128: from the request of the page to the picture": f"{opened:.1f} s",
+        "12/12/768, 64 tokens: from the request of the page to the picture": f"{large_opened:.1f} s",
+    }
+
+
+def _trained(data_dir: Path, name: str, steps: int, changes: dict[str, str | int]) -> RunFolder:
+    short = {"train.steps": steps, "train.snapshots": steps, "train.batch_size": 1, "train.eval_windows": 1}
+    folder = RunFolder.create(data_dir, preset(name).replace(short | changes))
+    train_run(folder, data_dir, threads=os.cpu_count())
+    return folder
+
+
+def _open(page: Page, address: str) -> float:
+    """Return the seconds until the picture of the model is there."""
+    started = time.perf_counter()
+    page.goto(address)
+    page.locator(".model-square canvas").first.wait_for()
+    return time.perf_counter() - started
