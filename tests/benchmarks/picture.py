@@ -19,11 +19,14 @@ PLAYED = 4.0  # seconds that frames are counted for
 PROMPT = "First Citizen: before we proceed any further, hear me speak. All"  # 64 characters
 MOVE = """async ([slider, square, value]) => {
     const root = square.getRootNode();
-    const drawn = () => root.querySelector(".model-square canvas").toDataURL();
+    const drawn = () => [...root.querySelectorAll("canvas")].map((canvas) => canvas.toDataURL()).join();
     const before = drawn(), began = performance.now();
     slider.value = value;
     slider.dispatchEvent(new Event("input", { bubbles: true }));
-    while (drawn() === before) await new Promise(requestAnimationFrame);
+    while (drawn() === before) {
+        await new Promise(requestAnimationFrame);
+        if (performance.now() - began > 20000) throw new Error("no new picture");
+    }
     return performance.now() - began;
 }"""
 FRAMES = """async (seconds) => {
@@ -38,8 +41,8 @@ def measure() -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         data_dir = Path(folder) / "home"
         (data_dir / "runs").mkdir(parents=True)
-        small = _trained(data_dir, "gpt-tiny", SNAPSHOTS, {"data.corpus": "shakespeare"})
-        large = _trained(data_dir, "gpt2", 1, {"data.corpus": "shakespeare", "model.block_size": 64})
+        small = _trained(data_dir, "gpt-tiny", {"train.steps": 240, "train.snapshots": SNAPSHOTS})
+        large = _trained(data_dir, "gpt2", {"train.steps": 1, "train.snapshots": 0, "model.block_size": 64})
         server = Server(data_dir)
         browser = playwright.chromium.launch(executable_path=find_browser(playwright), args=["--no-sandbox"])
         try:
@@ -65,9 +68,10 @@ def measure() -> dict[str, str]:
     }
 
 
-def _trained(data_dir: Path, name: str, steps: int, changes: dict[str, str | int]) -> RunFolder:
-    short = {"train.steps": steps, "train.snapshots": steps, "train.batch_size": 1, "train.eval_windows": 1}
-    folder = RunFolder.create(data_dir, preset(name).replace(short | changes))
+def _trained(data_dir: Path, name: str, changes: dict[str, int]) -> RunFolder:
+    short = {"train.batch_size": 1, "train.eval_interval": 1000, "train.eval_windows": 1, "train.sample_length": 1}
+    same = {"data.corpus": "shakespeare", "train.precision": "float32"}
+    folder = RunFolder.create(data_dir, preset(name).replace(short | same | changes))
     train_run(folder, data_dir, threads=os.cpu_count())
     return folder
 
@@ -75,6 +79,6 @@ def _trained(data_dir: Path, name: str, steps: int, changes: dict[str, str | int
 def _open(page: Page, address: str) -> float:
     """Return the seconds until the picture of the model is there."""
     started = time.perf_counter()
-    page.goto(address)
-    page.locator(".model-square canvas").first.wait_for()
+    page.goto(address, timeout=120_000)
+    page.locator(".model-square canvas").first.wait_for(timeout=120_000)
     return time.perf_counter() - started
