@@ -8,7 +8,7 @@ import { loadChart2Music } from "../shared/plotly.js";
 export function hearButton(chart, curves) {
   const spoken = element("div", "loss-spoken aside");
   let sound = null;
-  const hear = button("table-button", _("Hear it"), async () => {
+  const hear = button("table-button loss-hear", _("Hear it"), async () => {
     if (!sound) await start();
     else stop();
     hear.setAttribute("aria-pressed", Boolean(sound));
