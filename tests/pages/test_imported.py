@@ -111,7 +111,7 @@ def test_it_opens_in_every_section_and_its_pieces_of_words_are_shown(imported, s
         ("generate", "Generate", "Weights of step 0 of 0. The run is finished."),
         ("runs", "Runs", "Import a GPT-2, GPT-NeoX or Llama of any size"),
         ("train", "Train", "An imported model has no training of its own to continue."),
-        ("data", "Data", "Distinct characters"),
+        ("data", "Data", "the size of the vocabulary"),
     ],
 )
 def test_it_opens_on_every_page(imported, name, title, sentence):

@@ -6,6 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.text.own_text import delete_text
+from explorer.look_inside import memorization
 from explorer.services import jobs
 from explorer.widgets.address import ROOT
 
@@ -73,10 +74,13 @@ def test_what_was_copied_is_marked_and_told(finished_run, open_section):
     app.slider(key="copied_shortest_letters").set_value(2).run()
     (text,) = drawn(app, "rows")
     (row,) = text["rows"]
-    assert len(row["tokens"]) == len(row["shades"]) == 400
+    assert len(row["tokens"]) == len(row["shades"]) == memorization.LENGTH
     marked = [words for words, shade in zip(row["words"], row["shades"], strict=True) if shade]
     assert marked and all("into the training text: …" in words for words in marked)
-    assert f"{round(len(marked) / 4)}% of 400 tokens are in spans of at least 2" in said(app)
+    assert (
+        f"{round(100 * len(marked) / memorization.LENGTH)}% of {memorization.LENGTH} tokens are in spans of at least 2"
+        in said(app)
+    )
     app.button(key="copied_next").click().run()
     app = settled(app)
     assert drawn(app, "rows")[0]["rows"][0]["tokens"] != row["tokens"]
