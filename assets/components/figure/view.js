@@ -10,6 +10,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   nameFigure(chart);
   const takeDown = fitChart(chart);
   let drawn = ""; // the figure on screen
+  let drawing; // the promise of what plotly draws
   let busy = false;
   let gone = false;
 
@@ -25,7 +26,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
         }
         drawn = component.data.figure;
         const { data, layout } = JSON.parse(drawn);
-        await plotly.react(chart, data, layout, { displayModeBar: false, displaylogo: false });
+        await (drawing = plotly.react(chart, data, layout, { displayModeBar: false, displaylogo: false }));
       }
     } finally {
       busy = false;
@@ -39,7 +40,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     },
     destroy() {
       gone = true;
-      takeDown();
+      takeDown(drawing);
     },
   };
 });

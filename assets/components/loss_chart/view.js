@@ -6,7 +6,7 @@ import { MARK_HEIGHT, MARK_LETTER, settingChangeTraces } from "./setting_changes
 import { hearButton } from "./sound.js";
 import { downloadButtons, lossColumns } from "../shared/download.js";
 import { _, button, element, mountOnce } from "../shared/mount.js";
-import { loadPlotly } from "../shared/plotly.js";
+import { loadPlotly, purgeChart } from "../shared/plotly.js";
 import { liveView } from "../shared/run_stream.js";
 import { thinned } from "../shared/thinning.js";
 
@@ -18,6 +18,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   let totalSteps = 0; // as the run's status says: they may change while it trains
   let baselines = null;
   let plot = null;
+  let drawing; // the promise of what plotly draws
   let drawn = ""; // the figure on screen, to redraw it only when Python sends another or the theme changes
   let zoomed = false;
   let timer = 0;
@@ -81,9 +82,9 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
       layout.yaxis.range = old.yaxis.range;
     }
     const fresh = !old;
-    await plotly.react(chart, structuredClone(made.data), layout, {
+    await (drawing = plotly.react(chart, structuredClone(made.data), layout, {
       displaylogo: false, displayModeBar: false, doubleClick: false, scrollZoom: false,
-    });
+    }));
     if (gone) return;
     plot = plotly;
     if (fresh) {
@@ -140,7 +141,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
       { x: Array.from(parent.x, onAxisOf), y: Array.from(parent.y) },
     ];
     const columns = ["x", "y", "text", "textposition", "customdata"].map((name) => [name, traces.map((trace) => trace[name] ?? null)]);
-    plot.update(chart, Object.fromEntries(columns), axes, [...traces.keys()]);
+    drawing = plot.update(chart, Object.fromEntries(columns), axes, [...traces.keys()]);
     rest = Math.max(200, 4 * (performance.now() - begun));
   }
 
@@ -211,7 +212,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     const now = `${chart.clientWidth} ${chart.clientHeight}`;
     if (!plot || gone || !chart.clientWidth || now === size) return;
     size = now;
-    plot.Plots.resize(chart).then(() => fillSoon());
+    drawing = plot.Plots.resize(chart).then(() => fillSoon());
   });
   resizes.observe(chart);
 
@@ -257,7 +258,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
         gone = true;
         resizes.disconnect();
         clearTimeout(timer);
-        globalThis.Plotly?.purge(chart);
+        purgeChart(chart, drawing);
       },
     },
   );

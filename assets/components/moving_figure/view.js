@@ -13,6 +13,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   const words = element("div", "moving-words");
   const chart = element("div", "moving-chart");
   root.append(words, chart);
+  let drawing; // the promise of what plotly draws
   let busy = false;
   let gone = false;
   let drawn = null; // the data and the place in it on screen
@@ -74,7 +75,8 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   /* Draw the figure, higher by the lines that its legend takes more than Python has left it. */
   async function show(plotly) {
     const { height, margin } = figure.layout;
-    const react = () => plotly.react(chart, figure.data, { ...figure.layout, height: height + more, margin: { ...margin, t: margin.t + more } }, { displayModeBar: false, displaylogo: false });
+    const layout = () => ({ ...figure.layout, height: height + more, margin: { ...margin, t: margin.t + more } });
+    const react = () => (drawing = plotly.react(chart, figure.data, layout(), { displayModeBar: false, displaylogo: false }));
     await react();
     const legend = chart.querySelector(".legend")?.getBBox().height ?? 0;
     const missing = legend && Math.max(0, Math.ceil(legend + ABOVE - margin.t));
@@ -104,7 +106,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
       gone = true;
       leave();
       leaveOther?.();
-      takeDown();
+      takeDown(drawing);
     },
   };
 });

@@ -17,17 +17,25 @@ function loadLibrary(file, name) {
   }));
 }
 
-/* Keep a chart of plotly's as wide as its element, and call `after` whenever it has become so; returns what takes it down. */
+/* Take a chart down once plotly has drawn what it is drawing: of a chart that is gone its next stage would fail. */
+export async function purgeChart(chart, ...drawing) {
+  await Promise.allSettled(drawing);
+  if (chart._fullLayout) globalThis.Plotly.purge(chart);
+}
+
+/* Keep a chart of plotly's as wide as its element, and call `after` whenever it has become so; returns what takes it down, given
+   the promise of what is being drawn. */
 export function fitChart(chart, after) {
   let width = 0;
+  let resizing;
   const resizes = new ResizeObserver(() => {
     if (!chart._fullLayout || !chart.clientWidth || chart.clientWidth === width) return;
     width = chart.clientWidth;
-    globalThis.Plotly.Plots.resize(chart).then(after);
+    resizing = globalThis.Plotly.Plots.resize(chart).then(after);
   });
   resizes.observe(chart);
-  return () => {
+  return (drawing) => {
     resizes.disconnect();
-    if (chart._fullLayout) globalThis.Plotly.purge(chart);
+    purgeChart(chart, drawing, resizing);
   };
 }
