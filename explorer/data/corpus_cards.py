@@ -205,8 +205,8 @@ def token_card(facts: Facts) -> None:
         "this text."
     )
     more = _(
-        "The units that a model reads are called **tokens**. Here each token is one character. The **vocabulary** "
-        "lists all tokens in the order of their code points, and a token's id is its position in this list."
+        "**Tokens** are the units that a model reads, here single characters. The **vocabulary** lists all of them in "
+        "the order of their code points."
     )
     with card(_("Tokenization"), note, more=more, key="card_tokens"):
         name = _("Type your own name")
@@ -233,8 +233,8 @@ def batch_card(facts: Facts, val_fraction: float) -> None:
         BLOCK,
     )
     more = _(
-        "This is the first batch of Karpathy's lecture: four sequences of eight tokens, cut from the text at random. "
-        "The model predicts the target of every context at once, so it learns from contexts of one to eight tokens."
+        "This is the first batch of Karpathy's lecture, cut at random. All targets are predicted at once, so the model "
+        "learns from contexts of one to eight tokens."
     )
     with card(_("Batch"), note, more=more, key="card_batch"):
         training = torch.from_numpy(facts.ids[: split_point(len(facts.ids), val_fraction)].astype(np.int64))

@@ -112,9 +112,8 @@ def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> N
         "click one of them to write on from there."
     )
     more = _(
-        "After each letter the model outputs a probability for every possible next one, and one is sampled. "
-        "**Temperature** sharpens or flattens this distribution; **top k** and **top p** keep only the most "
-        "likely tokens. The shades always show the model's own probabilities, before these settings."
+        "Each letter is sampled. **Temperature** sharpens or flattens the distribution; **top k** and **top p** keep "
+        "only its most likely tokens. The shades show the probabilities before these settings."
     )
     with card(_("Generated text"), note, more=more, key="card_written"), errors_shown():
         request = session.recall("writing")

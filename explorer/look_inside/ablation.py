@@ -35,9 +35,8 @@ WINDOWS, WINDOWS_OF_LARGE = 16, 2  # that the loss is measured on where the run'
 GUESSES = 8
 _METHODS = {"zero": N_("Zero"), "mean": N_("Mean")}
 _HELP = N_(
-    "**Zero ablation** replaces the output of a part by zeros. **Mean ablation** replaces it by its mean over "
-    "validation text, so the rest of the model receives inputs of the usual size. Both texts continue your prompt with "
-    "the same seed, so every difference comes from the ablation."
+    "**Zero ablation** replaces a part's output by zeros, **mean ablation** by its mean over validation text. Both "
+    "texts use the same seed, so every difference comes from the ablation."
 )
 
 

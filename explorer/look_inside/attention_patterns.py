@@ -22,15 +22,12 @@ PICTURES = (N_("This head"), N_("Mean of its layer"), N_("Maximum of its layer")
 MOST_SQUARES = 64  # in a row of the whole prompt
 _FEW = 3  # queries that attend to a token, at least, to speak of a mean
 _PICTURES = N_(
-    "**This head** is the one chosen above. The **mean** over all heads of its layer shows where the layer attends on "
-    "the whole, the **maximum** where at least one head does. **Rollout** (Abnar and Zuidema 2020) multiplies the "
-    "layers' attention: how much of each input token has reached each position by then. It assumes that the residual "
-    "stream carries half of it and that the MLPs do nothing."
+    "**Mean** and **maximum** are over the layer's heads. **Rollout** (Abnar and Zuidema 2020) multiplies attention "
+    "across layers: how much of each input token has reached each position, MLPs left out."
 )
 _LONG = N_(
-    "The model reads all of the prompt at once, but no screen shows a million squares for each head. So adjacent "
-    "tokens are drawn as one: a square is the mean attention of its row's tokens to all of its column's together, and "
-    "every row adds up to 100%. The views below read the last tokens alone."
+    "One square stands for several adjacent tokens: the mean attention of its row's tokens to all of its column's "
+    "together. The views below read the last tokens alone."
 )
 
 

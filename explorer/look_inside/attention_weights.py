@@ -19,9 +19,8 @@ from explorer.widgets.layout import card, sentence
 QUERY, KEY = "cell_query", "cell_key"
 MOST_VALUES = 5  # tokens whose weighted values are written out; the others are added up
 _CELL = N_(
-    "The arithmetic of one square of the pattern, in the order of the lecture: `wei = q @ k.T * scale`, mask, "
-    "`softmax`, `wei @ v`. All numbers are this model's, for this prompt. Numbers in one column belong together: "
-    "point at one. Tokens are counted from 1."
+    "The lecture's arithmetic, with this model's numbers: `wei = q @ k.T * scale`, mask, `softmax`, `wei @ v`. Numbers "
+    "in one column belong together: point at one."
 )
 _DONE = {
     ("normalised",): (N_("{vector} before normalization"), N_("{vector}, normalized")),

@@ -20,9 +20,8 @@ from explorer.widgets.layout import card, chart, choose, current_palette, litera
 MOST_ROWS = 96
 LEARNED, COUNTED, DIFFERENCE = N_("Learned"), N_("Counted"), N_("Difference")
 _HELP = N_(
-    "A bigram has no attention: this table is the whole model. A row is the current token, a column the next one. "
-    "**Counted** is how often each token follows in the training text. Training by gradient descent learns the same "
-    "table; rows of rare tokens are learned last."
+    "A row is the current token, a column the next one. **Counted** is how often each token follows in the training "
+    "text. Training learns rows of rare tokens last."
 )
 
 

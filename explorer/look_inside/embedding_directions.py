@@ -104,8 +104,7 @@ def axes_card(inspection: Inspection, vectors: np.ndarray) -> None:
     tokens = inspection.tokenizer.tokens[: len(vectors)]
     ids = {visible(token): index for index, token in enumerate(tokens)} | {t: i for i, t in enumerate(tokens)}
     more = _(
-        "A direction in the embedding space can have a meaning. Type the tokens at either end of an axis: 0 is the "
-        "mean of the first group, 1 the mean of the second. If lower-case letters and their capitals differ in one "
+        "0 is the mean of an axis's first group, 1 of its second. If lower-case letters and capitals differ in one "
         "direction only, all capitals lie near 1."
     )
     with card(_("Directions of your choice"), _("Where do tokens lie between two groups?"), more=more, key="card_axes"):
@@ -164,10 +163,8 @@ def stream_card(inspection: Inspection) -> None:
         return
     note = _("How do the vectors of your prompt's tokens change from layer to layer?")
     more = _(
-        "After each block every token of the prompt has another vector (the **residual stream**): first its own "
-        "embedding, later what the blocks added. The same token at two positions begins at nearly one point, and "
-        "moves apart as it takes in what comes before it. Drawn by PCA, at each stage anew; along the training, in "
-        "the directions of the last step."
+        "PCA, anew at each stage, with the last step's axes. The same token at two positions begins at nearly one "
+        "point, and moves apart as it takes in context."
     )
     with card(_("Residual stream"), note, more=more, key="card_stream"):
         names = stage_words(inspection.config.n_layer + 1)
@@ -195,9 +192,8 @@ def stream_in_words(vectors: np.ndarray, ids: list[int]) -> str:
 def positions_card(inspection: Inspection) -> None:
     """Draw how similar the position embeddings are, as cosines or as a map."""
     more = _(
-        "A model with learned positions adds one vector for *where* a token stands. This is the cosine of any two: "
-        "a bright band along the diagonal says that neighboring positions are similar, so the model can tell "
-        "*near* from *far*."
+        "Each position has a learned vector; a cell is the cosine of two. A bright diagonal band means that neighbors "
+        "are similar: the model can tell *near* from *far*."
     )
     note = _("Which positions of the context are similar?")
     with card(_("Position embeddings"), note, more=more, key="card_places"), errors_shown():

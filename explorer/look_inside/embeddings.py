@@ -37,10 +37,8 @@ MOST_LAID_OUT = 12  # snapshots, by a method that lays out each anew
 NEIGHBORS = 8
 TOKEN, MAP = "inspect_token", "embedding_map"
 _MAPS = N_(
-    "An embedding is a vector with as many numbers as the model is wide. **PCA** projects it onto the directions of "
-    "largest variance; distances stay true as far as a flat map allows. **t-SNE** (van der Maaten 2008) keeps "
-    "neighbors together and gives up on the rest, so only closeness means something in it. **UMAP** (McInnes 2018), "
-    "where it is installed, does likewise and keeps a little of the whole."
+    "**PCA** keeps distances as true as a flat map allows. **t-SNE** (van der Maaten 2008) keeps only neighbors: large "
+    "distances mean nothing. **UMAP** (McInnes 2018) keeps some of these."
 )
 
 

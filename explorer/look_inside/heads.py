@@ -33,11 +33,8 @@ _MOST_CACHED = 512  # snapshots' scores; some numbers each
 _TICK = 1.0  # seconds
 
 _ROLES = N_(
-    "Each head is scored on held-out text by the share of its attention that goes where the role says. **Previous "
-    "token**: one token back. **Same token**: earlier positions of the same token. **Start of text**: the first token, "
-    "often where a head attends when it has nothing to do. **Start of the word**: the last space or newline. "
-    "**Induction**: where a pattern repeats, the token that came next the last time (Olsson 2022), measured on random "
-    "tokens that come twice. A head gets a role from a score of 0.3 on; uniform attention scores below 0.1."
+    "A score is the share of attention that goes where the role says. **Induction**: to what followed the same token "
+    "before. A role needs 0.3; uniform attention scores below 0.1."
 )
 
 

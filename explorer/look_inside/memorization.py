@@ -26,10 +26,8 @@ CHANCE, CHANCE_TOKENS = 12, 4  # up to so many characters, or subword tokens, ag
 LONGEST = 40  # of the slider
 AROUND = 24  # tokens shown around the place of a span
 _HELP = N_(
-    "The model continues your prompt, and every part of the result is searched in the training text. A **span** is a "
-    "part that stands there word for word and cannot be made longer at either end; the darker, the longer. Short spans "
-    "mean nothing: any English text shares *the king of* with Shakespeare. From about twelve characters on, it is "
-    "memorization. A model that was trained for long on little text memorizes more."
+    "A **span** stands word for word in the training text; the darker, the longer. Short ones, like *the king of*, "
+    "mean nothing. From about twelve characters on, it is memorization."
 )
 
 

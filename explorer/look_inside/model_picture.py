@@ -42,9 +42,8 @@ LIKELY = 7  # next tokens
 HOTTEST = 5  # temperature
 _KEY, _OPENED = "model_picture", "part_opened"  # the component, and in the session what it reported last
 _HELP = N_(
-    "A text flows from left to right: tokens, **embedding**, then each block with its **attention** heads and its "
-    "**MLP**, and the most likely next tokens. The line through them is the **residual stream** of the chosen token: "
-    "every part reads it and adds to it. All numbers are this model's, at this step."
+    "From left to right: tokens, **embedding**, blocks of **attention** and **MLP**, next tokens. The line is the "
+    "chosen token's **residual stream**: every part reads it and adds to it."
 )
 
 

@@ -27,13 +27,12 @@ MOST_WINDOWS, FEWEST_WINDOWS = 2048, 48
 _EXAMPLES = 8
 _POINT = N_("Point at a token to see the activation there.")
 _NEURON = N_(
-    "A **neuron** is one number in the hidden layer of an MLP, computed for every token. These are the "
-    "places in the training text with its largest activations, the token ringed; a darker shade is a larger "
-    "activation. (Geva 2021: feed-forward layers as memories.)"
+    "A **neuron** is one number in the hidden layer of an MLP, computed for every token. The ringed tokens have its "
+    "largest activations; a darker shade is a larger one."
 )
 _LOGITS = N_(
-    "An active neuron adds its own direction to the residual stream. Read directly by the output layer, that raises "
-    "some logits and lowers others; what later blocks make of it is left out."
+    "An active neuron adds its direction to the residual stream. Here the output layer reads it directly; what later "
+    "blocks make of it is left out."
 )
 
 

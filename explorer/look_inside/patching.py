@@ -30,11 +30,8 @@ _BACK = 3  # positions from the end at which the proposal changes a token
 _TRIED = 20  # replacements for it
 _PARTS = {N_("Stream"): "stream", N_("Attention"): "attention", N_("MLP"): "mlp"}
 _HELP = N_(
-    "**Activation patching**: the model reads the second prompt, but one activation is replaced by the one it had on "
-    "the *first* prompt. If the prediction then moves back to that of the first prompt, the difference between the two "
-    "passes through this cell. Orange is how far the prediction moves back (100%: as on the first prompt), blue that "
-    "it moves away. *Stream* replaces the residual stream, *Attention* and *MLP* only the output of that "
-    "layer (Meng 2022, *causal tracing*)."
+    "The model reads the second prompt, with one activation replaced by that of the first (Meng 2022). In an orange "
+    "cell the prediction moves back: the difference passes through it."
 )
 
 

@@ -27,10 +27,8 @@ from explorer.widgets.layout import card, chart, current_palette, errors_shown, 
 TOKEN, BASELINE = "said_token", "said_rival"
 _ZERO, _MEAN = -1, -2  # among the baselines, besides tokens
 _ATTRIBUTION = N_(
-    "All components add to one vector, the residual stream, and the output layer reads the **logit** of each token off "
-    "it. So the logit is a sum with a term for each component (Elhage 2021, *direct logit attribution*): orange raises "
-    "it, blue lowers it, and the black bar is the total. Compared with another token, the terms are those of the "
-    "difference of both logits. Only a component's own output counts, not how it helps later ones."
+    "A logit is a sum with a term for each component (Elhage 2021): orange raises it, blue lowers it. Effects "
+    "through later components do not count."
 )
 
 

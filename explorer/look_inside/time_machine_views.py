@@ -17,10 +17,8 @@ from explorer.widgets.layout import card
 
 MAP_HEIGHT = 380  # pixels
 _LENS = N_(
-    "The **logit lens** (nostalgebraist 2020) applies the final layer norm and the output layer to the residual stream "
-    "after each block, as if the later blocks added nothing. Each column is a token of the prompt, each row a stage, "
-    "and a cell the most likely next token there; a stronger shade is a higher probability. A ring marks from where "
-    "on the final prediction is first."
+    "The output layer reads the residual stream after each block. A cell is the most likely next token, shaded by its "
+    "probability. From the ring on, the final prediction leads."
 )
 
 
@@ -44,10 +42,8 @@ HEADS = TimeMachineView(
     N_("Attention patterns of all heads"),
     N_("Each square is one head. Click one to open it."),
     N_(
-        "Each layer has several **heads** side by side. In a square, a row is a query token, a column a key token, and "
-        "a stronger shade a larger attention weight. In a causal model the upper right half is empty, because later "
-        "tokens are masked. A diagonal line means *attends to the previous token*, a column *all tokens attend to "
-        "this one*."
+        "A row is a query, a column a key, a stronger shade more attention. A diagonal: each token attends to the "
+        "previous one. A column: all attend to this one."
     ),
 )
 HEAD = TimeMachineView(

@@ -39,17 +39,16 @@ _PLURALS = {
     "other": N_("other signs"),
 }
 _POSITIONS = N_(
-    "At the start of a window the model has read next to nothing, further on it has read more. Each dot is the mean "
-    "over all windows, the line their running mean. A line that still falls at its end says that a longer context "
+    "Dots are means over all windows, the line their running mean. If it still falls at its end, a longer context "
     "would help."
 )
 _KINDS = N_(
-    "The mean loss of each kind of token on held-out text, and its share of the total loss. Inside a word much is "
-    "determined; where a word begins, little is. A token of several characters counts by its first one."
+    "Mean loss on held-out text, and share of the total. The start of a word is hard to predict, its inside easier. A "
+    "longer token counts by its first character."
 )
 _PASSAGE = N_(
-    "A passage of the validation text. Each token is shaded by the probability that the model assigned to it after "
-    "reading what comes before: point at one to see the alternatives."
+    "Validation text, each token shaded by the probability that the model gave it after reading what comes before. "
+    "Point at one to see the alternatives."
 )
 
 

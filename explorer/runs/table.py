@@ -107,8 +107,8 @@ def draw_comparison(rows: list[run_rows.RunRow], picked: list[run_rows.RunRow]) 
     shown = [row for row in picked if row in measured] or measured[:_COMPARED]
     note = _("Which run learned best? Lower is better.")
     more = _(
-        "A loss of 2.0 nats/token is a perplexity of *e*² ≈ 7.4: as uncertain as a uniform choice among 7.4 letters at "
-        "every position. Compare losses only between runs on the same text, because each text has its own characters."
+        "2.0 nats/token is a perplexity of *e*² ≈ 7.4: as uncertain as a uniform choice among 7.4 letters. Compare "
+        "losses only between runs on the same text."
     )
     with card(_("Validation loss"), note, more=more, key="card_comparison"):
         if not shown:

@@ -21,49 +21,48 @@ CARDS = {
         N_("Activations by block"),
         N_("Are the inputs of the nonlinearities neither tiny nor huge?"),
         N_(
-            "Histograms of what enters each block's nonlinearity on the probe batch (without a feed-forward layer, "
-            "of what leaves attention), on one axis for all blocks. Near zero a nonlinearity is a straight line; "
-            "far from it, it is flat or lets the numbers grow."
+            "Histograms of each nonlinearity's inputs (without an MLP, attention's outputs). Near zero a nonlinearity "
+            "is straight; far from it, it is flat or lets the numbers grow."
         ),
     ),
     "gradients": (
         N_("Gradients by block"),
         N_("Does the gradient reach the first block?"),
         N_(
-            "Histograms of the gradient of the mean loss with respect to these activations, on one axis for all "
-            "blocks. A spike in the lower blocks is a gradient that vanishes on its way down."
+            "Histograms of the mean loss's gradient with respect to these activations, on one axis. A spike in the "
+            "lower blocks is a gradient that vanishes on its way down."
         ),
     ),
     "updates": (
         N_("Update-to-weight ratio"),
         N_("Is the learning rate right for every matrix?"),
         N_(
-            "The norm of one step's update over the norm of the matrix, on a logarithmic axis. In makemore, part 3, "
-            "Karpathy wants about 1e-3, the dashed line: far above it a matrix forgets, far below it learns slowly."
+            "The norm of one step's update over that of the matrix. Far above the dashed line (1e-3, Karpathy's "
+            "makemore, part 3) a matrix forgets, far below it learns slowly."
         ),
     ),
     "dead": (
         N_("Dead units"),
         N_("Do all neurons still learn?"),
         N_(
-            "The share of each MLP's units whose nonlinearity passes on less than 1% of the gradient at every token "
-            "of the probe batch. A ReLU that is never above zero is dead and stays so."
+            "The share of each MLP's units that pass on less than 1% of the gradient at every token. A ReLU that is "
+            "never above zero is dead and stays so."
         ),
     ),
     "entropy": (
         N_("Attention entropy by head"),
         N_("Do the heads choose, and do they still have a choice?"),
         N_(
-            "The entropy of each head's attention weights as a share of that of uniform attention. 1 averages all "
-            "tokens, 0 attends to a single one, where the softmax is saturated and its gradient is zero."
+            "Entropy of each head's attention weights as a share of uniform attention's. 1 averages all tokens; 0 "
+            "attends to one, where the softmax is saturated and its gradient is zero."
         ),
     ),
     "norms": (
         N_("Residual stream by depth"),
         N_("Does the residual stream keep a reasonable size?"),
         N_(
-            "The mean norm of a token's vector before the first block, and after attention and the MLP of each, on a "
-            "logarithmic axis. Every block adds to it; the dotted line is the first measurement."
+            "The mean norm of a token's vector before the first block, and after each attention and MLP. Every block "
+            "adds to it; the dotted line is the first measurement."
         ),
     ),
 }  # by the name of the measurement: title, question, help
