@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from core.config import ModelConfig
 from core.errors import NotFiniteError
@@ -15,6 +17,21 @@ from core.model.gpt import Hook as Hook
 def build_model(config: ModelConfig, vocab_size: int) -> GPT | Bigram:
     """Return a new model of the kind that the config names; draws from torch's global generator."""
     return (Bigram if config.kind == "bigram" else GPT)(config, vocab_size)
+
+
+class _NothingDrawn(TorchFunctionMode):
+    # pyrefly: ignore[bad-override-param-name]
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(function, "__name__", "") in ("normal_", "uniform_", "kaiming_uniform_"):
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return function(*args, **kwargs)
+
+
+def build_empty_model(config: ModelConfig, vocab_size: int) -> GPT | Bigram:
+    """Return a model whose weights are to be loaded: drawing those of GPT-2's size would take a second."""
+    with _NothingDrawn():
+        return build_model(config, vocab_size)
 
 
 def parameter_count(model: nn.Module) -> int:
