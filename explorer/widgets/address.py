@@ -44,7 +44,7 @@ LANGUAGE = "language"  # of the pages
 TOUR = "tour"  # the step of the tour (`explorer.home.tour`)
 
 _DRAFT, _BEGUN, _STUDENT = "draft_config", "begun_run", "student"  # in the session
-_WRITTEN = "address_written"  # in the session: the address before the last change, after it, and when it was
+_WRITTEN = "address_written"  # in the session: the addresses left with the times they were, and the one written last
 _ON_ITS_WAY = 4.0  # seconds that a request may be on its way with the address from before
 _LATE = 8.0  # seconds that a request may be on its way, however long the page before it took to draw
 
@@ -75,21 +75,31 @@ def whole_number(text: str) -> int | None:
 
 def write(changes: Mapping[str, object]) -> None:
     """Change parameters of the address, as one entry in the browser's history; None takes one out."""
+    keep_written()  # a callback comes before the page
     here, wanted = st.query_params.to_dict(), _changed(changes)
     if wanted != here:
-        remember(_WRITTEN, (here, wanted, time.monotonic()))
+        left = _recently_written()[0]
+        remember(_WRITTEN, ([*left, (here, time.monotonic())], wanted))
         st.query_params.from_dict(wanted)
 
 
 def keep_written() -> None:
-    """Write the address once more where a request brings the one from before; call it before a page is drawn.
+    """Write the address once more where a request brings one from before; call it before a page is drawn.
 
     A request carries the address as the browser knew it. One that was on its way when a click changed the address (a
-    look at a job, the news of a run that trains) would take the click back. The browser's Back is none of these.
+    look at a job, the news of a run that trains, the next click) would take the click back. The browser's Back is none
+    of these.
     """
-    left, wanted, at = recall(_WRITTEN, ({}, {}, float("-inf")))
-    if time.monotonic() - at < _ON_ITS_WAY and st.query_params.to_dict() == left and not _went_back():
+    left, wanted = _recently_written()
+    here = st.query_params.to_dict()
+    if here != wanted and any(here == address for address, _ in left) and not _went_back():
         st.query_params.from_dict(wanted)
+
+
+def _recently_written() -> tuple[list[tuple[dict[str, str], float]], dict[str, str]]:
+    """Return the addresses that requests on their way may bring, with the times they were left, and the one written."""
+    left, wanted = recall(_WRITTEN, ([], {}))
+    return [(address, at) for address, at in left if time.monotonic() - at < _ON_ITS_WAY], wanted
 
 
 def _went_back() -> bool:

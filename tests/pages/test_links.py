@@ -110,3 +110,16 @@ def test_a_request_on_its_way_takes_no_choice_back(finished_run):
     app.query_params.update(before)  # as a look at a job brings it that was sent before the click
     app.run()
     assert app.query_params["view"] == app.segmented_control(key="inspect_view").value == "Predictions"
+
+
+def test_a_second_choice_with_the_address_from_before_the_first_keeps_both(finished_run):
+    app = AppTest.from_file(NAVIGATION, default_timeout=60).switch_page("../pages/look_inside.py")
+    app.query_params["run"] = finished_run.id
+    app.run()
+    before = dict(app.query_params)
+    app.segmented_control(key="inspect_view").set_value("Predictions").run()
+    for prompt in ("to be", "or not"):
+        app.query_params.clear()
+        app.query_params.update(before)
+        app.text_input(key="inspect_prompt").set_value(prompt).run()
+        assert (app.query_params["view"], app.query_params["prompt"]) == ("Predictions", prompt)
