@@ -33,7 +33,7 @@ from core.training.hardware import find_hardware
 settings.register_profile("everywhere", deadline=None, derandomize=True)
 settings.load_profile("everywhere")
 
-# A prewarmed worker imports torch beside nearly every test, and few tests train with it.
+# A fork server imports torch beside nearly every test, and few tests train with it.
 os.environ["GPT_EXPLORER_PREWARM"] = "0"
 
 

@@ -52,22 +52,26 @@ def serve_forks() -> int:
     _import_all()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps the workers
     for line in open(0, "rb", buffering=0):  # noqa: SIM115 - standard input without reading ahead
-        if CAN_FORK:
-            try:
-                pid = os.fork()
-            except OSError as error:
-                _answer(-(error.errno or 1))
-                continue
-            if pid:
-                _answer(pid)
-                continue
-            os.setsid()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        request = json.loads(line)
-        os.environ.clear()
-        os.environ.update(request["environment"])
-        return _work_if_assigned(request["run"])
+        if not CAN_FORK or _is_fork():
+            request = json.loads(line)
+            os.environ.clear()
+            os.environ.update(request["environment"])
+            return _work_if_assigned(request["run"])
     return 0
+
+
+def _is_fork() -> bool:
+    """Fork and answer with the pid, or with the error; return True in the fork, which leads a session of its own."""
+    try:
+        pid = os.fork()
+    except OSError as error:
+        pid = -(error.errno or 1)
+    if pid:
+        _answer(pid)
+        return False
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    return True
 
 
 def _answer(number: int) -> None:

@@ -19,7 +19,7 @@ def build_model(config: ModelConfig, vocab_size: int) -> GPT | Bigram:
     return (Bigram if config.kind == "bigram" else GPT)(config, vocab_size)
 
 
-class _NothingDrawn(TorchFunctionMode):
+class _SkipInit(TorchFunctionMode):
     # pyrefly: ignore[bad-override-param-name]
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -28,9 +28,9 @@ class _NothingDrawn(TorchFunctionMode):
         return function(*args, **kwargs)
 
 
-def build_empty_model(config: ModelConfig, vocab_size: int) -> GPT | Bigram:
-    """Return a model whose weights are to be loaded: drawing those of GPT-2's size would take a second."""
-    with _NothingDrawn():
+def build_uninitialized_model(config: ModelConfig, vocab_size: int) -> GPT | Bigram:
+    """Return a model whose weights are to be loaded: initializing those of GPT-2's size takes a second."""
+    with _SkipInit():
         return build_model(config, vocab_size)
 
 

@@ -35,7 +35,7 @@ MOST_STEPS = 10**9
 _MOST_FILES = 20_000
 _MOST_JSON = 32 << 20  # bytes of one file that is read at once
 _LEAST_BOUND, _MOST_RATIO = 1 << 30, 10  # what a zip may unpack to: weights hardly shrink, rows of numbers tenfold
-_PIECE = 1 << 20
+_CHUNK = 1 << 20
 _MOST_THREADS = 1024
 
 
@@ -72,11 +72,11 @@ class Archive(zipfile.ZipFile):
             raise RunError(f"The file {_base(member)} in the zip is packed in a way that is not read here.")
         try:
             with self.open(member) as file:
-                while piece := file.read(_PIECE):
-                    self._left -= len(piece)
+                while chunk := file.read(_CHUNK):
+                    self._left -= len(chunk)
                     if self._left < 0:
                         raise RunError("The zip unpacks to far more than it is large, so it is not read.")
-                    take(piece)
+                    take(chunk)
         except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError):
             raise RunError(f"The file {_base(member)} in the zip is damaged or encrypted.") from None
 

@@ -56,7 +56,7 @@ class ForkServer:
                     self._process = _start(data_dir, subprocess.DEVNULL)
                 except OSError as error:
                     self._start_due = time.monotonic() + RETRY_SECONDS
-                    log.warning("no worker can be prewarmed: %s", error)
+                    log.warning("the process that forks workers cannot be started: %s", error)
 
     def start_worker(self, data_dir: Path, folder: RunFolder, status: Status) -> None:
         """Start a worker for a run and write its status; raises RunError where the system starts none.

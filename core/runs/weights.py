@@ -9,7 +9,7 @@ from torch import nn
 
 from core.config import TrainConfig
 from core.errors import RunError
-from core.model import GPT, Bigram, all_finite, build_empty_model
+from core.model import GPT, Bigram, all_finite, build_uninitialized_model
 from core.runs.folder import RunFolder
 from core.text.tokenizers import Tokenizer, load_tokenizer
 from core.training.checkpoints import load_weights, save_weights, snapshot_steps
@@ -30,7 +30,7 @@ def load_model(run: RunFolder, weights: Path | None = None) -> LoadedModel:
     config = run.record().config.model
     weights = weights or require_weights(run, None)[0]
     tokenizer = load_tokenizer(run.tokenizer_path)
-    model = build_empty_model(config, tokenizer.vocab_size)
+    model = build_uninitialized_model(config, tokenizer.vocab_size)
     step = load_weights(weights, model)
     return LoadedModel(model.eval(), tokenizer, step)
 

@@ -104,10 +104,10 @@ def _step_on_view(number: int, page: str) -> int:
 
 def _draw_way(label: str, number: int, page: str, **look: str) -> None:
     """Draw the button from a page to a step. A link to the very page would leave the browser's address as it is."""
-    to, query = STEPS[number - 1].page, _query(number)
-    stay = {"on_click": address.write, "args": (dict.fromkeys(st.query_params) | query,)} if to == page else {}
+    to = STEPS[number - 1].page
+    stay = {"on_click": lambda: address.write(dict.fromkeys(st.query_params) | _query(number))} if to == page else {}
     if st.button(label, type="tertiary", **{"key": f"tour_to_{number}"} | look | stay) and to != page:
-        address.open_page(to, query=query)
+        address.open_page(to, query=_query(number))
 
 
 def _query(number: int) -> dict[str, str]:

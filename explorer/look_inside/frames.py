@@ -37,7 +37,7 @@ from core.text.token_display import kind_of, visible
 from core.text.tokenizers import Tokenizer, token_texts
 from explorer.charts.text_format import percent
 from explorer.i18n.language import N_, _, in_language, ngettext
-from explorer.look_inside.model_picture import PictureRequest, draw_picture, likeliest
+from explorer.look_inside.model_picture import PictureRequest, draw_picture, top_tokens
 from explorer.services import shared
 from explorer.services.shared import is_large
 from explorer.streaming.run_events import MOST_TOKENS, on_the_map
@@ -219,7 +219,7 @@ def heads_in_words(patterns: np.ndarray) -> str:
 
 def _next(snapshot: Snapshot) -> dict[str, Any]:
     probabilities = snapshot.lens[2]
-    guesses = likeliest(snapshot.tokenizer, probabilities, GUESSES)
+    guesses = top_tokens(snapshot.tokenizer, probabilities, GUESSES)
     return {"guesses": guesses, "others": len(probabilities) - len(guesses), "words": next_in_words(guesses)}
 
 

@@ -235,9 +235,9 @@ def select(
     return st.selectbox(label, options, key=key, format_func=format_func, **more)
 
 
-def most_likely(logits: np.ndarray) -> list[int]:
-    """Return the ids of the tokens with the highest logits (V,), best first."""
-    return np.argsort(-logits, kind="stable")[:MOST_OFFERED].tolist()
+def most_likely(scores: np.ndarray, count: int = MOST_OFFERED) -> list[int]:
+    """Return the ids of the tokens with the highest logits or probabilities (V,), best first."""
+    return np.argsort(-scores, kind="stable")[:count].tolist()
 
 
 def likely_next(model: GPT | Bigram, ids: list[int]) -> list[int]:

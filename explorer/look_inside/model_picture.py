@@ -28,7 +28,7 @@ from core.text.tokenizers import Tokenizer, token_texts
 from explorer.components.time_machine import time_machine_view
 from explorer.i18n.language import N_, _
 from explorer.look_inside.ablation import draw_head_buttons, draw_head_effect
-from explorer.look_inside.inspection import Inspection
+from explorer.look_inside.inspection import Inspection, most_likely
 from explorer.look_inside.opened_part import MOST_ROWS, open_part, read_place, softmax, strips
 from explorer.widgets import address, session
 from explorer.widgets.layout import card
@@ -65,7 +65,7 @@ def draw_picture(snapshot: "Snapshot", request: PictureRequest) -> dict[str, Any
         "first": max(0, len(snapshot.ids) - request.rows),  # tokens of the prompt before the first one drawn
         "kind": "gpt" if isinstance(snapshot.model, GPT) else "bigram",
         "shape": _shape(snapshot.model),
-        "next": [likeliest(snapshot.tokenizer, softmax(logits)) for logits in whole.logits[rows]],
+        "next": [top_tokens(snapshot.tokenizer, softmax(logits)) for logits in whole.logits[rows]],
         "sample": _sample(snapshot, whole.logits[-1], request),
     }
     if place.part == "step":
@@ -98,9 +98,9 @@ def _shape(model: GPT | Bigram) -> dict[str, Any]:
     }
 
 
-def likeliest(tokenizer: Tokenizer, probabilities: np.ndarray, count: int = LIKELY) -> list[tuple[str, str, float]]:
+def top_tokens(tokenizer: Tokenizer, probabilities: np.ndarray, count: int = LIKELY) -> list[tuple[str, str, float]]:
     """Return the most likely of all next tokens (V,), best first."""
-    return [_token(tokenizer, id, probabilities[id]) for id in np.argsort(-probabilities, kind="stable")[:count]]
+    return [_token(tokenizer, id, probabilities[id]) for id in most_likely(probabilities, count)]
 
 
 def _token(tokenizer: Tokenizer, id: int, share: float) -> tuple[str, str, float]:
@@ -117,7 +117,7 @@ def _sample(snapshot: "Snapshot", logits: np.ndarray, request: PictureRequest) -
     return {
         "token": _token(snapshot.tokenizer, sampled, shares[sampled]),
         "typed": as_line(text, snapshot.tokenizer.tokens),  # to be appended to the prompt
-        "shares": likeliest(snapshot.tokenizer, shares),
+        "shares": top_tokens(snapshot.tokenizer, shares),
         "temperature": request.temperature,
     }
 

@@ -38,7 +38,7 @@ from explorer.widgets.address import ROOT, whole_number
 
 MOST_DOWNLOADS = 4  # at once: each keeps a whole archive on disk until it is sent
 MOST_WATCHED = 8  # runs that one page shows and has watched
-_PIECE = 2**18  # bytes of an archive sent at a time
+_CHUNK = 2**18  # bytes of an archive sent at a time
 _FOR_A_DAY = {"Cache-Control": "public, max-age=86400"}
 _STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would wait for a full buffer
 
@@ -126,7 +126,7 @@ class _Archive(Response):
 
 
 async def _chunks(file: BinaryIO) -> AsyncIterator[bytes]:
-    while chunk := await asyncio.to_thread(file.read, _PIECE):
+    while chunk := await asyncio.to_thread(file.read, _CHUNK):
         yield chunk
 
 

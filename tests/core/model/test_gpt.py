@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from core.config import ModelConfig
-from core.model import GPT, build_empty_model, build_model, parameter_count
+from core.model import GPT, build_model, build_uninitialized_model, parameter_count
 from core.model.gpt import ACTIVATIONS, NORMS, Dropout
 from core.model.kv_cache import KVCache
 
@@ -297,11 +297,11 @@ def test_a_compiled_layer_blanks_the_same_share():
 @pytest.mark.parametrize(
     "config", [ModelConfig(n_layer=2, n_head=2, n_embd=8, block_size=8), ModelConfig(kind="bigram")]
 )
-def test_an_empty_model_draws_nothing_and_computes_with_the_weights_it_is_given(config):
+def test_an_uninitialized_model_draws_nothing_and_computes_with_the_weights_it_is_given(config):
     full = build_model(config, 7).eval()
-    dice = torch.get_rng_state()
-    empty = build_empty_model(config, 7).eval()
-    assert torch.equal(torch.get_rng_state(), dice)
-    empty.load_state_dict(full.state_dict())
+    state = torch.get_rng_state()
+    loaded = build_uninitialized_model(config, 7).eval()
+    assert torch.equal(torch.get_rng_state(), state)
+    loaded.load_state_dict(full.state_dict())
     ids = torch.arange(8)[None] % 7
-    assert torch.equal(empty(ids)[0], full(ids)[0])
+    assert torch.equal(loaded(ids)[0], full(ids)[0])

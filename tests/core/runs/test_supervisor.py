@@ -32,7 +32,7 @@ ENDLESS = {
 
 @pytest.fixture
 def prewarming(monkeypatch) -> None:
-    """A worker is kept ready, which imports torch for nothing where a test needs no second one."""
+    """The process that forks workers starts with the supervisor, as in the app, not with the first run."""
     monkeypatch.setenv("GPT_EXPLORER_PREWARM", "1")
 
 
