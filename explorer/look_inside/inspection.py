@@ -93,7 +93,7 @@ def choose_snapshot(folder: RunFolder, opened: Opened, state: TimeMachineState) 
     """Draw the slider over all training steps; a run with one snapshot, such as an imported one, has none."""
     if len(steps_with_weights(folder)) < 2:
         return step_line(folder, opened.step)
-    note = _("on the left") if address.parameter(address.OTHER_RUN) else _("the whole page shows this step")
+    note = _("on the left") if address.parameter(address.OTHER_RUN) else _("on the whole page")
     with st.container(border=True, key="time_step"):
         moved = time_bar(state, steps=folder.status().steps, note=note, key="time_bar")
     wanted = address.number_parameter(address.STEP)
