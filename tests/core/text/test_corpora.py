@@ -1,4 +1,5 @@
 import hashlib
+import re
 
 import pytest
 
@@ -6,15 +7,17 @@ from core.errors import TextError
 from core.text import corpora
 from core.text.corpora import catalogue, find_corpus, load_corpus, python_source, text_hash
 
+INCLUDED = ["shakespeare", "python", "surnames", "tang-poems", "tunes", "server-log", "repeats"]
+
 
 def test_the_catalogue_begins_with_what_comes_with_the_lab(tmp_path):
     entries = catalogue(tmp_path)
-    assert [entry.name for entry in entries] == ["shakespeare", "tinyshakespeare", "python", "repeats"]
+    assert [entry.name for entry in entries if not entry.download] == INCLUDED
     assert all(entry.title and entry.language and entry.license and entry.description for entry in entries)
-    assert [entry.download for entry in entries] == [False, True, False, False]
+    assert [entry.name for entry in entries if entry.download] == ["tinyshakespeare"]
 
 
-@pytest.mark.parametrize("name", ["shakespeare", "python", "repeats"])
+@pytest.mark.parametrize("name", INCLUDED)
 def test_the_catalogue_knows_the_true_size(tmp_path, name):
     assert find_corpus(name, tmp_path).characters == len(load_corpus(name, tmp_path))
 
@@ -66,3 +69,31 @@ def test_words_are_written_twice_and_their_letters_differ(tmp_path):
     lines = load_corpus("repeats", tmp_path).splitlines()
     for word, again in map(str.split, lines):
         assert word == again and len({*word}) == len(word)
+
+
+def test_names_come_in_no_order_and_only_once(tmp_path):
+    names = load_corpus("surnames", tmp_path).splitlines()
+    assert len(names) == len(set(names)) and names != sorted(names)
+    assert all(re.fullmatch("[A-Z][a-z]+", name) for name in names)
+
+
+def test_a_poem_is_two_or_four_lines_of_ten_characters(tmp_path):
+    for poem in load_corpus("tang-poems", tmp_path).rstrip().split("\n\n"):
+        lines = poem.split("\n")
+        assert len(lines) in (2, 4) and all(re.fullmatch(r"\w{5}，\w{5}。", line) for line in lines)
+
+
+def test_every_bar_of_a_tune_lasts_six_eighths(tmp_path):
+    tunes = load_corpus("tunes", tmp_path).rstrip("\n").split("\n\n")
+    assert len(tunes) == 3000
+    for number, tune in enumerate(tunes, 1):
+        assert tune.startswith(f"X:{number}\n")
+        bars = re.findall(r"[^|:\n]+", "\n".join(tune.splitlines()[6:]))
+        lengths = [sum(int(length or 1) for _, length in re.findall(r"([A-Ga-g])(\d?)", bar)) for bar in bars]
+        assert [length for length in lengths if length] == [6] * 16
+
+
+def test_each_line_of_the_log_is_one_request(tmp_path):
+    line = re.compile(r'192\.0\.2\.\d+ - - \[[^]]+ \+0000\] "(GET|POST) /\S* HTTP/1.1" (200|302|404) \d+ "\S+"')
+    lines = load_corpus("server-log", tmp_path).splitlines()
+    assert len(lines) == 12_000 and all(line.fullmatch(request) for request in lines)
