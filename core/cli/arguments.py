@@ -90,9 +90,13 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
         "--corpus", metavar="NAME", help="a text by its name; see: python -m core corpora (default: the preset's)"
     )
     text.add_argument(
-        "--text", metavar="FILE", type=Path, help="a plain text file of your own, of any ending; - reads it from "
-        "standard input (default: none)",
+        "--text", metavar="FILE", type=Path, help="a text of your own: plain text, a table (.csv, .jsonl), .pdf, "
+        ".docx, .epub or a .zip of such files; - reads a plain text from standard input (default: none)",
     )  # fmt: skip
+    parser.add_argument(
+        "--column", default="", help="the column or field of a table that holds the text (default: that with most text)"
+    )
+    parser.add_argument("--encoding", default="", help="of a text that is not UTF-8, such as cp1252 (default: UTF-8)")
     parser.add_argument(
         "--config", metavar="FILE", type=Path, help="read settings from a JSON or YAML file, as --dump-config writes "
         "them; what it leaves out is the preset's (default: none)",
@@ -114,8 +118,6 @@ def config_wanted(options: argparse.Namespace) -> tuple[RunConfig, RunFolder | N
 
     Raises ExplorerError where the options are wrong.
     """
-    from core.text.own_text import read_text
-
     in_file = dict(_flat(_read_config(options.config))) if options.config else {}
     named = in_file.pop("preset", None)
     if options.parent is None:
@@ -128,8 +130,18 @@ def config_wanted(options: argparse.Namespace) -> tuple[RunConfig, RunFolder | N
     changes = in_file | dict(assignment(text, "--set", "model.n_layer=6") for text in options.set)
     short = {"train.steps": options.steps, "train.device": options.device, "data.corpus": options.corpus}
     changes |= {path: value for path, value in short.items() if value is not None}
-    text = read_text(_read(options.text)) if options.text else None
-    return config.replace(changes), parent, step, text
+    return config.replace(changes), parent, step, _own_text(options) if options.text else None
+
+
+def _own_text(options: argparse.Namespace) -> str:
+    from core.text.file_formats import columns_of, text_of_file
+    from core.text.own_text import read_text
+
+    data = _read(options.text)
+    columns = columns_of(options.text.name, data)
+    if options.column and options.column not in columns:
+        raise TextError(f"There is no column {options.column!r} with text in {options.text}: {', '.join(columns)}.")
+    return read_text(text_of_file(options.text.name, data, column=options.column, encoding=options.encoding))
 
 
 def _read_config(file: Path) -> Mapping[str, Any]:

@@ -52,7 +52,7 @@ def read_text(data: bytes | str) -> str:
     A byte order mark is dropped, and every line ends in a plain newline. Raises TextError for nothing to read,
     another encoding, a NUL, half a surrogate pair, or more than MAX_BYTES or MAX_DISTINCT characters.
     """
-    text = _decode(data) if isinstance(data, bytes) else data
+    text = decode_text(data) if isinstance(data, bytes) else data
     _check_size(len(text.encode("utf-8", "surrogatepass")))
     if (position := text.find("\0")) >= 0:
         raise TextError(
@@ -73,6 +73,11 @@ def read_text(data: bytes | str) -> str:
             f"{MAX_DISTINCT:,} are allowed. Choose a text in fewer scripts."
         )
     return text
+
+
+def has_byte_order_mark(data: bytes) -> bool:
+    """Return whether a file begins with the mark that tells its encoding."""
+    return data.startswith(tuple(_BYTE_ORDER_MARKS))
 
 
 def check_trainable(text: str, block_size: int, val_fraction: float, tokenizer: Tokenizer | None = None) -> None:
@@ -148,7 +153,8 @@ def _check_size(size: int) -> None:
         )
 
 
-def _decode(data: bytes) -> str:
+def decode_text(data: bytes) -> str:
+    """Return the text of a file in UTF-8, or in what its byte order mark tells; raises TextError for another."""
     mark, encoding = next(
         ((mark, name) for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), (b"", "utf-8")
     )

@@ -14,7 +14,8 @@ from core.errors import ExplorerError, TextError
 from core.text import split_point
 from core.text.batches import random_batch
 from core.text.corpora import Corpus, catalogue, load_corpus
-from core.text.own_text import MAX_BYTES, check_trainable, delete_text, read_text, save_text
+from core.text.file_formats import ENCODINGS, MAX_FILE_BYTES, columns_of, encodings_of, preview_of, text_of_file
+from core.text.own_text import check_trainable, delete_text, read_text, save_text
 from core.text.token_display import kind_of, visible
 from core.text.tokenizers import CharTokenizer
 from explorer.charts.bars import character_bars
@@ -117,10 +118,25 @@ def _own_text() -> None:
         st.button(_("Use this text"), key="own_text_go", on_click=_keep, args=("own_text",))
     with uploaded:
         # Of any ending: whether it is text is told by what is in it.
-        st.file_uploader(_("A plain text file with any extension"), key="own_file", max_upload_size=MAX_BYTES >> 20)
+        label = _("A text, table (CSV, JSONL), PDF, Word document, EPUB or zip")
+        if file := st.file_uploader(label, key="own_file", max_upload_size=MAX_FILE_BYTES >> 20):
+            _how_to_read(file.name, file.getvalue())
         st.button(_("Use this file"), key="own_file_go", on_click=_keep, args=("own_file",))
     if problem := session.recall("own_text_problem"):
         show_error(problem)
+
+
+def _how_to_read(name: str, data: bytes) -> None:
+    """Draw what has to be chosen to read a file: its encoding, and the column of a table."""
+    try:
+        if encodings := encodings_of(name, data):
+            note = _("This file is not UTF-8. Choose the encoding in which its beginning reads right.")
+            encoding = st.selectbox(_("Encoding"), encodings, key="own_encoding", format_func=ENCODINGS.get, help=note)
+            st.code(preview_of(data, encoding), language=None, wrap_lines=True)
+        if columns := columns_of(name, data):
+            st.selectbox(_("Column with the text"), columns, key="own_column")
+    except TextError as error:
+        show_error(str(error))
 
 
 def _keep(source: str) -> None:
@@ -128,7 +144,9 @@ def _keep(source: str) -> None:
     title = st.session_state.get("own_title") or ""
     try:
         if source == "own_file" and pasted:
-            title, pasted = title or Path(pasted.name).stem, pasted.getvalue()
+            title = title or Path(pasted.name).stem
+            chosen = {name: st.session_state.get(f"own_{name}") or "" for name in ("column", "encoding")}
+            pasted = text_of_file(pasted.name, pasted.getvalue(), **chosen)
         text = read_text(pasted)
         config = address.draft()
         check_trainable(text, config.model.block_size, config.data.val_fraction)

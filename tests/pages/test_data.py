@@ -3,7 +3,7 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.text.corpora import catalogue
+from core.text.corpora import catalogue, load_corpus
 from explorer.widgets.address import ROOT
 
 POEM = "The fog comes\non little cat feet.\nIt sits looking\nover harbor and city\n" * 20
@@ -76,6 +76,18 @@ def test_a_text_is_taken_whatever_its_file_is_called(app, explorer_home, name):
     assert not app.exception and not app.error
     assert not app.file_uploader(key="own_file").proto.type
     assert len(own_texts(explorer_home)) == 1
+
+
+def test_a_file_that_can_be_read_in_several_ways_is_read_as_chosen(app, explorer_home):
+    table = "id,joke,answer\n" + "1,Größe,Übermut tut selten gut\n" * 200
+    app.file_uploader(key="own_file").set_value(("jokes.csv", table.encode("cp1252"), "text/csv")).run()
+    assert app.selectbox(key="own_encoding").value == "cp1252"
+    assert app.selectbox(key="own_column").options == ["answer", "joke"]
+    app.selectbox(key="own_column").set_value("joke")
+    app.button(key="own_file_go").click().run()
+    assert not app.exception and not app.error
+    (text,) = own_texts(explorer_home)
+    assert load_corpus(text.name, explorer_home) == "\n".join(["Größe"] * 200)
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,7 @@ def test_what_cannot_be_trained_is_refused_before_a_run_is_made(data_dir, text_f
     (tmp_path / "empty.txt").write_text(" \n")
     (tmp_path / "broken.txt").write_bytes(b"ab\xff")
     (tmp_path / "short.txt").write_text("too short")
+    (tmp_path / "table.csv").write_text("a,b\nx,y\n")
     for arguments, sentence in (
         (("--preset", "nope"), "There is no preset called 'nope'"),
         (("--corpus", "nope"), "nope"),
@@ -157,6 +158,8 @@ def test_what_cannot_be_trained_is_refused_before_a_run_is_made(data_dir, text_f
         (("--text", str(tmp_path)), "Is a directory"),
         (("--text", str(tmp_path / "empty.txt")), "empty"),
         (("--text", str(tmp_path / "broken.txt")), "not valid UTF-8: byte 2"),
+        (("--text", str(tmp_path / "broken.txt"), "--encoding", "x"), "There is no encoding called 'x'"),
+        (("--text", str(tmp_path / "table.csv"), "--column", "c"), "There is no column 'c' with text"),
         (("--text", str(tmp_path / "short.txt")), "characters"),
         (
             ("--preset", "gpt2", "--set", "train.batch_size=512", *SMALL[:2], "--set", "model.n_embd=1920"),
