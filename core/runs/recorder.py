@@ -69,6 +69,7 @@ class Recorder:
         self._plan_health()
         last_row = self.folder.last_metrics() or {}  # of those left, so that a repeated stretch is not counted twice
         self._clock = Stopwatch(float(last_row.get("seconds") or 0.0))
+        self._step_began = self._clock.seconds
         self._closed = last_row.get("step") == self.trainer.step and last_row.get("val_loss") is not None
         self._first_step = self.trainer.step
 
@@ -85,8 +86,6 @@ class Recorder:
         config, step = self.trainer.config.train, event.step
         last = self._closed = step >= config.steps
         self._steps_since_row.append(event)
-        if not watched:
-            self._time_left.step(event.seconds)
         evaluation = self.trainer.evaluate() if last or step % config.eval_interval == 0 else None
         if last:
             self.trainer.check_finite(evaluation)
@@ -94,8 +93,7 @@ class Recorder:
             self._row(event, evaluation)
         if last or watched or time.monotonic() >= self._probe_due:
             self.probe()
-        if last or step % config.sample_interval == 0:
-            self.sample()
+        sampled = self.sample() if last or step % config.sample_interval == 0 else 0.0
         self._snapshot()
         if self.measures_health(step):
             self._health()
@@ -107,8 +105,16 @@ class Recorder:
         is_early_save = self._saves_early and taken & (taken - 1) == 0
         if not last and (step % config.checkpoint_interval == 0 or is_early_save):
             self.save()
+        self._step_done(evaluation, sampled, watched=watched)
         if time.monotonic() >= self._status_due:
             self._write_status(durable=False)
+
+    def _step_done(self, evaluation: EvaluationEvent | None, sampled: float, *, watched: bool) -> None:
+        """Note how long a step took with all that was written after it, besides evaluating and sampling."""
+        since, self._step_began = self._step_began, self._clock.seconds
+        if not watched:
+            apart = (evaluation.seconds if evaluation else 0.0) + sampled
+            self._time_left.step(max(0.0, self._step_began - since - apart))
 
     def write_last_rows(self) -> None:
         """Write what belongs to the last step, where it became the last one only after it was taken."""
@@ -197,8 +203,11 @@ class Recorder:
         took = time.monotonic() - start
         self._probe_due = start + max(PROBE_SECONDS, took / PROBE_SHARE)
 
-    def sample(self) -> None:
-        """Sample text, every time with the same prompt and seed, so that only learning makes a difference."""
+    def sample(self) -> float:
+        """Sample text, every time with the same prompt and seed, so that only learning makes a difference.
+
+        Returns the seconds that it took.
+        """
         config, tokenizer, start = self.trainer.config.train, self.tokenizer, time.monotonic()
         how = GenerationConfig(
             max_new_tokens=config.sample_length, temperature=config.sample_temperature, seed=config.seed
@@ -207,10 +216,11 @@ class Recorder:
         try:
             text = tokenizer.decode([token.id for token in tokens])
         except NotFiniteError:  # the loss of the next step ends the run with the reason
-            return
-        self._time_left.sample = time.monotonic() - start
+            return 0.0
+        seconds = self._time_left.sample = time.monotonic() - start
         row = {"step": self.trainer.step, "text": text, "val_loss": self.status.val_loss}
         self.disk_space.write(lambda: self.folder.append("samples", row))
+        return seconds
 
     def measures_health(self, step: int) -> bool:
         """Return whether the health of the training is measured after this step."""

@@ -1,10 +1,8 @@
 """The cost of a run: parameters, memory and time before it starts, and the time left while it trains."""
 
-from collections import deque
+import math
 from itertools import pairwise
 from typing import Literal, NamedTuple
-
-import numpy as np
 
 from core.config import RunConfig, TrainConfig
 from core.errors import OutOfMemoryEstimate
@@ -39,10 +37,9 @@ _EVICTED = GenerationConfig().evict_fraction
 # Of the time left
 SKIPPED = 3  # first steps, in which torch compiles kernels and takes its memory
 ENOUGH = 12  # steps to judge by
-AGREEMENT = 0.2  # by which the earlier and the later half of them may differ
-_RECENT = 300  # steps
-_OUTLIER = 5  # times the middle step; what took longer was an exception
-_LOOP_FACTOR = 1.04  # of a step, with rows, files and looks at the sentence of the dashboard
+_CERTAIN = 0.1  # standard error of the mean step, relative to it, from which on the time is told
+_RECENT = 15.0  # seconds over which steps are averaged
+_FEWEST = 30  # steps that are averaged at least
 
 
 class Prices(Config):
@@ -207,36 +204,42 @@ def _layers(config: RunConfig) -> int:
 
 
 class TimeLeft:
-    """The time a run will still take, from its steps, evaluations and samples so far."""
+    """The time a run will still take, from its last seconds, evaluation and sample."""
 
     def __init__(self) -> None:
-        self._steps: deque[float] = deque(maxlen=_RECENT)
-        self._taken = 0
+        self._skip = SKIPPED
         self.evaluation = self.sample = 0.0  # seconds of the last one
-        self._agreed = False  # since the last change of a setting
+        self.changed()
 
     def step(self, seconds: float) -> None:
+        """Take in a step with all that was written after it, except for an evaluation and a sample."""
+        if self._skip:
+            self._skip -= 1
+            return
+        # A sum in which what lies 15 seconds back weighs a third. Rare long steps count in full: on a machine that
+        # other programs use too, they take most of the time.
+        keep = max(math.exp(-seconds / _RECENT), 1 - 1 / _FEWEST)
         self._taken += 1
-        if self._taken > SKIPPED:
-            self._steps.append(seconds)
+        self._weights = keep * self._weights + 1
+        self._sum = keep * self._sum + seconds
+        self._squares = keep * self._squares + seconds**2
 
     def changed(self) -> None:
         """Forget the steps so far: a setting change may make them longer or shorter."""
-        self._steps.clear()
-        self._agreed = False
+        self._taken = 0
+        self._weights = self._sum = self._squares = 0.0
+        self._told = False
 
     def seconds(self, config: TrainConfig, step: int) -> float | None:
-        """Return the seconds left after `step`; None until the steps first agree on how long one takes."""
-        if len(self._steps) < ENOUGH:
+        """Return the seconds left after `step`; None until it is known well enough how long a step takes."""
+        if self._taken < ENOUGH:
             return None
-        taken = np.array(self._steps)
-        taken = np.minimum(taken, _OUTLIER * np.median(taken))
-        first_half, second_half = (half.mean() for half in np.array_split(taken, 2))
-        self._agreed = self._agreed or abs(first_half - second_half) <= AGREEMENT * second_half
-        if not self._agreed:
+        mean = self._sum / self._weights
+        variance = max(0.0, self._squares / self._weights - mean**2)
+        self._told = self._told or math.sqrt(variance / self._taken) <= _CERTAIN * mean
+        if not self._told:
             return None
         end = config.steps
         evaluations = -(-end // config.eval_interval) - step // config.eval_interval
         samples = -(-end // config.sample_interval) - step // config.sample_interval
-        steps = (end - step) * float(taken.mean()) * _LOOP_FACTOR
-        return steps + evaluations * self.evaluation + samples * self.sample
+        return (end - step) * mean + evaluations * self.evaluation + samples * self.sample

@@ -1,4 +1,4 @@
-"""Your first ten minutes: a tour of the pages, as a bar above each that says what to do there.
+"""Your first ten minutes: a tour of the pages, as a bar at the foot of each that says what to do there.
 
 The step is in the address (`tour=2`), which links between pages keep. To add one: a row of STEPS.
 """
@@ -36,7 +36,7 @@ STEPS = (
     ),
     TourStep(
         N_("Train a small GPT"),
-        N_("Press Train: this preset takes about a minute."),
+        N_("Press Train. The card beside the settings estimates how long it takes."),
         "train",
         {address.PRESET: "gpt-quick"},
     ),
@@ -75,7 +75,7 @@ STEPS = (
 
 
 def draw_tour(page: str) -> None:
-    """Draw the bar of the tour above a page, by its name, if the address has a step of it."""
+    """Draw the bar of the tour over a page, by its name, if the address has a step of it."""
     number = address.number_parameter(address.TOUR) or 0
     if not 0 < number <= len(STEPS):
         return

@@ -235,6 +235,29 @@ def test_what_is_told_is_within_25_percent(shape, seed):
     assert told and told[0] <= config.steps / 2
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_machine_that_other_programs_use_gives_no_rosy_time(seed):
+    """A step in six waits twelve times as long as the others take: the middle step says nothing of the mean."""
+    rng, config = np.random.default_rng(seed), TrainConfig(steps=6000)
+    steps = np.where(rng.random(config.steps) < 1 / 6, 0.06, 0.005)
+    time_left, ratios = TimeLeft(), []
+    for step, seconds in enumerate(steps, start=1):
+        time_left.step(seconds)
+        left = time_left.seconds(config, step)
+        if left is not None and step <= 0.9 * config.steps:
+            ratios.append(left / steps[step:].sum())
+    assert np.mean(ratios) == pytest.approx(1, abs=0.05)
+
+
+def test_it_follows_the_speed_of_the_last_seconds():
+    time_left, config = TimeLeft(), TrainConfig(steps=10_000)
+    for _step in range(2000):
+        time_left.step(0.02)
+    for _step in range(600):  # a minute in which another program runs
+        time_left.step(0.1)
+    assert time_left.seconds(config, 2600) == pytest.approx(740, rel=0.1)
+
+
 def test_a_number_that_was_shown_stays_until_a_setting_changes():
     """A machine that another program slows down threefold for a while."""
     time_left, config = TimeLeft(), TrainConfig(steps=600)
