@@ -35,8 +35,8 @@ SENTENCES = {
     "updates absent": "The update was not measured at this step.",
     "updates fast": "One step changes a matrix by {value} of its norm (median), above the line at 1e-3. Adam often "
     "begins so; if the loss jumps, lower the learning rate.",
-    "updates unsteady": "One step changes a matrix by {value} of its norm (median), a hundred times the line at 1e-3 "
-    "or more: it forgets what it learned. Lower the learning rate, or lengthen the warm-up.",
+    "updates unsteady": "One step changes a matrix by {value} of its norm (median), over a hundred times the line at "
+    "1e-3. Lower the learning rate, or lengthen the warm-up.",
     "updates slow": "One step changes a matrix by {value} of its norm (median), far below the line at 1e-3: training "
     "is slow. Raise the learning rate.",
     "updates ending": "One step changes a matrix by {value} of its norm (median), because the schedule has the "
@@ -47,16 +47,15 @@ SENTENCES = {
     "learning rate, or use a smoother activation function such as gelu.",
     "entropy": "Attention is neither uniform nor saturated: heads have {least} to {most} of the entropy of uniform "
     "attention.",
-    "entropy uniform": "Attention is still nearly uniform in all heads. That is usual in the first steps; if it stays "
-    "so, queries and keys are too small: use normalization or a higher learning rate.",
+    "entropy uniform": "Attention is still nearly uniform in all heads, as is usual in the first steps. If it stays "
+    "so, use normalization or a higher learning rate.",
     "entropy sharp": "Head {head} attends to about one token (entropy {value} of uniform attention). If the loss "
     "falls, that is a learned role.",
-    "entropy saturated": "Block {block}: all heads attend to about one token (entropy {value} of uniform attention), "
-    "so the softmax is saturated and queries and keys hardly learn. Scale attention, normalize queries and keys, use "
-    "smaller initial weights, or a lower learning rate.",
+    "entropy saturated": "Block {block}: the softmax of all heads is saturated (entropy {value} of uniform attention), so "
+    "they hardly learn. Scale attention, normalize queries and keys, or use a lower learning rate.",
     "norms": "The residual stream's norm goes from {first} before the first block to {last} after the last.",
-    "norms exploding": "The residual stream explodes from {first} before the first block to {last} after the last: "
-    "later blocks add too little to it to matter. Use a lower learning rate, or smaller initial weights.",
+    "norms exploding": "The residual stream explodes from {first} before the first block to {last} after the last. "
+    "Use a lower learning rate, or smaller initial weights.",
     "norms vanishing": "The residual stream vanishes from {first} before the first block to {last} after the last. "
     "Use residual connections, or larger initial weights.",
 }

@@ -208,10 +208,10 @@ def heads_in_words(patterns: np.ndarray) -> str:
     layer, head = np.unravel_index(int(most.argmax()), most.shape)
     half = sum(int((share >= 0.5).sum()) for share in shares.values())
     return ngettext(
-        "Clearest: head {place}, {share} of its attention on {where}. {half} of {count} head puts at least half of "
-        "its attention on the previous token, on the token itself or on the first token.",
-        "Clearest: head {place}, {share} of its attention on {where}. {half} of {count} heads put at least half of "
-        "their attention on the previous token, on the token itself or on the first token.",
+        "Clearest: head {place}, {share} of its attention on {where}. {half} of {count} head attends mostly to the "
+        "previous, the same or the first token.",
+        "Clearest: head {place}, {share} of its attention on {where}. {half} of {count} heads attend mostly to the "
+        "previous, the same or the first token.",
         layers * heads,
         place=f"{layer + 1}.{head + 1}", share=percent(float(most.max())), where=_(where), half=half,
     )  # fmt: skip

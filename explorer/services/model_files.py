@@ -100,8 +100,8 @@ def _by_name(uploads: Sequence[Upload]) -> dict[str, Upload]:
             named[name] = upload
     if not named:
         words = _(
-            "Nothing here reads a file called {name}. A model is config.json with model.safetensors and its "
-            "tokenizer's files, or a nanoGPT checkpoint that ends in .pt, or a zip of them or of a run.",
+            "Nothing here reads a file called {name}. Choose config.json, model.safetensors and the tokenizer's "
+            "files, a nanoGPT checkpoint (.pt), or a zip of them or of a run.",
             name=repr(uploads[0].name[:60]),
         )
         raise ExternalModelError(words)

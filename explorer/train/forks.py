@@ -243,8 +243,8 @@ def _leave_fork() -> None:
 _SLOWER_FORK = "trouble_slower"  # the button
 _SLOWER = 3  # a third of the learning rate
 _NOT_FINITE = N_(
-    "**Probable cause:** the learning rate is too high. Each step moved the weights too far, which raised the "
-    "loss and the next gradient until the numbers overflowed. A lower learning rate takes shorter steps."
+    "**Probable cause:** the learning rate is too high. Each step moved the weights too far, until the numbers "
+    "overflowed. A lower learning rate takes shorter steps."
 )
 _MEMORY = N_(
     "**Probable cause:** the batch is too large. The activations of every sequence stay in memory until the step "

@@ -13,7 +13,7 @@ export function hearButton(chart, curves) {
     else stop();
     hear.setAttribute("aria-pressed", Boolean(sound));
   });
-  hear.title = _("Pitch follows the loss as it is now. Arrow keys move from point to point, Page Up and Down between the curves, Shift with End plays to the end. H lists all keys.");
+  hear.title = _("Pitch follows the loss as it is now. Arrow keys move along a curve, Page Up and Down between curves, Shift with End plays. H lists all keys.");
   hear.setAttribute("aria-pressed", false);
 
   async function start() {
