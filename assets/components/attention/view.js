@@ -105,7 +105,7 @@ function heatmaps(root, component) {
   const place = element("div");
   root.append(place);
   const shown = () => ({ ...component.data, bytes: bytesOf(component.data.bytes) });
-  downloadButtons(root, { name: () => "attention", drawn: place, columns: () => attentionColumns({ ...shown(), causal: false }) });
+  downloadButtons(root, { name: () => "attention", drawn: place, columns: () => attentionColumns(shown()) });
   const board = attentionHeatmaps(place, { onPick: (layer, head) => component.setTriggerValue("head", [layer, head]) });
   return {
     update: () => board.show({ ...shown(), palette: component.palette, fade: 250 }),

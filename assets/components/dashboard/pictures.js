@@ -13,7 +13,7 @@ export function attention(root, component) {
   const board = attentionHeatmaps(place, { onPick: (layer, head) => component.setTriggerValue("head", [layer, head]) });
   return picture(root, component, "attention", {
     waiting: element("div", "waiting", _("The first picture arrives with the first steps.")),
-    files: { name: ({ step }) => `attention-step-${step}`, drawn: place, columns: (shown) => attentionColumns({ ...shown, causal: false }) },
+    files: { name: ({ step }) => `attention-step-${step}`, drawn: place, columns: attentionColumns },
     read: (value) => ({ ...value, bytes: bytesFromBase64(value.bytes) }),
     show(shown) {
       caption.textContent = _("On “{text}” · step {step}", { text: shown.tokens.join(""), step: shown.step.toLocaleString("en") });

@@ -300,12 +300,14 @@ function attentionInWords({ heads, length, tokens, bytes }, layer, head, row, co
   return back > 0 ? _("{token} attends {share} to {other}, {count} back", filled) : _("{token} attends {share} to {other}, {count} ahead", filled);
 }
 
-/* A line for every look of every head, as `downloadButtons` wants it. first: the layer and head that the first one is. */
-export function attentionColumns({ layers, heads, length, tokens, bytes, first = [0, 0], causal = true }) {
+/* A line for every attention weight of every head, as `downloadButtons` wants it, without those that a causal mask makes 0.
+   first: the layer and head that the first one is. */
+export function attentionColumns({ layers, heads, length, tokens, bytes, first = [0, 0] }) {
+  const looksAhead = bytes.some((weight, at) => weight && at % length > Math.floor(at / length) % length);
   const columns = { layer: [], head: [], looking: [], "looking no.": [], "looked at": [], "looked at no.": [], attention: [] };
   let index = 0;
   for (let layer = 0; layer < layers; layer++) for (let head = 0; head < heads; head++) for (let row = 0; row < length; row++) for (let column = 0; column < length; column++, index++) {
-    if (causal && column > row) continue;
+    if (column > row && !looksAhead) continue;
     const line = [first[0] + layer + 1, first[1] + head + 1, tokens[row], row + 1, tokens[column], column + 1, bytes[index] / 255];
     Object.values(columns).forEach((values, at) => values.push(line[at]));
   }
