@@ -97,6 +97,6 @@ def test_playing_leaves_every_moment_as_it_was(server, open_page, run):
     assert len({total for _, total in before}) > 1
     play = page.locator(".st-key-time_step .time-play")
     play.click()
-    expect(play).to_have_attribute("aria-label", "Pause")
+    expect(play).to_have_attribute("aria-label", "Pause the training's playback")
     expect(play).to_have_attribute("aria-label", "Play the training", timeout=30_000)
     assert page.evaluate(sums) == before

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { formatCount, formatPercent, formatPerplexity, formatRate } from "../../assets/components/shared/format.js";
+import { attentionColumns } from "../../assets/components/shared/heatmaps.js";
+import { roomFor } from "../../assets/components/shared/thinning.js";
 
 test("a learning rate keeps three digits", () => {
   assert.deepEqual([0.0005, 0.00012345, 0.123456].map(formatRate), ["5e-4", "1.23e-4", "0.123"]);
@@ -14,6 +16,24 @@ test("a share too small to write is named", () => {
   assert.equal(formatPercent(0.0002, "tiny"), "tiny");
 });
 
+test("labels never overlap, and the first and the last are always there", () => {
+  for (const [count, size, width] of [[12, 40, 470], [40, 44, 300], [3, 200, 300], [2, 40, 500]]) {
+    const shown = roomFor(Array(count).fill(size), width);
+    assert.ok(shown[0] === 0 && shown.at(-1) === count - 1);
+    const places = shown.slice(1, -1).map((index) => (width * index) / (count - 1));
+    const ends = [size / 2, ...places, width - size / 2]; // the middles of all
+    if (shown.length > 2) ends.slice(1).forEach((place, index) => assert.ok(place - ends[index] >= size));
+  }
+  assert.equal(roomFor(Array(12).fill(40), 470).length, 10);
+});
+
 test("a perplexity beyond a million is not written out", () => {
   assert.equal(formatPerplexity(2e6), "a great many");
+});
+
+test("every attention weight is listed but those that a mask makes 0", () => {
+  const given = { layers: 1, heads: 2, length: 2, tokens: ["a", "b"] };
+  const masked = attentionColumns({ ...given, bytes: new Uint8Array([255, 0, 51, 204, 255, 0, 0, 255]) });
+  assert.deepEqual([masked["looking no."], masked["looked at no."]], [[1, 2, 2, 1, 2, 2], [1, 1, 2, 1, 1, 2]]);
+  assert.equal(attentionColumns({ ...given, bytes: new Uint8Array([204, 51, 51, 204, 255, 0, 0, 255]) }).head.length, 8);
 });

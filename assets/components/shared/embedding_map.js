@@ -4,6 +4,7 @@
    embeddingMap(root, { onPick(index) }) -> { stage: the element with the height, show(value, palette, trails), clear(), destroy() }
    value: { tokens, kinds, xy: [[x, y] from -1 to 1], and, where there are such: axes: { across, up: [[place, name]] },
             chosen: a token joined to those `near` it }; trails: where every token was before, oldest first: [xy, ...] */
+import { kindName } from "./format.js";
 import { _, element, svgElement } from "./mount.js";
 
 export function embeddingMap(root, { onPick = null } = {}) {
@@ -24,14 +25,10 @@ export function embeddingMap(root, { onPick = null } = {}) {
   const colorOf = (index) => palette.kinds[shown.kinds[index]] || palette.muted;
 
   function paint() {
-    const names = {
-      vowel: _("vowels"), consonant: _("consonants"), capital: _("capitals"), digit: _("digits"),
-      punctuation: _("punctuation"), space: _("spaces"), other: _("others"),
-    };
     const order = Object.keys(palette.kinds).filter((kind) => shown.kinds.includes(kind));
     legend.hidden = order.length < 2;
     legend.replaceChildren(...order.map((kind) => {
-      const entry = element("span", "kind", names[kind] || kind);
+      const entry = element("span", "kind", kindName(kind));
       entry.style.color = palette.kinds[kind];
       return entry;
     }));

@@ -9,6 +9,15 @@ export function formatRate(rate) {
   return `${digits}e${Number(power)}`;
 }
 
+/* The name of a kind of tokens, as core/text/token_display.py sorts them. */
+export function kindName(kind) {
+  const names = {
+    vowel: _("vowels"), consonant: _("consonants"), capital: _("capitals"), letter: _("letters"), digit: _("digits"),
+    punctuation: _("punctuation"), space: _("spaces"), other: _("others"),
+  };
+  return names[kind] || kind;
+}
+
 /* 950, 18.6k, 1.2M */
 export function formatCount(number) {
   if (number >= 1e6) return `${(number / 1e6).toFixed(1)}M`;

@@ -43,3 +43,18 @@ export function thinned(rows, column, most) {
   }
   return fewer;
 }
+
+/* Return which of evenly spaced labels fit into a line: the first, at its left end, the last, at its right end, and from the
+   left those that have room between. widths: of the labels, in pixels; width: of the line */
+export function roomFor(widths, width) {
+  const last = widths.length - 1;
+  const shown = [0];
+  let free = widths[0];
+  for (let index = 1; index < last; index++) {
+    const [from, to] = [-1, 1].map((side) => (width * index) / last + (side * widths[index]) / 2);
+    if (from < free || to > width - widths[last]) continue;
+    shown.push(index);
+    free = to;
+  }
+  return last > 0 ? [...shown, last] : shown;
+}

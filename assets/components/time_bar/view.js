@@ -4,7 +4,7 @@ import { downloadButtons, lossColumns } from "../shared/download.js";
 import { formatPerplexity } from "../shared/format.js";
 import { _, ngettext, button, element, mountOnce, svgElement } from "../shared/mount.js";
 import { liveView } from "../shared/run_stream.js";
-import { nearest, thinned } from "../shared/thinning.js";
+import { nearest, roomFor, thinned } from "../shared/thinning.js";
 import { clockOf } from "../time_machine/clock.js";
 
 export default (mounting) => mountOnce(mounting, (root, component) => {
@@ -21,6 +21,8 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   let reportedLast = component.data.step;
 
   const play = button("time-play", "", toggle);
+  const playSign = element("span", "");
+  play.append(playSign, element("span", "time-what", _("training")));
   const pace = button("time-pace", "", () => {
     speed = SPEEDS[(SPEEDS.indexOf(speed) + 1) % SPEEDS.length];
     paint();
@@ -40,8 +42,9 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     curve.append(paths[name]);
   }
   const marks = element("div", "time-marks");
-  const [start, end] = [element("span", "time-end", "0"), element("span", "time-end")];
-  const track = element("div", "time-track", [curve, spot, rail, dots, slider, marks, start, element("span", "time-axis", _("training step")), end], { "data-title": _("Loss over the training") });
+  const labels = element("div", "time-labels");
+  const track = element("div", "time-track", [curve, spot, rail, dots, slider, marks, labels], { "data-title": _("Loss over the training") });
+  labels.title = slider.title = _("Saved steps, evenly spaced. Most lie early, where the model changes most.");
   const line = element("div", "time-line", [play, element("div", "time-readout", [step, note]), track, loss, pace]);
   root.append(line);
   line.append(downloadButtons(root, {
@@ -90,7 +93,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     const emergingHeads = emerging.length > 3 ? ngettext("role of {count} head emerged here", "roles of {count} heads emerged here", emerging.length) : _("emerged here: {heads}", { heads: emerging.map(inWords).join(", ") });
     note.textContent = clock.waiting ? _("loading …") : emerging.length ? emergingHeads : component.data.note;
     note.title = note.textContent;
-    end.textContent = savedSteps.at(-1).toLocaleString("en");
+    paintLabels();
     paintEmergence(palette);
     if (dots.children.length !== savedSteps.length) dots.replaceChildren(...savedSteps.map(() => element("i")));
     const [trained, measured] = [known("loss"), known("val_loss")];
@@ -109,10 +112,24 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
       loss.title = component.data.unit === "tokens" ? _("Perplexity {choices} per token", filled) : _("Perplexity {choices} per character", filled);
       spot.style.cssText = `left: ${100 * share}%; top: ${0.28 * heightOf(here[1])}px; background: ${palette[here[0]]}`;
     }
-    play.textContent = playing ? "❚❚" : "▶";
-    play.setAttribute("aria-label", playing ? _("Pause") : _("Play the training"));
+    playSign.textContent = playing ? "❚❚" : "▶";
+    play.setAttribute("aria-label", playing ? _("Pause the training's playback") : _("Play the training"));
     pace.textContent = `${speed}×`.replace("0.5", "½");
     pace.setAttribute("aria-label", _("Speed {speed}", { speed }));
+  }
+
+  /* Steps below the slider, as many as have room: they are not evenly spaced, as saved steps are. */
+  function paintLabels() {
+    const words = clock.savedSteps.map((at, index) => (index ? at.toLocaleString("en") : _("step {step}", { step: at })));
+    const key = JSON.stringify([words, track.clientWidth]);
+    if (key === labels.dataset.key || !track.clientWidth) return;
+    labels.dataset.key = key;
+    const shown = roomFor(words.map((text) => 7 * text.length + 8), track.clientWidth);
+    labels.replaceChildren(...shown.map((index) => {
+      const label = element("span", "", words[index]);
+      label.style.left = `${(100 * index) / (words.length - 1)}%`;
+      return label;
+    }));
   }
 
   const inWords = ({ layer, head, words }) => _("head {head}, {role}", { head: `${layer + 1}.${head + 1}`, role: words });
@@ -178,6 +195,8 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     paint();
   }
 
+  const resizes = new ResizeObserver(paintLabels);
+  resizes.observe(track);
   const onLeave = (event) => {
     if (event.target.closest?.("[data-testid=stSidebar] a")) leftUntil = performance.now() + 4000;
   };
@@ -232,6 +251,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
         clearTimeout(playing);
         clearTimeout(resting);
         onDocument.abort();
+        resizes.disconnect();
         unsubscribe();
       },
     },

@@ -1,7 +1,7 @@
 /* The whole model on one prompt: tokens, embedding, blocks with their heads and MLPs, the residual stream past them, and the
    next token. Every width and color is a number that pointing at it tells. A part opens in place: see model_opened.js. */
 import { columnsOf } from "../shared/download.js";
-import { formatPercent, formatSigned } from "../shared/format.js";
+import { formatPercent, formatSigned, kindName } from "../shared/format.js";
 import { _, button, bytesFromBase64, colorTable, element, quoted, rgbOf, svgElement } from "../shared/mount.js";
 import { evenColor, matrixPlace, paintMatrix, pointerTips, shareColor, signedBytes, signedColor } from "./model_images.js";
 import { layoutOf, tokenEnd } from "./model_layout.js";
@@ -286,6 +286,8 @@ export function model(root, clock, _report, keep) {
     const top = layout.upright ? output.from : Math.max(layout.first, Math.min(layout.height - high - 26, layout.first + (row + 0.5) * layout.step - high / 2));
     box.style.cssText = `left: ${layout.upright ? 0 : output.from}px; top: ${top}px; width: ${layout.upright ? layout.width : output.to - output.from}px;`;
     const largest = Math.max(0.25, shown[0][2]);
+    const kinds = Object.keys(palette.kinds).filter((kind) => shown.some((each) => each[1] === kind));
+    const legend = element("div", "model-kinds", kinds.map((kind) => element("span", "", kindName(kind), { style: `color: ${palette.kinds[kind]}` })));
     box.replaceChildren(...shown.map(([name, kind, share]) => {
       const fill = element("span", "bars-fill");
       fill.style.cssText = `width: ${Math.max(0.5, (100 * share) / largest)}%; background: ${palette.kinds[kind] || palette.muted};`;
@@ -293,12 +295,20 @@ export function model(root, clock, _report, keep) {
       const marked = sampling ? picture.sample.token[0] : picture.training && row + 1 < picture.next.length ? tokenAt(row + 1) : null;
       made.classList.toggle("model-sampled", name === marked);
       return made;
-    }));
+    }), legend);
   }
 
   function showWords(row) {
     const words = film.words(picture, frame) || summary(picture, row, nameOf, contributions);
-    says.replaceChildren(element("div", "", words), writer ? "" : element("div", "quiet", _("Point at anything for its number. Click a part to open it; Escape leads back. Arrow keys: left and right walk the parts, up and down the tokens.")));
+    says.replaceChildren(element("div", "", words), legend(), writer ? "" : element("div", "quiet", _("Point at anything for its number. Click a part to open it; Escape leads back. Arrow keys: left and right walk the parts, up and down the tokens.")));
+  }
+
+  /* What the colors of stripes and squares are. */
+  function legend() {
+    const entry = (color, words) => element("span", "", [element("i", "", [], { style: `background: ${color}` }), words]);
+    const shown = [_("Stripes:"), entry(palette.diverging.at(-1), _("above zero")), entry(palette.diverging[0], _("below zero"))];
+    if (picture.shape.layers) shown.push(_("Heads:"), entry(palette.sequential.at(-1), _("much attention")));
+    return element("div", "model-legend", shown);
   }
 
   function onKey(event) {

@@ -40,7 +40,7 @@ export function modelWriter(bar, clock) {
   }
 
   function label() {
-    toggle.textContent = timer ? _("❚❚ Pause") : _("▶ Write on");
+    toggle.textContent = timer ? _("❚❚ Pause writing") : _("▶ Write on");
   }
 
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) label();
