@@ -5,7 +5,7 @@ from core.errors import ConfigError
 
 
 def gpt_quick() -> RunConfig:
-    """A first GPT: readable words within the first minute, also on a laptop.
+    """A first GPT: readable words within a minute, on a laptop.
 
     Rotary positions let it take the large steps that make it quick.
     """
@@ -26,9 +26,9 @@ def gpt_quick() -> RunConfig:
 
 
 def gpt_fast() -> RunConfig:
-    """The same text learned faster: a modern recipe, every part of it a switch.
+    """The same text learned faster: a modern recipe.
 
-    Muon for the matrices of the blocks, rotary positions, normalized queries and keys, squared ReLU, RMS norm, zero
+    Every part of it is a switch. Muon for the matrices of the blocks, rotary positions, normalized queries and keys, squared ReLU, RMS norm, zero
     initialization, bigram counts, and a learning rate that decays linearly to zero.
     """
     return RunConfig(
@@ -66,7 +66,7 @@ def gpt_fast() -> RunConfig:
 
 
 def bigram() -> RunConfig:
-    """The lecture's first model: one table, looking at one character only."""
+    """The lecture's first model: a table that sees one character."""
     return RunConfig(
         preset="bigram",
         model=ModelConfig(kind="bigram", block_size=8),
@@ -89,7 +89,7 @@ def bigram() -> RunConfig:
 
 
 def gpt_tiny() -> RunConfig:
-    """The recipe of nanoGPT for a processor: 4 layers, 4 heads, 128 wide, context 64; larger steps."""
+    """The recipe of nanoGPT for a CPU: 4 layers, 128 wide."""
     return RunConfig(
         preset="gpt-tiny",
         model=ModelConfig(n_layer=4, n_head=4, n_embd=128, block_size=64),
@@ -98,7 +98,7 @@ def gpt_tiny() -> RunConfig:
 
 
 def gpt_lecture() -> RunConfig:
-    """The lecture's full GPT: 6 layers, 6 heads, 384 wide, context 256. For a GPU, or a long night."""
+    """The lecture's full GPT, 384 wide: for a GPU or a long night."""
     return RunConfig(
         preset="gpt-lecture",
         model=ModelConfig(n_layer=6, n_head=6, n_embd=384, block_size=256, dropout=0.2),
@@ -113,7 +113,7 @@ def gpt_lecture() -> RunConfig:
 
 
 def gpt2() -> RunConfig:
-    """The shape of GPT-2's smallest model: 12 layers, 12 heads, 768 wide, context 1024. For a GPU."""
+    """The shape of GPT-2's smallest model: for a GPU."""
     return RunConfig(
         preset="gpt2",
         model=ModelConfig(n_layer=12, n_head=12, n_embd=768, block_size=1024, bias=True, activation="gelu_tanh"),

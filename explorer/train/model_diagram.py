@@ -25,9 +25,11 @@ def model_diagram(config: ModelConfig, vocab_size: int) -> str:
     shares = parameter_shares(config, vocab_size)
     bar = "".join(f'<span class="part-{part}" style="flex-grow: {share:.4f}"></span>' for part, share in shares.items())
     boxes = _gpt_boxes(config, shares, vocab_size) if config.kind == "gpt" else _bigram_boxes(shares, vocab_size)
+    # An arrow belongs to the box that it points to, so that none is left at the end of a line.
+    flow = "".join(f'<div class="model-stage">{"<i>→</i>" if at else ""}{box}</div>' for at, box in enumerate(boxes))
     return (
         f'<div class="model-diagram" role="img" aria-label="{escape(diagram_in_words(config, vocab_size))}">'
-        f'<div class="model-flow">{"<i>→</i>".join(boxes)}</div><div class="model-shares">{bar}</div></div>'
+        f'<div class="model-flow">{flow}</div><div class="model-shares">{bar}</div></div>'
     )
 
 

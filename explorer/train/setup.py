@@ -83,11 +83,9 @@ def draw_setup() -> None:
 
 def _pick_preset(config: RunConfig) -> RunConfig:
     st.session_state.setdefault("preset", config.preset if config.preset in PRESETS else next(iter(PRESETS)))
-    about, held = _("A preset sets all settings at once."), st.session_state["preset"]
-    take = {"key": "preset", "on_change": _take_preset, "help": about}
-    name = st.segmented_control(_("Preset"), PRESETS, default=held, required=True, **take)
-    st.caption(_((inspect.getdoc(PRESETS[name]) or "").splitlines()[0]))
-    return preset(name)
+    about = [_((inspect.getdoc(make) or "").splitlines()[0]) for make in PRESETS.values()]
+    take = {"key": "preset", "on_change": _take_preset, "help": _("A preset sets all settings at once.")}
+    return preset(st.radio(_("Preset"), PRESETS, captions=about, horizontal=True, width="stretch", **take))
 
 
 def _take_preset() -> None:

@@ -157,7 +157,7 @@ def test_two_of_one_name_can_both_be_chosen(explorer_home, add_run, name):
 def test_presets_and_shapes_one_after_the_other_on_the_training_form(explorer_home):
     app = open_page("train")
     for name in ("bigram", "gpt-tiny"):
-        app.segmented_control(key="preset").set_value(name).run()
+        app.radio(key="preset").set_value(name).run()
         assert not app.exception
         for path, value in (("model.n_head", 3), ("model.n_embd", 96)):
             sliders = {slider.key: slider for slider in (*app.slider, *app.select_slider)}

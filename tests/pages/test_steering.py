@@ -222,9 +222,7 @@ def test_a_fork_of_a_step_that_is_not_kept_says_so(app, finished_run):
     app.query_params["fork"], app.query_params["step"] = finished_run.id, "19"
     app.run()
     assert not app.exception
-    assert "has no saved weights for step 19" in words_of(app) and "preset" in {
-        one.key for one in app.segmented_control
-    }
+    assert "has no saved weights for step 19" in words_of(app) and "preset" in {one.key for one in app.radio}
 
 
 def test_a_fork_can_become_a_run_from_scratch_after_all(app, finished_run):

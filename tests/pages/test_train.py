@@ -6,6 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.config import RunConfig
+from core.presets import PRESETS
 from core.runs.commands import waiting_commands
 from core.runs.folder import list_runs
 from core.settings import fields_of
@@ -47,16 +48,21 @@ def test_a_preset_sets_everything_but_the_text(app):
     app.run()
     app.selectbox(key="corpus").set_value("python").run()
     app.slider(key="set-model.n_layer").set_value(7).run()
-    app.segmented_control(key="preset").set_value("gpt-tiny").run()
+    app.radio(key="preset").set_value("gpt-tiny").run()
     assert not app.exception
     assert app.slider(key="set-model.n_layer").value == 4
     assert app.select_slider(key="set-model.n_embd").value == 128
     assert app.selectbox(key="corpus").value == "python"
 
 
+def test_every_preset_is_described_where_one_chooses(app):
+    drawn = app.run().radio(key="preset").proto
+    assert len(drawn.captions) == len(PRESETS) and all(20 < len(words) < 65 for words in drawn.captions)
+
+
 def test_a_bigram_has_no_layers_to_set(app):
     app.run()
-    app.segmented_control(key="preset").set_value("bigram").run()
+    app.radio(key="preset").set_value("bigram").run()
     assert "set-model.n_layer" not in [slider.key for slider in app.slider]
 
 
@@ -82,7 +88,7 @@ def test_a_warm_up_too_long_for_the_steps_is_said_and_fitted(app):
 
 def test_what_is_chosen_is_in_the_address(app):
     app.run()
-    app.segmented_control(key="preset").set_value("gpt-tiny").run()
+    app.radio(key="preset").set_value("gpt-tiny").run()
     app.slider(key="set-model.n_layer").set_value(6).run()
     assert app.query_params["preset"] in ("gpt-tiny", ["gpt-tiny"])
     assert "model.n_layer:6" in str(app.query_params["set"])
@@ -98,7 +104,7 @@ def test_a_link_that_asks_for_the_impossible_says_so(app):
 
 def test_heads_that_do_not_share_the_width_cannot_start(app):
     app.run()
-    app.segmented_control(key="preset").set_value("gpt-tiny").run()
+    app.radio(key="preset").set_value("gpt-tiny").run()
     assert app.select_slider(key="set-model.n_head").options == ["1", "2", "4", "8", "16", "32", "64"]
     app.query_params["set"] = "model.n_head:7"
     app.run()
