@@ -28,8 +28,8 @@ def gpt_quick() -> RunConfig:
 def gpt_fast() -> RunConfig:
     """The same text learned faster: a modern recipe.
 
-    Every part of it is a switch. Muon for the matrices of the blocks, rotary positions, normalized queries and keys, squared ReLU, RMS norm, zero
-    initialization, bigram counts, and a learning rate that decays linearly to zero.
+    Every part of it is a switch: Muon for the matrices of the blocks, rotary positions, normalized queries and keys,
+    squared ReLU, RMS norm, zero initialization, bigram counts, and a learning rate that decays linearly to zero.
     """
     return RunConfig(
         preset="gpt-fast",

@@ -228,7 +228,7 @@ class TimeLeft:
         """Forget the steps so far: a setting change may make them longer or shorter."""
         self._taken = 0
         self._weights = self._sum = self._squares = 0.0
-        self._told = False
+        self._is_known = False
 
     def seconds(self, config: TrainConfig, step: int) -> float | None:
         """Return the seconds left after `step`; None until it is known well enough how long a step takes."""
@@ -236,8 +236,8 @@ class TimeLeft:
             return None
         mean = self._sum / self._weights
         variance = max(0.0, self._squares / self._weights - mean**2)
-        self._told = self._told or math.sqrt(variance / self._taken) <= _CERTAIN * mean
-        if not self._told:
+        self._is_known = self._is_known or math.sqrt(variance / self._taken) <= _CERTAIN * mean
+        if not self._is_known:
             return None
         end = config.steps
         evaluations = -(-end // config.eval_interval) - step // config.eval_interval

@@ -51,8 +51,8 @@ SENTENCES = {
     "so, use normalization or a higher learning rate.",
     "entropy sharp": "Head {head} attends to about one token (entropy {value} of uniform attention). If the loss "
     "falls, that is a learned role.",
-    "entropy saturated": "Block {block}: the softmax of all heads is saturated (entropy {value} of uniform attention), so "
-    "they hardly learn. Scale attention, normalize queries and keys, or use a lower learning rate.",
+    "entropy saturated": "Block {block}: the softmax of all heads is saturated (entropy {value} of uniform attention), "
+    "so they hardly learn. Scale attention, normalize queries and keys, or use a lower learning rate.",
     "norms": "The residual stream's norm goes from {first} before the first block to {last} after the last.",
     "norms exploding": "The residual stream explodes from {first} before the first block to {last} after the last. "
     "Use a lower learning rate, or smaller initial weights.",
