@@ -17,6 +17,7 @@ from core.runs.gallery import gallery_runs
 from core.settings import fields_of
 
 FIRST_PRESET = next(iter(PRESETS))
+_HUB = "hf:"  # before the name of a dataset
 _MEANS = "id, the beginning of one, name or path of a run, or: latest"
 
 
@@ -91,7 +92,8 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     )
     text.add_argument(
         "--text", metavar="FILE", type=Path, help="a text of your own: plain text, a table (.csv, .jsonl), .pdf, "
-        ".docx, .epub or a .zip of such files; - reads a plain text from standard input (default: none)",
+        ".docx, .epub or a .zip of such files; hf:OWNER/NAME, a dataset of Hugging Face's hub; - reads standard input "
+        "(default: none)",
     )  # fmt: skip
     parser.add_argument(
         "--column", default="", help="the column or field of a table that holds the text (default: that with most text)"
@@ -137,11 +139,24 @@ def _own_text(options: argparse.Namespace) -> str:
     from core.text.file_formats import columns_of, text_of_file
     from core.text.own_text import read_text
 
+    if str(options.text).startswith(_HUB):
+        return read_text(_text_of_hub(str(options.text).removeprefix(_HUB), options.column))
     data = _read(options.text)
     columns = columns_of(options.text.name, data)
     if options.column and options.column not in columns:
         raise TextError(f"There is no column {options.column!r} with text in {options.text}: {', '.join(columns)}.")
     return read_text(text_of_file(options.text.name, data, column=options.column, encoding=options.encoding))
+
+
+def _text_of_hub(name: str, column: str) -> str:
+    from core.text.hub_datasets import columns_of_dataset, fetch_dataset, find_dataset
+
+    dataset = find_dataset(name)
+    columns = columns_of_dataset(dataset, dataset.parts[0])
+    if column and column not in columns:
+        raise TextError(f"There is no column {column!r} with text in {name}: {', '.join(columns)}.")
+    *_, last = fetch_dataset(dataset, dataset.parts[0], column or columns[0])
+    return last.text
 
 
 def _read_config(file: Path) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from core.text.tokenizers import Tokenizer
 MAX_BYTES = 20 * 2**20  # in UTF-8
 MAX_DISTINCT = 20_000
 TITLE_LENGTH = 80
+_OWN = "your own"
 _CHARACTERS_A_TOKEN = 8  # of GPT-2's tokenizer, at most, in most texts
 _NAME = re.compile(r"text-[0-9a-f]{16}")
 # The longer marks first: that of UTF-32 begins with that of UTF-16.
@@ -100,10 +101,11 @@ def check_trainable(text: str, block_size: int, val_fraction: float, tokenizer: 
         )
 
 
-def save_text(text: str, title: str, data_dir: Path) -> Corpus:
+def save_text(text: str, title: str, data_dir: Path, license: str = _OWN) -> Corpus:
     """Save a text of `read_text`, or give it a new title; raises TextError where it cannot be written."""
     name = f"text-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     card = {"title": _clean(title), "characters": len(text), "saved": datetime.now(UTC).isoformat()}
+    card["license"] = _clean(license)
     folder = data_dir / "texts"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -201,11 +203,12 @@ def own_text_file(name: str, data_dir: Path) -> Path:
 def _read_card(file: Path) -> dict[str, Any]:
     try:
         card = parse_json(file.with_suffix(".json").read_bytes())
-        return {"title": _clean(str(card["title"])), "characters": int(card["characters"]), "saved": str(card["saved"])}
+        texts = {"title": _clean(str(card["title"])), "license": _clean(str(card.get("license", _OWN)))}
+        return texts | {"characters": int(card["characters"]), "saved": str(card["saved"])}
     except (OSError, ValueError, KeyError, TypeError):
-        return {"title": file.stem, "characters": 0, "saved": ""}
+        return {"title": file.stem, "license": _OWN, "characters": 0, "saved": ""}
 
 
 def _corpus(name: str, card: dict[str, Any]) -> Corpus:
     description = "A text added on this machine. It stays here."
-    return Corpus(name, card["title"], "your own", "your own", description, card["characters"], own=True)
+    return Corpus(name, card["title"], _OWN, card["license"], description, card["characters"], own=True)

@@ -20,6 +20,7 @@ from core.text.token_display import kind_of, visible
 from core.text.tokenizers import CharTokenizer
 from explorer.charts.bars import character_bars
 from explorer.components.text import token_pairs, token_strip
+from explorer.data.hub_dataset import draw_hub_dataset
 from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
 from explorer.widgets import address, session
@@ -69,7 +70,8 @@ def obstacle(name: str, block_size: int, val_fraction: float, data_dir: Path) ->
 def description(corpus: Corpus) -> str:
     """Return what a text is, in sentences; all but its title are ours."""
     if corpus.own:
-        return _(corpus.description)
+        license = "" if corpus.license == corpus.language else _("License: {license}.", license=corpus.license)
+        return f"{_(corpus.description)} {license}".strip()
     values = {"about": _(corpus.description), "language": _(corpus.language), "license": _(corpus.license)}
     return _("{about} Language: {language}. License: {license}.", **values)
 
@@ -90,6 +92,10 @@ def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
     """Draw the select of all texts and the way to add one; return the chosen one, and a place beside it."""
     corpora = {corpus.name: corpus for corpus in catalogue(shared.data_dir())}
     drafted = draft_of_link(_("Show another text")).data.corpus
+    if (downloaded := session.recall("text_downloaded")) in corpora:
+        session.remember("text_downloaded", None)
+        session.remember("texts_taken", session.recall("texts_taken", 0) + 1)
+        st.session_state["corpus"] = downloaded
     if st.session_state.get("corpus") not in corpora:
         st.session_state["corpus"] = drafted if drafted in corpora else next(iter(corpora))
     titles = distinct_labels({name: corpus.title for name, corpus in corpora.items()})
@@ -111,7 +117,7 @@ def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
 
 def _own_text() -> None:
     st.text_input(_("Title"), key="own_title", placeholder=_("My text"), max_chars=80)
-    pasted, uploaded = st.tabs([_("Paste"), _("Upload")])
+    pasted, uploaded, by_name = st.tabs([_("Paste"), _("Upload"), _("Hugging Face")])
     with pasted:
         st.text_area(_("Text"), key="own_text", height=180, placeholder=_("At least a few pages; more is better."))
         st.button(_("Use this text"), key="own_text_go", on_click=_keep, args=("own_text",))
@@ -121,8 +127,19 @@ def _own_text() -> None:
         if file := st.file_uploader(label, key="own_file", max_upload_size=MAX_FILE_BYTES >> 20):
             _how_to_read(file.name, file.getvalue())
         st.button(_("Use this file"), key="own_file_go", on_click=_keep, args=("own_file",))
+    with by_name:
+        draw_hub_dataset(_keep_downloaded)
     if problem := session.recall("own_text_problem"):
         show_error(problem)
+
+
+def _keep_downloaded(text: str, name: str, license: str) -> None:
+    text = read_text(text)
+    config = address.draft()
+    check_trainable(text, config.model.block_size, config.data.val_fraction)
+    corpus = save_text(text, st.session_state.get("own_title") or name, shared.data_dir(), license)
+    session.remember("text_downloaded", corpus.name)  # the select of texts is drawn already
+    st.rerun()
 
 
 def _how_to_read(name: str, data: bytes) -> None:
@@ -131,7 +148,7 @@ def _how_to_read(name: str, data: bytes) -> None:
         if encodings := encodings_of(name, data):
             note = _("This file is not UTF-8. Choose the encoding in which its beginning reads right.")
             encoding = st.selectbox(_("Encoding"), encodings, key="own_encoding", format_func=ENCODINGS.get, help=note)
-            st.code(preview_of(data, encoding), language=None, wrap_lines=True)
+            st.code(preview_of(data, encoding), language=None, wrap_lines=True, height=120)
         if columns := columns_of(name, data):
             st.selectbox(_("Column with the text"), columns, key="own_column")
     except TextError as error:

@@ -1,10 +1,14 @@
 """Data: choosing a text, adding one's own, and refusing what cannot be learned from."""
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from huggingface_hub import constants
 from streamlit.testing.v1 import AppTest
 
 from core.text.corpora import catalogue, load_corpus
 from explorer.widgets.address import ROOT
+from tests.core.import_export.hub_server import serving
 
 POEM = "The fog comes\non little cat feet.\nIt sits looking\nover harbor and city\n" * 20
 
@@ -88,6 +92,24 @@ def test_a_file_that_can_be_read_in_several_ways_is_read_as_chosen(app, explorer
     assert not app.exception and not app.error
     (text,) = own_texts(explorer_home)
     assert load_corpus(text.name, explorer_home) == "\n".join(["Größe"] * 200)
+
+
+def test_a_dataset_of_the_hub_is_found_by_its_name_and_kept_with_its_license(app, explorer_home, tmp_path, monkeypatch):
+    rows = pa.table({"id": [1, 2], "text": [POEM, "=1+1 *Größe*"]})
+    pq.write_table(rows, tmp_path / "train.parquet")
+    with serving({"somebody/poems": tmp_path}) as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)  # as HF_ENDPOINT does where it is set from the start
+        template = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        app.text_input(key="hub_dataset").set_value("somebody/none").run()
+        assert "no dataset called 'somebody/none'" in app.error[0].value
+        app.text_input(key="hub_dataset").set_value("somebody/poems").run()
+        app.button(key="hub_go").click().run()
+    assert not app.exception and not app.error
+    (text,) = own_texts(explorer_home)
+    assert load_corpus(text.name, explorer_home) == f"{POEM}\n\n=1+1 *Größe*"
+    assert app.selectbox(key="corpus").value == text.name and text.title == "somebody/poems"
+    assert "cc0" in said(app)
 
 
 @pytest.mark.parametrize(

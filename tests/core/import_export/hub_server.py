@@ -1,4 +1,4 @@
-"""A hub on this machine: the folders of some models behind real HTTP, at the addresses that Hugging Face's hub has."""
+"""A hub on this machine: folders of models and datasets behind real HTTP, at the addresses of Hugging Face's hub."""
 
 import hashlib
 import json
@@ -10,9 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-_INFO = re.compile(r"/api/models/(?P<name>[^/]+(?:/[^/]+)?)(?:/revision/main)?")
-_TREE = re.compile(rf"/api/models/(?P<name>[^/]+(?:/[^/]+)?)/tree/{COMMIT}")
-_FILE = re.compile(rf"/(?P<name>[^/]+(?:/[^/]+)?)/resolve/{COMMIT}/(?P<file>.+)")
+_NAME = r"(?P<name>[^/]+(?:/[^/]+)?)"
+_INFO = re.compile(rf"/api/(?:models|datasets)/{_NAME}(?:/revision/[^/]+)?")
+_TREE = re.compile(rf"/api/(?:models|datasets)/{_NAME}/tree/{COMMIT}(?:/(?P<under>.+))?")
+_FILE = re.compile(rf"/(?:datasets/)?{_NAME}/resolve/{COMMIT}/(?P<file>.+)")
 
 
 class Hub(ThreadingHTTPServer):
@@ -24,6 +25,7 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.models = models
         self.sent: set[str] = set()
+        self.bytes_sent = 0  # of files that were asked for in parts
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,))
         self._thread.start()
@@ -67,22 +69,25 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(401, b"", {"X-Error-Message": "Invalid username or password."}, body)  # as the hub itself does
 
     def _info(self, folder: Path, found: re.Match, body: bool) -> None:
-        files = [{"rfilename": path.name, "size": path.stat().st_size} for path in sorted(folder.iterdir())]
-        told = {"id": found["name"], "sha": COMMIT, "siblings": files}
+        files = [{"rfilename": _place(path, folder), "size": path.stat().st_size} for path in _files(folder)]
+        told = {"id": found["name"], "sha": COMMIT, "siblings": files, "cardData": {"license": "cc0-1.0"}}
         self._send(200, json.dumps(told).encode(), {}, body)
 
     def _tree(self, folder: Path, found: re.Match, body: bool) -> None:
-        files = [
-            {"type": "file", "path": path.name, "size": path.stat().st_size, "oid": _hash(path)}
-            for path in sorted(folder.iterdir())
-        ]
-        self._send(200, json.dumps(files).encode(), {}, body)
+        entries = [_entry(path, folder) for path in _files(folder / (found["under"] or ""))]
+        self._send(200, json.dumps(entries).encode(), {}, body)
 
     def _file(self, folder: Path, found: re.Match, body: bool) -> None:
         path = folder / found["file"]
         if body:
             self.server.sent.add(path.name)
-        self._send(200, path.read_bytes(), {"ETag": f'"{_hash(path)}"', "X-Repo-Commit": COMMIT}, body)
+        headers, content = {"ETag": f'"{_hash(path)}"', "X-Repo-Commit": COMMIT}, path.read_bytes()
+        if wanted := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")):
+            start, end = map(int, wanted.groups())
+            self.server.bytes_sent += len(content[start : end + 1])
+            headers["Content-Range"] = f"bytes {start}-{end}/{len(content)}"
+            return self._send(206, content[start : end + 1], headers, body)
+        self._send(200, content, headers, body)
 
     def _send(self, status: int, content: bytes, headers: dict[str, str], body: bool) -> None:
         self.send_response(status)
@@ -91,6 +96,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if body:
             self.wfile.write(content)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _place(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
+def _entry(path: Path, folder: Path) -> dict[str, object]:
+    return {"type": "file", "path": _place(path, folder), "size": path.stat().st_size, "oid": _hash(path)}
 
 
 def _hash(path: Path) -> str:

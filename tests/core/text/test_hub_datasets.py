@@ -1,0 +1,87 @@
+"""Datasets by name, over real HTTP, from a hub on this machine that has the addresses of Hugging Face's."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from core.errors import TextError
+from core.text.hub_datasets import columns_of_dataset, fetch_dataset, find_dataset
+from tests.core.import_export.hub_server import serving
+
+STORIES = [f"Story {number}. " + "Once upon a time. " * 50 for number in range(3000)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stories")
+    (folder / "data").mkdir()
+    (folder / "wiki").mkdir()
+    for number, rows in enumerate((STORIES[:2000], STORIES[2000:])):
+        table = pa.table({"id": range(len(rows)), "text": [*rows[:-1], None]})
+        pq.write_table(
+            table, folder / f"data/train-0000{number}-of-00002.parquet", row_group_size=500, compression="none"
+        )
+    pq.write_table(pa.table({"id": [1, 2]}), folder / "wiki/test-00000-of-00001.parquet")
+    (folder / "data/broken.parquet").write_bytes((folder / "data/train-00000-of-00002.parquet").read_bytes()[:-9])
+    (folder / "program.py").write_text("raise SystemExit")
+    return folder
+
+
+@pytest.fixture
+def hub(folder, tmp_path):
+    with serving({"somebody/stories": folder, "somebody/empty": tmp_path}) as hub:
+        yield hub
+
+
+def test_a_dataset_tells_its_parts_and_license_and_trains_first(hub):
+    dataset = find_dataset("somebody/stories", hub.url)
+    assert dataset.license == "cc0-1.0" and dataset.parts == ("train", "broken", "wiki/test")
+    assert len(dataset.files[0]) == 2 and columns_of_dataset(dataset, "train") == ["text"]
+
+
+def test_all_rows_of_a_column_become_a_text(hub):
+    dataset = find_dataset("somebody/stories", hub.url)
+    *before, last = fetch_dataset(dataset, "train", "text")
+    assert last.text == "\n\n".join(STORIES[:1999] + STORIES[2000:-1])
+    assert len(before) > 2 and not any(fetched.text for fetched in before)
+
+
+def test_no_more_is_downloaded_than_is_asked_for(hub, folder):
+    dataset = find_dataset("somebody/stories", hub.url)
+    *_, last = fetch_dataset(dataset, "train", "text", 100_000)
+    assert 95_000 < len(last.text) <= 100_000 and last.text.startswith(STORIES[0])
+    whole = sum(path.stat().st_size for path in folder.glob("data/train*"))
+    assert 0 < hub.bytes_sent < whole * 0.7
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("somebody/none", "no dataset called 'somebody/none' that everybody may read"),
+        ("somebody/empty", "has no parquet files"),
+        ("../../etc", "is not a dataset's name"),
+        ("http://x/y", "is not a dataset's name"),
+    ],
+)
+def test_what_is_no_dataset_is_refused_in_a_sentence(hub, name, sentence):
+    with pytest.raises(TextError, match=sentence):
+        find_dataset(name, hub.url)
+
+
+def test_a_part_without_text_or_a_truncated_file_is_refused_in_a_sentence(hub):
+    dataset = find_dataset("somebody/stories", hub.url)
+    with pytest.raises(TextError, match="has no column with text"):
+        columns_of_dataset(dataset, "wiki/test")
+    with pytest.raises(TextError, match=r"broken.parquet of somebody/stories is damaged"):
+        columns_of_dataset(dataset, "broken")
+
+
+def test_without_a_network_or_with_a_troubled_hub_a_sentence_tells_what_to_do(hub):
+    dataset = find_dataset("somebody/stories", hub.url)
+    hub.trouble = 500
+    with pytest.raises(TextError, match="answers with error 500. Try again later"):
+        find_dataset("somebody/stories", hub.url)
+    hub.stop()
+    for ask in (lambda: find_dataset("somebody/stories", hub.url), lambda: columns_of_dataset(dataset, "train")):
+        with pytest.raises(TextError, match="Is this machine online"):
+            ask()
