@@ -177,10 +177,19 @@ class DataConfig(Config):
         "Text to train on, by its name in the list of texts.",
         label="Text",
     )
-    tokenizer: Literal["char", "bpe"] = setting(
+    tokenizer: Literal["char", "byte", "bpe"] = basic_setting(
         "char",
-        "How text becomes tokens. char: one token for each distinct character. bpe: byte-pair encoding as in GPT-2, "
-        "which comes with an imported model.",
+        "How text becomes tokens. char: one for each distinct character. byte: the 256 bytes of UTF-8. bpe: frequent "
+        "parts of words, found in the text by byte-pair encoding (Sennrich 2016).",
+    )
+    vocab_size: int = basic_setting(
+        512,
+        "Number of tokens: 256 bytes and one for each merge of the most frequent pair. More tokens make the text "
+        "shorter and the model larger.",
+        label="Vocabulary size",
+        bounds=(260, 32_768),
+        unit="tokens",
+        used_when={"data.tokenizer": ("bpe",)},
     )
     val_fraction: float = setting(
         0.1,

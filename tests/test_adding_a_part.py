@@ -52,9 +52,9 @@ TOYS = {  # what is put in place of what, in each file
     "tokenizer": {
         "core/text/tokenizers.py": {
             "\nTokenizer = ": LOWER,
-            "(CharTokenizer, BPETokenizer)}": "(CharTokenizer, BPETokenizer, LowerTokenizer)}",
+            "ByteTokenizer, BPETokenizer)}": "ByteTokenizer, BPETokenizer, LowerTokenizer)}",
         },
-        "core/config.py": {'tokenizer: Literal["char", "bpe"]': 'tokenizer: Literal["char", "bpe", "lower"]'},
+        "core/config.py": {'Literal["char", "byte", "bpe"]': 'Literal["char", "byte", "bpe", "lower"]'},
     },
     "optimizer": {
         "core/training/optimizers.py": {"\nOPTIMIZERS: ": SGD, '"muon": muon,': '"muon": muon, "sgd": sgd,'},

@@ -53,8 +53,8 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     add_config_options(parser)
     parser.add_argument("--settings", action="store_true", help="read all settings as JSON from standard input instead")
     parser.add_argument(
-        "--tokens", type=int, metavar="N", help="size of the vocabulary (default: one token for each character of the "
-        "text, or the parent's)",
+        "--tokens", type=int, metavar="N", help="size of the vocabulary (default: that of the settings' "
+        "tokenizer, or the parent's)",
     )  # fmt: skip
     parser.set_defaults(run=print_estimate)
 

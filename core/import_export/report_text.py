@@ -109,9 +109,15 @@ def all_settings(facts: RunFacts) -> list[dict[str, Any]]:
     """Return every setting that has an effect, with its label, help and value."""
     changed, config = {label for label, _, _ in changes(facts)}, facts.config
     return [
-        {"label": own.label, "help": own.help, "value": shown(config, path, facts), "changed": own.label in changed}
+        {"label": own.label, "help": own.help, "value": _value(path, facts), "changed": own.label in changed}
         for path, own in used_settings(config).items()
     ]
+
+
+def _value(path: str, facts: RunFacts) -> str:
+    if path == "data.vocab_size" and facts.vocabulary:  # an imported tokenizer has another size
+        return format_setting(len(facts.vocabulary))
+    return shown(facts.config, path, facts)
 
 
 def shown(config: RunConfig, path: str, facts: RunFacts) -> str:

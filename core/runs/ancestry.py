@@ -15,9 +15,10 @@ from core.runs.records import NAME_LENGTH, RunRecord
 from core.runs.weights import require_weights, weights_step
 from core.settings import differences, fields_of, value_at
 from core.text import split_point
+from core.text.bpe import new_tokenizer
 from core.text.corpora import load_corpus, text_hash
 from core.text.own_text import check_trainable
-from core.text.tokenizers import TOKENIZERS, Tokenizer, load_tokenizer
+from core.text.tokenizers import Tokenizer, load_tokenizer
 from core.training.checkpoints import check_weights
 
 _SCHEDULE = ("train.warmup_steps", "train.decay_steps", "train.schedule_start")
@@ -29,23 +30,25 @@ _hash = lru_cache(maxsize=4)(text_hash)
 
 def check_startable(data_dir: Path, config: RunConfig, parent: RunFolder | None = None, text: str | None = None) -> int:
     """Return how many tokens a new run's model knows; raise ExplorerError where training could not begin."""
-    tokenizer = load_tokenizer(parent.tokenizer_path) if parent else None
     text = load_corpus(config.data.corpus, data_dir) if text is None else text
-    if tokenizer and tokenizer.by_character:
-        tokenizer.encode_array(text)  # refuses characters that the model does not know
-    check_trainable(text, config.model.block_size, config.data.val_fraction, tokenizer)
-    return (tokenizer or new_tokenizer(config, text)).vocab_size
+    tokenizer = _parents_tokenizer(parent, config, text) if parent else new_tokenizer(config.data, text, data_dir)
+    check_trainable(text, config.model.block_size, config.data.val_fraction, tokenizer, is_fork=parent is not None)
+    return tokenizer.vocab_size
 
 
-def new_tokenizer(config: RunConfig, text: str) -> Tokenizer:
-    """Return a tokenizer made from the text; raises RunError where the settings name one that is not."""
-    from_text = TOKENIZERS[config.data.tokenizer].from_text
-    if from_text is None:
-        raise RunError(
-            "GPT-2's pieces of words come with an imported model: fork one to train it further, or set the tokenizer "
-            "to char."
+def _parents_tokenizer(parent: RunFolder, config: RunConfig, text: str) -> Tokenizer:
+    data = parent.record().config.data
+    same_text = config.data.model_copy(update=data.model_dump(include={"tokenizer", "vocab_size"}))
+    if other := differences(same_text, config.data):
+        values = ", ".join(f"data.{path} {value}" for path, value in other.items())
+        raise ConfigError(
+            f"A fork keeps the tokenizer of {parent.name!r}, with {values}. Leave these as they are, or start a new "
+            "run."
         )
-    return from_text(text)
+    tokenizer = load_tokenizer(parent.tokenizer_path)
+    if tokenizer.by_character:
+        tokenizer.encode_array(text)  # refuses characters that the model does not know
+    return tokenizer
 
 
 def new_run(data_dir: Path, config: RunConfig, name: str | None = None, *, inside: Path | None = None) -> RunFolder:

@@ -14,13 +14,13 @@ from core.atomic_io import cut_rows
 from core.config import RunConfig
 from core.errors import OutOfMemoryEstimate, RunError
 from core.live_settings import SettingChange
-from core.runs.ancestry import new_tokenizer
 from core.runs.commands import config_now, setting_changes
 from core.runs.disk_space import DiskSpace
 from core.runs.folder import RunFolder
 from core.runs.machine import resolve_numerics
 from core.runs.records import RunRecord
 from core.text.batches import split_ids
+from core.text.bpe import new_tokenizer
 from core.text.corpora import load_corpus, text_hash
 from core.text.own_text import check_trainable
 from core.text.tokenizers import Tokenizer, load_tokenizer
@@ -70,8 +70,9 @@ def prepare(
     if folder.tokenizer_path.exists():
         tokenizer = load_tokenizer(folder.tokenizer_path)
     else:
-        tokenizer = new_tokenizer(config, text)
+        tokenizer = new_tokenizer(config.data, text, data_dir)
         disk_space.write(lambda: tokenizer.save(folder.tokenizer_path))
+    check_trainable(text, config.model.block_size, config.data.val_fraction, tokenizer)
     _check_memory(config_now(folder), tokenizer.vocab_size, hardware, how.precision)
     ids = torch.from_numpy(tokenizer.encode_array(text, np.int32))
     del text  # up to 80 MB that training has no use for
@@ -128,7 +129,6 @@ def _text(record: RunRecord, data_dir: Path) -> tuple[str, str]:
             f"The text {data.corpus!r} is no longer the one this run began with, so it cannot go on. "
             "Start a new run on the new text."
         )
-    check_trainable(text, record.config.model.block_size, data.val_fraction)
     return text, digest
 
 

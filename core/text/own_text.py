@@ -81,10 +81,12 @@ def has_byte_order_mark(data: bytes) -> bool:
     return data.startswith(tuple(_BYTE_ORDER_MARKS))
 
 
-def check_trainable(text: str, block_size: int, val_fraction: float, tokenizer: Tokenizer | None = None) -> None:
+def check_trainable(
+    text: str, block_size: int, val_fraction: float, tokenizer: Tokenizer | None = None, *, is_fork: bool = False
+) -> None:
     """Raise TextError for a text that no model can be trained on: both splits need a context and the token after it.
 
-    The tokenizer is that of a model that is trained further; None for a new model of characters.
+    Without a tokenizer characters are counted. A fork cannot have a shorter context.
     """
     if len(set(text)) < 2:
         what = f"only one distinct character, {text[0]!r}" if text else "no characters"
@@ -97,7 +99,7 @@ def check_trainable(text: str, block_size: int, val_fraction: float, tokenizer: 
         raise TextError(
             f"This text has {length:,} {unit}, and {needed - length:,} are missing: with a context of "
             f"{block_size} and {val_fraction:.0%} kept for validation it needs at least {needed:,}, so that both "
-            f"parts hold {block_size + 1}. Choose a longer text{'' if tokenizer else ' or a shorter context'}."
+            f"parts hold {block_size + 1}. Choose a longer text{'' if is_fork else ' or a shorter context'}."
         )
 
 

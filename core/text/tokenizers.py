@@ -4,16 +4,16 @@ import codecs
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, SupportsIndex
+from typing import Any, ClassVar, Self, SupportsIndex
 
 import numpy as np
 import tokenizers
 from tokenizers.decoders import ByteLevel, Fuse
 from tokenizers.implementations import ByteLevelBPETokenizer
-from tokenizers.models import WordLevel
+from tokenizers.models import BPE, WordLevel
 from tokenizers.pre_tokenizers import ByteLevel as PreTokenizer
 from tokenizers.pre_tokenizers import Split
 
@@ -23,6 +23,7 @@ from core.errors import TextError, UnknownCharacterError
 MOST_TOKENS = 300_000  # the largest vocabularies in use are a little smaller
 _CHUNK = 1 << 20  # characters that `CharTokenizer` encodes together
 _BPE_CHUNK = 20_000  # characters that `BPETokenizer` encodes together, at least
+_CHUNKS = 16  # encoded in parallel: until then the library keeps a hundred bytes of each token
 # Between two lines that are not empty, where no rule of GPT-2's ever merges: after a lone newline.
 _SEAM = re.compile(r"(?<=\S\n)(?=\S)")
 _GPT2_TOKENS = "80fc72dae333882a37b202858853685b0232e9dd624396c1024fb93536a62a83"  # SHA-256 of GPT-2's, in their order
@@ -128,7 +129,7 @@ class BPETokenizer:
 
     name: ClassVar[str] = "bpe"
     by_character: ClassVar[bool] = False
-    from_text: ClassVar[None] = None  # it comes with an imported model
+    from_text: ClassVar[Callable[[str], Any] | None] = None  # it needs a size too: `core.text.bpe.new_tokenizer`
 
     def __init__(self, tokenizer: tokenizers.Tokenizer):
         self._tokenizer = tokenizer
@@ -139,6 +140,17 @@ class BPETokenizer:
             )
         self.token_bytes = tuple(_bytes_of(tokenizer.id_to_token(id) or "") for id in range(self.vocab_size))
         self.tokens = tuple(data.decode("utf-8", "spell_bytes") for data in self.token_bytes)
+
+    @classmethod
+    def from_merges(cls, merges: Sequence[tuple[str, str]]) -> Self:
+        """Return it with the 256 bytes and a token for each merge of two, spelled and numbered as GPT-2's are.
+
+        It also splits text into words as GPT-2's does.
+        """
+        vocabulary = {sign: id for id, sign in enumerate(_BYTES)}
+        for left, right in merges:
+            vocabulary.setdefault(left + right, len(vocabulary))
+        return cls(_byte_level(vocabulary, merges))
 
     @classmethod
     def from_folder(cls, folder: Path) -> "BPETokenizer | None":
@@ -180,16 +192,12 @@ class BPETokenizer:
 
     def encode_array(self, text: str, dtype: type = np.int64) -> np.ndarray:
         """Return a text's ids (T,), encoded in parallel chunks: a megabyte takes about a second on two cores."""
-        chunks: list[str] = []
-        start = 0
-        for seam in _SEAM.finditer(text) if self._can_be_split else ():
-            if seam.start() - start >= _BPE_CHUNK:
-                chunks.append(text[start : seam.start()])
-                start = seam.start()
-        chunks.append(text[start:])
-        first = self.encode(chunks[0])  # the only one that marks or a space are put in front of
-        rest = self._without_prefix.encode_batch_fast(chunks[1:], add_special_tokens=False)
-        return np.concatenate([np.array(ids, dtype=dtype) for ids in (first, *(chunk.ids for chunk in rest))])
+        chunks = list(chunks_of(text)) if self._can_be_split else [text]
+        encoded = [np.array(self.encode(chunks[0]), dtype)]  # the only one that marks or a space are put in front of
+        for start in range(1, len(chunks), _CHUNKS):
+            batch = self._without_prefix.encode_batch_fast(chunks[start : start + _CHUNKS], add_special_tokens=False)
+            encoded += [np.array(chunk.ids, dtype) for chunk in batch]
+        return np.concatenate(encoded)
 
     def decode(self, ids: Iterable[int]) -> str:
         ids = _known(ids, self.vocab_size, "token")
@@ -242,11 +250,36 @@ class BPETokenizer:
         return hash(self.tokens)
 
 
+class ByteTokenizer(BPETokenizer):
+    """One token for each byte of UTF-8, whose id is the byte: BPE without merges."""
+
+    name: ClassVar[str] = "byte"
+
+    @classmethod
+    def from_text(cls, _text: str = "") -> Self:
+        """Return the same tokenizer for every text."""
+        return cls(_byte_level(_BYTES, []))
+
+    def encode_array(self, text: str, dtype: type = np.int64) -> np.ndarray:
+        """Return a text's ids (T,): its bytes."""
+        return np.frombuffer(text.encode(), np.uint8).astype(dtype)
+
+
 Tokenizer = CharTokenizer | BPETokenizer
-TOKENIZERS: dict[str, type[Tokenizer]] = {kind.name: kind for kind in (CharTokenizer, BPETokenizer)}
+TOKENIZERS: dict[str, type[Tokenizer]] = {kind.name: kind for kind in (CharTokenizer, ByteTokenizer, BPETokenizer)}
 """Every tokenizer by its name in `data.tokenizer`. `by_character`: each token is one character. `from_text` is None
 where the training text alone does not make it.
 """
+
+
+def chunks_of(text: str) -> Iterator[str]:
+    """Cut a text into chunks of a few pages, where GPT-2's rule splits it in any case."""
+    start = 0
+    for seam in _SEAM.finditer(text):
+        if seam.start() - start >= _BPE_CHUNK:
+            yield text[start : seam.start()]
+            start = seam.start()
+    yield text[start:]
 
 
 class IncrementalDecoder:
@@ -314,6 +347,13 @@ def _added_tokens(folder: Path) -> list[dict[str, Any]]:
 
 def _bytes_of(token: str) -> bytes:
     return bytes(_BYTES[sign] for sign in token) if all(sign in _BYTES for sign in token) else token.encode()
+
+
+def _byte_level(vocabulary: dict[str, int], merges: Sequence[tuple[str, str]]) -> tokenizers.Tokenizer:
+    tokenizer = tokenizers.Tokenizer(BPE(vocabulary, list(merges)))
+    tokenizer.pre_tokenizer = PreTokenizer(add_prefix_space=False)
+    tokenizer.decoder = ByteLevel()
+    return tokenizer
 
 
 def _spell_bytes(error: UnicodeError) -> tuple[str, int]:

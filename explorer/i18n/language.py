@@ -92,8 +92,8 @@ _by_letter: ContextVar[bool] = ContextVar("by_letter", default=True)
 
 
 @contextmanager
-def speaking_of(tokenizer: Tokenizer) -> Iterator[None]:
-    """Let `worded` and all that uses it name what this tokenizer's models read."""
+def speaking_of(tokenizer: Tokenizer | type[Tokenizer]) -> Iterator[None]:
+    """Let `worded` and all that uses it name what models with this tokenizer read."""
     before = _by_letter.set(tokenizer.by_character)
     try:
         yield

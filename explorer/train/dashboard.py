@@ -17,12 +17,12 @@ from core.runs.records import RunRecord, Status
 from core.runs.supervisor import Supervisor
 from core.settings import differences, value_at
 from core.text.token_display import visible
-from core.text.tokenizers import load_tokenizer, opening_ids
+from core.text.tokenizers import TOKENIZERS, load_tokenizer, opening_ids
 from explorer.charts.csv_export import matrix_columns
 from explorer.charts.heatmaps import table_heatmap
 from explorer.components.dashboard import live_loss, live_status, live_step_detail, live_view
 from explorer.i18n.formatting import look_in_words, state_color, state_in_words, value_in_words
-from explorer.i18n.language import N_, _, ngettext
+from explorer.i18n.language import N_, _, ngettext, speaking_of
 from explorer.services import shared
 from explorer.streaming.jsonl_tail import curve_rows
 from explorer.train.forks import draw_fork, draw_parent, draw_trouble, open_fork_at
@@ -65,12 +65,13 @@ def draw_board(run_id: str) -> None:
         return
     _draw_header(folder, record)
     status = folder.status()
-    with st.container(key="board"):
-        _draw_first_sight(folder, record, status)
-    if not status.ended:
-        with st.container(border=True, key="live_closeup"):
-            live_step_detail(run_id)  # below the chart, which then stays where it is
-    _draw_further(folder, record, status)
+    with speaking_of(TOKENIZERS[record.config.data.tokenizer]):
+        with st.container(key="board"):
+            _draw_first_sight(folder, record, status)
+        if not status.ended:
+            with st.container(border=True, key="live_closeup"):
+                live_step_detail(run_id)  # below the chart, which then stays where it is
+        _draw_further(folder, record, status)
     draw_settings(folder, record)
 
 
@@ -185,7 +186,7 @@ def _draw_table(folder: RunFolder) -> None:
     shares /= shares.sum(axis=1, keepdims=True)
     shares = shares[: len(tokens), : len(tokens)]
     shown = [visible(token) for token in tokens]
-    names = ("letter", "next letter", "probability")
+    names = ("token", "next token", "probability")
     figure = table_heatmap(shares, shown, current_palette())
     chart(figure, key="table", name="table", numbers=lambda: matrix_columns(shares, shown, shown, names))
 

@@ -15,13 +15,14 @@ from core.runs.ancestry import check_startable, fork, new_run
 from core.runs.folder import RunFolder
 from core.settings import fields_of, value_at
 from core.text.corpora import catalogue, load_corpus
+from core.text.tokenizers import TOKENIZERS
 from core.training.cost import WORKER_BYTES, Correction, Estimate, check_fits, estimate
 from core.training.hardware import memory_for_queued
 from core.training.schedule import schedule_notice
 from explorer.components.page import load_ahead
 from explorer.data.corpus_cards import size_notice
 from explorer.i18n.formatting import hardware_in_words
-from explorer.i18n.language import N_, _, ngettext
+from explorer.i18n.language import N_, _, ngettext, speaking_of, worded
 from explorer.services import shared
 from explorer.services.cost_trials import train, tried
 from explorer.train.forks import Parent, draw_parent_checkpoint, parent_from_address
@@ -77,7 +78,8 @@ def draw_setup() -> None:
     if not parent:
         keep_draft(config)
     write_draft(config, opening=opening)
-    _draw_preview(config.model.kind)
+    with speaking_of(TOKENIZERS[config.data.tokenizer]):
+        _draw_preview(config.model.kind)
     load_ahead()
 
 
@@ -114,8 +116,9 @@ def _pick_settings(
     now, diagram = _with_moved_sliders(config), None
     settings = {path: known for path, known in used_settings(now).items() if path != "data.corpus"}
     changes = {path: value_at(config, path) for path, _unused in fields_of(RunConfig) if path not in settings}
-    if named == _PARENT:  # it keeps the architecture
+    if named == _PARENT:  # it keeps the architecture and the tokenizer
         fixed = {path for path, _unused in fields_of(RunConfig) if path.startswith("model.")} - {"model.dropout"}
+        fixed |= {"data.tokenizer", "data.vocab_size"}
         settings, changes = ({path: each[path] for path in each if path not in fixed} for each in (settings, changes))
     main, more = (
         {
@@ -277,4 +280,4 @@ def _draw_preview(kind: str) -> None:
     with card(_("What you will see"), note):
         for column, entry in zip(st.columns(4, gap="medium"), _PREVIEW, strict=True):
             icon, title, text = _PREVIEW_OF_A_BIGRAM if kind == "bigram" and entry[0] == "grid_on" else entry
-            column.markdown(f":material/{icon}: **{_(title)}**  \n{_(text)}")
+            column.markdown(f":material/{icon}: **{worded(_(title))}**  \n{worded(_(text))}")

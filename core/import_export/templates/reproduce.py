@@ -19,9 +19,10 @@ from core.paths import data_dir
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
 from core.text.batches import split_ids
+from core.text.bpe import new_tokenizer
 from core.text.corpora import load_corpus, text_hash
 from core.text.own_text import read_text
-from core.text.tokenizers import TOKENIZERS, load_tokenizer, opening_ids
+from core.text.tokenizers import load_tokenizer, opening_ids
 from core.training.checkpoints import load_weights, save_weights
 from core.training.hardware import find_hardware
 from core.training.trainer import Trainer
@@ -92,8 +93,8 @@ def train(stage, tokenizer, before=None):
 if START:
     tokenizer = load_tokenizer(START.with_name("tokenizer.json"))
 else:
-    kind = TOKENIZERS[STAGES[0]["config"]["data"]["tokenizer"]]
-    tokenizer = kind.from_text(text_of(STAGES[0]))
+    data = RunConfig.parse(STAGES[0]["config"]).data
+    tokenizer = new_tokenizer(data, text_of(STAGES[0]), data_dir())
 trainer = None
 for stage in STAGES:
     trainer = train(stage, tokenizer, trainer)

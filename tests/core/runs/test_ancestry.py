@@ -131,12 +131,6 @@ def test_a_text_long_enough_in_tokens_is_trained_on(data_dir, imported):
     assert train_run(fork(data_dir, imported, None, config), data_dir).state == "finished"
 
 
-def test_pieces_of_words_need_a_model_that_brings_them(data_dir, config):
-    with pytest.raises(RunError, match="come with an imported model"):
-        new_run(data_dir, config.replace({"data.tokenizer": "bpe"}))
-    assert not list_runs(data_dir)
-
-
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP])
 def test_a_file_system_without_locks_is_noticed_before_a_run_is_made(data_dir, config, monkeypatch, capsys, code):
     run = new_run(data_dir, config)

@@ -1,0 +1,87 @@
+"""Byte-pair encoding trained on a text (Sennrich 2016): its merges, found once for each text and cached."""
+
+import json
+import threading
+from functools import lru_cache
+from pathlib import Path
+
+import tokenizers
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.trainers import BpeTrainer
+
+from core.atomic_io import parse_json, write_atomically
+from core.config import DataConfig
+from core.errors import TextError
+from core.settings import fields_of
+from core.text.corpora import text_hash
+from core.text.tokenizers import TOKENIZERS, BPETokenizer, Tokenizer, chunks_of
+
+BYTES = 256  # the tokens before the first merge
+LEAST_COUNT = 2  # of a pair that is merged: what occurs once is no pattern
+_MOST_FILES = 32  # in the cache; one has up to a megabyte
+_LIMITS = dict(fields_of(DataConfig))["vocab_size"]
+
+Merges = list[tuple[str, str]]
+_training = threading.Lock()  # so that two visitors of a page do not train on the same text at a time
+
+
+def new_tokenizer(data: DataConfig, text: str, data_dir: Path) -> Tokenizer:
+    """Return the tokenizer that the settings name, made from the text; raises TextError where the text is too short.
+
+    The merges of a smaller vocabulary are the first ones of a larger one, so a text is trained on once.
+    """
+    from_text = TOKENIZERS[data.tokenizer].from_text
+    if from_text is not None:
+        return from_text(text)
+    merges = merges_of(text, data_dir)
+    if (most := BYTES + len(merges)) >= data.vocab_size:
+        return BPETokenizer.from_merges(merges[: data.vocab_size - BYTES])
+    smaller = f"Set data.vocab_size to at most {most:,}, or choose a longer text."
+    none = "Set data.tokenizer to byte or char, or choose a longer text."
+    raise TextError(
+        f"This text makes at most {most:,} tokens by byte-pair encoding, not {data.vocab_size:,}: with these, no pair "
+        f"of tokens occurs twice. {smaller if most >= (_LIMITS.low or 0) else none}"
+    )
+
+
+def merges_of(text: str, data_dir: Path) -> Merges:
+    """Return all merges of a text, the most frequent pair first, from the cache if they were found before."""
+    path = data_dir / "tokenizers" / f"{text_hash(text)}.json"
+    with _training:
+        if not path.exists():
+            _save(path, train_merges(text))
+    try:
+        return _read(path)
+    except (OSError, ValueError, TypeError):  # deleted this moment, or damaged
+        path.unlink(missing_ok=True)
+        return train_merges(text)
+
+
+def _save(path: Path, merges: Merges) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(merges).encode(), durable=False)
+        for old in sorted(path.parent.glob("*.json"), key=lambda file: file.stat().st_mtime)[:-_MOST_FILES]:
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        raise TextError(f"The tokenizer cannot be kept in {path.parent}: {error.strerror or error}.") from None
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path) -> Merges:
+    return [(str(left), str(right)) for left, right in parse_json(path.read_bytes())]
+
+
+def train_merges(text: str) -> Merges:
+    """Find the merges of a text, as many as the largest vocabulary has; of equal pairs the one of the smaller ids."""
+    tokenizer = tokenizers.Tokenizer(BPE())
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    trainer = BpeTrainer(
+        vocab_size=int(_LIMITS.high or 0),
+        min_frequency=LEAST_COUNT,
+        initial_alphabet=ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(chunks_of(text), trainer)
+    return [(left, right) for left, right in json.loads(tokenizer.to_str())["model"]["merges"]]

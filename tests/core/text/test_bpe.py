@@ -1,0 +1,124 @@
+"""Merges are those of a plain byte-pair encoding, in the same order, and every text and size gives one vocabulary."""
+
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import regex
+from transformers import AutoTokenizer
+
+from core.atomic_io import write_files
+from core.config import DataConfig
+from core.errors import TextError
+from core.import_export.external_weights import tokenizer_files
+from core.text.bpe import BYTES, merges_of, new_tokenizer, train_merges
+from core.text.corpora import load_corpus
+from core.text.tokenizers import BPETokenizer, ByteTokenizer, load_tokenizer, token_texts
+
+GPT2_WORDS = regex.compile(r"""'(?:s|t|re|ve|m|ll|d)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+""")
+MIXED = "Straße, naïve, ünïcödé — 世界 世界 😀😀! aaaa aaa\n\n\n  it's 1234 1234\r\t" * 40
+
+
+def plain_merges(text: str, most: int) -> list[tuple[bytes, bytes]]:
+    """Merge the most frequent pair within words, of equal ones that of the smaller ids, while it occurs twice."""
+    vocabulary = list(BPETokenizer.from_merges([]).token_bytes)
+    id_of = {data: id for id, data in enumerate(vocabulary)}
+    counts = Counter(GPT2_WORDS.findall(text))
+    words = {tuple(id_of[bytes([byte])] for byte in word.encode()): count for word, count in counts.items()}
+    merges = []
+    while len(vocabulary) < most:
+        pairs = Counter[tuple[int, int]]()
+        for word, count in words.items():
+            for pair in pairwise(word):
+                pairs[pair] += count
+        pair = min(pairs, key=lambda pair: (-pairs[pair], pair), default=None)
+        if pair is None or pairs[pair] < 2:
+            break
+        merges.append((vocabulary[pair[0]], vocabulary[pair[1]]))
+        vocabulary.append(vocabulary[pair[0]] + vocabulary[pair[1]])
+        words = {merged(word, pair, len(vocabulary) - 1): count for word, count in words.items()}
+    return merges
+
+
+def merged(word: tuple[int, ...], pair: tuple[int, int], new: int) -> tuple[int, ...]:
+    result, place = [], 0
+    while place < len(word):
+        found = word[place : place + 2] == pair
+        result.append(new if found else word[place])
+        place += 2 if found else 1
+    return tuple(result)
+
+
+def bpe(vocab_size: int) -> DataConfig:
+    return DataConfig(tokenizer="bpe", vocab_size=vocab_size)
+
+
+@pytest.fixture(scope="module")
+def shakespeare(tmp_path_factory) -> str:
+    return load_corpus("shakespeare", tmp_path_factory.mktemp("texts"))[:30_000]
+
+
+@pytest.mark.parametrize("name", ["shakespeare", "mixed"])
+def test_merges_are_those_of_a_plain_implementation_in_the_same_order(name, shakespeare):
+    text = shakespeare if name == "shakespeare" else MIXED
+    expected = plain_merges(text, 700)
+    found = BPETokenizer.from_merges(train_merges(text)).token_bytes[BYTES : BYTES + len(expected)]
+    assert list(found) == [left + right for left, right in expected]
+    assert len(expected) == 444 if name == "shakespeare" else len(train_merges(text)) == len(expected) < 444
+
+
+def test_a_smaller_vocabulary_is_the_beginning_of_a_larger_one_and_found_once(shakespeare, tmp_path):
+    small, large = (new_tokenizer(bpe(size), shakespeare, tmp_path) for size in (300, 600))
+    assert (small.vocab_size, large.vocab_size) == (300, 600)
+    assert large.tokens[:300] == small.tokens
+    assert small.token_bytes[:BYTES] == BPETokenizer.from_merges([]).token_bytes
+    [cached] = (tmp_path / "tokenizers").iterdir()
+    written = cached.stat().st_mtime_ns
+    assert new_tokenizer(bpe(300), shakespeare, tmp_path) == small
+    assert cached.stat().st_mtime_ns == written
+    cached.write_text("[[")
+    assert len(merges_of(MIXED, tmp_path)) == len(train_merges(MIXED))
+
+
+def test_a_damaged_cache_is_made_again(tmp_path):
+    (tmp_path / "tokenizers").mkdir()
+    merges_of(MIXED, tmp_path)
+    other = tmp_path / "other"
+    (other / "tokenizers").mkdir(parents=True)
+    [cached] = (tmp_path / "tokenizers").iterdir()
+    (other / "tokenizers" / cached.name).write_text("[[1")
+    assert merges_of(MIXED, other) == merges_of(MIXED, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (MIXED, r"makes at most \d+ tokens .* not 32,768.* Set data.vocab_size to at most \d+, or choose a longer"),
+        ("ab cd", r"makes at most 256 tokens .* Set data.tokenizer to byte or char, or choose a longer text"),
+    ],
+)
+def test_a_vocabulary_larger_than_the_text_can_make_is_refused_with_a_way_out(text, sentence, tmp_path):
+    with pytest.raises(TextError, match=sentence):
+        new_tokenizer(bpe(32_768), text, tmp_path)
+
+
+@pytest.mark.parametrize("data", [DataConfig(tokenizer="byte"), bpe(300)])
+def test_every_text_comes_back_from_its_ids_and_transformers_agrees(data, tmp_path):
+    tokenizer = new_tokenizer(data, MIXED, tmp_path)
+    other = "Any text: Ελλάδα, 日本, 👩‍👧, \x00\x7f"
+    for text in (MIXED, other, ""):
+        ids = tokenizer.encode(text)
+        assert tokenizer.decode(ids) == "".join(token_texts(tokenizer, ids)) == text
+        np.testing.assert_array_equal(tokenizer.encode_array(text, np.int32), ids)
+    assert b"".join(tokenizer.token_bytes[id] for id in tokenizer.encode(other)) == other.encode()
+    write_files(tmp_path / "export", tokenizer_files(tokenizer))
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "export")
+    assert theirs(other)["input_ids"] == tokenizer.encode(other) and theirs.decode(tokenizer.encode(other)) == other
+    tokenizer.save(tmp_path / "tokenizer.json")
+    assert load_tokenizer(tmp_path / "tokenizer.json") == tokenizer
+    assert load_tokenizer(tmp_path / "tokenizer.json").name == data.tokenizer
+
+
+def test_the_id_of_a_byte_token_is_the_byte():
+    assert ByteTokenizer.from_text().encode("Aé") == [65, 0xC3, 0xA9]
