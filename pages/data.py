@@ -3,6 +3,7 @@
 import streamlit as st
 
 from explorer.data import corpus_cards as cards
+from explorer.data import tokenizer_cards
 from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.widgets import address, session
@@ -19,9 +20,11 @@ with errors_shown(end=True):
     doing = _("Downloading the text (only once)") if corpus.download else _("Reading the text")
     with st.spinner(doing, show_time=corpus.download):
         facts = cards.facts_of(corpus.name, shared.data_dir())
-    config = address.draft()
+    config = tokenizer_cards.choose_tokenizer(address.draft())
+    with st.spinner(_("Tokenizing the text"), show_time=True):
+        tokens = tokenizer_cards.tokens_of(config.data, shared.data_dir())
 
-obstacle = cards.obstacle(corpus.name, config.model.block_size, config.data.val_fraction, shared.data_dir())
+obstacle = cards.obstacle(config.data, config.model.block_size, shared.data_dir())
 if obstacle:
     show_error(obstacle)
 
@@ -32,11 +35,11 @@ label = _("Train with this text")
 if corner.button(label, type="primary", icon=":material/play_arrow:", key="data_train", disabled=obstacle is not None):
     address.open_page("train", config=config)
 
-cards.figures(facts, config.data.val_fraction)
+cards.figures(facts, tokens, config.data.val_fraction)
 left, right = st.columns([2, 3])
 with left:
     cards.preview_card(facts)
 with right:
     cards.character_card(facts)
-cards.token_card(facts)
-cards.batch_card(facts, config.data.val_fraction)
+tokenizer_cards.token_card(tokens)
+tokenizer_cards.batch_card(tokens, config.data.val_fraction)

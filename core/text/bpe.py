@@ -4,7 +4,9 @@ import json
 import threading
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import tokenizers
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
@@ -71,6 +73,37 @@ def _save(path: Path, merges: Merges) -> None:
 @lru_cache(maxsize=4)
 def _read(path: Path) -> Merges:
     return [(str(left), str(right)) for left, right in parse_json(path.read_bytes())]
+
+
+class MergeHistory(NamedTuple):
+    """What K merges did to a text, one after another; token `BYTES + k` is the one that merge k made."""
+
+    pairs: np.ndarray  # (K, 2) int64, the ids of the tokens merged
+    counts: np.ndarray  # (K,) int64, how many pairs each merged in the text
+    byte_counts: np.ndarray  # (BYTES,) int64, of the text's bytes by token id
+
+    def lengths(self) -> np.ndarray:
+        """Return how many tokens the text has before the first merge and after each: (K + 1,)."""
+        return self.byte_counts.sum() - np.concatenate([[0], np.cumsum(self.counts)])
+
+    def token_counts(self, merges: int) -> np.ndarray:
+        """Return how often each token occurs in the text after the first `merges`: (BYTES + merges,)."""
+        made = np.concatenate([self.byte_counts, self.counts[:merges]])
+        np.subtract.at(made, self.pairs[:merges].ravel(), np.repeat(self.counts[:merges], 2))
+        return made
+
+
+def merge_history(text: str, data_dir: Path) -> MergeHistory:
+    """Return what all merges of a text did to it, counted from its tokens after the last: each is a tree of merges."""
+    merges = merges_of(text, data_dir)
+    tokenizer = BPETokenizer.from_merges(merges)
+    ids = tokenizer.to_hugging_face().get_vocab()
+    pairs = np.array([(ids[left], ids[right]) for left, right in merges], np.int64).reshape(-1, 2)
+    made = np.bincount(tokenizer.encode_array(text, np.int32), minlength=tokenizer.vocab_size)
+    for token in range(tokenizer.vocab_size - 1, BYTES - 1, -1):
+        for part in pairs[token - BYTES]:
+            made[part] += made[token]
+    return MergeHistory(pairs, made[BYTES:], made[:BYTES])
 
 
 def train_merges(text: str) -> Merges:

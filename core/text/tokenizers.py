@@ -256,6 +256,7 @@ class ByteTokenizer(BPETokenizer):
     name: ClassVar[str] = "byte"
 
     @classmethod
+    # pyrefly: ignore[bad-override]
     def from_text(cls, _text: str = "") -> Self:
         """Return the same tokenizer for every text."""
         return cls(_byte_level(_BYTES, []))

@@ -1,6 +1,6 @@
 """Text as tokens: shaded by their probabilities or any amounts, over their numbers, and as the examples of a batch."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypedDict
 
 from core.text.token_display import kind_of, visible
@@ -49,11 +49,12 @@ def marked_text(rows: Sequence[MarkedRow], *, note: str, key: str, breaks: bool 
     _text("marked", {"rows": drawn, "note": worded(note), "breaks": breaks}, key=key)
 
 
-def token_strip(text: Sequence[str], ids: Mapping[str, int], *, note: str, key: str) -> None:
-    """Show each token over its number, in the color of its kind; one without a number is drawn hollow."""
-    numbers = [ids.get(token) for token in text]
-    data = {"tokens": list(map(visible, text)), "ids": numbers, "kinds": list(map(kind_of, text)), "note": note}
-    _tokens("strip", data, key=key)
+def token_strip(
+    text: Sequence[str], ids: Sequence[int | None], *, note: str, key: str, bytes_of: Sequence[bytes] = ()
+) -> None:
+    """Show each token over its number and its bytes, in the color of its kind; one without a number is drawn hollow."""
+    data = {"tokens": list(map(visible, text)), "ids": list(ids), "kinds": list(map(kind_of, text)), "note": note}
+    _tokens("strip", data | {"bytes": [data.hex(" ").upper() for data in bytes_of]}, key=key)
 
 
 def token_pairs(x: list[list[int]], y: list[list[int]], tokens: Sequence[str], *, key: str) -> None:

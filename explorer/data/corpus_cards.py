@@ -7,20 +7,21 @@ from typing import NamedTuple
 
 import numpy as np
 import streamlit as st
-import torch
 from streamlit.delta_generator import DeltaGenerator
 
+from core.config import DataConfig
 from core.errors import ExplorerError, TextError
+from core.runs.ancestry import check_startable
 from core.text import split_point
-from core.text.batches import random_batch
+from core.text.bpe import new_tokenizer
 from core.text.corpora import Corpus, catalogue, load_corpus
 from core.text.file_formats import ENCODINGS, MAX_FILE_BYTES, columns_of, encodings_of, preview_of, text_of_file
 from core.text.own_text import check_trainable, delete_text, read_text, save_text
 from core.text.token_display import kind_of, visible
 from core.text.tokenizers import CharTokenizer
 from explorer.charts.bars import character_bars
-from explorer.components.text import token_pairs, token_strip
 from explorer.data.hub_dataset import draw_hub_dataset
+from explorer.data.tokenizer_cards import Tokens
 from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
 from explorer.widgets import address, session
@@ -28,40 +29,38 @@ from explorer.widgets.forms import distinct_labels
 from explorer.widgets.layout import card, chart, current_palette, show_error
 from explorer.widgets.links import draft_of_link
 
-BLOCK, SEQUENCES = 8, 4  # the lecture's batch: four sequences of eight
-OPENING = 150  # characters shown as tokens
 PREVIEW = 1200  # characters shown as text
 MOST_BARS = 32
 SHORT = 100_000  # characters: below, a small GPT learns a text by heart within a few thousand steps
-LONGEST_NAME = 200  # characters that are typed and drawn as tokens
 
 
 class Facts(NamedTuple):
     """What a text is made of."""
 
-    ids: np.ndarray  # (N,) uint16 or wider, the whole text
-    tokenizer: CharTokenizer
+    ids: np.ndarray  # (N,) uint16 or wider, each character of the whole text
+    characters: CharTokenizer
     lines: int
     counts: list[tuple[str, int]]  # every character, most frequent first
 
 
 @lru_cache(maxsize=2)
 def facts_of(name: str, data_dir: Path) -> Facts:
-    """Count and encode a corpus. Raises TextError where it cannot be loaded."""
+    """Count the characters of a corpus. Raises TextError where it cannot be loaded."""
     text = load_corpus(name, data_dir)
-    tokenizer = CharTokenizer.from_text(text)
-    ids = tokenizer.encode_array(text)
-    numbers = np.bincount(ids, minlength=tokenizer.vocab_size)
-    counts = Counter(dict(zip(tokenizer.tokens, numbers.tolist(), strict=True)))
-    small = np.uint16 if tokenizer.vocab_size < 2**16 else np.uint32
-    return Facts(ids.astype(small), tokenizer, text.count("\n") + (not text.endswith("\n")), counts.most_common())
+    characters = CharTokenizer.from_text(text)
+    ids = characters.encode_array(text)
+    numbers = np.bincount(ids, minlength=characters.vocab_size)
+    counts = Counter(dict(zip(characters.tokens, numbers.tolist(), strict=True)))
+    small = np.uint16 if characters.vocab_size < 2**16 else np.uint32
+    return Facts(ids.astype(small), characters, text.count("\n") + (not text.endswith("\n")), counts.most_common())
 
 
 @lru_cache(maxsize=16)
-def obstacle(name: str, block_size: int, val_fraction: float, data_dir: Path) -> str | None:
+def obstacle(data: DataConfig, block_size: int, data_dir: Path) -> str | None:
     """Return why no model with this context can learn from a corpus; None if one can."""
     try:
-        check_trainable(load_corpus(name, data_dir), block_size, val_fraction)
+        text = load_corpus(data.corpus, data_dir)
+        check_trainable(text, block_size, data.val_fraction, new_tokenizer(data, text, data_dir))
     except TextError as error:
         return str(error)
     return None
@@ -165,7 +164,7 @@ def _keep(source: str) -> None:
             pasted = text_of_file(pasted.name, pasted.getvalue(), **chosen)
         text = read_text(pasted)
         config = address.draft()
-        check_trainable(text, config.model.block_size, config.data.val_fraction)
+        check_startable(shared.data_dir(), config, text=text)
         corpus = save_text(text, title, shared.data_dir())
     except ExplorerError as error:
         session.remember("own_text_problem", str(error))
@@ -187,23 +186,31 @@ def _delete(name: str) -> None:
     session.notify(_("The text was deleted."))
 
 
-def figures(facts: Facts, val_fraction: float) -> None:
+def figures(facts: Facts, tokens: Tokens, val_fraction: float) -> None:
     """Draw the size, distinct characters, lines and the split, each with its meaning."""
-    length = len(facts.ids)
-    training = split_point(length, val_fraction)
+    length, count = len(facts.ids), tokens.length
+    training = split_point(count, val_fraction)
     each = round(length / max(1, facts.lines))
-    rest = f"{length - training:,}"
+    rest = f"{count - training:,}"
+    distinct = _("the size of the vocabulary")
+    if not tokens.tokenizer.by_character:
+        distinct = ngettext(
+            "a vocabulary of {count} token", "a vocabulary of {count} tokens", tokens.tokenizer.vocab_size
+        )
+        rest = _("of {all} tokens, {count} in the validation set", all=f"{count:,}", count=rest)
+    else:
+        rest = _("{count} in the validation set", count=rest)
     pages = ngettext("about {count} book page", "about {count} book pages", max(1, length // 1800))
     rows = (
         ("size", _("Characters"), length, pages),
-        ("distinct", _("Distinct characters"), facts.tokenizer.vocab_size, _("the size of the vocabulary")),
+        ("distinct", _("Distinct characters"), facts.characters.vocab_size, distinct),
         (
             "lines",
             _("Lines"),
             facts.lines,
             ngettext("{count} character on average", "{count} characters on average", each, count=each),
         ),
-        ("split", _("Training set"), training, _("{count} in the validation set", count=rest)),
+        ("split", _("Training set"), training, rest),
     )
     for place, (key, name, value, meaning) in zip(st.columns(4), rows, strict=True):
         with place, st.container(border=True, gap=None, key=f"figure_{key}", height="stretch"):
@@ -228,54 +235,4 @@ def character_card(facts: Facts) -> None:
 def preview_card(facts: Facts) -> None:
     """Draw how the text begins."""
     with card(_("Preview"), _("How does the text begin? Its first lines, unchanged."), key="card_preview"):
-        st.code(facts.tokenizer.decode(facts.ids[:PREVIEW]), language=None, height=300, wrap_lines=True)
-
-
-def token_card(facts: Facts) -> None:
-    """Draw the opening as tokens over their ids, and anything a visitor types."""
-    ids = {token: id for id, token in enumerate(facts.tokenizer.tokens)}
-    note = _(
-        "How does text become numbers? Each distinct character gets a token id, its position in the vocabulary of "
-        "this text."
-    )
-    more = _(
-        "**Tokens** are the units that a model reads, here single characters. The **vocabulary** lists all of them in "
-        "the order of their code points."
-    )
-    with card(_("Tokenization"), note, more=more, key="card_tokens"):
-        name = _("Type your own name")
-        typed = st.text_input(name, key="encode_text", placeholder=name)[:LONGEST_NAME]
-        if typed:
-            note = _("Point at a token: the same token always has the same id.")
-            if not set(typed) <= set(ids):
-                note = _("Hollow: characters that do not occur in this text, so they have no token id.")
-            token_strip(list(typed), ids, note=note, key="typed_tokens")
-        st.caption(_("The beginning of the text:"))
-        opening = facts.tokenizer.decode(facts.ids[:OPENING])
-        opening = opening[: opening.rfind("\n") + 1] or opening
-        note = _("Point at a token to mark all equal ones.")
-        token_strip(list(opening), ids, note=note, key="opening_tokens")
-
-
-def batch_card(facts: Facts, val_fraction: float) -> None:
-    """Draw one batch as context -> target pairs."""
-    note = ngettext(
-        "What does a model learn from one batch? {count} token gives {count} training example: each context "
-        "with the token that follows it.",
-        "What does a model learn from one batch? {count} tokens give {count} training examples: each context "
-        "with the token that follows it.",
-        BLOCK,
-    )
-    more = _(
-        "This is the first batch of Karpathy's lecture, cut at random. All targets are predicted at once, so the model "
-        "learns from contexts of one to eight tokens."
-    )
-    with card(_("Batch"), note, more=more, key="card_batch"):
-        training = torch.from_numpy(facts.ids[: split_point(len(facts.ids), val_fraction)].astype(np.int64))
-        if len(training) <= BLOCK:
-            st.caption(_("This text is too short for even one sequence."))
-            return
-        drawn = session.recall("batch", 0)
-        x, y = random_batch(training, SEQUENCES, BLOCK, torch.Generator().manual_seed(1337 + drawn))
-        token_pairs(x.tolist(), y.tolist(), facts.tokenizer.tokens, key="batch_pairs")
-        session.reseed_button(_("Sample another batch"), "batch", "draw_batch")
+        st.code(facts.characters.decode(facts.ids[:PREVIEW]), language=None, height=300, wrap_lines=True)

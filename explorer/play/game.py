@@ -73,7 +73,9 @@ def choose_game() -> tuple[str, Game]:
     text, chosen = load_corpus(name, shared.data_dir()), (name, number, length)
     key, game = session.recall(_GAME) or (None, None)
     if key != chosen:
-        game = Game(choose_passage(text, number, length), frozenset(facts_of(name, shared.data_dir()).tokenizer.tokens))
+        game = Game(
+            choose_passage(text, number, length), frozenset(facts_of(name, shared.data_dir()).characters.tokens)
+        )
         session.remember(_GAME, (chosen, game))
     return name, game
 
@@ -200,7 +202,7 @@ def _is_on_text(folder: RunFolder, name: str) -> bool:
 def _predictions(name: str, game: Game, folder: RunFolder | None, step: int | None) -> list[Prediction] | None:
     facts = facts_of(name, shared.data_dir())
     start, length = game.passage.start, len(game.guesses)
-    predictions = [Prediction(words("bigram"), play_by_counting(facts.ids, start, length, facts.tokenizer.vocab_size))]
+    predictions = [Prediction(words("bigram"), play_by_counting(facts.ids, start, length, facts.characters.vocab_size))]
     for step_or_end in ([step, None] if step is not None else [None]) if folder else []:
         try:
             opened = shared.open_model(folder.id, step_or_end)

@@ -171,3 +171,23 @@ def test_a_short_text_is_said_to_be_learned_by_heart(app):
         and "while its validation loss rises, unless the text repeats itself" in app.info[0].value
     )
     assert "your own" not in said(app)
+
+
+def test_a_text_is_shown_as_the_chosen_tokens_and_a_vocabulary_it_cannot_make_is_refused(app):
+    paste(app, POEM)
+    app.selectbox(key="set-data.tokenizer").set_value("bpe").run()
+    assert not app.exception
+    assert "makes at most" in app.error[0].value and "not 512" in app.error[0].value
+    app.select_slider(key="set-data.vocab_size").set_value(260).run()
+    assert not app.exception and not app.error
+    assert "a vocabulary of 260 tokens" in said(app)
+    app.text_input(key="encode_text").set_value("fog é").run()
+    assert any('"bytes": ["' in component.proto.json for component in app.get("bidi_component"))
+    assert not app.button(key="data_train").disabled
+
+
+def test_an_own_text_is_checked_in_the_chosen_tokens(app, explorer_home):
+    app.selectbox(key="set-data.tokenizer").set_value("bpe").run()
+    paste(app, POEM)
+    assert "makes at most" in app.error[0].value
+    assert not own_texts(explorer_home)

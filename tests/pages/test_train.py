@@ -140,8 +140,8 @@ def all_keys(app: AppTest) -> set[str]:
     return {element.key for kind in kinds for element in app.get(kind) if element.key}
 
 
-def test_settings_stand_in_groups_and_every_one_of_a_gpt_with_muon_is_there(app):
-    app.query_params.update({"preset": "gpt-tiny", "set": "train.optimizer:muon"})
+def test_settings_stand_in_groups_and_every_one_of_a_gpt_with_muon_and_bpe_is_there(app):
+    app.query_params.update({"preset": "gpt-tiny", "set": "train.optimizer:muon;data.tokenizer:bpe"})
     app.run()
     assert not app.exception
     assert [tab.label for tab in app.tabs] == ["Architecture", "Attention", "Training", "Evaluation", "Machine"]
@@ -156,7 +156,7 @@ def test_a_hidden_setting_keeps_its_value(app):
     assert not {"set-train.muon_momentum", "set-train.muon_learning_rate"} & all_keys(app)
     app.selectbox(key="set-model.kind").set_value("bigram").run()
     assert not app.exception and "set-model.n_layer" not in all_keys(app)
-    assert [tab.label for tab in app.tabs] == ["Architecture", "Training", "Evaluation", "Machine"]
+    assert [tab.label for tab in app.tabs] == ["Training", "Evaluation", "Machine"]
     assert "model.n_layer:6" in str(app.query_params["set"])
     app.selectbox(key="set-model.kind").set_value("gpt").run()
     app.selectbox(key="set-train.optimizer").set_value("muon").run()

@@ -6,7 +6,7 @@ const VIEWS = { strip, pairs };
 export default (component) => mountView(component, VIEWS);
 
 /* A text as its tokens, each over its number. Pointing at one lights up all that are the same, which have the same number.
-   data: { tokens: [shown], ids: [number or null where the text has no such token], kinds } */
+   data: { tokens: [shown], ids: [number or null where the text has no such token], kinds, bytes: [in hexadecimal] or [] } */
 function strip(root, component) {
   const strip = element("div", "strip", [], { role: "list", tabindex: 0 });
   const readout = element("div", "hint strip-readout");
@@ -46,6 +46,7 @@ function strip(root, component) {
         const chip = tokenChip(token, id === null ? "none" : String(id), data.kinds[index], palette);
         chip.setAttribute("role", "listitem");
         if (id === null) chip.classList.add("unknown");
+        if (data.bytes[index]) chip.append(element("span", "chip-id chip-bytes", data.bytes[index]));
         strip.append(chip);
         if (token === "⏎") strip.append(element("span", "strip-break"));
       });

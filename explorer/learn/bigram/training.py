@@ -160,10 +160,9 @@ def _draw_row(state: StepState, steps, x: torch.Tensor, y: torch.Tensor) -> None
 
 def _show_rows(state: StepState, response: float) -> None:
     x = state.results["batch"][0]
-    read = [state.tokens[id] for id in sorted(set(x.flatten().tolist()))]
+    read = sorted(set(x.flatten().tolist()))
     st.caption(state.label("rows read"))
-    token_strip([token if token != "\n" else "⏎" for token in read], state.id_of | {"⏎": state.id_of.get("\n")},
-                note="", key="lesson_rows")  # fmt: skip
+    token_strip([state.tokens[id].replace("\n", "⏎") for id in read], read, note="", key="lesson_rows")
 
 
 GRADIENT = Step(

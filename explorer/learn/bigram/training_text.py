@@ -42,7 +42,7 @@ def _draw_text(state: StepState) -> None:
         st.code(state.text[start : start + _SHOWN_CHARACTERS], language=None, height=260, wrap_lines=True)
         state.write("result")
         letters = [letter for letter in state.tokens if letter != "\n"]  # a new line would break the row
-        token_strip(letters, state.id_of, note="", key="lesson_alphabet")
+        token_strip(letters, [state.id_of[letter] for letter in letters], note="", key="lesson_alphabet")
 
 
 def _show_frequent(state: StepState, response: str) -> None:
@@ -80,7 +80,7 @@ def _draw_numbers(state: StepState) -> None:
         typed = read_line(typed, state.tokens)
         numbers = encode(typed, state.id_of)
         note = state.label("note") if set(typed) <= set(state.tokens) else state.label("strange")
-        token_strip(list(typed), state.id_of, note=note, key="lesson_typed")
+        token_strip(list(typed), [state.id_of.get(letter) for letter in typed], note=note, key="lesson_typed")
         st.code(f"encode(text)    = {numbers}\ndecode(numbers) = {decode(numbers, state.tokens)!r}", wrap_lines=True)
         state.write("result")
 
@@ -88,7 +88,7 @@ def _draw_numbers(state: StepState) -> None:
 def _show_words(state: StepState, response: str) -> None:
     for name, word in (("chosen", response), ("secret", candidate_words(state)[0])):
         st.caption(state.label(name))
-        token_strip(list(word), state.id_of, note="", key=f"lesson_word_{name}")
+        token_strip(list(word), [state.id_of.get(letter) for letter in word], note="", key=f"lesson_word_{name}")
 
 
 NUMBERS = Step(

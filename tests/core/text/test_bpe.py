@@ -12,7 +12,7 @@ from core.atomic_io import write_files
 from core.config import DataConfig
 from core.errors import TextError
 from core.import_export.external_weights import tokenizer_files
-from core.text.bpe import BYTES, merges_of, new_tokenizer, train_merges
+from core.text.bpe import BYTES, merge_history, merges_of, new_tokenizer, train_merges
 from core.text.corpora import load_corpus
 from core.text.tokenizers import BPETokenizer, ByteTokenizer, load_tokenizer, token_texts
 
@@ -20,13 +20,16 @@ GPT2_WORDS = regex.compile(r"""'(?:s|t|re|ve|m|ll|d)| ?\p{L}+| ?\p{N}+| ?[^\s\p{
 MIXED = "Straße, naïve, ünïcödé — 世界 世界 😀😀! aaaa aaa\n\n\n  it's 1234 1234\r\t" * 40
 
 
-def plain_merges(text: str, most: int) -> list[tuple[bytes, bytes]]:
-    """Merge the most frequent pair within words, of equal ones that of the smaller ids, while it occurs twice."""
+def plain_merges(text: str, most: int) -> tuple[list[tuple[bytes, bytes]], list[int]]:
+    """Merge the most frequent pair within words, of equal ones that of the smaller ids, while it occurs twice.
+
+    Return the pairs, and how many tokens the text has after each merge.
+    """
     vocabulary = list(BPETokenizer.from_merges([]).token_bytes)
     id_of = {data: id for id, data in enumerate(vocabulary)}
     counts = Counter(GPT2_WORDS.findall(text))
     words = {tuple(id_of[bytes([byte])] for byte in word.encode()): count for word, count in counts.items()}
-    merges = []
+    merges, lengths = [], []
     while len(vocabulary) < most:
         pairs = Counter[tuple[int, int]]()
         for word, count in words.items():
@@ -38,7 +41,8 @@ def plain_merges(text: str, most: int) -> list[tuple[bytes, bytes]]:
         merges.append((vocabulary[pair[0]], vocabulary[pair[1]]))
         vocabulary.append(vocabulary[pair[0]] + vocabulary[pair[1]])
         words = {merged(word, pair, len(vocabulary) - 1): count for word, count in words.items()}
-    return merges
+        lengths.append(sum(len(word) * count for word, count in words.items()))
+    return merges, lengths
 
 
 def merged(word: tuple[int, ...], pair: tuple[int, int], new: int) -> tuple[int, ...]:
@@ -60,12 +64,19 @@ def shakespeare(tmp_path_factory) -> str:
 
 
 @pytest.mark.parametrize("name", ["shakespeare", "mixed"])
-def test_merges_are_those_of_a_plain_implementation_in_the_same_order(name, shakespeare):
+def test_merges_are_those_of_a_plain_implementation_in_the_same_order(name, shakespeare, tmp_path):
     text = shakespeare if name == "shakespeare" else MIXED
-    expected = plain_merges(text, 700)
+    expected, lengths = plain_merges(text, 700)
     found = BPETokenizer.from_merges(train_merges(text)).token_bytes[BYTES : BYTES + len(expected)]
     assert list(found) == [left + right for left, right in expected]
     assert len(expected) == 444 if name == "shakespeare" else len(train_merges(text)) == len(expected) < 444
+
+    history = merge_history(text, tmp_path)
+    assert history.lengths()[0] == len(text.encode()) and history.lengths()[1 : 1 + len(expected)].tolist() == lengths
+    for count in (0, 7, len(expected)):
+        tokenizer = BPETokenizer.from_merges(merges_of(text, tmp_path)[:count])
+        counts = np.bincount(tokenizer.encode_array(text), minlength=tokenizer.vocab_size)
+        np.testing.assert_array_equal(history.token_counts(count), counts)
 
 
 def test_a_smaller_vocabulary_is_the_beginning_of_a_larger_one_and_found_once(shakespeare, tmp_path):

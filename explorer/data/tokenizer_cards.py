@@ -1,0 +1,168 @@
+"""The panels of the Data page on tokens: which tokenizer, its tokens, and how a model gets to see them."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import streamlit as st
+import torch
+
+from core.config import DataConfig, RunConfig, used_settings
+from core.settings import value_at
+from core.text import split_point
+from core.text.batches import random_batch
+from core.text.bpe import BYTES, MergeHistory, merge_history, new_tokenizer
+from core.text.corpora import load_corpus
+from core.text.tokenizers import Tokenizer
+from explorer.components.text import token_pairs, token_strip
+from explorer.i18n.language import N_, _, ngettext
+from explorer.widgets import address, session
+from explorer.widgets.forms import setting_input
+from explorer.widgets.layout import card
+
+BLOCK, SEQUENCES = 8, 4  # the lecture's batch: four sequences of eight
+OPENING = 150  # characters shown as tokens
+LONGEST_NAME = 200  # characters that are typed and drawn as tokens
+_SAMPLED = 200_000  # characters at the beginning, of which batches are drawn
+_EXPLAINED = {
+    "char": N_(
+        "How does text become numbers? Each distinct character gets a token id, its position in the vocabulary of "
+        "this text."
+    ),
+    "byte": N_("How does text become numbers? Each byte of the text in UTF-8 is a token; its id is its value."),
+    "bpe": N_(
+        "How does text become numbers? Each word is split into bytes, which the merges join in their order. The first "
+        "256 tokens are the bytes."
+    ),
+}
+_MORE = {
+    "char": N_(
+        "**Tokens** are the units that a model reads, here single characters. The **vocabulary** lists all of them in "
+        "the order of their code points."
+    ),
+    "byte": N_(
+        "**Tokens** are the units that a model reads, here bytes: one for a letter of English, two to four for others. "
+        "So every text can be written with 256 tokens."
+    ),
+    "bpe": N_(
+        "**Tokens** are the units that a model reads, here frequent parts of words (byte-pair encoding, Sennrich "
+        "2016). The text is cut into words as GPT-2 does, and no token crosses from one word into the next."
+    ),
+}
+
+
+class Tokens(NamedTuple):
+    """A text as the tokens that the settings make of it."""
+
+    tokenizer: Tokenizer
+    counts: np.ndarray  # (V,) int64, how often each token occurs
+    sample: np.ndarray  # ids of the text's beginning
+    history: MergeHistory | None  # of byte-pair encoding
+
+    @property
+    def length(self) -> int:
+        """Return how many tokens the text has."""
+        return int(self.counts.sum())
+
+
+def tokens_of(data: DataConfig, data_dir: Path) -> Tokens:
+    """Tokenize a corpus. Raises TextError where it cannot be loaded, or not be tokenized with these settings."""
+    # Where neither matters, another value is no other text.
+    return _tokens_of(data.corpus, data.tokenizer, data.vocab_size if data.tokenizer == "bpe" else 0, data_dir)
+
+
+@lru_cache(maxsize=4)
+def _tokens_of(name: str, kind: str, vocab_size: int, data_dir: Path) -> Tokens:
+    text = load_corpus(name, data_dir)
+    data = DataConfig().replace(
+        {"corpus": name, "tokenizer": kind} | ({"vocab_size": vocab_size} if vocab_size else {})
+    )
+    tokenizer = new_tokenizer(data, text, data_dir)
+    history = _history(name, data_dir) if vocab_size else None
+    counts = (
+        history.token_counts(vocab_size - BYTES)
+        if history
+        else np.bincount(tokenizer.encode_array(text), minlength=tokenizer.vocab_size)
+    )
+    return Tokens(tokenizer, counts, tokenizer.encode_array(text[:_SAMPLED]), history)
+
+
+@lru_cache(maxsize=2)
+def _history(name: str, data_dir: Path) -> MergeHistory:
+    return merge_history(load_corpus(name, data_dir), data_dir)
+
+
+def choose_tokenizer(config: RunConfig) -> RunConfig:
+    """Draw the tokenizer and the size of its vocabulary; return the draft with the ones chosen."""
+    changes = {}
+    for path, column in zip(("data.tokenizer", "data.vocab_size"), st.columns([1, 2]), strict=True):
+        settings = used_settings(config.replace(changes))
+        if path in settings:
+            with column:
+                value = value_at(config, path)
+                changes[path] = setting_input(path, settings[path], value, value)
+    chosen = config.replace(changes)
+    if chosen != config:
+        address.keep_draft(chosen)
+    return chosen
+
+
+def token_card(tokens: Tokens) -> None:
+    """Draw the opening as tokens over their ids, and anything a visitor types."""
+    tokenizer = tokens.tokenizer
+    note, more = (_(words.get(tokenizer.name, words["char"])) for words in (_EXPLAINED, _MORE))
+    with card(_("Tokenization"), note, more=more, key="card_tokens"):
+        name = _("Type anything")
+        typed = st.text_input(name, key="encode_text", placeholder=name)[:LONGEST_NAME]
+        if typed:
+            _draw_typed(typed, tokenizer)
+        st.caption(_("The beginning of the text:"))
+        opening = tokenizer.decode(tokens.sample[:OPENING])[:OPENING]
+        opening = opening[: opening.rfind("\n") + 1] or opening
+        _draw_strip(
+            tokenizer, tokenizer.encode(opening), _("Point at a token to mark all equal ones."), "opening_tokens"
+        )
+
+
+def _draw_typed(typed: str, tokenizer: Tokenizer) -> None:
+    note = _("Point at a token: the same token always has the same id.")
+    if tokenizer.by_character:
+        ids = {token: id for id, token in enumerate(tokenizer.tokens)}
+        if not set(typed) <= set(ids):
+            note = _("Hollow: characters that do not occur in this text, so they have no token id.")
+        token_strip(list(typed), [ids.get(character) for character in typed], note=note, key="typed_tokens")
+        return
+    ids = tokenizer.encode(typed)
+    counted = _("{characters} characters, {bytes} bytes, {tokens} tokens.",
+                characters=len(typed), bytes=len(typed.encode()), tokens=len(ids))  # fmt: skip
+    _draw_strip(tokenizer, ids, f"{counted} {note}", "typed_tokens")
+
+
+def _draw_strip(tokenizer: Tokenizer, ids: list[int], note: str, key: str) -> None:
+    bytes_of = [] if tokenizer.by_character else [tokenizer.token_bytes[id] for id in ids]
+    token_strip([tokenizer.tokens[id] for id in ids], ids, note=note, key=key, bytes_of=bytes_of)
+
+
+def batch_card(tokens: Tokens, val_fraction: float) -> None:
+    """Draw one batch as context -> target pairs."""
+    note = ngettext(
+        "What does a model learn from one batch? {count} token gives {count} training example: each context "
+        "with the token that follows it.",
+        "What does a model learn from one batch? {count} tokens give {count} training examples: each context "
+        "with the token that follows it.",
+        BLOCK,
+    )
+    more = _(
+        "This is the first batch of Karpathy's lecture, cut at random. All targets are predicted at once, so the model "
+        "learns from contexts of one to eight tokens."
+    )
+    with card(_("Batch"), note, more=more, key="card_batch"):
+        training = torch.from_numpy(tokens.sample[: split_point(tokens.length, val_fraction)])
+        if len(training) <= BLOCK:
+            st.caption(_("This text is too short for even one sequence."))
+            return
+        drawn = session.recall("batch", 0)
+        x, y = random_batch(training, SEQUENCES, BLOCK, torch.Generator().manual_seed(1337 + drawn))
+        token_pairs(x.tolist(), y.tolist(), tokens.tokenizer.tokens, key="batch_pairs")
+        session.reseed_button(_("Sample another batch"), "batch", "draw_batch")
