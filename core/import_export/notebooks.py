@@ -25,6 +25,7 @@ from core.text.corpora import load_corpus
 NOTEBOOKS = {
     "bigram": "BigramLanguageModel.ipynb",
     "gpt": "GPT_Language_Model.ipynb",
+    "tokens": "From_Characters_to_Tokens.ipynb",
     "break": "Breaking_a_GPT.ipynb",
 }
 """The file name of each lesson's notebook."""

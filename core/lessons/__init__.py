@@ -5,6 +5,7 @@ from core.lessons.experiments import EXPERIMENTS
 LESSONS: dict[str, tuple[str, ...]] = {
     "bigram": ("text", "numbers", "split", "batch", "table", "loss", "gradient", "training", "writing", "context"),
     "gpt": ("averaging", "attention", "scaling", "mask", "ladder", "positions", "today", "choosing", "likeliest"),
+    "tokens": ("bytes", "pairs", "merges", "price"),
     "break": tuple(EXPERIMENTS),
 }
 """The lessons with their steps, in their order."""

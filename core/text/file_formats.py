@@ -279,7 +279,7 @@ def _zip(data: bytes) -> str:
         try:
             inner = text_of_file(name, archive.read(name))
             texts.append((inner if isinstance(inner, str) else decode_text(inner)).removeprefix("\ufeff").strip("\n"))
-        except (RuntimeError, NotImplementedError):
+        except RuntimeError:  # also NotImplementedError, for an unknown encryption
             raise TextError("This zip is protected by a password. Pack it without one and try again.") from None
         except (TextError, zipfile.BadZipFile, OSError, ValueError) as error:
             raise TextError(f"{name[:80]} in this zip cannot be read. {str(error)[:200]}") from None

@@ -8,13 +8,20 @@ from core.import_export.notebooks import NOTEBOOKS, lesson_notebook
 from core.lessons import LESSONS
 from core.lessons.lesson_text import glossary, links, load_prose, word
 from explorer.i18n.language import _
-from explorer.learn import bigram, experiments, gpt
+from explorer.learn import bigram, experiments, gpt, tokens
 from explorer.learn.steps import Step, draw_path
 from explorer.widgets import address
 from explorer.widgets.layout import page_header, show_error
 from explorer.widgets.links import quoted_part
 
-_STEPS: dict[str, tuple[Step, ...]] = {"bigram": bigram.STEPS, "gpt": gpt.STEPS, "break": experiments.STEPS}
+_STEPS: dict[str, tuple[Step, ...]] = {
+    "bigram": bigram.STEPS,
+    "gpt": gpt.STEPS,
+    "tokens": tokens.STEPS,
+    "break": experiments.STEPS,
+}
+
+_ACROSS = 2  # lessons beside each other
 
 
 def lessons() -> list[str]:
@@ -32,7 +39,8 @@ def draw_overview(language: str) -> None:
     """Draw every lesson with its steps; the step that this browser opened last is marked."""
     page_header(word("lessons", language))
     st.markdown(word("lessons_idea", language), width=820)
-    for column, lesson in zip(st.columns(max(2, len(lessons()))), lessons(), strict=False):
+    columns = [column for _row in range(0, len(lessons()), _ACROSS) for column in st.columns(_ACROSS)]
+    for column, lesson in zip(columns, lessons(), strict=False):
         with column, st.container(border=True, height="stretch"):
             prose = load_prose(lesson, "lesson", language)
             st.markdown(f"## {prose.title}")

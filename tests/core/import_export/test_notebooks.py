@@ -109,6 +109,14 @@ def test_the_gpt_notebook_climbs_the_ladder(executed):
     assert "all the same: True" in said and "exactly the same" in said
 
 
+def test_the_tokens_notebook_merges_and_compares(executed):
+    said = executed("tokens", ("small_gpt(seed)", "small_gpt(seed).replace({'train.steps': 20})"))
+    assert "240 bytes have become" in said and "'🙂'   U+1F642 [240, 159, 153, 130]" in said
+    lengths = losses(said, r"tokens, (\S+) bytes per token")
+    assert lengths[0] == 1 and lengths == sorted(lengths) and lengths[-1] > 3
+    assert len(losses(said, r"bytes per token  (\S+) bits per byte")) == 3
+
+
 def test_the_bench_notebook_breaks_everything_once(executed):
     # That it runs; what comes of longer trainings, and on more text, is tested with the bench.
     shorter = (("STEPS = 200", "STEPS = 10"), ("_WINDOWS = 600", "_WINDOWS = 60"), ("_SAMPLE = 240", "_SAMPLE = 60"))

@@ -1,0 +1,103 @@
+"""Byte-pair encoding by hand (Gage 1994; Sennrich 2016), as GPT-2's tokenizer was trained, in plain Python."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+
+from core.interpretability import Progress
+from core.lessons.quick_train import small_gpt, train_briefly
+from core.text import split_point
+from core.text.tokenizers import Tokenizer
+
+Words = list[list[int]]  # the token ids of each word
+Pair = tuple[int, int]
+
+
+def words_of(text: str) -> Words:
+    """Return the bytes of each word in UTF-8, with the space before it: no merge reaches from one word to the next."""
+    words = re.findall(r"'(?:s|t|re|ve|m|ll|d)| ?[^\W\d_]+| ?\d+| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+", text)
+    return [list(word.encode()) for word in words]
+
+
+def pair_counts(words: Words) -> Counter[Pair]:
+    """Return how often each pair of neighboring tokens occurs."""
+    return Counter(pair for word in words for pair in pairwise(word))
+
+
+def most_frequent_pair(counts: Counter[Pair]) -> Pair:
+    """Return the pair that occurs most often; of equal ones that of the smaller ids."""
+    return min(counts, key=lambda pair: (-counts[pair], pair))
+
+
+def merge_pair(words: Words, pair: Pair, new_id: int) -> Words:
+    """Replace each occurrence of a pair, from the left, by one new token."""
+    merged = []
+    for word in words:
+        tokens: list[int] = []
+        for token in word:
+            if tokens and (tokens[-1], token) == pair:
+                tokens[-1] = new_id
+            else:
+                tokens.append(token)
+        merged.append(tokens)
+    return merged
+
+
+def train_byte_pairs(text: str, merges: int) -> tuple[list[Pair], Words]:
+    """Merge the most frequent pair again and again; return the pairs in order and the text's tokens at the end.
+
+    Token 256 + k is the one that merge k makes. Ends early where no pair occurs twice.
+    """
+    words = words_of(text)
+    pairs: list[Pair] = []
+    for new_id in range(256, 256 + merges):
+        counts = pair_counts(words)
+        if not counts or counts[pair := most_frequent_pair(counts)] < 2:
+            break
+        words = merge_pair(words, pair, new_id)
+        pairs.append(pair)
+    return pairs, words
+
+
+def bytes_of_tokens(pairs: list[Pair]) -> list[bytes]:
+    """Return the bytes that each token stands for: the 256 bytes, then the token of each merge."""
+    tokens = [bytes([byte]) for byte in range(256)]
+    for left, right in pairs:
+        tokens.append(tokens[left] + tokens[right])
+    return tokens
+
+
+class TokenizerTrial(NamedTuple):
+    """A small GPT trained on the tokens of one tokenizer."""
+
+    parameters: int
+    nats: float  # a token of validation text
+    bytes_per_token: float  # there
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Return the loss for a byte of text, which compares models with different tokenizers."""
+        return self.nats / math.log(2) / self.bytes_per_token
+
+
+def compare_tokenizers(
+    text: str, tokenizers: Mapping[str, Tokenizer], seed: int = 1337
+) -> Iterator[Progress[dict[str, TokenizerTrial]]]:
+    """Train the same small GPT for the same number of steps on the tokens of each tokenizer."""
+    trials: dict[str, TokenizerTrial] = {}
+    start = split_point(len(text), 0.1)
+    train_text, val_text = text[:start], text[start:]
+    for place, (name, tokenizer) in enumerate(tokenizers.items()):
+        train_ids, val_ids = (torch.from_numpy(tokenizer.encode_array(part).copy()) for part in (train_text, val_text))
+        configs = {name: small_gpt(seed)}
+        for progress in train_briefly(configs, train_ids, val_ids, tokenizer.vocab_size):
+            yield Progress(place * progress.total + progress.done, len(tokenizers) * progress.total, trials)
+        run = progress.result[name]
+        parameters = sum(parameter.numel() for parameter in run.model.parameters())
+        trials[name] = TokenizerTrial(parameters, run.val[-1], len(val_text.encode()) / len(val_ids))
+    yield Progress(1, 1, trials)
