@@ -4,6 +4,7 @@ It draws the activations of every part, and what each adds to the logits; a part
 """
 
 import math
+import random
 from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import streamlit as st
+import torch
 
 from core.config import TrainConfig
 from core.errors import ExplorerError
@@ -21,7 +23,7 @@ from core.interpretability.forward_pass import SourceAttribution, forward_pass
 from core.interpretability.training_step import MatrixUpdate, TrainingStep, training_step
 from core.model import GPT, Bigram
 from core.model.gpt import feed_forward_width
-from core.sampling import generate
+from core.sampling import sample_token
 from core.sampling_config import GenerationConfig
 from core.text.token_display import kind_of, visible
 from core.text.tokenizers import Tokenizer, token_texts
@@ -109,9 +111,9 @@ def _token(tokenizer: Tokenizer, id: int, share: float) -> tuple[str, str, float
 
 
 def _sample(snapshot: "Snapshot", logits: np.ndarray, request: PictureRequest) -> dict[str, Any]:
-    """Return the next token as `core.sampling` samples it, and the likeliest at the temperature."""
-    settings = GenerationConfig(max_new_tokens=1, temperature=request.temperature, seed=request.seed)
-    sampled = next(iter(generate(snapshot.model, snapshot.ids, settings, alternatives=0))).id
+    """Return the next token as `core.sampling.generate` samples its first, and the likeliest at the temperature."""
+    settings = GenerationConfig(temperature=request.temperature, seed=request.seed)
+    sampled = sample_token(torch.from_numpy(logits), settings, random.Random(settings.seed).random())
     shares = softmax(logits, request.temperature)
     [text] = token_texts(snapshot.tokenizer, [sampled])
     return {
