@@ -11,7 +11,9 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
-import plotly.graph_objects  # noqa: F401 - the pages need it; what is imported now is frozen below
+# The first page needs these: Streamlit imports pandas to draw any component. What is imported now is frozen below.
+import pandas  # noqa: F401
+import plotly.graph_objects  # noqa: F401
 import streamlit as st
 import uvicorn.config
 from starlette.middleware import Middleware

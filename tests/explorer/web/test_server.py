@@ -1,7 +1,13 @@
-"""Connections that ask for nothing are closed; those that wait for us are not."""
+"""Connections that ask for nothing are closed; those that wait for us are not.
+
+The server imports packages before the first page needs them.
+"""
 
 import asyncio
 import importlib
+import os
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -9,6 +15,7 @@ import uvicorn
 import uvicorn.config
 
 from explorer.web import server as web_server
+from explorer.widgets.address import ROOT
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
 ENDED = b""
@@ -96,3 +103,26 @@ def test_the_pages_are_served_by_this_protocol():
     config = uvicorn.Config(app)
     config.load()
     assert config.http_protocol_class is web_server.TimedHTTP
+
+
+FIRST_PAGE = """
+import sys
+import explorer.web.server
+from streamlit.testing.v1 import AppTest
+from explorer.widgets.address import NAVIGATION
+
+def packages():
+    return {name.partition(".")[0] for name in sys.modules}
+
+before = packages()
+page = AppTest.from_file(NAVIGATION, default_timeout=60).run()
+assert not page.exception
+sys.exit(" ".join(sorted(packages() - before)) or None)
+"""
+
+
+def test_the_first_page_waits_for_no_package_to_be_imported(explorer_home):
+    environment = os.environ | {"GPT_EXPLORER_HOME": str(explorer_home)}
+    command = [sys.executable, "-c", FIRST_PAGE]
+    ended = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment)
+    assert not ended.returncode, ended.stderr
