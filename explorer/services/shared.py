@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -10,7 +12,7 @@ from weakref import WeakKeyDictionary
 from cachetools import LRUCache
 
 from core.config import RunConfig
-from core.errors import RunError
+from core.errors import ExplorerError, RunError
 from core.model import GPT, Bigram, parameter_count
 from core.paths import data_dir
 from core.runs import machine
@@ -47,6 +49,7 @@ _supervising, _opening, _measuring, _storing = (threading.Lock() for _ in range(
 _supervisors: dict[Path, Supervisor] = {}
 _models: LRUCache[tuple[Path, int], Opened] = LRUCache(MOST_MODELS)
 _results: WeakKeyDictionary[GPT | Bigram, LRUCache] = WeakKeyDictionary()
+_ahead = ThreadPoolExecutor(1, thread_name_prefix="open ahead")
 
 
 def supervisor() -> Supervisor:
@@ -86,6 +89,17 @@ def open_model(run_id: str, step: int | None = None) -> Opened:
                 del _models[old]
             _models[key] = Opened(loaded.model, loaded.tokenizer, folder.record(), loaded.step, key[1])
         return _models[key]
+
+
+def open_ahead(run_id: str, step: int | None = None) -> None:
+    """Begin to open a model for a page that a browser is loading, unless one is being opened; the page says errors."""
+
+    def opened() -> None:
+        with suppress(ExplorerError, OSError):
+            open_model(run_id, step)
+
+    if not _opening.locked():
+        _ahead.submit(opened)
 
 
 def weights_at(folder: RunFolder, step: int) -> Path:

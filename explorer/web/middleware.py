@@ -13,18 +13,20 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import psutil
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.errors import ExplorerError
 from core.palette import DARK, LIGHT
-from explorer.widgets.address import ROOT
+from explorer.services import shared
+from explorer.widgets.address import ROOT, RUN, STEP, whole_number
 
 LOOPBACK_NAME = "localhost"
 _HEAD, _END = b"<head>", b"</body>"
 _PAGE_COLORS = ("accent", "muted", "surface")  # of the palette, as CSS variables
 _EVERY_ADDRESS = ("0.0.0.0", "::")
+_PAGES_OF_A_MODEL = ("look_inside", "generate")
 
 
 class AllowedSites(NamedTuple):
@@ -166,7 +168,7 @@ def page_style() -> str:
 
 
 class PageShell:
-    """ASGI middleware that writes two things into every HTML page.
+    """ASGI middleware that opens a page's model while the browser loads Streamlit, and writes two things into the page.
 
     The address of Streamlit's backend: Streamlit's pages ask for `<page>/_stcore/health` first and, when that is not
     found, for the same above it: two errors on the console of every page that is opened by its own address.
@@ -184,6 +186,7 @@ class PageShell:
         if scope["type"] != "http" or "text/html" not in Headers(scope=scope).get("accept", ""):
             await self.app(scope, receive, send)
             return
+        _open_model_of(scope)
         start: Message | None = None
         body = b""
 
@@ -208,3 +211,10 @@ class PageShell:
 
         plain = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
         await self.app({**scope, "headers": plain}, receive, send_page)
+
+
+def _open_model_of(scope: Scope) -> None:
+    """Begin to open the model that a page will show: weights of GPT-2's size take as long as Streamlit's scripts."""
+    query = QueryParams(scope.get("query_string", b""))
+    if scope["path"].rpartition("/")[2] in _PAGES_OF_A_MODEL and (run := query.get(RUN)):
+        shared.open_ahead(run, whole_number(query.get(STEP, "")))

@@ -16,6 +16,8 @@ from starlette.responses import HTMLResponse, PlainTextResponse
 from streamlit.web.server.app_discovery import discover_asgi_app
 
 from core.errors import ExplorerError
+from core.runs.weights import latest_weights
+from explorer.services import shared
 from explorer.web.middleware import AllowedSites, PageShell, RequestGuard, checked_host_name, checked_origin
 from explorer.web.server import app_parts, serve
 from explorer.widgets.address import NAVIGATION
@@ -165,7 +167,7 @@ def test_streamlit_run_and_python_m_explorer_serve_the_very_same(monkeypatch):
 PAGE = "<!DOCTYPE html><html><head><title>x</title></head></html>"
 
 
-def answer(response, accept: str, base_path: str = "") -> tuple[dict[str, str], str]:
+def answer(response, accept: str, base_path: str = "", address: str = "/") -> tuple[dict[str, str], str]:
     """What a browser gets through the middleware."""
     sent = []
 
@@ -177,7 +179,9 @@ def answer(response, accept: str, base_path: str = "") -> tuple[dict[str, str], 
         sent.append(message)
 
     headers = [(b"accept", accept.encode()), (b"accept-encoding", b"gzip")]
-    asyncio.run(PageShell(app, base_path)({"type": "http", "headers": headers, "method": "GET"}, None, send))
+    path, _, query = address.partition("?")
+    scope = {"type": "http", "headers": headers, "method": "GET", "path": path, "query_string": query.encode()}
+    asyncio.run(PageShell(app, base_path)(scope, None, send))
     told = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return told, b"".join(message.get("body", b"") for message in sent).decode()
 
@@ -195,3 +199,14 @@ def test_a_page_is_told_the_address(base_path, written):
 )
 def test_everything_else_passes_as_it_is(response, accept):
     assert answer(response, accept)[1] == response.body.decode()
+
+
+@pytest.mark.parametrize(
+    ("page", "step", "opened"),
+    [("look_inside", "", True), ("gpt/generate", "", True), ("look_inside", "99", False), ("runs", "", False)],
+)
+def test_the_model_of_a_page_is_opened_while_its_scripts_are_loaded(finished_run, page, step, opened):
+    shared._models.clear()
+    answer(HTMLResponse(PAGE), "text/html", address=f"/{page}?run={finished_run.id}&step={step}")
+    shared._ahead.submit(lambda: None).result()  # behind what the request has begun
+    assert [path for path, _ in shared._models] == ([latest_weights(finished_run)] if opened else [])
