@@ -32,11 +32,15 @@ def live_loss(run_id: str, steps: int, parent: ParentCurve | None) -> None:
 
 
 def live_status(
-    run_id: str, *, name: str, status: Status, grad_clip: float, machine: str
+    run_id: str, *, name: str, status: Status, grad_clip: float, machine: str, waits_for: str
 ) -> tuple[str | None, int | None]:
-    """Draw the four numbers on top of it; return the state just changed to, and the step to fork from, or None."""
+    """Draw the four numbers on top of it; return the state just changed to, and the step to fork from, or None.
+
+    `waits_for` is the name of the run that trains while this one is queued, or "".
+    """
     drawn = {key: getattr(status, key) for key in ("state", "attempt", "notice", "steps")}
     data = {"run": run_id, "name": name, **drawn, "grad_clip": grad_clip, "machine": machine}
+    data["waits_for"] = waits_for
     clicked = _dashboard("status", data, key="live_status_view", triggers=["state", "fork"])
     return clicked.state, int(clicked.fork) if clicked.fork is not None else None
 

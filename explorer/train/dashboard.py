@@ -12,7 +12,7 @@ from core.errors import ExplorerError
 from core.presets import PRESETS, preset
 from core.runs.commands import config_now
 from core.runs.documents import progress_of
-from core.runs.folder import RunFolder, open_run
+from core.runs.folder import RunFolder, list_runs, open_run
 from core.runs.records import RunRecord, Status
 from core.runs.supervisor import Supervisor
 from core.settings import differences, value_at
@@ -146,7 +146,11 @@ def _draw_header(folder: RunFolder, record: RunRecord) -> None:
     if notice := take_notice():
         st.warning(notice)
     machine, clip = _(_MACHINES[shared.hardware().device]), record.config.train.grad_clip
-    state, step = live_status(folder.id, name=folder.name, status=status, grad_clip=clip, machine=machine)
+    others = list_runs(shared.data_dir()) if status.state == "queued" else []
+    waits_for = next((run.name for run in others if run.status().state in ("starting", "running")), "")
+    state, step = live_status(
+        folder.id, name=folder.name, status=status, grad_clip=clip, machine=machine, waits_for=waits_for
+    )
     if step is not None:
         open_fork_at(folder, step)
     if state:

@@ -71,7 +71,7 @@ function status(root, component) {
     bar.firstChild.style.width = `${100 * share}%`;
     bar.setAttribute("aria-valuenow", Math.round(100 * share));
     const summary = status?.progress;
-    const words = summary ? _(summary.sentence, summary.numbers) : "";
+    const words = summary ? _(summary.sentence, summary.numbers) : formatStart(status, data);
     if (advice.textContent !== words) advice.textContent = words; // a screen reader reads out every change
     progress.classList.toggle("trouble", Boolean(summary?.trouble));
     const back = summary?.back ?? null;
@@ -135,6 +135,14 @@ function formatGradient(norm, clip) {
   const shown = norm < 0.095 ? norm.toPrecision(1) : norm.toFixed(1);
   if (!clip) return _("gradient norm {norm}", { norm: shown });
   return norm > clip ? _("gradient norm {norm}, clipped to {clip}", { norm: shown, clip }) : _("gradient norm {norm}", { norm: shown });
+}
+
+/* Return what happens before the first number, or "". */
+function formatStart(status, data) {
+  const state = status ? status.state : data.state;
+  if (state === "queued" && data.waits_for) return _("Waits until the run {name} has ended: it trains on this machine now.", { name: data.waits_for });
+  if (state === "queued" || state === "starting") return _("Starting a process, which reads the text and builds the model …");
+  return state === "running" && !status?.step ? _("Measuring the untrained model: the first point of the curve …") : "";
 }
 
 function formatTime(status, data) {
