@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { formatCount, formatPercent, formatPerplexity, formatRate } from "../../assets/components/shared/format.js";
 import { attentionColumns } from "../../assets/components/shared/heatmaps.js";
+import { labelPlaces } from "../../assets/components/shared/embedding_map.js";
 import { roomFor } from "../../assets/components/shared/thinning.js";
 
 test("a learning rate keeps three digits", () => {
@@ -36,4 +37,15 @@ test("every attention weight is listed but those that a mask makes 0", () => {
   const masked = attentionColumns({ ...given, bytes: new Uint8Array([255, 0, 51, 204, 255, 0, 0, 255]) });
   assert.deepEqual([masked["looking no."], masked["looked at no."]], [[1, 2, 2, 1, 2, 2], [1, 1, 2, 1, 1, 2]]);
   assert.equal(attentionColumns({ ...given, bytes: new Uint8Array([204, 51, 51, 204, 255, 0, 0, 255]) }).head.length, 8);
+});
+
+test("no label on the map lies over another, and few are hidden", () => {
+  for (const [count, radius, size, most] of [[68, 60, 11, 0.25], [68, 200, 11, 0.02], [400, 300, 40, 0.9]]) {
+    const places = Array.from({ length: count }, (_point, at) => [radius * Math.sqrt(at / count) * Math.cos(2.4 * at), radius * Math.sqrt(at / count) * Math.sin(2.4 * at)]);
+    const placed = labelPlaces(places, places.map(() => size), [count - 1]);
+    const seen = placed.filter(([, , hidden]) => !hidden);
+    assert.ok(!placed[count - 1][2] && seen.length >= (1 - most) * count, `${seen.length} of ${count}`);
+    seen.forEach(([x, y], one) => seen.slice(0, one).forEach(([otherX, otherY]) => assert.ok(Math.abs(x - otherX) >= size - 2 || Math.abs(y - otherY) >= 11)));
+    assert.deepEqual(labelPlaces(places, places.map(() => size), [count - 1]), placed);
+  }
 });

@@ -42,8 +42,12 @@ export function embeddingMap(root, { onPick = null } = {}) {
     const half = [width / 2 - 16, height / 2 - 16]; // the whole panel, also where it is wider than high
     const on = ([x, y]) => [width / 2 + x * half[0], height / 2 - y * half[1]];
     const places = shown.xy.map(on);
-    apart(places).forEach(([x, y], index) => {
-      letters[index].style.transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px)`;
+    const first = [shown.chosen, ...(shown.near || [])].filter((index) => Number.isInteger(index));
+    labelPlaces(places, shown.tokens.map(labelWidth), first).forEach(([x, y, hidden], index) => {
+      const inside = [[x, width], [y, height]].map(([at, size]) => Math.min(size - 9, Math.max(9, at)).toFixed(1));
+      letters[index].style.transform = `translate(${inside[0]}px, ${inside[1]}px)`;
+      const label = hidden ? "•" : shown.tokens[index];
+      if (letters[index].textContent !== label) letters[index].textContent = label;
     });
     const axes = ["across", "up"].flatMap((way) => (shown.axes?.[way] || []).flatMap(([at, name]) => {
       const [x, y] = on(way === "across" ? [at, 0] : [0, at]);
@@ -57,34 +61,6 @@ export function embeddingMap(root, { onPick = null } = {}) {
       const way = [...trails.map((before) => on(before[index])), places[index]];
       return svgElement("polyline", { points: way.map((at) => at.map((value) => value.toFixed(1)).join(",")).join(" "), stroke: colorOf(index) });
     }) : []));
-  }
-
-  /* The places with letters that would lie over each other nudged apart, none further than a letter or two. Always the same for
-     the same places, so that letters glide as their vectors do. */
-  function apart(places) {
-    const [wide, high, most] = [11, 14, 26]; // pixels: of a letter, and of the longest nudge
-    const moved = places.map(([x, y], index) => [x + 0.01 * Math.cos(index), y + 0.01 * Math.sin(index)]);
-    if (places.length > 160) return moved; // too many to separate anyway
-    for (let round = 0; round < 24; round++) {
-      for (let one = 1; one < moved.length; one++) {
-        for (let two = 0; two < one; two++) {
-          const across = (moved[one][0] - moved[two][0]) / wide;
-          const down = (moved[one][1] - moved[two][1]) / high;
-          const far = Math.hypot(across, down);
-          if (far >= 1) continue;
-          const push = (0.5 * (1 - far)) / far;
-          moved[one][0] += across * push * wide;
-          moved[one][1] += down * push * high;
-          moved[two][0] -= across * push * wide;
-          moved[two][1] -= down * push * high;
-        }
-      }
-    }
-    return moved.map(([x, y], index) => {
-      const [fromX, fromY] = places[index];
-      const share = Math.min(1, most / Math.hypot(x - fromX, y - fromY, 1e-9));
-      return [fromX + share * (x - fromX), fromY + share * (y - fromY)];
-    });
   }
 
   function hover(index) {
@@ -138,4 +114,48 @@ export function embeddingMap(root, { onPick = null } = {}) {
 
 export function mapColumns({ tokens, kinds, xy }) {
   return { token: tokens, kind: kinds, x: xy.map(([x]) => x), y: xy.map(([, y]) => y) };
+}
+
+const LABEL_HEIGHT = 14; // pixels
+const labelWidth = (token) => 9.5 * [...token].length + 2; // pixels, of a monospaced font of 15
+
+/* Return where labels go that would lie over each other: nudged apart, or hidden where that is not enough, as [x, y, hidden].
+   The same places always give the same, so that letters glide as their vectors do; those `first` are hidden last. */
+export function labelPlaces(places, widths, first = []) {
+  const moved = places.length > 160 ? places : nudgedApart(places, widths); // more are too many to separate
+  const kept = [];
+  const hidden = new Set();
+  for (const index of new Set([...first, ...moved.keys()])) {
+    const covered = kept.some((other) => Math.abs(moved[index][0] - moved[other][0]) < (widths[index] + widths[other]) / 2 - 2
+      && Math.abs(moved[index][1] - moved[other][1]) < LABEL_HEIGHT - 3);
+    if (covered) hidden.add(index);
+    else kept.push(index);
+  }
+  return moved.map(([x, y], index) => [x, y, hidden.has(index)]);
+}
+
+function nudgedApart(places, widths) {
+  const LONGEST = 34; // pixels of a nudge
+  const moved = places.map(([x, y], index) => [x + 0.01 * Math.cos(index), y + 0.01 * Math.sin(index)]);
+  for (let round = 0; round < 40; round++) {
+    for (let one = 1; one < moved.length; one++) {
+      for (let two = 0; two < one; two++) {
+        const wide = (widths[one] + widths[two]) / 2;
+        const across = (moved[one][0] - moved[two][0]) / wide;
+        const down = (moved[one][1] - moved[two][1]) / LABEL_HEIGHT;
+        const far = (across ** 4 + down ** 4) ** 0.25; // 1 on the border of a box with round corners
+        if (far >= 1) continue;
+        const push = (0.5 * (1 - far)) / far;
+        moved[one][0] += across * push * wide;
+        moved[one][1] += down * push * LABEL_HEIGHT;
+        moved[two][0] -= across * push * wide;
+        moved[two][1] -= down * push * LABEL_HEIGHT;
+      }
+    }
+  }
+  return moved.map(([x, y], index) => {
+    const [fromX, fromY] = places[index];
+    const share = Math.min(1, LONGEST / Math.hypot(x - fromX, y - fromY, 1e-9));
+    return [fromX + share * (x - fromX), fromY + share * (y - fromY)];
+  });
 }
