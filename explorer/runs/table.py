@@ -42,6 +42,7 @@ def draw_run_table(rows: list[run_rows.RunRow]) -> list[run_rows.RunRow]:
         hide_index=True,
         row_height=38,
         height=min(38 * (len(rows) + 1) + 2, 460),
+        placeholder="–",
         column_config=columns
         | {
             _COLOR: st.column_config.TextColumn(width=28),
@@ -146,7 +147,7 @@ def draw_gallery() -> None:
     st.caption(_("Trained models that come with the app. They open like your runs, and can be forked."))
     with st.container(horizontal=True, gap="small", key="gallery"):
         for folder in gallery_runs():
-            with st.container(border=True, gap="xsmall", width=236, key=f"run_card_{folder.id}"):
+            with st.container(border=True, gap="xsmall", width=284, height="stretch", key=f"run_card_{folder.id}"):
                 st.text(folder.name)
                 model, loss = model_in_words(folder.record().config.model), folder.status().val_loss
                 st.caption(_("{model}, loss {loss}", model=model, loss=f"{loss:.2f}"))

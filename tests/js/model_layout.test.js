@@ -26,13 +26,20 @@ test("everything fits into the width, and tokens into the height", () => {
 });
 
 test("in a low window the patterns stand in one row and the tokens closer together", () => {
-  const [high, low] = [sideways(GPT), sideways(GPT, { height: 450 })];
+  const small = { ...GPT, layers: 2 };
+  const [high, low] = [sideways(small), sideways(small, { height: 450 })];
   const rows = ({ parts }) => new Set(parts.find(({ kind }) => kind === "attention").squares.map(({ y }) => y)).size;
   assert.deepEqual([rows(high), rows(low)], [2, 1]);
   assert.ok(low.height < high.height && low.step >= 13);
   assert.ok(low.first + low.step * 27 <= low.height);
-  assert.ok(sideways(GPT, { height: 350, tokens: 14 }).height <= 350);
+  assert.ok(sideways(small, { height: 350, tokens: 14 }).height <= 350);
   for (const height of [450, 900]) assert.equal(sideways(GPT, { height, tokens: 64 }).step, 7);
+});
+
+test("patterns are never too small to read", () => {
+  for (const layers of [1, 2, 3, 4, 5]) for (const height of [350, 450, 900]) {
+    for (const { squares = [] } of sideways({ ...GPT, layers }, { height }).parts) for (const { size } of squares) assert.ok(size >= 24, `${layers} layers: ${size}`);
+  }
 });
 
 test("blocks that would be too narrow are folded, but for the one that is open", () => {

@@ -156,7 +156,7 @@ export function model(root, clock, _report, keep) {
 
   /* The title and the images of one part. */
   function partElements(part) {
-    const names = titleOf(part, picture);
+    const names = titleOf(part, picture, part.to - part.from > 60 || layout.upright);
     const made = stop(element("div", "model-part", [element("b", "", names.title), element("span", "", names.shape)]), part, names);
     const [from, to] = [part.from, part.to];
     if (part.kind === "block") {
@@ -283,7 +283,7 @@ export function model(root, clock, _report, keep) {
     const sampling = film.sampling();
     const shown = sampling ? picture.sample.shares : picture.next[row];
     const high = 25 * shown.length;
-    const top = layout.upright ? output.from : Math.max(layout.first, Math.min(layout.height - high - 26, layout.first + (row + 0.5) * layout.step - high / 2));
+    const top = layout.upright ? output.from : Math.max(layout.first, Math.min(layout.height - high - 40, layout.first + (row + 0.5) * layout.step - high / 2));
     box.style.cssText = `left: ${layout.upright ? 0 : output.from}px; top: ${top}px; width: ${layout.upright ? layout.width : output.to - output.from}px;`;
     const largest = Math.max(0.25, shown[0][2]);
     const kinds = Object.keys(palette.kinds).filter((kind) => shown.some((each) => each[1] === kind));

@@ -10,6 +10,7 @@
         title: where titles stand, across the flow } */
 const LEAST_BLOCK = 96; // pixels along the flow; narrower blocks are folded
 const FOLDED = 34;
+const LEAST_SQUARE = 24; // pixels of a pattern that one can read
 
 /* Where a token's box ends and its residual stream begins, along the flow. */
 export const tokenEnd = ({ upright }) => (upright ? 22 : 42);
@@ -20,7 +21,8 @@ export function layoutOf(wanted) {
 
 function sideways(wanted) {
   const [tall, low] = [2, 1].map((rows) => sidewaysWith(wanted, rows));
-  return tall.height > wanted.height ? low : tall;
+  const smallest = Math.min(...low.parts.flatMap(({ squares = [] }) => squares.map(({ size }) => size)));
+  return tall.height > wanted.height && smallest >= LEAST_SQUARE ? low : tall;
 }
 
 /* With the patterns of at most 4 heads in so many rows. */

@@ -2,15 +2,15 @@
 import { formatPercent, formatSigned } from "../shared/format.js";
 import { _, ngettext, quoted } from "../shared/mount.js";
 
-/* The title of a part, its shape, and a sentence about it. */
-export function titleOf({ kind, layer }, { kind: model, shape }) {
+/* The title of a part, its shape (in words, where it is wide enough), and a sentence about it. */
+export function titleOf({ kind, layer }, { kind: model, shape }, wide) {
   if (kind === "embedding") {
     return model === "bigram"
       ? { title: _("Row of the table"), shape: ngettext("{count} logit", "{count} logits", shape.width), about: _("Each token's row of logits, the only thing a bigram has: shape {shape}.", { shape: `(T, ${shape.width})` }) }
       : { title: _("Embedding"), shape: ngettext("{count} number", "{count} numbers", shape.width), about: _("Each of the T tokens looks up its vector, the residual stream before the first block: shape {shape}.", { shape: `(T, ${shape.width})` }) };
   }
   if (kind === "attention") return { title: _("Attention {layer}", { layer: layer + 1 }), shape: ngettext("{count} head", "{count} heads", shape.heads), about: _("Each token gathers from earlier tokens what these heads find.") };
-  if (kind === "mlp") return { title: _("MLP {layer}", { layer: layer + 1 }), shape: ngettext("{count} neuron", "{count} neurons", shape.neurons), about: _("Each of the T tokens by itself passes these neurons: shape {shape}.", { shape: `(T, ${shape.neurons})` }) };
+  if (kind === "mlp") return { title: _("MLP {layer}", { layer: layer + 1 }), shape: wide ? ngettext("{count} neuron", "{count} neurons", shape.neurons) : `(T, ${shape.neurons})`, about: _("Each of the T tokens by itself passes these neurons: shape {shape}.", { shape: `(T, ${shape.neurons})` }) };
   if (kind === "block") return { title: _("Block {layer}", { layer: layer + 1 }), shape: "", about: _("Folded: open it to see its heads and its MLP.") };
   return { title: _("Next token"), shape: ngettext("softmax of {count} logit", "softmax of {count} logits", shape.vocabulary), about: _("The last residual stream, compared with every token of the vocabulary.") };
 }
