@@ -23,6 +23,7 @@ from core.errors import DiskFullError, RunError
 from core.paths import check_path, gallery_dir
 from core.runs.processes import end_orphans, is_alive
 from core.runs.records import (
+    LOSSES,
     Probe,
     RunRecord,
     Status,
@@ -229,9 +230,9 @@ class RunFolder:
         return next((row for _, row in last_rows(self.metrics_path)), None)
 
     def last_losses(self) -> dict[str, float | None]:
-        """Return `train_loss` and `val_loss` of the last evaluation; None before the first."""
+        """Return the `LOSSES` of the last evaluation; None before the first."""
         row = next((row for _, row in last_rows(self.metrics_path) if "val_loss" in row), {})
-        return {name: row.get(name) for name in ("train_loss", "val_loss")}
+        return {name: row.get(name) for name in LOSSES}
 
     def write_probe(self, step: int, attention: np.ndarray, embedding: np.ndarray, tokens: list[str]) -> None:
         """Replace the probe. attention: uint8 (L, H, T, T); embedding: float16 (V, C)."""

@@ -16,7 +16,7 @@ from core.interpretability.embeddings import token_embeddings
 from core.model import evaluating
 from core.runs.disk_space import DiskSpace
 from core.runs.folder import RunFolder
-from core.runs.records import State, Status, StepDetail
+from core.runs.records import LOSSES, State, Status, StepDetail
 from core.runs.session import Session
 from core.runs.weights import Snapshots
 from core.sampling import generate
@@ -24,6 +24,7 @@ from core.sampling_config import GenerationConfig
 from core.text.tokenizers import opening_ids
 from core.training.checkpoints import save_checkpoint, save_weights, snapshot_steps
 from core.training.cost import TimeLeft
+from core.training.evaluation import bits_per_byte
 from core.training.hardware import memory_kills
 from core.training.health import MOST_ROWS
 from core.training.trainer import EvaluationEvent, StepEvent
@@ -65,6 +66,7 @@ class Recorder:
         changes = {"notice": " ".join([self.status.notice, *new]).strip()}
         # Evaluations later than the step that training goes on from no longer count.
         self.status = self.status.model_copy(update=changes | self.folder.last_losses())
+        self._bytes_per_token = session.bytes_per_token
         self._snapshots = Snapshots(self.folder, self.trainer.model, self.trainer.config.train)
         self._plan_health()
         last_row = self.folder.last_metrics() or {}  # of those left, so that a repeated stretch is not counted twice
@@ -245,10 +247,11 @@ class Recorder:
         row["seconds"] = round(self._clock.seconds, 3)
         if evaluation:
             self._time_left.evaluation = evaluation.seconds
-            losses = {"train_loss": evaluation.train_loss, "val_loss": evaluation.val_loss}
+            bits = bits_per_byte(evaluation.val_loss, self._bytes_per_token)
+            losses = dict(zip(LOSSES, (evaluation.train_loss, evaluation.val_loss, bits), strict=True))
             row |= losses
             changes |= {name: loss if math.isfinite(loss) else None for name, loss in losses.items()}
-            log.info("step %d: training loss %.4f, validation loss %.4f", evaluation.step, *losses.values())
+            log.info("step %d: training loss %.4f, validation loss %.4f", evaluation.step, *list(losses.values())[:2])
         self.disk_space.write(lambda: self.folder.append("metrics", row))
         self.status = self.status.model_copy(update=changes)
         if evaluation:

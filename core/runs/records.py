@@ -65,6 +65,9 @@ class RunRecord(BaseModel):
     precision: str | None = None  # float32 or bfloat16
 
 
+LOSSES = ("train_loss", "val_loss", "val_bits_per_byte")  # of an evaluation, in rows of metrics and in the status
+
+
 class Status(BaseModel):
     """The state of a run (`status.json`)."""
 
@@ -86,6 +89,7 @@ class Status(BaseModel):
     tokens_per_second: float | None = None
     train_loss: float | None = None  # nats a token
     val_loss: float | None = None  # nats a token
+    val_bits_per_byte: float | None = None
     seconds_left: float | None = None
     slowest: float = 0.0  # seconds, the longest between two looks for commands
     updated: float = 0.0  # seconds since 1970

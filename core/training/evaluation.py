@@ -1,5 +1,8 @@
 """The loss of a model on text, computed without side effects."""
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -7,6 +10,7 @@ from core.config import RunConfig
 from core.model import GPT, Bigram, evaluating
 from core.text.batches import predicted_positions
 from core.text.ngrams import Baselines, count_baselines
+from core.text.tokenizers import Tokenizer
 
 _TOKENS_AT_ONCE = 2048  # larger batches run faster, but who trains with small ones may have little memory
 _LOGITS_AT_ONCE = 2**23  # 32 MB; a vocabulary of thousands would need hundreds
@@ -54,3 +58,15 @@ def run_baselines(config: RunConfig, train_ids: Tensor, val_ids: Tensor, vocab_s
     """Return the baselines of splits (N,) on the very tokens of a run's validation loss; TextError for a short text."""
     predicted = predicted_positions(len(val_ids), config.model.block_size, config.train.eval_windows)
     return count_baselines(train_ids.numpy(), val_ids.numpy(), vocab_size, predicted.numpy())
+
+
+def bytes_per_token(config: RunConfig, val_ids: Tensor, tokenizer: Tokenizer) -> float:
+    """Return how many bytes of UTF-8 the tokens of a run's validation loss have on average."""
+    predicted = predicted_positions(len(val_ids), config.model.block_size, config.train.eval_windows)
+    lengths = np.array([len(data) for data in tokenizer.token_bytes])
+    return float(lengths[val_ids[predicted.ravel()].numpy()].mean())
+
+
+def bits_per_byte(loss: float, bytes_per_token: float) -> float:
+    """Return a loss in nats/token as bits/byte, which compares models of any tokenizer on the same text."""
+    return loss / math.log(2) / bytes_per_token
