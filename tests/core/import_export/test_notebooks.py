@@ -78,7 +78,8 @@ def executed(monkeypatch, tmp_path):
             assert before in written
             written = written.replace(before, after)
         notebook = nbformat.reads(written, as_version=4)
-        nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+        where = {"metadata": {"path": str(tmp_path)}}
+        nbclient.NotebookClient(notebook, timeout=300, resources=where, shutdown_kernel="immediate").execute()
         outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
         assert not [output for output in outputs if output.get("name") == "stderr"]
         return "".join(output.get("text") or output.data["text/markdown"] for output in outputs)
@@ -99,9 +100,10 @@ def test_the_bigram_notebook_learns_what_counting_finds(executed):
 
 def test_the_gpt_notebook_climbs_the_ladder(executed):
     # That the rest runs; what comes of longer trainings is tested with the lesson.
-    shorter = (("LADDER_STEPS = 200", "LADDER_STEPS = 40"), ("trained(200, n_layer", "trained(10, n_layer"))
-    said = executed("gpt", *shorter, ("trained(200, **changes", "trained(10, **changes"))
-    assert losses(said, r"a small GPT, 400 steps: validation loss (\S+)")[0] < 2.25
+    shorter = (("LADDER_STEPS = 200", "LADDER_STEPS = 40"), ("trained(steps=400", "trained(steps=100"))
+    fewest = [(f"trained(200, {what}", f"trained({steps}, {what}") for what, steps in (("n", 2), ("**", 2), ("c", 60))]
+    said = executed("gpt", *shorter, *fewest)
+    assert losses(said, r"a small GPT, 100 steps: validation loss (\S+)")[0] < 2.5
     one_head, full = losses(said, r"one head +(\S+)")[0], losses(said, r"full +(\S+)")[0]
     assert full < one_head - 0.2
     cheat, honest = re.search(r"without the mask: validation loss (\S+), with it (\S+)", said).groups()
@@ -119,8 +121,9 @@ def test_the_tokens_notebook_merges_and_compares(executed):
 
 def test_the_bench_notebook_breaks_everything_once(executed):
     # That it runs; what comes of longer trainings, and on more text, is tested with the bench.
-    shorter = (("STEPS = 200", "STEPS = 10"), ("_WINDOWS = 600", "_WINDOWS = 60"), ("_SAMPLE = 240", "_SAMPLE = 60"))
-    said = executed("break", *shorter)
+    shorter = (("STEPS = 200", "STEPS = 2"), ("_WINDOWS = 600", "_WINDOWS = 60"), ("_SAMPLE = 240", "_SAMPLE = 60"))
+    longer = (r"break_it(\"positions\")", r"break_it(\"positions\", 10)")  # which hardly matter at first
+    said = executed("break", *shorter, longer)
     control, broken = (
         losses(said, rf"{model} +training loss \S+ validation loss (\S+)") for model in ("control", "broken")
     )
