@@ -27,6 +27,7 @@ from core.runs.folder import RunFolder, list_runs
 from core.runs.machine import machine_speed
 from core.runs.worker import train_run
 from core.text.own_text import save_text
+from core.training import speed
 from core.training.hardware import find_hardware
 
 # No deadline: a busy machine is slow, not wrong. The same examples in every run: a failure is there for everyone.
@@ -58,21 +59,28 @@ TEXT = "To be, or not to be: that is the question.\nWhether 'tis nobler in the m
 
 
 @contextmanager
-def no_file_longer_than(size: int):
-    """For this process the disk is full at so many bytes a file."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+def no_file_longer_than(size: int, limit: int = resource.RLIMIT_FSIZE):
+    """For this process the disk is full at so many bytes a file; or another limit of the system holds."""
+    before = resource.getrlimit(limit)
+    resource.setrlimit(limit, (size, before[1]))
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        resource.setrlimit(limit, before)
+
+
+def no_more_memory_than(more: int):
+    """For this process the system has so many bytes of memory left."""
+    return no_file_longer_than(psutil.Process().memory_info().vms + more, resource.RLIMIT_AS)
 
 
 @pytest.fixture(scope="session")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file with the speed of this machine, measured once: that takes seconds, and a home without it measures."""
+    """The file with the speed of this machine, measured once, by small models: a home without it measures for seconds."""
     data_dir = tmp_path_factory.mktemp("measured")
-    machine_speed(data_dir, find_hardware("cpu"), 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(speed, "_PROBES", speed._PROBES[:4])
+        machine_speed(data_dir, find_hardware("cpu"), 1)
     return data_dir / "machine.json"
 
 

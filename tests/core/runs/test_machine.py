@@ -37,7 +37,8 @@ def test_it_is_measured_once(measured):
     "damage", [lambda text: text[:50], lambda text: text.replace("flop", "flap"), lambda text: "[]"]
 )
 def test_what_is_damaged_or_of_another_machine_is_measured_again(measured, damage, tmp_path, monkeypatch):
-    monkeypatch.setattr(speed, "_PROBES", speed._PROBES[:3])  # the small ones
+    monkeypatch.setattr(speed, "_PROBES", speed._PROBES[:3])  # the small ones, and each as briefly as can be
+    monkeypatch.setattr(speed, "_SECONDS_EACH", 0.0)
     path = tmp_path / "machine.json"
     path.write_text(damage(measured.read_text()))
     assert machine_speed(tmp_path, HARDWARE, 1).threads == 1

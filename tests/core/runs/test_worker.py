@@ -1,5 +1,5 @@
 import re
-import subprocess
+import resource
 import sys
 import time
 from dataclasses import asdict
@@ -10,11 +10,13 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from core.errors import NotFiniteError, RunError
+from core.errors import NotFiniteError, OutOfMemoryEstimate, RunError
 from core.model import build_model
 from core.runs import worker
 from core.runs.commands import send_command
 from core.runs.folder import RunFolder
+from core.runs.fork_server import FORK_SERVER
+from core.runs.queue import supervisor_lock
 from core.runs.records import Status
 from core.runs.weights import load_model
 from core.runs.worker import train_run
@@ -24,8 +26,8 @@ from core.text.ngrams import Baselines
 from core.text.tokenizers import load_tokenizer
 from core.training.checkpoints import latest_checkpoint, save_weights
 from core.training.evaluation import run_baselines
-
-ROOT = Path(__file__).parents[3]
+from tests.conftest import no_more_memory_than
+from tests.core.runs.conftest import wait_for_state
 
 
 def at_step(run, step, *commands):
@@ -231,40 +233,32 @@ def test_weights_that_are_not_finite_are_a_sentence_where_the_model_is_opened(da
         load_model(run)
 
 
-LIMITED = """
-import os, resource, sys
-from pathlib import Path
-import torch
-from core.runs.worker import train_run
-from core.runs.folder import list_runs
-torch.set_num_threads(1)
-home, limit, place = Path(sys.argv[1]), getattr(resource, sys.argv[2]), int(sys.argv[3])
-pages = int(Path("/proc/self/statm").read_text().split()[place]) if Path("/proc/self/statm").exists() else 0
-most = pages * os.sysconf("SC_PAGE_SIZE") + int(sys.argv[4])
-resource.setrlimit(limit, (most, most))
-train_run(list_runs(home)[0], home, threads=1)
-"""
 LARGE = {"model.n_embd": 512, "model.block_size": 256, "train.batch_size": 512, "train.eval_interval": 12}
 
 
-def test_a_run_that_the_system_gives_no_more_memory_fails_with_a_sentence(data_dir, config):
+def test_a_run_that_the_system_gives_no_more_memory_fails_with_a_sentence(data_dir, config, monkeypatch):
+    monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")
     run = RunFolder.create(data_dir, config.replace(LARGE))  # one layer's hidden numbers of this batch take a gigabyte
-    # A limit on what the process itself writes to, which is its sixth number there; nobody looks at it beforehand.
-    script = [sys.executable, "-c", LIMITED, data_dir, "RLIMIT_DATA", "5", str(2**30)]
-    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode, done.stdout
-    status = run.status()
-    assert (status.state, status.problem) == ("failed", "memory"), status.reason + done.stderr
+    with supervisor_lock(data_dir / "runs"):  # the worker waits for it
+        process = FORK_SERVER.fork(data_dir, run)
+        # A limit on what the process itself writes to, which is its sixth number there; nobody looks at it beforehand.
+        pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[5])
+        most = pages * resource.getpagesize() + 2**27
+        resource.prlimit(process.pid, resource.RLIMIT_DATA, (most, most))
+        started = {"state": "starting", "pid": process.pid, "pid_started": process.started}
+        run.write_status(run.status().model_copy(update=started))
+    status = wait_for_state(run, "failed")
+    assert status.problem == "memory", status.reason
     assert "not enough memory" in status.reason
     assert "smaller batch" in status.reason
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no limit on a process's memory is kept")
-def test_a_machine_that_has_filled_up_meanwhile_refuses_the_run_before_it_begins(data_dir, config):
+def test_a_machine_that_has_filled_up_meanwhile_refuses_the_run_before_it_begins(data_dir, config, monkeypatch):
+    monkeypatch.setattr("core.runs.session.MEMORY_SECONDS", 0.1)
     run = RunFolder.create(data_dir, config.replace(LARGE))
-    script = [sys.executable, "-c", LIMITED, data_dir, "RLIMIT_AS", "0", str(2**30)]
-    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True)
-    assert "OutOfMemoryEstimate" in done.stderr
+    with no_more_memory_than(2**30), pytest.raises(OutOfMemoryEstimate):
+        train_run(run, data_dir, threads=1)
     status = run.status()
     assert (status.state, status.problem) == ("failed", "memory")
     assert re.search(r"need about [\d.]+ GB of memory, but .* has .*, of which [\d.]+ GB are free", status.reason)

@@ -10,6 +10,7 @@ import torch
 
 from core.errors import ExplorerError
 from core.training.hardware import allowed_memory, find_hardware, free_memory, memory_left
+from tests.conftest import no_more_memory_than
 
 ROOT = Path(__file__).parents[3]
 GB = 2**30
@@ -117,17 +118,7 @@ def test_of_this_machine_no_more_is_free_than_it_has():
     assert here.memory_bytes <= (allowed_memory() or here.memory_bytes)
 
 
-TOLD_BY_A_SHELL = """
-import resource
-import psutil
-from core.training.hardware import find_hardware, free_memory
-limit = psutil.Process().memory_info().vms + 2**28
-resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-print(free_memory(find_hardware("cpu")))
-"""
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no limit on a process's memory is kept")
 def test_a_limit_of_the_shell_leaves_less():
-    done = subprocess.run([sys.executable, "-c", TOLD_BY_A_SHELL], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert 0 < int(done.stdout) <= 2**28
+    with no_more_memory_than(2**28):
+        assert 0 < free_memory(find_hardware("cpu")) <= 2**28
