@@ -31,7 +31,7 @@ SLOW = {
     "train.sample_interval": 5,
     "train.sample_length": 100,
 }
-SERVER = """
+APP_WITHOUT_PAGES = """
 import sys, time
 from pathlib import Path
 from core.runs.supervisor import Supervisor
@@ -58,26 +58,6 @@ def supervisor(data_dir):
     supervisor.start()
     yield supervisor
     supervisor.close()
-
-
-def serve(data_dir: Path, slots: int = 1) -> subprocess.Popen:
-    """An app without its pages: a supervisor in a process of its own."""
-    server = subprocess.Popen(
-        [sys.executable, "-c", SERVER, data_dir, str(slots)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    )
-    assert server.stdout.readline() == b"up\n"
-    return server
-
-
-def end(server: subprocess.Popen) -> None:
-    server.kill()
-    server.wait()
-    server.stdin.close()
-    server.stdout.close()
 
 
 def outcome(run: RunFolder) -> dict:
@@ -138,28 +118,30 @@ def test_a_pause_outlasts_the_worker_that_was_about_to_save_for_it(data_dir, con
 def test_a_restarted_app_adopts_the_living_and_takes_up_the_dead(data_dir, config):
     endless = config.replace(SLOW | {"train.steps": 100_000})
     living, dead, paused = (RunFolder.create(data_dir, endless, name) for name in ("living", "dead", "paused"))
-    server = serve(data_dir, slots=3)
-    sender = Supervisor(data_dir, slots=3)
+    script = [sys.executable, "-c", APP_WITHOUT_PAGES, data_dir, "3"]
+    server = subprocess.Popen(script, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+    assert server.stdout.readline() == b"up\n"
+    restarted = Supervisor(data_dir, slots=3)
     for run in (living, dead, paused):
-        sender.submit(run)
+        restarted.submit(run)
     for run in (living, dead, paused):
         wait_for(lambda run=run: run.status().step >= 7, f"{run.name} to have a save")
-    sender.pause(paused)
+    restarted.pause(paused)
     wait_for(lambda: paused.status().state == "paused", "the pause")
     before = {run.name: run.status() for run in (living, dead, paused)}
-    end(server)
+    server.kill()
+    server.communicate()
     for run in (dead, paused):
         os.kill(before[run.name].pid, signal.SIGKILL)
     wait_for(lambda: dead.status().state == "queued", "the death to be seen")
-    server = serve(data_dir, slots=3)
+    restarted.start()
     wait_for(lambda: dead.status().state == "running" and dead.status().attempt == 2, "the dead one to go on")
     assert living.status().pid == before["living"].pid
     assert living.status().attempt == 1
     assert (paused.status().state, paused.status().pid, paused.status().attempt) == ("paused", None, 1)
-    sender.stop(living)
+    restarted.stop(living)
     wait_for(lambda: living.status().state == "stopped", "the adopted one to obey")
-    end(server)
-    sender.close()
+    restarted.close()
 
 
 def test_killed_again_and_again_before_its_first_save_a_run_comes_to_its_end(data_dir, config, supervisor):

@@ -8,7 +8,9 @@ import os
 import resource
 import subprocess
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -135,35 +137,23 @@ def test_a_step_asked_for_after_a_pause_on_a_full_disk_is_taken_and_a_resume_dur
     assert second == first + 1
 
 
-FULL_FROM_THE_START = """
-import resource, sys
-from pathlib import Path
-import torch
-from core.runs.worker import train_run
-from core.runs.folder import list_runs
-torch.set_num_threads(1)
-home, (run,) = Path(sys.argv[1]), list_runs(Path(sys.argv[1]))
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
-print(train_run(run, home, threads=1).state)
-"""
-
-
-def begin_on_a_full_disk(data_dir: Path, most: int) -> subprocess.Popen:
-    """A worker none of whose files may have more bytes; what it logs tells when it has found out."""
-    script = [sys.executable, "-c", FULL_FROM_THE_START, str(data_dir), str(most)]
-    return subprocess.Popen(script, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+@contextmanager
+def beginning_on_a_full_disk(run: RunFolder, data_dir: Path, most: int) -> Iterator[tuple[ExitStack, Future[Status]]]:
+    """Train in a thread, in a process none of whose files may have more bytes, until the first of both is closed."""
+    with ThreadPoolExecutor() as pool, ExitStack() as full:
+        full.enter_context(no_file_longer_than(most))
+        yield full, pool.submit(train_run, run, data_dir, threads=1)
 
 
 @pytest.mark.parametrize("most", [10, 1100])  # not even its status can be written; its status, but not its record
-def test_a_disk_that_is_full_before_the_first_row_is_waited_for(data_dir, run, most):
-    with begin_on_a_full_disk(data_dir, most) as worker:
-        while "it goes on by itself when there is room" not in worker.stderr.readline():
-            assert worker.poll() is None
+def test_a_disk_that_is_full_before_the_first_row_is_waited_for(data_dir, run, most, caplog):
+    with beginning_on_a_full_disk(run, data_dir, most) as (full, training):
+        wait_for(lambda: "it goes on by itself when there is room" in caplog.text, "the disk to be found full")
         if most > 10:
             wait_for(lambda: run.status().problem == "disk", "the status to say so")
-            assert (run.status().state, run.status().pid) == ("paused", worker.pid)
-        Limit(worker.pid).make_room()
-        assert worker.stdout.read() == "finished\n"
+            assert (run.status().state, run.status().pid) == ("paused", os.getpid())
+        full.close()
+        assert training.result().state == "finished"
     status = run.status()
     assert (status.state, status.step, status.attempt, status.problem, status.notice) == ("finished", 12, 1, "", "")
     assert run.record().corpus_hash
@@ -171,10 +161,10 @@ def test_a_disk_that_is_full_before_the_first_row_is_waited_for(data_dir, run, m
 
 
 def test_a_stop_ends_the_waiting_of_a_run_that_has_not_begun(data_dir, run):
-    with begin_on_a_full_disk(data_dir, 1100) as worker:
+    with beginning_on_a_full_disk(run, data_dir, 1100) as (_, training):
         wait_for(lambda: run.status().problem == "disk", "the disk to be found full")
         send_command(run, "stop")
-        assert worker.stdout.read() == "stopped\n"
+        assert training.result().state == "stopped"
     assert (run.status().state, run.status().problem, run.status().pid) == ("stopped", "disk", None)
     assert "before it began" in run.status().reason
     assert waiting_commands(run) == []

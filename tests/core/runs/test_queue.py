@@ -8,6 +8,8 @@ import pytest
 from core.errors import RunError
 from core.runs.folder import RunFolder
 from core.runs.queue import Queue
+from core.runs.supervisor import Supervisor
+from tests.core.runs.conftest import wait_for
 
 CLAIM_ALL = """
 import sys
@@ -91,10 +93,9 @@ print("ready", flush=True)
 input()
 supervisor.start()
 runs = list_runs(home)
-for run in runs if sys.argv[2] == "forwards" else reversed(runs):
+for run in runs:
     supervisor.submit(run)
 while not all(run.status().ended for run in runs):
-    assert len(supervisor.queue.active()) <= 2
     time.sleep(0.02)
 supervisor.close()
 """
@@ -103,17 +104,23 @@ supervisor.close()
 def test_two_apps_on_one_folder_never_start_a_run_twice(data_dir, config, monkeypatch):
     monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")
     runs = [RunFolder.create(data_dir, config.replace({"train.steps": 2})) for _ in range(6)]
-    apps = [
-        subprocess.Popen(
-            [sys.executable, "-c", RACE, data_dir, order], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        for order in ("forwards", "backwards")
-    ]
-    for app in apps:
-        assert app.stdout.readline() == "ready\n"
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda app: app.communicate("go\n"), apps))
-    assert [app.returncode for app in apps] == [0, 0]
+    supervisor = Supervisor(data_dir, slots=2)
+
+    def have_ended() -> bool:
+        assert len(supervisor.queue.active()) <= 2
+        return all(run.status().ended for run in runs)
+
+    script = [sys.executable, "-c", RACE, data_dir]
+    with subprocess.Popen(script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "ready\n"
+        other.stdin.write("go\n")
+        other.stdin.flush()
+        supervisor.start()
+        for run in reversed(runs):
+            supervisor.submit(run)
+        wait_for(have_ended, "the runs to end")
+        supervisor.close()
+    assert other.returncode == 0
     for run in runs:
         assert (run.status().state, run.status().attempt) == ("finished", 1), run.status().reason
         assert [row["kind"] for row in run.rows("events")] == ["start", "finish"]

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -13,15 +13,15 @@ import pytest
 from core.errors import RunError
 from core.runs.commands import config_now, send_command, setting_changes, waiting_commands
 from core.runs.folder import RunFolder, list_runs
-from core.runs.fork_server import FORK_SERVER
+from core.runs.fork_server import FORK_SERVER, ForkServer
 from core.runs.processes import ProcessId, identify, is_alive, kill
 from core.runs.queue import supervisor_lock
 from core.runs.records import Status
 from core.runs.supervisor import Supervisor
 from core.runs.weights import latest_weights
+from core.runs.worker import train_run
 from tests.core.runs.conftest import wait_for, wait_for_state
 
-ROOT = Path(__file__).parents[3]
 ENDLESS = {
     "train.steps": 1_000_000,
     "train.checkpoint_interval": 20,
@@ -153,7 +153,7 @@ def test_a_worker_that_fails_says_why(supervisor, data_dir, config):
 
 
 def test_a_worker_that_cannot_even_start_is_a_failed_run(data_dir, run, monkeypatch):
-    FORK_SERVER.close()
+    monkeypatch.setattr("core.runs.supervisor.FORK_SERVER", server := ForkServer())
     monkeypatch.setattr(sys, "executable", "/bin/false")
     supervisor = Supervisor(data_dir, slots=1)
     supervisor.submit(run)
@@ -161,6 +161,7 @@ def test_a_worker_that_cannot_even_start_is_a_failed_run(data_dir, run, monkeypa
     assert "it ended at once; the run's log says more" in run.status().reason
     assert supervisor.queue.active() == []
     supervisor.close()
+    server.close()
 
 
 def test_a_dead_fork_server_leaves_its_workers_and_is_followed_by_another(supervisor, endless, data_dir, config):
@@ -221,28 +222,16 @@ def test_a_stop_is_never_pressed_on_the_worker_that_resumed_the_run(idle, run, m
             worker.wait()
 
 
-LEAVES_AT_ONCE = """
-import sys
-from pathlib import Path
-import torch
-from core.runs import worker
-from core.runs.records import MOST_KILLS
-from core.runs.folder import list_runs
-torch.set_num_threads(1)
-worker.PAUSED_EXIT_SECONDS = 0.0
-print(worker.train_run(list_runs(Path(sys.argv[1]))[0], Path(sys.argv[1]), threads=1).state)
-"""
-
-
-def test_a_resume_at_the_moment_a_paused_worker_leaves_is_never_lost(data_dir, run):
-    script = [sys.executable, "-c", LEAVES_AT_ONCE, str(data_dir)]
+def test_a_resume_at_the_moment_a_paused_worker_leaves_is_never_lost(data_dir, run, monkeypatch):
+    monkeypatch.setattr("core.runs.worker.PAUSED_EXIT_SECONDS", 0.0)
     send_command(run, "pause")
-    with subprocess.Popen(script, cwd=ROOT, stdout=subprocess.PIPE, text=True) as worker:
+    with ThreadPoolExecutor() as pool:
         with supervisor_lock(data_dir / "runs"):  # as a supervisor is while it sends what it has seen to be right
+            worker = pool.submit(train_run, run, data_dir, threads=1)
             wait_for(lambda: run.status().state in ("paused", "failed"), "the pause")
-            assert run.status().pid == worker.pid
+            assert run.status().pid == os.getpid()
             send_command(run, "resume")
-        assert worker.stdout.read() == "finished\n"
+        assert worker.result().state == "finished"
     assert (run.status().state, run.status().attempt) == ("finished", 1)
 
 
