@@ -6,7 +6,8 @@ import { _, button, showControlCharacters, untrustedText } from "../shared/mount
 export function modelWriter(bar, clock) {
   const PACE = 600; // milliseconds between two tokens
   const MOST = 120; // then it begins anew
-  const LENGTH = 150; // characters of the text
+  const LENGTH = 150; // characters of the text, or fewer where two lines of it hold less
+  const LETTER = 10.3; // pixels
   let picture = null;
   let begun = null; // the prompt that it began with
   let count = 0;
@@ -50,7 +51,8 @@ export function modelWriter(bar, clock) {
     update(drawn) {
       picture = drawn;
       const written = showControlCharacters(clock.prompt);
-      text.textContent = written.length > LENGTH ? `…${written.slice(-LENGTH)}` : written;
+      const most = Math.min(LENGTH, 2 * Math.floor(text.clientWidth / LETTER) - 4) || LENGTH;
+      text.textContent = written.length > most ? `…${written.slice(-most)}` : written;
     },
   };
 }
