@@ -25,8 +25,8 @@ class UnknownCharacterError(TextError):
     def __init__(self, character: str, position: int):
         self.character, self.position = character, position
         super().__init__(
-            f"The character {character!r} (U+{ord(character):04X}) at position {position} does not occur in the "
-            "text this model learned from, so the model has no number for it. Leave it out or choose another."
+            f"The character {character!r} (U+{ord(character):04X}) at position {position} does not occur in the text "
+            "that this model learned from. Leave it out or choose another."
         )
 
 

@@ -62,7 +62,7 @@ def setting_sentences() -> list[str]:
 def core_sentences() -> list[str]:
     """Return what `core` says of presets, texts, characters and the machine where the pages show it."""
     presets = [inspect.getdoc(make).splitlines()[0] for make in PRESETS.values()]
-    texts = [*catalogue(ROOT / "nowhere"), own_text._corpus("", {"title": "", "characters": 0})]
+    texts = [*catalogue(ROOT / "nowhere"), own_text._corpus("", {"title": "", "characters": 0, "license": ""})]
     corpora = [words for text in texts for words in (text.description, text.language, text.license)]
     corpora = [words for words in corpora if not words.startswith("Python ")]
     tables = [words for table in (SENTENCES, WHY, PROGRESS, HEALTH, CHOICES) for words in table.values()]

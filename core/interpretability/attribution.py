@@ -67,8 +67,8 @@ def attribute(
         return Attribution(token, share, share, 0.0, np.zeros((0, 0)), np.zeros(0), 0.0, 0.0)
     if not model.config.residual:
         raise PartError(
-            "This model has no residual connections: each part replaces what came before it instead of adding to it, "
-            "so its answer cannot be shared out. Look at a model that has them."
+            "This model has no residual connections: each part replaces what came before it, so nothing adds up. "
+            "Look at a model that has them."
         )
     last = f"blocks.{model.config.n_layer - 1}.hook_resid_post"
     recorded = run_with_cache(model, ids, [*_sources(model), last, "ln_final.hook_normalized"])

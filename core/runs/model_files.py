@@ -64,8 +64,8 @@ def import_model(data_dir: Path, source: Path, corpus: str = "shakespeare", name
         if tokenizer.vocab_size != external.vocab_size:
             raise ExternalModelError(
                 f"The model brings no tokenizer and knows {external.vocab_size:,} tokens, but the text {corpus!r} has "
-                f"{tokenizer.vocab_size:,} characters. Choose the text that it learned from, or put GPT-2's tokenizer "
-                "(vocab.json and merges.txt) beside it."
+                f"{tokenizer.vocab_size:,} characters. Choose the text that it learned from, or add vocab.json and "
+                "merges.txt."
             )
     if isinstance(tokenizer, BPETokenizer):
         tokenizer = tokenizer.limited_to(external.vocab_size)

@@ -225,8 +225,7 @@ def after_crash(status: Status, log_lines: str, saved_step: int) -> Status:
     if killed_for_memory(status.oom_kills):
         reason = (
             f"The system ended its process at step {status.step:,} because the machine had no memory left. Choose a "
-            "smaller batch, a shorter context or a smaller model, or end other programs. Resumed, it goes on from "
-            f"{start}."
+            f"smaller batch, context or model. Resumed, it goes on from {start}."
         )
         return status.end("failed", reason, "memory")
     crashes = status.crashes + 1

@@ -180,8 +180,8 @@ def _cells(name: str, data: bytes, column: str) -> Iterator[str]:
 def _check_unpacked(size: int) -> None:
     if size > MAX_BYTES:
         raise TextError(
-            f"This file holds more than {memory_in_words(MAX_BYTES)} of text, which is the most that a text may have. "
-            "Cut it to a part; a few million characters are plenty for the models here."
+            f"This file holds more than {memory_in_words(MAX_BYTES)} of text, the most that a text may have. Cut it to "
+            "a part; a few million characters are plenty here."
         )
 
 

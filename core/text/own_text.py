@@ -97,9 +97,9 @@ def check_trainable(
         length, unit = _count_tokens(text, tokenizer, needed), "tokens"
     if length < needed:
         raise TextError(
-            f"This text has {length:,} {unit}, and {needed - length:,} are missing: with a context of "
-            f"{block_size} and {val_fraction:.0%} kept for validation it needs at least {needed:,}, so that both "
-            f"parts hold {block_size + 1}. Choose a longer text{'' if is_fork else ' or a shorter context'}."
+            f"This text has {length:,} {unit}, and {needed - length:,} are missing: a context of {block_size} and "
+            f"{val_fraction:.0%} kept for validation need at least {needed:,}. Choose a longer text"
+            f"{'' if is_fork else ' or a shorter context'}."
         )
 
 

@@ -197,7 +197,7 @@ def figures(facts: Facts, tokens: Tokens, val_fraction: float) -> None:
         distinct = ngettext(
             "a vocabulary of {count} token", "a vocabulary of {count} tokens", tokens.tokenizer.vocab_size
         )
-        rest = _("of {all} tokens, {count} in the validation set", all=f"{count:,}", count=rest)
+        rest = _("of {all}, as tokens; {count} in the validation set", all=f"{count:,}", count=rest)
     else:
         rest = _("{count} in the validation set", count=rest)
     pages = ngettext("about {count} book page", "about {count} book pages", max(1, length // 1800))

@@ -47,7 +47,7 @@ _MORE = {
     ),
     "bpe": N_(
         "**Tokens** are the units that a model reads, here frequent parts of words (byte-pair encoding, Sennrich "
-        "2016). The text is cut into words as GPT-2 does, and no token crosses from one word into the next."
+        "2016). As in GPT-2, no token crosses from one word into the next."
     ),
 }
 
@@ -134,8 +134,8 @@ def _draw_typed(typed: str, tokenizer: Tokenizer) -> None:
         token_strip(list(typed), [ids.get(character) for character in typed], note=note, key="typed_tokens")
         return
     ids = tokenizer.encode(typed)
-    counted = _("{characters} characters, {bytes} bytes, {tokens} tokens.",
-                characters=len(typed), bytes=len(typed.encode()), tokens=len(ids))  # fmt: skip
+    size = {"characters": len(typed), "bytes": len(typed.encode()), "tokens": len(ids)}
+    counted = _("Characters: {characters}. Bytes: {bytes}. Tokens: {tokens}.", **size)
     _draw_strip(tokenizer, ids, f"{counted} {note}", "typed_tokens")
 
 

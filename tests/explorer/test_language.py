@@ -216,6 +216,13 @@ def test_messages_and_helps_are_short():
     assert len(helps) > 100 and not [words for words in [*forms, *helps] if count_words(words) > MOST_WORDS]
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "core").rglob("*.py")), ids=lambda path: path.stem)
+def test_errors_are_short(path):
+    raised = [node.exc for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Raise)]
+    words = [text for call in raised if isinstance(call, ast.Call) for each in call.args for text in wholes(each, {})]
+    assert not [text for text in words if count_words(text) > MOST_WORDS]
+
+
 def test_a_help_of_several_sentences_is_counted_as_a_whole():
     source = 'ONE = N_("a b")\nmore = f"{_(ONE)} {_(\'c\')}"\ncard(title, more=more)\n'
     assert helps_of(source) == ["a b c"]

@@ -84,8 +84,8 @@ def test_the_sentence_of_a_short_text_says_how_much_is_missing():
     with pytest.raises(TextError) as caught:
         check_trainable("ab" * 50, block_size=64, val_fraction=0.1)
     assert str(caught.value) == (
-        "This text has 100 characters, and 541 are missing: with a context of 64 and 10% kept for validation it needs "
-        "at least 641, so that both parts hold 65. Choose a longer text or a shorter context."
+        "This text has 100 characters, and 541 are missing: a context of 64 and 10% kept for validation need at least "
+        "641. Choose a longer text or a shorter context."
     )
 
 
