@@ -1,6 +1,6 @@
 """Presets: functions that return a whole RunConfig. The first is the default."""
 
-from core.config import ModelConfig, RunConfig, TrainConfig
+from core.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from core.errors import ConfigError
 
 
@@ -131,7 +131,97 @@ def gpt2() -> RunConfig:
     )
 
 
-PRESETS = {make().preset: make for make in (gpt_quick, gpt_fast, bigram, gpt_tiny, gpt_lecture, gpt2)}
+def induction() -> RunConfig:
+    """Two layers of attention alone learn to copy: the loss falls when an induction head emerges.
+
+    Such a head finds where a token occurred before and predicts what followed it there (Olsson 2022).
+    """
+    return RunConfig(
+        preset="induction",
+        data=DataConfig(corpus="repeats"),
+        model=ModelConfig(
+            n_layer=2,
+            n_head=4,
+            n_embd=64,
+            block_size=49,  # the longest problem
+            position="rope",
+            norm="rms",
+            qk_norm=True,
+            zero_init=True,
+            feed_forward=False,
+        ),
+        train=TrainConfig(
+            steps=600,
+            batch_size=16,
+            optimizer="muon",
+            learning_rate=1.5e-2,
+            muon_learning_rate=0.01,
+            muon_momentum=0.9,
+            beta2=0.95,
+            weight_decay=0.0,
+            schedule="linear",
+            min_learning_rate=0.0,
+            warmup_steps=10,
+            eval_interval=10,
+            eval_windows=128,
+            sample_interval=20,
+            checkpoint_interval=200,
+            snapshots=40,
+        ),
+    )
+
+
+def addition() -> RunConfig:
+    """Sums of two numbers below 1,000, right for numbers never trained on after a few minutes.
+
+    With `data.corpus` addition-backwards the same model writes the last digit first.
+    """
+    return gpt_fast().replace(
+        {
+            "preset": "addition",
+            "data.corpus": "addition",
+            "model.block_size": 24,  # nearly two problems
+            "train.steps": 1500,
+            "train.batch_size": 64,
+            "train.eval_interval": 50,
+            "train.eval_windows": 240,
+            "train.sample_interval": 50,
+        }
+    )
+
+
+def modular_addition() -> RunConfig:
+    """Memorizes half of all sums modulo 59 first; the other half comes out right much later (grokking).
+
+    Grokking was found by Power (2022); that weight decay brings it about, and what circle the model computes on, by
+    Nanda (2023). The context is one problem.
+    """
+    return RunConfig(
+        preset="modular-addition",
+        data=DataConfig(corpus="modular-addition", val_fraction=0.5),
+        model=ModelConfig(n_layer=1, n_head=4, n_embd=64, block_size=5, tie_weights=False),
+        train=TrainConfig(
+            steps=4000,
+            batch_size=512,
+            learning_rate=5e-3,
+            min_learning_rate=5e-4,
+            warmup_steps=10,
+            weight_decay=1.0,
+            beta2=0.98,
+            grad_clip=0.0,
+            eval_interval=50,
+            eval_windows=1740,  # nearly all problems of each part
+            sample_interval=100,
+            checkpoint_interval=1000,
+            snapshots=60,
+        ),
+    )
+
+
+PRESETS = {
+    make().preset: make
+    for make in (gpt_quick, gpt_fast, bigram, gpt_tiny, gpt_lecture, gpt2, addition, modular_addition, induction)
+}
 
 
 def preset(name: str) -> RunConfig:

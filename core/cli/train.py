@@ -24,7 +24,7 @@ from core.paths import data_dir
 from core.runs.commands import STEPS, Schedule, change_settings, extend, send_command
 from core.runs.folder import RunFolder
 from core.runs.processes import not_ignored
-from core.runs.records import Status
+from core.runs.records import SCORES, Status
 from core.settings import fields_of
 from core.terminal import SafeStream, print_line
 from core.text.token_display import printable
@@ -291,7 +291,7 @@ class Show:
     def __call__(self, status: Status) -> None:
         if self._bar and self._task is not None:
             self._bar.update(self._task, total=status.steps, completed=status.step, description=describe_status(status))
-        elif (shown := (status.train_loss, status.val_loss)) != self._shown:
+        elif (shown := tuple(getattr(status, name) for name in SCORES)) != self._shown:
             self._shown = shown
             self.note(describe_status(status))
 
@@ -319,6 +319,8 @@ def describe_status(status: Status) -> str:
         parts.append(f"training {status.train_loss:.3f}")
     if status.val_loss is not None:
         parts.append(f"validation {status.val_loss:.3f}")
+    if status.val_accuracy is not None:
+        parts.append(f"right {status.val_accuracy:.1%}")
     if status.tokens_per_second:
         parts.append(f"{status.tokens_per_second:,.0f} tokens/s")
     if status.state == "paused":

@@ -18,6 +18,7 @@ from core.text import split_point
 from core.text.bpe import new_tokenizer
 from core.text.corpora import load_corpus, text_hash
 from core.text.own_text import check_trainable
+from core.text.tasks import check_task
 from core.text.tokenizers import Tokenizer, load_tokenizer
 from core.training.checkpoints import check_weights
 
@@ -33,6 +34,7 @@ def check_startable(data_dir: Path, config: RunConfig, parent: RunFolder | None 
     text = load_corpus(config.data.corpus, data_dir) if text is None else text
     tokenizer = _parents_tokenizer(parent, config, text) if parent else new_tokenizer(config.data, text, data_dir)
     check_trainable(text, config.model.block_size, config.data.val_fraction, tokenizer, is_fork=parent is not None)
+    check_task(config.data.corpus, config.model.block_size, tokenizer.by_character)
     return tokenizer.vocab_size
 
 

@@ -20,7 +20,7 @@ from core.atomic_io import parse_row
 from core.errors import RunError
 from core.runs.commands import config_now
 from core.runs.folder import RUN_ID, RunFolder
-from core.runs.records import LOSSES, RunRecord, Status, parse_object, parse_record, parse_status
+from core.runs.records import SCORES, RunRecord, Status, is_problem, parse_object, parse_record, parse_status
 from core.runs.weights import load_model
 from core.training.health import read_health
 
@@ -158,7 +158,7 @@ def _status(data: dict[str, Any]) -> Status:
     zipped = parse_status(data, "in the zip")
     if not _is_step(zipped.step) or not _is_step(zipped.steps):
         raise RunError("The file status.json in the zip is damaged: no run has so many steps.")
-    names = ("step", "steps", "seconds", "tokens_per_second", *LOSSES)
+    names = ("step", "steps", "seconds", "tokens_per_second", *SCORES)
     numbers = {name: getattr(zipped, name) for name in names}
     sound = {name: value for name, value in numbers.items() if value is not None and math.isfinite(value)}
     if not zipped.ended:
@@ -182,7 +182,8 @@ def _is_sound(row: dict[str, Any], kind: str) -> bool:
     if kind == "metrics":
         return all(value is None or _is_number(value) for value in row.values())
     if kind == "samples":
-        return isinstance(row.get("text"), str)
+        problems = row.get("problems", [])
+        return isinstance(row.get("text"), str) and isinstance(problems, list) and all(map(is_problem, problems))
     if kind == "health":
         return read_health(row) is not None
     plain = (value is None or isinstance(value, str | bool) or _is_number(value) for value in row.values())

@@ -175,7 +175,7 @@ def _parent(record: RunRecord, data_dir: Path) -> Ancestor | None:
     except ExplorerError:
         return None
     same_text = (theirs.corpus_hash or theirs.config.data.corpus) == (record.corpus_hash or record.config.data.corpus)
-    return Ancestor(theirs.name, config, step, parent.last_losses()["val_loss"], same_text, parent.rows("metrics"))
+    return Ancestor(theirs.name, config, step, parent.last_scores()["val_loss"], same_text, parent.rows("metrics"))
 
 
 def _setting_changes(run: RunFolder, config: RunConfig) -> list[tuple[int, str]]:

@@ -23,7 +23,7 @@ from core.errors import DiskFullError, RunError
 from core.paths import check_path, gallery_dir
 from core.runs.processes import end_orphans, is_alive
 from core.runs.records import (
-    LOSSES,
+    SCORES,
     Probe,
     RunRecord,
     Status,
@@ -229,10 +229,10 @@ class RunFolder:
         """Return the newest row, however long the file; None before the first."""
         return next((row for _, row in last_rows(self.metrics_path)), None)
 
-    def last_losses(self) -> dict[str, float | None]:
-        """Return the `LOSSES` of the last evaluation; None before the first."""
+    def last_scores(self) -> dict[str, float | None]:
+        """Return the `SCORES` of the last evaluation; None before the first."""
         row = next((row for _, row in last_rows(self.metrics_path) if "val_loss" in row), {})
-        return {name: row.get(name) for name in LOSSES}
+        return {name: row.get(name) for name in SCORES}
 
     def write_probe(self, step: int, attention: np.ndarray, embedding: np.ndarray, tokens: list[str]) -> None:
         """Replace the probe. attention: uint8 (L, H, T, T); embedding: float16 (V, C)."""

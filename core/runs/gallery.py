@@ -25,17 +25,6 @@ _ALIKE = {  # whatever the machine has
 }  # fmt: skip
 
 
-def _induction() -> RunConfig:
-    """Two layers of attention alone, which learn to copy what followed the same letters before."""
-    model = {
-        "n_layer": 2, "n_head": 4, "n_embd": 64, "block_size": 48, "position": "rope", "qk_norm": True,
-        "feed_forward": False,
-    }  # fmt: skip
-    train = {"steps": 1000, "sample_interval": 50, "checkpoint_interval": 500}
-    config = preset("gpt-fast").replace({f"train.{name}": value for name, value in train.items()})
-    return config.replace({"model": model, "data.corpus": "repeats"})
-
-
 RECIPES: dict[str, tuple[str, RunConfig]] = {  # by id: the name and the settings; the first is that of Home
     "gallery-shakespeare": ("Shakespeare", preset("gpt-quick").replace({"train.steps": 6000})),
     "gallery-layers": (
@@ -45,7 +34,7 @@ RECIPES: dict[str, tuple[str, RunConfig]] = {  # by id: the name and the setting
         ),
     ),
     "gallery-bigram": ("Shakespeare, bigram", preset("bigram")),
-    "gallery-induction": ("Induction heads", _induction()),
+    "gallery-induction": ("Induction heads", preset("induction")),
 }
 
 

@@ -16,7 +16,7 @@ from core.interpretability.embeddings import token_embeddings
 from core.model import evaluating
 from core.runs.disk_space import DiskSpace
 from core.runs.folder import RunFolder
-from core.runs.records import LOSSES, State, Status, StepDetail
+from core.runs.records import PROBLEM_PARTS, SCORES, State, Status, StepDetail
 from core.runs.session import Session
 from core.runs.weights import Snapshots
 from core.sampling import generate
@@ -24,7 +24,7 @@ from core.sampling_config import GenerationConfig
 from core.text.tokenizers import opening_ids
 from core.training.checkpoints import save_checkpoint, save_weights, snapshot_steps
 from core.training.cost import TimeLeft
-from core.training.evaluation import bits_per_byte
+from core.training.evaluation import write_answers
 from core.training.hardware import memory_kills
 from core.training.health import MOST_ROWS
 from core.training.trainer import EvaluationEvent, StepEvent
@@ -33,6 +33,7 @@ STATUS_SECONDS = 0.2  # between two status files
 PROBE_SECONDS = 0.4  # between two probes, or more where they take long
 PROBE_SHARE = 0.05  # of the time, at most, for probes
 _MOST_EMBEDDINGS = 1000  # of the tokens that come first: a map of more is a cloud
+_PROBLEMS = 8  # of a task, answered with each sample
 STEP_DETAIL_WINDOWS, STEP_DETAIL_TOKENS = 8, 256  # of a batch, at most, in a step detail
 
 log = logging.getLogger(__name__)
@@ -65,8 +66,7 @@ class Recorder:
         new = [notice for notice in session.notices if notice not in self.status.notice]
         changes = {"notice": " ".join([self.status.notice, *new]).strip()}
         # Evaluations later than the step that training goes on from no longer count.
-        self.status = self.status.model_copy(update=changes | self.folder.last_losses())
-        self._bytes_per_token = session.bytes_per_token
+        self.status = self.status.model_copy(update=changes | self.folder.last_scores())
         self._snapshots = Snapshots(self.folder, self.trainer.model, self.trainer.config.train)
         self._plan_health()
         last_row = self.folder.last_metrics() or {}  # of those left, so that a repeated stretch is not counted twice
@@ -208,21 +208,33 @@ class Recorder:
     def sample(self) -> float:
         """Sample text, every time with the same prompt and seed, so that only learning makes a difference.
 
-        Returns the seconds that it took.
+        A task samples answers to some problems of its validation part instead. Returns the seconds that it took.
         """
-        config, tokenizer, start = self.trainer.config.train, self.tokenizer, time.monotonic()
+        start = time.monotonic()
+        try:
+            sampled = self._sample_answers() if self.trainer.answers else {"text": self._sample_text()}
+        except NotFiniteError:  # the loss of the next step ends the run with the reason
+            return 0.0
+        seconds = self._time_left.sample = time.monotonic() - start
+        row = {"step": self.trainer.step, "val_loss": self.status.val_loss, **sampled}
+        self.disk_space.write(lambda: self.folder.append("samples", row))
+        return seconds
+
+    def _sample_text(self) -> str:
+        config, tokenizer = self.trainer.config.train, self.tokenizer
         how = GenerationConfig(
             max_new_tokens=config.sample_length, temperature=config.sample_temperature, seed=config.seed
         )
         tokens = generate(self.trainer.model, opening_ids(tokenizer), how, alternatives=0, spread=True)
-        try:
-            text = tokenizer.decode([token.id for token in tokens])
-        except NotFiniteError:  # the loss of the next step ends the run with the reason
-            return 0.0
-        seconds = self._time_left.sample = time.monotonic() - start
-        row = {"step": self.trainer.step, "text": text, "val_loss": self.status.val_loss}
-        self.disk_space.write(lambda: self.folder.append("samples", row))
-        return seconds
+        return tokenizer.decode([token.id for token in tokens])
+
+    def _sample_answers(self) -> dict[str, Any]:
+        trainer, decode = self.trainer, self.tokenizer.decode
+        assert trainer.answers is not None
+        written = write_answers(trainer.model, trainer.val_windows, trainer.answers, _PROBLEMS)
+        problems = [dict(zip(PROBLEM_PARTS, map(decode, parts), strict=True)) for parts in written]
+        text = "".join(f"{problem['question']}{problem['written']}\n" for problem in problems)
+        return {"text": text, "problems": problems}
 
     def measures_health(self, step: int) -> bool:
         """Return whether the health of the training is measured after this step."""
@@ -247,11 +259,11 @@ class Recorder:
         row["seconds"] = round(self._clock.seconds, 3)
         if evaluation:
             self._time_left.evaluation = evaluation.seconds
-            bits = bits_per_byte(evaluation.val_loss, self._bytes_per_token)
-            losses = dict(zip(LOSSES, (evaluation.train_loss, evaluation.val_loss, bits), strict=True))
-            row |= losses
-            changes |= {name: loss if math.isfinite(loss) else None for name, loss in losses.items()}
-            log.info("step %d: training loss %.4f, validation loss %.4f", evaluation.step, *list(losses.values())[:2])
+            scores = {name: value for name in SCORES if (value := getattr(evaluation, name)) is not None}
+            row |= scores
+            changes |= {name: value if math.isfinite(value) else None for name, value in scores.items()}
+            measured = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+            log.info("step %d: %s", evaluation.step, measured)
         self.disk_space.write(lambda: self.folder.append("metrics", row))
         self.status = self.status.model_copy(update=changes)
         if evaluation:
@@ -260,7 +272,7 @@ class Recorder:
     def _step_detail(self, event: StepEvent) -> None:
         values = self.trainer.step_detail | {"loss": event.loss}
         values["batch_size"] = len(values["inputs"])
-        for name in ("inputs", "targets", "losses"):
+        for name in ("inputs", "targets", "losses", "counted"):
             values[name] = values[name][:STEP_DETAIL_WINDOWS, :STEP_DETAIL_TOKENS].tolist()
         values["losses"] = [[round(loss, 3) for loss in piece] for piece in values["losses"]]
         step_detail = StepDetail(**values)

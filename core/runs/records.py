@@ -17,6 +17,8 @@ from core.runs.processes import ProcessId, Started
 
 State = Literal["queued", "starting", "running", "paused", "finished", "stopped", "failed"]
 ENDED: tuple[State, ...] = ("finished", "stopped", "failed")
+PROBLEM_PARTS = ("question", "answer", "written")  # texts; the question ends with its separator
+SCORES = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")  # of an evaluation, in rows and in a status
 
 NAME_LENGTH = 80
 _JOINERS = "\u200c\u200d"  # hold emoji together and shape Persian and Indic words: the only invisible characters kept
@@ -65,9 +67,6 @@ class RunRecord(BaseModel):
     precision: str | None = None  # float32 or bfloat16
 
 
-LOSSES = ("train_loss", "val_loss", "val_bits_per_byte")  # of an evaluation, in rows of metrics and in the status
-
-
 class Status(BaseModel):
     """The state of a run (`status.json`)."""
 
@@ -89,7 +88,8 @@ class Status(BaseModel):
     tokens_per_second: float | None = None
     train_loss: float | None = None  # nats a token
     val_loss: float | None = None  # nats a token
-    val_bits_per_byte: float | None = None
+    train_accuracy: float | None = None  # share of a task's problems answered right; None of a text without a task
+    val_accuracy: float | None = None
     seconds_left: float | None = None
     slowest: float = 0.0  # seconds, the longest between two looks for commands
     updated: float = 0.0  # seconds since 1970
@@ -132,7 +132,8 @@ class StepDetail(BaseModel):
     batch_size: int  # windows in the whole batch
     inputs: list[list[int]]  # token ids, the first windows of the batch
     targets: list[list[int]]
-    losses: list[list[float | None]]  # nats, of the same tokens
+    losses: list[list[float | None]]  # nats, of the same tokens; 0 where they do not count
+    counted: list[list[bool]] = []  # whether they count in the loss: in a task, only answers do; none where all do
     gradient_norms: dict[str, float | None]  # by part of the model (`wte`, `h.0.attn`, ...), before clipping
     weight_norms: dict[str, float | None]  # before the step
     before: float | None = None  # nats a token over the whole batch, without dropout, before the step; None if unknown
@@ -146,6 +147,11 @@ class Probe(NamedTuple):
     attention: np.ndarray  # uint8 (L, H, T, T), 255 is all of a row's attention; L = H = 0 for a bigram
     embedding: np.ndarray  # float16 (V, C)
     tokens: list[str]  # the T tokens of the probe sentence
+
+
+def is_problem(value: object) -> bool:
+    """Return whether a value is one of the `problems` of a row of samples.jsonl."""
+    return isinstance(value, dict) and all(isinstance(value.get(part), str) for part in PROBLEM_PARTS)
 
 
 def parse_object(data: bytes, name: str, where: str) -> dict[str, Any]:

@@ -23,10 +23,11 @@ from core.text.batches import split_ids
 from core.text.bpe import new_tokenizer
 from core.text.corpora import load_corpus, text_hash
 from core.text.own_text import check_trainable
+from core.text.tasks import AnswerTokens, answers_of, task_of
 from core.text.tokenizers import Tokenizer, load_tokenizer
 from core.training.checkpoints import latest_checkpoint, load_checkpoint, load_weights, newer_checkpoints
 from core.training.cost import WORKER_BYTES, check_fits, memory_needed
-from core.training.evaluation import bytes_per_token, run_baselines
+from core.training.evaluation import run_baselines
 from core.training.hardware import Hardware, find_hardware, free_memory
 from core.training.trainer import Trainer
 
@@ -51,7 +52,6 @@ class Session(NamedTuple):
     changes_ahead: list[SettingChange]  # that an earlier attempt made at later steps, to be repeated there
     probe_text: list[int]  # ids of the sentence that the dashboard shows
     baselines: Callable[[], dict[str, Any]]  # computes the losses of counted n-grams on the evaluation windows
-    bytes_per_token: float  # of the tokens that an evaluation predicts
     notices: list[str]  # sentences for the status on what is not as before
 
 
@@ -79,7 +79,8 @@ def prepare(
     del text  # up to 80 MB that training has no use for
     train_ids, val_ids = split_ids(ids, config.data.val_fraction)
 
-    trainer = Trainer(config, train_ids, val_ids, tokenizer.vocab_size, hardware.device, how.precision)
+    answers = answers_of(config.data.corpus, tokenizer)
+    trainer = Trainer(config, train_ids, val_ids, tokenizer.vocab_size, hardware.device, how.precision, answers)
     changes = setting_changes(folder)
     notices = [how.notice] if how.notice else []
     if checkpoint:
@@ -96,8 +97,7 @@ def prepare(
         tokenizer,
         changes,
         _probe_sentence(val_ids, tokenizer, config.model.block_size),
-        lambda: asdict(run_baselines(config, train_ids, val_ids, tokenizer.vocab_size)),
-        bytes_per_token(config, val_ids, tokenizer),
+        lambda: _baselines(config, train_ids, val_ids, tokenizer.vocab_size, answers),
         notices,
     )
 
@@ -120,6 +120,15 @@ def repeat_changes(changes: list[SettingChange], trainer: Trainer) -> list[Setti
         if change.step <= trainer.step:
             trainer.change_setting(change.setting, change.value)
     return [change for change in changes if change.step > trainer.step]
+
+
+def _baselines(
+    config: RunConfig, train_ids: torch.Tensor, val_ids: torch.Tensor, vocab_size: int, answers: AnswerTokens | None
+) -> dict[str, float]:
+    """Return the losses of counted n-grams by name, and of a task the lowest possible loss as `floor`."""
+    task = task_of(config.data.corpus)
+    counted = asdict(run_baselines(config, train_ids, val_ids, vocab_size, answers))
+    return counted | ({"floor": task.floor} if task else {})
 
 
 def _text(record: RunRecord, data_dir: Path) -> tuple[str, str]:

@@ -27,7 +27,7 @@ from core.runs.folder import RunFolder
 from core.runs.processes import this_process
 from core.runs.queue import existing_supervisor_lock
 from core.runs.recorder import Recorder
-from core.runs.records import LOSSES, Command, State, Status, after_resume
+from core.runs.records import SCORES, Command, State, Status, after_resume
 from core.runs.session import Session, StopRequest, prepare, repeat_changes
 from core.settings import value_at
 from core.training.hardware import memory_kills
@@ -102,7 +102,7 @@ def _starting_status(before: Status, afresh: bool) -> Status:
         notice="" if afresh else after_resume(before.notice),
         crashes=0 if afresh else before.crashes,
         oom_kills=memory_kills(),
-        **before.model_dump(include={"step", "steps", "seconds", "slowest", *LOSSES}),
+        **before.model_dump(include={"step", "steps", "seconds", "slowest", *SCORES}),
     )
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import TextError
-from core.text.generated import repeats, server_log, tunes
+from core.text.generated import server_log, tunes
 from core.text.own_text import Corpus, load_own_text, own_text_file, own_texts
+from core.text.tasks import TASKS
 
 TINY_SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 TINY_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
@@ -135,14 +136,10 @@ _INCLUDED = (
         description="12,000 lines made by a program. Much of each line follows from the lines before it.",
         characters=1_120_061,
     ),
-    Corpus(
-        name="repeats",
-        title="Words written twice",
-        language="random letters",
-        license="public domain",
-        description="Random letters, each word twice. Only a model that looks back predicts the second one.",
-        characters=759_590,
-    ),
+)
+_TASKS = tuple(
+    Corpus(task.name, task.title, "problems made by a program", "public domain", task.description, task.characters)
+    for task in TASKS.values()
 )
 
 
@@ -153,18 +150,17 @@ _BUILT_IN = {
     "tang-poems": tang_poems,
     "tunes": tunes,
     "server-log": server_log,
-    "repeats": repeats,
-}
+} | {task.name: task.text for task in TASKS.values()}
 
 
 def catalogue(data_dir: Path) -> list[Corpus]:
-    """Return all texts: the included ones, then the user's own, newest first."""
+    """Return all texts: the included ones, then those of tasks, then the user's own, newest first."""
     downloaded = (data_dir / "downloads" / TINY_SHAKESPEARE_FILE).exists()
     known: dict[str, dict[str, Any]] = {  # that differ from machine to machine
         "tinyshakespeare": {"download": not downloaded},
         "python": {"characters": _python_size()},
     }
-    return [replace(corpus, **known.get(corpus.name, {})) for corpus in _INCLUDED] + own_texts(data_dir)
+    return [replace(corpus, **known.get(corpus.name, {})) for corpus in (*_INCLUDED, *_TASKS)] + own_texts(data_dir)
 
 
 def find_corpus(name: str, data_dir: Path) -> Corpus:

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from core.model import GPT, evaluating
 from core.model.gpt import ACTIVATIONS, GATED
+from core.text.batches import answer_targets
+from core.text.tasks import AnswerTokens
 
 MOST_ROWS = 24  # measurements of a run, about one step's work each
 PROBE_TOKENS, LONGEST_WINDOW = 512, 256  # of the probe batch, and of one of its windows
@@ -67,7 +69,14 @@ def update_ratios(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> 
     return dict(zip(before, ratios, strict=True))
 
 
-def measure_health(model: GPT, windows: Tensor, step: int, rate: float, updates: dict[str, float]) -> Health | None:
+def measure_health(
+    model: GPT,
+    windows: Tensor,
+    step: int,
+    rate: float,
+    updates: dict[str, float],
+    answers: AnswerTokens | None = None,  # only these count in the loss
+) -> Health | None:
     """Measure on a few of the windows (N, T + 1), evenly spaced; None where a number is not finite."""
     config = model.config
     windows = windows[:, : LONGEST_WINDOW + 1]
@@ -77,7 +86,8 @@ def measure_health(model: GPT, windows: Tensor, step: int, rate: float, updates:
     layers = range(config.n_layer)
     point = "blocks.{}.mlp.hook_pre" if config.feed_forward else "blocks.{}.hook_attn_out"
     with torch.enable_grad(), evaluating(model):
-        _logits, loss = model(windows[:, :-1], windows[:, 1:], hook=at.__setitem__)
+        x, y = windows[:, :-1], windows[:, 1:]
+        _logits, loss = model(x, answer_targets(x, y, answers) if answers else y, hook=at.__setitem__)
         points = [at[point.format(layer)] for layer in layers]
         gradients = torch.autograd.grad(loss, points)
         dead = [_dead_units(config.activation, pre) for pre in points] if config.feed_forward else []

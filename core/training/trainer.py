@@ -15,8 +15,9 @@ from core.config import RunConfig
 from core.errors import NotFiniteError, TextError, TrainingError
 from core.live_settings import with_change
 from core.model import GPT, all_finite, build_model, evaluating
-from core.text.batches import fixed_windows, random_batch
-from core.training.evaluation import mean_loss, windows_at_once
+from core.text.batches import IGNORED, answer_targets, fixed_windows, problem_starts, random_batch
+from core.text.tasks import AnswerTokens
+from core.training.evaluation import score, windows_at_once
 from core.training.health import Health, matrices, measure_health, update_ratios
 from core.training.optimizers import build_optimizer, set_learning_rates
 from core.training.schedule import fraction_at, learning_rate_at
@@ -42,6 +43,8 @@ class EvaluationEvent(NamedTuple):
     train_loss: float  # nats/token, without dropout
     val_loss: float
     seconds: float
+    train_accuracy: float | None = None  # share of problems answered right; None of a text without a task
+    val_accuracy: float | None = None
 
 
 class Trainer:
@@ -64,6 +67,7 @@ class Trainer:
         vocab_size: int,
         device: str = "cpu",  # or `cuda`, `mps`; see `core.training.hardware`
         precision: str = "float32",  # or `bfloat16`, of matrix products (mixed precision, Micikevicius 2017)
+        answers: AnswerTokens | None = None,  # of a task (`core.text.tasks.answers_of`): only these count in the loss
     ):
         self.config, self.vocab_size = config, vocab_size  # the config with all setting changes so far
         self.device, self.precision = torch.device(device), precision
@@ -77,9 +81,12 @@ class Trainer:
                     f"The {name} part of the text has {len(ids)} tokens, but a context of {block_size} needs at least "
                     f"{block_size + 1}. Take a longer text or a shorter context."
                 )
-        self.train_ids = train_ids
-        self.train_windows = fixed_windows(train_ids, block_size, train.eval_windows).to(self.device)
-        self.val_windows = fixed_windows(val_ids, block_size, train.eval_windows).to(self.device)
+        self.train_ids, self.answers = train_ids, answers
+        self._starts, val_starts = (
+            problem_starts(ids, block_size, answers) if answers else None for ids in (train_ids, val_ids)
+        )
+        self.train_windows = fixed_windows(train_ids, block_size, train.eval_windows, self._starts).to(self.device)
+        self.val_windows = fixed_windows(val_ids, block_size, train.eval_windows, val_starts).to(self.device)
 
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(train.seed)
@@ -109,17 +116,18 @@ class Trainer:
         start = perf_counter()
         config, model = self.config.train, self.model
         block_size = model.block_size
-        x, y = random_batch(self.train_ids, config.batch_size, block_size, self._batch_rng, self.device)
+        x, y = random_batch(self.train_ids, config.batch_size, block_size, self._batch_rng, self.device, self._starts)
+        targets = answer_targets(x, y, self.answers) if self.answers else y
         for parameter in self._parameters.values():
             parameter.grad = None
         if not model.training:
             model.train()
         with self._own_dropout():
             with self._mixed_precision():
-                logits, loss = (model if detailed else self._forward)(x, y)
+                logits, loss = (model if detailed else self._forward)(x, targets)
             loss.backward()
         if detailed:
-            self.step_detail = self._detail_of(x, y, logits.detach())
+            self.step_detail = self._detail_of(x, y, targets, logits.detach())
 
         gradients = [p.grad for p in self._parameters.values() if p.grad is not None]
         norm = get_total_norm(gradients)
@@ -140,26 +148,27 @@ class Trainer:
         self._updates = update_ratios(before, matrices(self._parameters)) if measure_update else {}
         self.step += 1
         if detailed:
-            self.step_detail["after"] = self._loss_on(x, y)
+            self.step_detail["after"] = self._loss_on(x, targets)
         return StepEvent(
             self.step, loss_value, learning_rate, norm_value, config.batch_size * block_size, perf_counter() - start
         )
 
     def evaluate(self) -> EvaluationEvent:
-        """Compute the mean loss over the fixed windows of both splits, without side effects on training."""
+        """Compute loss and accuracy over the fixed windows of both splits, without side effects on training."""
         start, size = perf_counter(), windows_at_once(self.config, self.vocab_size)
         with self._mixed_precision():
-            train_loss, val_loss = (
-                mean_loss(self.model, part, size) for part in (self.train_windows, self.val_windows)
+            train, val = (
+                score(self.model, part, size, self.answers) for part in (self.train_windows, self.val_windows)
             )
-        return EvaluationEvent(self.step, train_loss, val_loss, perf_counter() - start)
+        seconds = perf_counter() - start
+        return EvaluationEvent(self.step, train.loss, val.loss, seconds, train.accuracy, val.accuracy)
 
     def health(self) -> Health | None:
         """Measure the model on a few validation windows; None of a bigram, or where a number is not finite."""
         if not isinstance(self.model, GPT):
             return None
         rate = fraction_at(max(0, self.step - 1), self.config.train)
-        return measure_health(self.model, self.val_windows, self.step, rate, self._updates)
+        return measure_health(self.model, self.val_windows, self.step, rate, self._updates, self.answers)
 
     def check_finite(self, measured: EvaluationEvent | None = None) -> None:
         """Raise NotFiniteError where a weight, the optimizer's state or an evaluated loss is not a finite number."""
@@ -220,7 +229,7 @@ class Trainer:
         self._dropout_state = dropout
         self.step = int(state["step"])
 
-    def _detail_of(self, x: Tensor, y: Tensor, logits: Tensor) -> dict[str, Any]:
+    def _detail_of(self, x: Tensor, y: Tensor, targets: Tensor, logits: Tensor) -> dict[str, Any]:
         """Return a batch with its losses (B, T) in nats, norms by part before clipping, the loss without dropout."""
         losses = F.cross_entropy(logits.flatten(0, 1).float(), y.flatten(), reduction="none").view_as(y)
         gradients: dict[str, float] = {}
@@ -229,14 +238,14 @@ class Trainer:
             part, gradient = _part(name), parameter.grad if parameter.grad is not None else torch.zeros(())
             gradients[part] = math.hypot(gradients.get(part, 0.0), gradient.norm().item())
             weights[part] = math.hypot(weights.get(part, 0.0), parameter.detach().norm().item())
-        batch = {"inputs": x.cpu(), "targets": y.cpu(), "losses": losses.cpu()}
+        batch = {"inputs": x.cpu(), "targets": y.cpu(), "losses": losses.cpu(), "counted": (targets != IGNORED).cpu()}
         norms = {"gradient_norms": gradients, "weight_norms": weights}
-        return {"step": self.step + 1, **batch, **norms, "before": self._loss_on(x, y)}
+        return {"step": self.step + 1, **batch, **norms, "before": self._loss_on(x, targets)}
 
     @torch.no_grad()
-    def _loss_on(self, x: Tensor, y: Tensor) -> float:
+    def _loss_on(self, x: Tensor, targets: Tensor) -> float:
         with evaluating(self.model), self._mixed_precision():
-            return self.model(x, y)[1].item()
+            return self.model(x, targets)[1].item()
 
     def _mixed_precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")

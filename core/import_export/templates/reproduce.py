@@ -22,6 +22,7 @@ from core.text.batches import split_ids
 from core.text.bpe import new_tokenizer
 from core.text.corpora import load_corpus, text_hash
 from core.text.own_text import read_text
+from core.text.tasks import answers_of
 from core.text.tokenizers import load_tokenizer, opening_ids
 from core.training.checkpoints import load_weights, save_weights
 from core.training.hardware import find_hardware
@@ -69,7 +70,8 @@ def train(stage, tokenizer, before=None):
     ids = torch.from_numpy(tokenizer.encode_array(text_of(stage)))
     train_ids, val_ids = split_ids(ids, config.data.val_fraction)
     device = find_hardware(config.train.device).device
-    trainer = Trainer(config, train_ids, val_ids, tokenizer.vocab_size, device, stage["precision"])
+    answers = answers_of(config.data.corpus, tokenizer)
+    trainer = Trainer(config, train_ids, val_ids, tokenizer.vocab_size, device, stage["precision"], answers)
     if before:
         trainer.model.load_state_dict(before.model.state_dict())
     elif START:

@@ -34,7 +34,7 @@ def test_a_model_is_that_of_its_recipe_and_opens_at_every_step(folder, data_dir)
     steps = steps_with_weights(folder)
     assert len(steps) >= 10 and (steps[0], steps[-1]) == (0, config.train.steps)
     assert [load_model(folder, path).step for _step, path in folder.snapshots()] == steps
-    assert folder.last_losses()["val_loss"] < folder.read_baselines()["unigram"]
+    assert folder.last_scores()["val_loss"] < folder.read_baselines()["unigram"]
 
 
 def test_the_same_recipe_makes_the_same_bytes(tmp_path):
@@ -74,7 +74,7 @@ def test_a_fork_of_it_trains(data_dir):
     config = fork_config(parent).replace({"train.steps": 3, "train.eval_windows": 8, "train.precision": "float32"})
     run = fork(data_dir, parent, None, config)
     assert run.path.parent == data_dir / "runs" and train_run(run, data_dir).state == "finished"
-    assert run.last_losses()["val_loss"] < 3
+    assert run.last_scores()["val_loss"] < 3
 
 
 @pytest.mark.parametrize("id", ["gallery-", "gallery-none", "gallery-../x", "gallery-shakespeare/..", "GALLERY-bigram"])

@@ -6,8 +6,9 @@ import pytest
 from core.errors import TextError
 from core.text import corpora
 from core.text.corpora import catalogue, find_corpus, load_corpus, python_source, text_hash
+from core.text.tasks import TASKS
 
-INCLUDED = ["shakespeare", "python", "surnames", "tang-poems", "tunes", "server-log", "repeats"]
+INCLUDED = ["shakespeare", "python", "surnames", "tang-poems", "tunes", "server-log", *TASKS]
 
 
 def test_the_catalogue_begins_with_what_comes_with_the_lab(tmp_path):

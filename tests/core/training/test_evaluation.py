@@ -1,4 +1,4 @@
-import math
+import itertools
 
 import pytest
 import torch
@@ -10,8 +10,9 @@ from core.presets import preset
 from core.text.batches import split_ids
 from core.text.corpora import load_corpus
 from core.text.ngrams import count_baselines
-from core.text.tokenizers import ByteTokenizer, CharTokenizer
-from core.training.evaluation import bits_per_byte, bytes_per_token, mean_loss, run_baselines, whole_split_loss
+from core.text.tasks import AnswerTokens
+from core.text.tokenizers import CharTokenizer
+from core.training.evaluation import mean_loss, run_baselines, score, whole_split_loss, write_answers
 
 CONFIG = ModelConfig(n_layer=1, n_head=2, n_embd=16, block_size=8, dropout=0.3)
 
@@ -43,6 +44,44 @@ def test_a_whole_split_is_predicted_once_to_its_last_token(model, length):
     assert whole_split_loss(model, ids, batch_size=3) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_a_task_weighs_tokens_of_answers_alike_and_counts_whole_answers(model, batch_size):
+    """Tokens: 0 ends a problem, 1 is the separator; the answers to 2, 3 and 4 are 2; 3 3; 4 4 4."""
+    lines = [[2, 1, 2, 0], [3, 1, 3, 3, 0], [4, 1, 4, 4, 4, 0]]
+    rows = [[*lines[i], *lines[j]][:9] for i, j in ([0, 1], [1, 0], [2, 0], [2, 1], [0, 2])]
+    windows, answers = torch.tensor(rows), AnswerTokens(separator=1, end=0)
+    total, tokens, right, whole = 0.0, 0, 0, 0
+    model.eval()
+    with torch.no_grad():
+        for row in rows:
+            logits, _ = model(torch.tensor([row[:-1]]))
+            inside, correct = False, True
+            for position, (before, target) in enumerate(itertools.pairwise(row)):
+                inside = (inside or before == 1) and before != 0
+                if inside:
+                    total += F.cross_entropy(logits[0, position], torch.tensor(target)).item()
+                    tokens += 1
+                    correct = correct and int(logits[0, position].argmax()) == target
+                    if target == 0:
+                        whole, right, correct = whole + 1, right + correct, True
+    measured = score(model, windows, batch_size, answers)
+    assert measured.loss == pytest.approx(total / tokens, rel=1e-5)
+    assert measured.accuracy == right / whole and whole == 7
+
+
+def test_greedy_answers_are_right_where_the_accuracy_says_so(model):
+    """With its table set to repeat each token, a bigram writes what it must; with another one it does not."""
+    bigram = build_model(ModelConfig(kind="bigram", block_size=4), vocab_size=7)
+    with torch.no_grad():
+        bigram.token_embedding_table.weight.copy_(torch.eye(7) + 5 * torch.eye(7)[[0, 2, 0, 3, 4, 5, 6]])
+    windows, answers = torch.tensor([[3, 1, 2, 0, 3], [4, 1, 2, 0, 3]]), AnswerTokens(separator=1, end=0)
+    assert score(bigram, windows, 2, answers).accuracy == 1
+    assert write_answers(bigram, windows, answers, 1) == [([3, 1], [2], [2])]
+    windows[1, 2] = 5
+    assert score(bigram, windows, 2, answers).accuracy == 0.5
+    assert write_answers(bigram, windows, answers, 2)[1] == ([4, 1], [5], [2])
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_measuring_leaves_no_trace(model, training):
     model.train(training)
@@ -70,15 +109,3 @@ def test_nothing_to_measure_is_an_error(model):
         mean_loss(model, torch.empty(0, 9, dtype=torch.int64), 4)
     with pytest.raises(ValueError, match="two tokens at least, not 1"):
         whole_split_loss(model, torch.zeros(1, dtype=torch.int64))
-
-
-def test_bits_per_byte_spread_the_loss_over_the_bytes_of_the_very_tokens_predicted():
-    text = "Straße, naïve – 世界! " * 9
-    config = preset("bigram").replace({"model.block_size": 8, "train.eval_windows": 3})
-    for tokenizer in (CharTokenizer.from_text(text), ByteTokenizer.from_text(text)):
-        ids = torch.from_numpy(tokenizer.encode_array(text))
-        starts = [0, (len(ids) - 9) // 2, len(ids) - 9]
-        parts = [tokenizer.decode(ids[start + 1 : start + 9]) for start in starts] if tokenizer.by_character else []
-        size = sum(len(part.encode()) for part in parts) / 24 or 1
-        assert bytes_per_token(config, ids, tokenizer) == pytest.approx(size)
-        assert bits_per_byte(2.0, size) == pytest.approx(2.0 * 24 / math.log(2) / (24 * size))

@@ -1,0 +1,109 @@
+"""Tasks with a right answer: their texts, what counts in a loss, and what is refused."""
+
+import itertools
+import math
+from collections import Counter
+
+import pytest
+import torch
+
+from core.config import RunConfig
+from core.errors import TextError
+from core.runs.ancestry import check_startable
+from core.text.batches import IGNORED, answer_targets, fixed_windows, problem_starts, random_batch, split_ids
+from core.text.corpora import find_corpus
+from core.text.tasks import MODULUS, NUMBERS, TASKS, answers_of, check_task, problems
+from core.text.tokenizers import CharTokenizer
+
+ANSWERED = [task for task in TASKS.values() if task.separator]
+
+
+def closes(question: str, answer: str) -> bool:
+    text = question + answer
+    for _ in range(len(text) // 2):
+        for pair in ("()", "[]", "{}"):
+            text = text.replace(pair, "")
+    return text == ""
+
+
+RIGHT = {
+    "addition": lambda q, a: sum(map(int, q.split("+"))) == int(a),
+    "addition-backwards": lambda q, a: sum(map(int, q.split("+"))) == int(a[::-1]),
+    "modular-addition": lambda q, a: (NUMBERS.index(q[0]) + NUMBERS.index(q[2])) % MODULUS == NUMBERS.index(a),
+    "copy": lambda q, a: q == a,
+    "reverse": lambda q, a: q == a[::-1],
+    "sort": lambda q, a: sorted(q) == list(a),
+    "parity": lambda q, a: sum(map(int, q)) % 2 == int(a),
+    "brackets": closes,
+    "repeats": lambda q, a: q == a,
+}
+
+
+@pytest.mark.parametrize("task", ANSWERED, ids=lambda task: task.name)
+def test_every_answer_is_right_and_no_problem_occurs_twice(task):
+    text = task.text()
+    assert text == task.text() and text.endswith("\n")
+    assert task.longest == max(map(len, text.splitlines())) + 1
+    solved = problems(task)
+    assert len({question for question, _ in solved}) == len(solved) == text.count("\n")
+    assert all(text.count(mark) == len(solved) for mark in task.separator)
+    assert all(RIGHT[task.name](question, answer) for question, answer in solved)
+
+
+def test_all_sums_modulo_a_prime_are_there_and_each_is_on_one_side_of_the_split_in_both_orders():
+    solved = problems(TASKS["modular-addition"])
+    assert len(solved) == MODULUS**2
+    half = len(solved) // 2
+    sides = [{frozenset(question) for question, _ in part} for part in (solved[: half - 1], solved[half + 1 :])]
+    assert not sides[0] & sides[1]
+
+
+def test_the_entropy_of_the_markov_chain_is_its_floor():
+    task = TASKS["markov"]
+    text = task.text()
+    pairs, singles = Counter(itertools.pairwise(text)), Counter(text[:-1])
+    measured = -sum(n * math.log(n / singles[pair[0]]) for pair, n in pairs.items()) / (len(text) - 1)
+    assert task.floor == pytest.approx(1.75 * math.log(2))
+    assert measured == pytest.approx(task.floor, abs=2e-3)
+
+
+def test_only_answers_count_and_every_window_begins_with_a_problem():
+    text = "1+1=2\n10+2=12\n5+5=10\n7+1=8\n2+2=4\n"
+    tokenizer = CharTokenizer.from_text(text)
+    answers = answers_of("addition", tokenizer)
+    ids = torch.tensor(tokenizer.encode(text))
+    starts = problem_starts(ids, 11, answers)
+    assert starts.tolist() == [6, 14, 21]  # not of the first line, which may be cut
+    windows = fixed_windows(ids, 11, 3, starts)
+    x, y = windows[:, :-1], windows[:, 1:]
+    counted = [tokenizer.decode(row[row != IGNORED]) for row in answer_targets(x, y, answers)]
+    assert counted == ["12\n", "10\n8", "8\n4\n"]
+    x, _ = random_batch(ids, 50, 11, torch.Generator().manual_seed(0), starts=starts)
+    assert {tokenizer.decode(row[:4]) for row in x} == {"10+2", "5+5=", "7+1="}
+
+
+def test_what_cannot_be_learned_is_refused_with_the_numbers(tmp_path):
+    config = RunConfig().replace({"data.corpus": "addition", "model.block_size": 12})
+    assert check_startable(tmp_path, config) == len("0123456789+=\n")
+    with pytest.raises(TextError, match="has 13 characters, so the context must have at least 12 tokens, not 11"):
+        check_startable(tmp_path, config.replace({"model.block_size": 11}))
+    with pytest.raises(TextError, match="needs one token for each character"):
+        check_task("addition", 64, by_character=False)
+    check_task("markov", 2, by_character=False)
+    with pytest.raises(TextError, match="No problem in this part"):
+        problem_starts(torch.ones(20, dtype=torch.int64), 4, answers_of("addition", CharTokenizer.from_text("\n=")))
+
+
+@pytest.mark.parametrize("task", ANSWERED, ids=lambda task: task.name)
+def test_validation_problems_are_never_trained_on(task):
+    text = task.text()
+    tokenizer = CharTokenizer.from_text(text)
+    train, val = split_ids(torch.from_numpy(tokenizer.encode_array(text)), 0.1)
+    tested = tokenizer.decode(val[problem_starts(val, task.longest, answers_of(task.name, tokenizer))[0] :])
+    assert not set(tested.splitlines()) & set(tokenizer.decode(train).splitlines())
+
+
+def test_the_catalogue_has_every_task(tmp_path):
+    for task in TASKS.values():
+        corpus = find_corpus(task.name, tmp_path)
+        assert (corpus.title, corpus.characters) == (task.title, len(task.text()))
