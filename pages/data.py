@@ -42,4 +42,6 @@ with left:
 with right:
     cards.character_card(facts)
 tokenizer_cards.token_card(tokens)
+tokenizer_cards.film_card(tokens, config)
+tokenizer_cards.vocabulary_card(tokens)
 tokenizer_cards.batch_card(tokens, config.data.val_fraction)

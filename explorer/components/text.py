@@ -9,6 +9,7 @@ from explorer.i18n.language import unit, worded
 
 _text = component("text")
 _tokens = component("tokens")
+_merges = component("merges")
 
 
 class WrittenToken(TypedDict):
@@ -62,3 +63,22 @@ def token_pairs(x: list[list[int]], y: list[list[int]], tokens: Sequence[str], *
     used = sorted({id for rows in (x, y) for row in rows for id in row})
     shown = {str(id): visible(tokens[id]) for id in used}
     _tokens("pairs", {"x": x, "y": y, "tokens": shown, "kinds": {str(id): kind_of(tokens[id]) for id in used}}, key=key)
+
+
+class MergeFilm(NamedTuple):
+    """What merges do to a text, as assets/components/merges/view.js draws it."""
+
+    pairs: str  # base64 of uint16 (K, 2)
+    counts: str  # base64 of uint32 (K,)
+    bytes: list[int]  # of the first tokens
+    names: list[str]  # of all tokens, as they are shown
+    passage: list[int]  # after all merges
+    length: int  # of the whole text, bytes
+
+
+def merge_film(film: MergeFilm, *, parameters: Sequence[int], start: int, key: str) -> None:
+    """Draw a slider over all merges and the passage in its tokens, at first after `start` of them.
+
+    `parameters` are those of the model with one token, how many the second adds, and how many more the third.
+    """
+    _merges("", film._asdict() | {"parameters": list(parameters), "start": start}, key=key)

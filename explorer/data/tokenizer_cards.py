@@ -1,10 +1,12 @@
 """The panels of the Data page on tokens: which tokenizer, its tokens, and how a model gets to see them."""
 
+from base64 import b64encode
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 import torch
 
@@ -12,18 +14,22 @@ from core.config import DataConfig, RunConfig, used_settings
 from core.settings import value_at
 from core.text import split_point
 from core.text.batches import random_batch
-from core.text.bpe import BYTES, MergeHistory, merge_history, new_tokenizer
+from core.text.bpe import BYTES, MergeHistory, merge_history, merges_of, new_tokenizer
 from core.text.corpora import load_corpus
-from core.text.tokenizers import Tokenizer
-from explorer.components.text import token_pairs, token_strip
+from core.text.token_display import visible
+from core.text.tokenizers import BPETokenizer, Tokenizer
+from core.training.work import exact_parameters
+from explorer.components.text import MergeFilm, merge_film, token_pairs, token_strip
 from explorer.i18n.language import N_, _, ngettext
+from explorer.services import shared
 from explorer.widgets import address, session
 from explorer.widgets.forms import setting_input
-from explorer.widgets.layout import card
+from explorer.widgets.layout import card, table_download
 
 BLOCK, SEQUENCES = 8, 4  # the lecture's batch: four sequences of eight
 OPENING = 150  # characters shown as tokens
 LONGEST_NAME = 200  # characters that are typed and drawn as tokens
+_PASSAGE = 900  # characters in whose tokens the merges are seen
 _SAMPLED = 200_000  # characters at the beginning, of which batches are drawn
 _EXPLAINED = {
     "char": N_(
@@ -142,6 +148,60 @@ def _draw_typed(typed: str, tokenizer: Tokenizer) -> None:
 def _draw_strip(tokenizer: Tokenizer, ids: list[int], note: str, key: str) -> None:
     bytes_of = [] if tokenizer.by_character else [tokenizer.token_bytes[id] for id in ids]
     token_strip([tokenizer.tokens[id] for id in ids], ids, note=note, key=key, bytes_of=bytes_of)
+
+
+def film_card(tokens: Tokens, config: RunConfig) -> None:
+    """Draw the merges one after another, and what they cost the model of the draft."""
+    if tokens.history is None:
+        return
+    note = _("How are the tokens made? Each merge joins the most frequent pair of neighboring tokens into a new one.")
+    more = _(
+        "Byte-pair encoding (Sennrich 2016) begins with single bytes and repeats one step: count all pairs of "
+        "neighbors within words, and join the most frequent one everywhere. Arrow keys move by one merge."
+    )
+    with card(_("Merges"), note, more=more, key="card_merges"):
+        sizes = [exact_parameters(config.model, size) for size in (1, 2, 3)]
+        parameters = (sizes[0], sizes[1] - sizes[0], sizes[2] - 2 * sizes[1] + sizes[0])
+        film = _film(config.data.corpus, shared.data_dir())
+        merge_film(film, parameters=parameters, start=config.data.vocab_size - BYTES, key="merges")
+
+
+@lru_cache(maxsize=2)
+def _film(name: str, data_dir: Path) -> MergeFilm:
+    text, history = load_corpus(name, data_dir), _history(name, data_dir)
+    tokenizer = BPETokenizer.from_merges(merges_of(text, data_dir))
+    return MergeFilm(
+        pairs=b64encode(history.pairs.astype("<u2").tobytes()).decode(),
+        counts=b64encode(history.counts.astype("<u4").tobytes()).decode(),
+        bytes=[data[0] for data in tokenizer.token_bytes[:BYTES]],
+        names=list(map(visible, tokenizer.tokens)),
+        passage=tokenizer.encode(text[:_PASSAGE]),
+        length=int(history.byte_counts.sum()),
+    )
+
+
+def vocabulary_card(tokens: Tokens) -> None:
+    """Draw a table of all tokens with how often each occurs, and a search; characters have a chart of their own."""
+    tokenizer = tokens.tokenizer
+    if tokenizer.by_character:
+        return
+    note = ngettext("Which tokens are there? {count} in all.", "Which tokens are there? {count} in all.",
+                    tokenizer.vocab_size)  # fmt: skip
+    with card(_("Vocabulary"), note, key="card_vocabulary"):
+        searched = st.text_input(_("Search tokens"), key="search_tokens", placeholder=_("part of a token, or an id"))
+        matching = [id for id, token in enumerate(tokenizer.tokens) if searched in token or searched == str(id)]
+        table = {
+            _("Token"): [visible(tokenizer.tokens[id]) for id in matching],
+            _("Id"): matching,
+            _("Bytes"): [tokenizer.token_bytes[id].hex(" ").upper() for id in matching],
+            _("Length"): [len(tokenizer.token_bytes[id]) for id in matching],
+            _("Count"): tokens.counts[matching].tolist(),
+        }
+        if not matching:
+            st.caption(_("No token has this part."))
+            return
+        st.dataframe(pd.DataFrame(table), hide_index=True, key="vocabulary", height=min(35 * (len(matching) + 1) + 3, 320))
+        table_download(lambda: table, key="vocabulary_table", name="vocabulary")
 
 
 def batch_card(tokens: Tokens, val_fraction: float) -> None:

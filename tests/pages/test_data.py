@@ -180,6 +180,12 @@ def test_a_text_is_shown_as_the_chosen_tokens_and_a_vocabulary_it_cannot_make_is
     assert "a vocabulary of 260 tokens" in said(app)
     app.text_input(key="encode_text").set_value("fog é").run()
     assert any('"bytes": ["' in component.proto.json for component in app.get("bidi_component"))
+    assert any('"parameters": [' in component.proto.json for component in app.get("bidi_component"))
+    app.text_input(key="search_tokens").set_value("259").run()
+    [found] = app.dataframe[0].value.to_dict("records")
+    assert (found["Id"], found["Length"]) == (259, len(found["Bytes"].split())) and found["Count"] > 1
+    app.text_input(key="search_tokens").set_value("no such token").run()
+    assert not app.exception and not app.dataframe
     assert not app.button(key="data_train").disabled
 
 
