@@ -25,7 +25,10 @@ def palette_for(theme: str | None) -> Palette:
 
 
 def style(figure: go.Figure, palette: Palette = LIGHT, *, height: int, zoom: bool = False) -> go.Figure:
-    """Give a figure the app's look, under which Streamlit's own theme must not be drawn; returns the same figure."""
+    """Give a figure the app's look, under which Streamlit's own theme must not be drawn; returns the same figure.
+
+    Call it before settings of the figure's own.
+    """
     axis = {
         "gridcolor": palette.grid,
         "zeroline": False,
@@ -50,6 +53,8 @@ def style(figure: go.Figure, palette: Palette = LIGHT, *, height: int, zoom: boo
         colorway=list(palette.runs),
         xaxis=axis | {"showgrid": False},
         yaxis=axis,
+        # Plotly compares every setting with the one before, which takes 13 ms of 14. Panels have their places there.
+        overwrite=figure.layout.xaxis.domain is None,
     )
 
 
