@@ -1,8 +1,10 @@
 """`turn`, `train --from` and `resume --steps`."""
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -17,6 +19,7 @@ from core.runs.queue import supervisor_lock
 from core.text.own_text import save_text
 from tests.core.cli.test_command_line import ROOT, SMALL, data_dir, refused, text_file
 from tests.core.import_export.conftest import TEXT, bpe_folder
+from tests.core.runs.conftest import TEXT as BOTTLES
 
 __all__ = ["bpe_folder", "data_dir", "text_file"]
 
@@ -24,9 +27,20 @@ __all__ = ["bpe_folder", "data_dir", "text_file"]
 WARMUP = ("--set", "train.warmup_steps=2")
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, measured) -> Path:
+    """A home with a finished run, trained once for all tests here, of which each gets a copy."""
+    home, text = tmp_path_factory.mktemp("trained"), tmp_path_factory.mktemp("text") / "bottles.txt"
+    text.write_text(BOTTLES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GPT_EXPLORER_HOME", str(home))
+        assert main(["train", "--text", str(text), "--steps", "12", "--name", "first", *SMALL, *WARMUP]) == 0
+    return home
+
+
 @pytest.fixture
-def finished(data_dir, text_file, capsys) -> RunFolder:
-    assert main(["train", "--text", str(text_file), "--steps", "12", "--name", "first", *SMALL, *WARMUP]) == 0
+def finished(data_dir, trained, capsys) -> RunFolder:
+    shutil.copytree(trained, data_dir, dirs_exist_ok=True)
     capsys.readouterr()
     return list_runs(data_dir)[0]
 
