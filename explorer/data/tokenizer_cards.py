@@ -200,7 +200,9 @@ def vocabulary_card(tokens: Tokens) -> None:
         if not matching:
             st.caption(_("No token has this part."))
             return
-        st.dataframe(pd.DataFrame(table), hide_index=True, key="vocabulary", height=min(35 * (len(matching) + 1) + 3, 320))
+        st.dataframe(
+            pd.DataFrame(table), hide_index=True, key="vocabulary", height=min(35 * (len(matching) + 1) + 3, 320)
+        )
         table_download(lambda: table, key="vocabulary_table", name="vocabulary")
 
 
