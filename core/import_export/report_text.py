@@ -281,9 +281,10 @@ def _quality(facts: RunFacts) -> str:
     if loss is None:
         return "Not measured."
     baselines = [f"{baseline_title(name, facts)} {value:.3f}" for name, value in (facts.baselines or {}).items()]
-    meaning = describe_loss(loss, facts.letters, facts.uniform)
+    meaning, bits = describe_loss(loss, facts.letters, facts.uniform), facts.last("val_bits_per_byte")
+    a_byte = "" if bits is None else f", {bits:.3f} a byte"
     return (
-        f"Validation loss {loss:.4f} nats ({loss / math.log(2):.3f} bits), {meaning}. "
+        f"Validation loss {loss:.4f} nats ({loss / math.log(2):.3f} bits{a_byte}), {meaning}. "
         + (f"For comparison: {', '.join(baselines)}. " if baselines else "")
         + "One run with one seed: others differ a little."
     )

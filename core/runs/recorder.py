@@ -24,7 +24,7 @@ from core.sampling_config import GenerationConfig
 from core.text.tokenizers import opening_ids
 from core.training.checkpoints import save_checkpoint, save_weights, snapshot_steps
 from core.training.cost import TimeLeft
-from core.training.evaluation import write_answers
+from core.training.evaluation import bits_per_byte, write_answers
 from core.training.hardware import memory_kills
 from core.training.health import MOST_ROWS
 from core.training.trainer import EvaluationEvent, StepEvent
@@ -67,6 +67,7 @@ class Recorder:
         changes = {"notice": " ".join([self.status.notice, *new]).strip()}
         # Evaluations later than the step that training goes on from no longer count.
         self.status = self.status.model_copy(update=changes | self.folder.last_scores())
+        self._bytes_per_token = session.bytes_per_token
         self._snapshots = Snapshots(self.folder, self.trainer.model, self.trainer.config.train)
         self._plan_health()
         last_row = self.folder.last_metrics() or {}  # of those left, so that a repeated stretch is not counted twice
@@ -259,7 +260,8 @@ class Recorder:
         row["seconds"] = round(self._clock.seconds, 3)
         if evaluation:
             self._time_left.evaluation = evaluation.seconds
-            scores = {name: value for name in SCORES if (value := getattr(evaluation, name)) is not None}
+            scores = {name: value for name in SCORES if (value := getattr(evaluation, name, None)) is not None}
+            scores["val_bits_per_byte"] = bits_per_byte(evaluation.val_loss, self._bytes_per_token)
             row |= scores
             changes |= {name: value if math.isfinite(value) else None for name, value in scores.items()}
             measured = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())

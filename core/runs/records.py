@@ -18,7 +18,8 @@ from core.runs.processes import ProcessId, Started
 State = Literal["queued", "starting", "running", "paused", "finished", "stopped", "failed"]
 ENDED: tuple[State, ...] = ("finished", "stopped", "failed")
 PROBLEM_PARTS = ("question", "answer", "written")  # texts; the question ends with its separator
-SCORES = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")  # of an evaluation, in rows and in a status
+# Of an evaluation, in rows of metrics and in the status.
+SCORES = ("train_loss", "val_loss", "val_bits_per_byte", "train_accuracy", "val_accuracy")
 
 NAME_LENGTH = 80
 _JOINERS = "\u200c\u200d"  # hold emoji together and shape Persian and Indic words: the only invisible characters kept
@@ -88,6 +89,7 @@ class Status(BaseModel):
     tokens_per_second: float | None = None
     train_loss: float | None = None  # nats a token
     val_loss: float | None = None  # nats a token
+    val_bits_per_byte: float | None = None
     train_accuracy: float | None = None  # share of a task's problems answered right; None of a text without a task
     val_accuracy: float | None = None
     seconds_left: float | None = None

@@ -27,7 +27,7 @@ from core.text.tasks import AnswerTokens, answers_of, task_of
 from core.text.tokenizers import Tokenizer, load_tokenizer
 from core.training.checkpoints import latest_checkpoint, load_checkpoint, load_weights, newer_checkpoints
 from core.training.cost import WORKER_BYTES, check_fits, memory_needed
-from core.training.evaluation import run_baselines
+from core.training.evaluation import bytes_per_token, run_baselines
 from core.training.hardware import Hardware, find_hardware, free_memory
 from core.training.trainer import Trainer
 
@@ -52,6 +52,7 @@ class Session(NamedTuple):
     changes_ahead: list[SettingChange]  # that an earlier attempt made at later steps, to be repeated there
     probe_text: list[int]  # ids of the sentence that the dashboard shows
     baselines: Callable[[], dict[str, Any]]  # computes the losses of counted n-grams on the evaluation windows
+    bytes_per_token: float  # of the tokens that an evaluation predicts
     notices: list[str]  # sentences for the status on what is not as before
 
 
@@ -98,6 +99,7 @@ def prepare(
         changes,
         _probe_sentence(val_ids, tokenizer, config.model.block_size),
         lambda: _baselines(config, train_ids, val_ids, tokenizer.vocab_size, answers),
+        bytes_per_token(config, val_ids, tokenizer, answers),
         notices,
     )
 

@@ -103,6 +103,11 @@ class CharTokenizer:
         return hash(self.tokens)
 
     @cached_property
+    def token_bytes(self) -> tuple[bytes, ...]:
+        """Return each token in UTF-8."""
+        return tuple(token.encode("utf-8", "surrogatepass") for token in self.tokens)
+
+    @cached_property
     def _id_of_code_point(self) -> np.ndarray:
         """Return the id, or -1, of each code point up to the highest token's, and one more."""
         code_points = [ord(token) for token in self.tokens]

@@ -1,8 +1,10 @@
 """The loss of a model on text, computed without side effects."""
 
+import math
 from itertools import takewhile
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +15,7 @@ from core.sampling_config import GenerationConfig
 from core.text.batches import IGNORED, answer_targets, predicted_positions, problem_starts
 from core.text.ngrams import Baselines, count_baselines
 from core.text.tasks import AnswerTokens
+from core.text.tokenizers import Tokenizer
 
 _TOKENS_AT_ONCE = 2048  # larger batches run faster, but who trains with small ones may have little memory
 _LOGITS_AT_ONCE = 2**23  # 32 MB; a vocabulary of thousands would need hundreds
@@ -113,9 +116,27 @@ def run_baselines(
     config: RunConfig, train_ids: Tensor, val_ids: Tensor, vocab_size: int, answers: AnswerTokens | None = None
 ) -> Baselines:
     """Return the baselines of splits (N,) on the very tokens of a run's validation loss; TextError for a short text."""
+    predicted = _measured_positions(config, val_ids, answers)
+    return count_baselines(train_ids.numpy(), val_ids.numpy(), vocab_size, predicted.numpy())
+
+
+def bytes_per_token(
+    config: RunConfig, val_ids: Tensor, tokenizer: Tokenizer, answers: AnswerTokens | None = None
+) -> float:
+    """Return how many bytes of UTF-8 the tokens of a run's validation loss have on average."""
+    lengths = np.array([len(data) for data in tokenizer.token_bytes])
+    return float(lengths[val_ids[_measured_positions(config, val_ids, answers)].numpy()].mean())
+
+
+def _measured_positions(config: RunConfig, val_ids: Tensor, answers: AnswerTokens | None) -> Tensor:
     block_size, windows = config.model.block_size, config.train.eval_windows
     starts = problem_starts(val_ids, block_size, answers) if answers else None
     predicted = predicted_positions(len(val_ids), block_size, windows, starts)
     if answers:
-        predicted = predicted[answer_targets(val_ids[predicted - 1], val_ids[predicted], answers) != IGNORED]
-    return count_baselines(train_ids.numpy(), val_ids.numpy(), vocab_size, predicted.numpy())
+        return predicted[answer_targets(val_ids[predicted - 1], val_ids[predicted], answers) != IGNORED]
+    return predicted
+
+
+def bits_per_byte(loss: float, bytes_per_token: float) -> float:
+    """Return a loss in nats/token as bits/byte, which compares models of any tokenizer on the same text."""
+    return loss / math.log(2) / bytes_per_token

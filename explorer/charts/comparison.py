@@ -10,6 +10,7 @@ from plotly import graph_objects as go
 from core.lessons.paired_runs import ModelResult, Outcome
 from core.palette import LIGHT, Palette
 from explorer.charts.csv_export import Columns
+from explorer.charts.loss import UNITS
 from explorer.charts.text_format import plain
 from explorer.charts.theme import line, side_note, style
 from explorer.i18n.language import N_, _
@@ -33,11 +34,13 @@ def comparison_figure(
     *,
     over: str = "step",
     begins: Mapping[str, float] | None = None,
+    unit: str = "nats",
     height: int = 400,
 ) -> go.Figure:
     """Draw the validation loss of each run (rows of metrics.jsonl by run id), its name beside the chart.
 
-    `over` is a column of the rows (see `AXES`); `begins` says by run id where a fork branched off.
+    `over` is a column of the rows (see `AXES`), `unit` that of their `val_loss` (see `UNITS`); `begins` says by run id
+    where a fork branched off.
     """
     figure, begins = go.Figure(), begins or {}
     points_of = {}
@@ -56,7 +59,7 @@ def comparison_figure(
         showlegend=False,
         margin={"r": _LABELS, "t": 14},
         xaxis={"title": {"text": title}, "tickformat": ",d", "range": [0, 1.01 * right]},
-        yaxis={"title": {"text": _("validation loss (nats/token)")}, "range": [low, high]},
+        yaxis={"title": {"text": _("validation loss ({unit})", unit=_(UNITS[unit]))}, "range": [low, high]},
     )
     ends = {id: points[-1] for id, points in points_of.items() if points}
     wrapped = {id: textwrap.wrap(names[id], _LABEL, max_lines=2, placeholder=" …") for id in ends}
@@ -107,7 +110,7 @@ def _range(curves: Iterable[_Points], right: float) -> tuple[float, float]:
 def comparison_columns(rows: Mapping[str, Sequence[Mapping[str, Any]]], names: Mapping[str, str]) -> Columns:
     """Return a line for each measured loss, of all runs below each other."""
     lines = [(names[id], row) for id, run_rows in rows.items() for row in run_rows if row.get("val_loss") is not None]
-    columns = {"step": "step", "seconds": "seconds", "validation loss": "val_loss"}
+    columns = {"step": "step", "seconds": "seconds", "validation loss": "val_loss", "bits/byte": "val_bits_per_byte"}
     return {"run": [name for name, _row in lines]} | {
         name: [row.get(column, float("nan")) for _name, row in lines] for name, column in columns.items()
     }

@@ -1,7 +1,7 @@
 """The loss over steps and by position, players in Shannon's game, and the learning rate of a run that is continued."""
 
 from collections.abc import Mapping, Sequence
-from math import inf, log, log10
+from math import exp, inf, log, log10
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ COUNTED = {  # said where they are shown
     "bigram": N_("bigram baseline"),
     "trigram": N_("trigram baseline"),
 }
+UNITS = {"nats": N_("nats/token"), "bits": N_("bits/byte"), "choices": N_("perplexity")}  # of a loss
 SMOOTHING = 0.8
 BIT = log(2)  # nats
 _LONGEST = 24  # characters of a name in the chart
@@ -84,6 +85,11 @@ def loss_figure(
         figure.add_shape(type="line", xref="paper", x0=0, x1=1, y0=y, y1=y, line=dotted, layer="below", **common)
         figure.add_annotation(side_note(y, _(label), palette.muted, yshift=shifts.get(name, 0), **common))
     return figure
+
+
+def in_unit(loss: float, unit: str, bytes_per_token: float) -> float:
+    """Return a loss in nats/token in one of `UNITS`; as `inUnit` in assets/components/loss_chart/axes.js."""
+    return {"nats": loss, "bits": loss / BIT / bytes_per_token, "choices": exp(min(loss, 700.0))}[unit]
 
 
 Points = Sequence[tuple[int, float]]

@@ -19,8 +19,11 @@ _settings = component("live_settings")
 _step_detail = component("step_detail", isolate=False)
 
 
-def live_loss(run_id: str, steps: int, parent: ParentCurve | None) -> None:
-    """Draw the loss chart, with smoothing, log axes and a zoom that survives new data; `parent` is a fork's."""
+def live_loss(run_id: str, steps: int, parent: ParentCurve | None, bytes_per_token: float | None = None) -> None:
+    """Draw the loss chart, with smoothing, log axes and a zoom that survives new data; `parent` is a fork's.
+
+    `bytes_per_token` is for a run whose rows do not say how many bits a byte takes.
+    """
     # Without plotly's own template: the figure has all of our colors.
     figures = {
         name: loss_figure([], None, steps, palette, parent=parent).update_layout(template="none").to_plotly_json()
@@ -28,7 +31,7 @@ def live_loss(run_id: str, steps: int, parent: ParentCurve | None) -> None:
     }
     fork = parent and {"begins": parent.step, "mark": parent.mark}
     data = {"run": run_id, "steps": steps, "figures": figures, "smoothing": SMOOTHING, "fork": fork}
-    _loss(data=data, key="live_loss_view", height="stretch")
+    _loss(data=data | {"bytes_per_token": bytes_per_token}, key="live_loss_view", height="stretch")
 
 
 def live_status(

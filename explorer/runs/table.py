@@ -10,6 +10,7 @@ from core.runs.folder import RunFolder
 from core.runs.gallery import gallery_runs
 from core.runs.records import RunRecord
 from explorer.charts.comparison import AXES, comparison_columns, comparison_figure
+from explorer.charts.loss import UNITS
 from explorer.i18n.formatting import model_in_words, number, state_in_words, when_in_words
 from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
@@ -48,6 +49,9 @@ def draw_run_table(rows: list[run_rows.RunRow]) -> list[run_rows.RunRow]:
             _COLOR: st.column_config.TextColumn(width=28),
             "Validation loss": st.column_config.NumberColumn(
                 _("Validation loss"), format="%.3f", help=_("Validation loss in nats/token.")
+            ),
+            "Bits/byte": st.column_config.NumberColumn(
+                _("Bits/byte"), format="%.3f", help=_("Validation loss in bits/byte, which compares any tokenizers.")
             ),
             "Name": st.column_config.TextColumn(_("Name"), width=_name_width(rows)),
             "Step": st.column_config.TextColumn(_("Step")),
@@ -115,20 +119,40 @@ def draw_comparison(rows: list[run_rows.RunRow], picked: list[run_rows.RunRow]) 
         if not shown:
             st.caption(_("The curves appear after the first evaluation of a run."))
             return
-        over = choose(_("Horizontal axis"), list(AXES), key="compare_over", format_func=lambda name: _(AXES[name]))
+        alike = run_rows.losses_compare(shown)
+        with st.container(horizontal=True):
+            over = choose(_("Horizontal axis"), list(AXES), key="compare_over", format_func=lambda name: _(AXES[name]))
+            # Where only one unit compares, it is the first.
+            units = list(UNITS) if alike else sorted(UNITS)
+            key = "compare_unit" if alike else "compare_unit_of_tokens"
+            unit = choose(_("Unit"), units, key=key, format_func=lambda name: _(UNITS[name]))
+        if not alike and unit != "bits":
+            st.info(_("These runs have different tokens, so their losses per token do not compare. Choose bits/byte."))
+            return
+        shown = _with_unit(shown, unit)
         palette = current_palette()
         colors = run_rows.colors_of([row.id for row in rows], shared.data_dir(), palette)
         curves = {row.id: run_rows.validation_of(row.folder) for row in shown}
         names = distinct_labels({row.id: row.name for row in shown})
         past = {row.id: earlier for row in shown if (earlier := run_rows.parent_curve(shared.data_dir(), row.record))}
         begins = {id: earlier.seconds if over == "seconds" else earlier.step for id, earlier in past.items()}
-        figure = comparison_figure(curves, names, colors, palette, over=over, begins=begins)
+        drawn = {row.id: run_rows.validation_in_unit(row.folder, unit) for row in shown}
+        figure = comparison_figure(drawn, names, colors, palette, over=over, begins=begins, unit=unit)
         chart(figure, key="comparison", name="comparison", numbers=lambda: comparison_columns(curves, names))
         _draw_differences(shown, list(names.values()))
         if len(picked) > 1:
             _draw_samples(shown, names)
         if len({row.record.config.data.corpus for row in shown}) > 1:
             st.caption(_("These runs train on different texts, so a lower curve may only mean an easier text."))
+
+
+def _with_unit(shown: list[run_rows.RunRow], unit: str) -> list[run_rows.RunRow]:
+    """Return the runs whose losses are known in a unit, and name the others."""
+    missing = [row for row in shown if unit == "bits" and run_rows.run_bytes_per_token(row.folder) is None]
+    if missing:
+        names = literal(", ".join(row.name for row in missing))
+        st.caption(_("Trained before bits/byte were recorded, so not drawn: {names}.", names=names))
+    return [row for row in shown if row not in missing]
 
 
 def _draw_samples(shown: list[run_rows.RunRow], names: dict[str, str]) -> None:
@@ -182,21 +206,24 @@ def _table(rows: list[run_rows.RunRow]) -> pd.DataFrame:
     lines = []
     for row in rows:
         state = _("damaged") if row.problem else state_in_words(row.status)
-        lines.append({_COLOR: "●", N_("Name"): row.name, N_("State"): state, N_("Validation loss"): None})
+        lines.append(
+            {_COLOR: "●", N_("Name"): row.name, N_("State"): state, N_("Validation loss"): None, N_("Bits/byte"): None}
+        )
         if record := row.record:
             config = record.config
             lines[-1] |= {
                 N_("Training"): run_rows.trouble_in_words(row, short=True),
                 N_("Validation loss"): row.status.val_loss,
+                N_("Bits/byte"): row.status.val_bits_per_byte,
                 N_("Step"): f"{row.status.step:,} / {row.status.steps:,}",
                 N_("Model"): config.preset or config.model.kind,
                 N_("Text"): titles.get(config.data.corpus, config.data.corpus),
                 N_("Started"): when_in_words(record.created),
                 N_("Branched from"): _origin(record, names),
             }
-    columns = [_COLOR, "Name", "State", "Training", "Validation loss", "Step", "Model", "Text", "Started"]
+    columns = [_COLOR, "Name", "State", "Training", "Validation loss", "Bits/byte", "Step", "Model", "Text", "Started"]
     table = pd.DataFrame({name: [line.get(name, "") for line in lines] for name in [*columns, "Branched from"]})
-    table = table.drop(columns=[name for name in ("Training", "Branched from") if not table[name].any()])
+    table = table.drop(columns=[name for name in ("Training", "Bits/byte", "Branched from") if not table[name].any()])
     readable = [row for row in rows if row.record]
     for label, values in run_rows.differing_settings([row.config for row in readable]).items():
         known = {row.id: _value(value) for row, value in zip(readable, values, strict=True)}

@@ -30,7 +30,7 @@ from explorer.train.live_settings import draw_drawer_switch, draw_live_settings
 from explorer.widgets.address import open_page
 from explorer.widgets.import_export import draw_exports
 from explorer.widgets.layout import card, chart, current_palette, errors_shown, literal, show_error
-from explorer.widgets.run_rows import corpus_titles, fork_verdict, parent_curve
+from explorer.widgets.run_rows import corpus_titles, fork_verdict, parent_curve, run_bytes_per_token
 from explorer.widgets.session import notifying, take_notice
 
 _BOARD = (1.15, 1)  # shares of the width: the loss, the text and the heads beside it
@@ -85,7 +85,7 @@ def _draw_first_sight(folder: RunFolder, record: RunRecord, status: Status) -> N
         with drawer:
             draw_live_settings(folder)
     with left, card(_("Loss"), more=note, key="live_loss", height="stretch", corner=partial(draw_fork, folder)):
-        live_loss(folder.id, status.steps, parent_curve(shared.data_dir(), record))
+        live_loss(folder.id, status.steps, parent_curve(shared.data_dir(), record), run_bytes_per_token(folder))
         if status.ended and (outcome := fork_verdict(shared.data_dir(), folder, record)):
             st.caption(outcome)
     with right, st.container(key="beside", gap="small"):

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,8 +22,9 @@ from core.runs.folder import RunFolder, list_runs, open_run
 from core.runs.records import RunRecord, Status
 from core.settings import fields_of, value_at
 from core.text.corpora import catalogue
+from core.text.tokenizers import load_tokenizer
 from core.training.progress_summary import SENTENCES, ProgressSummary
-from explorer.charts.loss import ParentCurve
+from explorer.charts.loss import BIT, ParentCurve, in_unit
 from explorer.i18n.formatting import state_color, state_in_words
 from explorer.i18n.language import N_, _
 from explorer.streaming.jsonl_tail import curve_rows, file_version
@@ -80,6 +81,38 @@ def validation_of(folder: RunFolder) -> list[dict[str, Any]]:
 @lru_cache(maxsize=32)
 def _validation(path: Path, _changed: tuple) -> list[dict[str, Any]]:
     return [row for row in curve_rows(RunFolder(path)) if row.get("val_loss") is not None]
+
+
+def run_bytes_per_token(folder: RunFolder) -> float | None:
+    """Return how many bytes of text a token of a run's validation loss has; None where that was not measured."""
+    said = [row for row in validation_of(folder) if row.get("val_bits_per_byte") and row["val_loss"]]
+    if said:
+        return said[-1]["val_loss"] / BIT / said[-1]["val_bits_per_byte"]
+    *_unused, single = _tokens_of(folder.tokenizer_path, file_version(folder.tokenizer_path))
+    return 1.0 if single else None  # a run of an earlier version, each of whose tokens has one byte
+
+
+def validation_in_unit(folder: RunFolder, unit: str) -> list[dict[str, Any]]:
+    """Return a run's measured rows with `val_loss` in one of the `UNITS` of a loss."""
+    size = run_bytes_per_token(folder) or 1.0
+    return [row | {"val_loss": in_unit(row["val_loss"], unit, size)} for row in validation_of(folder)]
+
+
+def losses_compare(rows: Sequence[RunRow]) -> bool:
+    """Return whether the runs' losses a token compare: all have characters, bytes, or the very same tokens."""
+    files = [row.folder.tokenizer_path for row in rows]
+    return len({_tokens_of(file, file_version(file))[0] for file in files}) < 2
+
+
+@lru_cache(maxsize=64)
+def _tokens_of(path: Path, _changed: tuple) -> tuple[Hashable, bool]:
+    """Return what tells tokenizers apart whose losses do not compare, and whether each token is one byte."""
+    try:
+        tokenizer = load_tokenizer(path)
+    except ExplorerError:  # not made yet, or damaged
+        return "", False
+    same = tokenizer.name if tokenizer.name in ("char", "byte") else hash(tokenizer.token_bytes)
+    return same, all(len(data) == 1 for data in tokenizer.token_bytes)
 
 
 _ROSE = N_("loss rose after step {changed}")

@@ -4,7 +4,7 @@ import pytest
 
 from core.formatting import duration_in_words, format_percent, format_setting, loss_as_choice
 from explorer.charts.csv_export import csv_of, table_of
-from explorer.charts.loss import loss_range, smoothed
+from explorer.charts.loss import UNITS, in_unit, loss_range, smoothed
 from tests.explorer.test_attribution_charts import SAFE, UNSAFE
 from tests.javascript import in_javascript
 
@@ -29,6 +29,12 @@ CURVES = [[3.0, 3.0, 3.0], [4.0, 2.0], [4.17, 3.9, 3.1, 2.62, 2.55, 2.57], [2.0]
 )
 def test_both_come_to_the_same(module, expression, python, cases):
     assert in_javascript(module, expression, cases) == [python(case) for case in cases]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_both_give_a_loss_in_the_same_unit(unit):
+    given = in_javascript("loss_chart/axes.js", f"module.inUnit(given, {unit!r}, 2.5)", LOSSES)
+    assert given == pytest.approx([in_unit(loss, unit, 2.5) for loss in LOSSES])
 
 
 def test_both_write_the_same_csv():

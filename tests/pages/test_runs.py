@@ -1,10 +1,15 @@
 """Runs: the table, what differs, the curves, and renaming and deleting."""
 
+import json
+import math
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.paths import data_dir
+from core.runs.ancestry import new_run
 from core.runs.folder import list_runs
+from core.runs.worker import train_run
 from explorer.runs.table import table_key
 from explorer.services.model_files import EXPORTS
 from explorer.widgets.address import NAVIGATION
@@ -164,3 +169,18 @@ def test_the_comparison_lists_the_settings_that_differ(page, add_run):
     table = page.dataframe[1].value
     assert not page.exception and list(table["Setting"]) == ["Layers", "Steps"]
     assert list(table["one"]) == ["2", "20"] and list(table["one (2)"]) == ["1", "40"]
+
+
+def test_runs_of_different_tokens_compare_in_bits_per_byte_only(page, add_run, explorer_home):
+    config = add_run("letters").record().config.replace({"data.tokenizer": "byte", "train.steps": 2})
+    train_run(new_run(explorer_home, config, "bytes"), explorer_home)
+    app = page.run()
+    assert not app.exception
+    figure = json.loads(app.get("plotly_chart")[0].proto.spec)
+    assert figure["layout"]["yaxis"]["title"]["text"] == "validation loss (bits/byte)"
+    bits = [figure["data"][at]["y"][-1] for at in (0, 2)]
+    app.segmented_control(key="compare_unit_of_tokens").set_value("nats").run()
+    assert not app.exception and not app.get("plotly_chart")
+    assert "losses per token do not compare" in app.info[0].value
+    losses = [run.status().val_loss for run in list_runs(explorer_home)]
+    assert bits == pytest.approx([loss / math.log(2) for loss in losses], rel=1e-5)  # all of ASCII

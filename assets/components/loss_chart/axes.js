@@ -11,6 +11,17 @@ export function smoothed(values, share) {
   });
 }
 
+/* A loss in nats/token in another unit; as `in_unit` in explorer/charts/loss.py. */
+export function inUnit(loss, unit, bytesPerToken) {
+  return { nats: loss, bits: loss / Math.LN2 / bytesPerToken, choices: Math.exp(Math.min(loss, 700)) }[unit];
+}
+
+/* How many bytes of text a token of the validation loss has, by the newest of rows that say it; else `unless`. */
+export function bytesPerTokenOf(rows, unless) {
+  const row = rows.findLast(({ val_loss, val_bits_per_byte }) => val_loss > 0 && val_bits_per_byte > 0);
+  return row ? row.val_loss / Math.LN2 / row.val_bits_per_byte : unless;
+}
+
 /* All steps, and of a fork, which begins at step `begins` of its ancestors, as many before them. */
 export function stepRange(steps, begins) {
   return [Math.max(0, begins - steps), begins + steps];

@@ -1,7 +1,7 @@
 /* The loss chart. Its figure is made in Python (explorer/charts/loss.py), drawn once with plotly, and filled from the stream.
    Its traces are those of `fill`, in that order; the parent's losses stay as Python sent them. data.fork: { begins, mark } of a
    fork, whose steps are counted on from there. */
-import { forkRange, lossRange, smoothed, stepRange } from "./axes.js";
+import { bytesPerTokenOf, forkRange, inUnit, lossRange, smoothed, stepRange } from "./axes.js";
 import { MARK_HEIGHT, MARK_LETTER, settingChangeTraces } from "./setting_changes.js";
 import { hearButton } from "./sound.js";
 import { downloadButtons, lossColumns } from "../shared/download.js";
@@ -25,7 +25,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   let measuredAt; // the step of the last measurement
   let rest = 60; // milliseconds until the next picture: a slow browser gets fewer, never a queue of them
   let gone = false;
-  const choice = { smoothing: null, logSteps: false, logLoss: false };
+  const choice = { smoothing: null, logSteps: false, logLoss: false, unit: "nats" };
 
   const chart = element("div", "loss-chart");
   const waiting = element("div", "loss-waiting", _("The first point arrives with the first evaluation."));
@@ -55,6 +55,15 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     svg: async () => decodeURIComponent((await plot.toImage(chart, { format: "svg" })).split(",").slice(1).join(",")),
   });
   below.prepend(hearButton(chart, () => Object.fromEntries([[_("training"), "loss"], [_("validation"), "val_loss"]].map(([label, name]) => [label, known(name).map((row) => ({ x: begins() + row.step, y: row[name] }))]))));
+  const units = { nats: _("nats/token"), bits: _("bits/byte"), choices: _("perplexity") };
+  const options = Object.entries(units).map(([value, label]) => element("option", "", label, { value }));
+  const unit = element("select", "loss-unit", options, { "aria-label": _("Unit of the loss") });
+  unit.title = _("bits/byte: compares any tokenizers. perplexity: as uncertain as a uniform choice among so many tokens.");
+  unit.addEventListener("change", () => {
+    choice.unit = unit.value;
+    reset.click();
+  });
+  below.prepend(unit);
   smoothing.addEventListener("input", () => {
     choice.smoothing = Number(smoothing.value);
     fill();
@@ -98,6 +107,8 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     fill();
   }
 
+  const shown = (loss) => inUnit(loss, choice.unit, bytesPerTokenOf(rows, component.data.bytes_per_token));
+
   const known = (name) => thinned(rows.filter((row) => Number.isFinite(row[name])), name, MOST_POINTS);
 
   function fillSoon(delay = rest) {
@@ -117,11 +128,12 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   function fill() {
     if (!plot || gone) return;
     const begun = performance.now();
+    options[1].disabled = !bytesPerTokenOf(rows, component.data.bytes_per_token);
     const [trained, measured] = [known("loss"), known("val_loss")];
     const share = choice.smoothing ?? component.data.smoothing;
     const onAxisOf = (step) => (choice.logSteps ? Math.max(1, step) : step); // plotly draws step 0 as if far off to the left
     const stepOf = (row) => onAxisOf(begins() + row.step);
-    const curve = (all, name) => ({ x: all.map(stepOf), y: all.map((row) => row[name]), customdata: all.map((row) => row.step) });
+    const curve = (all, name) => ({ x: all.map(stepOf), y: all.map((row) => shown(row[name])), customdata: all.map((row) => row.step) });
     const training = curve(trained, "loss");
     const end = measured.slice(-1);
     const parent = figure().data.at(-1);
@@ -133,12 +145,12 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     const marked = fork ? [{ step: 0, label: fork.mark }, ...changes] : changes;
     const traces = [
       training,
-      { ...training, y: smoothed(training.y, share) },
+      { ...training, y: smoothed(trained.map(({ loss }) => loss), share).map(shown) },
       curve(measured, "val_loss"),
       // Near the right edge the number would cover the labels of the lines.
-      { ...curve(end, "val_loss"), text: end.map((row) => row.val_loss.toFixed(2)), textposition: end.length && placeOf(end[0].step) > 0.85 ? "top left" : "top right" },
+      { ...curve(end, "val_loss"), text: end.map((row) => shown(row.val_loss).toFixed(2)), textposition: end.length && placeOf(end[0].step) > 0.85 ? "top left" : "top right" },
       ...settingChangeTraces(marked, placeOf, stepOf, xaxis._length, labelsWithin(axes, xaxis, yaxis)),
-      { x: Array.from(parent.x, onAxisOf), y: Array.from(parent.y) },
+      { x: Array.from(parent.x, onAxisOf), y: Array.from(parent.y, shown) },
     ];
     const columns = ["x", "y", "text", "textposition", "customdata"].map((name) => [name, traces.map((trace) => trace[name] ?? null)]);
     drawing = plot.update(chart, Object.fromEntries(columns), axes, [...traces.keys()]);
@@ -162,7 +174,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     const whole = figure();
     const made = whole.layout;
     const narrow = chart.clientWidth < 560;
-    const layout = { "margin.r": narrow ? 10 : made.margin.r };
+    const layout = { "yaxis.title.text": _("loss ({unit})", { unit: units[choice.unit] }), "margin.r": narrow ? 10 : made.margin.r };
     layout["xaxis.nticks"] = Math.min(made.xaxis.nticks, Math.max(2, Math.floor(chart._fullLayout.xaxis._length / TICK_PIXELS)));
     const types = { xaxis: choice.logSteps ? "log" : "linear", yaxis: choice.logLoss ? "log" : "linear" };
     for (const [axis, type] of Object.entries(types)) {
@@ -174,8 +186,8 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     const pixels = chart._fullLayout.yaxis._length / Math.abs(top - bottom);
     let above = Infinity; // the place of the label before
     made.annotations.forEach(({ name }, index) => {
-      const value = baselines?.[name];
-      const known = Number.isFinite(value);
+      const known = Number.isFinite(baselines?.[name]);
+      const value = known && shown(baselines[name]);
       layout[`shapes[${index}].visible`] = layout[`annotations[${index}].visible`] = known;
       if (!known) return;
       const y = choice.logLoss ? Math.log10(value) : value;
@@ -191,14 +203,16 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     return layout;
   }
 
+  const parentOf = (data) => ({ x: data.at(-1).x, y: Array.from(data.at(-1).y, shown) });
+
   const begins = () => component.data.fork?.begins || 0;
 
   /* The axes with all steps, all curves and lines. A logarithmic step axis begins at step 1 and shows all of a parent's curve. */
   function wholeRange({ data, layout }) {
-    const values = rows.flatMap((row) => [row.loss, row.val_loss]).filter(Number.isFinite);
+    const values = rows.flatMap((row) => [row.loss, row.val_loss]).filter(Number.isFinite).map(shown);
     const { fork } = component.data;
-    const lines = fork ? [] : layout.annotations.map(({ name }) => baselines?.[name]).filter(Number.isFinite);
-    const [low, high] = fork ? forkRange(values, data.at(-1), choice.logSteps ? 0 : begins()) : lossRange([...values, ...lines]);
+    const lines = fork ? [] : layout.annotations.map(({ name }) => baselines?.[name]).filter(Number.isFinite).map(shown);
+    const [low, high] = fork ? forkRange(values, parentOf(data), choice.logSteps ? 0 : begins()) : lossRange([...values, ...lines]);
     const [left, right] = stepRange(Math.max(totalSteps || component.data.steps, rows.at(-1)?.step ?? 1), begins());
     return {
       "xaxis.range": choice.logSteps ? [0, Math.log10(Math.max(right, 2))] : [left, right],

@@ -58,7 +58,8 @@ export function columnsOf(names, lines) {
 
 /* The columns of a run's losses, null while there are none. */
 export function lossColumns(rows) {
-  return rows.length ? columnsOf(["step", "training loss", "validation loss"], rows.map((row) => [row.step, row.loss, row.val_loss])) : null;
+  const names = ["step", "training loss", "validation loss", "validation bits/byte"];
+  return rows.length ? columnsOf(names, rows.map((row) => [row.step, row.loss, row.val_loss, row.val_bits_per_byte])) : null;
 }
 
 /* As `csv_of` in explorer/charts/csv_export.py, which says why; exported for the test that compares both. */

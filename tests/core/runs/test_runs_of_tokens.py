@@ -1,5 +1,7 @@
 """Runs whose tokens are bytes or parts of words: trained, forked, exported, reported and trained again."""
 
+import math
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -33,6 +35,9 @@ def test_a_run_of_other_tokens_does_what_every_run_does(trained, data_dir, tmp_p
     counted = trained.read_baselines()
     assert counted["trigram"] < counted["bigram"] < counted["unigram"] < counted["uniform"]
 
+    last, one = trained.rows("metrics")[-1], loaded.tokenizer.name == "byte"
+    assert trained.status().val_bits_per_byte == last["val_bits_per_byte"]
+    assert (last["val_bits_per_byte"] == pytest.approx(last["val_loss"] / math.log(2))) is one
     child = fork(data_dir, trained, None, fork_config(trained).replace({"train.steps": 2}))
     assert train_run(child, data_dir).state == "finished"
     assert load_tokenizer(child.tokenizer_path) == loaded.tokenizer

@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import pytest
 import torch
@@ -11,8 +12,16 @@ from core.text.batches import split_ids
 from core.text.corpora import load_corpus
 from core.text.ngrams import count_baselines
 from core.text.tasks import AnswerTokens
-from core.text.tokenizers import CharTokenizer
-from core.training.evaluation import mean_loss, run_baselines, score, whole_split_loss, write_answers
+from core.text.tokenizers import ByteTokenizer, CharTokenizer
+from core.training.evaluation import (
+    bits_per_byte,
+    bytes_per_token,
+    mean_loss,
+    run_baselines,
+    score,
+    whole_split_loss,
+    write_answers,
+)
 
 CONFIG = ModelConfig(n_layer=1, n_head=2, n_embd=16, block_size=8, dropout=0.3)
 
@@ -109,3 +118,15 @@ def test_nothing_to_measure_is_an_error(model):
         mean_loss(model, torch.empty(0, 9, dtype=torch.int64), 4)
     with pytest.raises(ValueError, match="two tokens at least, not 1"):
         whole_split_loss(model, torch.zeros(1, dtype=torch.int64))
+
+
+def test_bits_per_byte_spread_the_loss_over_the_bytes_of_the_very_tokens_predicted():
+    text = "Straße, naïve – 世界! " * 9
+    config = preset("bigram").replace({"model.block_size": 8, "train.eval_windows": 3})
+    for tokenizer in (CharTokenizer.from_text(text), ByteTokenizer.from_text(text)):
+        ids = torch.from_numpy(tokenizer.encode_array(text))
+        starts = [0, (len(ids) - 9) // 2, len(ids) - 9]
+        parts = [tokenizer.decode(ids[start + 1 : start + 9]) for start in starts] if tokenizer.by_character else []
+        size = sum(len(part.encode()) for part in parts) / 24 or 1
+        assert bytes_per_token(config, ids, tokenizer) == pytest.approx(size)
+        assert bits_per_byte(2.0, size) == pytest.approx(2.0 * 24 / math.log(2) / (24 * size))
