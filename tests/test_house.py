@@ -5,9 +5,8 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [  # from the ground up; a module may import its own floor and those below
@@ -40,6 +39,7 @@ FLOORS = [  # from the ground up; a module may import its own floor and those be
     {"pages"},
 ]
 SOURCES = sorted(path for room in ("core", "explorer", "pages") for path in (ROOT / room).rglob("*.py"))
+CORE = [path for path in SOURCES if path.is_relative_to(ROOT / "core")]
 
 
 def floor_of(module: str) -> int | None:
@@ -53,6 +53,7 @@ def module_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
+@cache
 def imports_of(path: Path) -> set[str]:
     imported = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -64,20 +65,19 @@ def imports_of(path: Path) -> set[str]:
     return imported
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=module_of)
-def test_imports_point_down(path):
-    own = floor_of(module_of(path))
-    if module_of(path) in ("core", "explorer"):
-        own = 0
-    assert own is not None, f"{path} stands on no floor: give it one in FLOORS"
-    for imported in imports_of(path):
-        height = floor_of(imported)
-        assert height is None or height <= own, f"{module_of(path)} imports {imported}, which stands above it"
+def test_imports_point_down():
+    wrong = []
+    for path in SOURCES:
+        module = module_of(path)
+        own = 0 if module in ("core", "explorer") else floor_of(module)
+        assert own is not None, f"{path} stands on no floor: give it one in FLOORS"
+        wrong += [f"{module}: {imported}" for imported in imports_of(path) if (floor_of(imported) or 0) > own]
+    assert not wrong, "these import what stands above them"
 
 
-@pytest.mark.parametrize("path", [p for p in SOURCES if module_of(p).startswith("core")], ids=module_of)
-def test_the_lab_knows_no_screen(path):
-    assert not {name.split(".")[0] for name in imports_of(path)} & {"streamlit", "plotly", "explorer", "pages"}
+def test_the_lab_knows_no_screen():
+    screens = {"streamlit", "plotly", "explorer", "pages"}
+    assert not [path for path in CORE if {name.split(".")[0] for name in imports_of(path)} & screens]
 
 
 def test_core_translations_and_charts_work_without_streamlit():
@@ -106,9 +106,9 @@ def test_no_door_for_other_peoples_code():
         assert not doors.search(path.read_text("utf-8")), path
 
 
-@pytest.mark.parametrize("path", [p for p in SOURCES if module_of(p).startswith("core")], ids=module_of)
-def test_core_reads_no_assets_of_the_app_but_the_gallery(path):
-    assert module_of(path) == "core.paths" or not re.search(r"[\"'/]assets[\"'/]", path.read_text("utf-8"))
+def test_core_reads_no_assets_of_the_app_but_the_gallery():
+    reading = {module_of(path) for path in CORE if re.search(r"[\"'/]assets[\"'/]", path.read_text("utf-8"))}
+    assert reading <= {"core.paths"}
 
 
 MOST_FILES, MOST_LINES, MOST_FUNCTION_LINES = 20, 400, 60

@@ -120,18 +120,21 @@ def test_a_stopped_experiment_keeps_its_curves_and_begins_again(corpus):
     assert "What do the numbers show?" in text_of(until_done(at))
 
 
-@pytest.mark.parametrize("step", EXPERIMENTS)
-def test_every_text_finds_its_numbers(corpus, explorer_home, step):
-    state = StepState("break", step, load_data(corpus.name, explorer_home), "en")
-    outcome = finish(train_pair(make_pair(EXPERIMENTS[step], state.text, steps=2)))
-    counted = run_baselines(control_config(2), state.train_ids, state.val_ids, state.vocab_size)
-    numbers = result_numbers(outcome, counted, state.vocab_size) | dict(EXPERIMENTS[step].choices)
-    prose = load_prose("break", step)
-    assert {"panel", "broken", "try", "read on"} <= set(prose.parts) and set(PARTS) & set(prose.parts)
-    for part in PARTS:
-        state.markdown(part, **numbers)
-        shared = load_prose("break", "lesson").parts.get(f"{part}_otherwise", "")
-        assert placeholders(shared) <= set(numbers)
+@pytest.mark.parametrize("measure", ["", "phrase", "letter"])  # which decides what numbers there are
+def test_every_text_finds_its_numbers(corpus, explorer_home, measure):
+    data = load_data(corpus.name, explorer_home)
+    experiments = [experiment for experiment in EXPERIMENTS.values() if experiment.measure == measure]
+    outcome = finish(train_pair(make_pair(experiments[0], data.text, steps=2)))
+    for experiment in experiments:
+        state = StepState("break", experiment.name, data, "en")
+        counted = run_baselines(control_config(2), state.train_ids, state.val_ids, state.vocab_size)
+        numbers = result_numbers(outcome, counted, state.vocab_size) | dict(experiment.choices)
+        prose = load_prose("break", experiment.name)
+        assert {"panel", "broken", "try", "read on"} <= set(prose.parts) and set(PARTS) & set(prose.parts)
+        for part in PARTS:
+            state.markdown(part, **numbers)
+            shared = load_prose("break", "lesson").parts.get(f"{part}_otherwise", "")
+            assert placeholders(shared) <= set(numbers)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from core.runs.commands import send_command, waiting_commands
 from core.runs.folder import RunFolder, list_runs, open_run
 from core.runs.worker import StopRequest
 from core.text.own_text import save_text
+from core.training import speed
 from tests.core.runs.conftest import TEXT, wait_for
 
 ROOT = Path(__file__).parents[3]
@@ -55,6 +56,7 @@ def data_dir(tmp_path, measured, monkeypatch) -> Path:
     monkeypatch.setenv("GPT_EXPLORER_HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     shutil.copy(measured, tmp_path / "home")
+    monkeypatch.setattr(speed, "_TRIAL_SECONDS", 0.02)
     return tmp_path / "home"
 
 

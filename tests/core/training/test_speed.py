@@ -7,6 +7,7 @@ import torch
 from core.config import ModelConfig, RunConfig, TrainConfig
 from core.errors import ConfigError
 from core.presets import preset
+from core.training import speed
 from core.training.cost import Correction, MachineSpeed, Prices, estimate, step_seconds
 from core.training.hardware import knows_bfloat16
 from core.training.speed import _fit_positive, choose_precision, measure_correction, measure_speed, reduced_config
@@ -24,16 +25,16 @@ SMALL = RunConfig(
 
 def test_a_real_measurement_gives_prices_and_leaves_torch_as_it_was():
     threads, rng = torch.get_num_threads(), torch.get_rng_state()
-    speed = measure_speed(threads=1)
+    found = measure_speed(threads=1)
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.get_rng_state(), rng)
-    assert (speed.device, speed.threads) == ("cpu", 1)
+    assert (found.device, found.threads) == ("cpu", 1)
     for precision in ("float32", "bfloat16"):
         names = ("gpt-quick", "gpt-tiny", "gpt-lecture")
-        quick, tiny, lecture = (step_seconds(preset(name), 80, speed, precision) for name in names)
+        quick, tiny, lecture = (step_seconds(preset(name), 80, found, precision) for name in names)
         assert 0 < quick < tiny < lecture
-    assert (speed.bfloat16 is not None) == knows_bfloat16("cpu")
-    assert MachineSpeed.parse(speed.to_json()) == speed
+    assert (found.bfloat16 is not None) == knows_bfloat16("cpu")
+    assert MachineSpeed.parse(found.to_json()) == found
 
 
 def test_a_damaged_cache_is_a_sentence():
@@ -62,7 +63,8 @@ def test_of_what_is_large_a_slice_is_tried_that_is_short():
     assert (slice.model.n_embd, slice.model.block_size) == (768, 1024)
 
 
-def test_a_trial_leaves_torch_as_it_was_and_shows_what_the_reckoning_missed():
+def test_a_trial_leaves_torch_as_it_was_and_shows_what_the_reckoning_missed(monkeypatch):
+    monkeypatch.setattr(speed, "_TRIAL_SECONDS", 0.1)
     rng = torch.get_rng_state()
     right = measure_correction(SMALL, 65, SPEED, "float32")
     assert torch.equal(torch.get_rng_state(), rng)
