@@ -10,11 +10,13 @@ from typing import Any
 from core.atomic_io import parse_json
 from core.config import RunConfig, TrainConfig
 from core.errors import ConfigError, RunError, TextError
+from core.formatting import memory_in_words
 from core.paths import data_dir
 from core.presets import PRESETS, preset
 from core.runs.folder import RUN_ID, RunFolder, list_runs
 from core.runs.gallery import gallery_runs
 from core.settings import fields_of
+from core.terminal import print_line
 
 FIRST_PRESET = next(iter(PRESETS))
 _HUB = "hf:"  # before the name of a dataset
@@ -132,7 +134,25 @@ def config_wanted(options: argparse.Namespace) -> tuple[RunConfig, RunFolder | N
     changes = in_file | dict(assignment(text, "--set", "model.n_layer=6") for text in options.set)
     short = {"train.steps": options.steps, "train.device": options.device, "data.corpus": options.corpus}
     changes |= {path: value for path, value in short.items() if value is not None}
-    return config.replace(changes), parent, step, _own_text(options) if options.text else None
+    text = None
+    if options.text and (large := _save_if_large(options.text)):
+        changes["data.corpus"] = large
+    elif options.text:
+        text = _own_text(options)
+    return config.replace(changes), parent, step, text
+
+
+def _save_if_large(file: Path) -> str | None:
+    """Save a plain text that is too large to be held in memory, and return its name; None for any other."""
+    from core.text.file_formats import is_plain
+    from core.text.large_text import save_large_text
+    from core.text.own_text import MAX_BYTES
+
+    if not (file.is_file() and file.stat().st_size > MAX_BYTES and is_plain(file.name)):
+        return None
+    print_line(f"Saving the text of {memory_in_words(file.stat().st_size)} ...")
+    with file.open("rb") as source:
+        return save_large_text(source, file.stem, data_dir()).name
 
 
 def _own_text(options: argparse.Namespace) -> str:

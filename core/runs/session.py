@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from core.atomic_io import cut_rows
@@ -21,7 +20,7 @@ from core.runs.machine import resolve_numerics
 from core.runs.records import RunRecord
 from core.text.batches import split_ids
 from core.text.bpe import new_tokenizer
-from core.text.corpora import load_corpus, text_hash
+from core.text.corpora import load_corpus, load_hash, load_ids
 from core.text.own_text import check_trainable
 from core.text.tasks import AnswerTokens, answers_of, task_of
 from core.text.tokenizers import Tokenizer, load_tokenizer
@@ -57,9 +56,17 @@ class Session(NamedTuple):
 
 
 def prepare(
-    folder: RunFolder, data_dir: Path, device: str | None, threads: int | None, disk_space: DiskSpace
+    folder: RunFolder,
+    data_dir: Path,
+    device: str | None,
+    threads: int | None,
+    disk_space: DiskSpace,
+    on_progress: Callable[[float], None] = lambda share: None,
 ) -> Session:
-    """Load a run's text and model, and write into its record how it is computed; raises ExplorerError."""
+    """Load a run's text and model, and write into its record how it is computed; raises ExplorerError.
+
+    `on_progress` gets the share of a large text that is tokenized, and may raise to stop.
+    """
     record = folder.record()
     config = record.config
     hardware = find_hardware(device or config.train.device)
@@ -76,8 +83,8 @@ def prepare(
         disk_space.write(lambda: tokenizer.save(folder.tokenizer_path))
     check_trainable(text, config.model.block_size, config.data.val_fraction, tokenizer)
     _check_memory(config_now(folder), tokenizer.vocab_size, hardware, how.precision)
-    ids = torch.from_numpy(tokenizer.encode_array(text, np.int32))
     del text  # up to 80 MB that training has no use for
+    ids = torch.from_numpy(load_ids(config.data.corpus, tokenizer, data_dir, on_progress))
     train_ids, val_ids = split_ids(ids, config.data.val_fraction)
 
     answers = answers_of(config.data.corpus, tokenizer)
@@ -136,7 +143,7 @@ def _baselines(
 def _text(record: RunRecord, data_dir: Path) -> tuple[str, str]:
     data = record.config.data
     text = load_corpus(data.corpus, data_dir)
-    digest = text_hash(text)
+    digest = load_hash(data.corpus, data_dir)
     if record.corpus_hash and record.corpus_hash != digest:
         raise RunError(
             f"The text {data.corpus!r} is no longer the one this run began with, so it cannot go on. "

@@ -64,19 +64,25 @@ def train_run(
         begun = _starting_status(folder.status(), afresh)
         stop = stop_request or StopRequest()
 
-        def while_full() -> None:
+        def while_waiting(why: str = "while the disk was full. Make room, then resume it.") -> None:
             if stop.reason or any(command.name == "stop" for command in waiting_commands(folder)):
-                raise WaitAborted
+                raise WaitAborted(why)
 
-        recorder = Recorder(folder, begun, on_status, while_full)
+        def while_tokenizing(share: float) -> None:
+            while_waiting("while its text was tokenized, which begins anew when it is resumed.")
+            notice = f"Tokenizing the text, only once: {share:.0%} done."
+            folder.write_status(begun.model_copy(update={"notice": notice}), durable=False)
+
+        recorder = Recorder(folder, begun, on_status, while_waiting)
         try:
             recorder.disk_space.write(lambda: folder.write_status(begun, durable=False))
-            recorder.begin(session := prepare(folder, data_dir, device, threads, recorder.disk_space))
+            session = prepare(folder, data_dir, device, threads, recorder.disk_space, while_tokenizing)
+            recorder.begin(session)
             return _Attempt(recorder, session, stop).run()
-        except WaitAborted:
+        except WaitAborted as aborted:
             drop_commands(folder)
-            reason = "Stopped before it began, while the disk was full. Make room, then resume it."
-            _write_end(folder, "stopped", reason, "disk")
+            problem: Problem = "disk" if "disk" in str(aborted) else ""
+            _write_end(folder, "stopped", f"Stopped before it began, {aborted}", problem)
             return folder.status()
         except KeyboardInterrupt:
             _write_end(folder, "stopped", "Interrupted. Resumed, it goes on from its last save.")

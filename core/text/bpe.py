@@ -17,6 +17,7 @@ from core.config import DataConfig
 from core.errors import TextError
 from core.settings import fields_of
 from core.text.corpora import text_hash
+from core.text.large_text import is_large_text, vocabulary_of_large
 from core.text.tokenizers import TOKENIZERS, BPETokenizer, Tokenizer, chunks_of
 
 BYTES = 256  # the tokens before the first merge
@@ -35,7 +36,7 @@ def new_tokenizer(data: DataConfig, text: str, data_dir: Path) -> Tokenizer:
     """
     from_text = TOKENIZERS[data.tokenizer].from_text
     if from_text is not None:
-        return from_text(text)
+        return from_text(vocabulary_of_large(data.corpus, data_dir) if is_large_text(data.corpus, data_dir) else text)
     merges = merges_of(text, data_dir)
     if (most := BYTES + len(merges)) >= data.vocab_size:
         return BPETokenizer.from_merges(merges[: data.vocab_size - BYTES])

@@ -4,15 +4,20 @@ import hashlib
 import lzma
 import random
 import sysconfig
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from core.errors import TextError
 from core.text.generated import server_log, tunes
+from core.text.large_text import beginning_of, hash_of_large, is_large_text, token_ids
 from core.text.own_text import Corpus, load_own_text, own_text_file, own_texts
 from core.text.tasks import TASKS
+from core.text.tokenizers import Tokenizer
 
 TINY_SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 TINY_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
@@ -172,13 +177,30 @@ def find_corpus(name: str, data_dir: Path) -> Corpus:
 
 
 def load_corpus(name: str, data_dir: Path) -> str:
-    """Return the whole text of that name; raises TextError where it is unknown, or cannot be read or trusted."""
+    """Return the text of that name, of a large one its beginning.
+
+    Raises TextError where it is unknown, or cannot be read or trusted.
+    """
     if name in _BUILT_IN:
         return _load_built_in(name)
     if name == "tinyshakespeare":
         return _load_tiny_shakespeare(data_dir)
     find_corpus(name, data_dir)  # raises for a text that was loaded before and is deleted now
-    return _load_own(name, data_dir)
+    return _load_beginning(name, data_dir) if is_large_text(name, data_dir) else _load_own(name, data_dir)
+
+
+def load_hash(name: str, data_dir: Path) -> str:
+    """Return the SHA-256 of the whole text of that name in UTF-8; raises TextError as `load_corpus`."""
+    return hash_of_large(name, data_dir) if is_large_text(name, data_dir) else text_hash(load_corpus(name, data_dir))
+
+
+def load_ids(
+    name: str, tokenizer: Tokenizer, data_dir: Path, on_progress: Callable[[float], None] = lambda share: None
+) -> np.ndarray:
+    """Return the ids (N,) of the whole text of that name; a large one's are mapped from a file, as `token_ids`."""
+    if is_large_text(name, data_dir):
+        return token_ids(name, tokenizer, data_dir, on_progress)
+    return tokenizer.encode_array(load_corpus(name, data_dir), np.int32)
 
 
 def preview(corpus: Corpus, data_dir: Path, length: int = 50) -> str:
@@ -211,6 +233,7 @@ def _load_built_in(name: str) -> str:
 
 
 _load_own = lru_cache(maxsize=2)(load_own_text)  # an own text may have 20 MB
+_load_beginning = lru_cache(maxsize=1)(beginning_of)
 
 
 @lru_cache(maxsize=1)

@@ -67,6 +67,11 @@ def text_of_file(name: str, data: bytes, *, column: str = "", encoding: str = ""
     return data
 
 
+def is_plain(name: str) -> bool:
+    """Return whether a file of that name is read as plain text."""
+    return _ending(name) not in (*_READERS, *_TABLES)
+
+
 def columns_of(name: str, data: bytes) -> list[str]:
     """Return the columns or fields that hold text, the one with most text first; [] of a file that is no table.
 

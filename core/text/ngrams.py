@@ -45,12 +45,18 @@ def count_baselines(
         predicted: positions in `val_ids` of the tokens to measure on, so that a model's loss can be compared on the
             very same tokens (`core.text.batches.predicted_positions`); all from the third on if left out.
     """
-    train, val = np.asarray(train_ids), _as_ids(val_ids)
+    train, val = np.asarray(train_ids), np.asarray(val_ids)
     if len(train) < 3 or len(val) < 3:
         raise TextError(
             f"Counting triples needs at least 3 tokens in each part of the text; they have {len(train)} and {len(val)}."
         )
-    positions = np.arange(2, len(val)) if predicted is None else np.asarray(predicted, dtype=np.int64).ravel()
+    if predicted is None:
+        positions = np.arange(2, len(val))
+    else:  # of a large text, little more than the tokens to measure on is read
+        positions = np.asarray(predicted, dtype=np.int64).ravel()
+        needed = np.unique(np.append(np.maximum(positions[:, None] - np.arange(3), 0), (0, 1, 2)))
+        val, positions = val[needed], np.searchsorted(needed, positions)
+    val = _as_ids(val)
     probability = np.full(len(positions), 1 / vocab_size)
     losses = []
     for order in (1, 2, 3):

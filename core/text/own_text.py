@@ -55,16 +55,7 @@ def read_text(data: bytes | str) -> str:
     """
     text = decode_text(data) if isinstance(data, bytes) else data
     _check_size(len(text.encode("utf-8", "surrogatepass")))
-    if (position := text.find("\0")) >= 0:
-        raise TextError(
-            f"There is a NUL character at position {position:,}, so this is probably not a plain text file. "
-            "Save it as plain text in UTF-8."
-        )
-    if half := _SURROGATE.search(text):
-        raise TextError(
-            f"The character at position {half.start():,} is half of a surrogate pair (U+{ord(half[0]):04X}), which "
-            "no text can hold. Remove it, or save the text as UTF-8 again."
-        )
+    check_characters(text)
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         raise TextError("This text is empty. Paste some text, or choose a file that has some.")
@@ -74,6 +65,20 @@ def read_text(data: bytes | str) -> str:
             f"{MAX_DISTINCT:,} are allowed. Choose a text in fewer scripts."
         )
     return text
+
+
+def check_characters(text: str, start: int = 0) -> None:
+    """Raise TextError for a NUL or half a surrogate pair in a part of a text that begins at `start`."""
+    if (position := text.find("\0")) >= 0:
+        raise TextError(
+            f"There is a NUL character at position {start + position:,}, so this is probably not a plain text file. "
+            "Save it as plain text in UTF-8."
+        )
+    if half := _SURROGATE.search(text):
+        raise TextError(
+            f"The character at position {start + half.start():,} is half of a surrogate pair (U+{ord(half[0]):04X}), "
+            "which no text can hold. Remove it, or save the text as UTF-8 again."
+        )
 
 
 def has_byte_order_mark(data: bytes) -> bool:
@@ -106,17 +111,31 @@ def check_trainable(
 def save_text(text: str, title: str, data_dir: Path, license: str = _OWN) -> Corpus:
     """Save a text of `read_text`, or give it a new title; raises TextError where it cannot be written."""
     name = f"text-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    card = {"title": _clean(title), "characters": len(text), "saved": datetime.now(UTC).isoformat()}
-    card["license"] = _clean(license)
     folder = data_dir / "texts"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / f"{name}.txt").exists():
             write_atomically(folder / f"{name}.txt", text.encode())
-        write_atomically(folder / f"{name}.json", json.dumps(card).encode())
+        return write_card(name, title, data_dir, characters=len(text), license=license)
     except OSError as error:
         raise TextError(f"The text cannot be kept in {folder}: {error.strerror or error}.") from None
+
+
+def write_card(name: str, title: str, data_dir: Path, *, characters: int, license: str = _OWN, **about: str) -> Corpus:
+    """Write what is known of a saved text beside it, and return its entry."""
+    card = {"title": _clean(title), "characters": characters, "saved": datetime.now(UTC).isoformat()}
+    card |= {"license": _clean(license), **about}
+    write_atomically(own_text_file(name, data_dir).with_suffix(".json"), json.dumps(card).encode())
     return _corpus(name, card)
+
+
+def card_of(name: str, data_dir: Path) -> dict[str, Any]:
+    """Return what `write_card` wrote; {} where it is lost or damaged."""
+    try:
+        card = parse_json(own_text_file(name, data_dir).with_suffix(".json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return card if isinstance(card, dict) else {}
 
 
 def own_texts(data_dir: Path) -> list[Corpus]:
@@ -142,7 +161,8 @@ def delete_text(name: str, data_dir: Path) -> None:
     file = own_text_file(name, data_dir)
     try:
         file.unlink()
-        file.with_suffix(".json").unlink(missing_ok=True)
+        for derived in (file.with_suffix(".json"), *file.parent.glob(f"{name}-*.bin")):
+            derived.unlink(missing_ok=True)
     except FileNotFoundError:
         raise TextError(f"There is no text called {name!r} to delete.") from None
     except OSError as error:

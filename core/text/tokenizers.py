@@ -25,7 +25,7 @@ _CHUNK = 1 << 20  # characters that `CharTokenizer` encodes together
 _BPE_CHUNK = 20_000  # characters that `BPETokenizer` encodes together, at least
 _CHUNKS = 16  # encoded in parallel: until then the library keeps a hundred bytes of each token
 # Between two lines that are not empty, where no rule of GPT-2's ever merges: after a lone newline.
-_SEAM = re.compile(r"(?<=\S\n)(?=\S)")
+SEAM = re.compile(r"(?<=\S\n)(?=\S)")
 _GPT2_TOKENS = "80fc72dae333882a37b202858853685b0232e9dd624396c1024fb93536a62a83"  # SHA-256 of GPT-2's, in their order
 
 
@@ -281,7 +281,7 @@ where the training text alone does not make it.
 def chunks_of(text: str) -> Iterator[str]:
     """Cut a text into chunks of a few pages, where GPT-2's rule splits it in any case."""
     start = 0
-    for seam in _SEAM.finditer(text):
+    for seam in SEAM.finditer(text):
         if seam.start() - start >= _BPE_CHUNK:
             yield text[start : seam.start()]
             start = seam.start()

@@ -17,7 +17,7 @@ from core.live_settings import with_change
 from core.model import GPT, all_finite, build_model, evaluating
 from core.text.batches import IGNORED, answer_targets, fixed_windows, problem_starts, random_batch
 from core.text.tasks import AnswerTokens
-from core.training.evaluation import score, windows_at_once
+from core.training.evaluation import COUNTED, score, windows_at_once
 from core.training.health import Health, matrices, measure_health, update_ratios
 from core.training.optimizers import build_optimizer, set_learning_rates
 from core.training.schedule import fraction_at, learning_rate_at
@@ -92,7 +92,7 @@ class Trainer:
             torch.default_generator.manual_seed(train.seed)
             model = build_model(config.model, vocab_size)  # on the processor, so that every device starts alike
             if isinstance(model, GPT) and config.model.bigram_start:
-                model.start_from_counts(train_ids)
+                model.start_from_counts(train_ids[:COUNTED])
         self.model = model.to(self.device)
         self.optimizer = build_optimizer(self.model, train)
         self._parameters = dict(self.model.named_parameters())

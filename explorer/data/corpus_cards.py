@@ -11,12 +11,22 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.config import DataConfig
 from core.errors import ExplorerError, TextError
+from core.formatting import memory_in_words
 from core.runs.ancestry import check_startable
 from core.text import split_point
 from core.text.bpe import new_tokenizer
 from core.text.corpora import Corpus, catalogue, load_corpus
-from core.text.file_formats import ENCODINGS, MAX_FILE_BYTES, columns_of, encodings_of, preview_of, text_of_file
-from core.text.own_text import check_trainable, delete_text, read_text, save_text
+from core.text.file_formats import (
+    ENCODINGS,
+    MAX_FILE_BYTES,
+    columns_of,
+    encodings_of,
+    is_plain,
+    preview_of,
+    text_of_file,
+)
+from core.text.large_text import is_large_text, save_large_text
+from core.text.own_text import MAX_BYTES, check_trainable, delete_text, read_text, save_text
 from core.text.token_display import kind_of, visible
 from core.text.tokenizers import CharTokenizer
 from explorer.charts.bars import character_bars
@@ -70,7 +80,11 @@ def description(corpus: Corpus) -> str:
     """Return what a text is, in sentences; all but its title are ours."""
     if corpus.own:
         license = "" if corpus.license == corpus.language else _("License: {license}.", license=corpus.license)
-        return f"{_(corpus.description)} {license}".strip()
+        sample = ""
+        if is_large_text(corpus.name, shared.data_dir()):
+            values = {"count": f"{corpus.characters:,}", "size": memory_in_words(MAX_BYTES)}
+            sample = _("It has {count} characters; what this page counts and shows is its first {size}.", **values)
+        return " ".join(filter(None, (_(corpus.description), license, sample)))
     values = {"about": _(corpus.description), "language": _(corpus.language), "license": _(corpus.license)}
     return _("{about} Language: {language}. License: {license}.", **values)
 
@@ -143,6 +157,8 @@ def _keep_downloaded(text: str, name: str, license: str) -> None:
 
 def _how_to_read(name: str, data: bytes) -> None:
     """Draw what has to be chosen to read a file: its encoding, and the column of a table."""
+    if is_plain(name) and len(data) > MAX_BYTES:  # these are UTF-8, or refused
+        return
     try:
         if encodings := encodings_of(name, data):
             note = _("This file is not UTF-8. Choose the encoding in which its beginning reads right.")
@@ -160,15 +176,20 @@ def _keep(source: str) -> None:
     try:
         if source == "own_file" and pasted:
             title = title or Path(pasted.name).stem
+            if pasted.size > MAX_BYTES and is_plain(pasted.name):
+                _show_ready(save_large_text(pasted, title, shared.data_dir()))
+                return
             chosen = {name: st.session_state.get(f"own_{name}") or "" for name in ("column", "encoding")}
             pasted = text_of_file(pasted.name, pasted.getvalue(), **chosen)
         text = read_text(pasted)
         config = address.draft()
         check_startable(shared.data_dir(), config, text=text)
-        corpus = save_text(text, title, shared.data_dir())
+        _show_ready(save_text(text, title, shared.data_dir()))
     except ExplorerError as error:
         session.remember("own_text_problem", str(error))
-        return
+
+
+def _show_ready(corpus: Corpus) -> None:
     session.remember("own_text_problem", None)
     session.remember("texts_taken", session.recall("texts_taken", 0) + 1)
     session.notify(

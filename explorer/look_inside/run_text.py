@@ -7,14 +7,13 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from cachetools import LRUCache
 from torch import Tensor, from_numpy
 
 from core.errors import TextError
 from core.model import parameter_count
 from core.text.batches import fixed_windows, split_ids
-from core.text.corpora import load_corpus, text_hash
+from core.text.corpora import load_hash, load_ids
 from explorer.i18n.language import _
 from explorer.look_inside.inspection import Inspection
 from explorer.services import shared
@@ -57,14 +56,14 @@ def _read(inspection: Inspection) -> RunText:
     record = inspection.opened.record
     data = record.config.data
     try:
-        text = load_corpus(data.corpus, shared.data_dir())
+        digest = load_hash(data.corpus, shared.data_dir())
     except TextError as error:
         raise TextError(_("The text of this run can no longer be read. {error}", error=error)) from None
-    if record.corpus_hash not in (None, text_hash(text)):
+    if record.corpus_hash not in (None, digest):
         words = _(
             "The text {name} has changed since this run was trained on it, so nothing is measured on it.",
             name=repr(data.corpus),
         )
         raise TextError(words)
-    ids = from_numpy(inspection.tokenizer.encode_array(text, np.int32))
+    ids = from_numpy(load_ids(data.corpus, inspection.tokenizer, shared.data_dir()))
     return RunText(*split_ids(ids, data.val_fraction))

@@ -84,7 +84,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_made(data_dir, config, 
     with pytest.raises(RunError, match=r"has kept no weights of step 11. It has those of 0, .*12"):
         fork(data_dir, parent, 11, config)
     other = save_text("An entirely other text, with a § in it. " * 20, "Other", data_dir).name
-    with pytest.raises(TextError, match="does not occur in the text this model learned from"):
+    with pytest.raises(TextError, match="does not occur in the text that this model learned from"):
         fork(data_dir, parent, 12, config.replace({"data.corpus": other}))
     assert [run.id for run in list_runs(data_dir)] == [parent.id]
 

@@ -54,7 +54,7 @@ def test_an_unseen_character_is_named_with_its_position(known, text):
 @pytest.mark.parametrize("text", ["hé", "h\ud800", "h\0", "h😀"])
 def test_the_message_of_an_unseen_character(text):
     with pytest.raises(
-        UnknownCharacterError, match=r"at position 1 does not occur in the text this model learned from"
+        UnknownCharacterError, match=r"at position 1 does not occur in the text that this model learned from"
     ):
         CharTokenizer.from_text("hello").encode(text)
 

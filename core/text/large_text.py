@@ -1,0 +1,162 @@
+"""Texts that are too large to be held in memory: saved in parts, and tokenized once into a file.
+
+Batches are read from the file of tokens, which is mapped into memory: nanoGPT's format, the ids as little-endian
+uint16 (uint32 for larger vocabularies) without a header. Pages show the text's beginning.
+"""
+
+import hashlib
+import io
+import mmap
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from core.atomic_io import TEMPORARY, put_in_place
+from core.errors import TextError
+from core.formatting import memory_in_words
+from core.text.own_text import (
+    MAX_BYTES,
+    MAX_DISTINCT,
+    Corpus,
+    card_of,
+    check_characters,
+    own_text_file,
+    write_card,
+)
+from core.text.tokenizers import SEAM, Tokenizer
+
+MOST_BYTES = 8 * 2**30  # in UTF-8
+_CHUNK = 2**21  # characters that are read together
+
+
+def save_large_text(
+    source: IO[bytes], title: str, data_dir: Path, on_progress: Callable[[int], None] = lambda done: None
+) -> Corpus:
+    """Save a plain text in UTF-8 of any size up to MOST_BYTES; return its entry.
+
+    As `read_text`, a byte order mark is dropped and lines end in a plain newline. `on_progress` gets the bytes read,
+    and may raise to stop; nothing of the text stays then. Raises TextError for another kind of text, or a full disk.
+    """
+    folder = data_dir / "texts"
+    digest, distinct, length = hashlib.sha256(), set[str](), 0
+    temporary = folder / f"{TEMPORARY}large-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as target:
+            reader = io.TextIOWrapper(source, "utf-8-sig", newline=None)
+            while chunk := reader.read(_CHUNK):
+                check_characters(chunk, length)
+                length += len(chunk)
+                distinct |= set(chunk)
+                data = chunk.encode()
+                digest.update(data)
+                target.write(data)
+                _check_limits(target.tell(), len(distinct))
+                on_progress(source.tell())
+            reader.detach()
+        name = f"text-{digest.hexdigest()[:16]}"
+        about = {"characters": length, "sha256": digest.hexdigest(), "vocabulary": "".join(sorted(distinct))}
+        put_in_place(temporary, own_text_file(name, data_dir))
+        return write_card(name, title, data_dir, **about)
+    except UnicodeDecodeError as error:
+        raise TextError(
+            f"This is not valid UTF-8: after {length:,} characters comes a byte that cannot be read "
+            f"(0x{error.object[error.start]:02X}). Save the file as plain text in UTF-8 and try again."
+        ) from None
+    except OSError as error:
+        raise TextError(f"The text cannot be kept in {folder}: {error.strerror or error}.") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def is_large_text(corpus: str, data_dir: Path) -> bool:
+    """Return whether a text is too large to be loaded as a whole."""
+    with suppress(TextError, OSError):
+        return own_text_file(corpus, data_dir).stat().st_size > MAX_BYTES
+    return False
+
+
+def beginning_of(corpus: str, data_dir: Path) -> str:
+    """Return the first MAX_BYTES of a large text, up to its last whole line there."""
+    with own_text_file(corpus, data_dir).open("rb") as file:
+        text = file.read(MAX_BYTES).decode(errors="ignore")
+    return text[: text.rfind("\n") + 1] or text
+
+
+def vocabulary_of_large(corpus: str, data_dir: Path) -> str:
+    """Return all characters of a large text, in the order of their code points."""
+    return str(card_of(corpus, data_dir).get("vocabulary", ""))
+
+
+def hash_of_large(corpus: str, data_dir: Path) -> str:
+    """Return the SHA-256 of a large text in UTF-8, as it was when it was saved."""
+    return str(card_of(corpus, data_dir).get("sha256", ""))
+
+
+def token_ids(
+    corpus: str, tokenizer: Tokenizer, data_dir: Path, on_progress: Callable[[float], None] = lambda share: None
+) -> np.ndarray:
+    """Return the ids (N,) of a large text, mapped from a file that is written the first time.
+
+    `on_progress` gets the share that is tokenized, and may raise to stop. Raises TextError for no disk space.
+    """
+    dtype = np.dtype("<u2" if tokenizer.vocab_size <= 2**16 else "<u4")
+    kind = hashlib.sha256("\0".join((tokenizer.name, *tokenizer.tokens)).encode()).hexdigest()[:16]
+    path = data_dir / "texts" / f"{corpus}-{kind}.bin"
+    if not path.exists():
+        _write_tokens(own_text_file(corpus, data_dir), tokenizer, path, dtype, on_progress)
+    with path.open("rb") as file:  # a copy on write, which never comes: torch takes no array that cannot be written
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    # Batches begin anywhere: what the system would read ahead is of no use, and would fill the memory.
+    if hasattr(mmap, "MADV_RANDOM"):
+        mapped.madvise(mmap.MADV_RANDOM)
+    return np.frombuffer(mapped, dtype)
+
+
+def _write_tokens(
+    source: Path, tokenizer: Tokenizer, path: Path, dtype: np.dtype, on_progress: Callable[[float], None]
+) -> None:
+    temporary = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
+    size, done = source.stat().st_size, 0
+    try:
+        with temporary.open("wb") as target:
+            for chunk in _chunks(source):
+                tokenizer.encode_array(chunk, np.int64).astype(dtype).tofile(target)
+                done += len(chunk.encode())
+                on_progress(done / size)
+        put_in_place(temporary, path)
+    except OSError as error:
+        raise TextError(f"The tokens cannot be kept in {path.parent}: {error.strerror or error}.") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _chunks(source: Path) -> Iterator[str]:
+    """Yield a text in parts that end where no token of GPT-2's rule crosses: after a line that another one follows."""
+    rest = ""
+    with source.open(encoding="utf-8", newline="") as file:
+        while chunk := file.read(_CHUNK):
+            rest += chunk
+            seam = max((match.start() for match in SEAM.finditer(rest, max(0, len(rest) - _CHUNK // 4))), default=0)
+            if seam:
+                yield rest[:seam]
+                rest = rest[seam:]
+            elif len(rest) > 8 * _CHUNK:  # a line of millions of characters is cut anywhere
+                yield rest
+                rest = ""
+    if rest:
+        yield rest
+
+
+def _check_limits(size: int, distinct: int) -> None:
+    if size > MOST_BYTES:
+        raise TextError(f"This text has more than {memory_in_words(MOST_BYTES)}, the most that is taken. Cut it.")
+    if distinct > MAX_DISTINCT:
+        raise TextError(
+            f"This text has more than {MAX_DISTINCT:,} distinct characters, the most that a table can have. Choose a "
+            "text in fewer scripts."
+        )

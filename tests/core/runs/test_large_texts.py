@@ -1,0 +1,44 @@
+"""Runs on a text that is never held in memory as a whole; the bound is small here."""
+
+import io
+
+import pytest
+
+from core.runs.ancestry import new_run
+from core.runs.commands import send_command
+from core.runs.worker import train_run
+from core.text import corpora, large_text
+from core.text.corpora import load_corpus, text_hash
+from core.text.large_text import save_large_text
+
+TEXT = "".join(f"{number} bottles of beer on the wall.\n" for number in range(1500))
+
+
+@pytest.fixture
+def large_config(data_dir, config, monkeypatch):
+    monkeypatch.setattr(large_text, "MAX_BYTES", 5000)
+    monkeypatch.setattr(large_text, "_CHUNK", 2000)
+    corpora._load_beginning.cache_clear()
+    corpus = save_large_text(io.BytesIO(f"{TEXT}§".encode()), "Bottles", data_dir)
+    assert len(load_corpus(corpus.name, data_dir)) < 5000
+    return config.replace({"data.corpus": corpus.name})
+
+
+@pytest.mark.parametrize("kind", [{}, {"data.tokenizer": "bpe", "data.vocab_size": 270}], ids=["char", "bpe"])
+def test_a_run_trains_on_all_of_a_large_text(data_dir, large_config, kind):
+    said = []
+    run = new_run(data_dir, large_config.replace(kind))
+    assert train_run(run, data_dir, on_status=said.append).state == "finished"
+    assert run.record().corpus_hash == text_hash(f"{TEXT}§") and not run.status().notice
+    assert run.read_baselines()["trigram"] < run.read_baselines()["uniform"]
+    assert len(list((data_dir / "texts").glob(f"{large_config.data.corpus}-*.bin"))) == 1
+    again = new_run(data_dir, large_config.replace(kind))
+    assert train_run(again, data_dir).val_loss == run.status().val_loss
+
+
+def test_tokenizing_can_be_stopped_and_done_later(data_dir, large_config):
+    run = new_run(data_dir, large_config)
+    send_command(run, "stop")
+    assert train_run(run, data_dir).reason.startswith("Stopped before it began, while its text was tokenized")
+    assert not list((data_dir / "texts").glob("*.bin*"))
+    assert train_run(run, data_dir).state == "finished"
