@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from typing import NoReturn
 
 from core.config import RunConfig
 from core.errors import ExplorerError
@@ -56,7 +57,8 @@ def serve_forks() -> int:
             request = json.loads(line)
             os.environ.clear()
             os.environ.update(request["environment"])
-            return _work_if_assigned(request["run"])
+            code = _work_if_assigned(request["run"])
+            return _end_fork(code) if CAN_FORK else code
     return 0
 
 
@@ -72,6 +74,14 @@ def _is_fork() -> bool:
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     return True
+
+
+def _end_fork(code: int) -> NoReturn:
+    """End this process without the interpreter's tidying, which writes to every shared object and so copies its page."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _answer(number: int) -> None:

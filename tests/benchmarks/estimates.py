@@ -4,16 +4,20 @@ The long ones are shortened: fewer steps, and measurements, texts and saves in a
 """
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 from core.config import RunConfig
 from core.presets import preset
 from core.runs.folder import RunFolder
+from core.runs.fork_server import FORK_SERVER
 from core.runs.machine import cached_correction, machine_speed, run_precision, threads_for_run, threads_per_run
+from core.runs.queue import supervisor_lock
 from core.text.corpora import load_corpus
 from core.training.cost import WORKER_BYTES, estimate
 from core.training.hardware import find_hardware
@@ -21,6 +25,7 @@ from tests.benchmarks.report import report
 
 STEPS = {"gpt-quick": 2000, "gpt-fast": 560, "bigram": 10_000, "gpt-tiny": 400, "gpt-lecture": 10, "gpt2": 4}
 NEAR = 0.25
+_LOOK_SECONDS = 0.02  # between two looks at a worker's memory
 
 
 def measure() -> None:
@@ -77,12 +82,28 @@ def _row(data_dir: Path, name: str, steps: int) -> dict[str, Any]:
 
 
 def worker_peak(data_dir: Path, folder: RunFolder) -> int:
-    """Train a run in a worker of its own, and return the most memory that it held, in bytes."""
-    peak = _process(data_dir, ["worker", folder.id])
+    """Train a run in a worker as the app starts one, and return the most memory of its own that it held, in bytes.
+
+    Neither pages that it shares with the process that it was forked from count, nor those of libraries.
+    """
+    with supervisor_lock(data_dir / "runs"):
+        FORK_SERVER.start_worker(data_dir, folder, folder.status())
+    peak, pid = 0, folder.status().pid
+    while kilobytes := private_kilobytes(pid):
+        peak = max(peak, 1024 * kilobytes)
+        time.sleep(_LOOK_SECONDS)
     status = folder.status()
     if status.state != "finished":
         raise RuntimeError(f"{folder.name} ended as {status.state}: {status.reason}")
     return peak
+
+
+def private_kilobytes(pid: int) -> int:
+    """Return what a process has written to memory that no other shares, on Linux; 0 where it has ended."""
+    try:
+        return int(re.search(r"Private_Dirty: +(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text())[1])
+    except (OSError, TypeError):  # TypeError: it has ended and is still to be waited for
+        return 0
 
 
 def _off(told: float, taken: float) -> str:
@@ -90,17 +111,8 @@ def _off(told: float, taken: float) -> str:
     return f"{100 * off:+.0f}%" + (" (!)" if abs(off) > NEAR else "")
 
 
-def _process(data_dir: Path, command: list[str], said: str = "") -> int:
-    """Run one of our commands as the app does, in a process of its own: the most memory that it held, in bytes."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "core", *command],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        env=os.environ | {"GPT_EXPLORER_HOME": str(data_dir)},
-    )
-    process.stdin.write(said.encode())
-    process.stdin.close()
-    _, code, usage = os.wait4(process.pid, 0)
-    if code:
-        raise RuntimeError(f"{command[0]} ended with {code}")
-    return usage.ru_maxrss * (1024 if sys.platform.startswith("linux") else 1)
+def _process(data_dir: Path, command: list[str], said: str = "") -> None:
+    """Run one of our commands as the app does, in a process of its own."""
+    environment = os.environ | {"GPT_EXPLORER_HOME": str(data_dir)}
+    command = [sys.executable, "-m", "core", *command]
+    subprocess.run(command, input=said.encode(), stdout=subprocess.DEVNULL, env=environment, check=True)

@@ -13,13 +13,14 @@ import pytest
 from core.errors import RunError
 from core.runs.commands import config_now, send_command, setting_changes, waiting_commands
 from core.runs.folder import RunFolder, list_runs
-from core.runs.fork_server import FORK_SERVER, ForkServer
+from core.runs.fork_server import CAN_FORK, FORK_SERVER, ForkServer
 from core.runs.processes import ProcessId, identify, is_alive, kill
 from core.runs.queue import supervisor_lock
 from core.runs.records import Status
 from core.runs.supervisor import Supervisor
 from core.runs.weights import latest_weights
 from core.runs.worker import train_run
+from tests.benchmarks.estimates import private_kilobytes
 from tests.core.runs.conftest import wait_for, wait_for_state
 
 ENDLESS = {
@@ -184,6 +185,16 @@ def test_a_worker_trains_only_the_run_whose_status_names_it(data_dir, run):
     worker = FORK_SERVER.fork(data_dir, run)  # and its status is not written, as on a full disk
     wait_for(lambda: not is_alive(worker), "the worker to leave")
     assert run.status() == before
+
+
+@pytest.mark.skipif(not CAN_FORK, reason="workers share nothing")
+def test_a_worker_that_ends_copies_nothing_of_what_it_shares(supervisor, run):
+    supervisor.submit(run)
+    own = {state: 0 for state in ("starting", "running", "finished")}
+    pid = run.status().pid
+    while kilobytes := private_kilobytes(pid):
+        own[run.status().state] = kilobytes
+    assert 0 < own["running"] and own["finished"] < own["running"] + 40_000  # the shared pages are 200 MB
 
 
 def test_a_worker_that_does_not_react_to_stop_is_ended(idle, run, monkeypatch):
