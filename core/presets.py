@@ -132,9 +132,10 @@ def gpt2() -> RunConfig:
 
 
 def induction() -> RunConfig:
-    """Two layers of attention alone learn to copy: the loss falls when an induction head emerges.
+    """Two attention layers learn to copy: induction heads.
 
-    Such a head finds where a token occurred before and predicts what followed it there (Olsson 2022).
+    The loss falls when such a head emerges. It finds where a token occurred before and predicts what followed it there
+    (Olsson 2022).
     """
     return RunConfig(
         preset="induction",
@@ -172,7 +173,7 @@ def induction() -> RunConfig:
 
 
 def addition() -> RunConfig:
-    """Sums of two numbers below 1,000, right for numbers never trained on after a few minutes.
+    """Adds numbers below 1,000 that it never trained on.
 
     With `data.corpus` addition-backwards the same model writes the last digit first.
     """
@@ -191,7 +192,7 @@ def addition() -> RunConfig:
 
 
 def modular_addition() -> RunConfig:
-    """Memorizes half of all sums modulo 59 first; the other half comes out right much later (grokking).
+    """Grokking: memorizes sums modulo 59, later generalizes.
 
     Grokking was found by Power (2022); that weight decay brings it about, and what circle the model computes on, by
     Nanda (2023). The context is one problem.

@@ -19,6 +19,7 @@ COUNTED = {  # said where they are shown
     "unigram": N_("unigram baseline"),
     "bigram": N_("bigram baseline"),
     "trigram": N_("trigram baseline"),
+    "floor": N_("lowest possible"),
 }
 UNITS = {"nats": N_("nats/token"), "bits": N_("bits/byte"), "choices": N_("perplexity")}  # of a loss
 SMOOTHING = 0.8

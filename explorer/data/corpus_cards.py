@@ -1,6 +1,7 @@
 """The panels of the Data page: which text, what it is made of, and how a model gets to see it."""
 
 from collections import Counter
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +28,7 @@ from core.text.file_formats import (
 )
 from core.text.large_text import is_large_text, save_large_text
 from core.text.own_text import MAX_BYTES, check_trainable, delete_text, read_text, save_text
+from core.text.tasks import check_task, task_of
 from core.text.token_display import kind_of, visible
 from core.text.tokenizers import CharTokenizer
 from explorer.charts.bars import character_bars
@@ -70,10 +72,17 @@ def obstacle(data: DataConfig, block_size: int, data_dir: Path) -> str | None:
     """Return why no model with this context can learn from a corpus; None if one can."""
     try:
         text = load_corpus(data.corpus, data_dir)
-        check_trainable(text, block_size, data.val_fraction, new_tokenizer(data, text, data_dir))
+        tokenizer = new_tokenizer(data, text, data_dir)
+        check_trainable(text, block_size, data.val_fraction, tokenizer)
+        check_task(data.corpus, block_size, tokenizer.by_character)
     except TextError as error:
         return str(error)
     return None
+
+
+def titles_of(corpora: Iterable[Corpus]) -> dict[str, str]:
+    """Return the titles of texts by name, those of tasks marked as such."""
+    return {c.name: _("Task: {title}", title=c.title) if task_of(c.name) else c.title for c in corpora}
 
 
 def description(corpus: Corpus) -> str:
@@ -111,7 +120,7 @@ def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
         st.session_state["corpus"] = downloaded
     if st.session_state.get("corpus") not in corpora:
         st.session_state["corpus"] = drafted if drafted in corpora else next(iter(corpora))
-    titles = distinct_labels({name: corpus.title for name, corpus in corpora.items()})
+    titles = distinct_labels(titles_of(corpora.values()))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         name = st.selectbox(_("Text"), list(corpora), key="corpus", format_func=titles.get)
         # Another key is another popover, and a new one is closed: so it goes once a text has been taken.

@@ -215,15 +215,18 @@ def _table(rows: list[run_rows.RunRow]) -> pd.DataFrame:
                 N_("Training"): run_rows.trouble_in_words(row, short=True),
                 N_("Validation loss"): row.status.val_loss,
                 N_("Bits/byte"): row.status.val_bits_per_byte,
+                N_("Right answers"): "" if row.status.val_accuracy is None else f"{row.status.val_accuracy:.1%}",
                 N_("Step"): f"{row.status.step:,} / {row.status.steps:,}",
                 N_("Model"): config.preset or config.model.kind,
                 N_("Text"): titles.get(config.data.corpus, config.data.corpus),
                 N_("Started"): when_in_words(record.created),
                 N_("Branched from"): _origin(record, names),
             }
-    columns = [_COLOR, "Name", "State", "Training", "Validation loss", "Bits/byte", "Step", "Model", "Text", "Started"]
+    measures = ["Training", "Validation loss", "Bits/byte", "Right answers"]
+    columns = [_COLOR, "Name", "State", *measures, "Step", "Model", "Text", "Started"]
     table = pd.DataFrame({name: [line.get(name, "") for line in lines] for name in [*columns, "Branched from"]})
-    table = table.drop(columns=[name for name in ("Training", "Bits/byte", "Branched from") if not table[name].any()])
+    seldom = ("Training", "Bits/byte", "Right answers", "Branched from")
+    table = table.drop(columns=[name for name in seldom if not table[name].any()])
     readable = [row for row in rows if row.record]
     for label, values in run_rows.differing_settings([row.config for row in readable]).items():
         known = {row.id: _value(value) for row, value in zip(readable, values, strict=True)}

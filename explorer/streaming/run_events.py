@@ -252,8 +252,14 @@ def read_step_detail(folder: RunFolder) -> dict[str, Any] | None:
             "after": detail.after,
             "batch_size": detail.batch_size,
             "sequences": [
-                {"tokens": [visible(tokens[id]) for id in [*inputs[:1], *targets]], "losses": losses}
-                for inputs, targets, losses in zip(detail.inputs, detail.targets, detail.losses, strict=True)
+                {
+                    "tokens": [visible(tokens[id]) for id in [*inputs[:1], *targets]],
+                    "losses": losses,
+                    "counted": (detail.counted or [[True] * len(targets)] * len(detail.targets))[row],
+                }
+                for row, (inputs, targets, losses) in enumerate(
+                    zip(detail.inputs, detail.targets, detail.losses, strict=True)
+                )
             ],
             "parts": [
                 {"name": part_in_words(part), "gradient": gradient, "weight": detail.weight_norms.get(part)}

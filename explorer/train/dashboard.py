@@ -16,6 +16,7 @@ from core.runs.folder import RunFolder, list_runs, open_run
 from core.runs.records import RunRecord, Status
 from core.runs.supervisor import Supervisor
 from core.settings import differences, value_at
+from core.text.tasks import task_of
 from core.text.token_display import visible
 from core.text.tokenizers import TOKENIZERS, load_tokenizer, opening_ids
 from explorer.charts.csv_export import matrix_columns
@@ -44,6 +45,10 @@ _CURVES = [
     {"column": "grad_norm", "label": N_("Gradient norm"), "format": "plain"},
     {"column": "tokens_per_second", "label": N_("Tokens per second"), "format": "short"},
 ]
+_ANSWERS_NOTE = N_(
+    "Problems of the validation set, never trained on, answered with the most likely tokens. A wrong answer has the "
+    "right one beside it."
+)
 _BUTTONS = {  # by what it calls: label, icon, and the states in which it can be called
     Supervisor.pause: (N_("Pause"), "pause", ("running",)),
     Supervisor.resume: (N_("Resume"), "play_arrow", ("paused", "stopped", "failed")),
@@ -86,15 +91,28 @@ def _draw_first_sight(folder: RunFolder, record: RunRecord, status: Status) -> N
             draw_live_settings(folder)
     with left, card(_("Loss"), more=note, key="live_loss", height="stretch", corner=partial(draw_fork, folder)):
         live_loss(folder.id, status.steps, parent_curve(shared.data_dir(), record), run_bytes_per_token(folder))
+        if _is_answered(record):
+            _draw_accuracy(folder, status)
         if status.ended and (outcome := fork_verdict(shared.data_dir(), folder, record)):
             st.caption(outcome)
     with right, st.container(key="beside", gap="small"):
-        with card(_("Generated text"), more=_samples_note(folder), key="live_samples", height="stretch"):
+        title, note = (
+            (_("Answers"), _(_ANSWERS_NOTE)) if _is_answered(record) else (_("Generated text"), _samples_note(folder))
+        )
+        with card(title, more=note, key="live_samples", height="stretch"):
             live_view("samples", folder.id, height="stretch")
         if record.config.model.kind == "gpt":
             with card(_("Attention patterns"), more=_look_note(record), key="live_attention", height="stretch"):
                 if live_view("attention", folder.id, height="stretch").head:
                     open_page("look_inside", folder.id)
+
+
+def _draw_accuracy(folder: RunFolder, status: Status) -> None:
+    """Draw the share of problems answered right, on training and validation problems, in their colors of the loss."""
+    curve = {"column": "val_accuracy", "beside": "train_accuracy", "format": "share", "most": 1}
+    labels = {"label": _("Validation accuracy (beside it: training)"), "besideLabel": _("Training accuracy")}
+    with st.container(key="live_accuracy"):
+        live_view("accuracy", folder.id, steps=status.steps, curves=[curve | labels])
 
 
 def _draw_further(folder: RunFolder, record: RunRecord, status: Status) -> None:
@@ -111,6 +129,11 @@ def _draw_further(folder: RunFolder, record: RunRecord, status: Status) -> None:
     with right, card(_("Learning rate, gradient norm, speed"), key="live_curves", height="stretch"):
         curves = [curve | {"label": _(curve["label"])} for curve in _CURVES]
         live_view("curves", folder.id, height="stretch", steps=status.steps, curves=curves)
+
+
+def _is_answered(record: RunRecord) -> bool:
+    task = task_of(record.config.data.corpus)
+    return bool(task and task.separator)
 
 
 def _samples_note(folder: RunFolder) -> str:

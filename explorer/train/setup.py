@@ -15,12 +15,13 @@ from core.runs.ancestry import check_startable, fork, new_run
 from core.runs.folder import RunFolder
 from core.settings import fields_of, value_at
 from core.text.corpora import catalogue, load_corpus
+from core.text.tasks import task_of
 from core.text.tokenizers import TOKENIZERS
 from core.training.cost import WORKER_BYTES, Correction, Estimate, check_fits, estimate
 from core.training.hardware import memory_for_queued
 from core.training.schedule import schedule_notice
 from explorer.components.page import load_ahead
-from explorer.data.corpus_cards import size_notice
+from explorer.data.corpus_cards import size_notice, titles_of
 from explorer.i18n.formatting import hardware_in_words
 from explorer.i18n.language import N_, _, ngettext, speaking_of, worded
 from explorer.services import shared
@@ -91,7 +92,7 @@ def _pick_preset(config: RunConfig) -> RunConfig:
 
 
 def _take_preset() -> None:
-    """Every setting as the preset has it; only the text stays the chosen one.
+    """Every setting as the preset has it; only the text stays the chosen one, unless the preset is of a task.
 
     Not where the draft has that preset already: a request that was on its way when Start was pressed comes after it,
     and to Streamlit, which has forgotten the widgets of the page that was left, this one looks newly chosen. Taking it
@@ -103,10 +104,18 @@ def _take_preset() -> None:
             return
     except ConfigError:  # the address asks for what cannot be
         pass
-    corpus = st.session_state.get("corpus")
     forget_inputs()
     config = preset(chosen)
-    keep_draft(config.replace({"data.corpus": corpus}) if corpus else config)
+    corpus = _text_for(config, st.session_state.get("corpus"))
+    st.session_state["corpus"] = corpus
+    keep_draft(config.replace({"data.corpus": corpus}))
+
+
+def _text_for(config: RunConfig, corpus: str | None) -> str:
+    """Return the chosen text, or a preset's own where that is a task; after another task's preset, the preset's own."""
+    own = config.data.corpus
+    left = corpus in (make().data.corpus for make in PRESETS.values() if task_of(make().data.corpus))
+    return own if corpus is None or left or task_of(own) else corpus
 
 
 def _pick_settings(
@@ -173,13 +182,15 @@ def _pick_corpus(config: RunConfig) -> str:
     known = {corpus.name: corpus for corpus in catalogue(shared.data_dir())}
     wanted = st.session_state.get("corpus", config.data.corpus)
     st.session_state["corpus"] = wanted if wanted in known else next(iter(known))
-    titles = {name: corpus.title for name, corpus in known.items()}
+    titles = titles_of(known.values())
     titles |= {c.name: _("{title} (1 MB download)", title=c.title) for c in known.values() if c.download}
     labels = distinct_labels(titles)
     about = _("The text to train on. View it, or add your own, on the page Data.")
     chosen = st.selectbox(_("Text"), known, key="corpus", format_func=labels.get, help=about)
     if known[chosen].own and (notice := size_notice(known[chosen].characters)):
         st.caption(notice)
+    if task_of(chosen):
+        st.caption(_(known[chosen].description))
     return chosen
 
 

@@ -25,10 +25,11 @@ def test_traces_are_training_smoothed_validation_its_last_point_and_marks():
 
 
 def test_every_counted_line_has_a_label():
-    figure = loss_figure(ROWS, BASELINES, 100)
+    baselines = BASELINES | {"floor": 1.2}
+    figure = loss_figure(ROWS, baselines, 100)
     assert [shape.name for shape in figure.layout.shapes] == list(COUNTED)
     assert [note.name for note in figure.layout.annotations] == list(COUNTED)
-    assert [shape.y0 for shape in figure.layout.shapes] == list(BASELINES.values())
+    assert [shape.y0 for shape in figure.layout.shapes] == list(baselines.values())
     assert all(note.visible for note in figure.layout.annotations)
 
 

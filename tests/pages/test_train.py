@@ -55,6 +55,20 @@ def test_a_preset_sets_everything_but_the_text(app):
     assert app.selectbox(key="corpus").value == "python"
 
 
+def test_the_preset_of_a_task_brings_its_text_and_another_preset_leaves_it(app):
+    app.run()
+    app.selectbox(key="corpus").set_value("python").run()
+    app.radio(key="preset").set_value("modular-addition").run()
+    assert app.selectbox(key="corpus").value == "modular-addition" and "grokking" in words_of(app)
+    assert not app.button(key="train_start").disabled
+    app.radio(key="preset").set_value("gpt-tiny").run()
+    assert not app.exception and app.selectbox(key="corpus").value == "shakespeare"
+    app.selectbox(key="corpus").set_value("repeats").run()  # of the context's 64 tokens, 49 are enough
+    app.select_slider(key="set-model.block_size").set_value(48).run()
+    assert app.button(key="train_start").disabled
+    assert "must have at least 49 tokens, not 48" in words_of(app)
+
+
 def test_every_preset_is_described_where_one_chooses(app):
     drawn = app.run().radio(key="preset").proto
     assert len(drawn.captions) == len(PRESETS) and all(20 < len(words) < 65 for words in drawn.captions)

@@ -1,12 +1,12 @@
 /* The live views of a run other than its loss chart; data.view says which. */
 import { downloadButtons } from "../shared/download.js";
-import { formatPerplexity, formatDuration, formatRate, formatCount } from "../shared/format.js";
+import { formatPerplexity, formatDuration, formatPercent, formatRate, formatCount } from "../shared/format.js";
 import { _, ngettext, button, element, mountView, svgElement, untrustedText, withElements } from "../shared/mount.js";
 import { runStream, liveView } from "../shared/run_stream.js";
 import { nearest, thinned } from "../shared/thinning.js";
 import { attention, embedding } from "./pictures.js";
 
-const VIEWS = { status, curves, samples, attention, embedding };
+const VIEWS = { status, curves, accuracy: curves, samples, attention, embedding };
 
 export default (component) => mountView(component, VIEWS);
 
@@ -123,6 +123,7 @@ function summaryOf({ state, attempt, name, notice }) {
 /* Return which baseline this loss is below. */
 function beatenBaseline(loss, baselines) {
   if (!baselines) return _("lower is better");
+  if (loss < baselines.floor + 0.005) return _("the lowest possible");
   const names = {
     uniform: _("below the uniform guess"), unigram: _("below the unigram baseline"),
     bigram: _("below the bigram baseline"), trigram: _("below the trigram baseline"),
@@ -157,7 +158,8 @@ function formatTime(status, data) {
   return { paused: _("paused"), stopped: _("stopped"), failed: _("failed") }[state] ?? state;
 }
 
-/* Small curves of one column of the metrics each: how it went, its range, its last value. */
+/* Small curves of one column of the metrics each, or of two: how it went, its range, its last value. A curve names its column,
+   may name a second one in `beside`, and the highest value of its axis in `most`. */
 function curves(root, component) {
   let rows = [];
   let timer = 0;
@@ -183,9 +185,9 @@ function curves(root, component) {
       });
       return curve;
     });
-    const names = Object.fromEntries(component.data.curves.map(({ column, label }) => [label, column]));
+    const names = Object.fromEntries(component.data.curves.flatMap(({ column, label, beside, besideLabel }) => [[label, column], ...(beside ? [[besideLabel, beside]] : [])]));
     downloadButtons(root, {
-      name: () => "curves",
+      name: () => component.data.view,
       columns: () => rows.length && { step: rows.map((row) => row.step), ...Object.fromEntries(Object.entries(names).map(([label, column]) => [label, rows.map((row) => row[column])])) },
     });
   }
@@ -200,17 +202,23 @@ function curves(root, component) {
       return;
     }
     const steps = Math.max(totalSteps || component.data.steps, points.at(-1).step);
-    const top = points.reduce((most, row) => Math.max(most, row[spec.column]), 0) * 1.08 || 1;
+    const top = spec.most ?? (points.reduce((most, row) => Math.max(most, row[spec.column]), 0) * 1.08 || 1);
     const x = (row) => ((row.step / steps) * (width - 8) + 1).toFixed(1);
-    const y = (row) => (height - 4 - (row[spec.column] / top) * (height - 10)).toFixed(1);
+    const y = (row, column = spec.column) => (height - 4 - (row[column] / top) * (height - 10)).toFixed(1);
     const line = hover === null ? points.at(-1) : nearest(points, hover * steps, (row) => row.step);
-    const places = thinned(points, spec.column, 4 * width).map((row) => `${x(row)},${y(row)}`);
+    const color = spec.beside ? palette.validation : palette.accent;
+    const lineOf = (column, stroke) => {
+      const known = points.filter((row) => Number.isFinite(row[column]));
+      const places = thinned(known, column, 4 * width).map((row) => `${x(row)},${y(row, column)}`);
+      return svgElement("polyline", { points: places.join(" "), stroke });
+    };
     plot.replaceChildren(
       svgElement("path", { d: `M0 ${height - 3.5}H${width}`, stroke: palette.grid }),
-      svgElement("polyline", { points: places.join(" "), stroke: palette.accent }),
-      svgElement("circle", { cx: x(line), cy: y(line), r: 3.2, fill: palette.accent }),
+      ...(spec.beside ? [lineOf(spec.beside, palette.training)] : []),
+      lineOf(spec.column, color),
+      svgElement("circle", { cx: x(line), cy: y(line), r: 3.2, fill: color }),
     );
-    const text = spec.format === "rate" ? formatRate(line[spec.column]) : spec.format === "short" ? formatCount(line[spec.column]) : line[spec.column].toFixed(2);
+    const text = { rate: formatRate, short: formatCount, share: formatPercent }[spec.format]?.(line[spec.column]) ?? line[spec.column].toFixed(2);
     value.textContent = hover === null ? text : _("{value} at step {step}", { value: text, step: line.step.toLocaleString("en") });
   }
 
@@ -252,6 +260,18 @@ function curves(root, component) {
   );
 }
 
+/* Return a list of problems with the model's answers, marked right or wrong by a sign, and the right answer beside a wrong one. */
+function graded(problems) {
+  const lines = problems.map(({ question, answer, written }) => {
+    const right = written === answer;
+    const mark = element("span", `problem-mark ${right ? "problem-right" : "problem-wrong"}`, right ? "\u2713" : "\u2717", { role: "img", "aria-label": right ? _("right") : _("wrong") });
+    const line = element("div", "problem", [mark, untrustedText("span", "problem-question", question), untrustedText("span", "problem-written", written)]);
+    if (!right) line.append(untrustedText("span", "problem-answer quiet", _("right: {answer}", { answer })));
+    return line;
+  });
+  return element("div", "problems", lines);
+}
+
 /* What the model writes: the newest text in full, the earlier ones beneath it. */
 function samples(root, component) {
   const opened = new Set(); // steps of the earlier texts that are shown whole
@@ -268,7 +288,7 @@ function samples(root, component) {
   function draw(rows) {
     waiting.hidden = true;
     const last = rows[rows.length - 1];
-    newest.replaceChildren(head(last), untrustedText("div", "sample-text", last.text.replace(/^\n+/, "")));
+    newest.replaceChildren(head(last), last.problems ? graded(last.problems) : untrustedText("div", "sample-text", last.text.replace(/^\n+/, "")));
     const lines = rows.slice(0, -1).reverse().map((row) => {
       const summary = element("summary", "sample-summary", [head(row), untrustedText("span", "sample-line", row.text.trim().replace(/\n+/g, " ⏎ "))]);
       const line = element("details", "sample", [summary, untrustedText("div", "sample-text", row.text.replace(/^\n+/, ""))]);

@@ -33,6 +33,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   const HINT = _("Point at a token to see its probability and loss.");
 
   function explain(letter) {
+    if (letter.classList.contains("detail-question")) return _("{token} is a part of the question: only answers count in the loss.", { token: quoted(letter.dataset.token) });
     const loss = Number(letter.dataset.loss);
     const share = formatPercent(Math.exp(-loss));
     const filled = { token: quoted(letter.dataset.token), before: quoted(letter.dataset.before), share, loss: loss.toFixed(2) };
@@ -69,12 +70,12 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     bars.replaceChildren(...shown.parts.map((part) => barOf(part, most)));
   }
 
-  function sequenceOf({ tokens, losses }) {
+  function sequenceOf({ tokens, losses, counted }) {
     const line = untrustedText("div", "detail-sequence");
     line.append(element("span", "detail-first", inText(tokens[0])));
     losses.forEach((loss, index) => {
       const token = tokens[index + 1];
-      const letter = element("span", "detail-letter", inText(token));
+      const letter = element("span", counted[index] ? "detail-letter" : "detail-letter detail-question", inText(token));
       letter.dataset.token = token;
       letter.dataset.before = tokens.slice(Math.max(0, index - 5), index + 1).join("");
       letter.dataset.loss = loss === null ? "Infinity" : loss;

@@ -23,6 +23,7 @@ from core.runs.worker import train_run
 from core.text.batches import split_ids
 from core.text.corpora import load_corpus
 from core.text.ngrams import Baselines
+from core.text.tasks import TASKS
 from core.text.tokenizers import load_tokenizer
 from core.training.checkpoints import latest_checkpoint, save_weights
 from core.training.evaluation import run_baselines
@@ -92,6 +93,19 @@ def test_a_run_trains_to_its_end_and_leaves_everything_behind(data_dir, run):
     record = run.record()
     assert record.corpus_hash
     assert record.hardware
+
+
+def test_a_task_records_its_accuracy_its_floor_and_graded_answers(data_dir, config):
+    changes = {"data.corpus": "modular-addition", "train.steps": 2, "train.eval_interval": 1, "train.eval_windows": 9}
+    run = RunFolder.create(data_dir, config.replace(changes))
+    status = train_run(run, data_dir)
+    rows = [row for row in run.rows("metrics") if "val_loss" in row]
+    assert all(0 <= row["train_accuracy"] <= 1 and 0 <= row["val_accuracy"] <= 1 for row in rows) and len(rows) == 3
+    assert (status.train_accuracy, status.val_accuracy) == (rows[-1]["train_accuracy"], rows[-1]["val_accuracy"])
+    assert run.read_baselines()["floor"] == 0
+    problems = run.rows("samples")[-1]["problems"]
+    assert len(problems) == 8
+    assert all(f"{each['question']}{each['answer']}\n" in TASKS["modular-addition"].text() for each in problems)
 
 
 def test_a_bigram_trains_too(data_dir, config):
