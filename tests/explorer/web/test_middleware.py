@@ -20,7 +20,14 @@ from streamlit.web.server.app_discovery import discover_asgi_app
 from core.errors import ExplorerError
 from core.runs.weights import latest_weights
 from explorer.services import shared
-from explorer.web.middleware import AllowedSites, PageShell, RequestGuard, checked_host_name, checked_origin, preload_links
+from explorer.web.middleware import (
+    AllowedSites,
+    PageShell,
+    RequestGuard,
+    checked_host_name,
+    checked_origin,
+    preload_links,
+)
 from explorer.web.server import app_parts, serve
 from explorer.widgets.address import NAVIGATION
 
