@@ -77,7 +77,7 @@ def _is_fork() -> bool:
 
 
 def _end_fork(code: int) -> NoReturn:
-    """End this process without the interpreter's tidying, which writes to every shared object and so copies its page."""
+    """End this process without the interpreter's tidying, which writes to shared objects and so copies their pages."""
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -173,7 +173,7 @@ def page_style() -> str:
 
 
 class PageShell:
-    """ASGI middleware that opens a page's model while the browser loads Streamlit, and writes into every HTML page:
+    """ASGI middleware that opens a page's model while the browser loads Streamlit, and writes into every page.
 
     The address of Streamlit's backend: Streamlit's pages ask for `<page>/_stcore/health` first and, when that is not
     found, for the same above it: two errors on the console of every page that is opened by its own address.
@@ -181,7 +181,8 @@ class PageShell:
     The style sheet, behind the places where Streamlit puts its own: one that came with the page's content would move
     what is drawn before it.
 
-    Links to the scripts of what every page draws, which Streamlit itself loads when it has read the page's first elements.
+    Links to the scripts of what every page draws, which Streamlit itself loads when it has read a page's first
+    elements.
     """
 
     def __init__(self, app: ASGIApp, base_path: str = ""):

@@ -190,11 +190,11 @@ def test_a_worker_trains_only_the_run_whose_status_names_it(data_dir, run):
 @pytest.mark.skipif(not CAN_FORK, reason="workers share nothing")
 def test_a_worker_that_ends_copies_nothing_of_what_it_shares(supervisor, run):
     supervisor.submit(run)
-    own = {state: 0 for state in ("starting", "running", "finished")}
+    own = dict.fromkeys(("starting", "running", "finished"), 0)
     pid = run.status().pid
     while kilobytes := private_kilobytes(pid):
         own[run.status().state] = kilobytes
-    assert 0 < own["running"] and own["finished"] < own["running"] + 40_000  # the shared pages are 200 MB
+    assert own["running"] > 0 and own["finished"] < own["running"] + 40_000  # the shared pages are 200 MB
 
 
 def test_a_worker_that_does_not_react_to_stop_is_ended(idle, run, monkeypatch):
