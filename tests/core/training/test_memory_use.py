@@ -33,7 +33,7 @@ config = RunConfig(
 )
 ids = torch.arange(20_000) % 50_000
 trainer = Trainer(config, ids, ids, 50_000)
-for _ in range(2):
+for _ in range(6):  # likewise
     trainer.train_step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 trainer.evaluate()
