@@ -5,13 +5,14 @@ import streamlit as st
 from explorer.generate import cards
 from explorer.i18n.language import _, speaking_of
 from explorer.widgets import session
+from explorer.widgets.prompt import opening_prompt
 from explorer.widgets.run_picker import open_chosen
 
 folder, opened = open_chosen(_("Generate"))
 
 if "generate_prompt" not in st.session_state:
-    known, before = set(opened.tokenizer.tokens), session.recall("writing")
-    opening = "ROMEO:\n" if set("ROMEO:\n") <= known else ""
+    before, probe = session.recall("writing"), folder.read_probe()
+    opening = opening_prompt(opened.tokenizer, probe.tokens if probe else [])
     st.session_state["generate_prompt"] = before["typed"] if before else opening
 left, right = st.columns([4, 10])
 with left:

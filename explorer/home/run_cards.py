@@ -6,9 +6,10 @@ from core.formatting import duration_in_words
 from core.presets import preset
 from core.runs.ancestry import new_run
 from core.runs.gallery import gallery_runs
+from core.text.tokenizers import TOKENIZERS
 from explorer.home.tour import draw_tour_start
 from explorer.i18n.formatting import loss_in_words, model_in_words, when_in_words
-from explorer.i18n.language import _
+from explorer.i18n.language import _, speaking_of
 from explorer.services import shared
 from explorer.services.cost_trials import train
 from explorer.widgets import address, session
@@ -87,7 +88,8 @@ def _card(row: RunRow, titles: dict[str, str]) -> None:
         st.progress(min(1.0, status.step / max(1, status.steps)), done)
     elif status.val_loss is not None:
         uniform = (row.folder.read_baselines() or {}).get("uniform")
-        meaning = loss_in_words(status.val_loss, uniform)
+        with speaking_of(TOKENIZERS[config.data.tokenizer]):
+            meaning = loss_in_words(status.val_loss, uniform)
         st.caption(_("Loss **{loss}**, {meaning}", loss=f"{status.val_loss:.2f}", meaning=meaning))
         if trouble := trouble_in_words(row):
             st.markdown(f":small[:orange[{trouble}]]")

@@ -12,7 +12,7 @@ from core.live_settings import RESTART
 from core.runs.records import Status
 from core.settings import fields_of
 from core.training.hardware import Hardware
-from explorer.i18n.language import N_, _, language, ngettext
+from explorer.i18n.language import N_, _, language, ngettext, unit
 
 _STATES = {  # the word, and the color of its badge
     "queued": (N_("waiting"), "gray"),
@@ -103,9 +103,9 @@ def named(words: str) -> str:
 
 
 def loss_in_words(loss: float, uniform: float | None) -> str:
-    """Return what `core.formatting.describe_loss` does of letters, in the language on view."""
+    """Return what `core.formatting.describe_loss` does, in the language on view; see `speaking_of`."""
     sentence, count = loss_as_choice(loss, uniform)
-    return _(sentence, count=count, unit=_("letters"))
+    return _(sentence, count=count, unit=_(unit()))
 
 
 def number(value: Any) -> str:

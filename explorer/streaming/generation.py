@@ -136,12 +136,13 @@ def written_tokens(
     for token in generate(model, ids, settings, spread=not shared.supervisor().busy):
         if waiting:
             yield waiting
+        split = decoder.pending  # the last token ended within a character, which no other text can follow
         written: WrittenToken = {
             "text": decoder.add(token.id),
             "visible": shown[token.id],
             "p": round(token.probability, 5),
             "alternatives": [
-                (shown[id], round(probability, 5), token_texts(tokenizer, [id])[0])
+                (shown[id], round(probability, 5), "" if split else _whole_text(tokenizer, id))
                 for id, probability in token.alternatives
             ],
         }
@@ -150,6 +151,14 @@ def written_tokens(
             yield written
     if waiting:
         yield waiting | {"text": waiting["text"] + decoder.finish()}
+
+
+def _whole_text(tokenizer: Tokenizer, id: int) -> str:
+    """Return the text of a token; "" where it is a part of a character."""
+    try:
+        return tokenizer.token_bytes[id].decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return ""
 
 
 def passage_tokens(ids: Sequence[int], predictions: TokenPredictions, tokenizer: Tokenizer) -> list[WrittenToken]:

@@ -7,6 +7,7 @@ from core.text.token_display import kind_of, read_newlines, visible
 from core.text.tokenizers import Tokenizer
 from explorer.i18n.language import _, ngettext
 
+_ROMEO = "ROMEO:\nBut soft, what light"
 _FEW = 12  # letters of an alphabet that has none of Romeo's
 NEWLINE_SIGN = "⏎"  # stands for a newline in one line of input, as `\n` does
 
@@ -81,11 +82,23 @@ def _unknown(unseen: list[str]) -> str:
 
 
 def example_prompt(tokenizer: Tokenizer, sentence: list[str]) -> str:
-    """Return Romeo's prompt if the model can read it, else the run's probe sentence, else some letters."""
-    romeo = "ROMEO:\nBut soft, what light"
-    by_letter = tokenizer.by_character
-    known = set(tokenizer.tokens)
-    text = romeo if not by_letter or set(romeo) <= known else "".join(sentence)
+    """Return Romeo's prompt if it suits the model, else the run's probe sentence, of tokens, else some letters."""
+    known, own = set(tokenizer.tokens), _text_of(tokenizer, sentence)
+    # Bytes can write any text; one who has learned another script knows nothing of Romeo.
+    suits = set(_ROMEO) <= known if tokenizer.by_character else own.isascii()
+    text = _ROMEO if suits else own
     # A model that was imported has no probe sentence.
-    text = text or "".join(letter for letter in romeo if letter in known) or "".join(tokenizer.tokens[:_FEW])
+    text = text or "".join(letter for letter in _ROMEO if letter in known) or "".join(tokenizer.tokens[:_FEW])
     return as_line(text, tokenizer.tokens)
+
+
+def opening_prompt(tokenizer: Tokenizer, sentence: list[str]) -> str:
+    """Return a speaker's name where Romeo's prompt suits the model, else nothing."""
+    speaker, newline, _rest = _ROMEO.partition("\n")
+    return speaker + newline if read_line(example_prompt(tokenizer, sentence), tokenizer.tokens) == _ROMEO else ""
+
+
+def _text_of(tokenizer: Tokenizer, tokens: list[str]) -> str:
+    """Return the text of tokens as they are shown, without the parts of characters at its ends."""
+    ids = {token: id for id, token in enumerate(tokenizer.tokens)}
+    return tokenizer.decode(ids[token] for token in tokens if token in ids).strip("\ufffd")

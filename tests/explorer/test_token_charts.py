@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from core.palette import DARK, LIGHT
-from core.text.tokenizers import CharTokenizer
+from core.text.bpe import train_merges
+from core.text.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer
 from explorer.charts.bars import character_bars, neighbor_bars, prediction_bars
 from explorer.charts.embedding_map import embedding_map
 from explorer.charts.heatmaps import LIGHTNESS_POWER, attention_heatmap, coarse_heatmap, table_heatmap
 from explorer.charts.text_format import percent, plain
 from explorer.look_inside.frames import head_in_words
-from explorer.widgets.prompt import as_line, example_prompt, read_prompt
+from explorer.widgets.prompt import as_line, example_prompt, opening_prompt, read_prompt
 
 TOKENS = ["h", "e", "\n", "<"]
 PATTERN = np.array([[1, 0, 0, 0], [0.62, 0.38, 0, 0], [0.2, 0.3, 0.5, 0], [0.1, 0.2, 0.3, 0.4]], dtype=np.float32)
@@ -146,3 +147,13 @@ def test_a_long_prompt_is_told_by_the_tokens_that_a_square_stands_for():
     assert heatmap.text[2][2] == "tokens 33–40 attend 25% to tokens 33–40"
     assert np.isnan(heatmap.z[0][1]) and heatmap.text[0][1] == ""
     assert figure.layout.xaxis.ticktext == ("1 ", "17 ", "33 ")
+
+
+def test_a_model_of_bytes_that_has_learned_another_script_is_not_asked_for_romeo():
+    poem = "飛蓋去芳園,蘭橈遊翠渚。"
+    for tokenizer in (ByteTokenizer.from_text(), BPETokenizer.from_merges(train_merges(poem * 9)[:20])):
+        probe, english = ([tokenizer.tokens[id] for id in tokenizer.encode(text)] for text in (poem, "Draws on"))
+        cut = example_prompt(tokenizer, probe[1:])
+        assert cut in poem and len(poem) - 2 <= len(cut) < len(poem)
+        assert opening_prompt(tokenizer, probe) == ""
+        assert example_prompt(tokenizer, english).startswith("ROMEO:⏎") and opening_prompt(tokenizer, []) == "ROMEO:\n"

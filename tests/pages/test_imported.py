@@ -139,6 +139,7 @@ def test_it_writes(imported, client):
     assert written["prompt"] == "To be, or — 😀" and len(tokens) == 8
     for token in tokens:
         assert token["visible"] in {visible(known) for known in tokenizer.tokens} and 0 < token["p"] < 1
+        assert not any("\ufffd" in text for _, _, text in token["alternatives"])  # parts of characters
         assert [p for _, p, _ in token["alternatives"]] == sorted(
             (p for _, p, _ in token["alternatives"]), reverse=True
         )
