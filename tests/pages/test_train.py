@@ -1,5 +1,6 @@
 """Train: settings that follow a preset, a link or a hand; refusals before anything starts; the board of a run."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -245,6 +246,15 @@ def test_the_live_board_offers_what_fits_the_state(app, add_run, status, buttons
     assert "How well does it predict" in words_of(app)
     if status["state"] == "failed":
         assert app.error[0].value == "It \\*broke\\*\\."
+
+
+def test_a_run_that_waits_names_the_run_that_trains(app, add_run, running_run):
+    waiting = add_run("patient-otter", state="queued", step=0)
+    for run, name in ((waiting, "busy-bee"), (running_run, "")):
+        app.query_params["run"] = run.id
+        app.run()
+        drawn = [json.loads(component.proto.json) for component in app.get("bidi_component")]
+        assert [data["waits_for"] for data in drawn if "waits_for" in data] == [name]
 
 
 def test_a_ruined_run_is_not_shown_as_a_success(app, ruined_run, finished_run):
