@@ -39,7 +39,7 @@ def lead_to_first_run() -> None:
 def draw_start(rows: list[RunRow]) -> None:
     """Draw the one button that gets a GPT going, or leads to the one that learns right now."""
     going_on = next((row for row in rows if row.going_on and row.record.config.preset == "gpt-quick"), None)
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="home_ways"):
         start = {"key": _START, "on_click": start_first_run, "args": (session.ticket(_START),)}
         if going_on:
             label = _("Watch your GPT learn")
