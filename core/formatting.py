@@ -6,7 +6,7 @@ from typing import Any
 
 CHOICES = {
     "among": "as uncertain as a uniform choice among {count} {unit}",
-    "lost": "hopelessly lost among {unit}",
+    "lost": "less certain than a uniform choice among a million {unit}",
     "guess": "no better than a uniform guess",
     "worse": "worse than a uniform guess",
 }

@@ -13,7 +13,7 @@ GROUPS = {
     N_("Build"): {"data": N_("Data"), "train": N_("Train"), "generate": N_("Generate")},
     N_("Understand"): {"look_inside": N_("Look inside")},
     N_("Learn"): {"learn": N_("Lessons"), "play": N_("Play")},
-    N_("Keep"): {"runs": N_("Runs")},
+    N_("Manage"): {"runs": N_("Runs")},
 }
 
 keep_written()

@@ -1,4 +1,4 @@
-"""The house stands as drawn: imports point down, the lab knows no screen, and no user's text can become code."""
+"""Imports follow the layers, core imports no UI library, files stay short, and no user's text can become code."""
 
 import ast
 import re

@@ -30,7 +30,7 @@ class _Postponed(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if sys.modules.get(_NAME) is self:
             del sys.modules[_NAME]
-            for function in self._marked:  # by `torch._compile`, and now to be marked in earnest
+            for function in self._marked:  # by `torch._compile`: mark them with torch._dynamo's own function
                 vars(function).pop("__dynamo_disable", None)
         return getattr(importlib.import_module(_NAME), name)
 

@@ -19,7 +19,7 @@ from core.config import ModelConfig
 from core.model.kv_cache import KVCache
 
 LONG = 512  # tokens; from this length on the fused kernel's lower memory counts for more than its speed
-COUNTED_AS_CPU = ("cpu", "meta")  # devices with the processor's code paths; `core.training.cost` counts on the second
+CPU_LIKE_DEVICES = ("cpu", "meta")  # devices with the processor's code paths; `core.training.cost` counts on the second
 
 Hook = Callable[[str, Tensor], Tensor | None]
 """A function called with a hook point's name (TransformerLens's, `blocks.0.attn.hook_pattern`) and the tensor there.
@@ -51,7 +51,7 @@ class Dropout(nn.Dropout):
 
     # pyrefly: ignore[bad-override-param-name]
     def forward(self, x: Tensor) -> Tensor:
-        if not (self.training and self.p) or x.device.type not in COUNTED_AS_CPU:
+        if not (self.training and self.p) or x.device.type not in CPU_LIKE_DEVICES:
             return super().forward(x)
         draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device).random_(-(2**63), None)
         bits = draws.view(torch.int16)[: x.numel()].view(x.shape)  # each evenly between -2**15 and 2**15 - 1
@@ -192,7 +192,7 @@ class CausalSelfAttention(nn.Module):
         # PyTorch's kernel for the processor has no dropout (three times as long with it) and is slow in bfloat16 (up to
         # six times, at short contexts).
         dropout = self.training and self.attn_dropout.p > 0
-        return q.device.type in COUNTED_AS_CPU and (dropout or (q.dtype == torch.bfloat16 and q.size(2) <= LONG))
+        return q.device.type in CPU_LIKE_DEVICES and (dropout or (q.dtype == torch.bfloat16 and q.size(2) <= LONG))
 
     def _explicit(self, q: Tensor, k: Tensor, v: Tensor, hook: Hook | None) -> Tensor:
         """Return z (B, H, T, D) by the lecture's steps, with hook points on the weights (B, H, T, T)."""

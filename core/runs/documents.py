@@ -37,7 +37,7 @@ def rows_to_judge(folder: RunFolder) -> list[dict[str, Any]]:
         lines = folder.metrics_path.read_bytes().split(b"\n")
     except OSError:
         return []
-    # Evaluations, losses that were not finite (null) with the step before them, the last row, and the end behind it.
+    # Evaluations, losses that were not finite (null) with the step before, the last row, what follows it.
     judged = [line for line, after in pairwise(lines[:-1]) if b'"val_loss"' in line or b"null" in line + after]
     return [row for line in (*judged, *lines[-2:]) if (row := parse_row(line)) is not None]
 

@@ -114,12 +114,12 @@ class Snapshots:
         save_weights(self._run.snapshot_path(step), self._model, step)
         steps = [step for step, _ in self._run.snapshots()]
         while len(steps) > max(1, self._most):
-            removed = least_missed(steps)
+            removed = most_redundant_step(steps)
             steps.remove(removed)
             self._run.snapshot_path(removed).unlink(missing_ok=True)
 
 
-def least_missed(steps: list[int]) -> int:
+def most_redundant_step(steps: list[int]) -> int:
     """Return the step whose neighbors are closest, as a ratio; never the last, nor the first of several."""
     gaps = {step: (after + 1) / (before + 1) for before, step, after in zip(steps, steps[1:], steps[2:], strict=False)}
     return min(gaps, key=gaps.__getitem__, default=steps[0])

@@ -37,7 +37,7 @@ _EVICTED = GenerationConfig().evict_fraction
 # Of the time left
 SKIPPED = 3  # first steps, in which torch compiles kernels and takes its memory
 ENOUGH = 12  # steps to judge by
-_CERTAIN = 0.1  # standard error of the mean step, relative to it, from which on the time is told
+_CERTAIN = 0.1  # the time left is shown once the relative standard error of a step's mean seconds is below this
 _RECENT = 15.0  # seconds over which steps are averaged
 _FEWEST = 30  # steps that are averaged at least
 

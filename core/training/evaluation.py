@@ -17,7 +17,7 @@ from core.text.ngrams import Baselines, count_baselines
 from core.text.tasks import AnswerTokens
 from core.text.tokenizers import Tokenizer
 
-_TOKENS_AT_ONCE = 2048  # larger batches run faster, but who trains with small ones may have little memory
+_TOKENS_AT_ONCE = 2048  # larger batches run faster, but small batches in training suggest little memory
 COUNTED = 20_000_000  # tokens: pairs and triples of more are hardly better known, and take minutes
 _LOGITS_AT_ONCE = 2**23  # 32 MB; a vocabulary of thousands would need hundreds
 

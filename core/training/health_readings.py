@@ -41,7 +41,7 @@ SENTENCES = {
     "is slow. Raise the learning rate.",
     "updates ending": "One step changes a matrix by {value} of its norm (median), because the schedule has the "
     "learning rate at {rate} of its peak.",
-    "dead": "Next to no dead units: {share} at most, in block {block}.",
+    "dead": "Almost no dead units: {share} at most, in block {block}.",
     "dead none": "No dead units: every unit passes on gradient at some token.",
     "dead many": "Block {block}'s MLP is {share} dead: these units pass on no gradient at any token. Lower the "
     "learning rate, or use a smoother activation function such as gelu.",

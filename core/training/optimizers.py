@@ -50,7 +50,7 @@ OPTIMIZERS: dict[str, Callable[[Parameters, TrainConfig], list[torch.optim.Optim
     "adamw": adamw,
     "muon": muon,
 }
-"""Each returns optimizers for all parameters; a group's `rate` is the setting of its highest learning rate."""
+"""Each returns optimizers for all parameters; a group's `rate` names its peak learning rate's setting."""
 
 
 class CombinedOptimizer:

@@ -173,7 +173,7 @@ class Player(NamedTuple):
 
 def with_players(figure: go.Figure, players: Sequence[Player], steps: int, palette: Palette = LIGHT) -> go.Figure:
     """Add a point for each player to the loss chart, apart from each other where they end; returns the same figure."""
-    figure.data[3].visible = False  # the last validation loss in figures: here the players have the word
+    figure.data[3].visible = False  # the label of the last loss: the markers of the players replace it
     at_the_end = [place for place, player in enumerate(players) if player.step >= steps]
     for place, player in enumerate(players):
         apart = at_the_end.index(place) - len(at_the_end) + 1 if place in at_the_end else 0

@@ -92,7 +92,7 @@ def description(corpus: Corpus) -> str:
         sample = ""
         if is_large_text(corpus.name, shared.data_dir()):
             values = {"count": f"{corpus.characters:,}", "size": memory_in_words(MAX_BYTES)}
-            sample = _("It has {count} characters; what this page counts and shows is its first {size}.", **values)
+            sample = _("Length in characters: {count}. This page counts and shows the first {size} of it.", **values)
         return " ".join(filter(None, (_(corpus.description), license, sample)))
     values = {"about": _(corpus.description), "language": _(corpus.language), "license": _(corpus.license)}
     return _("{about} Language: {language}. License: {license}.", **values)
@@ -144,7 +144,7 @@ def _own_text() -> None:
         st.text_area(_("Text"), key="own_text", height=180, placeholder=_("At least a few pages; more is better."))
         st.button(_("Use this text"), key="own_text_go", on_click=_keep, args=("own_text",))
     with uploaded:
-        # Of any ending: whether it is text is told by what is in it.
+        # Any extension is accepted: the content decides whether it is text.
         label = _("A text, table (CSV, JSONL), PDF, Word document, EPUB or zip")
         if file := st.file_uploader(label, key="own_file", max_upload_size=MAX_FILE_BYTES >> 20):
             _how_to_read(file.name, file.getvalue())

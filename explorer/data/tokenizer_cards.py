@@ -156,8 +156,8 @@ def film_card(tokens: Tokens, config: RunConfig) -> None:
         return
     note = _("How are the tokens made? Each merge joins the most frequent pair of neighboring tokens into a new one.")
     more = _(
-        "Byte-pair encoding (Sennrich 2016) begins with single bytes and repeats one step: count all pairs of "
-        "neighbors within words, and join the most frequent one everywhere. Arrow keys move by one merge."
+        "Byte-pair encoding (Sennrich 2016) begins with bytes. Each step counts all pairs of neighbors within words "
+        "and joins the most frequent one. Arrow keys move by one merge."
     )
     with card(_("Merges"), note, more=more, key="card_merges"):
         sizes = [exact_parameters(config.model, size) for size in (1, 2, 3)]

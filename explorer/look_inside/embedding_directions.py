@@ -24,7 +24,7 @@ from explorer.charts.text_format import short, stage_words
 from explorer.components.time_machine import TimeMachineMap, time_machine_directions
 from explorer.i18n.language import N_, _, ngettext, unit
 from explorer.look_inside.inspection import Inspection, evenly, within
-from explorer.streaming.run_events import on_the_map
+from explorer.streaming.run_events import scale_to_square
 from explorer.widgets.layout import card, chart, choose, current_palette, errors_shown, sentence
 
 MOST_TOKENS = 600
@@ -78,7 +78,7 @@ def _vectors_of(model: GPT, ids: tuple[int, ...]) -> Vectors:
 def aligned_maps(steps: list[int], tables: list[np.ndarray], words: Callable[[np.ndarray], str]) -> TimeMachineMap:
     """Project the tables (S of (N, C)) by PCA in the directions of the last one, and draw all at its scale."""
     points = project_along(tables)
-    xy = np.stack([on_the_map(each, points[-1]) for each in points])
+    xy = np.stack([scale_to_square(each, points[-1]) for each in points])
     return TimeMachineMap(steps, xy, list(map(words, tables)))
 
 

@@ -25,7 +25,7 @@ from explorer.look_inside.embedding_directions import (
 )
 from explorer.look_inside.frames import alike_in_words
 from explorer.look_inside.inspection import Inspection, names_of, select, within
-from explorer.streaming.run_events import on_the_map
+from explorer.streaming.run_events import scale_to_square
 from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, choose, current_palette, sentence
 
@@ -132,7 +132,7 @@ def laid_out(inspection: Inspection, method: Method) -> Iterator[Progress[TimeMa
     for done, each in enumerate(reversed(read), start=1):
         points = project(each.tokens, method, seed=1337)
         made.append(align(points, made[-1]) if made else points)
-        xy = np.stack([on_the_map(points, made[0]) for points in reversed(made)])
+        xy = np.stack([scale_to_square(points, made[0]) for points in reversed(made)])
         yield Progress(done, len(read), TimeMachineMap(steps[-done:], xy, []))
 
 

@@ -40,7 +40,7 @@ from explorer.i18n.language import N_, _, in_language, ngettext
 from explorer.look_inside.model_picture import PictureRequest, draw_picture, top_tokens
 from explorer.services import shared
 from explorer.services.shared import is_large
-from explorer.streaming.run_events import MOST_TOKENS, on_the_map
+from explorer.streaming.run_events import MOST_TOKENS, scale_to_square
 from explorer.widgets.prompt import read_prompt
 
 MOST_DRAWN = 128  # tokens of a prompt: more cells than that no screen can tell apart
@@ -300,7 +300,7 @@ def _map(snapshot: Snapshot) -> dict[str, Any] | None:
     return {
         "tokens": shown,
         "kinds": [kind_of(token) for token in tokens],
-        "xy": np.round(on_the_map(points, fixed), 4).tolist(),
+        "xy": np.round(scale_to_square(points, fixed), 4).tolist(),
         "words": embedding_map_in_words(points, fixed, table, shown),
     }
 

@@ -61,7 +61,7 @@ def end_trial() -> None:
         if _trial and _trial.poll() is None:
             _trial.kill()
             _trial.wait()
-            _tried.clear()  # it was not its fault
+            _tried.clear()  # the trial was interrupted, so it may be tried again
 
 
 def _fits(config: RunConfig, vocab_size: int) -> bool:

@@ -44,7 +44,7 @@ class Opened(NamedTuple):
     saved: int  # when these weights were, nanoseconds since 1970: a run that was set back saves a step once more
 
 
-# One each: nobody waits for a model to be loaded, or a machine to be measured, who asks for something else.
+# One lock for each resource: loading a model does not block a request that needs only the machine's speed.
 _supervising, _opening, _measuring, _storing = (threading.Lock() for _ in range(4))
 _supervisors: dict[Path, Supervisor] = {}
 _models: LRUCache[tuple[Path, int], Opened] = LRUCache(MOST_MODELS)
@@ -80,8 +80,8 @@ def open_model(run_id: str, step: int | None = None) -> Opened:
         )
     try:
         key = (path, path.stat().st_mtime_ns)
-    except FileNotFoundError:  # a run that trains makes room for later moments
-        raise RunError(_("This moment is no longer kept. Choose another one.")) from None
+    except FileNotFoundError:  # a run that trains deletes some snapshots to make room for later ones
+        raise RunError(_("The weights of this step were deleted. Choose another step.")) from None
     with _opening:
         if key not in _models:
             loaded = load_model(folder, path)

@@ -216,7 +216,7 @@ class RunReader:
                 "step": probe.step,
                 "tokens": [visible(token) for token in tokens],
                 "kinds": [kind_of(token) for token in tokens],
-                "xy": np.round(on_the_map(points), 4).tolist(),
+                "xy": np.round(scale_to_square(points), 4).tolist(),
             }
             yield "embedding", json.dumps(embedding)
 
@@ -225,8 +225,10 @@ def _as_json(chunk: Chunk, *, reset: bool = False) -> str:
     return f'{{"rows": [{", ".join(chunk.rows)}]' + (', "reset": true}' if reset else "}")
 
 
-def on_the_map(points: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
-    """Scale points (V, 2) to the square from -1 to 1 by the center and scale of `like`; those far out go to its rim.
+def scale_to_square(points: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
+    """Scale points (V, 2) to the square from -1 to 1 by the center and scale of `like`.
+
+    Outliers are clipped to its border.
 
     The flatter direction is stretched to fill the square, by `_STRETCH` at most.
     """

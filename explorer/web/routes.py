@@ -179,7 +179,7 @@ async def frame(request: Request) -> Response:
     except ExplorerError as error:
         raise HTTPException(404, str(error)) from None
     except OSError:
-        raise HTTPException(404, "This moment is no longer kept.") from None
+        raise HTTPException(404, "The weights of this step were deleted.") from None
     return Response(made, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 

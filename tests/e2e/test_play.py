@@ -1,4 +1,4 @@
-"""Shannon's game on a real keyboard, and an experiment of the third lesson."""
+"""Shannon's game on a real keyboard, and an experiment of the lesson "Break a GPT"."""
 
 import pytest
 from playwright.sync_api import Page, expect

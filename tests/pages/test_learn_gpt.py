@@ -90,7 +90,7 @@ def test_the_three_means_agree_and_a_score_moves_the_third(open_step):
     assert "at the last position is 96%" in said(app)  # e^4 / (e^4 + 2)
 
 
-def test_the_cell_adds_up_to_the_weight_on_the_map(open_step):
+def test_the_cell_adds_up_to_the_weight_scale_to_square(open_step):
     app = open_step("attention", set="sentence:on little cat")
     drawn = charts(app)
     products, weights = drawn["lesson_products"]["data"][0]["y"], drawn["lesson_row"]["data"][0]["y"]

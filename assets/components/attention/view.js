@@ -10,10 +10,10 @@ const VIEWS = { arcs, heatmaps };
 
 export default (component) => mountView(component, VIEWS);
 
-/* Attention between the tokens of a line, both ways: arcs above run from the token pointed at to those it outgoing at, arcs
-   below come from those that look at it. Pointing at nothing shows all strong outgoing at once. A click picks the token.
+/* Attention between the tokens of a line, both ways: arcs above run from the token pointed at to those it attends to, arcs
+   below come from those that attend to it. While nothing is pointed at, all strong arcs are shown. A click picks the token.
    data: { tokens: [shown], bytes (base64 uint8 T*T, 255 = all attention), row: the token picked, flow: whether shares
-           are of what a token holds, nobody: a sentence where no other outgoing at it, hint: readout while nothing is pointed
+           are of what a token holds, nobody: a sentence where no other token attends to it, hint: readout while nothing is pointed
            at } */
 function arcs(root, component) {
   const SMALLEST = 0.02; // share that is drawn

@@ -80,7 +80,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
       ? ngettext("Merge {merge} of {total}: {left} + {right} → {token}, once in the text", "Merge {merge} of {total}: {left} + {right} → {token}, {count} times in the text", times, filled)
       : _("No merge yet: each byte is a token.");
     const costs = { tokens: number(left[merges]), each: number(data.length / left[merges], 2), size: number(size), parameters: number(parametersAt(data.parameters, size)) };
-    cost.textContent = _("The text has {tokens} tokens of {each} bytes. A model with this vocabulary of {size} has {parameters} parameters.", costs);
+    cost.textContent = _("Length of the text in tokens: {tokens}. Bytes per token: {each}. Parameters of a model with this vocabulary of {size}: {parameters}.", costs);
     slider.setAttribute("aria-valuetext", merge.textContent);
     drawText();
   }

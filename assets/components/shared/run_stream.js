@@ -1,7 +1,7 @@
 /* One stream a page and run, shared by every live component on it (a browser grants six connections a host).
 
    runStream(runId).subscribe(handlers) -> unsubscribe
-   handlers, all optional: metrics(rows), samples(rows), events(rows) with the rows so far, of very many fewer of the
+   handlers, all optional: metrics(rows), samples(rows), events(rows) with the rows so far, of a long history fewer of the
    early ones; status, attention, embedding, closeup with the latest; end(state); connection("open" | "lost"). A late subscriber gets at once what came before.
 
    Components are modules of their own, so what they share hangs on globalThis. */

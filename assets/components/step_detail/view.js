@@ -1,4 +1,4 @@
-/* One step seen closely: the letters of its batch, shaded by how much each surprised, and how hard each part is pushed.
+/* One training step: the tokens of its batch, shaded by their loss, and the gradient norm of each part of the model.
    data: { run: whose stream brings it } */
 import { downloadButtons } from "../shared/download.js";
 import { formatPerplexity, formatPercent } from "../shared/format.js";
@@ -59,7 +59,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
       const verdict =
         before === after ? _("Loss on this batch: {before} before, {after} after. No change.")
         : after < before ? _("Loss on this batch: {before} before, {after} after. The step helped.")
-        : _("Loss on this batch: {before} before, {after} after. The step was too long, or other terms pulled elsewhere.");
+        : _("Loss on this batch: {before} before, {after} after. The step was too large, or momentum or weight decay dominated it.");
       const note = shown.loss !== null && Math.abs(shown.before - shown.loss) > 0.002 ? ` ${_("Both are measured without dropout.")}` : "";
       change.replaceChildren(...withElements(verdict, { before: element("b", "", before), after: element("b", "detail-after", after) }), note);
     }

@@ -16,12 +16,12 @@ from explorer.widgets.prompt import read_line
 def quick_runs(state: StepState, named: dict[str, dict[str, Any]]) -> dict[str, QuickRun]:
     """Return small GPTs with these changed settings, by name."""
     jobs = {name: _job(state, **changes) for name, changes in named.items()}
-    return {name: state.compute(*job, state.word("training_models"))["it"] for name, job in jobs.items()}
+    return {name: state.compute(*job, state.word("training_models"))["model"] for name, job in jobs.items()}
 
 
 def the_gpt(state: StepState) -> GPT:
     """Return the GPT that most steps use."""
-    return quick_runs(state, {"it": {}})["it"].model
+    return quick_runs(state, {"model": {}})["model"].model
 
 
 def draw_losses(state: StepState, runs: Mapping[str, QuickRun], colors: Sequence[str], *, key: str, name: str) -> None:
@@ -39,7 +39,7 @@ def begin_training(state: StepState) -> None:
 
 def _job(state: StepState, **changes: Any) -> tuple[tuple, Callable[[], Iterator[Progress]]]:
     config = small_gpt(state.seed, **changes)
-    make = partial(train_briefly, {"it": config}, state.train_ids, state.val_ids, state.vocab_size)
+    make = partial(train_briefly, {"model": config}, state.train_ids, state.val_ids, state.vocab_size)
     return ("gpt", config.to_json()), make
 
 
