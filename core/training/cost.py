@@ -1,6 +1,7 @@
 """The cost of a run: parameters, memory and time before it starts, and the time left while it trains."""
 
 import math
+import sys
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -19,7 +20,9 @@ Precision = Literal["float32", "bfloat16"]
 
 FLOAT_BYTES = 4
 TYPICAL_VOCABULARY = 80  # characters of the default text, about
-WORKER_BYTES = 370 * 2**20  # Python with torch loaded, and what its threads and caches take
+# Python with torch loaded, what its threads and caches take, and the baselines counted once for a text. A worker that is
+# forked (`core.runs.fork_server`) shares most of torch with its parent.
+WORKER_BYTES = (180 if sys.platform == "linux" else 370) * 2**20
 _FRAGMENTS = 1.5  # times the memory of an update: freed blocks of other sizes seldom fit
 _DROPOUT_FRAGMENTS = 1.3  # times the memory of a batch: between masks and random draws, freed blocks stay too small
 _TEXT_BYTES = 6  # a character: its id, and the text itself while it is read

@@ -20,6 +20,7 @@ from core.runs.records import Status
 from core.runs.supervisor import Supervisor
 from core.runs.weights import latest_weights
 from core.runs.worker import train_run
+from core.training.cost import WORKER_BYTES, memory_needed
 from tests.benchmarks.estimates import private_kilobytes
 from tests.core.runs.conftest import wait_for, wait_for_state
 
@@ -195,6 +196,7 @@ def test_a_worker_that_ends_copies_nothing_of_what_it_shares(supervisor, run):
     while kilobytes := private_kilobytes(pid):
         own[run.status().state] = kilobytes
     assert own["running"] > 0 and own["finished"] < own["running"] + 40_000  # the shared pages are 200 MB
+    assert 1024 * max(own.values()) < WORKER_BYTES + memory_needed(run.record().config, 100)
 
 
 def test_a_worker_that_does_not_react_to_stop_is_ended(idle, run, monkeypatch):
