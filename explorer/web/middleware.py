@@ -5,17 +5,14 @@ takes our answers for that site's own. Only the Host header still says which nam
 """
 
 import json
-import re
 import socket
 from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import psutil
-import streamlit as st
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -30,8 +27,6 @@ _HEAD, _END = b"<head>", b"</body>"
 _PAGE_COLORS = ("accent", "muted", "surface")  # of the palette, as CSS variables
 _EVERY_ADDRESS = ("0.0.0.0", "::")
 _PAGES_OF_A_MODEL = ("look_inside", "generate")
-_ON_EVERY_PAGE = ("BidiComponent", "Button", "PageLink")  # scripts of Streamlit's, before the hash in their names
-_IMPORTED = re.compile(r'(?:from|import)"\./([\w.-]+\.js)"')
 
 
 class AllowedSites(NamedTuple):
@@ -173,23 +168,19 @@ def page_style() -> str:
 
 
 class PageShell:
-    """ASGI middleware that opens a page's model while the browser loads Streamlit, and writes into every page.
+    """ASGI middleware that opens a page's model while the browser loads Streamlit, and writes two things into the page.
 
     The address of Streamlit's backend: Streamlit's pages ask for `<page>/_stcore/health` first and, when that is not
     found, for the same above it: two errors on the console of every page that is opened by its own address.
 
     The style sheet, behind the places where Streamlit puts its own: one that came with the page's content would move
     what is drawn before it.
-
-    Links to the scripts of what every page draws, which Streamlit itself loads when it has read a page's first
-    elements.
     """
 
     def __init__(self, app: ASGIApp, base_path: str = ""):
         self.app = app
         path = json.dumps(f"/{base_path}")
-        script = f"<script>window.__streamlit = {{ BACKEND_BASE_URL: window.location.origin + {path} }}</script>"
-        self._head = (script + preload_links()).encode()
+        self._script = f"<script>window.__streamlit = {{ BACKEND_BASE_URL: window.location.origin + {path} }}</script>"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or "text/html" not in Headers(scope=scope).get("accept", ""):
@@ -211,7 +202,7 @@ class PageShell:
             else:
                 body += message.get("body", b"")
                 if not message.get("more_body"):
-                    body = body.replace(_HEAD, _HEAD + self._head, 1)
+                    body = body.replace(_HEAD, _HEAD + self._script.encode(), 1)
                     body = body.replace(_END, f"<style>{page_style()}</style>".encode() + _END, 1)
                     if "content-length" in (headers := MutableHeaders(raw=start["headers"])):
                         headers["content-length"] = str(len(body))
@@ -220,19 +211,6 @@ class PageShell:
 
         plain = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
         await self.app({**scope, "headers": plain}, receive, send_page)
-
-
-def preload_links() -> str:
-    """Return links to the scripts of elements on every page, with what they import, that index.html does not name."""
-    static = Path(st.__file__).parent / "static"
-    index = (static / "index.html").read_text(encoding="utf-8")
-    late: list[str] = []
-    wanted = [path.name for name in _ON_EVERY_PAGE for path in static.glob(f"static/js/{name}.*.js")]
-    while wanted:
-        if (name := wanted.pop()) not in late and name not in index:
-            late.append(name)
-            wanted += _IMPORTED.findall((static / "static/js" / name).read_text(encoding="utf-8"))
-    return "".join(f'<link rel="modulepreload" crossorigin href="./static/js/{name}">' for name in late)
 
 
 def _open_model_of(scope: Scope) -> None:

@@ -4,11 +4,9 @@ Pages know where Streamlit's backend is, under any base path.
 """
 
 import asyncio
-import re
 import socket
 import threading
 from contextlib import contextmanager
-from pathlib import Path
 
 import psutil
 import pytest
@@ -20,14 +18,7 @@ from streamlit.web.server.app_discovery import discover_asgi_app
 from core.errors import ExplorerError
 from core.runs.weights import latest_weights
 from explorer.services import shared
-from explorer.web.middleware import (
-    AllowedSites,
-    PageShell,
-    RequestGuard,
-    checked_host_name,
-    checked_origin,
-    preload_links,
-)
+from explorer.web.middleware import AllowedSites, PageShell, RequestGuard, checked_host_name, checked_origin
 from explorer.web.server import app_parts, serve
 from explorer.widgets.address import NAVIGATION
 
@@ -219,14 +210,3 @@ def test_the_model_of_a_page_is_opened_while_its_scripts_are_loaded(finished_run
     answer(HTMLResponse(PAGE), "text/html", address=f"/{page}?run={finished_run.id}&step={step}")
     shared._ahead.submit(lambda: None).result()  # behind what the request has begun
     assert [path for path, _ in shared._models] == ([latest_weights(finished_run)] if opened else [])
-
-
-def test_scripts_that_streamlit_loads_late_are_named_to_the_browser():
-    """Each script exists, and so does all that it imports, in index.html or among these."""
-    static = Path(st.__file__).parent / "static"
-    index = (static / "index.html").read_text("utf-8")
-    named = re.findall(r'href="\./(static/js/[^"]+)"', preload_links())
-    assert any("BidiComponent" in name for name in named) and not any(name in index for name in named)
-    for name in named:
-        imports = re.findall(r'(?:from|import)"\./([^"]+\.js)"', (static / name).read_text("utf-8"))
-        assert all(each in index or f"static/js/{each}" in named for each in imports)
