@@ -20,8 +20,8 @@ Precision = Literal["float32", "bfloat16"]
 
 FLOAT_BYTES = 4
 TYPICAL_VOCABULARY = 80  # characters of the default text, about
-# Python with torch loaded, what its threads and caches take, and the baselines counted once for a text. A worker that is
-# forked (`core.runs.fork_server`) shares most of torch with its parent.
+# Python with torch loaded, what its threads and caches take, and the baselines counted once for a text. A worker that
+# is forked (`core.runs.fork_server`) shares most of torch with its parent.
 WORKER_BYTES = (180 if sys.platform == "linux" else 370) * 2**20
 _FRAGMENTS = 1.5  # times the memory of an update: freed blocks of other sizes seldom fit
 _DROPOUT_FRAGMENTS = 1.3  # times the memory of a batch: between masks and random draws, freed blocks stay too small
