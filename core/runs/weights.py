@@ -68,12 +68,13 @@ def find_weights(run: RunFolder, step: int) -> Path | None:
 def latest_weights(run: RunFolder) -> Path | None:
     """Return the file of the newest weights, of a save or a snapshot; None before the first.
 
+    Of both at one step it is the snapshot, as `find_weights` returns it: a model is then opened once.
     A damaged last save counts as the newest: loading it raises an error, and no older snapshot takes its place.
     """
     step, newest = max(run.snapshots(), default=(-1, None))
     if not run.weights_path.exists():
         return newest
-    return newest if 0 <= weights_step(run.weights_path) < step else run.weights_path
+    return newest if 0 <= weights_step(run.weights_path) <= step else run.weights_path
 
 
 def weights_step(path: Path) -> int:

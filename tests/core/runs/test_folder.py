@@ -17,7 +17,7 @@ from core.runs.folder import RUN_ID, RunFolder, list_runs, open_run
 from core.runs.processes import identify, this_process
 from core.runs.records import Status
 from core.runs.session import cut_after
-from core.runs.weights import latest_weights
+from core.runs.weights import find_weights, latest_weights
 
 
 def test_a_new_run_waits_and_says_what_it_is(data_dir, config):
@@ -156,7 +156,9 @@ def test_the_newest_weights_win(run):
     assert latest_weights(run) == run.snapshot_path(100)
     weights(run.weights_path, 50)
     assert latest_weights(run) == run.snapshot_path(100)
-    weights(run.weights_path, 150)
+    for step in (100, 150):
+        weights(run.weights_path, step)
+        assert latest_weights(run) == find_weights(run, step)  # one file, so that a model is opened once
     assert latest_weights(run) == run.weights_path
     run.weights_path.write_bytes(b"half")  # whoever loads them is told; nobody gets an older snapshot instead
     assert latest_weights(run) == run.weights_path
