@@ -6,7 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from core.presets import preset
 from core.runs.folder import RunFolder
@@ -15,6 +15,8 @@ from tests.e2e.browser import find_browser
 from tests.e2e.server import Server
 
 SNAPSHOTS = 12
+ROUNDS = 3  # fresh servers
+VIEWPORT = {"width": 1280, "height": 720}
 PLAYED = 4.0  # seconds that frames are counted for
 PROMPT = "First Citizen: before we proceed any further, hear me speak. All"  # 64 characters
 MOVE = """async ([slider, square, value]) => {
@@ -37,34 +39,64 @@ FRAMES = """async (seconds) => {
 
 
 def measure() -> dict[str, str]:
-    """Return the seconds and frames of a model of 4/4/128 and one of 12/12/768, both with 64 tokens."""
+    """Return the seconds and frames of Home, and of models of 4/4/128 and 12/12/768 with 64 tokens."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         data_dir = Path(folder) / "home"
         (data_dir / "runs").mkdir(parents=True)
         small = _trained(data_dir, "gpt-tiny", {"train.steps": 240, "train.snapshots": SNAPSHOTS})
         large = _trained(data_dir, "gpt2", {"train.steps": 1, "train.snapshots": 0, "model.block_size": 64})
-        server = Server(data_dir)
         browser = playwright.chromium.launch(executable_path=find_browser(playwright), args=["--no-sandbox"])
         try:
-            page = browser.new_page(viewport={"width": 1280, "height": 720})
-            opened = _open(page, f"{server.url}/look_inside?run={small.id}&prompt={PROMPT}")
-            slider = page.locator(".st-key-time_step input[type=range]").element_handle()
-            square = page.locator(".model-square canvas").first.element_handle()
-            most = int(slider.get_attribute("max"))
-            moves = [page.evaluate(MOVE, [slider, square, str(place)]) for place in range(most - 1, -1, -1)]
-            page.get_by_role("button", name="One token").click()
-            frames = page.evaluate(FRAMES, PLAYED)
-            large_opened = _open(page, f"{server.url}/look_inside?run={large.id}&prompt={PROMPT}")
+            return {
+                **_moves(browser, data_dir, f"/look_inside?run={small.id}&prompt={PROMPT}"),
+                **_openings(browser, data_dir, "Home, the picture of a model of the gallery", "/"),
+                **_openings(browser, data_dir, "12/12/768, 64 tokens", f"/look_inside?run={large.id}&prompt={PROMPT}"),
+            }
         finally:
             browser.close()
-            server.close()
+
+
+def _moves(browser: Browser, data_dir: Path, address: str) -> dict[str, str]:
+    server, page = Server(data_dir), browser.new_page(viewport=VIEWPORT)
+    try:
+        _open(page, server.url + address)
+        slider = page.locator(".st-key-time_step input[type=range]").element_handle()
+        square = page.locator(".model-square canvas").first.element_handle()
+        most = int(slider.get_attribute("max"))
+        moves = [page.evaluate(MOVE, [slider, square, str(place)]) for place in range(most - 1, -1, -1)]
+        page.get_by_role("button", name="One token").click()
+        frames = page.evaluate(FRAMES, PLAYED)
+    finally:
+        page.close()
+        server.close()
     return {
         "4/4/128, 64 tokens: from a move of the slider to the new picture": (
             f"{statistics.median(moves):.0f} ms (median of {len(moves)}), {max(moves):.0f} at most"
         ),
         "4/4/128: frames a second while one token plays": f"{frames:.0f}",
-        "4/4/128: from the request of the page to the picture": f"{opened:.1f} s",
-        "12/12/768, 64 tokens: from the request of the page to the picture": f"{large_opened:.1f} s",
+    }
+
+
+def _openings(browser: Browser, data_dir: Path, what: str, address: str) -> dict[str, str]:
+    """Return the seconds from the request of a page to its picture, at first and once server or browser know it."""
+    first, cold, warm = [], [], []
+    for _ in range(ROUNDS):
+        server = Server(data_dir)
+        try:
+            for seconds in (first, cold):
+                context = browser.new_context(viewport=VIEWPORT)
+                for opened in (seconds, warm):
+                    page = context.new_page()
+                    opened.append(_open(page, server.url + address))
+                    page.close()
+                context.close()
+        finally:
+            server.close()
+    median = statistics.median
+    return {
+        f"{what}: from the request to the picture, first page of a fresh server": f"{median(first):.1f} s",
+        f"{what}: the same in a running server, in a browser with an empty cache": f"{median(cold):.1f} s",
+        f"{what}: the same in a browser that knows Streamlit's scripts": f"{median(warm):.1f} s",
     }
 
 
