@@ -12,7 +12,8 @@ folder, opened = open_chosen(_("Generate"))
 
 if "generate_prompt" not in st.session_state:
     before, probe = session.recall("writing"), folder.read_probe()
-    opening = opening_prompt(opened.tokenizer, probe.tokens if probe else [])
+    questions = cards.questions_of(folder)
+    opening = questions[0] if questions else opening_prompt(opened.tokenizer, probe.tokens if probe else [])
     st.session_state["generate_prompt"] = before["typed"] if before else opening
 left, right = st.columns([4, 10])
 with left:

@@ -48,6 +48,38 @@ def cosines(vectors: Real[np.ndarray, "N C"]) -> Float32[np.ndarray, "N N"]:
     return np.clip(units @ units.T, -1, 1).astype(np.float32)
 
 
+class FourierComponents(NamedTuple):
+    """The Fourier transform of the embeddings of the numbers 0 to P - 1 over the numbers."""
+
+    power: Float32[np.ndarray, "K"]  # share of the variance at frequencies 1 to P // 2
+    strongest: int  # the frequency with the largest share
+    circle: Float32[np.ndarray, "P 2"]  # the numbers on that frequency's cosine and sine direction
+
+
+def fourier_components(vectors: Real[np.ndarray, "P C"]) -> FourierComponents:
+    """Return how much of the embeddings of P numbers each frequency explains, as Nanda (2023) found in grokked models.
+
+    A model that adds modulo P by rotation has few frequencies, and its numbers n lie on a circle at the angle
+    2 pi k n / P of each. Raises ValueError for fewer than three numbers.
+    """
+    if len(vectors) < 3:
+        raise ValueError(f"a circle takes three numbers at least, not {len(vectors)}")
+    centered = np.asarray(vectors, dtype=np.float64) - np.mean(vectors, axis=0)
+    spectrum = np.fft.rfft(centered, axis=0)[1:]  # (P // 2, C)
+    power = np.square(np.abs(spectrum)).sum(axis=1)
+    if len(vectors) % 2:
+        power *= 2  # each but an even number's last frequency occurs twice, as itself and its negative
+    else:
+        power[:-1] *= 2
+    total = power.sum()
+    best = int(power.argmax())
+    directions = np.stack([spectrum[best].real, -spectrum[best].imag])  # (2, C)
+    lengths = np.linalg.norm(directions, axis=1, keepdims=True)
+    units = np.divide(directions, lengths, out=np.zeros_like(directions), where=lengths > 0)
+    share = power / total if total > 0 else power
+    return FourierComponents(share.astype(np.float32), best + 1, (centered @ units.T).astype(np.float32))
+
+
 def own_axes(
     vectors: Real[np.ndarray, "V C"], axes: Sequence[tuple[Sequence[int], Sequence[int]]]
 ) -> Float32[np.ndarray, "V {len(axes)}"]:

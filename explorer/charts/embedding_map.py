@@ -1,13 +1,15 @@
-"""Token embeddings in space: similar ones lie close together."""
+"""Token embeddings in space, where similar ones lie close together, and those of numbers on a circle."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from plotly import graph_objects as go
+from plotly.subplots import make_subplots
 
+from core.interpretability.embeddings import FourierComponents
 from core.palette import LIGHT, Palette
 from explorer.charts.text_format import quoted_for_plotly
-from explorer.charts.theme import MONO, legend_above, style
+from explorer.charts.theme import MONO, MovingFigure, legend_above, style
 from explorer.i18n.language import _
 
 
@@ -62,3 +64,28 @@ def embedding_map(
 
 def _coordinates(points: np.ndarray) -> dict[str, np.ndarray]:
     return dict(zip("xyz", np.asarray(points, dtype=np.float32).T, strict=True))
+
+
+def number_circle(components: Sequence[FourierComponents], labels: Sequence[str], palette: Palette) -> MovingFigure:
+    """Draw, for each step, the power of each frequency of P numbers, and the numbers on the strongest one's circle."""
+    frequencies, most = np.arange(1, len(components[0].power) + 1), max(each.power.max() for each in components)
+    figure = make_subplots(1, 2, column_widths=[0.5, 0.5], horizontal_spacing=0.09)
+    style(figure, palette, height=330)
+    bars = {"marker": {"color": palette.accent}, "name": _("share of the variance")}
+    figure.add_bar(x=frequencies, hovertemplate="%{x}: %{y:.1%}<extra></extra>", **bars, row=1, col=1)
+    # Neighbors on the circle are k numbers apart, so a color for each number shows the order.
+    marks = {"size": 7, "color": list(range(len(labels))), "colorscale": "Phase"}
+    words = {"text": list(labels), "textposition": "top center", "textfont": {"family": MONO, "size": 11}}
+    figure.add_scatter(mode="markers+text", marker=marks, hoverinfo="text", name=_("numbers"), **words, row=1, col=2)
+    figure.update_layout(showlegend=False)
+    figure.update_xaxes(title_text=_("frequency"), row=1, col=1)
+    figure.update_yaxes(tickformat=".0%", range=[0, 1.08 * float(most)], row=1, col=1)
+    figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False, row=1, col=2)
+    figure.update_yaxes(showticklabels=False, showgrid=False, zeroline=False, scaleanchor="x2", row=1, col=2)
+    moves = []
+    for each in components:
+        x, y = each.circle.T.tolist()
+        reach = 1.25 * max(float(np.abs(each.circle).max()), 1e-9)
+        layout = {"xaxis2.range": [-reach, reach], "yaxis2.range": [-reach, reach]}
+        moves.append({"traces": [{"y": each.power.tolist()}, {"x": x, "y": y}], "layout": layout})
+    return MovingFigure(figure, moves)

@@ -13,6 +13,7 @@ from core.runs.folder import RunFolder
 from core.sampling import context_start, sampling_distribution
 from core.sampling_config import GenerationConfig
 from core.settings import fields_of, value_at
+from core.text.tasks import problems, task_of
 from core.text.token_display import visible
 from core.text.tokenizers import opening_ids
 from explorer.charts.lessons import share_pairs
@@ -26,6 +27,7 @@ from explorer.widgets.forms import setting_input, widget_key
 from explorer.widgets.layout import card, chart, current_palette, errors_shown, literal
 from explorer.widgets.prompt import read_prompt
 
+_QUESTIONS = 3  # of a task, offered as prompts
 _SHOWN = 16  # tokens of the distribution
 LONGEST_PROMPT = 2000  # characters; it travels in an address
 
@@ -35,6 +37,7 @@ def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
     with card(_("Sampling settings"), key="card_ask"):
         look = {"height": 96, "placeholder": _("Empty prompt: the model starts from scratch")}
         typed = st.session_state.get("generate_prompt", "")
+        _offer_questions(folder)
         typed = st.text_area(_("Prompt"), typed, key="generate_prompt", max_chars=LONGEST_PROMPT, **look)
         button = st.container()  # above the sliders: in sight however many there are
         settings = GenerationConfig.parse(_inputs())
@@ -46,6 +49,30 @@ def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
         if pressed or not request or request["run"] != folder.id:  # on entry it writes by itself
             _request(folder.id, typed, settings)
     return typed, settings
+
+
+def questions_of(folder: RunFolder) -> list[str]:
+    """Return some questions of a run's task that it never trained on; none of a text."""
+    task = task_of(folder.record().config.data.corpus)
+    return [question + task.separator for question, _answer in problems(task)[-_QUESTIONS:]] if task else []
+
+
+def _offer_questions(folder: RunFolder) -> None:
+    """Draw a button for each question, which makes it the prompt and answers it."""
+    questions = questions_of(folder)
+    if not questions:
+        return
+    st.caption(_("Questions that it never trained on. Only what it writes up to the newline is an answer."))
+    with st.container(horizontal=True, gap="small"):
+        for number, question in enumerate(questions):
+            st.button(literal(question), key=f"question_{number}", on_click=_ask_question, args=(folder.id, question))
+
+
+def _ask_question(run_id: str, question: str) -> None:
+    st.session_state["generate_prompt"] = question
+    st.session_state[widget_key("temperature")] = 0.0
+    if request := session.recall("writing"):
+        _request(run_id, question, request["settings"].replace({"temperature": 0.0}))
 
 
 def _request(run_id: str, typed: str, settings: GenerationConfig) -> None:

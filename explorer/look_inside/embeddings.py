@@ -8,13 +8,23 @@ import streamlit as st
 
 from core.formatting import decimal
 from core.interpretability import Progress
-from core.interpretability.embeddings import Method, align, methods, nearest, project, token_embeddings
+from core.interpretability.embeddings import (
+    Method,
+    align,
+    fourier_components,
+    methods,
+    nearest,
+    project,
+    token_embeddings,
+)
 from core.model import GPT
 from core.runs.weights import steps_with_weights
+from core.text.tasks import MODULUS, NUMBERS
 from core.text.token_display import kind_of, visible
 from explorer.charts.bars import neighbor_bars
-from explorer.charts.embedding_map import embedding_map
-from explorer.components.time_machine import TimeMachineMap, time_machine_directions
+from explorer.charts.embedding_map import embedding_map, number_circle
+from explorer.charts.text_format import percent
+from explorer.components.time_machine import TimeMachineMap, moving_figure, time_machine_directions
 from explorer.i18n.language import N_, _
 from explorer.look_inside.embedding_directions import (
     aligned_maps,
@@ -54,6 +64,8 @@ def draw(inspection: Inspection) -> None:
         _map_card(inspection, vectors, shown, kinds, chosen, [index for index, _cosine in close])
     with right:
         _neighbors_card(inspection, shown, kinds, chosen, close)
+    if inspection.opened.record.config.data.corpus == "modular-addition":
+        _circle_card(inspection)
     if isinstance(inspection.model, GPT):
         left, right = st.columns(2)
         with left:
@@ -83,6 +95,30 @@ def _map_card(
         figure = embedding_map(points, shown, kinds, current_palette(), chosen=chosen, neighbors=near)
         columns = {"token": shown, "kind": kinds} | dict(zip("xyz", points.T, strict=True))
         chart(figure, key=f"{MAP}_space", name=f"map-{method.lower()}", numbers=lambda: columns)
+
+
+def _circle_card(inspection: Inspection) -> None:
+    """Draw the Fourier transform of the embeddings of the numbers of modular addition, at the step on view."""
+    tokens = inspection.tokenizer.tokens
+    if inspection.large or not isinstance(inspection.model, GPT) or not set(NUMBERS) <= set(tokens):
+        return
+    numbers = [tokens.index(number) for number in NUMBERS]
+    steps, read = vectors_over_time(inspection)
+    components = [fourier_components(vectors.tokens[numbers]) for vectors in read]
+    note = _("Which frequencies are in the embeddings of the numbers, and do the numbers lie on a circle?")
+    more = _(
+        "The Fourier transform over the numbers 0 to {most}. A model that generalizes adds by rotation: a few "
+        "frequencies remain, each with a circle on which numbers are angles (Nanda 2023).",
+        most=MODULUS - 1,
+    )
+    with card(_("Fourier components of the number embeddings"), note, more=more, key="card_circle"):
+        figure = number_circle(components, [str(number) for number in range(MODULUS)], current_palette())
+        words = [
+            [(_("Frequency {number}: {share} of the variance. The five strongest: {five}.", number=each.strongest,
+                share=percent(float(each.power.max())), five=percent(float(np.sort(each.power)[-5:].sum()))), False)]
+            for each in components
+        ]  # fmt: skip
+        moving_figure(inspection.time_machine, steps, figure, words, key="number_circle", name="fourier-components")
 
 
 def _neighbors_card(

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from core.interpretability.embeddings import Tables
+from core.interpretability.embeddings import Tables, fourier_components
 from core.palette import LIGHT
+from explorer.charts.embedding_map import number_circle
 from explorer.charts.heatmaps import cosine_heatmap, difference_heatmap
 from explorer.look_inside.bigram_table import tables_in_words
 from explorer.look_inside.embedding_directions import (
@@ -69,3 +70,12 @@ def test_own_axes_keep_their_frame_from_moment_to_moment():
     (bottom, _), (top, _) = moving.axes["up"]
     assert moving.xy[0].tolist() == [[left, bottom], [right, top]]
     assert moving.xy[1][0].tolist() == [left, top]
+
+
+def test_the_circle_of_numbers_moves_with_the_steps():
+    angles = 2 * np.pi * np.arange(7)[:, None] * np.array([1, 2]) / 7
+    steps = [fourier_components(np.hstack([np.cos(angle), np.sin(angle)])) for angle in angles.T[:, :, None]]
+    figure, moves = number_circle(steps, list("0123456"), LIGHT)
+    assert [trace.type for trace in figure.data] == ["bar", "scatter"] and list(figure.data[1].text) == list("0123456")
+    assert [np.argmax(move["traces"][0]["y"]) for move in moves] == [0, 1]
+    assert all(len(move["traces"][1]["x"]) == 7 for move in moves)

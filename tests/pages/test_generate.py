@@ -8,6 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.sampling_config import GenerationConfig
 from core.settings import fields_of
+from core.text.tasks import TASKS, problems
 from explorer.widgets.address import ROOT
 from explorer.widgets.forms import widget_key
 from tests.explorer.streaming.test_streams import events_of
@@ -48,6 +49,17 @@ def test_it_has_a_widget_for_every_setting_and_one_primary_button(app, finished_
     assert {widget_key(path) for path, _ in fields_of(GenerationConfig)} <= keys
     assert [button.key for button in app.button if button.proto.type == "primary"] == ["generate_go"]
     assert "The same seed" in said(app)
+
+
+def test_a_model_of_a_task_is_offered_questions_that_it_never_trained_on(app):
+    app.query_params["run"] = "gallery-induction"
+    app.run()
+    questions = [question + " " for question, _answer in problems(TASKS["repeats"])[-3:]]
+    assert app.text_area(key="generate_prompt").value == questions[0]
+    app.button(key="question_2").click().run()
+    assert not app.exception and app.text_area(key="generate_prompt").value == questions[2]
+    asked = parse_qs(urlsplit(written(app)["url"]).query)
+    assert (asked["prompt"], asked["temperature"]) == ([questions[2]], ["0.0"])
 
 
 def test_the_page_opens_a_stream_of_the_text(app, finished_run):

@@ -10,6 +10,7 @@ from core.interpretability.embeddings import (
     align,
     compare_tables,
     cosines,
+    fourier_components,
     methods,
     nearest,
     own_axes,
@@ -209,3 +210,16 @@ def test_the_learned_table_beside_the_counted_one(bigram):
     assert tables.row_counts[-2:].tolist() == [0, 0]
     np.testing.assert_array_equal(tables.learned, bigram.table().numpy())
     np.testing.assert_array_equal(tables.difference, tables.learned - tables.counted)
+
+
+def test_numbers_on_a_circle_have_one_frequency():
+    numbers, rng = np.arange(59)[:, None], np.random.default_rng(0)
+    circle = np.hstack([np.cos(2 * np.pi * 7 * numbers / 59), np.sin(2 * np.pi * 7 * numbers / 59)])
+    turned = circle @ np.linalg.qr(rng.normal(size=(16, 2)))[0].T
+    found = fourier_components(3 + turned + 0.01 * rng.normal(size=(59, 16)))
+    assert found.power.shape == (29,) and found.power.sum() == pytest.approx(1)
+    assert found.strongest == 7 and found.power[6] > 0.98
+    assert np.abs(found.circle - circle).max() < 0.1
+    assert fourier_components(rng.normal(size=(58, 8))).power.sum() == pytest.approx(1)
+    with pytest.raises(ValueError, match="three numbers at least, not 2"):
+        fourier_components(np.ones((2, 4)))
