@@ -7,7 +7,6 @@ import torch
 from core.config import ModelConfig, RunConfig, TrainConfig
 from core.errors import ConfigError
 from core.presets import preset
-from core.training import speed
 from core.training.cost import Correction, MachineSpeed, Prices, estimate, step_seconds
 from core.training.hardware import knows_bfloat16
 from core.training.speed import _fit_positive, choose_precision, measure_correction, measure_speed, reduced_config
@@ -63,8 +62,7 @@ def test_of_what_is_large_a_slice_is_tried_that_is_short():
     assert (slice.model.n_embd, slice.model.block_size) == (768, 1024)
 
 
-def test_a_trial_leaves_torch_as_it_was_and_shows_what_the_reckoning_missed(monkeypatch):
-    monkeypatch.setattr(speed, "_TRIAL_SECONDS", 0.1)
+def test_a_trial_leaves_torch_as_it_was_and_shows_what_the_reckoning_missed():
     rng = torch.get_rng_state()
     right = measure_correction(SMALL, 65, SPEED, "float32")
     assert torch.equal(torch.get_rng_state(), rng)
