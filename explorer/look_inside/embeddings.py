@@ -107,7 +107,7 @@ def _circle_card(inspection: Inspection) -> None:
     components = [fourier_components(vectors.tokens[numbers]) for vectors in read]
     note = _("Which frequencies are in the embeddings of the numbers, and do the numbers lie on a circle?")
     more = _(
-        "The Fourier transform over the numbers 0 to {most}. A model that generalizes adds by rotation: a few "
+        "The Fourier transform over the numbers 0 to {most}. A generalizing model adds by rotation: a few "
         "frequencies remain, each with a circle on which numbers are angles (Nanda 2023).",
         most=MODULUS - 1,
     )

@@ -71,14 +71,16 @@ def test_every_setting_of_a_run_has_a_group_and_others_that_exist():
 
 def test_only_what_has_an_effect_is_used():
     everything = {path for path, _ in fields_of(RunConfig)}
-    muon = {path for path in everything if "muon" in path}
+    pieces = {"data.vocab_size"}
+    muon = {path for path in everything if "muon" in path} | pieces
     gpt = {path for path in everything if path.startswith("model.")} - {"model.kind", "model.block_size"}
 
     def unused(**changes):
         changes = {path.replace("__", "."): value for path, value in changes.items()}
         return everything - set(used_settings(RunConfig().replace(changes)))
 
-    assert unused(train__optimizer="muon") == set()
+    assert unused(train__optimizer="muon") == pieces
+    assert unused(train__optimizer="muon", data__tokenizer="bpe") == set()
     assert unused() == muon
     assert unused(model__kind="bigram") == muon | gpt
     assert unused(model__feed_forward=False) == muon | {"model.activation"}
