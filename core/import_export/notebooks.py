@@ -26,6 +26,7 @@ NOTEBOOKS = {
     "bigram": "BigramLanguageModel.ipynb",
     "gpt": "GPT_Language_Model.ipynb",
     "tokens": "From_Characters_to_Tokens.ipynb",
+    "sudden": "Sudden_Abilities.ipynb",
     "break": "Breaking_a_GPT.ipynb",
 }
 """The file name of each lesson's notebook."""

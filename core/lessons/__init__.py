@@ -6,6 +6,7 @@ LESSONS: dict[str, tuple[str, ...]] = {
     "bigram": ("text", "numbers", "split", "batch", "table", "loss", "gradient", "training", "writing", "context"),
     "gpt": ("averaging", "attention", "scaling", "mask", "ladder", "positions", "today", "choosing", "likeliest"),
     "tokens": ("bytes", "pairs", "merges", "price"),
+    "sudden": ("induction", "grokking", "circle"),
     "break": tuple(EXPERIMENTS),
 }
 """The lessons with their steps, in their order."""

@@ -8,7 +8,7 @@ from core.import_export.notebooks import NOTEBOOKS, lesson_notebook
 from core.lessons import LESSONS
 from core.lessons.lesson_text import glossary, links, load_prose, word
 from explorer.i18n.language import _
-from explorer.learn import bigram, experiments, gpt, tokens
+from explorer.learn import bigram, experiments, gpt, sudden, tokens
 from explorer.learn.steps import Step, draw_path
 from explorer.widgets import address
 from explorer.widgets.layout import page_header, show_error
@@ -18,6 +18,7 @@ _STEPS: dict[str, tuple[Step, ...]] = {
     "bigram": bigram.STEPS,
     "gpt": gpt.STEPS,
     "tokens": tokens.STEPS,
+    "sudden": sudden.STEPS,
     "break": experiments.STEPS,
 }
 

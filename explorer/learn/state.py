@@ -170,6 +170,7 @@ def _fitted(value: Any, default: Any, widget: str, args: tuple, options: dict) -
 
 _KEY = "lesson-text"
 _CHOSEN = "lesson-text-chosen"  # whether the visitor has chosen a text
+FIRST_TEXT = "shakespeare"
 _ALWAYS_AVAILABLE = "python"  # Python's own library is on every machine
 
 

@@ -17,7 +17,7 @@ from explorer.charts.lessons import curves, share_pairs
 from explorer.components.lesson_views import lesson_path
 from explorer.components.page import load_ahead
 from explorer.i18n.language import _, worded
-from explorer.learn.state import StepState, StillComputing, absent_in_link, choose_text, load_lesson_text
+from explorer.learn.state import FIRST_TEXT, StepState, StillComputing, absent_in_link, choose_text, load_lesson_text
 from explorer.widgets import address, session
 from explorer.widgets.layout import card, chart, current_palette, literal, show_error
 from explorer.widgets.links import quoted_part
@@ -42,6 +42,7 @@ class Step(NamedTuple):
     tolerance: float = 0.0  # how far a number may be off
     show: Callable[[StepState, Any], None] | None = None  # explains a wrong answer, given the response
     more: Callable[[StepState], dict[str, Any]] = lambda state: {}  # further numbers for the question's words
+    uses_text: bool = True  # else it has models of its own, and no text is chosen
 
 
 def draw_question(step: Step, state: StepState) -> bool:
@@ -140,7 +141,7 @@ def draw_step(lesson: str, step_name: str, steps: dict[str, Step], language: str
     title = row.container(width="content")
     right = row.container(horizontal=True, vertical_alignment="center", width="content", gap="small")
     with right.container(width="content"):
-        text = choose_text(language)
+        text = choose_text(language) if step.uses_text else FIRST_TEXT
     links = right.container(horizontal=True, width="content")
     if problem := absent_in_link():
         show_error(problem)

@@ -119,6 +119,14 @@ def test_the_tokens_notebook_merges_and_compares(executed):
     assert len(losses(said, r"bytes per token  (\S+) bits per byte")) == 3
 
 
+def test_the_notebook_on_sudden_abilities_trains_and_measures(executed):
+    # That it runs; what longer trainings learn is tested with the presets and the gallery.
+    said = executed("sudden", ("STEPS, EVERY = 300, 30", "STEPS, EVERY = 20, 10"), ("STEPS = 2400", "STEPS = 60"))
+    assert len(losses(said, r"validation loss ([\d.]+), induction score")) == 3
+    assert "memorized at step -1" in said and "37 + 39 modulo 59 is 17" in said
+    assert len(losses(said, r"frequency +\d+ +([\d.]+)%")) == 29
+
+
 def test_the_bench_notebook_breaks_everything_once(executed):
     # That it runs; what comes of longer trainings, and on more text, is tested with the bench.
     shorter = (("STEPS = 200", "STEPS = 2"), ("_WINDOWS = 600", "_WINDOWS = 60"), ("_SAMPLE = 240", "_SAMPLE = 60"))

@@ -1,0 +1,176 @@
+"""The lesson on abilities that come all at once: induction heads and grokking, in two models of the gallery."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import streamlit as st
+import torch
+
+from core.interpretability import Progress
+from core.interpretability.embeddings import FourierComponents, fourier_components, token_embeddings
+from core.lessons.phase_changes import first_step, induction_scores, remainder
+from core.paths import gallery_dir
+from core.runs.folder import RunFolder
+from core.runs.weights import load_model
+from core.text.tasks import MODULUS, NUMBERS
+from explorer.charts.embedding_map import number_circle
+from explorer.charts.text_format import percent
+from explorer.learn.state import StepState
+from explorer.learn.steps import Step, draw_curves, draw_table
+from explorer.widgets.layout import card, chart, current_palette
+
+_EMERGED = 0.3  # of a head's attention, from which it counts as an induction head
+_RIGHT = 0.5  # share of problems
+
+
+def _run(name: str) -> RunFolder:
+    return RunFolder(gallery_dir() / f"gallery-{name}")
+
+
+@lru_cache(maxsize=2)
+def _evaluations(name: str) -> dict[str, list[float]]:
+    """Return the evaluations of a gallery model's training by column; all have accuracies."""
+    rows = [row for row in _run(name).rows("metrics") if "val_loss" in row]
+    columns = ("step", "train_loss", "val_loss", "train_accuracy", "val_accuracy")
+    return {column: [row[column] for row in rows] for column in columns}
+
+
+def _compute_scores() -> Iterator[Progress[dict[int, float]]]:
+    run = _run("induction")
+    loaded = {step: load_model(run, path) for step, path in run.snapshots()}
+    tokens = next(iter(loaded.values())).tokenizer.tokens
+    letters = torch.tensor([id for id, token in enumerate(tokens) if token.isalpha()])
+    return induction_scores({step: each.model for step, each in loaded.items()}, letters, tokens.index(" "))
+
+
+def _draw_induction(state: StepState) -> None:
+    palette, rows = current_palette(), _evaluations("induction")
+    scores = state.results["scores"] = state.compute(("induction",), _compute_scores, state.word("computing"))
+    span = {"xaxis": {"range": [0, rows["step"][-1]]}}
+    with card(state.label("panel"), key="lesson_result"):
+        titles = state.label("axis step"), state.label("axis loss")
+        draw_curves(
+            rows["step"], {titles[1]: rows["val_loss"]}, [palette.validation], titles, ("step", "loss"),
+            key="lesson_loss", name="induction-loss", height=230, **span,
+        )  # fmt: skip
+    with card(state.label("panel heads"), key="lesson_heads"):
+        titles = state.label("axis step"), state.label("axis score")
+        draw_curves(
+            list(scores), {titles[1]: list(scores.values())}, [palette.accent], titles, ("step", "score"),
+            key="lesson_scores", name="induction-score", mode="lines+markers", hover=".0%", height=230,
+            yaxis={"tickformat": ".0%", "range": [0, 1.02]}, **span,
+        )  # fmt: skip
+        state.write("result", last=percent(list(scores.values())[-1]))
+
+
+def _emergence(state: StepState) -> int:
+    scores = state.results["scores"]
+    return first_step(list(scores), list(scores.values()), _EMERGED)
+
+
+def _show_scores(state: StepState, _response: str) -> None:
+    scores = state.results["scores"]
+    draw_table(
+        state, "lesson_score_table", {"axis step": list(scores), "axis score": list(map(percent, scores.values()))}, 420
+    )
+
+
+INDUCTION = Step(
+    "induction",
+    _draw_induction,
+    code=(induction_scores, first_step),
+    answer=lambda state: str(_emergence(state)),
+    options=lambda state: [str(step) for step in list(state.results["scores"])[-7:]],
+    show=_show_scores,
+    uses_text=False,
+)
+
+
+def _draw_grokking(state: StepState) -> None:
+    palette, rows = current_palette(), _evaluations("grokking")
+    names = state.label("train"), state.label("val")
+    with card(state.label("panel"), key="lesson_result"):
+        lines = dict(zip(names, (rows["train_accuracy"], rows["val_accuracy"]), strict=True))
+        draw_curves(
+            rows["step"], lines, (palette.training, palette.validation),
+            (state.label("axis step"), state.label("axis accuracy")), ("step", *lines), key="lesson_accuracy",
+            name="grokking-accuracy", hover=".0%", height=280, yaxis={"tickformat": ".0%", "range": [0, 1.04]},
+        )  # fmt: skip
+        memorized = first_step(rows["step"], rows["train_accuracy"], 0.99)
+        state.write("result", memorized=f"{memorized:,}", modulus=MODULUS, chance=percent(1 / MODULUS))
+    with card(state.label("panel loss"), key="lesson_losses"):
+        lines = dict(zip(names, (rows["train_loss"], rows["val_loss"]), strict=True))
+        draw_curves(
+            rows["step"], lines, (palette.training, palette.validation),
+            (state.label("axis step"), state.label("axis loss")), ("step", *lines), key="lesson_grokking_loss",
+            name="grokking-loss", height=250,
+        )  # fmt: skip
+        state.write("loss")
+
+
+def _generalized() -> int:
+    rows = _evaluations("grokking")
+    return first_step(rows["step"], rows["val_accuracy"], _RIGHT)
+
+
+def _show_accuracies(state: StepState, _response: float) -> None:
+    rows, right = _evaluations("grokking"), _generalized()
+    near = [index for index, step in enumerate(rows["step"]) if abs(step - right) <= 200]
+    columns = {"axis step": [rows["step"][index] for index in near]}
+    columns |= {"val": [percent(rows["val_accuracy"][index]) for index in near]}
+    draw_table(state, "lesson_near", columns, 420)
+
+
+GROKKING = Step(
+    "grokking",
+    _draw_grokking,
+    code=(first_step,),
+    numbers=lambda state: {"modulus": MODULUS, "modulus_less": MODULUS - 1},
+    answer=lambda state: _generalized(),
+    tolerance=60,
+    show=_show_accuracies,
+    uses_text=False,
+)
+
+
+@lru_cache(maxsize=1)
+def _components() -> dict[int, FourierComponents]:
+    run, made = _run("grokking"), {}
+    for step, path in run.snapshots():
+        loaded = load_model(run, path)
+        rows = [loaded.tokenizer.tokens.index(number) for number in NUMBERS]
+        made[step] = fourier_components(token_embeddings(loaded.model)[rows])
+    return made
+
+
+def _draw_circle(state: StepState) -> None:
+    components = _components()
+    with card(state.label("panel"), key="lesson_result"):
+        step = state.value("step", list(components)[-1], st.select_slider, "axis step", list(components))
+        each = components[step]
+        drawn = number_circle([each], [str(number) for number in range(MODULUS)], current_palette())
+        for trace, values in zip(drawn.figure.data, drawn.moves[0]["traces"], strict=True):
+            trace.update(values)
+        for axis, reach in drawn.moves[0]["layout"].items():
+            drawn.figure.update_layout({axis.replace(".", "_"): reach})
+        power = {"frequency": list(range(1, len(each.power) + 1)), "share": each.power.tolist()}
+        chart(drawn.figure, key="lesson_circle", name="fourier", numbers=lambda: power)
+        five = float(sum(sorted(each.power)[-5:]))
+        state.write("result", frequency=each.strongest, five=percent(five))
+
+
+def _numbers(state: StepState) -> tuple[int, int]:
+    return 20 + state.seed % 30, 30 + state.seed % 7 + 9
+
+
+CIRCLE = Step(
+    "circle",
+    _draw_circle,
+    code=(fourier_components, remainder),
+    numbers=lambda state: dict(zip(("a", "b"), _numbers(state), strict=True)) | {"modulus": MODULUS},
+    answer=lambda state: remainder(*_numbers(state), MODULUS),
+    show=lambda state, _response: state.write("see", sum=sum(_numbers(state))),
+    uses_text=False,
+)
+
+STEPS = (INDUCTION, GROKKING, CIRCLE)

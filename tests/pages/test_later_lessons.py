@@ -1,0 +1,101 @@
+"""The lessons on tokens and on sudden abilities: each question is checked from what was computed."""
+
+import math
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.lessons import LESSONS
+from core.lessons.lesson_text import load_prose
+from core.lessons.phase_changes import first_step, remainder
+from core.paths import gallery_dir
+from core.runs.folder import RunFolder
+from core.text.bpe import train_merges
+from core.text.own_text import save_text
+from core.text.tokenizers import BPETokenizer
+from explorer.widgets.address import ROOT
+from tests.pages.test_learn_gpt import answer, said, settled
+
+POEM = "The fog comes\non little cat feet.\nIt sits looking\nover harbor and cité\n" * 60
+
+
+@pytest.fixture
+def open_step(explorer_home):
+    def open_(lesson: str, step: str) -> AppTest:
+        app = AppTest.from_file(ROOT / "pages" / "learn.py", default_timeout=60)
+        app.query_params.update({"lesson": lesson, "step": step})
+        if lesson == "tokens":
+            app.query_params["set"] = f"text:{save_text(POEM, 'Fog', explorer_home).name}"
+        return settled(app.run())
+
+    return open_
+
+
+def numbers_right() -> dict[str, str]:
+    merges = train_merges(POEM)
+    size = max(size for size in (256, 300, 400, 512) if size <= 256 + len(merges))
+    tokens = BPETokenizer.from_merges(merges[: size - 256]).encode(POEM)
+    return {"bytes": str(len("lookiné".encode())), "merges": f"{len(POEM.encode()) / len(tokens):.1f}"}
+
+
+@pytest.mark.parametrize("step", LESSONS["tokens"])
+def test_a_step_on_tokens_knows_right_from_wrong(open_step, step):
+    app, right = open_step("tokens", step), numbers_right().get(step, "")
+    assert load_prose("tokens", step).title in "".join(header.value for header in app.header)
+    assert app.code and "{" not in said(app)
+    options = [option.replace("\\", "") for option in app.radio[0].options] if app.radio else ["999", right]
+    outcomes = []
+    for given in options:
+        answer(app, given)
+        assert not app.exception and len(app.success) + len(app.warning) == 1
+        outcomes.append(bool(app.success))
+    assert sum(outcomes) == 1
+
+
+def test_merging_by_hand_shortens_the_sentence_and_shows_what_comes_next(open_step):
+    app = open_step("tokens", "pairs")
+    first = app.dataframe[0].value.iloc[0]
+    app.slider[0].set_value(1).run()
+    left, right = first.iloc[0].split(" + ")
+    assert f"The last merge made {left}{right}" in said(app)
+    app.slider[0].set_value(40).run()
+    assert not app.exception and app.dataframe[0].value.iloc[0].iloc[1] <= first.iloc[1]
+
+
+def generalized() -> int:
+    rows = [row for row in RunFolder(gallery_dir() / "gallery-grokking").rows("metrics") if "val_accuracy" in row]
+    return next(row["step"] for row in rows if row["val_accuracy"] >= 0.5)
+
+
+@pytest.mark.parametrize("step", LESSONS["sudden"])
+def test_a_step_on_sudden_abilities_knows_right_from_wrong(open_step, step):
+    app = open_step("sudden", step)
+    assert load_prose("sudden", step).title in "".join(header.value for header in app.header)
+    assert app.code and app.get("plotly_chart") and "{" not in said(app)
+    assert not [box for box in app.selectbox if box.key == "lesson-text"]  # the models are the gallery's
+    right = {"grokking": str(generalized() + 20), "circle": "17"}.get(step)
+    options = list(app.radio[0].options) if app.radio else ["999999", right]
+    outcomes = []
+    for given in options:
+        answer(app, given)
+        assert not app.exception and len(app.success) + len(app.warning) == 1
+        outcomes.append(bool(app.success))
+    assert sum(outcomes) == 1
+
+
+def test_the_gallerys_models_have_learned_what_the_lesson_says(open_step):
+    rows = [row for row in RunFolder(gallery_dir() / "gallery-grokking").rows("metrics") if "val_accuracy" in row]
+    memorized = next(row for row in rows if row["train_accuracy"] >= 0.99)
+    assert (
+        memorized["val_accuracy"] < 0.2 and memorized["val_loss"] > math.log(59) / 2
+    )  # of a guess: the newline after the sum is certain
+    assert rows[-1]["val_accuracy"] == 1 and generalized() > 1.5 * memorized["step"]
+    app = open_step("sudden", "circle")
+    share = int(said(app).split("The five strongest have ")[1].split(" %")[0].split("%")[0])
+    app.select_slider[0].set_value(0).run()
+    assert share > 2 * int(said(app).split("The five strongest have ")[1].split(" %")[0].split("%")[0])
+
+
+def test_the_first_step_at_a_level_is_found():
+    assert first_step([0, 10, 20], [0.1, 0.5, 0.4], 0.5) == 10 and first_step([0], [0.1], 0.5) == -1
+    assert remainder(40, 30, 59) == 11
