@@ -156,15 +156,12 @@ def _save_if_large(file: Path) -> str | None:
 
 
 def _own_text(options: argparse.Namespace) -> str:
-    from core.text.file_formats import columns_of, text_of_file
+    from core.text.file_formats import text_of_file
     from core.text.own_text import read_text
 
     if str(options.text).startswith(_HUB):
         return read_text(_text_of_hub(str(options.text).removeprefix(_HUB), options.column))
     data = _read(options.text)
-    columns = columns_of(options.text.name, data)
-    if options.column and options.column not in columns:
-        raise TextError(f"There is no column {options.column!r} with text in {options.text}: {', '.join(columns)}.")
     return read_text(text_of_file(options.text.name, data, column=options.column, encoding=options.encoding))
 
 

@@ -20,7 +20,16 @@ from core.atomic_io import parse_row
 from core.errors import RunError
 from core.runs.commands import config_now
 from core.runs.folder import RUN_ID, RunFolder
-from core.runs.records import SCORES, RunRecord, Status, is_problem, parse_object, parse_record, parse_status
+from core.runs.records import (
+    MOST_EMBEDDINGS,
+    SCORES,
+    RunRecord,
+    Status,
+    is_problem,
+    parse_object,
+    parse_record,
+    parse_status,
+)
 from core.runs.weights import load_model
 from core.training.health import read_health
 
@@ -209,7 +218,7 @@ def _check(run: RunFolder) -> None:
         fits = (
             probe is not None
             and probe.embedding.ndim == 2
-            and len(probe.embedding) == vocab_size
+            and len(probe.embedding) == min(vocab_size, MOST_EMBEDDINGS)
             and probe.attention.ndim == 4
             and probe.attention.shape[2:] == (len(probe.tokens),) * 2
         )

@@ -174,8 +174,8 @@ def _parent(record: RunRecord, data_dir: Path) -> Ancestor | None:
         config = theirs.config if step is None else config_at(parent, step)
     except ExplorerError:
         return None
-    same_text = (theirs.corpus_hash or theirs.config.data.corpus) == (record.corpus_hash or record.config.data.corpus)
-    return Ancestor(theirs.name, config, step, parent.last_scores()["val_loss"], same_text, parent.rows("metrics"))
+    val_loss, rows = parent.last_scores()["val_loss"], parent.rows("metrics")
+    return Ancestor(theirs.name, config, step, val_loss, record.same_text(theirs), rows)
 
 
 def _setting_changes(run: RunFolder, config: RunConfig) -> list[tuple[int, str]]:

@@ -16,7 +16,7 @@ from core.interpretability.embeddings import token_embeddings
 from core.model import evaluating
 from core.runs.disk_space import DiskSpace
 from core.runs.folder import RunFolder
-from core.runs.records import PROBLEM_PARTS, SCORES, State, Status, StepDetail
+from core.runs.records import MOST_EMBEDDINGS, PROBLEM_PARTS, SCORES, State, Status, StepDetail
 from core.runs.session import Session
 from core.runs.weights import Snapshots
 from core.sampling import generate
@@ -32,7 +32,6 @@ from core.training.trainer import EvaluationEvent, StepEvent
 STATUS_SECONDS = 0.2  # between two status files
 PROBE_SECONDS = 0.4  # between two probes, or more where they take long
 PROBE_SHARE = 0.05  # of the time, at most, for probes
-_MOST_EMBEDDINGS = 1000  # of the tokens that come first: a map of more is a cloud
 _PROBLEMS = 8  # of a task, answered with each sample
 STEP_DETAIL_WINDOWS, STEP_DETAIL_TOKENS = 8, 256  # of a batch, at most, in a step detail
 
@@ -200,7 +199,7 @@ class Recorder:
         if logits.isfinite().all():
             attention = to_bytes(attention_patterns(model, ids))  # (L, H, T, T) uint8
             largest = np.finfo(np.float16).max
-            embedding = token_embeddings(model)[:_MOST_EMBEDDINGS].clip(-largest, largest).astype(np.float16)  # (V, C)
+            embedding = token_embeddings(model)[:MOST_EMBEDDINGS].clip(-largest, largest).astype(np.float16)  # (V, C)
             tokens = [self.tokenizer.tokens[id] for id in ids]
             self.disk_space.write(lambda: self.folder.write_probe(step, attention, embedding, tokens))
         took = time.monotonic() - start

@@ -5,7 +5,7 @@ import re
 import unicodedata
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
@@ -66,6 +66,12 @@ class RunRecord(BaseModel):
     machine: str | None = None  # name of its processor or graphics card
     threads: int | None = None
     precision: str | None = None  # float32 or bfloat16
+
+    def same_text(self, other: Self) -> bool:
+        """Return whether another run learns from the very same text, so that their losses compare."""
+        if self.corpus_hash and other.corpus_hash:
+            return self.corpus_hash == other.corpus_hash
+        return self.config.data.corpus == other.config.data.corpus
 
 
 class Status(BaseModel):
@@ -142,12 +148,15 @@ class StepDetail(BaseModel):
     after: float | None = None  # the same after it
 
 
+MOST_EMBEDDINGS = 1000  # in a probe, those of the tokens that come first: a map of more is a cloud
+
+
 class Probe(NamedTuple):
     """What the dashboard draws of the model at one step."""
 
     step: int
     attention: np.ndarray  # uint8 (L, H, T, T), 255 is all of a row's attention; L = H = 0 for a bigram
-    embedding: np.ndarray  # float16 (V, C)
+    embedding: np.ndarray  # float16 (min(V, MOST_EMBEDDINGS), C)
     tokens: list[str]  # the T tokens of the probe sentence
 
 

@@ -39,7 +39,7 @@ ENCODINGS = {
     "utf-16-le": "UTF-16, little-endian",
     "utf-16-be": "UTF-16, big-endian",
 }
-_BEGINNING = 2**16  # bytes from which an encoding is guessed
+_BEGINNING = 2**16  # bytes or characters from which an encoding or a delimiter is guessed
 _COMPARED = 10_000  # characters
 _SUSPECTS = ("%PDF-", "{\\rtf", "\x7fELF", "\x89PNG", "GIF8")  # how files that are no text begin
 
@@ -50,7 +50,7 @@ def text_of_file(name: str, data: bytes, *, column: str = "", encoding: str = ""
     Args:
         name: the file's name; its ending tells the format.
         column: of a table, one of `columns_of`; the first if empty.
-        encoding: of a plain text that is not UTF-8, one of ENCODINGS.
+        encoding: of a plain text or table that is not UTF-8, one of ENCODINGS.
 
     Raises TextError for a file that is damaged, protected, too large or without text.
     """
@@ -60,11 +60,13 @@ def text_of_file(name: str, data: bytes, *, column: str = "", encoding: str = ""
     ending = _ending(name)
     if ending in _READERS:
         return _READERS[ending](data)
-    if encoding:
-        data = _decoded(data, encoding).encode()
-    if columns := columns_of(name, data):
-        return "\n".join(_cells(name, data, column or columns[0]))
-    return data
+    table = _table(name, data, encoding)
+    columns = _columns(name, table)
+    if column and column not in columns:
+        raise TextError(f"There is no column {column!r} with text in {name}: {', '.join(columns) or 'it is no table'}.")
+    if columns:
+        return "\n".join(_cells(name, table, column or columns[0]))
+    return _decoded(data, encoding).encode() if encoding else data
 
 
 def is_plain(name: str) -> bool:
@@ -72,15 +74,27 @@ def is_plain(name: str) -> bool:
     return _ending(name) not in (*_READERS, *_TABLES)
 
 
-def columns_of(name: str, data: bytes) -> list[str]:
+def columns_of(name: str, data: bytes, encoding: str = "") -> list[str]:
     """Return the columns or fields that hold text, the one with most text first; [] of a file that is no table.
 
-    Raises TextError for a table without any.
+    `encoding` is one of ENCODINGS, as in `text_of_file`. Raises TextError for a table without such a column, or in
+    another encoding.
     """
-    if _ending(name) not in _TABLES or (_ending(name) != ".jsonl" and not _delimiter(data)):
+    return _columns(name, _table(name, data, encoding))
+
+
+def _table(name: str, data: bytes, encoding: str) -> str:
+    """Return the characters of a table; "" of any other file."""
+    if _ending(name) not in _TABLES:
+        return ""
+    return (_decoded(data, encoding) if encoding else decode_text(data)).removeprefix("\ufeff")
+
+
+def _columns(name: str, table: str) -> list[str]:
+    if not table or (_ending(name) != ".jsonl" and not _delimiter(table)):
         return []
     sizes: dict[str, int] = {}
-    for row in itertools.islice(_rows(name, data), 1000):
+    for row in itertools.islice(_rows(name, table), 1000):
         for column, value in row.items():
             if isinstance(value, str) and any(map(str.isalpha, value)):
                 sizes[column] = sizes.get(column, 0) + len(value)
@@ -143,9 +157,9 @@ def _decoded(data: bytes, encoding: str) -> str:
         ) from None
 
 
-def _rows(name: str, data: bytes) -> Iterator[dict[str, object]]:
+def _rows(name: str, table: str) -> Iterator[dict[str, object]]:
     """Yield the rows of a table by column. Raises TextError at a row that cannot be read."""
-    text = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", errors="replace", newline="")
+    text = io.StringIO(table, newline="")
     if _ending(name) == ".jsonl":
         for number, line in enumerate(text, 1):
             if not line.strip():
@@ -159,7 +173,7 @@ def _rows(name: str, data: bytes) -> Iterator[dict[str, object]]:
             yield row if isinstance(row, dict) else {"value": row}
         return
     csv.field_size_limit(MAX_BYTES)
-    rows = csv.DictReader(text, delimiter=_delimiter(data))
+    rows = csv.DictReader(text, delimiter=_delimiter(table))
     try:
         for row in rows:
             yield {str(column): value for column, value in row.items() if column is not None}
@@ -167,15 +181,15 @@ def _rows(name: str, data: bytes) -> Iterator[dict[str, object]]:
         raise TextError(f"Line {rows.line_num:,} of this table cannot be read: {error}.") from None
 
 
-def _delimiter(data: bytes) -> str:
+def _delimiter(table: str) -> str:
     """Return what stands between the columns, by the first line; "" where there is only one column."""
-    first = data[:_BEGINNING].partition(b"\n")[0].decode("latin-1")
+    first = table[:_BEGINNING].partition("\n")[0]
     return max(",;\t", key=first.count) if set(first) & set(",;\t") else ""
 
 
-def _cells(name: str, data: bytes, column: str) -> Iterator[str]:
+def _cells(name: str, table: str, column: str) -> Iterator[str]:
     size = 0
-    for row in _rows(name, data):
+    for row in _rows(name, table):
         value = row.get(column)
         if isinstance(value, str) and value.strip():
             _check_unpacked(size := size + len(value))
@@ -311,4 +325,4 @@ def _check_archive(archive: zipfile.ZipFile) -> None:
 
 _READERS: dict[str, Callable[[bytes], str]] = {".pdf": _pdf, ".docx": _docx, ".epub": _epub, ".zip": _zip}
 _TABLES = (".csv", ".tsv", ".jsonl")
-_IN_ZIPS = (".txt", ".md", ".csv", ".tsv", ".jsonl", ".pdf", ".docx", ".epub")
+_IN_ZIPS = (".txt", ".md", *_TABLES, *(ending for ending in _READERS if ending != ".zip"))

@@ -1,6 +1,7 @@
 """Texts from datasets on Hugging Face's hub: a column of their parquet files, read row by row up to a size."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,9 +82,11 @@ def find_dataset(name: str, endpoint: str | None = None) -> Dataset:
 def columns_of_dataset(dataset: Dataset, part: str) -> list[str]:
     """Return the columns of a part that hold text, that with most first; raises TextError for none, or no answer."""
     with _reading(dataset, dataset.files[dataset.parts.index(part)][0]) as file:
-        first = file.metadata.row_group(0)
-        chunks = (first.column(index) for index in range(first.num_columns))
-        sizes = {chunk.path_in_schema: chunk.total_uncompressed_size for chunk in chunks}
+        sizes: Counter[str] = Counter()
+        if file.num_row_groups:  # none where a file has no rows
+            first = file.metadata.row_group(0)
+            chunks = (first.column(index) for index in range(first.num_columns))
+            sizes.update({chunk.path_in_schema: chunk.total_uncompressed_size for chunk in chunks})
         columns = [field.name for field in file.schema_arrow if _is_text(field.type)]
     if not columns:
         raise TextError(f"The dataset {dataset.name!r} has no column with text.")
@@ -93,7 +96,8 @@ def columns_of_dataset(dataset: Dataset, part: str) -> list[str]:
 def fetch_dataset(dataset: Dataset, part: str, column: str, most_bytes: int = MAX_BYTES) -> Iterator[Fetched]:
     """Read a column's rows, a blank line between two, until its end or `most_bytes` of UTF-8; yield how far it is.
 
-    Only what is needed of a file is downloaded. Raises TextError for no answer or a damaged file.
+    A row that would exceed `most_bytes` is cut there, since a row may be a whole book. Only what is needed of a file is
+    downloaded. Raises TextError for no answer or a damaged file.
     """
     rows: list[str] = []
     size = 0
@@ -103,11 +107,13 @@ def fetch_dataset(dataset: Dataset, part: str, column: str, most_bytes: int = MA
                 for row in batch.column(0).to_pylist():
                     if not row or not row.strip():
                         continue
-                    size += len(row.encode()) + 2
-                    if size > most_bytes:
+                    data = row.encode()
+                    if size + len(data) > most_bytes:
+                        rows.append(data[: most_bytes - size].decode(errors="ignore"))
                         yield Fetched(most_bytes, "\n\n".join(rows))
                         return
                     rows.append(row)
+                    size = min(most_bytes, size + len(data) + 2)
                 yield Fetched(size, "")
     yield Fetched(size, "\n\n".join(rows))
 

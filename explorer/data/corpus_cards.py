@@ -156,6 +156,7 @@ def _own_text() -> None:
 
 
 def _keep_downloaded(text: str, name: str, license: str) -> None:
+    session.remember("own_text_problem", None)  # of what was tried before
     text = read_text(text)
     config = address.draft()
     check_trainable(text, config.model.block_size, config.data.val_fraction)
@@ -168,12 +169,13 @@ def _how_to_read(name: str, data: bytes) -> None:
     """Draw what has to be chosen to read a file: its encoding, and the column of a table."""
     if is_plain(name) and len(data) > MAX_BYTES:  # these are UTF-8, or refused
         return
+    encoding = ""
     try:
         if encodings := encodings_of(name, data):
             note = _("This file is not UTF-8. Choose the encoding in which its beginning reads right.")
             encoding = st.selectbox(_("Encoding"), encodings, key="own_encoding", format_func=ENCODINGS.get, help=note)
             st.code(preview_of(data, encoding), language=None, wrap_lines=True, height=120)
-        if columns := columns_of(name, data):
+        if columns := columns_of(name, data, encoding):
             st.selectbox(_("Column with the text"), columns, key="own_column")
     except TextError as error:
         show_error(str(error))

@@ -24,7 +24,7 @@ _STATES = {  # the word, and the color of its badge
     "failed": (N_("failed"), "red"),
 }
 _PARTS = {
-    "wte": N_("letters"),
+    "wte": N_("tokens"),
     "wpe": N_("positions"),
     "ln_1": N_("first norm"),
     "attn": N_("attention"),

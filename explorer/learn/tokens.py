@@ -34,7 +34,7 @@ _TOP = 6  # pairs in the table
 _SHOWN = 500  # characters of the text, as tokens
 _SIZES = (256, 300, 400, 512, 768, 1024, 1536, 2048, 3072, 4096)
 _QUESTION_SIZE = 512
-_SMALL, _LARGE = 384, 1024  # vocabularies of the models that are compared
+_SMALL, _LARGE = 384, 1024  # vocabularies that are compared, or smaller ones for a short text
 
 
 def _word(state: StepState) -> str:
@@ -192,14 +192,15 @@ MERGES = Step(
 
 
 def _trials(state: StepState) -> dict[str, TokenizerTrial]:
-    sizes = {"small": _SMALL, "large": _LARGE}
+    large = min(_LARGE, BYTES + len(merges_of(state.text, shared.data_dir())))
+    sizes = {"small": min(_SMALL, (BYTES + large) // 2), "large": large}
+    state.numbers |= {name: f"{size:,}" for name, size in sizes.items()}
     kinds = {"char": state.tokenizer} | {name: _tokenizer(state.text, size) for name, size in sizes.items()}
     make = partial(compare_tokenizers, state.text, kinds, state.seed)
     return state.compute(("price",), make, state.label("computing"))
 
 
 def _draw_price(state: StepState) -> None:
-    state.numbers |= {"small": f"{_SMALL:,}", "large": f"{_LARGE:,}"}
     with card(state.label("panel"), key="lesson_result"):
         trials = state.results["trials"] = _trials(state)
         columns = {

@@ -35,7 +35,7 @@ _PLURALS = {
     "digit": N_("digits"),
     "punctuation": N_("punctuation marks"),
     "space": N_("spaces and line ends"),
-    "letter": N_("letters of other scripts"),
+    "letter": N_("other scripts"),
     "other": N_("other signs"),
 }
 _POSITIONS = N_(

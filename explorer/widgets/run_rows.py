@@ -12,7 +12,7 @@ from zlib import crc32
 import streamlit as st
 
 from core.atomic_io import parse_json, write_json
-from core.config import RunConfig
+from core.config import RunConfig, used_settings
 from core.errors import ExplorerError, RunError
 from core.palette import LIGHT, Palette
 from core.runs.ancestry import ancestors
@@ -156,17 +156,14 @@ def _judged(path: Path, *_changed: tuple) -> ProgressSummary | None:
 def differing_settings(
     configs: list[RunConfig], listed_anyway: Container[str] = ("train.steps", "data.corpus", "model.kind")
 ) -> dict[str, list[Any]]:
-    """Return the settings in which runs differ, by label, but `listed_anyway`; None where one does not matter."""
+    """Return the settings in which runs differ, by label, but `listed_anyway`; None where one has no effect."""
     columns = {}
+    used = [used_settings(config) for config in configs]
     for path, setting in fields_of(RunConfig):
-        values = [value_at(config, path) if _matters(path, config) else None for config in configs]
+        values = [value_at(config, path) if path in has else None for config, has in zip(configs, used, strict=True)]
         if path not in listed_anyway and len({*values} - {None}) > 1:
             columns[setting.label] = values
     return columns
-
-
-def _matters(path: str, config: RunConfig) -> bool:
-    return config.model.kind != "bigram" or not path.startswith("model.") or path == "model.block_size"
 
 
 def draw_state(row: RunRow) -> None:
@@ -233,15 +230,17 @@ def _curve_with(parent: RunFolder | None, step: int, earlier: ParentCurve | None
 
 
 def fork_verdict(data_dir: Path, folder: RunFolder, record: RunRecord) -> str:
-    """Return whether a fork was worth trying: its losses, beside where its parent has got to. "" for any other run."""
+    """Return whether a fork was worth trying: its losses beside its parent's last; "" where they do not compare."""
     if record.parent is None:
         return ""
     own = [row["val_loss"] for row in validation_of(folder)]
     try:
-        parent = [row["val_loss"] for row in validation_of(open_run(data_dir, record.parent))]
+        folder_of_parent = open_run(data_dir, record.parent)
+        same_text = record.same_text(folder_of_parent.record())
     except ExplorerError:
         return ""
-    if len(own) < 2 or not parent:
+    parent = [row["val_loss"] for row in validation_of(folder_of_parent)]
+    if len(own) < 2 or not parent or not same_text:
         return ""
     less = parent[-1] - own[-1]
     outcome = N_("{difference} lower") if less > 0 else N_("{difference} higher")

@@ -39,3 +39,6 @@ def test_a_fork_that_has_ended_is_judged_beside_its_parent(explorer_home, finish
     assert fork_verdict(explorer_home, child, child.record()).endswith("0.250 lower.")
     child.append("metrics", {"step": 8, "val_loss": ended + 0.001, "seconds": 2.5})
     assert fork_verdict(explorer_home, child, child.record()).endswith("about the same.")
+    elsewhere = child.record().config.replace({"data.corpus": "shakespeare"})
+    for other in ({"corpus_hash": "0" * 64}, {"corpus_hash": None, "config": elsewhere}):  # their losses do not compare
+        assert fork_verdict(explorer_home, child, child.record().model_copy(update=other)) == ""

@@ -83,11 +83,11 @@ def test_a_text_is_taken_whatever_its_file_is_called(app, explorer_home, name):
 
 
 def test_a_file_that_can_be_read_in_several_ways_is_read_as_chosen(app, explorer_home):
-    table = "id,joke,answer\n" + "1,Größe,Übermut tut selten gut\n" * 200
+    table = "id,Späße,answer\n" + "1,Größe,Übermut tut selten gut\n" * 200
     app.file_uploader(key="own_file").set_value(("jokes.csv", table.encode("cp1252"), "text/csv")).run()
     assert app.selectbox(key="own_encoding").value == "cp1252"
-    assert app.selectbox(key="own_column").options == ["answer", "joke"]
-    app.selectbox(key="own_column").set_value("joke")
+    assert app.selectbox(key="own_column").options == ["answer", "Späße"]
+    app.selectbox(key="own_column").set_value("Späße")
     app.button(key="own_file_go").click().run()
     assert not app.exception and not app.error
     (text,) = own_texts(explorer_home)
@@ -101,6 +101,8 @@ def test_a_dataset_of_the_hub_is_found_by_its_name_and_kept_with_its_license(app
         monkeypatch.setattr(constants, "ENDPOINT", hub.url)  # as HF_ENDPOINT does where it is set from the start
         template = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        paste(app, " \n ")
+        assert "empty" in app.error[0].value
         app.text_input(key="hub_dataset").set_value("somebody/none").run()
         assert "no dataset called 'somebody/none'" in app.error[0].value
         app.text_input(key="hub_dataset").set_value("somebody/poems").run()

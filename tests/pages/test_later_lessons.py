@@ -52,6 +52,13 @@ def test_a_step_on_tokens_knows_right_from_wrong(open_step, step):
     assert sum(outcomes) == 1
 
 
+def test_the_compared_models_are_named_by_the_vocabularies_that_the_text_gives(open_step):
+    app, most = open_step("tokens", "price"), 256 + len(train_merges(POEM))
+    assert most < 1024
+    named = [option for option in app.radio[0].options if "tokens" in option]
+    assert named == [f"{min(384, (256 + most) // 2)} tokens", f"{most} tokens"]
+
+
 def test_merging_by_hand_shortens_the_sentence_and_shows_what_comes_next(open_step):
     app = open_step("tokens", "pairs")
     first = app.dataframe[0].value.iloc[0]

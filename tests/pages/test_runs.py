@@ -6,6 +6,7 @@ import math
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.config import RunConfig
 from core.paths import data_dir
 from core.runs.ancestry import new_run
 from core.runs.folder import list_runs
@@ -70,6 +71,16 @@ def test_settings_are_columns_only_where_they_differ(page, add_run):
     table = page.dataframe[0].value
     assert list(table["Dropout"]) == ["0.25", "0"] and "Layers" not in table
     assert differing_settings([first.record().config, second.record().config]) == {"Dropout": [0.0, 0.25]}
+
+
+def test_a_setting_without_effect_is_not_listed():
+    for changes, listed in (
+        ({"data.tokenizer": "bpe", "data.vocab_size": 1024}, {"Tokenizer": ["char", "bpe"]}),
+        ({"train.optimizer": "muon", "train.muon_momentum": 0.8}, {"Optimizer": ["adamw", "muon"]}),
+        ({"model.kind": "bigram", "model.n_layer": 2, "model.dropout": 0.5}, {}),
+        ({"train.muon_momentum": 0.8, "data.vocab_size": 300}, {}),
+    ):
+        assert differing_settings([RunConfig(), RunConfig().replace(changes)]) == listed
 
 
 def test_the_curves_of_all_are_there_until_some_are_picked(page, add_run):

@@ -285,7 +285,14 @@ function samples(root, component) {
     return element("span", "sample-head", [step, element("span", "sample-loss", row.val_loss?.toFixed(2) ?? "")]);
   };
 
+  function clear() {
+    newest.replaceChildren();
+    list.replaceChildren();
+    waiting.hidden = false;
+  }
+
   function draw(rows) {
+    if (!rows.length) return clear(); // the run begins again from its first step
     waiting.hidden = true;
     const last = rows[rows.length - 1];
     newest.replaceChildren(head(last), last.problems ? graded(last.problems) : untrustedText("div", "sample-text", last.text.replace(/^\n+/, "")));
@@ -302,9 +309,7 @@ function samples(root, component) {
     component,
     () => {
       opened.clear();
-      newest.replaceChildren();
-      list.replaceChildren();
-      waiting.hidden = false;
+      clear();
       return { samples: draw };
     },
     {},

@@ -10,11 +10,14 @@ import torch
 from core.cli import main
 from core.errors import ExplorerError
 from core.runs import archive
+from core.runs.ancestry import new_run
 from core.runs.archive import holds_run, import_run, zip_run
 from core.runs.commands import extend
 from core.runs.folder import list_runs
+from core.runs.records import MOST_EMBEDDINGS
 from core.runs.weights import load_model, steps_with_weights
 from core.runs.worker import train_run
+from core.text.own_text import save_text
 
 
 @pytest.fixture
@@ -171,3 +174,15 @@ def test_other_files_hold_no_run(tmp_path):
     torch.save({"model": {}}, tmp_path / "ckpt.pt")
     (tmp_path / "text.txt").write_text("no zip")
     assert not any(holds_run(tmp_path / name) for name in ("ckpt.pt", "text.txt", "missing.zip"))
+
+
+def test_a_run_with_very_many_tokens_keeps_its_pictures(data_dir, config, tmp_path):
+    text = "".join(chr(0x4E00 + number) for number in range(MOST_EMBEDDINGS + 200)) * 2
+    corpus = save_text(text, "Many", data_dir).name
+    run = new_run(data_dir, config.replace({"data.corpus": corpus, "train.steps": 1}))
+    assert train_run(run, data_dir).state == "finished"
+    packed = tmp_path / "many.zip"
+    with packed.open("wb") as file:
+        zip_run(run, file)
+    probe = import_run(data_dir, packed).read_probe()
+    assert probe is not None and len(probe.embedding) == MOST_EMBEDDINGS

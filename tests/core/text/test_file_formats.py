@@ -106,6 +106,29 @@ def test_a_column_of_a_table_becomes_a_text():
     assert text_of_file("t.csv", table, column="note") == "a\nb\nc"
 
 
+@pytest.mark.parametrize("mark", ["utf-8-sig", "utf-16", "utf-32", "cp1252"])
+def test_a_table_is_read_in_its_encoding_with_its_columns(mark):
+    for name, table in (
+        ("t.csv", "Größe,n\nüber,1\n"),
+        ("t.tsv", "Größe\tn\nüber\t1\n"),
+        ("t.jsonl", '{"Größe": "über"}'),
+    ):
+        data, encoding = table.encode(mark), "" if mark.startswith("utf") else mark
+        assert columns_of(name, data, encoding) == ["Größe"]
+        for column in ("", "Größe"):
+            assert text_of_file(name, data, column=column, encoding=encoding) == "über"
+
+
+def test_a_column_that_is_not_there_and_a_table_in_an_unknown_encoding_are_refused():
+    for name, data, sentence in (
+        ("t.csv", b"a,b\nx,1\n", "no column 'c' with text in t.csv: a"),
+        ("t.txt", b"a,b\nx,1\n", "no column 'c' with text in t.txt: it is no table"),
+        ("t.csv", "a,b\nGröße,1\n".encode("cp1252"), "not valid UTF-8"),
+    ):
+        with pytest.raises(TextError, match=sentence):
+            text_of_file(name, data, column="c")
+
+
 def test_fields_of_json_lines_become_a_text():
     rows = b'{"text": "one", "n": 1}\n\n{"text": "=2+3", "label": "x"}\n{"label": "yy"}\n'
     assert columns_of("t.jsonl", rows) == ["text", "label"]

@@ -54,6 +54,18 @@ def test_no_more_is_downloaded_than_is_asked_for(hub, folder):
     assert 0 < hub.bytes_sent < whole * 0.7
 
 
+def test_a_row_larger_than_the_text_is_cut_and_a_file_without_rows_is_no_error(tmp_path):
+    kind = pa.schema([("text", pa.string())])
+    pq.ParquetWriter(tmp_path / "empty.parquet", kind).close()
+    pq.write_table(pa.table({"text": ["é" * 5000, "next"]}), tmp_path / "books.parquet")
+    with serving({"somebody/books": tmp_path}) as hub:
+        dataset = find_dataset("somebody/books", hub.url)
+        *_, last = fetch_dataset(dataset, "books", "text", 1001)
+        assert last.text == "é" * 500
+        assert columns_of_dataset(dataset, "empty") == ["text"]
+        assert [fetched.text for fetched in fetch_dataset(dataset, "empty", "text")][-1] == ""
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
