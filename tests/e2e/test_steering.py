@@ -62,7 +62,7 @@ def test_a_run_is_turned_seen_closely_continued_and_forked(free_server, open_pag
         expect(page.locator(".detail-summary")).to_contain_text(trained)
     page.locator(".detail-letter").nth(3).hover()
     expect(page.locator(".detail-hint")).to_contain_text("probability")
-    expect(page.locator(".detail-bar").first).to_contain_text("letters")
+    expect(page.locator(".detail-bar").first).to_contain_text("tokens")
 
     page.locator(".st-key-train_stop button").click()
     page.locator(".st-key-train_resume button").wait_for()
