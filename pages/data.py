@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from core.text.tasks import task_of
 from explorer.data import corpus_cards as cards
 from explorer.data import tokenizer_cards
 from explorer.i18n.language import _
@@ -28,7 +29,7 @@ obstacle = cards.obstacle(config.data, config.model.block_size, shared.data_dir(
 if obstacle:
     show_error(obstacle)
 
-elif notice := cards.size_notice(len(facts.ids)):
+elif not task_of(corpus.name) and (notice := cards.size_notice(len(facts.ids))):
     st.info(notice)
 
 label = _("Train with this text")

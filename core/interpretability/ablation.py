@@ -16,6 +16,8 @@ from core.interpretability.activations import device_of, rows_at_once, run_batch
 from core.interpretability.residual_stream import run_blocks, stream_at, unembed
 from core.interpretability.token_losses import next_token_losses, window_losses
 from core.model import GPT, Hook
+from core.text.batches import IGNORED, answer_targets
+from core.text.tasks import AnswerTokens
 
 Means = Mapping[str, Float[Tensor, "..."]]
 """Mean output at each hook point: (H, D) for `hook_z`, (C,) for `hook_attn_out` and `hook_mlp_out`."""
@@ -88,18 +90,29 @@ def mean_activations(model: GPT, windows: Int[Tensor, "N W"]) -> dict[str, Float
     return {name: (total / read.numel()).float() for name, total in sums.items()}
 
 
-def ablated_loss(model: GPT, windows: Int[Tensor, "N W"], parts: Collection[Part], means: Means | None = None) -> float:
-    """Return the mean loss in nats a token on windows, with some parts ablated."""
-    return float(window_losses(model, windows, ablation_hook(model, parts, means) if parts else None).double().mean())
+def ablated_loss(
+    model: GPT,
+    windows: Int[Tensor, "N W"],
+    parts: Collection[Part],
+    means: Means | None = None,
+    answers: AnswerTokens | None = None,
+) -> float:
+    """Return the mean loss in nats a token on windows, with some parts ablated; of a task, on its answers alone."""
+    losses = window_losses(model, windows, ablation_hook(model, parts, means) if parts else None).double()
+    return float(losses[_targets(windows, answers) != IGNORED].mean())
+
+
+def _targets(windows: Int[Tensor, "N W"], answers: AnswerTokens | None) -> Int[Tensor, "N W-1"]:
+    return answer_targets(windows[:, :-1], windows[:, 1:], answers) if answers else windows[:, 1:]
 
 
 def rank_heads(
-    model: GPT, windows: Int[Tensor, "N W"], means: Means | None = None
+    model: GPT, windows: Int[Tensor, "N W"], means: Means | None = None, answers: AnswerTokens | None = None
 ) -> Iterator[Progress[list[HeadCost]]]:
     """Measure the cost of ablating each head on windows, from the first layer up.
 
     The result lists the heads done so far, the newest last; sort by `increase` for the ranking. Blocks below the
-    ablated one are computed once a layer, not once a head.
+    ablated one are computed once a layer, not once a head. Of a task, only answers count.
     """
     parts = windows.split(rows_at_once(model, windows.size(1) - 1))
     streams = [stream_at(model, part[:, :-1], 0) for part in parts]
@@ -109,8 +122,8 @@ def rank_heads(
         for stream, part in zip(streams, parts, strict=True):
             ids = part[:, :-1].to(device_of(model))
             logits = unembed(model, run_blocks(model, stream, stage, hook), ids)
-            total += float(next_token_losses(logits, part[:, 1:]).double().sum())
-        return total / windows[:, 1:].numel()
+            total += float(next_token_losses(logits, _targets(part, answers)).double().sum())  # 0 where IGNORED
+        return total / int((_targets(windows, answers) != IGNORED).sum())
 
     full_loss = loss(0)
     costs: list[HeadCost] = []

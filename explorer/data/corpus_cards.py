@@ -13,6 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from core.config import DataConfig
 from core.errors import ExplorerError, TextError
 from core.formatting import memory_in_words
+from core.presets import PRESETS
 from core.runs.ancestry import check_startable
 from core.text import split_point
 from core.text.bpe import new_tokenizer
@@ -133,7 +134,10 @@ def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
                 st.caption(_("This removes the text from this machine. Runs trained on it stay, but cannot continue."))
                 st.button(_("Delete this text"), key="delete_text", on_click=_delete, args=(name,))
     if name != drafted:
-        address.keep_draft(address.draft().replace({"data.corpus": name}))
+        # The settings of a task's preset, a context of one problem and half of the text for validation, fit no text.
+        left_task = task_of(drafted) and not task_of(name)
+        settings = PRESETS[address.FIRST_PRESET]() if left_task else address.draft()
+        address.keep_draft(settings.replace({"data.corpus": name}))
     return corpora[name], go
 
 

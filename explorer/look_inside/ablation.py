@@ -20,7 +20,7 @@ from explorer.charts.heads import costs_figure
 from explorer.i18n.formatting import named
 from explorer.i18n.language import N_, _, ngettext
 from explorer.look_inside.inspection import Inspection
-from explorer.look_inside.run_text import WORK, windows
+from explorer.look_inside.run_text import WORK, answers_in, windows
 from explorer.services.jobs import known
 from explorer.services.shared import result_for
 from explorer.widgets import address, session
@@ -202,7 +202,8 @@ def _compute(
     probabilities = compute_logits(model, torch.tensor([ids]), hook)[0, -1].softmax(-1).numpy()
     yield Progress(total - 1, total, None)
     text = inspection.prompt.text + inspection.tokenizer.decode(generated)
-    yield Progress(total, total, (ablated_loss(model, measured_on, parts, means), probabilities, text))
+    loss = ablated_loss(model, measured_on, parts, means, answers_in(inspection))
+    yield Progress(total, total, (loss, probabilities, text))
 
 
 def _costs_card(inspection: Inspection, measured_on: torch.Tensor, means: Means | None, method: str) -> None:
@@ -212,7 +213,7 @@ def _costs_card(inspection: Inspection, measured_on: torch.Tensor, means: Means 
         shown_at_once = not inspection.large or known(key) is not None
         if not shown_at_once and not st.button(_("Ablate every head (takes minutes)"), key="rank_go"):
             return
-        rank = partial(rank_heads, inspection.model, measured_on, means)
+        rank = partial(rank_heads, inspection.model, measured_on, means, answers_in(inspection))
         ranked = result_of(key, rank, _("Ablating one head after another"))
         if ranked is None:
             return

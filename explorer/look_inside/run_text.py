@@ -12,8 +12,9 @@ from torch import Tensor, from_numpy
 
 from core.errors import TextError
 from core.model import parameter_count
-from core.text.batches import fixed_windows, split_ids
+from core.text.batches import fixed_windows, problem_starts, split_ids
 from core.text.corpora import load_hash, load_ids
+from core.text.tasks import AnswerTokens, answers_of
 from explorer.i18n.language import _
 from explorer.look_inside.inspection import Inspection
 from explorer.services import shared
@@ -44,7 +45,18 @@ def run_text(inspection: Inspection) -> RunText:
 
 def windows(inspection: Inspection, length: int = 64, count: int = 64) -> Tensor:
     """Return windows of the validation text, the same ones every time: (count or fewer, length or less + 1), int64."""
-    return fixed_windows(run_text(inspection).validation, min(length, inspection.model.block_size), count)
+    ids, answers = run_text(inspection).validation, answers_in(inspection)
+    length = min(length, inspection.model.block_size)
+    starts = problem_starts(ids, length, answers) if answers else None
+    return fixed_windows(ids, length, count, starts)
+
+
+def answers_in(inspection: Inspection) -> AnswerTokens | None:
+    """Return the ids that enclose the answers of the run's task, which alone count in its loss; None of a text."""
+    try:
+        return answers_of(inspection.opened.record.config.data.corpus, inspection.tokenizer)
+    except TextError:  # of an imported model with other tokens
+        return None
 
 
 def affordable_windows(inspection: Inspection, length: int, least: int, most: int) -> int:

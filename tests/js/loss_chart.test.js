@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { forkRange, lossRange, smoothed, stepRange } from "../../assets/components/loss_chart/axes.js";
+import { forkRange, lossRange, lowestPositive, smoothed, stepRange } from "../../assets/components/loss_chart/axes.js";
 import { settingChangeTraces } from "../../assets/components/loss_chart/setting_changes.js";
 
 const WIDTH = 800; // pixels
@@ -72,4 +72,9 @@ test("labels never cover each other, and the newest is always there", () => {
 
 test("labels are no HTML", () => {
   assert.equal(tracesOf([{ step: 1, label: "<b>" }])[1].text[0].trim(), "&lt;b&gt;");
+});
+
+test("a logarithmic axis begins below the smallest loss above 0", () => {
+  assert.ok(Math.abs(lowestPositive([4, 0.001, 0]) - 0.0008) < 1e-12);
+  assert.ok(lowestPositive([0, 0]) > 0);
 });

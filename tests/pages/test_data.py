@@ -196,3 +196,12 @@ def test_an_own_text_is_checked_in_the_chosen_tokens(app, explorer_home):
     paste(app, POEM)
     assert "makes at most" in app.error[0].value
     assert not own_texts(explorer_home)
+
+
+def test_a_text_chosen_after_a_task_does_not_keep_the_settings_of_the_task(app):
+    app.query_params.update({"preset": "modular-addition"})
+    app.selectbox(key="corpus").set_value("modular-addition").run()
+    assert not app.info  # a task that is memorized first is no text that is too short
+    app.selectbox(key="corpus").set_value("shakespeare").run()
+    assert not app.exception and not app.error
+    assert "4,201,594" in [metric.value for metric in app.metric]  # nine tenths

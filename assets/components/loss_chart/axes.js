@@ -33,6 +33,11 @@ export function lossRange(values) {
   return [Math.floor((low - 0.12) * 4) / 4, Math.min(Math.ceil((high + 0.08) * 4) / 4, high + 1)];
 }
 
+/* Where a logarithmic axis begins, for values that may be 0. */
+export function lowestPositive(values) {
+  return 0.8 * values.reduce((low, value) => (value > 0 ? Math.min(low, value) : low), 0.05);
+}
+
 /* The loss axis of a fork: its own values and its parent's near and after the branch, in tenths. The parent's first steps, whose
    losses were far higher, leave at the top. parent: { x: steps, y: losses } */
 export function forkRange(values, parent, begins) {

@@ -1,7 +1,7 @@
 /* The loss chart. Its figure is made in Python (explorer/charts/loss.py), drawn once with plotly, and filled from the stream.
    Its traces are those of `fill`, in that order; the parent's losses stay as Python sent them. data.fork: { begins, mark } of a
    fork, whose steps are counted on from there. */
-import { bytesPerTokenOf, forkRange, inUnit, lossRange, smoothed, stepRange } from "./axes.js";
+import { bytesPerTokenOf, forkRange, inUnit, lossRange, lowestPositive, smoothed, stepRange } from "./axes.js";
 import { MARK_HEIGHT, MARK_LETTER, settingChangeTraces } from "./setting_changes.js";
 import { hearButton } from "./sound.js";
 import { downloadButtons, lossColumns } from "../shared/download.js";
@@ -186,7 +186,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     const pixels = chart._fullLayout.yaxis._length / Math.abs(top - bottom);
     let above = Infinity; // the place of the label before
     made.annotations.forEach(({ name }, index) => {
-      const known = Number.isFinite(baselines?.[name]);
+      const known = Number.isFinite(baselines?.[name]) && !(choice.logLoss && shown(baselines[name]) <= 0); // 0 has no logarithm
       const value = known && shown(baselines[name]);
       layout[`shapes[${index}].visible`] = layout[`annotations[${index}].visible`] = known;
       if (!known) return;
@@ -216,7 +216,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     const [left, right] = stepRange(Math.max(totalSteps || component.data.steps, rows.at(-1)?.step ?? 1), begins());
     return {
       "xaxis.range": choice.logSteps ? [0, Math.log10(Math.max(right, 2))] : [left, right],
-      "yaxis.range": choice.logLoss ? [Math.log10(Math.max(low, 0.05)), Math.log10(high)] : [low, high],
+      "yaxis.range": choice.logLoss ? [Math.log10(low > 0.05 ? low : lowestPositive([...values, ...lines])), Math.log10(high)] : [low, high],
     };
   }
 

@@ -30,11 +30,13 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   const number = (value, digits = 0) => value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 
   function start() {
-    if (merges >= total()) place = 0;
+    // The merges of the chosen vocabulary; from further on, all that the text has.
+    const last = merges > component.data.start ? total() : component.data.start || total();
+    if (merges >= last) place = 0;
     timer = setInterval(() => {
-      place = Math.min(1, place + TICK / 1000 / SECONDS);
-      show(mergesAt(place, total()));
-      if (place >= 1) stop();
+      place = Math.min(placeOf(last, total()), place + TICK / 1000 / SECONDS);
+      show(Math.min(last, mergesAt(place, total())));
+      if (merges >= last) stop();
     }, TICK);
     showPlay();
   }

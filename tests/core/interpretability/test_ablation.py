@@ -6,6 +6,12 @@ from torch.nn import functional as F
 from core.interpretability import finish
 from core.interpretability.ablation import Part, ablated_loss, ablation_hook, mean_activations, rank_heads
 from core.interpretability.activations import compute_logits
+from core.paths import gallery_dir
+from core.runs.folder import RunFolder
+from core.runs.weights import load_model
+from core.text.batches import fixed_windows, problem_starts, split_ids
+from core.text.corpora import load_ids
+from core.text.tasks import answers_of
 from core.training.evaluation import mean_loss
 from tests.core.interpretability.conftest import SWITCHES, VOCAB_SIZE, make
 
@@ -114,3 +120,19 @@ def test_a_part_that_is_not_there_is_named(gpt, part, words):
 
 def test_parts_in_words():
     assert [str(Part("attention", 0)), str(Part("block", 1))] == ["attention 1", "block 2"]
+
+
+@pytest.mark.parametrize("name", ["grokking", "induction"])
+def test_of_a_task_the_loss_is_that_of_the_runs_evaluation(name, tmp_path):
+    run = RunFolder(gallery_dir() / f"gallery-{name}")
+    opened, config = load_model(run), run.record().config
+    ids = torch.from_numpy(load_ids(config.data.corpus, opened.tokenizer, tmp_path))
+    val_ids, size = split_ids(ids, config.data.val_fraction)[1], config.model.block_size
+    answers = answers_of(config.data.corpus, opened.tokenizer)
+    windows = fixed_windows(val_ids, size, config.train.eval_windows, problem_starts(val_ids, size, answers))
+    loss = ablated_loss(opened.model, windows, [], None, answers)
+    assert loss == pytest.approx(run.rows("metrics")[-1]["val_loss"], abs=1e-5)  # its weights are kept in float16
+    costs = finish(rank_heads(opened.model, windows, None, answers))
+    one = costs[0]
+    part = Part("head", one.layer, one.head)
+    assert one.increase == pytest.approx(ablated_loss(opened.model, windows, [part], None, answers) - loss, abs=1e-5)
