@@ -57,8 +57,11 @@ def look_inside(page: Page) -> None:
     prompt.press("Enter")
     expect(page.locator(".st-key-inspect_board canvas").first).to_be_visible()
     # The run goes on, so the page is drawn anew now and then, and what it was stands beside what it is for a moment.
-    page.locator(".st-key-inspect_head input").first.click()
-    page.get_by_role("option", name="head 3").click()
+    option = page.get_by_role("option", name="head 3")
+    while not option.is_visible():  # a list that was opened in such a moment has closed again
+        page.locator(".st-key-inspect_head input").first.click()
+        page.wait_for_function("document.querySelector('[role=option]') || !document.activeElement.matches('input')")
+    option.click()
     expect(page.get_by_role("heading", name=re.compile(r"^Attention pattern, head 1\.3"))).to_be_visible()
     expect(page.locator(".st-key-inspect_heatmap canvas").first).to_be_visible()
 
