@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.atomic_io import parse_json
 from core.config import RunConfig, TrainConfig
@@ -17,6 +17,9 @@ from core.runs.folder import RUN_ID, RunFolder, list_runs
 from core.runs.gallery import gallery_runs
 from core.settings import fields_of
 from core.terminal import print_line
+
+if TYPE_CHECKING:
+    from core.text.own_text import Corpus
 
 FIRST_PRESET = next(iter(PRESETS))
 _HUB = "hf:"  # before the name of a dataset
@@ -134,31 +137,35 @@ def config_wanted(options: argparse.Namespace) -> tuple[RunConfig, RunFolder | N
     changes = in_file | dict(assignment(text, "--set", "model.n_layer=6") for text in options.set)
     short = {"train.steps": options.steps, "train.device": options.device, "data.corpus": options.corpus}
     changes |= {path: value for path, value in short.items() if value is not None}
-    text = None
-    if options.text and (large := _save_if_large(options.text)):
-        changes["data.corpus"] = large
-    elif options.text:
-        text = _own_text(options)
-    return config.replace(changes), parent, step, text
+    return config.replace(changes), parent, step, _own_text(options) if options.text else None
 
 
-def _save_if_large(file: Path) -> str | None:
-    """Save a plain text that is too large to be held in memory, and return its name; None for any other."""
-    from core.text.file_formats import is_plain
+def save_own_text(file: Path, text: str) -> "Corpus":
+    """Save the own text of `config_wanted`; of one too large to be held in memory, `text` is only the beginning."""
     from core.text.large_text import save_large_text
-    from core.text.own_text import MAX_BYTES
+    from core.text.own_text import save_text
 
-    if not (file.is_file() and file.stat().st_size > MAX_BYTES and is_plain(file.name)):
-        return None
+    if not _is_large(file):
+        return save_text(text, file.stem, data_dir())
     print_line(f"Saving the text of {memory_in_words(file.stat().st_size)} ...")
     with file.open("rb") as source:
-        return save_large_text(source, file.stem, data_dir()).name
+        return save_large_text(source, file.stem, data_dir())
+
+
+def _is_large(file: Path) -> bool:
+    from core.text.file_formats import is_plain
+    from core.text.own_text import MAX_BYTES
+
+    return file.is_file() and file.stat().st_size > MAX_BYTES and is_plain(file.name)
 
 
 def _own_text(options: argparse.Namespace) -> str:
     from core.text.file_formats import text_of_file
-    from core.text.own_text import read_text
+    from core.text.own_text import MAX_BYTES, read_text
 
+    if _is_large(options.text):
+        with options.text.open("rb") as file:
+            return read_text(file.read(MAX_BYTES).decode(errors="ignore"))
     if str(options.text).startswith(_HUB):
         return read_text(_text_of_hub(str(options.text).removeprefix(_HUB), options.column))
     data = _read(options.text)

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
-from core.cli.arguments import add_config_options, add_run, config_wanted, find_run, is_step
+from core.cli.arguments import add_config_options, add_run, config_wanted, find_run, is_step, save_own_text
 from core.config import RunConfig, TrainConfig
 from core.errors import ConfigError, RunError
 from core.formatting import duration_in_words, format_setting, memory_in_words
@@ -85,7 +85,6 @@ def begin(options: argparse.Namespace) -> int | None:
     """Make a new run and train it; raises ExplorerError before anything is written if it cannot be trained."""
     from core.runs.ancestry import check_startable, fork, new_run
     from core.text.corpora import load_corpus
-    from core.text.own_text import save_text
     from core.training.schedule import schedule_notice
 
     config, parent, step, text = config_wanted(options)
@@ -95,7 +94,7 @@ def begin(options: argparse.Namespace) -> int | None:
     vocab_size = check_startable(data_dir(), config, parent, text)
     _check_fits(config, vocab_size, len(text or load_corpus(config.data.corpus, data_dir())))
     if text:
-        config = config.replace({"data.corpus": save_text(text, options.text.stem, data_dir()).name})
+        config = config.replace({"data.corpus": save_own_text(options.text, text).name})
     inside = options.out and options.out.absolute()
     if notice := schedule_notice(config.train):
         print(notice[0].format(**notice[1]), file=SafeStream(sys.stdout))

@@ -1,6 +1,5 @@
 """Byte-pair encoding by hand (Gage 1994; Sennrich 2016), as GPT-2's tokenizer was trained, in plain Python."""
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ from core.interpretability import Progress
 from core.lessons.quick_train import small_gpt, train_briefly
 from core.text import split_point
 from core.text.tokenizers import Tokenizer
+from core.training.evaluation import bits_per_byte
 
 Words = list[list[int]]  # the token ids of each word
 Pair = tuple[int, int]
@@ -82,7 +82,7 @@ class TokenizerTrial(NamedTuple):
     @property
     def bits_per_byte(self) -> float:
         """Return the loss for a byte of text, which compares models with different tokenizers."""
-        return self.nats / math.log(2) / self.bytes_per_token
+        return bits_per_byte(self.nats, self.bytes_per_token)
 
 
 def compare_tokenizers(

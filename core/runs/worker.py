@@ -34,6 +34,7 @@ from core.training.hardware import memory_kills
 
 POLL_SECONDS = 0.02  # between two looks for commands while training
 PAUSED_POLL_SECONDS = 0.05
+_DISK_WAS_FULL = "Stopped before it began, while the disk was full. Make room, then resume it."
 PAUSED_EXIT_SECONDS = 600.0  # a paused worker gives its memory back after this; resuming then starts another
 
 # In torch's messages, on a processor and on Apple's GPU.
@@ -64,12 +65,12 @@ def train_run(
         begun = _starting_status(folder.status(), afresh)
         stop = stop_request or StopRequest()
 
-        def while_waiting(why: str = "while the disk was full. Make room, then resume it.") -> None:
+        def while_waiting(why: str = _DISK_WAS_FULL, problem: Problem = "disk") -> None:
             if stop.reason or any(command.name == "stop" for command in waiting_commands(folder)):
-                raise WaitAborted(why)
+                raise WaitAborted(why, problem)
 
         def while_tokenizing(share: float) -> None:
-            while_waiting("while its text was tokenized, which begins anew when it is resumed.")
+            while_waiting("Stopped while its text was tokenized, which begins anew when it is resumed.", "")
             notice = f"Tokenizing the text, only once: {share:.0%} done."
             folder.write_status(begun.model_copy(update={"notice": notice}), durable=False)
 
@@ -81,8 +82,7 @@ def train_run(
             return _Attempt(recorder, session, stop).run()
         except WaitAborted as aborted:
             drop_commands(folder)
-            problem: Problem = "disk" if "disk" in str(aborted) else ""
-            _write_end(folder, "stopped", f"Stopped before it began, {aborted}", problem)
+            _write_end(folder, "stopped", *aborted.args)
             return folder.status()
         except KeyboardInterrupt:
             _write_end(folder, "stopped", "Interrupted. Resumed, it goes on from its last save.")

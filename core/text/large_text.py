@@ -7,10 +7,10 @@ uint16 (uint32 for larger vocabularies) without a header. Pages show the text's 
 import hashlib
 import io
 import mmap
-import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import IO
 
 import numpy as np
@@ -43,7 +43,7 @@ def save_large_text(
     """
     folder = data_dir / "texts"
     digest, distinct, length = hashlib.sha256(), set[str](), 0
-    temporary = folder / f"{TEMPORARY}large-{os.getpid()}"
+    temporary = folder / f"{TEMPORARY}large-{token_hex(8)}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as target:
@@ -120,7 +120,7 @@ def token_ids(
 def _write_tokens(
     source: Path, tokenizer: Tokenizer, path: Path, dtype: np.dtype, on_progress: Callable[[float], None]
 ) -> None:
-    temporary = path.with_name(f"{TEMPORARY}{path.name}-{os.getpid()}")
+    temporary = path.with_name(f"{TEMPORARY}{path.name}-{token_hex(8)}")
     size, done = source.stat().st_size, 0
     try:
         with temporary.open("wb") as target:

@@ -21,7 +21,7 @@ from core.runs.ancestry import fork
 from core.runs.commands import send_command, waiting_commands
 from core.runs.folder import RunFolder, list_runs, open_run
 from core.runs.worker import StopRequest
-from core.text.own_text import save_text
+from core.text.own_text import own_texts, save_text
 from core.training import speed
 from tests.core.runs.conftest import TEXT, wait_for
 
@@ -348,3 +348,16 @@ def test_a_wrong_bit_in_weights_is_a_sentence_and_no_older_snapshot_writes_inste
         with pytest.raises(RunError, match="damaged"):
             fork(finished_run.path.parents[1], finished_run, None, finished_run.record().config)
     assert not Path("never.pt").exists()
+
+
+def test_a_large_text_is_saved_only_once_its_run_can_begin(data_dir, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("core.text.own_text.MAX_BYTES", 20_000)
+    monkeypatch.setattr("core.text.large_text.MAX_BYTES", 20_000)
+    (tmp_path / "large.txt").write_text(TEXT * 400)
+    large = ["--text", str(tmp_path / "large.txt"), *SMALL]
+    assert main(["train", *large, "--dump-config"]) == 0
+    assert "must be" in refused(capsys, "train", *large, "--set", "train.batch_size=0")
+    assert not (data_dir / "texts").exists()
+    assert main(["train", *large, "--steps", "2"]) == 0
+    (text,) = own_texts(data_dir)
+    assert text.title == "large" and text.characters == len(TEXT) * 400

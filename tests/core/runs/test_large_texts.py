@@ -39,6 +39,6 @@ def test_a_run_trains_on_all_of_a_large_text(data_dir, large_config, kind):
 def test_tokenizing_can_be_stopped_and_done_later(data_dir, large_config):
     run = new_run(data_dir, large_config)
     send_command(run, "stop")
-    assert train_run(run, data_dir).reason.startswith("Stopped before it began, while its text was tokenized")
+    assert train_run(run, data_dir).reason.startswith("Stopped while its text was tokenized")
     assert not list((data_dir / "texts").glob("*.bin*"))
     assert train_run(run, data_dir).state == "finished"

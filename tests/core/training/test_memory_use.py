@@ -49,5 +49,5 @@ def test_evaluating_many_windows_takes_no_more_memory_than_a_few():
 
 def test_a_tensor_of_the_same_size_needs_no_new_pages():
     printed = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, check=True).stdout
-    given_back, kept = map(int, printed.split())
-    assert kept < given_back / 10 or not sys.platform.startswith("linux")
+    released, retained = map(int, printed.split())
+    assert retained < released / 10 or not sys.platform.startswith("linux")
