@@ -8,6 +8,7 @@ import json
 import math
 import secrets
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -98,14 +99,20 @@ def setting_changes(run: RunFolder) -> list[SettingChange]:
 
 def requested_changes(run: RunFolder) -> list[tuple[str, Any]]:
     """Return the settings and values that no worker has taken yet, in the order they were requested."""
-    waiting = [command.args for command in waiting_commands(run) if command.name == CHANGE]
-    return [(args.get("knob"), args.get("value")) for args in waiting if args.get("knob") in CHANGEABLE]
+    return _changes_of(waiting_commands(run))
+
+
+def _changes_of(commands: Iterable[Command]) -> list[tuple[str, Any]]:
+    args = [command.args for command in commands if command.name == CHANGE]
+    return [(each.get("knob"), each.get("value")) for each in args if each.get("knob") in CHANGEABLE]
 
 
 def config_now(run: RunFolder) -> RunConfig:
     """Return the settings with all changes, taken by a worker or not; raises RunError where one cannot be used."""
+    # The commands are read first: read after the events, a change that its worker takes in between would be in neither.
+    requested = _changes_of(command for command in waiting_commands(run) if not is_written(run, command.id))
     config = config_at(run)
-    for setting, value in requested_changes(run):
+    for setting, value in requested:
         with suppress(ConfigError):  # the worker ignores it, too
             config = with_change(config, setting, value)
     return config

@@ -1,6 +1,7 @@
 """Turning knobs in this very process; tests/core/runs/test_exact_resume.py kills real workers."""
 
 import json
+from threading import Thread
 
 import pytest
 
@@ -14,6 +15,7 @@ from core.runs.commands import (
     config_now,
     extend,
     has_steps_left,
+    remove_command,
     send_command,
     setting_changes,
     waiting_commands,
@@ -55,6 +57,25 @@ def course(run: RunFolder) -> list[tuple]:
 def change_rows(run: RunFolder) -> list[tuple]:
     rows = [row for row in run.rows("events") if row["kind"] == "turn"]
     return [(row["step"], row["knob"], row["value"], row["before"]) for row in rows]
+
+
+def test_a_change_is_never_missed_while_its_worker_takes_it(run):
+    """A page that read the settings in between set its slider back, and the slider sent the old value again."""
+
+    def take(before: float) -> None:
+        for command in waiting_commands(run):
+            write_setting_change(run, SettingChange(0, DROPOUT, before, command.args["value"]), command.id)
+            remove_command(run, command)
+
+    before = 0.0
+    for value in [0.1, 0.2] * 20:
+        change_settings(run, (DROPOUT, value))
+        worker_thread = Thread(target=take, args=(before,))
+        worker_thread.start()
+        while worker_thread.is_alive():
+            assert config_now(run).model.dropout == value
+        before = value
+    assert len(setting_changes(run)) == 40
 
 
 def test_a_knob_is_turned_between_two_steps_and_written_down_once(data_dir, run):
