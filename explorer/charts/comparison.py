@@ -22,6 +22,8 @@ _AROUND = 60  # pixels above and below the curves: margins, numbers and title of
 _FIRST = 0.04  # share of the horizontal axis whose losses are still those of the very beginning
 
 AXES = {"step": N_("step"), "seconds": N_("seconds of training")}  # said where they are shown
+ACCURACY = "accuracy"
+MEASURES = UNITS | {ACCURACY: N_("right answers")}  # loss in a unit, or the share of a task's problems solved
 
 _Points = Sequence[tuple[float, float]]
 
@@ -37,19 +39,21 @@ def comparison_figure(
     unit: str = "nats",
     height: int = 400,
 ) -> go.Figure:
-    """Draw the validation loss of each run (rows of metrics.jsonl by run id), its name beside the chart.
+    """Draw the validation loss or accuracy of each run (rows of metrics.jsonl by run id), its name beside the chart.
 
-    `over` is a column of the rows (see `AXES`), `unit` that of their `val_loss` (see `UNITS`); `begins` says by run id
-    where a fork branched off.
+    `over` is a column of the rows (see `AXES`), `unit` that of their `val_loss`, or ACCURACY (see `MEASURES`);
+    `begins` says by run id where a fork branched off.
     """
-    figure, begins = go.Figure(), begins or {}
+    figure, begins, accuracy = go.Figure(), begins or {}, unit == ACCURACY
+    column, form = ("val_accuracy", ".1%") if accuracy else ("val_loss", ".3f")
     points_of = {}
     for id, run_rows in rows.items():
-        known = [row for row in run_rows if row.get("val_loss") is not None and row.get(over) is not None]
-        points_of[id] = [(begins.get(id, 0) + row[over], row["val_loss"]) for row in known]
-        _add_curve(figure, points_of[id], names[id], colors[id], palette, forked=id in begins)
+        known = [row for row in run_rows if row.get(column) is not None and row.get(over) is not None]
+        points_of[id] = [(begins.get(id, 0) + row[over], row[column]) for row in known]
+        _add_curve(figure, points_of[id], names[id], colors[id], palette, form, forked=id in begins)
     right = max((points[-1][0] for points in points_of.values() if points), default=1) or 1
-    low, high = _range(points_of.values(), right)
+    low, high = (-0.02, 1.02) if accuracy else _range(points_of.values(), right)
+    what = _("validation accuracy") if accuracy else _("validation loss ({unit})", unit=_(UNITS[unit]))
     title = _(AXES[over])
     if begins:
         title = _("{axis}, a fork's counted on from where it branched off", axis=title)
@@ -59,7 +63,7 @@ def comparison_figure(
         showlegend=False,
         margin={"r": _LABELS, "t": 14},
         xaxis={"title": {"text": title}, "tickformat": ",d", "range": [0, 1.01 * right]},
-        yaxis={"title": {"text": _("validation loss ({unit})", unit=_(UNITS[unit]))}, "range": [low, high]},
+        yaxis={"title": {"text": what}, "range": [low, high], "tickformat": ".0%" if accuracy else ""},
     )
     ends = {id: points[-1] for id, points in points_of.items() if points}
     wrapped = {id: textwrap.wrap(names[id], _LABEL, max_lines=2, placeholder=" …") for id in ends}
@@ -74,10 +78,12 @@ def comparison_figure(
     return figure
 
 
-def _add_curve(figure: go.Figure, points: _Points, name: str, color: str, palette: Palette, *, forked: bool) -> None:
+def _add_curve(
+    figure: go.Figure, points: _Points, name: str, color: str, palette: Palette, form: str, *, forked: bool
+) -> None:
     """Add a curve with a dot at its end, and a hollow one where it branched off."""
     x, y = [place for place, _loss in points], [loss for _place, loss in points]
-    figure.add_trace(line(x, y, color, 2.4, name, hovertemplate="%{y:.3f}"))
+    figure.add_trace(line(x, y, color, 2.4, name, hovertemplate=f"%{{y:{form}}}"))
     begun = 1 if forked and points else 0
     marker = {"color": [palette.surface, color][1 - begun :], "line": {"color": color, "width": 2}, "size": 8}
     ends = {"x": x[:begun] + x[-1:], "y": y[:begun] + y[-1:]}
@@ -111,6 +117,8 @@ def comparison_columns(rows: Mapping[str, Sequence[Mapping[str, Any]]], names: M
     """Return a line for each measured loss, of all runs below each other."""
     lines = [(names[id], row) for id, run_rows in rows.items() for row in run_rows if row.get("val_loss") is not None]
     columns = {"step": "step", "seconds": "seconds", "validation loss": "val_loss", "bits/byte": "val_bits_per_byte"}
+    if any(row.get("val_accuracy") is not None for _name, row in lines):
+        columns["validation accuracy"] = "val_accuracy"
     return {"run": [name for name, _row in lines]} | {
         name: [row.get(column, float("nan")) for _name, row in lines] for name, column in columns.items()
     }

@@ -9,7 +9,7 @@ from core.errors import RunError
 from core.runs.folder import RunFolder
 from core.runs.gallery import gallery_runs
 from core.runs.records import RunRecord
-from explorer.charts.comparison import AXES, comparison_columns, comparison_figure
+from explorer.charts.comparison import ACCURACY, AXES, MEASURES, comparison_columns, comparison_figure
 from explorer.charts.loss import UNITS
 from explorer.i18n.formatting import model_in_words, number, state_in_words, when_in_words
 from explorer.i18n.language import N_, _, ngettext
@@ -107,15 +107,17 @@ def draw_actions(picked: list[run_rows.RunRow]) -> None:
 
 
 def draw_comparison(rows: list[run_rows.RunRow], picked: list[run_rows.RunRow]) -> None:
-    """Draw the validation losses of the runs picked, or of the newest."""
+    """Draw the validation losses of the runs picked, or of the newest; of tasks also the share of right answers."""
     measured = [row for row in rows if row.record and row.status.val_loss is not None]
     shown = [row for row in picked if row in measured] or measured[:_COMPARED]
-    note = _("Which run learned best? Lower is better.")
+    note = _("Which run learned best? A lower loss is better.")
     more = _(
         "2.0 nats/token is a perplexity of *e*² ≈ 7.4: as uncertain as a uniform choice among 7.4 letters. Compare "
         "losses only between runs on the same text."
     )
-    with card(_("Validation loss"), note, more=more, key="card_comparison"):
+    on_tasks = any(row.status.val_accuracy is not None for row in shown)
+    title = _("Validation loss and accuracy") if on_tasks else _("Validation loss")
+    with card(title, note, more=more, key="card_comparison"):
         if not shown:
             st.caption(_("The curves appear after the first evaluation of a run."))
             return
@@ -125,8 +127,10 @@ def draw_comparison(rows: list[run_rows.RunRow], picked: list[run_rows.RunRow]) 
             # Where only one unit compares, it is the first.
             units = list(UNITS) if alike else sorted(UNITS)
             key = "compare_unit" if alike else "compare_unit_of_tokens"
-            unit = choose(_("Unit"), units, key=key, format_func=lambda name: _(UNITS[name]))
-        if not alike and unit != "bits":
+            if on_tasks:
+                units, key = [*units, ACCURACY], f"{key}_of_tasks"
+            unit = choose(_("Unit"), units, key=key, format_func=lambda name: _(MEASURES[name]))
+        if not alike and unit not in ("bits", ACCURACY):
             st.info(_("These runs have different tokens, so their losses per token do not compare. Choose bits/byte."))
             return
         shown = _with_unit(shown, unit)
@@ -136,7 +140,7 @@ def draw_comparison(rows: list[run_rows.RunRow], picked: list[run_rows.RunRow]) 
         names = distinct_labels({row.id: row.name for row in shown})
         past = {row.id: earlier for row in shown if (earlier := run_rows.parent_curve(shared.data_dir(), row.record))}
         begins = {id: earlier.seconds if over == "seconds" else earlier.step for id, earlier in past.items()}
-        drawn = {row.id: run_rows.validation_in_unit(row.folder, unit) for row in shown}
+        drawn = {row.id: run_rows.validation_in_unit(row.folder, unit) for row in shown} if unit in UNITS else curves
         figure = comparison_figure(drawn, names, colors, palette, over=over, begins=begins, unit=unit)
         chart(figure, key="comparison", name="comparison", numbers=lambda: comparison_columns(curves, names))
         _draw_differences(shown, list(names.values()))
@@ -147,11 +151,14 @@ def draw_comparison(rows: list[run_rows.RunRow], picked: list[run_rows.RunRow]) 
 
 
 def _with_unit(shown: list[run_rows.RunRow], unit: str) -> list[run_rows.RunRow]:
-    """Return the runs whose losses are known in a unit, and name the others."""
+    """Return the runs that are known in a unit of `MEASURES`, and name the others."""
     missing = [row for row in shown if unit == "bits" and run_rows.run_bytes_per_token(row.folder) is None]
+    why = N_("Trained before bits/byte were recorded, so not drawn: {names}.")
+    if unit == ACCURACY:
+        missing = [row for row in shown if row.status.val_accuracy is None]
+        why = N_("Trained on no task, so without right answers and not drawn: {names}.")
     if missing:
-        names = literal(", ".join(row.name for row in missing))
-        st.caption(_("Trained before bits/byte were recorded, so not drawn: {names}.", names=names))
+        st.caption(_(why, names=literal(", ".join(row.name for row in missing))))
     return [row for row in shown if row not in missing]
 
 

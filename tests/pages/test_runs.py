@@ -195,3 +195,19 @@ def test_runs_of_different_tokens_compare_in_bits_per_byte_only(page, add_run, e
     assert "losses per token do not compare" in app.info[0].value
     losses = [run.status().val_loss for run in list_runs(explorer_home)]
     assert bits == pytest.approx([loss / math.log(2) for loss in losses], rel=1e-5)  # all of ASCII
+
+
+def test_runs_on_tasks_compare_in_right_answers(page, add_run, explorer_home):
+    config = add_run("text").record().config
+    for task in ("copy", "parity"):
+        task_config = config.replace({"data.corpus": task, "model.block_size": 24, "train.steps": 2})
+        train_run(new_run(explorer_home, task_config, task), explorer_home)
+    app = page.run()
+    app.segmented_control(key="compare_unit_of_tasks").set_value("accuracy").run()
+    assert not app.exception
+    figure = json.loads(app.get("plotly_chart")[0].proto.spec)
+    assert figure["layout"]["yaxis"]["title"]["text"] == "validation accuracy"
+    drawn = {curve["name"]: curve["y"][-1] for curve in figure["data"] if curve.get("name")}
+    measured = {run.name: run.status().val_accuracy for run in list_runs(explorer_home)}
+    assert drawn == {name: value for name, value in measured.items() if value is not None} and len(drawn) == 2
+    assert any("Trained on no task" in caption.value and "text" in caption.value for caption in app.caption)
