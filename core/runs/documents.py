@@ -21,7 +21,7 @@ from core.runs.folder import RunFolder, open_run
 from core.runs.records import RunRecord
 from core.runs.weights import steps_with_weights
 from core.settings import fields_of, value_at
-from core.text.corpora import catalogue, load_corpus, text_hash
+from core.text.corpora import catalogue, load_hash
 from core.text.token_display import visible
 from core.text.tokenizers import load_tokenizer, opening_ids
 from core.training.progress_summary import ProgressSummary, summarize_progress
@@ -108,7 +108,7 @@ def _stage(run: RunFolder, data_dir: Path, until: int) -> Stage:
     measured = {row["step"]: row["val_loss"] for row in run.rows("metrics") if row.get("val_loss")}
     return Stage(
         record.config,
-        record.corpus_hash or text_hash(load_corpus(record.config.data.corpus, data_dir)),
+        record.corpus_hash or load_hash(record.config.data.corpus, data_dir),
         tuple((change.step, change.setting, change.value) for change in setting_changes(run) if change.step < until),
         until,
         _thinned({step: loss for step, loss in measured.items() if step <= until}),

@@ -2,6 +2,7 @@
 # # A run of GPT Explorer, trained again
 
 # %%
+import hashlib
 import sys
 from pathlib import Path
 
@@ -20,8 +21,9 @@ from core.sampling import generate
 from core.sampling_config import GenerationConfig
 from core.text.batches import split_ids
 from core.text.bpe import new_tokenizer
-from core.text.corpora import load_corpus, text_hash
-from core.text.own_text import read_text
+from core.text.corpora import load_corpus, load_hash, load_ids, text_hash
+from core.text.large_text import is_large_text, save_large_text
+from core.text.own_text import MAX_BYTES, read_text
 from core.text.tasks import answers_of
 from core.text.tokenizers import load_tokenizer, opening_ids
 from core.training.checkpoints import load_weights, save_weights
@@ -39,23 +41,45 @@ TEXT_FILES = sys.argv[1:]
 START = None  # weights to begin with
 
 # %% [markdown]
-# The text must be the same to the last character: its SHA-256 is compared.
+# The text must be the same to the last character: its SHA-256 is compared. One too large to be held in memory is saved
+# and tokenized once, and read from the file of its tokens.
 
 
 # %%
 def text_of(stage):
-    """Return the training text of a stage."""
-    for file in TEXT_FILES:
-        text = read_text(Path(file).read_bytes())
+    """Return the training text of a stage; of a large one its beginning."""
+    for file in map(Path, TEXT_FILES):
+        if file.stat().st_size > MAX_BYTES:
+            save_large(file, stage["sha256"])
+            continue
+        text = read_text(file.read_bytes())
         if text_hash(text) == stage["sha256"]:
             return text
+    corpus = stage["config"]["data"]["corpus"]
+    needed = f"Give the file of the text with the SHA-256 {stage['sha256']} in TEXT_FILES."
     try:
-        text = load_corpus(stage["config"]["data"]["corpus"], data_dir())
+        text = load_corpus(corpus, data_dir())
     except TextError as error:
-        raise SystemExit(f"{error} Give its file in TEXT_FILES.") from None
-    if text_hash(text) != stage["sha256"]:
-        raise SystemExit("The text of that name differs from the run's. Give the right file in TEXT_FILES.")
+        raise SystemExit(f"{error} {needed}") from None
+    if load_hash(corpus, data_dir()) != stage["sha256"]:
+        raise SystemExit(f"The text of that name differs from the run's. {needed}")
     return text
+
+
+def save_large(file, sha256):
+    """Save a large text under the name that the run knows it by, if it is the run's."""
+    with file.open("rb") as source:
+        if hashlib.file_digest(source, "sha256").hexdigest() == sha256:
+            source.seek(0)
+            save_large_text(source, file.stem, data_dir())
+
+
+def ids_of(stage, tokenizer):
+    """Return the ids of the training text of a stage."""
+    corpus, text = stage["config"]["data"]["corpus"], text_of(stage)
+    return (
+        load_ids(corpus, tokenizer, data_dir()) if is_large_text(corpus, data_dir()) else tokenizer.encode_array(text)
+    )
 
 
 # %% [markdown]
@@ -67,7 +91,7 @@ def train(stage, tokenizer, before=None):
     """Train one stage to its end, and return its trainer; it begins with the weights of the trainer `before`."""
     config = RunConfig.parse(stage["config"])
     torch.set_num_threads(stage["threads"])
-    ids = torch.from_numpy(tokenizer.encode_array(text_of(stage)))
+    ids = torch.from_numpy(ids_of(stage, tokenizer))
     train_ids, val_ids = split_ids(ids, config.data.val_fraction)
     device = find_hardware(config.train.device).device
     answers = answers_of(config.data.corpus, tokenizer)

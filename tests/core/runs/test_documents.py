@@ -101,7 +101,8 @@ def test_another_text_is_refused_and_the_right_file_taken(trained, data_dir, tmp
     write_document(trained, "script", script, data_dir)
     elsewhere.mkdir()
     _, ended = execute_here(script, elsewhere)
-    assert isinstance(ended, SystemExit) and "Give its file" in ended.code  # a sentence and status 1, no traceback
+    assert isinstance(ended, SystemExit), "a sentence and status 1, no traceback"
+    assert trained.record().corpus_hash in ended.code
     file = tmp_path / "bottles.txt"
     file.write_text(read_text(TEXT))
     assert "The same to the last bit." in execute_here(script, elsewhere, str(file))[0]

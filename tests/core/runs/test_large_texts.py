@@ -6,10 +6,12 @@ import pytest
 
 from core.runs.ancestry import new_run
 from core.runs.commands import send_command
+from core.runs.documents import write_document
 from core.runs.worker import train_run
-from core.text import corpora, large_text
+from core.text import corpora, large_text, own_text
 from core.text.corpora import load_corpus, text_hash
 from core.text.large_text import save_large_text
+from tests.core.runs.test_documents import execute_here
 
 TEXT = "".join(f"{number} bottles of beer on the wall.\n" for number in range(1500))
 
@@ -42,3 +44,18 @@ def test_tokenizing_can_be_stopped_and_done_later(data_dir, large_config):
     assert train_run(run, data_dir).reason.startswith("Stopped while its text was tokenized")
     assert not list((data_dir / "texts").glob("*.bin*"))
     assert train_run(run, data_dir).state == "finished"
+
+
+def test_the_script_of_a_run_on_a_large_text_trains_it_again(data_dir, large_config, tmp_path, monkeypatch):
+    run = new_run(data_dir, large_config)
+    train_run(run, data_dir, threads=1)
+    script, elsewhere, file = tmp_path / "again.py", tmp_path / "elsewhere", tmp_path / "bottles.txt"
+    write_document(run, "script", script, data_dir)
+    elsewhere.mkdir()
+    assert "The same to the last bit." in execute_here(script, data_dir)[0]
+    monkeypatch.setattr(own_text, "MAX_BYTES", 5000)
+    file.write_text(TEXT)  # without its last character
+    _, ended = execute_here(script, elsewhere, str(file))
+    assert run.record().corpus_hash in str(ended) and not list(elsewhere.rglob("*.txt"))
+    file.write_text(f"{TEXT}§")
+    assert "The same to the last bit." in execute_here(script, elsewhere, str(file))[0]
