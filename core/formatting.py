@@ -1,6 +1,7 @@
-"""Numbers as text, formatted alike on every page and in the shell."""
+"""Numbers as text, formatted alike on every page and in the shell, and read from it."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,11 @@ SCHEDULE_RESTARTED = "learning rate schedule restarted"  # what `core.live_setti
 def listed(parts: Sequence[str]) -> str:
     """Join as "a, b and c"."""
     return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number in a text; None for anything else, and for one longer than any step, passage or count."""
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
 
 
 def memory_in_words(bytes: int) -> str:

@@ -8,14 +8,14 @@ from core.config import RunConfig, optimizer_of
 from core.errors import ConfigError
 from core.settings import fields_of, value_at
 
-RATE = "train.learning_rate"
+RATE, STEPS = "train.learning_rate", "train.steps"
 LIVE_SETTINGS = (
     RATE,
     "model.dropout",
     "train.batch_size",
     "train.sample_temperature",
     "train.eval_interval",
-    "train.steps",
+    STEPS,
 )
 RESTART = "train.schedule_start"  # the step to restart the schedule at; only a run that is continued changes it
 CHANGEABLE = (*LIVE_SETTINGS, RESTART)
@@ -41,7 +41,7 @@ def with_change(config: RunConfig, setting: str, value: Any) -> RunConfig:
     changed = config.replace({setting: value})
     if setting == RATE:
         return _with_all_rates(config, changed)
-    if setting == "train.steps" and not config.train.decay_steps:
+    if setting == STEPS and not config.train.decay_steps:
         return changed.replace({"train.decay_steps": config.train.steps})
     if setting == RESTART:  # with a warm-up of the same fraction of the steps that are left, at most half
         train = config.train

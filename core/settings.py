@@ -81,8 +81,8 @@ class Setting(NamedTuple):
     type: type  # bool, int, float or str
     default: Any
     choices: tuple[Any, ...]  # empty unless the setting is one of a few words
-    low: float | None
-    high: float | None
+    low: Any  # of the type of its values; None where it has no bounds
+    high: Any
     unit: str
     step: float | None
     log: bool

@@ -22,6 +22,7 @@ from core.sampling_config import GenerationConfig
 from core.settings import fields_of
 from core.text import own_text
 from core.text.corpora import catalogue
+from core.text.ngrams import BASELINES
 from core.text.token_display import KINDS
 from core.training.hardware import SENTENCES
 from core.training.health_readings import SENTENCES as HEALTH
@@ -65,7 +66,7 @@ def core_sentences() -> list[str]:
     texts = [*catalogue(ROOT / "nowhere"), own_text._corpus("", {"title": "", "characters": 0, "license": ""})]
     corpora = [words for text in texts for words in (text.description, text.language, text.license)]
     corpora = [words for words in corpora if not words.startswith("Python ")]
-    tables = [words for table in (SENTENCES, WHY, PROGRESS, HEALTH, CHOICES) for words in table.values()]
+    tables = [words for table in (SENTENCES, WHY, PROGRESS, HEALTH, CHOICES, BASELINES) for words in table.values()]
     return [*presets, *corpora, *tables, NO_TRAINING_OF_ITS_OWN, SCHEDULE_RESTARTED, LONG_WARMUP, LATE_DECAY, *KINDS]
 
 

@@ -1,7 +1,6 @@
 """Arguments that several commands share: settings with values, the run that is meant, and the config of a new run."""
 
 import argparse
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from core.atomic_io import parse_json
 from core.config import RunConfig, TrainConfig
 from core.errors import ConfigError, RunError, TextError
-from core.formatting import memory_in_words
+from core.formatting import memory_in_words, whole_number
 from core.paths import data_dir
 from core.presets import PRESETS, preset
 from core.runs.folder import RUN_ID, RunFolder, list_runs
@@ -24,11 +23,6 @@ if TYPE_CHECKING:
 FIRST_PRESET = next(iter(PRESETS))
 _HUB = "hf:"  # before the name of a dataset
 _MEANS = "id, the beginning of one, name or path of a run, or: latest"
-
-
-def is_step(text: str) -> bool:
-    """Return whether a text is a number of steps: a whole number of at most nine digits."""
-    return re.fullmatch("[0-9]{1,9}", text) is not None
 
 
 def assignment(text: str, where: str, example: str) -> tuple[str, Any]:
@@ -54,8 +48,9 @@ def add_run(parser: argparse.ArgumentParser, *, at_step: bool = False) -> None:
 
 def find_run_at(wanted: str, data_dir: Path) -> tuple[RunFolder, int | None]:
     """Return the run of `RUN` or `RUN@STEP`, and the step. Raises RunError as `find_run` does."""
-    name, at, step = wanted.rpartition("@")
-    return (find_run(name, data_dir), int(step)) if at and is_step(step) else (find_run(wanted, data_dir), None)
+    name, at, number = wanted.rpartition("@")
+    step = whole_number(number) if at else None
+    return find_run(wanted if step is None else name, data_dir), step
 
 
 def find_run(wanted: str, data_dir: Path) -> RunFolder:

@@ -16,12 +16,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
-from core.cli.arguments import add_config_options, add_run, config_wanted, find_run, is_step, save_own_text
+from core.cli.arguments import add_config_options, add_run, config_wanted, find_run, save_own_text
 from core.config import RunConfig, TrainConfig
 from core.errors import ConfigError, RunError
-from core.formatting import duration_in_words, format_setting, memory_in_words
+from core.formatting import duration_in_words, format_setting, memory_in_words, whole_number
+from core.live_settings import STEPS
 from core.paths import data_dir
-from core.runs.commands import STEPS, Schedule, change_settings, extend, send_command
+from core.runs.commands import Schedule, change_settings, extend, send_command
 from core.runs.folder import RunFolder
 from core.runs.processes import not_ignored
 from core.runs.records import SCORES, Status
@@ -131,7 +132,8 @@ def _move_end(folder: RunFolder, steps: str, schedule: Schedule | None) -> None:
     """Change the last step to `4000` or by `+500`, and print what the learning rate does until then."""
     from core.runs.queue import existing_supervisor_lock
 
-    if not is_step(steps.removeprefix("+")):
+    number = whole_number(steps.removeprefix("+"))
+    if number is None:
         raise ConfigError(
             f"--steps needs a step to end at, such as 4000, or how many more, such as +500, not {steps!r}."
         )
@@ -145,11 +147,11 @@ def _move_end(folder: RunFolder, steps: str, schedule: Schedule | None) -> None:
                     f"on with python -m core resume {folder.id}"
                 )
             raise RunError(f"The run {folder.name!r} is being trained. Change its end: {change}")
-        more = int(steps) if steps.startswith("+") else int(steps) - folder.status().step
+        more = number if steps.startswith("+") else number - folder.status().step
         if steps.startswith("+") or (schedule == "restart" and more > 0):
             config = extend(folder, more, schedule or "stay")
         else:
-            config = change_settings(folder, (STEPS, int(steps)))
+            config = change_settings(folder, (STEPS, number))
     if said := _rates_in_words(config.train, config.train.steps - more):
         print(said, file=SafeStream(sys.stdout))
 

@@ -16,6 +16,7 @@ from core.config import ModelConfig
 from core.errors import ExplorerError, TextError
 from core.model import GPT, all_finite, build_model
 from core.model.gpt import rotary_angles
+from core.settings import fields_of
 from core.text.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
 from core.training.checkpoints import checksum_holds
 
@@ -48,12 +49,13 @@ def integer_setting(data: Mapping[str, object], name: str, low: int, high: int) 
     return value
 
 
-SHAPE_BOUNDS = {"n_layer": (1, 48), "n_head": (1, 64), "n_embd": (2, 2048), "block_size": (2, 2048)}
+SHAPE = ("n_layer", "n_head", "n_embd", "block_size")
+_SETTINGS = dict(fields_of(ModelConfig))
 
 
 def read_shape(data: Mapping[str, object], names: Mapping[str, str]) -> dict[str, int]:
     """Return the sizes of a model from external settings, given their names there; raises ExternalModelError."""
-    return {ours: integer_setting(data, names[ours], *bounds) for ours, bounds in SHAPE_BOUNDS.items()}
+    return {ours: integer_setting(data, names[ours], _SETTINGS[ours].low, _SETTINGS[ours].high) for ours in SHAPE}
 
 
 def unwrapped(name: str) -> str:

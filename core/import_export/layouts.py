@@ -57,7 +57,7 @@ class Layout:
     title: str  # its name in a sentence
     model_class: str  # the class of transformers that reads it
     fits: Mapping[str, tuple[Any, ...]]  # the values of our settings that it can hold, besides `_FIXED`
-    shape: Mapping[str, str]  # its names of the settings in `SHAPE_BOUNDS`
+    shape: Mapping[str, str]  # its names of the settings in `SHAPE`
     base: str  # prefix of the name of every parameter but the head's
     blocks: str  # name of the list of its blocks
     head: str  # prefix of the head's parameter; newer versions call every head `lm_head`

@@ -20,7 +20,7 @@ from core.config import ModelConfig
 from core.errors import ConfigError
 from core.import_export.external_weights import (
     FILE,
-    SHAPE_BOUNDS,
+    SHAPE,
     ExternalModel,
     ExternalModelError,
     check_finite,
@@ -40,7 +40,7 @@ from core.text.tokenizers import MOST_TOKENS, Tokenizer
 
 _MOST_STEPS = 10**9
 # What nanoGPT can be set to, what the export converts (how scores are scaled), and what only matters at initialization.
-_SAME = (*SHAPE_BOUNDS, "dropout", "bias", "attention_scale", "zero_init", "init_std")
+_SAME = (*SHAPE, "dropout", "bias", "attention_scale", "zero_init", "init_std")
 _NUMBER = re.compile("[fiu][248]")  # numpy's codes for floats and whole numbers
 
 
@@ -52,7 +52,7 @@ def read_checkpoint(path: Path) -> ExternalModel:
         raise ExternalModelError("The file has no `model` with its `model_args`, so it is no checkpoint of nanoGPT.")
     vocab_size = integer_setting(settings, "vocab_size", 2, MOST_TOKENS)
     step = 0 if checkpoint.get("iter_num") is None else integer_setting(checkpoint, "iter_num", 0, _MOST_STEPS)
-    shape = read_shape(settings, {name: name for name in SHAPE_BOUNDS})
+    shape = read_shape(settings, {name: name for name in SHAPE})
     try:
         config = ModelConfig.parse(shape | {"bias": bool(settings.get("bias", True)), "activation": "gelu"})
     except ConfigError as error:
@@ -92,7 +92,7 @@ def checkpoint_writer(
     weights = with_unscaled_queries(weights_with_positions(model), config)
     weights = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
     weights["lm_head.weight"] = weights["transformer.wte.weight"]
-    settings = {name: getattr(config, name) for name in (*SHAPE_BOUNDS, "bias", "dropout")}
+    settings = {name: getattr(config, name) for name in (*SHAPE, "bias", "dropout")}
     checkpoint = {
         "model": weights,
         "model_args": settings | {"vocab_size": model.vocab_size},

@@ -18,9 +18,10 @@ from markupsafe import Markup
 from PIL import Image
 
 from core.import_export import report_text
-from core.import_export.report_text import RunFacts, baseline_title
+from core.import_export.report_text import RunFacts
 from core.interpretability.attention import describe
 from core.palette import DARK, LIGHT, Palette
+from core.text.ngrams import BASELINES
 from core.text.token_display import quoted, visible
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -113,10 +114,7 @@ def loss_chart(facts: RunFacts, width: int, height: int) -> dict[str, Any] | Non
     x, y = _scale(0, last, left, right), _scale(low, high, bottom, top)
     y_ticks = _ticks(low, high, 6)
     decimals = 2 if len(y_ticks) > 1 and y_ticks[1] - y_ticks[0] < 0.1 else 1
-    labels = [
-        (y(loss), f"{baseline_title(name, facts) if wide else name} {loss:.2f}", "muted")
-        for name, loss in baselines.items()
-    ]
+    labels = [(y(loss), f"{BASELINES[name] if wide else name} {loss:.2f}", "muted") for name, loss in baselines.items()]
     drawn = {kind: points for kind, points in curves.items() if len(points) > 1}
     labels += [(y(points[-1][1]), f"{kind} {points[-1][1]:.2f}", kind) for kind, points in drawn.items()]
     return {

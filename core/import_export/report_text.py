@@ -11,13 +11,9 @@ from core.formatting import describe_loss, duration_in_words, format_setting, li
 from core.presets import PRESETS, preset
 from core.settings import differences, fields_of, value_at
 from core.text.corpora import Corpus
+from core.text.ngrams import BASELINES
+from core.text.tokenizers import TOKENIZERS
 
-_BASELINES = {
-    "uniform": "uniform guess",
-    "unigram": "unigram counts",
-    "bigram": "bigram counts",
-    "trigram": "trigram counts",
-}
 _NO_DIFFERENCE = ("preset", "train.device", "train.precision", "train.compile")  # to what is learned
 _NO_QUESTION = (  # the length of training and its measurements: of no interest alone
     "steps", "decay_steps", "eval_interval", "eval_windows", "log_interval", "sample_interval", "sample_length",
@@ -74,7 +70,7 @@ class RunFacts(NamedTuple):
     @property
     def letters(self) -> str:
         """Return the name of the model's tokens."""
-        return "letters" if self.config.data.tokenizer == "char" else "tokens"
+        return "letters" if TOKENIZERS[self.config.data.tokenizer].by_character else "tokens"
 
     @property
     def uniform(self) -> float | None:
@@ -126,10 +122,6 @@ def shown(config: RunConfig, path: str, facts: RunFacts) -> str:
     return facts.titles.get(value, value) if path == "data.corpus" else format_setting(value)
 
 
-def baseline_title(name: str, facts: RunFacts) -> str:
-    return f"{_BASELINES[name]} of {facts.letters}" if name == "unigram" else _BASELINES[name]
-
-
 def question(facts: RunFacts) -> str:
     """Return what this run was made to find out, as far as its settings tell."""
     text, model = _text_title(facts), facts.config.model
@@ -166,7 +158,7 @@ def answer(facts: RunFacts) -> list[str]:
     if facts.progress:
         sentences.append(facts.progress)
     if facts.baselines:
-        sentences.append(_against_baselines(facts, facts.baselines, loss))
+        sentences.append(_against_baselines(facts.baselines, loss))
     gap = loss - (train_loss if train_loss is not None else loss)
     if gap > _OVERFITTED:
         sentences.append(f"Its training loss is {gap:.2f} nats lower, so it has memorized part of its training text.")
@@ -178,16 +170,17 @@ def answer(facts: RunFacts) -> list[str]:
     return sentences
 
 
-def _against_baselines(facts: RunFacts, baselines: dict[str, float], loss: float) -> str:
-    beaten = [name for name in _BASELINES if loss < baselines.get(name, -math.inf)]
-    missed = [name for name in _BASELINES if name in baselines and name not in beaten]
+def _against_baselines(baselines: dict[str, float], loss: float) -> str:
+    counted = [name for name in baselines if name != "floor"]
+    beaten = [name for name in counted if loss < baselines[name]]
+    missed = [name for name in counted if name not in beaten]
     parts = []
     if beaten:
         best = min(beaten, key=baselines.__getitem__)
-        parts.append(f"That is better than the {baseline_title(best, facts)} of its text ({baselines[best]:.3f})")
+        parts.append(f"That is better than the {BASELINES[best]} of its text ({baselines[best]:.3f})")
     if missed:
         next_one = max(missed, key=baselines.__getitem__)
-        than = f"{baseline_title(next_one, facts)} ({baselines[next_one]:.3f})"
+        than = f"{BASELINES[next_one]} ({baselines[next_one]:.3f})"
         parts.append(f"not yet as good as {than}" if beaten else f"That is worse than the {than}")
     return ", but ".join(parts) + "."
 
@@ -280,7 +273,7 @@ def _quality(facts: RunFacts) -> str:
     loss = facts.last("val_loss")
     if loss is None:
         return "Not measured."
-    baselines = [f"{baseline_title(name, facts)} {value:.3f}" for name, value in (facts.baselines or {}).items()]
+    baselines = [f"{BASELINES[name]} {value:.3f}" for name, value in (facts.baselines or {}).items()]
     meaning, bits = describe_loss(loss, facts.letters, facts.uniform), facts.last("val_bits_per_byte")
     a_byte = "" if bits is None else f", {bits:.3f} a byte"
     return (

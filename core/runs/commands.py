@@ -15,13 +15,12 @@ from typing import Any, Literal
 from core.atomic_io import FULL, parse_json, write_json
 from core.config import RunConfig
 from core.errors import ConfigError, RunError
-from core.live_settings import CHANGEABLE, RESTART, SettingChange, with_change
+from core.live_settings import CHANGEABLE, RESTART, STEPS, SettingChange, with_change
 from core.runs.folder import RunFolder
 from core.runs.records import Command, Status
 from core.settings import value_at
 
 CHANGE = "turn"  # the command to change a setting, and the kind of its event
-STEPS = "train.steps"
 Schedule = Literal["restart", "stay"]  # of the learning rate, when a run that has ended goes on for longer
 NO_TRAINING_OF_ITS_OWN = (
     "An imported model has no training of its own to continue. Fork it instead: that starts a new run from its weights."

@@ -8,12 +8,10 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-import torch
 
 from core.errors import DiskFullError, NotFiniteError
 from core.interpretability.attention import attention_patterns, to_bytes
 from core.interpretability.embeddings import token_embeddings
-from core.model import evaluating
 from core.runs.disk_space import DiskSpace
 from core.runs.folder import RunFolder
 from core.runs.records import MOST_EMBEDDINGS, PROBLEM_PARTS, SCORES, State, Status, StepDetail
@@ -194,14 +192,13 @@ class Recorder:
         """Write the attention on the probe text and the embeddings, which the dashboard draws."""
         start = time.monotonic()
         model, ids, step = self.trainer.model, self.probe_text, self.trainer.step
-        with torch.inference_mode(), evaluating(model):
-            logits, _ = model(torch.tensor([ids], device=self.trainer.device))  # (1, T, V)
-        if logits.isfinite().all():
-            attention = to_bytes(attention_patterns(model, ids))  # (L, H, T, T) uint8
+        attention = attention_patterns(model, ids)  # (L, H, T, T)
+        embedding = token_embeddings(model)[:MOST_EMBEDDINGS]  # (V, C)
+        if np.isfinite(attention).all() and np.isfinite(embedding).all():
             largest = np.finfo(np.float16).max
-            embedding = token_embeddings(model)[:MOST_EMBEDDINGS].clip(-largest, largest).astype(np.float16)  # (V, C)
+            arrays = to_bytes(attention), embedding.clip(-largest, largest).astype(np.float16)
             tokens = [self.tokenizer.tokens[id] for id in ids]
-            self.disk_space.write(lambda: self.folder.write_probe(step, attention, embedding, tokens))
+            self.disk_space.write(lambda: self.folder.write_probe(step, *arrays, tokens))
         took = time.monotonic() - start
         self._probe_due = start + max(PROBE_SECONDS, took / PROBE_SHARE)
 

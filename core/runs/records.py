@@ -14,6 +14,7 @@ from core.atomic_io import parse_row
 from core.config import RunConfig
 from core.errors import ConfigError, Problem, RunError
 from core.runs.processes import ProcessId, Started
+from core.text.token_display import JOINERS
 
 State = Literal["queued", "starting", "running", "paused", "finished", "stopped", "failed"]
 ENDED: tuple[State, ...] = ("finished", "stopped", "failed")
@@ -22,7 +23,6 @@ PROBLEM_PARTS = ("question", "answer", "written")  # texts; the question ends wi
 SCORES = ("train_loss", "val_loss", "val_bits_per_byte", "train_accuracy", "val_accuracy")
 
 NAME_LENGTH = 80
-_JOINERS = "\u200c\u200d"  # hold emoji together and shape Persian and Indic words: the only invisible characters kept
 
 _ADJECTIVES = (
     "agile amber ample bold brave breezy bright brisk calm candid cheerful clever cosy crisp curious dapper daring "
@@ -215,9 +215,9 @@ def clean_name(name: str) -> str:
     shown = "".join(
         " " if character.isspace() else character
         for character in name
-        if character.isspace() or character in _JOINERS or unicodedata.category(character) not in ("Cc", "Cf", "Cs")
+        if character.isspace() or character in JOINERS or unicodedata.category(character) not in ("Cc", "Cf", "Cs")
     )
-    cleaned = " ".join(shown.split())[:NAME_LENGTH].strip(_JOINERS + " ")
+    cleaned = " ".join(shown.split())[:NAME_LENGTH].strip(JOINERS + " ")
     if not cleaned:
         raise RunError("A run's name needs at least one character that can be seen.")
     return cleaned

@@ -10,11 +10,10 @@ import torch
 
 from core.atomic_io import FULL, write_json
 from core.errors import ConfigError, DiskFullError, ExplorerError, OutOfMemory, Problem, RunError
-from core.live_settings import RESTART, SettingChange, with_change
+from core.live_settings import RESTART, STEPS, SettingChange, with_change
 from core.runs.commands import (
     CHANGE,
     NO_TRAINING_OF_ITS_OWN,
-    STEPS,
     drop_commands,
     is_written,
     remove_command,

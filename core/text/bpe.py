@@ -44,7 +44,7 @@ def new_tokenizer(data: DataConfig, text: str, data_dir: Path) -> Tokenizer:
     none = "Set data.tokenizer to byte or char, or choose a longer text."
     raise TextError(
         f"This text makes at most {most:,} tokens by byte-pair encoding, not {data.vocab_size:,}: with these, no pair "
-        f"of tokens occurs twice. {smaller if most >= (_LIMITS.low or 0) else none}"
+        f"of tokens occurs twice. {smaller if most >= _LIMITS.low else none}"
     )
 
 
@@ -112,7 +112,7 @@ def train_merges(text: str) -> Merges:
     tokenizer = tokenizers.Tokenizer(BPE())
     tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
     trainer = BpeTrainer(
-        vocab_size=int(_LIMITS.high or 0),
+        vocab_size=_LIMITS.high,
         min_frequency=LEAST_COUNT,
         initial_alphabet=ByteLevel.alphabet(),
         show_progress=False,

@@ -23,6 +23,16 @@ _CHUNK = 1 << 20  # tokens that are counted together
 _TABLE = 1 << 22  # different sequences that are counted in a table; more are sorted
 
 
+BASELINES = {
+    "uniform": "uniform guess",
+    "unigram": "unigram baseline",
+    "bigram": "bigram baseline",
+    "trigram": "trigram baseline",
+    "floor": "lowest possible",
+}
+"""The lines of a loss chart in words. `floor` is no count: the lowest loss that a task allows."""
+
+
 @dataclass(frozen=True)
 class Baselines:
     """Loss in nats a token on validation text, counted on the training split."""

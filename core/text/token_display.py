@@ -11,7 +11,7 @@ _PART = re.compile(r"<0x[0-9A-F]+>")  # how `BPETokenizer.tokens` spells bytes t
 CONTROL_SIGNS = {chr(code): chr(0x2400 + code) for code in range(0x20)} | {"\x7f": "␡"}
 """Unicode's picture of each control character of ASCII."""
 
-_JOINERS = "\u200c\u200d"  # hold emoji together and shape Persian and Indic words
+JOINERS = "\u200c\u200d"  # hold emoji together and shape Persian and Indic words: the only invisible characters kept
 _SIGNS = {"\n": "⏎", " ": "·", "\t": "⇥"}
 _LATIN = re.compile(r"LATIN (?:SMALL|CAPITAL) (?:LETTER|LIGATURE) (?:.* )??([A-Z]+)(?: WITH .*)?$")
 
@@ -84,7 +84,7 @@ def read_newlines(typed: str) -> str:
 def _printable_character(character: str) -> str:
     if character in CONTROL_SIGNS:
         return CONTROL_SIGNS[character]
-    if character in _JOINERS or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+    if character in JOINERS or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
         return character
     return f"<U+{ord(character):04X}>"
 

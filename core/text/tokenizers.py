@@ -300,9 +300,9 @@ class IncrementalDecoder:
 
     def add(self, id: int) -> str:
         """Return the text that this token completes: "" where it ends within a character."""
-        if isinstance(self._tokenizer, BPETokenizer):
-            return self._decoder.decode(self._tokenizer.token_bytes[id])
-        return self._tokenizer.tokens[id]
+        if self._tokenizer.by_character:
+            return self._tokenizer.tokens[id]
+        return self._decoder.decode(self._tokenizer.token_bytes[id])
 
     @property
     def pending(self) -> bool:

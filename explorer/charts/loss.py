@@ -9,18 +9,12 @@ from plotly import graph_objects as go
 
 from core.formatting import format_setting
 from core.palette import LIGHT, Palette
+from core.text.ngrams import BASELINES
 from explorer.charts.csv_export import Columns
 from explorer.charts.text_format import cut, plain
 from explorer.charts.theme import legend_above, line, side_note, style
 from explorer.i18n.language import N_, _
 
-COUNTED = {  # said where they are shown
-    "uniform": N_("uniform guess"),
-    "unigram": N_("unigram baseline"),
-    "bigram": N_("bigram baseline"),
-    "trigram": N_("trigram baseline"),
-    "floor": N_("lowest possible"),
-}
 UNITS = {"nats": N_("nats/token"), "bits": N_("bits/byte"), "choices": N_("perplexity")}  # of a loss
 SMOOTHING = 0.8
 BIT = log(2)  # nats
@@ -53,12 +47,12 @@ def loss_figure(
     parent: ParentCurve | None = None,
     height: int = 360,
 ) -> go.Figure:
-    """Draw the loss of one run: rows of metrics.jsonl, and baselines in nats a token by the names in `COUNTED`.
+    """Draw the loss of one run: rows of metrics.jsonl, and baselines in nats a token by the names in `BASELINES`.
 
     The dashboard draws the same figure without rows and fills it in the browser, so the order of the traces and the
     names of the lines are a contract with `assets/components/loss_chart/view.js`: training as measured,
     training smoothed, validation, its last point, lines at setting changes, labels beside them, the validation
-    of its ancestors; a line and a label by every name in `COUNTED`, hidden while its value is not known.
+    of its ancestors; a line and a label by every name in `BASELINES`, hidden while its value is not known.
     """
     baselines = baselines or {}
     training, validation = _curve(rows, "loss"), _curve(rows, "val_loss")
@@ -79,7 +73,7 @@ def loss_figure(
         yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
     )
     shifts = label_shifts(baselines)
-    for name, label in COUNTED.items():
+    for name, label in BASELINES.items():
         common = {"name": name, "visible": name in baselines}
         y = baselines.get(name, 0)
         dotted = {"color": palette.lines, "width": 1, "dash": "dot"}

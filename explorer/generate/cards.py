@@ -22,6 +22,7 @@ from explorer.components.text import token_text
 from explorer.i18n.language import _, language, ngettext, worded
 from explorer.services import shared
 from explorer.services.shared import Opened, result_for
+from explorer.streaming.generation import LONGEST_PROMPT
 from explorer.widgets import session
 from explorer.widgets.forms import setting_input, widget_key
 from explorer.widgets.layout import card, chart, current_palette, errors_shown, literal
@@ -29,7 +30,6 @@ from explorer.widgets.prompt import read_prompt
 
 _QUESTIONS = 3  # of a task, offered as prompts
 _SHOWN = 16  # tokens of the distribution
-LONGEST_PROMPT = 2000  # characters; it travels in an address
 
 
 def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:

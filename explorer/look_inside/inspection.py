@@ -10,6 +10,7 @@ import streamlit as st
 
 from core.config import ModelConfig
 from core.errors import ExplorerError
+from core.formatting import whole_number
 from core.interpretability.residual_stream import next_token_logits
 from core.model import GPT, Bigram
 from core.runs.folder import RunFolder
@@ -191,7 +192,7 @@ def follow_head(model: GPT | Bigram) -> None:
     if not isinstance(model, GPT) or wanted is None:
         return
     place = wanted.split(".")
-    layer, head = [(address.whole_number(part) or 0) - 1 for part in place] if len(place) == 2 else (-1, -1)
+    layer, head = [(whole_number(part) or 0) - 1 for part in place] if len(place) == 2 else (-1, -1)
     if not (0 <= layer < model.config.n_layer and 0 <= head < model.config.n_head):
         shown = ".".join(str(number + 1) for number in head_of(model))
         show_error(_("This model has no head {head}: here is head {shown}.", head=quoted_part(wanted), shown=shown))

@@ -18,6 +18,7 @@ from core.runs.gallery import runs_with_weights
 from core.runs.weights import steps_with_weights
 from core.text.corpora import catalogue, load_corpus
 from core.text.token_display import visible
+from core.text.tokenizers import TOKENIZERS
 from explorer.charts.loss import Player, loss_figure, player_columns, with_players
 from explorer.components.lesson_views import guess_board
 from explorer.data.corpus_cards import facts_of
@@ -196,7 +197,7 @@ def _is_on_text(folder: RunFolder, name: str) -> bool:
     if folder.problem:
         return False
     data = folder.record().config.data
-    return data.corpus == name and data.tokenizer == "char"
+    return data.corpus == name and TOKENIZERS[data.tokenizer].by_character
 
 
 def _predictions(name: str, game: Game, folder: RunFolder | None, step: int | None) -> list[Prediction] | None:

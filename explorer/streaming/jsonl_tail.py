@@ -15,6 +15,7 @@ from pyarrow.json import ParseOptions, ReadOptions, read_json
 from tsdownsample import MinMaxDownsampler
 
 from core.atomic_io import parse_row
+from core.runs.commands import CHANGE
 from core.runs.folder import RunFolder
 from explorer.i18n.formatting import change_in_words
 
@@ -160,7 +161,7 @@ def _number(value: object) -> float:
 def _row(line: bytes) -> str | None:
     """Return a row as JSON; None for a torn line and for numbers that JSON in a browser does not know."""
     row = parse_row(line)
-    if row is not None and row.get("kind") == "turn":  # a setting change, labelled at its mark on the curve
+    if row is not None and row.get("kind") == CHANGE:  # a setting change, labelled at its mark on the curve
         row["label"] = change_in_words(str(row.get("knob")), row.get("value"), row.get("before"))
     with suppress(ValueError):
         return None if row is None else json.dumps(row, allow_nan=False)

@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.config import RunConfig
 from core.errors import ExplorerError, RunError
-from core.live_settings import with_change
+from core.live_settings import RATE, STEPS, with_change
 from core.runs.ancestry import fork, fork_config
 from core.runs.commands import config_now
 from core.runs.documents import progress_of
@@ -100,7 +100,7 @@ def draw_fork(folder: RunFolder) -> None:
 def open_fork_at(folder: RunFolder, step: int) -> None:
     """Go to the settings of a run that begins with the weights of a step."""
     with errors_shown():
-        config = fork_config(folder, step).replace({"train.steps": usual_steps(folder.status(), step)})
+        config = fork_config(folder, step).replace({STEPS: usual_steps(folder.status(), step)})
         _open_settings(folder, step, config)
 
 
@@ -116,13 +116,13 @@ def _step_in_words(step: int, loss: float | None, *, risen: bool) -> str:
 
 
 def _settings(folder: RunFolder, step: int) -> RunConfig | None:
-    setting = dict(fields_of(RunConfig))["train.steps"]
+    setting = dict(fields_of(RunConfig))[STEPS]
     slot, label = f"fork_steps-{folder.id}-{step}", _("Steps to train from there")
     st.session_state["fork_steps"] = recall(slot) or usual_steps(folder.status(), step)
     keep = {"key": "fork_steps", "on_change": lambda: remember(slot, st.session_state["fork_steps"])}
     steps = st.number_input(label, setting.low, setting.high, step=100, **keep)
     with errors_shown():
-        return fork_config(folder, step).replace({"train.steps": steps})
+        return fork_config(folder, step).replace({STEPS: steps})
 
 
 def usual_steps(status: Status, step: int) -> int:
@@ -280,7 +280,7 @@ def _offer_slower(folder: RunFolder) -> None:
     with suppress(ExplorerError):  # its settings cannot be read, or it cannot be slower
         config = fork_config(folder)
         rate = float(f"{config.train.learning_rate / _SLOWER:.2g}")
-        slower = with_change(config, "train.learning_rate", rate)
+        slower = with_change(config, RATE, rate)
         if offered is None:
             return
         values = {"step": f"{offered.usual:,}", "rate": number(rate)}

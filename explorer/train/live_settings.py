@@ -8,8 +8,8 @@ import streamlit as st
 
 from core.config import RunConfig, used_settings
 from core.errors import ExplorerError
-from core.live_settings import LIVE_SETTINGS
-from core.runs.commands import NO_TRAINING_OF_ITS_OWN, Schedule, config_now, extended_config, requested_changes
+from core.live_settings import LIVE_SETTINGS, RATE, STEPS
+from core.runs.commands import CHANGE, NO_TRAINING_OF_ITS_OWN, Schedule, config_now, extended_config, requested_changes
 from core.runs.folder import RunFolder
 from core.runs.records import Status
 from core.runs.supervisor import Supervisor
@@ -27,8 +27,7 @@ from explorer.widgets.layout import card, current_palette, errors_shown, show_er
 from explorer.widgets.session import recall, remember
 
 _DRAWER = "live_settings"  # the switch, by which assets/app.css shows them; it stays as it is from run to run
-_STEPS, _RATE = "train.steps", "train.learning_rate"
-_SMALL = ("train.eval_interval", _STEPS)  # side by side: numbers to type
+_SMALL = ("train.eval_interval", STEPS)  # side by side: numbers to type
 _NOTE = N_("Takes effect at the next step and is marked on the curve.")
 _HELP = N_(
     "These settings can change during training; the architecture cannot. Changing the learning rate scales its "
@@ -72,7 +71,7 @@ def draw_live_settings(folder: RunFolder) -> None:
 def _draw_all(folder: RunFolder, status: Status, config: RunConfig) -> None:
     shown = [path for path in used_settings(config) if path in LIVE_SETTINGS]
     if status.state == "finished":  # the field above asks for how long
-        shown.remove(_STEPS)
+        shown.remove(STEPS)
     first = folder.record().config
     wide, small = (
         [name for name in LIVE_SETTINGS if name in shown and (name in _SMALL) is narrow] for narrow in (False, True)
@@ -91,17 +90,17 @@ def _draw_setting(folder: RunFolder, name: str, config: RunConfig, first: RunCon
     if st.session_state.get(key) != value:  # else left alone: a hand may be on it
         st.session_state[key] = value
     more = {"key": key, "on_change": lambda: _ask(folder, Supervisor.change_setting, name, st.session_state[key])}
-    if name == _STEPS:
+    if name == STEPS:
         st.number_input(_("Stop at step"), setting.low, setting.high, value, step=100, help=_(setting.help), **more)
         return
     setting_input(name, setting, value, value_at(first, name), named=N_("initially"), **more)
-    if name == _RATE:
+    if name == RATE:
         live_rate(folder.id, peak=value)
 
 
 def _draw_changes(folder: RunFolder, status: Status) -> None:
     waiting = [change_in_words(name, value) for name, value in dict(requested_changes(folder)).items()]
-    known = sum(row.get("kind") == "turn" for row in folder.rows("events"))
+    known = sum(row.get("kind") == CHANGE for row in folder.rows("events"))
     state = {"going": status.pid is not None, "ended": status.ended}
     if change := live_setting_changes(folder.id, known=known, waiting=waiting, **state):
         _ask(folder, Supervisor.change_setting, *change)
@@ -121,7 +120,7 @@ def _show_problem(folder: RunFolder) -> None:
 
 
 def _draw_continue(folder: RunFolder, status: Status, config: RunConfig) -> None:
-    most = dict(fields_of(RunConfig))[_STEPS].high - status.step
+    most = dict(fields_of(RunConfig))[STEPS].high - status.step
     if most < 1:
         st.caption(_("This run has reached the maximum number of steps."))
         return

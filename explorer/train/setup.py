@@ -212,7 +212,7 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) 
         st.warning(_(sentence, **numbers))
         changes = {"train.warmup_steps": numbers["fitting"]} if "fitting" in numbers else {"train.decay_steps": 0}
         st.button(_("Fit the schedule"), key="fit_schedule", on_click=_fit, args=(config.replace(changes),))
-    start = {"key": "train_start", "on_click": _start, "args": (config, parent, ticket(START))}
+    start = {"key": START, "on_click": _start, "args": (config, parent, ticket(START))}
     look = {"type": "primary", "icon": ":material/play_arrow:", "width": "stretch"}
     st.button(_("Train"), disabled=not startable, **look, **start)
 

@@ -18,9 +18,10 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.errors import ExplorerError
+from core.formatting import whole_number
 from core.palette import DARK, LIGHT
 from explorer.services import shared
-from explorer.widgets.address import ROOT, RUN, STEP, whole_number
+from explorer.widgets.address import ROOT, RUN, STEP
 
 LOOPBACK_NAME = "localhost"
 _HEAD, _END = b"<head>", b"</body>"

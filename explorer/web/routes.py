@@ -22,6 +22,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from core.errors import ExplorerError, RunError
+from core.formatting import whole_number
 from core.lessons.lesson_text import ENGLISH, languages
 from core.paths import data_dir
 from core.runs.archive import zip_run
@@ -34,7 +35,7 @@ from explorer.services.model_files import EXPORTS, why_no_export, write_export
 from explorer.streaming.broadcaster import Broadcaster
 from explorer.streaming.generation import LONGEST_PROMPT, TooManyTexts, generated_text, problem_event
 from explorer.streaming.run_events import event
-from explorer.widgets.address import ROOT, whole_number
+from explorer.widgets.address import ROOT
 
 MOST_DOWNLOADS = 4  # at once: each keeps a whole archive on disk until it is sent
 MOST_WATCHED = 8  # runs that one page shows and has watched

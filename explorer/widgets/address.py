@@ -5,7 +5,6 @@ a run yet (`?preset=gpt-tiny&set=model.n_layer:6;train.steps:500`), so a teacher
 """
 
 import json
-import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from core.atomic_io import parse_json
 from core.config import RunConfig
 from core.errors import ConfigError
+from core.formatting import whole_number
 from core.lessons.lesson_text import ENGLISH
 from core.presets import PRESETS, preset
 from core.settings import differences, fields_of
@@ -66,11 +66,6 @@ def parameter(name: str) -> str | None:
 def number_parameter(name: str) -> int | None:
     """Return a parameter of the address that is a whole number; None for anything else."""
     return whole_number(st.query_params.get(name, ""))
-
-
-def whole_number(text: str) -> int | None:
-    """Return the number in an address; None for anything else, and for one longer than any step, passage or count."""
-    return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
 
 
 def write(changes: Mapping[str, object]) -> None:

@@ -7,6 +7,7 @@ import streamlit as st
 
 from core.config import RunConfig
 from core.errors import ConfigError, ExplorerError
+from core.formatting import whole_number
 from core.text.corpora import catalogue
 from explorer.i18n.language import _
 from explorer.services import shared
@@ -56,7 +57,7 @@ def draft_of_link(another_text: str) -> RunConfig:
 def say_misread_number(name: str, allowed: Container[int], instead: str) -> None:
     """Say that a number in the address is none of the allowed ones, and what the page shows instead."""
     value = st.query_params.get(name)
-    number = None if value is None else address.whole_number(value)
+    number = None if value is None else whole_number(value)
     if value is not None and (number is None or number not in allowed):  # a range is searched through for None
         show_error(_("The link asks for {name}={value}, which is not possible. {instead}",
                      name=name, value=quoted_part(value), instead=instead))  # fmt: skip

@@ -2,7 +2,8 @@
 
 import pytest
 
-from explorer.charts.loss import COUNTED, ParentCurve, label_shifts, loss_figure, loss_range, smoothed
+from core.text.ngrams import BASELINES
+from explorer.charts.loss import ParentCurve, label_shifts, loss_figure, loss_range, smoothed
 from explorer.i18n.formatting import change_in_words
 from tests.javascript import in_javascript
 
@@ -11,11 +12,11 @@ ROWS = [
     {"step": 5, "loss": 3.9, "lr": 1e-3},
     {"step": 10, "loss": 3.1, "lr": 1e-3, "train_loss": 3.2, "val_loss": 3.3},
 ]
-BASELINES = {"uniform": 4.17, "unigram": 3.3, "bigram": 2.47, "trigram": 2.06}
+LOSSES = {"uniform": 4.17, "unigram": 3.3, "bigram": 2.47, "trigram": 2.06}
 
 
 def test_traces_are_training_smoothed_validation_its_last_point_and_marks():
-    raw, smooth, validation, last, *_ = loss_figure(ROWS, BASELINES, 100).data
+    raw, smooth, validation, last, *_ = loss_figure(ROWS, LOSSES, 100).data
     assert list(raw.x) == list(smooth.x) == [5, 10]
     assert list(raw.y) == [3.9, 3.1]
     assert list(validation.x) == [0, 10]
@@ -25,25 +26,25 @@ def test_traces_are_training_smoothed_validation_its_last_point_and_marks():
 
 
 def test_every_counted_line_has_a_label():
-    baselines = BASELINES | {"floor": 1.2}
+    baselines = LOSSES | {"floor": 1.2}
     figure = loss_figure(ROWS, baselines, 100)
-    assert [shape.name for shape in figure.layout.shapes] == list(COUNTED)
-    assert [note.name for note in figure.layout.annotations] == list(COUNTED)
+    assert [shape.name for shape in figure.layout.shapes] == list(BASELINES)
+    assert [note.name for note in figure.layout.annotations] == list(BASELINES)
     assert [shape.y0 for shape in figure.layout.shapes] == list(baselines.values())
     assert all(note.visible for note in figure.layout.annotations)
 
 
 def test_lines_not_counted_yet_are_there_but_hidden():
     figure = loss_figure([], None, 100)
-    assert len(figure.layout.shapes) == len(COUNTED)
+    assert len(figure.layout.shapes) == len(BASELINES)
     assert not any(shape.visible for shape in figure.layout.shapes)
     assert tuple(figure.layout.xaxis.range) == (0, 100)
 
 
 def test_axis_holds_everything_and_seldom_moves():
-    low, high = loss_range([4.2, 3.3, 3.1], BASELINES)
+    low, high = loss_range([4.2, 3.3, 3.1], LOSSES)
     assert low < 2.06 and high > 4.2
-    assert loss_range([4.2, 3.3, 3.05], BASELINES) == [low, high]
+    assert loss_range([4.2, 3.3, 3.05], LOSSES) == [low, high]
     assert loss_range([float("nan")], {})[0] < loss_range([float("nan")], {})[1]
 
 
@@ -54,7 +55,7 @@ def test_smoothing_starts_at_the_first_value():
 
 
 def test_close_labels_move_apart():
-    assert label_shifts(BASELINES) == dict.fromkeys(BASELINES, 0)
+    assert label_shifts(LOSSES) == dict.fromkeys(LOSSES, 0)
     assert label_shifts({"bigram": 2.10, "trigram": 2.05}) == {"bigram": 0, "trigram": -9}
 
 
@@ -68,7 +69,7 @@ def test_a_fork_is_drawn_over_its_parent():
 
 
 def test_a_run_from_scratch_has_no_parent_to_draw():
-    assert not loss_figure(ROWS, BASELINES, 100).data[6].x
+    assert not loss_figure(ROWS, LOSSES, 100).data[6].x
 
 
 def test_setting_changes_are_left_to_the_browser():

@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from core.errors import ConfigError
+from core.formatting import whole_number
 from core.presets import PRESETS, preset
 from core.settings import fields_of
-from explorer.widgets.address import address_of, config_from, page_file, query_for, whole_number
+from explorer.widgets.address import address_of, config_from, page_file, query_for
 
 CHANGES = {
     "model.n_layer": st.integers(1, 48),

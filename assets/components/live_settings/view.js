@@ -1,7 +1,7 @@
 /* Settings that change while a run trains; data.view says which view. */
 import { formatRate } from "../shared/format.js";
 import { _, button, element, mountView } from "../shared/mount.js";
-import { liveView } from "../shared/run_stream.js";
+import { liveView, settingChangesIn } from "../shared/run_stream.js";
 
 const VIEWS = { changes, rate };
 
@@ -44,7 +44,7 @@ function changes(root, component) {
       reported = -1;
       return {
         events(rows) {
-          settingChanges = rows.filter((row) => row.kind === "turn");
+          settingChanges = settingChangesIn(rows);
           draw();
           if (settingChanges.length !== component.data.known && settingChanges.length !== reported) {
             reported = settingChanges.length;

@@ -7,7 +7,7 @@ import { hearButton } from "./sound.js";
 import { downloadButtons, lossColumns } from "../shared/download.js";
 import { _, button, element, mountOnce } from "../shared/mount.js";
 import { loadPlotly, purgeChart } from "../shared/plotly.js";
-import { liveView } from "../shared/run_stream.js";
+import { liveView, settingChangesIn } from "../shared/run_stream.js";
 import { thinned } from "../shared/thinning.js";
 
 export default (mounting) => mountOnce(mounting, (root, component) => {
@@ -250,7 +250,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
           measuredAt = last;
         },
         events(all) {
-          changes = all.filter((row) => row.kind === "turn");
+          changes = settingChangesIn(all);
           fillSoon();
         },
         status(value) {

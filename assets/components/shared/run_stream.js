@@ -13,6 +13,9 @@ export function runStream(runId) {
   return runs.get(runId);
 }
 
+/* Return the rows of events that are setting changes, by the name that they have on disk (core/runs/commands.py). */
+export const settingChangesIn = (rows) => rows.filter((row) => row.kind === "turn");
+
 /* The view of a run, component.data.run or none. begin() forgets the run before and returns the handlers of the next; `prepare`
    comes before, `draw` after that in every update. */
 export function liveView(component, begin, { prepare, draw, destroy }) {

@@ -19,8 +19,6 @@ from explorer.learn.state import StepState
 from explorer.learn.steps import Step, draw_table
 from explorer.widgets.layout import card, chart, current_palette
 
-_COUNTED = ("uniform", "unigram", "bigram")
-
 
 def _draw_ladder(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
@@ -66,7 +64,7 @@ def _draw_parts(state: StepState, rungs: list[RungLoss]) -> None:
 
 def drops(state: StepState) -> dict[str, float]:
     """Return by how much each added part lowers the loss, in nats/token."""
-    ladder = [rung for rung in state.results["rungs"] if not rung.optional and rung.name not in _COUNTED]
+    ladder = [rung for rung in state.results["rungs"] if rung.trained and not rung.optional]
     return {above.name: below.loss - above.loss for below, above in pairwise(ladder)}
 
 

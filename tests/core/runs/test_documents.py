@@ -242,6 +242,12 @@ def test_a_run_without_attention_or_numbers_has_a_report_too(data_dir, config, s
         assert "It has not trained yet" in Reader(DOCUMENTS["report"](run, data_dir)).text
 
 
+def test_a_task_has_a_report_with_its_lowest_possible_loss(data_dir, config):
+    run = RunFolder.create(data_dir, config.replace({"data.corpus": "modular-addition", "train.steps": 1}))
+    train_run(run, data_dir, threads=1)
+    assert "lowest possible 0.000" in Reader(DOCUMENTS["report"](run, data_dir)).text
+
+
 def test_only_the_template_is_markup(trained, data_dir):
     facts = run_facts(trained, data_dir)._replace(
         reason='a < b & "c"', name="<i>x</i>\0\ud800", tokens=['"><script>'] * 6, state="stopped"
