@@ -5,6 +5,8 @@ from pathlib import Path
 
 from core.errors import ExplorerError
 
+_MEMBERS = "members"  # the folder of a class's data folder that has those of its members
+
 
 def data_dir() -> Path:
     """Return the folder named by GPT_EXPLORER_HOME, else `~/.gpt-explorer`, made if missing; raises ExplorerError."""
@@ -17,6 +19,11 @@ def data_dir() -> Path:
             f"GPT Explorer does not know the home folder {what}. Set GPT_EXPLORER_HOME to a folder you can write to."
         ) from None
     check_path(folder)
+    return made_data_dir(folder)
+
+
+def made_data_dir(folder: Path) -> Path:
+    """Return a data folder, made if missing; raises ExplorerError where it cannot be written to."""
     try:
         for name in ("runs", "texts", "downloads"):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -25,6 +32,24 @@ def data_dir() -> Path:
     if not os.access(folder / "runs", os.W_OK | os.X_OK):
         raise ExplorerError(_sentence(folder, "no permission to write"))
     return folder
+
+
+def member_home(root: Path, member: str) -> Path:
+    """Return the data folder of one member of a class: runs and texts of its own, in the folder of the whole class."""
+    return root / _MEMBERS / member
+
+
+def class_root(folder: Path) -> Path:
+    """Return the data folder of the class whose member has this one; any other data folder itself."""
+    return folder.parents[1] if folder.parent.name == _MEMBERS else folder
+
+
+def member_homes(folder: Path) -> list[Path]:
+    """Return the data folders of a class's members; none where this is not the folder of a class."""
+    try:
+        return sorted(path for path in (folder / _MEMBERS).iterdir() if path.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def gallery_dir() -> Path:

@@ -20,7 +20,7 @@ from safetensors.numpy import save
 from core.atomic_io import FULL, TEMPORARY, append_row, last_rows, lock, parse_json, read_rows, write_atomically
 from core.config import RunConfig
 from core.errors import DiskFullError, RunError
-from core.paths import check_path, gallery_dir
+from core.paths import check_path, class_root, gallery_dir, member_homes
 from core.runs.processes import end_orphans, is_alive
 from core.runs.records import (
     SCORES,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _TIME = "%Y%m%d-%H%M%S"
 RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z2-7]{12}")
+_SHARED = "shared"  # the folder of a class's data folder that has an empty file for each run that all may read
 GALLERY_ID = re.compile(r"gallery-[a-z]+")
 Rows = Literal["metrics", "samples", "events", "health"]  # files of rows
 
@@ -50,8 +51,9 @@ Rows = Literal["metrics", "samples", "events", "health"]  # files of rows
 class RunFolder:
     """One run on disk. Any number of processes may read it; one worker at a time trains in it (`training_lock`)."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, *, is_shared: bool = False):
         self.path, self.id = path, path.name
+        self.is_shared = is_shared  # by another member of a class: it is only read
         self.record_path = path / "run.json"
         self.status_path = path / "status.json"
         self.metrics_path = path / "metrics.jsonl"
@@ -286,6 +288,21 @@ class RunFolder:
         return sum(path.stat().st_size for path in self.files())
 
     @property
+    def data_dir(self) -> Path:
+        """The data folder that lists the run, and has the text it was trained on."""
+        return self.path.parents[1]
+
+    @property
+    def member(self) -> str:
+        """The member of a class whose run it is; "" outside of a class, and for the teacher's."""
+        return self.data_dir.name if class_root(self.data_dir) != self.data_dir else ""
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it can only be read and forked: it comes with the app, or is somebody else's."""
+        return self.in_gallery or self.is_shared
+
+    @property
     def in_gallery(self) -> bool:
         """Whether it comes with the app, and is only read (`core.runs.gallery`)."""
         return self.path.parent == gallery_dir()
@@ -313,11 +330,16 @@ class RunFolder:
             if path.is_file() and not path.name.startswith(".") and path.parent != self.commands
         ]
 
+    def check_writable(self, done: str = "changed") -> None:
+        """Raise RunError, which says what cannot be done to the run, where it can only be read."""
+        if self.read_only:
+            whose = "comes with the app" if self.in_gallery else "belongs to somebody else"
+            raise RunError(f"{self.name!r} {whose}, so it cannot be {done}. Fork it to train it further.")
+
     @contextmanager
     def writing(self, done: str) -> Iterator[None]:
         """Raise a refusal to write as a RunError that says what cannot be done to the run, and why."""
-        if self.in_gallery:
-            raise RunError(f"{self.name!r} comes with the app, so it cannot be {done}. Fork it to train it further.")
+        self.check_writable(done)
         try:
             yield
         except FileNotFoundError:
@@ -336,19 +358,60 @@ class RunFolder:
 
 
 def open_run(data_dir: Path, id: str) -> RunFolder:
-    """Return the run of that id, of the gallery too. Raises RunError where there is none, as for a path."""
-    place = data_dir / "runs" if RUN_ID.fullmatch(id) else gallery_dir() if GALLERY_ID.fullmatch(id) else None
-    if place is None or not (place / id).is_dir():
-        raise RunError(f"There is no run with the id {id[:80]!r}. It may have been deleted.")
-    return RunFolder(place / id)
+    """Return the run of that id, of the gallery too. Raises RunError where there is none, as for a path.
+
+    In a class the runs of all members are found in the folder of the class; in that of a member its own, and those
+    that others have shared (`share`).
+    """
+    if GALLERY_ID.fullmatch(id) and (gallery_dir() / id).is_dir():
+        return RunFolder(gallery_dir() / id)
+    if RUN_ID.fullmatch(id):
+        for home in (data_dir, *member_homes(data_dir)):
+            if (path := home / "runs" / id).is_dir():
+                return RunFolder(path)
+        if (root := class_root(data_dir)) != data_dir and is_shared(root, id):
+            with suppress(RunError):
+                return RunFolder(open_run(root, id).path, is_shared=True)
+    raise RunError(f"There is no run with the id {id[:80]!r}. It may have been deleted.")
+
+
+def share(root: Path, id: str, *, shared: bool = True) -> None:
+    """Let all members of a class read a run, or no longer. Raises RunError where there is no such run."""
+    mark = root / _SHARED / open_run(root, id).id
+    try:
+        mark.parent.mkdir(exist_ok=True)
+        mark.touch() if shared else mark.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(f"The run cannot be shared: {error.strerror}.") from None
+
+
+def is_shared(root: Path, id: str) -> bool:
+    """Return whether all members of a class may read a run."""
+    return (root / _SHARED / id).exists()
+
+
+def shared_runs(data_dir: Path) -> list[RunFolder]:
+    """Return the runs that others share with the member of a class whose data folder this is, newest first."""
+    root = class_root(data_dir)
+    if root == data_dir or not (root / _SHARED).is_dir():
+        return []
+    runs = []
+    for mark in sorted((root / _SHARED).iterdir(), reverse=True):
+        with suppress(RunError):
+            if (run := open_run(data_dir, mark.name)).is_shared:
+                runs.append(run)
+    return runs
 
 
 def list_runs(data_dir: Path) -> list[RunFolder]:
-    """Return every run, newest first. Damaged ones are among them; their `problem` says what is wrong."""
-    try:
-        paths = [path for path in (data_dir / "runs").iterdir() if RUN_ID.fullmatch(path.name) and path.is_dir()]
-    except FileNotFoundError:
-        return []
+    """Return every run, newest first. Damaged ones are among them; their `problem` says what is wrong.
+
+    In the folder of a class those of all members.
+    """
+    paths: list[Path] = []
+    for home in (data_dir, *member_homes(data_dir)):
+        with suppress(FileNotFoundError):
+            paths += [path for path in (home / "runs").iterdir() if RUN_ID.fullmatch(path.name) and path.is_dir()]
     return [RunFolder(path) for path in sorted(paths, key=lambda path: path.name, reverse=True)]
 
 

@@ -14,7 +14,7 @@ from core.atomic_io import write_atomically
 from core.config import RunConfig
 from core.paths import gallery_dir
 from core.presets import preset
-from core.runs.folder import RunFolder, list_runs
+from core.runs.folder import RunFolder, list_runs, shared_runs
 from core.terminal import print_line
 
 _SNAPSHOTS = 12  # of each model, at most
@@ -48,8 +48,8 @@ def gallery_runs() -> list[RunFolder]:
 
 
 def runs_with_weights(data_dir: Path) -> Iterator[RunFolder]:
-    """Yield the runs whose model can be opened: the data folder's, newest first, then the gallery's."""
-    return (folder for folder in (*list_runs(data_dir), *gallery_runs()) if folder.has_weights)
+    """Yield the runs whose model can be opened: the data folder's, newest first, then others'."""
+    return (run for run in (*list_runs(data_dir), *shared_runs(data_dir), *gallery_runs()) if run.has_weights)
 
 
 def make_model(place: Path, name: str, config: RunConfig) -> RunFolder:

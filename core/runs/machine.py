@@ -16,6 +16,7 @@ import torch
 from core.atomic_io import parse_json, write_json
 from core.config import RunConfig
 from core.errors import ConfigError
+from core.paths import class_root
 from core.runs.queue import Queue
 from core.runs.records import RunRecord
 from core.training.cost import TYPICAL_VOCABULARY, Correction, MachineSpeed
@@ -87,16 +88,16 @@ def _cached_speeds(data_dir: Path, hardware: Hardware) -> dict[int, dict[str, An
 
 
 def _read_cache(data_dir: Path, hardware: Hardware, name: str) -> dict[str, Any]:
-    """Return a cache in the data folder; empty where it is damaged, or of another machine."""
+    """Return a cache in the data folder, one for a whole class; empty where it is damaged, or of another machine."""
     try:
-        data = parse_json((data_dir / name).read_bytes())
+        data = parse_json((class_root(data_dir) / name).read_bytes())
         return data if data["machine"] == _machine(hardware) else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
 def _write_cache(data_dir: Path, hardware: Hardware, name: str, **content: Any) -> None:
-    write_json(data_dir / name, {"machine": _machine(hardware), **content})
+    write_json(class_root(data_dir) / name, {"machine": _machine(hardware), **content})
 
 
 def _machine(hardware: Hardware) -> str:

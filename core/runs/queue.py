@@ -10,15 +10,23 @@ from typing import Any, NamedTuple
 
 from core.atomic_io import lock
 from core.errors import RunError
+from core.paths import class_root
 from core.runs.processes import ProcessId, is_alive, this_process
 
 _TABLE = """CREATE TABLE IF NOT EXISTS runs (
     place INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
     owner TEXT,   -- NULL while the run waits
-    claimed REAL  -- seconds since 1970
+    claimed REAL, -- seconds since 1970
+    member TEXT NOT NULL DEFAULT '',  -- of a class, whose run it is
+    turn INTEGER NOT NULL DEFAULT 0
 )"""
-_PUT = "INSERT OR IGNORE INTO runs (id) VALUES (?)"
+# A queue of an earlier version has neither; its runs come first.
+_LATER_COLUMNS = {"member": "TEXT NOT NULL DEFAULT ''", "turn": "INTEGER NOT NULL DEFAULT 0"}
+_TURNS = "CREATE TABLE IF NOT EXISTS turns (member TEXT PRIMARY KEY, last INTEGER NOT NULL)"
+_REACHED = ""  # in `turns`: the turn of the run that was claimed last; no member is called so
+_NEXT = """SELECT id, turn FROM runs WHERE owner IS NULL ORDER BY
+    (SELECT count(*) FROM runs AS active WHERE active.owner IS NOT NULL AND active.member = runs.member), turn, place"""
 _LOCK_NAME = "supervisor.lock"
 
 
@@ -47,28 +55,43 @@ class Queue:
     """
 
     def __init__(self, data_dir: Path, busy_seconds: float = 10.0):
-        self._path = data_dir / "runs" / "queue.sqlite3"
+        self._path = class_root(data_dir) / "runs" / "queue.sqlite3"
         self._busy_seconds = busy_seconds  # to wait for another process that is writing
-        self._execute(_TABLE)
+        with self._transaction() as database:
+            database.execute(_TABLE)
+            known = {row[1] for row in database.execute("PRAGMA table_info(runs)")}
+            for name in _LATER_COLUMNS.keys() - known:
+                database.execute(f"ALTER TABLE runs ADD COLUMN {name} {_LATER_COLUMNS[name]}")
+            database.execute(_TURNS)
 
-    def put(self, id: str) -> None:
-        """Add a run at the end; one that waits or is claimed already keeps its place."""
-        self._execute(_PUT, (id,))
+    def put(self, id: str, member: str = "") -> None:
+        """Add a run at the end; one that waits or is claimed already keeps its place.
+
+        Members of a class take turns: a run comes after one run of each other member for every run of its own before.
+        """
+        with self._transaction() as database:
+            _put(database, id, member)
 
     def claim(self, owner: str, slots: int | None = None) -> str | None:
-        """Claim the run that has waited longest; None if none waits, or if `slots` runs are claimed already."""
+        """Claim the run whose turn it is; None if none waits, or if `slots` runs are claimed already.
+
+        It is a run of a member that has the fewest claimed; among them of the lowest turn, then the longest wait.
+        """
         with self._transaction() as database:
             (taken,) = database.execute("SELECT count(*) FROM runs WHERE owner IS NOT NULL").fetchone()
-            first = database.execute("SELECT id FROM runs WHERE owner IS NULL ORDER BY place LIMIT 1").fetchone()
+            first = database.execute(f"{_NEXT} LIMIT 1").fetchone()
             if first is None or (slots is not None and taken >= slots):
                 return None
-            database.execute("UPDATE runs SET owner = ?, claimed = ? WHERE id = ?", (owner, time.time(), *first))
-            return first[0]
+            id, turn = first
+            database.execute("UPDATE runs SET owner = ?, claimed = ? WHERE id = ?", (owner, time.time(), id))
+            if turn > _last_turn(database, _REACHED):
+                database.execute("INSERT OR REPLACE INTO turns VALUES (?, ?)", (_REACHED, turn))
+            return id
 
     def claim_for_shell(self, id: str) -> None:
         """Claim a slot, free or not, for a run that this process trains; leave the claim of another owner."""
         with self._transaction() as database:
-            database.execute(_PUT, (id,))
+            _put(database, id)
             taken = "UPDATE runs SET owner = ?, claimed = ? WHERE id = ? AND owner IS NULL"
             database.execute(taken, (_shell(), time.time(), id))
 
@@ -86,7 +109,7 @@ class Queue:
 
     def waiting(self) -> list[str]:
         """Return the ids that wait, the next one first."""
-        return [id for (id,) in self._execute("SELECT id FROM runs WHERE owner IS NULL ORDER BY place")]
+        return [id for id, _turn in self._execute(_NEXT)]
 
     def active(self) -> list[Claim]:
         """Return the runs that are claimed, the oldest place first."""
@@ -112,6 +135,20 @@ class Queue:
                 f"The queue of runs in {self._path} cannot be used ({error}). If the file is damaged, delete it: "
                 "runs themselves are kept elsewhere, and can be resumed."
             ) from None
+
+
+def _put(database: sqlite3.Connection, id: str, member: str = "") -> None:
+    if database.execute("SELECT 1 FROM runs WHERE id = ?", (id,)).fetchone():
+        return
+    turn = 1 + max(_last_turn(database, name) for name in {_REACHED, member})
+    database.execute("INSERT INTO runs (id, member, turn) VALUES (?, ?, ?)", (id, member, turn))
+    if member:
+        database.execute("INSERT OR REPLACE INTO turns VALUES (?, ?)", (member, turn))
+
+
+def _last_turn(database: sqlite3.Connection, member: str) -> int:
+    row = database.execute("SELECT last FROM turns WHERE member = ?", (member,)).fetchone()
+    return row[0] if row else 0
 
 
 def _shell() -> str:

@@ -93,7 +93,7 @@ class Supervisor:
         """Queue a new run, and start it if a slot is free. Does nothing the second time."""
         with self._unchanged(folder, None) as status:
             if status.state == "queued":
-                self.queue.put(folder.id)
+                self.queue.put(folder.id, folder.member)
                 self._fill_slots()
 
     def pause(self, folder: RunFolder, *, shown: Status | None = None) -> None:
@@ -118,14 +118,14 @@ class Supervisor:
                 send_command(folder, "resume")  # it still has its slot
             elif status.state == "paused" and status.pid is not None:
                 self.queue.remove(folder.id)  # it may still hold its slot of before the pause
-                self.queue.put(folder.id)
+                self.queue.put(folder.id, folder.member)
             elif status.state == "paused" or status.ended:
                 self._enqueue(folder, status)
             self._fill_slots()
 
     def change_setting(self, folder: RunFolder, setting: str, value: Any) -> None:
         """Change a setting between two steps, or when a run that does not train now goes on; see `change_settings`."""
-        with self._lock():
+        with self._unchanged(folder, None):
             change_settings(folder, (setting, value))
 
     def continue_for(
@@ -231,10 +231,10 @@ class Supervisor:
                     continue
                 # A young one may be about to be submitted, or to be trained from a shell.
                 if status.state == "queued" and (not was_queued or age > LOST_SECONDS):
-                    self.queue.put(folder.id)
+                    self.queue.put(folder.id, folder.member)
                 elif _has_resume_waiting(folder, status):
                     folder.write_status(status.model_copy(update={"state": "queued"}))
-                    self.queue.put(folder.id)
+                    self.queue.put(folder.id, folder.member)
 
     def _enforce_stops(self) -> None:
         for id, pending in list(self._pending_stops.items()):
@@ -267,7 +267,7 @@ class Supervisor:
     def _enqueue(self, folder: RunFolder, status: Status) -> None:
         drop_commands(folder)
         folder.write_status(status.without_process(state="queued", reason="", notice="", problem="", crashes=0))
-        self.queue.put(folder.id)
+        self.queue.put(folder.id, folder.member)
 
     def _fill_slots(self) -> None:
         if shortage(self.data_dir):
@@ -287,7 +287,9 @@ class Supervisor:
                     drop_commands(folder)
                 notice = status.notice.replace(WAITS_FOR_DISK_SPACE, "").strip()
                 try:
-                    FORK_SERVER.start_worker(self.data_dir, folder, status.model_copy(update={"notice": notice}))
+                    started = status.model_copy(update={"notice": notice})
+                    home = folder.data_dir if folder.member else self.data_dir
+                    FORK_SERVER.start_worker(home, folder, started)
                 except RunError as error:
                     with suppress(RunError):  # a full disk, say: its status stays queued, and the next start finds it
                         folder.write_status(status.end("failed", str(error), error.problem))
@@ -312,6 +314,7 @@ class Supervisor:
     @contextmanager
     def _unchanged(self, folder: RunFolder, shown: Status | None) -> Iterator[Status]:
         with self._lock():
+            folder.check_writable()
             check_unchanged(folder, shown)
             yield folder.status()
 

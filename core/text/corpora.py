@@ -211,7 +211,7 @@ def preview(corpus: Corpus, data_dir: Path, length: int = 50) -> str:
         if corpus.name in _BUILT_IN:
             beginning = _load_built_in(corpus.name)[:_BEGINNING]
         else:
-            downloaded = data_dir / "downloads" / TINY_SHAKESPEARE_FILE
+            downloaded = class_root(data_dir) / "downloads" / TINY_SHAKESPEARE_FILE
             file = own_text_file(corpus.name, data_dir) if corpus.own else downloaded
             with file.open(encoding="utf-8", errors="replace") as text:
                 beginning = text.read(_BEGINNING)
@@ -241,7 +241,9 @@ def _load_tiny_shakespeare(data_dir: Path) -> str:
     # Imported only here: no other text needs the libraries that download.
     from core.text.download import fetch
 
-    file = fetch(TINY_SHAKESPEARE_URL, TINY_SHAKESPEARE_SHA256, data_dir / "downloads", TINY_SHAKESPEARE_FILE)
+    file = fetch(
+        TINY_SHAKESPEARE_URL, TINY_SHAKESPEARE_SHA256, class_root(data_dir) / "downloads", TINY_SHAKESPEARE_FILE
+    )
     return file.read_text(encoding="utf-8")
 
 

@@ -47,6 +47,34 @@ def test_no_more_are_claimed_than_there_are_slots(data_dir):
     assert queue.claim("you", slots=2) == "c"
 
 
+def test_members_of_a_class_take_turns(data_dir):
+    """One student's five runs do not hold up the others, and who trains nothing now comes first."""
+    queue = Queue(data_dir)
+    for id in ("a1", "a2", "a3", "b1", "c1", "c2", "a4", "b2"):
+        queue.put(id, member=id[0])
+    order = []
+    while id := queue.claim("me"):
+        order.append(id)
+        queue.remove(id)
+    assert order == ["a1", "b1", "c1", "a2", "c2", "b2", "a3", "a4"]
+    for id in ("a5", "a6", "b3"):
+        queue.put(id, member=id[0])
+    assert (queue.claim("me"), queue.waiting()) == ("a5", ["b3", "a6"])
+    queue.put("d1", member="d")  # its first run: behind the one of b that waits, before the second of a
+    assert [queue.claim("me") for _ in range(4)] == ["b3", "d1", "a6", None]
+
+
+def test_a_queue_of_an_earlier_version_goes_on(data_dir):
+    with sqlite3.connect(data_dir / "runs" / "queue.sqlite3") as database:
+        database.execute(
+            "CREATE TABLE runs (place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, owner TEXT, claimed REAL)"
+        )
+        database.execute("INSERT INTO runs (id) VALUES ('old')")
+    queue = Queue(data_dir)
+    queue.put("new")
+    assert [queue.claim("me"), queue.claim("me")] == ["old", "new"]
+
+
 def test_two_processes_never_claim_the_same_run(data_dir):
     queue = Queue(data_dir)
     ids = [f"run-{number}" for number in range(60)]
