@@ -5,7 +5,8 @@ from pathlib import Path
 
 from core.errors import ExplorerError
 
-_MEMBERS = "members"  # the folder of a class's data folder that has those of its members
+# Folders of a class's data folder: of its members' data folders, and of an empty file for all that is shared.
+_MEMBERS, _SHARED = "members", "shared"
 
 
 def data_dir() -> Path:
@@ -50,6 +51,27 @@ def member_homes(folder: Path) -> list[Path]:
         return sorted(path for path in (folder / _MEMBERS).iterdir() if path.is_dir())
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def mark_shared(root: Path, name: str, *, shared: bool = True) -> None:
+    """Let all members of a class read a run or a text of that name, or no longer; raises ExplorerError."""
+    mark = root / _SHARED / name
+    try:
+        mark.parent.mkdir(exist_ok=True)
+        mark.touch() if shared else mark.unlink(missing_ok=True)
+    except OSError as error:
+        raise ExplorerError(f"This cannot be shared: {error.strerror}.") from None
+
+
+def is_shared(root: Path, name: str) -> bool:
+    """Return whether all members of a class may read a run or a text of that name."""
+    return (root / _SHARED / name).exists()
+
+
+def shared_names(root: Path) -> list[str]:
+    """Return the names of all that the members of a class share, newest run first."""
+    folder = root / _SHARED
+    return sorted((mark.name for mark in folder.iterdir()), reverse=True) if folder.is_dir() else []
 
 
 def gallery_dir() -> Path:

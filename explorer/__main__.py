@@ -32,13 +32,15 @@ def main(arguments: list[str] | None = None) -> int:
             pass  # it must be possible: where files cannot be locked, no run can be trained
         _have_home_folder(folder)
         check_free(options.address, options.port)
-        from explorer.web.middleware import AllowedSites, checked_host_name, checked_origin
+        from explorer.web.middleware import AllowedSites, checked_host_name, checked_origin, choose_access
 
         names = tuple(map(checked_host_name, options.host_name))
+        choose_access(options.address, options.class_title, options.open)
         sites = AllowedSites(options.address, names, tuple(map(checked_origin, options.embed_origin)))
         from explorer.web.server import serve
 
-        serve(sites, options.port, base_path=options.base_path.strip("/"), dev=options.dev)
+        base_path = options.base_path.strip("/")
+        serve(sites, options.port, base_path=base_path, dev=options.dev, class_title=options.class_title)
     except ExplorerError as error:
         print_line(str(error), sys.stderr)
         return 2
@@ -91,8 +93,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--address",
         default="127.0.0.1",
-        help="who can reach it: 127.0.0.1 is you alone (default), 0.0.0.0 everyone in your network. There is no "
-        "password: whoever reaches it can start, stop, rename and delete any run and text",
+        help="who can reach it: 127.0.0.1 is you alone (default), 0.0.0.0 everyone in your network, which needs "
+        "--class or --open",
+    )
+    parser.add_argument(
+        "--class",
+        dest="class_title",
+        metavar="TITLE",
+        help='serve a class, such as "Physics 11b": students join with a code and a nickname and see their own runs '
+        "and texts; the terminal shows code and teacher's link",
+    )
+    parser.add_argument(
+        "--open",
+        action="store_true",
+        help="let everybody who can reach the address start, stop, rename and delete any run and text",
     )
     parser.add_argument(
         "--host-name",

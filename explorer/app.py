@@ -1,8 +1,10 @@
 """What is served, by `python -m explorer` and by `streamlit run explorer/app.py` alike.
 
-Streamlit reads this file for a plain `app = st.App(...)`; without one it would serve the pages alone.
+Streamlit reads this file for a plain `app = st.App(...)`; without one it would serve the pages alone. The environment
+says what `python -m explorer` takes as options: GPT_EXPLORER_CLASS, the title of a class, or GPT_EXPLORER_OPEN=1.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,7 +14,13 @@ if str(ROOT) not in sys.path:  # `streamlit run` puts this file's own folder the
 
 import streamlit as st  # noqa: E402
 
+from explorer.services.visitors import serve_class  # noqa: E402
+from explorer.web.middleware import choose_access  # noqa: E402
 from explorer.web.server import app_parts, configured_sites  # noqa: E402
 from explorer.widgets.address import NAVIGATION  # noqa: E402
+
+if (title := os.environ.get("GPT_EXPLORER_CLASS")) is not None:
+    serve_class(title)
+choose_access(configured_sites().address, title, os.environ.get("GPT_EXPLORER_OPEN") == "1")
 
 app = st.App(NAVIGATION, **app_parts(configured_sites(), st.get_option("server.baseUrlPath")))

@@ -2,8 +2,10 @@
 
 import streamlit as st
 
+from explorer.classroom.notices import draw_notices, let_in
 from explorer.home.tour import draw_tour
 from explorer.i18n.language import N_, _
+from explorer.services.visitors import classroom, visitor
 from explorer.widgets.address import LANGUAGE, ROOT, keep_written, page_file, parameter
 from explorer.widgets.session import use_language
 from explorer.widgets.sidebar import draw_sidebar
@@ -18,6 +20,9 @@ GROUPS = {
 
 keep_written()
 use_language(parameter(LANGUAGE))
+let_in()
+if classroom() and visitor().is_teacher:
+    GROUPS[N_("Manage")]["classroom"] = N_("Class")
 pages = {
     group: [
         st.Page(page_file(name), title=_(title), url_path=name, default=name == "home") for name, title in of.items()
@@ -33,5 +38,6 @@ st.set_page_config(
     initial_sidebar_state=230,
 )
 draw_sidebar(pages, page)
+draw_notices(page.title)
 draw_tour(page.url_path or "home")
 page.run()

@@ -6,11 +6,16 @@ from functools import lru_cache
 from pathlib import Path
 
 from core.atomic_io import TEMPORARY, put_in_place
+from core.classroom import ClassError, Classroom
 from core.config import RunConfig
 from core.errors import ConfigError, ExplorerError, RunError
+from core.formatting import duration_in_words
 from core.lessons.shannon import Passage
+from core.paths import class_root
 from core.runs.commands import config_at, config_now
 from core.runs.folder import RunFolder, open_run
+from core.runs.machine import machine_speed, run_precision, threads_for_run, threads_per_run
+from core.runs.queue import Queue
 from core.runs.records import NAME_LENGTH, RunRecord
 from core.runs.weights import require_weights, weights_step
 from core.settings import differences, fields_of, value_at
@@ -21,6 +26,9 @@ from core.text.own_text import check_trainable
 from core.text.tasks import check_task
 from core.text.tokenizers import Tokenizer, load_tokenizer
 from core.training.checkpoints import check_weights
+from core.training.cost import estimate
+from core.training.hardware import find_hardware
+from core.training.work import exact_parameters
 
 _SCHEDULE = ("train.warmup_steps", "train.decay_steps", "train.schedule_start")
 _MOST_GENERATIONS = 32  # a record that somebody has edited may name itself
@@ -36,6 +44,33 @@ def check_startable(data_dir: Path, config: RunConfig, parent: RunFolder | None 
     check_trainable(text, config.model.block_size, config.data.val_fraction, tokenizer, is_fork=parent is not None)
     check_task(config.data.corpus, config.model.block_size, tokenizer.by_character)
     return tokenizer.vocab_size
+
+
+def check_allowed(data_dir: Path, config: RunConfig, vocab_size: int) -> None:
+    """Raise ClassError where the member of a class may not train a model of this size, this long, or no other run."""
+    root = class_root(data_dir)
+    if root == data_dir:
+        return
+    limits = Classroom(root).settings
+    if Queue(root).count_of(data_dir.name) >= limits.most_running + limits.most_waiting:
+        raise ClassError(
+            "You have as many runs in training and waiting as your class allows. Wait for one to end, or stop one."
+        )
+    parameters = exact_parameters(config.model, vocab_size)
+    if parameters > limits.most_parameters:
+        raise ClassError(
+            f"This model has {parameters:,} parameters, and your class allows {limits.most_parameters:,}. Choose fewer "
+            "layers or a smaller width."
+        )
+    hardware = find_hardware(config.train.device)
+    threads = threads_for_run(config, threads_per_run())
+    speed, precision = machine_speed(root, hardware, threads), run_precision(config, hardware, threads, root).precision
+    minutes = estimate(config, vocab_size, speed, precision).seconds / 60
+    if minutes > limits.most_minutes:
+        raise ClassError(
+            f"This run would take about {duration_in_words(60 * minutes)}, and your class allows "
+            f"{limits.most_minutes:g} minutes. Choose fewer steps or a smaller model."
+        )
 
 
 def _parents_tokenizer(parent: RunFolder, config: RunConfig, text: str) -> Tokenizer:
@@ -55,7 +90,7 @@ def _parents_tokenizer(parent: RunFolder, config: RunConfig, text: str) -> Token
 
 def new_run(data_dir: Path, config: RunConfig, name: str | None = None, *, inside: Path | None = None) -> RunFolder:
     """Make a run that begins from scratch, queued; raises ExplorerError where it could not be trained."""
-    check_startable(data_dir, config)
+    check_allowed(data_dir, config, check_startable(data_dir, config))
     return RunFolder.create(data_dir, config, name, inside=inside)
 
 
@@ -95,7 +130,7 @@ def fork(
             "dropout: leave these as they are, or start a new run."
         )
     tokenizer = load_tokenizer(folder.tokenizer_path)
-    check_startable(data_dir, config, folder)
+    check_allowed(data_dir, config, check_startable(data_dir, config, folder))
 
     def fill(fork: RunFolder) -> None:
         temporary = fork.path / f"{TEMPORARY}{fork.start_path.name}"

@@ -18,9 +18,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from core.atomic_io import FULL, TEMPORARY, append_row, last_rows, lock, parse_json, read_rows, write_atomically
+from core.classroom import check_room
 from core.config import RunConfig
 from core.errors import DiskFullError, RunError
-from core.paths import check_path, class_root, gallery_dir, member_homes
+from core.paths import check_path, class_root, gallery_dir, is_shared, mark_shared, member_homes, shared_names
 from core.runs.processes import end_orphans, is_alive
 from core.runs.records import (
     SCORES,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
 _TIME = "%Y%m%d-%H%M%S"
 RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z2-7]{12}")
-_SHARED = "shared"  # the folder of a class's data folder that has an empty file for each run that all may read
 GALLERY_ID = re.compile(r"gallery-[a-z]+")
 Rows = Literal["metrics", "samples", "events", "health"]  # files of rows
 
@@ -86,6 +86,7 @@ class RunFolder:
         inside: Path | None = None,  # another folder to make it in; the data folder gets a link to it
     ) -> Self:
         """Make a new run, queued, with an id that sorts by time and cannot be guessed."""
+        check_room(data_dir)
         runs = data_dir / "runs"
         target = inside or runs
         check_path(target)
@@ -361,7 +362,7 @@ def open_run(data_dir: Path, id: str) -> RunFolder:
     """Return the run of that id, of the gallery too. Raises RunError where there is none, as for a path.
 
     In a class the runs of all members are found in the folder of the class; in that of a member its own, and those
-    that others have shared (`share`).
+    that others have shared (`share_run`).
     """
     if GALLERY_ID.fullmatch(id) and (gallery_dir() / id).is_dir():
         return RunFolder(gallery_dir() / id)
@@ -375,30 +376,19 @@ def open_run(data_dir: Path, id: str) -> RunFolder:
     raise RunError(f"There is no run with the id {id[:80]!r}. It may have been deleted.")
 
 
-def share(root: Path, id: str, *, shared: bool = True) -> None:
-    """Let all members of a class read a run, or no longer. Raises RunError where there is no such run."""
-    mark = root / _SHARED / open_run(root, id).id
-    try:
-        mark.parent.mkdir(exist_ok=True)
-        mark.touch() if shared else mark.unlink(missing_ok=True)
-    except OSError as error:
-        raise RunError(f"The run cannot be shared: {error.strerror}.") from None
-
-
-def is_shared(root: Path, id: str) -> bool:
-    """Return whether all members of a class may read a run."""
-    return (root / _SHARED / id).exists()
+def share_run(root: Path, id: str, *, shared: bool = True) -> None:
+    """Let all members of a class read a run, or no longer. Raises ExplorerError where that cannot be."""
+    mark_shared(root, open_run(root, id).id, shared=shared)
 
 
 def shared_runs(data_dir: Path) -> list[RunFolder]:
     """Return the runs that others share with the member of a class whose data folder this is, newest first."""
-    root = class_root(data_dir)
-    if root == data_dir or not (root / _SHARED).is_dir():
-        return []
-    runs = []
-    for mark in sorted((root / _SHARED).iterdir(), reverse=True):
+    runs: list[RunFolder] = []
+    if (root := class_root(data_dir)) == data_dir:
+        return runs
+    for id in filter(RUN_ID.fullmatch, shared_names(root)):
         with suppress(RunError):
-            if (run := open_run(data_dir, mark.name)).is_shared:
+            if (run := open_run(data_dir, id)).is_shared:
                 runs.append(run)
     return runs
 

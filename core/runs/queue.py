@@ -25,8 +25,9 @@ _TABLE = """CREATE TABLE IF NOT EXISTS runs (
 _LATER_COLUMNS = {"member": "TEXT NOT NULL DEFAULT ''", "turn": "INTEGER NOT NULL DEFAULT 0"}
 _TURNS = "CREATE TABLE IF NOT EXISTS turns (member TEXT PRIMARY KEY, last INTEGER NOT NULL)"
 _REACHED = ""  # in `turns`: the turn of the run that was claimed last; no member is called so
-_NEXT = """SELECT id, turn FROM runs WHERE owner IS NULL ORDER BY
+_NEXT = """SELECT id, turn, member FROM runs WHERE owner IS NULL ORDER BY
     (SELECT count(*) FROM runs AS active WHERE active.owner IS NOT NULL AND active.member = runs.member), turn, place"""
+_BUSY = "SELECT member FROM runs WHERE owner IS NOT NULL AND member != '' GROUP BY member HAVING count(*) >= ?"
 _LOCK_NAME = "supervisor.lock"
 
 
@@ -72,17 +73,19 @@ class Queue:
         with self._transaction() as database:
             _put(database, id, member)
 
-    def claim(self, owner: str, slots: int | None = None) -> str | None:
+    def claim(self, owner: str, slots: int | None = None, most_of_one: int | None = None) -> str | None:
         """Claim the run whose turn it is; None if none waits, or if `slots` runs are claimed already.
 
-        It is a run of a member that has the fewest claimed; among them of the lowest turn, then the longest wait.
+        It is a run of a member that has the fewest claimed; among them of the lowest turn, then the longest wait. At
+        most `most_of_one` runs of each member are claimed at a time.
         """
         with self._transaction() as database:
             (taken,) = database.execute("SELECT count(*) FROM runs WHERE owner IS NOT NULL").fetchone()
-            first = database.execute(f"{_NEXT} LIMIT 1").fetchone()
+            busy = {name for (name,) in database.execute(_BUSY, (most_of_one,))} if most_of_one else set()
+            first = next((row for row in database.execute(_NEXT).fetchall() if row[2] not in busy), None)
             if first is None or (slots is not None and taken >= slots):
                 return None
-            id, turn = first
+            id, turn, _member = first
             database.execute("UPDATE runs SET owner = ?, claimed = ? WHERE id = ?", (owner, time.time(), id))
             if turn > _last_turn(database, _REACHED):
                 database.execute("INSERT OR REPLACE INTO turns VALUES (?, ?)", (_REACHED, turn))
@@ -109,7 +112,11 @@ class Queue:
 
     def waiting(self) -> list[str]:
         """Return the ids that wait, the next one first."""
-        return [id for id, _turn in self._execute(_NEXT)]
+        return [id for id, *_rest in self._execute(_NEXT)]
+
+    def count_of(self, member: str) -> int:
+        """Return how many runs of a member wait or are claimed."""
+        return self._execute("SELECT count(*) FROM runs WHERE member = ?", (member,))[0][0]
 
     def active(self) -> list[Claim]:
         """Return the runs that are claimed, the oldest place first."""

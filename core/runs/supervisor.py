@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from core.atomic_io import sweep
+from core.classroom import most_running
 from core.errors import DiskFullError, RunError
 from core.runs.commands import (
     Schedule,
@@ -273,7 +274,7 @@ class Supervisor:
         if shortage(self.data_dir):
             self._write_disk_notices()
             return
-        while id := self.queue.claim(f"{self._me.pid}:{self._me.started}", self.slots):
+        while id := self.queue.claim(f"{self._me.pid}:{self._me.started}", self.slots, most_running(self.data_dir)):
             try:
                 folder = open_run(self.data_dir, id)
             except RunError:  # deleted while it waited

@@ -5,6 +5,7 @@ import lzma
 import random
 import sysconfig
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from core.errors import TextError
+from core.paths import class_root
 from core.text.generated import server_log, tunes
 from core.text.large_text import beginning_of, hash_of_large, is_large_text, token_ids
-from core.text.own_text import Corpus, load_own_text, own_text_file, own_texts
+from core.text.own_text import Corpus, load_own_text, own_text_file, own_texts, student_text
 from core.text.tasks import TASKS
 from core.text.tokenizers import Tokenizer
 
@@ -160,7 +162,7 @@ _BUILT_IN = {
 
 def catalogue(data_dir: Path) -> list[Corpus]:
     """Return all texts: the included ones, then those of tasks, then the user's own, newest first."""
-    downloaded = (data_dir / "downloads" / TINY_SHAKESPEARE_FILE).exists()
+    downloaded = (class_root(data_dir) / "downloads" / TINY_SHAKESPEARE_FILE).exists()
     known: dict[str, dict[str, Any]] = {  # that differ from machine to machine
         "tinyshakespeare": {"download": not downloaded},
         "python": {"characters": _python_size()},
@@ -171,6 +173,9 @@ def catalogue(data_dir: Path) -> list[Corpus]:
 def find_corpus(name: str, data_dir: Path) -> Corpus:
     """Return the entry of that name; raises TextError that lists the known ones."""
     known = {corpus.name: corpus for corpus in catalogue(data_dir)}
+    with suppress(TextError):
+        if name not in known and own_text_file(name, data_dir).exists():  # of a student, for the teacher
+            known[name] = student_text(name, data_dir)
     if name not in known:
         raise TextError(f"There is no text called {name!r}. The texts are: {', '.join(known)}.")
     return known[name]
@@ -212,7 +217,7 @@ def preview(corpus: Corpus, data_dir: Path, length: int = 50) -> str:
             beginning = _load_built_in(corpus.name)[:_BEGINNING]
         else:
             downloaded = class_root(data_dir) / "downloads" / TINY_SHAKESPEARE_FILE
-            file = own_text_file(corpus.name, data_dir) if corpus.own else downloaded
+            file = own_text_file(corpus.name, data_dir) if corpus.name != "tinyshakespeare" else downloaded
             with file.open(encoding="utf-8", errors="replace") as text:
                 beginning = text.read(_BEGINNING)
     except (OSError, TextError):

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from core.atomic_io import parse_json, write_atomically
+from core.classroom import check_room
 from core.errors import TextError
 from core.formatting import memory_in_words
+from core.paths import class_root, is_shared, member_homes
 from core.text import split_point
 from core.text.tokenizers import Tokenizer
 
@@ -112,6 +114,7 @@ def save_text(text: str, title: str, data_dir: Path, license: str = _OWN) -> Cor
     """Save a text of `read_text`, or give it a new title; raises TextError where it cannot be written."""
     name = f"text-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     folder = data_dir / "texts"
+    check_room(data_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / f"{name}.txt").exists():
@@ -139,10 +142,21 @@ def card_of(name: str, data_dir: Path) -> dict[str, Any]:
 
 
 def own_texts(data_dir: Path) -> list[Corpus]:
-    """Return all saved texts, newest first; one whose title is lost or damaged is listed under its name."""
-    cards = {f.stem: _read_card(f) for f in (data_dir / "texts").glob("text-*.txt") if _NAME.fullmatch(f.stem)}
+    """Return all saved texts, and those that the teacher of a class shares, newest first.
+
+    One whose title is lost or damaged is listed under its name.
+    """
+    root = class_root(data_dir)
+    files = {file.stem: file for file in (root / "texts").glob("text-*.txt") if is_shared(root, file.stem)}
+    files |= {file.stem: file for file in (data_dir / "texts").glob("text-*.txt")}
+    cards = {name: _read_card(file) for name, file in files.items() if _NAME.fullmatch(name)}
     newest_first = sorted(cards, key=lambda name: (cards[name]["saved"], name), reverse=True)
-    return [_corpus(name, cards[name]) for name in newest_first]
+    return [_corpus(name, cards[name], own=files[name].parents[1] == data_dir) for name in newest_first]
+
+
+def student_text(name: str, data_dir: Path) -> Corpus:
+    """Return the entry of a text that is another's; raises TextError for any other name."""
+    return _corpus(name, _read_card(own_text_file(name, data_dir)), own=False)
 
 
 def load_own_text(name: str, data_dir: Path) -> str:
@@ -159,6 +173,8 @@ def load_own_text(name: str, data_dir: Path) -> str:
 def delete_text(name: str, data_dir: Path) -> None:
     """Delete a saved text; raises TextError if there is none of that name."""
     file = own_text_file(name, data_dir)
+    if file.parents[1] != data_dir:
+        raise TextError(f"The text {name} belongs to somebody else, so it cannot be deleted here.")
     try:
         file.unlink()
         for derived in (file.with_suffix(".json"), *file.parent.glob(f"{name}-*.bin")):
@@ -219,7 +235,12 @@ def own_text_file(name: str, data_dir: Path) -> Path:
     """Return the path of a saved text; raises TextError for any other name (a path, say)."""
     if not _NAME.fullmatch(name):
         raise TextError(f"There is no text of your own called {name!r}.")
-    return data_dir / "texts" / f"{name}.txt"
+    own = data_dir / "texts" / f"{name}.txt"
+    # A teacher reads the texts of all members, and a member those that the teacher shares.
+    others = [home / "texts" / own.name for home in member_homes(data_dir)]
+    if is_shared(class_root(data_dir), name):
+        others.append(class_root(data_dir) / "texts" / own.name)
+    return own if own.exists() else next((path for path in others if path.exists()), own)
 
 
 def _read_card(file: Path) -> dict[str, Any]:
@@ -231,6 +252,6 @@ def _read_card(file: Path) -> dict[str, Any]:
         return {"title": file.stem, "license": _OWN, "characters": 0, "saved": ""}
 
 
-def _corpus(name: str, card: dict[str, Any]) -> Corpus:
-    description = "A text added on this machine. It stays here."
-    return Corpus(name, card["title"], _OWN, card["license"], description, card["characters"], own=True)
+def _corpus(name: str, card: dict[str, Any], *, own: bool = True) -> Corpus:
+    description = "A text added on this machine. It stays here." if own else "A text that your teacher shares."
+    return Corpus(name, card["title"], _OWN, card["license"], description, card["characters"], own=own)

@@ -9,6 +9,7 @@ from core.formatting import SCHEDULE_RESTARTED, loss_as_choice, memory_in_words
 from core.formatting import format_setting as english_number
 from core.lessons.lesson_text import ENGLISH
 from core.live_settings import RESTART
+from core.runs.folder import RunFolder
 from core.runs.records import Status
 from core.settings import fields_of
 from core.training.hardware import Hardware
@@ -65,6 +66,13 @@ def state_color(state: str) -> str:
 def state_in_words(status: Status) -> str:
     """Return one word for how a run fares."""
     return _(_STATES[status.state][0])
+
+
+def run_in_words(folder: RunFolder, status: Status) -> str:
+    """Return how a run fares, or where one comes from that can only be read."""
+    if folder.read_only:
+        return _("from the gallery") if folder.in_gallery else _("shared")
+    return state_in_words(status)
 
 
 def model_in_words(model: ModelConfig) -> str:

@@ -40,6 +40,7 @@ from explorer.i18n.language import N_, _, in_language, ngettext
 from explorer.look_inside.model_picture import PictureRequest, draw_picture, top_tokens
 from explorer.services import shared
 from explorer.services.shared import is_large
+from explorer.services.visitors import for_visitor
 from explorer.streaming.run_events import MOST_TOKENS, scale_to_square
 from explorer.widgets.prompt import read_prompt
 
@@ -107,7 +108,7 @@ async def frame_bytes(folder: RunFolder, request: FrameRequest) -> bytes:
     if len(_waiting) >= MOST_WAITING:
         with in_language(request.language):
             raise TooManyFrames(_("Many people are looking at this step. Wait a little and choose it again."))
-    making = asyncio.get_running_loop().run_in_executor(_threads, frame_now, folder, request)
+    making = asyncio.get_running_loop().run_in_executor(_threads, for_visitor(frame_now), folder, request)
     _waiting.add(making)
     making.add_done_callback(_waiting.discard)
     return await making

@@ -287,7 +287,7 @@ def _confirm_delete(picked: list[run_rows.RunRow]) -> None:
 def _delete(picked: list[run_rows.RunRow]) -> None:
     for row in picked:
         if row.folder.path.exists():  # a second click, or somebody else was quicker
-            shared.supervisor().delete(row.folder, shown=row.status)
+            shared.asked_supervisor().delete(row.folder, shown=row.status)
         if address.parameter(address.RUN) == row.id:
             address.view_run(None)
     session.notify(ngettext("Deleted.", "{count} runs deleted.", len(picked)))

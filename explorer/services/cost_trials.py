@@ -51,7 +51,7 @@ def tried(config: RunConfig, vocab_size: int) -> Tried:
 def train(folder: RunFolder) -> str:
     """Hand a run to the supervisor; the cores are its own. Return its id; raise RunError where it cannot be queued."""
     end_trial()
-    shared.supervisor().submit(folder)
+    shared.asked_supervisor().submit(folder)
     return folder.id
 
 

@@ -14,6 +14,7 @@ from cachetools import LRUCache
 from core.errors import ExplorerError
 from core.interpretability import Progress
 from explorer.i18n.language import N_
+from explorer.services.visitors import for_visitor
 
 MOST_JOBS = 64  # jobs with their results
 MISTAKE = N_("This could not be computed because of a bug; the server's terminal shows details.")
@@ -85,7 +86,7 @@ def job(key: Hashable, make: Callable[[], Iterator[Progress[Any]]]) -> Job:
         current = _jobs.get(key)
         if current is None or (current.ended and (current.stopped or current.problem)):
             current = _jobs[key] = Job()
-            _thread.submit(current.run, make)
+            _thread.submit(for_visitor(current.run), make)
         return current
 
 

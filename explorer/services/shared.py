@@ -14,7 +14,7 @@ from cachetools import LRUCache
 from core.config import RunConfig
 from core.errors import ExplorerError, RunError
 from core.model import GPT, Bigram, parameter_count
-from core.paths import data_dir
+from core.paths import data_dir as home
 from core.runs import machine
 from core.runs.folder import RunFolder, open_run
 from core.runs.machine import threads_for_run, threads_per_run
@@ -26,6 +26,7 @@ from core.training.cost import MachineSpeed
 from core.training.hardware import Hardware, find_hardware
 from core.training.speed import Choice
 from explorer.i18n.language import _
+from explorer.services.visitors import check_may_change, data_dir, for_visitor
 
 __all__ = ["data_dir"]
 _LARGE = 20_000_000  # parameters
@@ -54,12 +55,18 @@ _ahead = ThreadPoolExecutor(1, thread_name_prefix="open ahead")
 
 def supervisor() -> Supervisor:
     """Return this process's supervisor of the data folder; start it on first use."""
-    place = data_dir()
+    place = home()
     with _supervising:
         if place not in _supervisors:
             _supervisors[place] = Supervisor(place)
             _supervisors[place].start()
         return _supervisors[place]
+
+
+def asked_supervisor() -> Supervisor:
+    """Return the supervisor for what a visitor asks of it; raises NotAllowed where the visitor may change nothing."""
+    check_may_change()
+    return supervisor()
 
 
 def close() -> None:
@@ -99,7 +106,7 @@ def open_ahead(run_id: str, step: int | None = None) -> None:
             open_model(run_id, step)
 
     if not _opening.locked():
-        _ahead.submit(opened)
+        _ahead.submit(for_visitor(opened))
 
 
 def weights_at(folder: RunFolder, step: int) -> Path:
@@ -124,7 +131,7 @@ def hardware(device: str = "auto") -> Hardware:
 def measured_speed(count: int, *, again_if_busy: bool = False) -> MachineSpeed:
     """Return how fast this machine trains with so many threads: measured once, a few seconds, then kept in the home."""
     with _measuring:
-        return machine.machine_speed(data_dir(), hardware(), count, again_if_busy=again_if_busy)
+        return machine.machine_speed(home(), hardware(), count, again_if_busy=again_if_busy)
 
 
 def run_speed(config: RunConfig) -> MachineSpeed:
@@ -136,7 +143,7 @@ def chosen_precision(config: RunConfig) -> Choice:
     """Return the numbers that a run of these settings would compute in, and why."""
     count = threads_for_run(config, threads_per_run())
     with _measuring:
-        return machine.run_precision(config, hardware(config.train.device), count, data_dir())
+        return machine.run_precision(config, hardware(config.train.device), count, home())
 
 
 def result_for(model: GPT | Bigram, key: Hashable, make: Callable[[], Result]) -> Result:

@@ -16,9 +16,9 @@ from pathlib import Path
 from zlib import crc32
 
 from core.errors import ExplorerError, RunError
-from core.paths import data_dir
 from core.runs.folder import RunFolder, list_runs
 from explorer.components.page import report_changes
+from explorer.services.visitors import data_dir
 from explorer.streaming.jsonl_tail import file_version
 from explorer.streaming.run_events import Position, RunReader, event
 
@@ -198,7 +198,7 @@ class RunNews:
         return known[1]
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=64)  # one for each member of a class
 def news_of(data_dir: Path) -> RunNews:
     """Return the news of a home that all pages and streams share."""
     return RunNews(data_dir)

@@ -21,6 +21,7 @@ from core.text.tokenizers import IncrementalDecoder, Tokenizer, opening_ids, tok
 from explorer.components.text import WrittenToken
 from explorer.i18n.language import _, in_language, ngettext
 from explorer.services import shared
+from explorer.services.visitors import for_visitor
 from explorer.streaming.run_events import event
 
 AT_ONCE = 2  # texts written at the same time
@@ -76,7 +77,7 @@ def generated_text(run_id: str, query: Mapping[str, str], client: str = "") -> I
         finally:
             put(None)
 
-    job = _threads.submit(work)
+    job = _threads.submit(for_visitor(work))
     _running[job] = client
     job.add_done_callback(lambda job: _running.pop(job, None))
     try:

@@ -22,7 +22,7 @@ from core.text.tokenizers import TOKENIZERS, load_tokenizer, opening_ids
 from explorer.charts.csv_export import matrix_columns
 from explorer.charts.heatmaps import table_heatmap
 from explorer.components.dashboard import live_loss, live_status, live_step_detail, live_view
-from explorer.i18n.formatting import look_in_words, state_color, state_in_words, value_in_words
+from explorer.i18n.formatting import look_in_words, run_in_words, state_color, value_in_words
 from explorer.i18n.language import N_, _, ngettext, speaking_of
 from explorer.services import shared
 from explorer.streaming.jsonl_tail import curve_rows
@@ -86,7 +86,7 @@ def _draw_first_sight(folder: RunFolder, record: RunRecord, status: Status) -> N
         "How well does it predict text that it does not train on? Dotted lines are counted baselines on the same text."
     )
     left, right, drawer = st.columns([*_BOARD, _DRAWER], gap="small")
-    if not folder.in_gallery:  # which is never trained further, only forked
+    if not folder.read_only:  # which is never trained further, only forked
         with drawer:
             draw_live_settings(folder)
     with left, card(_("Loss"), more=note, key="live_loss", height="stretch", corner=partial(draw_fork, folder)):
@@ -155,7 +155,7 @@ def _draw_header(folder: RunFolder, record: RunRecord) -> None:
     status = folder.status()
     with st.container(horizontal=True, vertical_alignment="center", key="train_header"):
         st.title(_("Train"), anchor=False, width="content")
-        state = _("from the gallery") if folder.in_gallery else state_in_words(status)
+        state = run_in_words(folder, status)
         words = literal(f"{state} · {record.name}")
         # Not st.badge: it escapes brackets once more, and the name would show backslashes.
         progress = progress_of(folder, curve_rows(folder)) if status.state == "finished" else None
@@ -163,7 +163,7 @@ def _draw_header(folder: RunFolder, record: RunRecord) -> None:
         st.markdown(f":{color}-badge[● {words}]", width="content")
         st.space("stretch")
         _draw_buttons(folder, status)
-        if not folder.in_gallery:
+        if not folder.read_only:
             draw_drawer_switch(status)
     draw_trouble(folder, status)
     if notice := take_notice():
@@ -198,7 +198,7 @@ def _draw_buttons(folder: RunFolder, status: Status) -> None:
 
 @notifying()
 def _tell(call: Callable[..., None], folder: RunFolder, shown: Status) -> None:
-    call(shared.supervisor(), folder, shown=shown)
+    call(shared.asked_supervisor(), folder, shown=shown)
 
 
 @errors_shown()

@@ -11,7 +11,7 @@ from core.config import GROUPS, RunConfig, used_settings
 from core.errors import ConfigError, ExplorerError
 from core.formatting import duration_in_words, memory_in_words
 from core.presets import PRESETS, preset
-from core.runs.ancestry import check_startable, fork, new_run
+from core.runs.ancestry import check_allowed, check_startable, fork, new_run
 from core.runs.folder import RunFolder
 from core.settings import fields_of, value_at
 from core.text.corpora import catalogue, load_corpus
@@ -26,6 +26,7 @@ from explorer.i18n.formatting import hardware_in_words
 from explorer.i18n.language import N_, _, ngettext, speaking_of, worded
 from explorer.services import shared
 from explorer.services.cost_trials import train, tried
+from explorer.services.visitors import check_may_change
 from explorer.train.forks import Parent, draw_parent_checkpoint, parent_from_address
 from explorer.train.model_diagram import model_diagram
 from explorer.widgets.address import FORK, STEP, draft, keep_draft, lead_to_run, parameter, view_run, write_draft
@@ -199,6 +200,8 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) 
         with st.spinner(_("Reading the text ...")):
             text = load_corpus(config.data.corpus, shared.data_dir())
         known = _tokens_known(config, parent.folder if parent else None)
+        check_may_change()
+        check_allowed(shared.data_dir(), config, known)
         hardware = shared.hardware(config.train.device)
         choice = shared.chosen_precision(config)
         check_fits(_draw_estimate(config, known, len(text)).memory_bytes, hardware, memory_for_queued(hardware))

@@ -26,7 +26,7 @@ from explorer.widgets.address import ROOT, RUN, STEP
 LOOPBACK_NAME = "localhost"
 _HEAD, _END = b"<head>", b"</body>"
 _PAGE_COLORS = ("accent", "muted", "surface")  # of the palette, as CSS variables
-_EVERY_ADDRESS = ("0.0.0.0", "::")
+EVERY_ADDRESS = ("0.0.0.0", "::")
 _PAGES_OF_A_MODEL = ("look_inside", "generate")
 
 
@@ -46,7 +46,7 @@ class RequestGuard:
         self._own_names = {LOOPBACK_NAME, *map(_plain_name, (sites.address, *sites.host_names))}
         self._host_names = {_plain_name(name) for name in sites.host_names}
         self._is_own_address: Callable[[str], bool] = lambda host: False
-        if sites.address in _EVERY_ADDRESS:
+        if sites.address in EVERY_ADDRESS:
             short = _plain_name(socket.gethostname()).partition(".")[0]
             self._own_names |= {_plain_name(socket.gethostname()), short, f"{short}.local"}
             self._is_own_address = _is_own_address
@@ -108,6 +108,17 @@ class RequestGuard:
         if scheme not in ("http", "https"):
             return False
         return place.lower() == host.lower() or host_of(place) in self._host_names
+
+
+def choose_access(address: str, class_title: str | None, is_open: bool) -> None:
+    """Raise ExplorerError where others can reach an address and nobody has said what they may do."""
+    if class_title is not None and is_open:
+        raise ExplorerError("--class and --open exclude each other: a class has its own runs and texts. Leave one out.")
+    if class_title is None and not is_open and address != LOOPBACK_NAME and not is_loopback(address):
+        raise ExplorerError(
+            f'Others can reach {address}. Serve a class with --class "Physics 11b", or let everybody change and '
+            "delete everything with --open."
+        )
 
 
 def checked_host_name(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import io
 import signal
 import socket
 import threading
@@ -14,17 +15,22 @@ from typing import Any
 # The first page needs these: Streamlit imports pandas to draw any component. What is imported now is frozen below.
 import pandas  # noqa: F401
 import plotly.graph_objects  # noqa: F401
+import segno
 import streamlit as st
 import uvicorn.config
 from starlette.middleware import Middleware
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from core.classroom import Classroom
 from core.runs.machine import threads_per_run
 from core.runs.processes import not_ignored
 from explorer.services import shared
 from explorer.services.cost_trials import end_trial
+from explorer.services.visitors import class_address, classroom, join_link, serve_class, teacher_link
 from explorer.streaming.broadcaster import Broadcaster
+from explorer.web.class_door import ClassDoor, door_routes
 from explorer.web.middleware import (
+    EVERY_ADDRESS,
     LOOPBACK_NAME,
     AllowedSites,
     PageShell,
@@ -35,15 +41,24 @@ from explorer.web.middleware import (
 from explorer.web.routes import api_routes
 from explorer.widgets.address import NAVIGATION
 
+_HOW_TO_STOP = "Press Ctrl-C to stop; what trains goes on training."
 _COLLECT_EVERY = 60.0  # seconds
 REQUEST_SECONDS = 20.0  # for the head of a request, from the connection or the last answer on; between parts of a body
 
 uvicorn.config.HTTP_PROTOCOLS["auto"] = "explorer.web.server:TimedHTTP"  # Streamlit leaves uvicorn this choice
 
 
-def serve(sites: AllowedSites, port: int, *, base_path: str = "", dev: bool = False) -> None:
-    """Serve until stopped, printing the address once it answers. Raises KeyboardInterrupt on Ctrl-C."""
+def serve(
+    sites: AllowedSites, port: int, *, base_path: str = "", dev: bool = False, class_title: str | None = None
+) -> None:
+    """Serve until stopped, printing the address once it answers. Raises KeyboardInterrupt on Ctrl-C.
+
+    Args:
+        class_title: of the class whose members and teacher alone are let in; None: everybody is.
+    """
     address = sites.address
+    if class_title is not None:
+        serve_class(class_title, _network_url(address, port, base_path))
     for logger in uvicorn.config.LOGGING_CONFIG["loggers"].values():
         logger["level"] = "WARNING"  # uvicorn tells of its own coming and going; we say it once, below
     greet = partial(print, _greeting(address, port, base_path), flush=True)
@@ -86,8 +101,12 @@ def app_parts(sites: AllowedSites, base_path: str = "", announce: Callable[[], N
 
     return {
         "lifespan": lifespan,
-        "routes": api_routes(broadcaster, base_path),
-        "middleware": [Middleware(RequestGuard, sites), Middleware(PageShell, base_path)],
+        "routes": [*api_routes(broadcaster, base_path), *door_routes(base_path)],
+        "middleware": [
+            Middleware(RequestGuard, sites),
+            Middleware(ClassDoor, base_path),
+            Middleware(PageShell, base_path),
+        ],
     }
 
 
@@ -133,14 +152,37 @@ def _streams_end_first(broadcaster: Broadcaster, handled: Sequence[signal.Signal
 
 
 def _greeting(address: str, port: int, base_path: str) -> str:
-    path = f"/{base_path}" if base_path else ""
-    here = "127.0.0.1" if address in ("0.0.0.0", "::") else f"[{address}]" if ":" in address else address
-    lines = [f"GPT Explorer is at http://{here}:{port}{path}"]
-    if here != address and ":" not in address and (network := _network_address()):
-        lines.append(f"Others in your network find it at http://{network}:{port}{path}")
+    lines = [f"GPT Explorer is at {_url(address, port, base_path)}"]
+    if known := classroom():
+        return "\n".join([*_class_greeting(known, class_address()), _HOW_TO_STOP])
+    if (network := _network_url(address, port, base_path)) != _url(address, port, base_path):
+        lines.append(f"Others in your network find it at {network}")
     if address != LOOPBACK_NAME and not is_loopback(address):
         lines.append("There is no password: whoever can reach it can start, stop and delete any run and text.")
-    return "\n".join(lines) + "\nPress Ctrl-C to stop; what trains goes on training."
+    return "\n".join([*lines, _HOW_TO_STOP])
+
+
+def _url(address: str, port: int, base_path: str) -> str:
+    here = "127.0.0.1" if address in EVERY_ADDRESS else f"[{address}]" if ":" in address else address
+    return f"http://{here}:{port}{f'/{base_path}' if base_path else ''}"
+
+
+def _network_url(address: str, port: int, base_path: str) -> str:
+    """Return the address by which others in the network reach this server."""
+    network = _network_address() if address == "0.0.0.0" else None
+    return _url(network or address, port, base_path)
+
+
+def _class_greeting(known: Classroom, address: str) -> list[str]:
+    qr_code = io.StringIO()
+    segno.make(join_link(address, known.code), micro=False).terminal(qr_code, compact=True, border=2)
+    return [
+        f"GPT Explorer serves the class {known.title!r}.",
+        f"Students open  {address}  and join with the code  {known.code}  or scan:",
+        qr_code.getvalue().rstrip(),
+        f"Teacher's link, for you alone:  {teacher_link(address, known.teacher_key)}",
+        "Without HTTPS others in the network can read along; README says how a proxy adds it.",
+    ]
 
 
 def _network_address() -> str | None:

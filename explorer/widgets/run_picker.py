@@ -7,7 +7,7 @@ import streamlit as st
 from core.errors import ExplorerError, RunError
 from core.runs.folder import RunFolder, open_run
 from core.runs.gallery import runs_with_weights
-from explorer.i18n.formatting import model_in_words, state_in_words
+from explorer.i18n.formatting import model_in_words, run_in_words, state_in_words
 from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.services.shared import Opened
@@ -83,7 +83,7 @@ def run_problem(run_id: str) -> str:
 
 def _label(folder: RunFolder) -> str:
     try:
-        state = _("from the gallery") if folder.in_gallery else state_in_words(folder.status())
+        state = run_in_words(folder, folder.status())
         return f"{folder.name} · {model_in_words(folder.record().config.model)} · {state}"
     except RunError:
         return folder.id

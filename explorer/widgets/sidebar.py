@@ -4,11 +4,11 @@ import streamlit as st
 
 from core.errors import ExplorerError
 from core.lessons.lesson_text import languages, word
-from core.paths import data_dir
 from core.runs.folder import RunFolder, open_run
 from explorer.components.page import page_change
-from explorer.i18n.formatting import model_in_words, state_in_words
+from explorer.i18n.formatting import model_in_words, run_in_words
 from explorer.i18n.language import _, language
+from explorer.services import shared
 from explorer.streaming.broadcaster import watch_runs
 from explorer.widgets.address import LANGUAGE, OTHER_RUN, ROOT, RUN, parameter, place_on, query_for, write
 from explorer.widgets.layout import current_palette, literal
@@ -54,7 +54,7 @@ def draw_sidebar(pages: dict[str, list], here) -> None:
 
 def _draw_run_on_view(run_id: str, says_so: bool) -> None:
     try:
-        folder = open_run(data_dir(), run_id)
+        folder = open_run(shared.data_dir(), run_id)
     except ExplorerError as error:
         if not says_so:
             st.caption(literal(str(error)))
@@ -68,7 +68,7 @@ def _card(folder: RunFolder) -> None:
     with st.container(border=True, gap=None, key="on_view_card"):
         st.text(folder.name)
         status = folder.status()
-        words = _("from the gallery") if folder.in_gallery else state_in_words(status)
+        words = run_in_words(folder, status)
         st.caption(words if folder.problem else f"{model_in_words(folder.record().config.model)} · {words}")
 
 

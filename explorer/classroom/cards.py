@@ -1,0 +1,170 @@
+"""The teacher's cards: how students join, who does what now, what holds for all, and the end of the class."""
+
+import io
+import time
+from collections import Counter
+from functools import partial
+
+import segno
+import streamlit as st
+
+from core.classroom import Classroom, Member
+from core.paths import member_home
+from core.runs.folder import RunFolder, list_runs
+from explorer.i18n.formatting import state_in_words
+from explorer.i18n.language import _, ngettext
+from explorer.services import shared, visitors
+from explorer.services.visitors import join_link
+from explorer.widgets import address
+from explorer.widgets.layout import card
+from explorer.widgets.session import notify, notifying
+
+_LOOK_AGAIN = 2.0  # seconds between two looks at what the students do
+_HERE = 20.0  # seconds without a sign of a browser after which its student counts as gone
+_CARD = 190  # px, of the picture of a QR code
+
+
+def draw_roster(known: Classroom) -> None:
+    """Draw the students with what each does now, and what the teacher can do for those chosen."""
+    with card(_("Students"), key="roster"):
+        st.fragment(_draw_students, run_every=_LOOK_AGAIN)(known)
+
+
+def _draw_students(known: Classroom) -> None:
+    members = known.members()
+    if not members:
+        st.caption(_("Nobody has joined yet. Show the code, or the QR code, to your class."))
+        return
+    places = {id: place for place, id in enumerate(shared.supervisor().queue.waiting(), start=1)}
+    rows = [_row(known, member, places) for member in members]
+    here = Counter(row["here"] for row in rows)[True]
+    words = ngettext("{here} of {count} student is here.", "{here} of {count} students are here.", len(rows), here=here)
+    st.caption(words)
+    columns = {
+        "here": st.column_config.CheckboxColumn(_("Here"), width="small"),
+        "student": st.column_config.TextColumn(_("Student")),
+        "page": st.column_config.TextColumn(_("Page"), width="small"),
+        "run": st.column_config.TextColumn(_("Newest run")),
+        "loss": st.column_config.NumberColumn(_("Validation loss"), format="%.3f", width="small"),
+        "runs": st.column_config.NumberColumn(_("Runs"), width="small"),
+    }
+    options = {"on_select": "rerun", "selection_mode": "multi-row", "hide_index": True, "key": "roster_table"}
+    chosen = st.dataframe(rows, column_config=columns, width="stretch", **options)
+    picked = [members[place] for place in chosen.selection.rows if place < len(members)]
+    with st.container(horizontal=True, gap="small"):
+        look = {"disabled": not picked}
+        st.button(_("Stop their runs"), icon=":material/stop:", on_click=_stop, args=(known, picked), **look)
+        about = _("Whoever joins under the same nickname then goes on with these runs, from any browser.")
+        again = {"on_click": _let_in_again, "args": (known, picked), "help": about}
+        st.button(_("Let in again"), icon=":material/login:", **again, **look)
+        if len(picked) == 1 and (newest := _newest_run(known, picked[0])):
+            query = {address.RUN: newest.id}
+            st.page_link(address.page_file("train"), label=_("Open the newest run"), query_params=query)
+
+
+def _row(known: Classroom, member: Member, places: dict[str, int]) -> dict[str, object]:
+    runs = list_runs(member_home(known.root, member.id))
+    seen = visitors.last_page_of(member.id)
+    row: dict[str, object] = {
+        "here": seen is not None and time.time() - seen.time < _HERE,
+        "student": member.nickname,
+        "page": seen.page if seen else "",
+        "run": "",
+        "loss": None,
+        "runs": len(runs),
+    }
+    if runs:
+        status = runs[0].status()
+        state = state_in_words(status)
+        if runs[0].id in places:
+            state = _("waits, place {place}", place=places[runs[0].id])
+        step = _("step {step} of {steps}", step=f"{status.step:,}", steps=f"{status.steps:,}")
+        row |= {"run": f"{runs[0].name}: {state}, {step}", "loss": status.val_loss}
+    return row
+
+
+def _newest_run(known: Classroom, member: Member) -> RunFolder | None:
+    return next(iter(list_runs(member_home(known.root, member.id))), None)
+
+
+@notifying()
+def _let_in_again(known: Classroom, picked: list[Member]) -> None:
+    for member in picked:
+        known.let_in_again(member.id)
+    names = ", ".join(member.nickname for member in picked)
+    notify(_("{names} can join again under the same nickname.", names=names))
+
+
+@notifying()
+def _stop(known: Classroom, picked: list[Member] | None = None) -> None:
+    """Stop what trains or waits of the members picked, or of the whole class."""
+    homes = [known.root] if picked is None else [member_home(known.root, member.id) for member in picked]
+    stopped = 0
+    for folder in (folder for home in homes for folder in list_runs(home)):
+        if not folder.status().ended:
+            shared.supervisor().stop(folder)
+            stopped += 1
+    notify(ngettext("{count} run is being stopped.", "{count} runs are being stopped.", stopped))
+
+
+def draw_invitation(known: Classroom) -> None:
+    """Draw how students join: the address, the code, and both as a QR code to be scanned."""
+    link = visitors.class_address() or st.context.url.rpartition("/")[0]
+    drawing = io.BytesIO()
+    segno.make(join_link(link, known.code), micro=False).save(drawing, kind="svg", scale=4, border=3, light="#fff")
+    row = {"horizontal": True, "gap": "medium", "vertical_alignment": "center"}
+    with card(_("Join"), key="invitation"), st.container(**row):
+        st.image(drawing.getvalue().decode(), width=_CARD)
+        with st.container():
+            st.caption(_("Address"))
+            st.code(link, language=None)
+            st.caption(_("Class code"))
+            st.code(known.code, language=None)
+
+
+def draw_class_settings(known: Classroom) -> None:
+    """Draw what the teacher sets for all students; every change counts at once."""
+    now = known.settings
+    with card(_("For all students"), key="class_settings"):
+        frozen = {"key": "class_frozen", "on_change": partial(_change, known, "frozen", "class_frozen")}
+        st.toggle(_("Freeze: everybody can look, nobody can start or change anything"), now.frozen, **frozen)
+        message = {"key": "class_message", "on_change": partial(_change, known, "message", "class_message")}
+        st.text_input(_("Message on every page"), now.message, max_chars=200, **message)
+        labels = {
+            "most_parameters": (_("Most parameters of a model"), 1_000, 200_000_000, 100_000),
+            "most_minutes": (_("Longest run, in minutes"), 1.0, 600.0, 1.0),
+            "most_running": (_("Runs at a time of one student"), 1, 20, 1),
+            "most_waiting": (_("Runs that wait, of one student"), 0, 20, 1),
+            "most_megabytes": (_("Megabytes of one student"), 10, 100_000, 50),
+        }
+        with st.expander(_("Limits")):
+            for name, (label, low, high, step) in labels.items():
+                key = f"class_{name}"
+                options = {"key": key, "on_change": partial(_change, known, name, key), "step": step}
+                st.number_input(label, low, high, getattr(now, name), **options)
+
+
+@notifying()
+def _change(known: Classroom, name: str, key: str) -> None:
+    known.change(**{name: st.session_state[key]})
+
+
+def draw_end(known: Classroom) -> None:
+    """Draw what ends everything: all training, and the class itself."""
+    with card(_("End"), key="class_end"), st.container(horizontal=True, gap="small"):
+        st.button(_("Stop all runs"), icon=":material/stop_circle:", on_click=_stop, args=(known,), key="stop_all")
+        with st.popover(_("Erase the class"), icon=":material/delete_forever:"):
+            words = _("This removes all students with their runs and texts. It cannot be undone.")
+            st.caption(words)
+            typed = st.text_input(_("Type the class code to confirm"), key="erase_code")
+            erase = {"on_click": _erase, "args": (known,), "key": "erase_go", "type": "primary"}
+            st.button(_("Erase"), disabled=typed.strip() != known.code, **erase)
+
+
+@notifying()
+def _erase(known: Classroom) -> None:
+    for member in known.members():
+        for folder in list_runs(member_home(known.root, member.id)):
+            shared.supervisor().delete(folder)
+    known.erase()
+    notify(_("The class was erased: no student, run or text of it is left."))

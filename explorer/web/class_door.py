@@ -1,0 +1,135 @@
+"""The door of a class: who may come in, and the pages on which students join and the teacher opens the class."""
+
+import time
+from collections import defaultdict, deque
+from functools import lru_cache
+from http import HTTPStatus
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from core.classroom import STUDENT_SECONDS, ClassError, Classroom, WrongCode
+from core.lessons.lesson_text import ENGLISH
+from core.palette import DARK, LIGHT
+from explorer.i18n.language import _
+from explorer.services.visitors import COOKIE, JOIN, TEACH, asked_by, classroom, visitor_of
+from explorer.widgets.address import ROOT
+
+WRONG_OF_ONE, WRONG_OF_ALL = 20, 60  # wrong codes a minute, from one address and from all, before none is tried
+_MINUTE = 60.0  # seconds
+_LONGEST_FORM = 4096  # bytes
+
+
+class ClassDoor:
+    """ASGI middleware that lets in whoever has a cookie of the class, and sends others to the page where they join."""
+
+    def __init__(self, app: ASGIApp, base_path: str = ""):
+        self.app, self._base = app, _base(base_path)
+        self._open = {f"{self._base}/{JOIN}", f"{self._base}/{TEACH}"}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket") or not classroom() or scope["path"] in self._open:
+            await self.app(scope, receive, send)
+        elif found := visitor_of(Headers(scope=scope).get("cookie", "")):
+            asked_by(found)
+            await self.app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008, "reason": "not a member of the class"})
+        elif scope["method"] == "GET" and "text/html" in Headers(scope=scope).get("accept", ""):
+            await RedirectResponse(f"{self._base}/{JOIN}", HTTPStatus.SEE_OTHER)(scope, receive, send)
+        else:
+            await PlainTextResponse("Join the class first.", HTTPStatus.UNAUTHORIZED)(scope, receive, send)
+
+
+class _Tries:
+    """The wrong codes of the last minute. Who guesses waits, so that no code is found by trying."""
+
+    def __init__(self) -> None:
+        self._by_client: defaultdict[str, deque[float]] = defaultdict(deque)
+
+    def add(self, client: str) -> None:
+        self._by_client[client].append(time.monotonic())
+
+    def seconds_to_wait(self, client: str) -> float:
+        since = time.monotonic() - _MINUTE
+        for name, times in list(self._by_client.items()):
+            while times and times[0] < since:
+                times.popleft()
+            if not times:
+                del self._by_client[name]
+        own = self._by_client.get(client, ())
+        everyone = sorted(when for times in self._by_client.values() for when in times)
+        full = [times for times, most in ((own, WRONG_OF_ONE), (everyone, WRONG_OF_ALL)) if len(times) >= most]
+        return max((times[0] - since for times in full), default=0.0)
+
+
+def door_routes(base_path: str = "") -> list[Route]:
+    """Return the pages of the door, under the base path that Streamlit is told to serve at."""
+    base, tries = _base(base_path), _Tries()
+
+    async def join(request: Request) -> Response:
+        return await _answer(request, tries, base, teaches=False)
+
+    async def teach(request: Request) -> Response:
+        return await _answer(request, tries, base, teaches=True)
+
+    both = ["GET", "POST"]
+    return [Route(f"{base}/{JOIN}", join, methods=both), Route(f"{base}/{TEACH}", teach, methods=both)]
+
+
+async def _answer(request: Request, tries: _Tries, base: str, *, teaches: bool) -> Response:
+    known = classroom()
+    if known is None:
+        return RedirectResponse(f"{base}/", HTTPStatus.SEE_OTHER)
+    if request.method == "GET":
+        return _page(known, base, teaches=teaches, code=request.query_params.get("code", ""))
+    client = request.client.host if request.client else ""
+    fields: dict[str, str] = {}
+    try:
+        if wait := tries.seconds_to_wait(client):
+            status, sentence = HTTPStatus.TOO_MANY_REQUESTS, _("Too many wrong codes. Wait a minute and try again.")
+            return _page(known, base, teaches=teaches, problem=sentence, status=status, wait=wait)
+        if int(request.headers.get("content-length") or _LONGEST_FORM + 1) > _LONGEST_FORM:
+            raise ClassError(_("This form is too long."))
+        fields = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
+        if teaches:
+            cookie = known.teach(fields.get("key", ""))
+        else:
+            cookie = known.join(fields.get("code", ""), fields.get("nickname", ""))
+    except ClassError as error:
+        if isinstance(error, WrongCode):
+            tries.add(client)
+        shown = {name: fields.get(name, "") for name in ("code", "nickname")}
+        return _page(known, base, teaches=teaches, problem=str(error), status=HTTPStatus.FORBIDDEN, **shown)
+    answer = RedirectResponse(f"{base}/{'classroom' if teaches else ''}", HTTPStatus.SEE_OTHER)
+    secure = "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
+    answer.set_cookie(
+        COOKIE, cookie, max_age=STUDENT_SECONDS, path=f"{base}/", httponly=True, samesite="lax", secure=secure
+    )
+    return answer
+
+
+def _page(
+    known: Classroom, base: str, *, teaches: bool, problem: str = "", code: str = "", nickname: str = "",
+    status: int = HTTPStatus.OK, wait: float = 0.0,
+) -> Response:  # fmt: skip
+    html = _template().render(
+        title=known.title, teaches=teaches, problem=problem, code=code[:40], nickname=nickname[:40], _=_,
+        action=f"{base}/{TEACH if teaches else JOIN}", light=LIGHT, dark=DARK, language=ENGLISH,
+    )  # fmt: skip
+    headers = {"Cache-Control": "no-store"} | ({"Retry-After": str(round(wait) + 1)} if wait else {})
+    return HTMLResponse(html, status, headers)
+
+
+@lru_cache(maxsize=1)
+def _template():
+    folder = FileSystemLoader(ROOT / "explorer" / "web" / "templates")
+    return Environment(loader=folder, autoescape=True, undefined=StrictUndefined).get_template("join.html")
+
+
+def _base(base_path: str) -> str:
+    return f"/{base_path.strip('/')}" if base_path.strip("/") else ""
