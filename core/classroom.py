@@ -142,8 +142,8 @@ class Classroom:
                 is_valid = session == _get(database, "teacher_session")
                 return Visitor() if is_valid and time.time() - signed.timestamp() < TEACHER_SECONDS else None
             row = database.execute("SELECT nickname FROM members WHERE id = ? AND session = ?", (id, session))
-            found = row.fetchone()
-        return Visitor(id, found[0], is_teacher=False) if found else None
+            row = row.fetchone()
+        return Visitor(id, row[0], is_teacher=False) if row else None
 
     def members(self) -> list[Member]:
         """Return the students, in the order of their nicknames."""
@@ -193,7 +193,7 @@ class Classroom:
             raise ClassError(f"The members of the class in {self._path} cannot be read ({error}).") from None
 
 
-def check_room(data_dir: Path) -> None:
+def check_quota(data_dir: Path) -> None:
     """Raise ClassError where a student's runs and texts take more than the class allows."""
     root = class_root(data_dir)
     if root == data_dir:

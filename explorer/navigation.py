@@ -5,7 +5,7 @@ import streamlit as st
 from explorer.classroom.notices import draw_notices, let_in
 from explorer.home.tour import draw_tour
 from explorer.i18n.language import N_, _
-from explorer.services.visitors import classroom, visitor
+from explorer.services.visitors import classroom
 from explorer.widgets.address import LANGUAGE, ROOT, keep_written, page_file, parameter
 from explorer.widgets.session import use_language
 from explorer.widgets.sidebar import draw_sidebar
@@ -21,7 +21,7 @@ GROUPS = {
 keep_written()
 use_language(parameter(LANGUAGE))
 let_in()
-if classroom() and visitor().is_teacher:
+if classroom():
     GROUPS[N_("Manage")]["classroom"] = N_("Class")
 pages = {
     group: [

@@ -22,6 +22,7 @@ FLOORS = [  # from the ground up; a module may import its own floor and those be
         "core.atomic_io",
         "core.fast.threads",
         "core.formatting",
+        "core.classroom",
     },
     {"core.text", "core.model"},
     {"core.fast", "core.training", "core.sampling", "core.interpretability", "core.terminal"},
@@ -34,7 +35,10 @@ FLOORS = [  # from the ground up; a module may import its own floor and those be
     {"explorer.components"},
     {"explorer.streaming", "explorer.services"},
     {"explorer.widgets"},
-    {f"explorer.{name}" for name in ["data", "generate", "home", "learn", "look_inside", "play", "runs", "train"]},
+    {
+        f"explorer.{name}"
+        for name in ["classroom", "data", "generate", "home", "learn", "look_inside", "play", "runs", "train"]
+    },
     {"explorer.web", "explorer.navigation", "explorer.app", "explorer.__main__"},
     {"pages"},
 ]

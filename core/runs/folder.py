@@ -18,10 +18,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from core.atomic_io import FULL, TEMPORARY, append_row, last_rows, lock, parse_json, read_rows, write_atomically
-from core.classroom import check_room
+from core.classroom import check_quota
 from core.config import RunConfig
 from core.errors import DiskFullError, RunError
-from core.paths import check_path, class_root, gallery_dir, is_shared, mark_shared, member_homes, shared_names
+from core.paths import check_path, class_root, gallery_dir, is_shared, member_homes
 from core.runs.processes import end_orphans, is_alive
 from core.runs.records import (
     SCORES,
@@ -86,7 +86,7 @@ class RunFolder:
         inside: Path | None = None,  # another folder to make it in; the data folder gets a link to it
     ) -> Self:
         """Make a new run, queued, with an id that sorts by time and cannot be guessed."""
-        check_room(data_dir)
+        check_quota(data_dir)
         runs = data_dir / "runs"
         target = inside or runs
         check_path(target)
@@ -362,7 +362,7 @@ def open_run(data_dir: Path, id: str) -> RunFolder:
     """Return the run of that id, of the gallery too. Raises RunError where there is none, as for a path.
 
     In a class the runs of all members are found in the folder of the class; in that of a member its own, and those
-    that others have shared (`share_run`).
+    that others have shared.
     """
     if GALLERY_ID.fullmatch(id) and (gallery_dir() / id).is_dir():
         return RunFolder(gallery_dir() / id)
@@ -374,23 +374,6 @@ def open_run(data_dir: Path, id: str) -> RunFolder:
             with suppress(RunError):
                 return RunFolder(open_run(root, id).path, is_shared=True)
     raise RunError(f"There is no run with the id {id[:80]!r}. It may have been deleted.")
-
-
-def share_run(root: Path, id: str, *, shared: bool = True) -> None:
-    """Let all members of a class read a run, or no longer. Raises ExplorerError where that cannot be."""
-    mark_shared(root, open_run(root, id).id, shared=shared)
-
-
-def shared_runs(data_dir: Path) -> list[RunFolder]:
-    """Return the runs that others share with the member of a class whose data folder this is, newest first."""
-    runs: list[RunFolder] = []
-    if (root := class_root(data_dir)) == data_dir:
-        return runs
-    for id in filter(RUN_ID.fullmatch, shared_names(root)):
-        with suppress(RunError):
-            if (run := open_run(data_dir, id)).is_shared:
-                runs.append(run)
-    return runs
 
 
 def list_runs(data_dir: Path) -> list[RunFolder]:

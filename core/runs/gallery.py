@@ -8,13 +8,15 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from core.atomic_io import write_atomically
 from core.config import RunConfig
-from core.paths import gallery_dir
+from core.errors import RunError
+from core.paths import class_root, gallery_dir, shared_names
 from core.presets import preset
-from core.runs.folder import RunFolder, list_runs, shared_runs
+from core.runs.folder import RUN_ID, RunFolder, list_runs, open_run
 from core.terminal import print_line
 
 _SNAPSHOTS = 12  # of each model, at most
@@ -45,6 +47,18 @@ RECIPES: dict[str, tuple[str, RunConfig]] = {  # by id: the name and the setting
 def gallery_runs() -> list[RunFolder]:
     """Return the models that come with the app."""
     return [folder for id in RECIPES if (folder := RunFolder(gallery_dir() / id)).path.is_dir()]
+
+
+def shared_runs(data_dir: Path) -> list[RunFolder]:
+    """Return the runs that others share with the member of a class whose data folder this is, newest first."""
+    runs: list[RunFolder] = []
+    if (root := class_root(data_dir)) == data_dir:
+        return runs
+    for id in filter(RUN_ID.fullmatch, shared_names(root)):
+        with suppress(RunError):
+            if (run := open_run(data_dir, id)).is_shared:
+                runs.append(run)
+    return runs
 
 
 def runs_with_weights(data_dir: Path) -> Iterator[RunFolder]:

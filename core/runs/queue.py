@@ -19,14 +19,15 @@ _TABLE = """CREATE TABLE IF NOT EXISTS runs (
     owner TEXT,   -- NULL while the run waits
     claimed REAL, -- seconds since 1970
     member TEXT NOT NULL DEFAULT '',  -- of a class, whose run it is
-    turn INTEGER NOT NULL DEFAULT 0
+    round INTEGER NOT NULL DEFAULT 0
 )"""
 # A queue of an earlier version has neither; its runs come first.
-_LATER_COLUMNS = {"member": "TEXT NOT NULL DEFAULT ''", "turn": "INTEGER NOT NULL DEFAULT 0"}
-_TURNS = "CREATE TABLE IF NOT EXISTS turns (member TEXT PRIMARY KEY, last INTEGER NOT NULL)"
-_REACHED = ""  # in `turns`: the turn of the run that was claimed last; no member is called so
-_NEXT = """SELECT id, turn, member FROM runs WHERE owner IS NULL ORDER BY
-    (SELECT count(*) FROM runs AS active WHERE active.owner IS NOT NULL AND active.member = runs.member), turn, place"""
+_ADDED_COLUMNS = {"member": "TEXT NOT NULL DEFAULT ''", "round": "INTEGER NOT NULL DEFAULT 0"}
+_ROUNDS = "CREATE TABLE IF NOT EXISTS rounds (member TEXT PRIMARY KEY, last INTEGER NOT NULL)"
+_REACHED = ""  # in `rounds`: the round of the run that was claimed last; no member is called so
+_NEXT = """SELECT id, round, member FROM runs WHERE owner IS NULL ORDER BY (
+    SELECT count(*) FROM runs AS active WHERE active.owner IS NOT NULL AND active.member = runs.member
+), round, place"""
 _BUSY = "SELECT member FROM runs WHERE owner IS NOT NULL AND member != '' GROUP BY member HAVING count(*) >= ?"
 _LOCK_NAME = "supervisor.lock"
 
@@ -61,9 +62,9 @@ class Queue:
         with self._transaction() as database:
             database.execute(_TABLE)
             known = {row[1] for row in database.execute("PRAGMA table_info(runs)")}
-            for name in _LATER_COLUMNS.keys() - known:
-                database.execute(f"ALTER TABLE runs ADD COLUMN {name} {_LATER_COLUMNS[name]}")
-            database.execute(_TURNS)
+            for name in _ADDED_COLUMNS.keys() - known:
+                database.execute(f"ALTER TABLE runs ADD COLUMN {name} {_ADDED_COLUMNS[name]}")
+            database.execute(_ROUNDS)
 
     def put(self, id: str, member: str = "") -> None:
         """Add a run at the end; one that waits or is claimed already keeps its place.
@@ -76,7 +77,7 @@ class Queue:
     def claim(self, owner: str, slots: int | None = None, most_of_one: int | None = None) -> str | None:
         """Claim the run whose turn it is; None if none waits, or if `slots` runs are claimed already.
 
-        It is a run of a member that has the fewest claimed; among them of the lowest turn, then the longest wait. At
+        It is a run of a member that has the fewest claimed; among them of the lowest round, then the longest wait. At
         most `most_of_one` runs of each member are claimed at a time.
         """
         with self._transaction() as database:
@@ -85,10 +86,10 @@ class Queue:
             first = next((row for row in database.execute(_NEXT).fetchall() if row[2] not in busy), None)
             if first is None or (slots is not None and taken >= slots):
                 return None
-            id, turn, _member = first
+            id, number, _member = first
             database.execute("UPDATE runs SET owner = ?, claimed = ? WHERE id = ?", (owner, time.time(), id))
-            if turn > _last_turn(database, _REACHED):
-                database.execute("INSERT OR REPLACE INTO turns VALUES (?, ?)", (_REACHED, turn))
+            if number > _last_round(database, _REACHED):
+                database.execute("INSERT OR REPLACE INTO rounds VALUES (?, ?)", (_REACHED, number))
             return id
 
     def claim_for_shell(self, id: str) -> None:
@@ -147,14 +148,14 @@ class Queue:
 def _put(database: sqlite3.Connection, id: str, member: str = "") -> None:
     if database.execute("SELECT 1 FROM runs WHERE id = ?", (id,)).fetchone():
         return
-    turn = 1 + max(_last_turn(database, name) for name in {_REACHED, member})
-    database.execute("INSERT INTO runs (id, member, turn) VALUES (?, ?, ?)", (id, member, turn))
+    number = 1 + max(_last_round(database, name) for name in {_REACHED, member})
+    database.execute("INSERT INTO runs (id, member, round) VALUES (?, ?, ?)", (id, member, number))
     if member:
-        database.execute("INSERT OR REPLACE INTO turns VALUES (?, ?)", (member, turn))
+        database.execute("INSERT OR REPLACE INTO rounds VALUES (?, ?)", (member, number))
 
 
-def _last_turn(database: sqlite3.Connection, member: str) -> int:
-    row = database.execute("SELECT last FROM turns WHERE member = ?", (member,)).fetchone()
+def _last_round(database: sqlite3.Connection, member: str) -> int:
+    row = database.execute("SELECT last FROM rounds WHERE member = ?", (member,)).fetchone()
     return row[0] if row else 0
 
 

@@ -16,7 +16,7 @@ from typing import IO
 import numpy as np
 
 from core.atomic_io import TEMPORARY, put_in_place
-from core.classroom import check_room
+from core.classroom import check_quota
 from core.errors import TextError
 from core.formatting import memory_in_words
 from core.text.own_text import (
@@ -42,7 +42,7 @@ def save_large_text(
     As `read_text`, a byte order mark is dropped and lines end in a plain newline. `on_progress` gets the bytes read,
     and may raise to stop; nothing of the text stays then. Raises TextError for another kind of text, or a full disk.
     """
-    check_room(data_dir)
+    check_quota(data_dir)
     folder = data_dir / "texts"
     digest, distinct, length = hashlib.sha256(), set[str](), 0
     temporary = folder / f"{TEMPORARY}large-{token_hex(8)}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.atomic_io import parse_json, write_atomically
-from core.classroom import check_room
+from core.classroom import check_quota
 from core.errors import TextError
 from core.formatting import memory_in_words
 from core.paths import class_root, is_shared, member_homes
@@ -114,7 +114,7 @@ def save_text(text: str, title: str, data_dir: Path, license: str = _OWN) -> Cor
     """Save a text of `read_text`, or give it a new title; raises TextError where it cannot be written."""
     name = f"text-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     folder = data_dir / "texts"
-    check_room(data_dir)
+    check_quota(data_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / f"{name}.txt").exists():

@@ -16,12 +16,12 @@ from explorer.i18n.language import _, ngettext
 from explorer.services import shared, visitors
 from explorer.services.visitors import join_link
 from explorer.widgets import address
-from explorer.widgets.layout import card
+from explorer.widgets.layout import card, literal
 from explorer.widgets.session import notify, notifying
 
 _LOOK_AGAIN = 2.0  # seconds between two looks at what the students do
 _HERE = 20.0  # seconds without a sign of a browser after which its student counts as gone
-_CARD = 190  # px, of the picture of a QR code
+_CARD = 150  # px, of the picture of a QR code
 
 
 def draw_roster(known: Classroom) -> None:
@@ -64,11 +64,11 @@ def _draw_students(known: Classroom) -> None:
 
 def _row(known: Classroom, member: Member, places: dict[str, int]) -> dict[str, object]:
     runs = list_runs(member_home(known.root, member.id))
-    seen = visitors.last_page_of(member.id)
+    visit = visitors.last_visit_of(member.id)
     row: dict[str, object] = {
-        "here": seen is not None and time.time() - seen.time < _HERE,
+        "here": visit is not None and time.time() - visit.time < _HERE,
         "student": member.nickname,
-        "page": seen.page if seen else "",
+        "page": visit.page if visit else "",
         "run": "",
         "loss": None,
         "runs": len(runs),
@@ -112,14 +112,13 @@ def draw_invitation(known: Classroom) -> None:
     link = visitors.class_address() or st.context.url.rpartition("/")[0]
     drawing = io.BytesIO()
     segno.make(join_link(link, known.code), micro=False).save(drawing, kind="svg", scale=4, border=3, light="#fff")
-    row = {"horizontal": True, "gap": "medium", "vertical_alignment": "center"}
-    with card(_("Join"), key="invitation"), st.container(**row):
+    row = {"horizontal": True, "gap": "large", "vertical_alignment": "center"}
+    with st.container(border=True, key="invitation", **row):
         st.image(drawing.getvalue().decode(), width=_CARD)
-        with st.container():
-            st.caption(_("Address"))
-            st.code(link, language=None)
-            st.caption(_("Class code"))
-            st.code(known.code, language=None)
+        with st.container(width="content", gap="xsmall"):
+            st.caption(_("Students open this address, or scan the picture, and type the code."))
+            st.markdown(f"### {literal(link)}")
+            st.markdown(f"# {literal(known.code)}")
 
 
 def draw_class_settings(known: Classroom) -> None:

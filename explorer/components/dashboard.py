@@ -35,15 +35,15 @@ def live_loss(run_id: str, steps: int, parent: ParentCurve | None, bytes_per_tok
 
 
 def live_status(
-    run_id: str, *, name: str, status: Status, grad_clip: float, machine: str, waits_for: str
+    run_id: str, *, name: str, status: Status, grad_clip: float, machine: str, waits: str
 ) -> tuple[str | None, int | None]:
     """Draw the four numbers on top of it; return the state just changed to, and the step to fork from, or None.
 
-    `waits_for` is the name of the run that trains while this one is queued, or "".
+    `waits` says at which place of the queue the run is, or "".
     """
     drawn = {key: getattr(status, key) for key in ("state", "attempt", "notice", "steps")}
     data = {"run": run_id, "name": name, **drawn, "grad_clip": grad_clip, "machine": machine}
-    data["waits_for"] = waits_for
+    data["waits"] = waits
     clicked = _dashboard("status", data, key="live_status_view", triggers=["state", "fork"])
     return clicked.state, int(clicked.fork) if clicked.fork is not None else None
 

@@ -14,7 +14,14 @@ from explorer.services import shared
 from explorer.services.cost_trials import train
 from explorer.widgets import address, session
 from explorer.widgets.layout import errors_shown, literal
-from explorer.widgets.run_rows import RunRow, corpus_titles, draw_state, read_run_rows, trouble_in_words
+from explorer.widgets.run_rows import (
+    RunRow,
+    corpus_titles,
+    draw_state,
+    read_run_rows,
+    trouble_in_words,
+    waiting_in_words,
+)
 
 RECENT = 6
 _START = "start_quick"  # the button that starts gpt-quick
@@ -81,7 +88,9 @@ def _card(row: RunRow, titles: dict[str, str]) -> None:
     config, status = row.record.config, row.status
     title = literal(titles.get(config.data.corpus, config.data.corpus))
     st.caption(f"{model_in_words(config.model)} · {title} · {when_in_words(row.record.created)}")
-    if row.going_on:
+    if waits := waiting_in_words(row):
+        st.caption(waits)
+    elif row.going_on:
         done = _("step {step} of {steps}", step=f"{status.step:,}", steps=f"{status.steps:,}")
         if status.seconds_left is not None:
             done = _("{done}, {time} left", done=done, time=duration_in_words(status.seconds_left))

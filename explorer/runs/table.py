@@ -13,7 +13,7 @@ from explorer.charts.comparison import ACCURACY, AXES, MEASURES, comparison_colu
 from explorer.charts.loss import UNITS
 from explorer.i18n.formatting import model_in_words, number, state_in_words, when_in_words
 from explorer.i18n.language import N_, _, ngettext
-from explorer.services import shared
+from explorer.services import shared, visitors
 from explorer.widgets import address, run_rows, session
 from explorer.widgets.forms import distinct_labels
 from explorer.widgets.import_export import draw_exports
@@ -210,12 +210,15 @@ def _draw_differences(shown: list[run_rows.RunRow], heads: list[str]) -> None:
 def _table(rows: list[run_rows.RunRow]) -> pd.DataFrame:
     """Return a line for each run, with little of a damaged one; what is empty for all, and may be, has no column."""
     titles, names = run_rows.corpus_titles(shared.data_dir()), {row.id: row.name for row in rows}
+    nicknames = visitors.nicknames()
     lines = []
     for row in rows:
-        state = _("damaged") if row.problem else state_in_words(row.status)
+        state = _("damaged") if row.problem else run_rows.waiting_in_words(row) or state_in_words(row.status)
         lines.append(
             {_COLOR: "●", N_("Name"): row.name, N_("State"): state, N_("Validation loss"): None, N_("Bits/byte"): None}
         )
+        if nicknames:
+            lines[-1][N_("Student")] = nicknames.get(row.folder.member, "")
         if record := row.record:
             config = record.config
             lines[-1] |= {
@@ -287,7 +290,7 @@ def _confirm_delete(picked: list[run_rows.RunRow]) -> None:
 def _delete(picked: list[run_rows.RunRow]) -> None:
     for row in picked:
         if row.folder.path.exists():  # a second click, or somebody else was quicker
-            shared.asked_supervisor().delete(row.folder, shown=row.status)
+            shared.supervisor_for_visitor().delete(row.folder, shown=row.status)
         if address.parameter(address.RUN) == row.id:
             address.view_run(None)
     session.notify(ngettext("Deleted.", "{count} runs deleted.", len(picked)))

@@ -4,15 +4,18 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import NamedTuple
 
 from core.config import RunConfig
-from core.errors import OutOfMemoryEstimate
-from core.runs.folder import RunFolder
+from core.errors import ExplorerError, OutOfMemoryEstimate
+from core.formatting import duration_in_words
+from core.runs.folder import RunFolder, open_run
 from core.runs.fork_server import worker_environment
 from core.runs.machine import cached_correction, threads_for_run, threads_per_run
-from core.training.cost import Correction, check_fits, memory_needed
+from core.training.cost import TYPICAL_VOCABULARY, Correction, check_fits, estimate, memory_needed
 from core.training.hardware import memory_for_queued
+from explorer.i18n.language import _
 from explorer.services import shared
 
 
@@ -51,8 +54,36 @@ def tried(config: RunConfig, vocab_size: int) -> Tried:
 def train(folder: RunFolder) -> str:
     """Hand a run to the supervisor; the cores are its own. Return its id; raise RunError where it cannot be queued."""
     end_trial()
-    shared.asked_supervisor().submit(folder)
+    shared.supervisor_for_visitor().submit(folder)
     return folder.id
+
+
+def place_in_queue(folder: RunFolder) -> str:
+    """Return in words at which place a run waits, and about how long; "" for one that does not."""
+    supervisor = shared.supervisor()
+    waiting = supervisor.queue.waiting()
+    if folder.id not in waiting:
+        return ""
+    place = waiting.index(folder.id)
+    ahead = [claim.id for claim in supervisor.queue.active()] + waiting[:place]
+    seconds = sum(_seconds_left(supervisor.data_dir, id) for id in ahead) / max(1, supervisor.slots)
+    about = {"place": place + 1, "count": len(waiting), "time": duration_in_words(seconds)}
+    return _("Waits at place {place} of {count}: about {time} until it begins.", **about)
+
+
+def _seconds_left(root: Path, id: str) -> float:
+    """Return how long a run still takes: as it says itself, or as its settings cost on this machine."""
+    try:
+        folder = open_run(root, id)
+        status = folder.status()
+        if status.seconds_left is not None:
+            return status.seconds_left
+        config = folder.record().config
+        precision = shared.chosen_precision(config).precision
+        whole = estimate(config, TYPICAL_VOCABULARY, shared.run_speed(config), precision).seconds
+    except ExplorerError:  # deleted, or damaged
+        return 0.0
+    return whole * (1 - min(status.step, status.steps) / max(1, status.steps))
 
 
 def end_trial() -> None:

@@ -26,7 +26,8 @@ from core.training.cost import MachineSpeed
 from core.training.hardware import Hardware, find_hardware
 from core.training.speed import Choice
 from explorer.i18n.language import _
-from explorer.services.visitors import check_may_change, data_dir, for_visitor
+from explorer.services.visitors import check_may_change, for_visitor
+from explorer.services.visitors import visitor_dir as data_dir
 
 __all__ = ["data_dir"]
 _LARGE = 20_000_000  # parameters
@@ -63,7 +64,7 @@ def supervisor() -> Supervisor:
         return _supervisors[place]
 
 
-def asked_supervisor() -> Supervisor:
+def supervisor_for_visitor() -> Supervisor:
     """Return the supervisor for what a visitor asks of it; raises NotAllowed where the visitor may change nothing."""
     check_may_change()
     return supervisor()

@@ -35,14 +35,14 @@ class NotAllowed(ExplorerError):
     """A request that this visitor may not make."""
 
 
-class Seen(NamedTuple):
+class Visit(NamedTuple):
     """The last sign of a student's browser."""
 
     time: float  # seconds since 1970
     page: str
 
 
-_seen: dict[str, Seen] = {}  # by member
+_visits: dict[str, Visit] = {}  # by member
 
 
 def serve_class(title: str, address: str = "") -> Classroom:
@@ -67,14 +67,21 @@ def teacher_link(address: str, key: str) -> str:
     return f"{address}/{TEACH}#{key}"
 
 
+def nicknames() -> dict[str, str]:
+    """Return the students' nicknames by member, for a teacher; nothing for others."""
+    if not _classrooms or not visitor().is_teacher:
+        return {}
+    return {member.id: member.nickname for member in _classrooms[0].members()}
+
+
 def note_page(page: str) -> None:
     """Note that whoever asks has a page open."""
-    _seen[visitor().member] = Seen(time.time(), page)
+    _visits[visitor().member] = Visit(time.time(), page)
 
 
-def last_page_of(member: str) -> Seen | None:
+def last_visit_of(member: str) -> Visit | None:
     """Return which page a student had open last, and when; None since before the server was started."""
-    return _seen.get(member)
+    return _visits.get(member)
 
 
 def classroom() -> Classroom | None:
@@ -101,12 +108,12 @@ def visitor() -> Visitor:
         return asking
     # A thread that works for nobody in particular is refused, too: it must be told for whom (`for_visitor`).
     cookie = st.context.cookies.get(COOKIE) if get_script_run_ctx(suppress_warning=True) else None
-    if cookie and (found := _classrooms[0].visitor(cookie)):
-        return found
+    if cookie and (asking := _classrooms[0].visitor(cookie)):
+        return asking
     raise NotAllowed(_(_LEFT))
 
 
-def asked_by(asking: Visitor) -> None:
+def set_visitor(asking: Visitor) -> None:
     """Say who asks in this task or thread, from now on."""
     _asking.set(asking)
 
@@ -126,7 +133,7 @@ def for_visitor(work: Callable[Arguments, Result]) -> Callable[Arguments, Result
     return done
 
 
-def data_dir() -> Path:
+def visitor_dir() -> Path:
     """Return the data folder of whoever asks; raises ExplorerError where there is none."""
     return visitor().home(home())
 

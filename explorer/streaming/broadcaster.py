@@ -18,7 +18,7 @@ from zlib import crc32
 from core.errors import ExplorerError, RunError
 from core.runs.folder import RunFolder, list_runs
 from explorer.components.page import report_changes
-from explorer.services.visitors import data_dir
+from explorer.services.shared import data_dir
 from explorer.streaming.jsonl_tail import file_version
 from explorer.streaming.run_events import Position, RunReader, event
 

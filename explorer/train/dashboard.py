@@ -12,7 +12,7 @@ from core.errors import ExplorerError
 from core.presets import PRESETS, preset
 from core.runs.commands import config_now
 from core.runs.documents import progress_of
-from core.runs.folder import RunFolder, list_runs, open_run
+from core.runs.folder import RunFolder, open_run
 from core.runs.records import RunRecord, Status
 from core.runs.supervisor import Supervisor
 from core.settings import differences, value_at
@@ -25,6 +25,7 @@ from explorer.components.dashboard import live_loss, live_status, live_step_deta
 from explorer.i18n.formatting import look_in_words, run_in_words, state_color, value_in_words
 from explorer.i18n.language import N_, _, ngettext, speaking_of
 from explorer.services import shared
+from explorer.services.cost_trials import place_in_queue
 from explorer.streaming.jsonl_tail import curve_rows
 from explorer.train.forks import draw_fork, draw_parent, draw_trouble, open_fork_at
 from explorer.train.live_settings import draw_drawer_switch, draw_live_settings
@@ -68,8 +69,8 @@ def draw_board(run_id: str) -> None:
         if st.button(_("Train a new run"), type="primary", key="train_new"):
             open_page("train")
         return
-    _draw_header(folder, record)
     status = folder.status()
+    st.fragment(_draw_header, run_every=_LOOK_AGAIN if status.state == "queued" else None)(folder, record)
     with speaking_of(TOKENIZERS[record.config.data.tokenizer]):
         with st.container(key="board"):
             _draw_first_sight(folder, record, status)
@@ -150,7 +151,6 @@ def _samples_note(folder: RunFolder) -> str:
     )
 
 
-@st.fragment
 def _draw_header(folder: RunFolder, record: RunRecord) -> None:
     status = folder.status()
     with st.container(horizontal=True, vertical_alignment="center", key="train_header"):
@@ -169,11 +169,8 @@ def _draw_header(folder: RunFolder, record: RunRecord) -> None:
     if notice := take_notice():
         st.warning(notice)
     machine, clip = _(_MACHINES[shared.hardware().device]), record.config.train.grad_clip
-    others = list_runs(shared.data_dir()) if status.state == "queued" else []
-    waits_for = next((run.name for run in others if run.status().state in ("starting", "running")), "")
-    state, step = live_status(
-        folder.id, name=folder.name, status=status, grad_clip=clip, machine=machine, waits_for=waits_for
-    )
+    waits = place_in_queue(folder) if status.state == "queued" else ""
+    state, step = live_status(folder.id, name=folder.name, status=status, grad_clip=clip, machine=machine, waits=waits)
     if step is not None:
         open_fork_at(folder, step)
     if state:
@@ -198,7 +195,7 @@ def _draw_buttons(folder: RunFolder, status: Status) -> None:
 
 @notifying()
 def _tell(call: Callable[..., None], folder: RunFolder, shown: Status) -> None:
-    call(shared.asked_supervisor(), folder, shown=shown)
+    call(shared.supervisor_for_visitor(), folder, shown=shown)
 
 
 @errors_shown()

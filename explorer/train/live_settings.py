@@ -108,7 +108,7 @@ def _draw_changes(folder: RunFolder, status: Status) -> None:
 
 def _ask(folder: RunFolder, request: Callable[..., None], *values: Any, **options: Any) -> None:
     try:
-        request(shared.asked_supervisor(), folder, *values, **options)
+        request(shared.supervisor_for_visitor(), folder, *values, **options)
     except ExplorerError as error:
         remember(f"knob_problem-{folder.id}", str(error))
 

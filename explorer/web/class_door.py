@@ -16,7 +16,7 @@ from core.classroom import STUDENT_SECONDS, ClassError, Classroom, WrongCode
 from core.lessons.lesson_text import ENGLISH
 from core.palette import DARK, LIGHT
 from explorer.i18n.language import _
-from explorer.services.visitors import COOKIE, JOIN, TEACH, asked_by, classroom, visitor_of
+from explorer.services.visitors import COOKIE, JOIN, TEACH, classroom, set_visitor, visitor_of
 from explorer.widgets.address import ROOT
 
 WRONG_OF_ONE, WRONG_OF_ALL = 20, 60  # wrong codes a minute, from one address and from all, before none is tried
@@ -34,8 +34,8 @@ class ClassDoor:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or not classroom() or scope["path"] in self._open:
             await self.app(scope, receive, send)
-        elif found := visitor_of(Headers(scope=scope).get("cookie", "")):
-            asked_by(found)
+        elif member := visitor_of(Headers(scope=scope).get("cookie", "")):
+            set_visitor(member)
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": "not a member of the class"})
@@ -46,7 +46,7 @@ class ClassDoor:
 
 
 class _Tries:
-    """The wrong codes of the last minute. Who guesses waits, so that no code is found by trying."""
+    """The wrong codes of the last minute. Who guesses waits, so that no code is member by trying."""
 
     def __init__(self) -> None:
         self._by_client: defaultdict[str, deque[float]] = defaultdict(deque)

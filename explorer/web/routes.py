@@ -31,7 +31,7 @@ from explorer.look_inside.frames import FrameRequest, TooManyFrames, frame_bytes
 from explorer.look_inside.model_picture import HOTTEST, PictureRequest
 from explorer.look_inside.opened_part import MOST_ROWS
 from explorer.services.model_files import EXPORTS, why_no_export, write_export
-from explorer.services.visitors import data_dir
+from explorer.services.shared import data_dir
 from explorer.streaming.broadcaster import Broadcaster
 from explorer.streaming.generation import LONGEST_PROMPT, TooManyTexts, generated_text, problem_event
 from explorer.streaming.run_events import event

@@ -5,10 +5,11 @@ from functools import partial
 
 import streamlit as st
 
+from core.paths import is_shared, mark_shared
 from core.runs.folder import RunFolder
 from core.text.corpora import catalogue
 from explorer.i18n.language import N_, _
-from explorer.services import shared
+from explorer.services import shared, visitors
 from explorer.services.model_files import (
     EXPORTS,
     MOST_MEGABYTES,
@@ -65,12 +66,23 @@ def draw_import() -> None:
 def draw_exports(folder: RunFolder) -> None:
     """Draw links to a run as other programs and people read it; where it cannot be taken there, say why."""
     with st.popover(_("Export"), icon=":material/ios_share:", key=f"export_{folder.id}"), errors_shown():
+        if visitors.classroom() and not folder.read_only:
+            key = f"share_{folder.id}"
+            share = {"key": key, "on_change": _share, "args": (folder, key)}
+            help = _("All members can then look inside it, generate with it and fork it, and it stands on the wall.")
+            st.toggle(_("Share with the class"), is_shared(visitors.home(), folder.id), help=help, **share)
         for kind, (label, _ending) in EXPORTS.items():
             if obstacle := why_no_export(shared.data_dir(), folder, kind):
                 st.caption(f"{_(label)}: {literal(obstacle)}")
             else:
                 address = f"api/runs/{folder.id}/download?for={kind}"
                 st.link_button(_(label), address, icon=":material/download:", width="stretch")
+
+
+@session.notifying()
+def _share(folder: RunFolder, key: str) -> None:
+    visitors.check_may_change()
+    mark_shared(visitors.home(), folder.id, shared=st.session_state[key])
 
 
 def _take(make: Callable[[], RunFolder], what: str) -> None:

@@ -27,6 +27,7 @@ from core.training.progress_summary import SENTENCES, ProgressSummary
 from explorer.charts.loss import BIT, ParentCurve, in_unit
 from explorer.i18n.formatting import state_color, state_in_words
 from explorer.i18n.language import N_, _
+from explorer.services.cost_trials import place_in_queue
 from explorer.streaming.jsonl_tail import curve_rows, file_version
 
 log = logging.getLogger(__name__)
@@ -173,6 +174,11 @@ def draw_state(row: RunRow) -> None:
     else:
         ruined = row.status.state == "finished" and trouble_in_words(row)
         st.badge(state_in_words(row.status), color="orange" if ruined else state_color(row.status.state))
+
+
+def waiting_in_words(row: RunRow) -> str:
+    """Return at which place of the queue a run waits; "" for one that does not."""
+    return place_in_queue(row.folder) if row.status.state == "queued" else ""
 
 
 def colors_of(run_ids: Iterable[str], data_dir: Path, palette: Palette) -> dict[str, str]:

@@ -10,6 +10,7 @@ from core.config import RunConfig
 from core.presets import PRESETS
 from core.runs.commands import waiting_commands
 from core.runs.folder import list_runs
+from core.runs.queue import Queue
 from core.settings import fields_of
 from core.text.own_text import save_text
 from explorer.services import shared
@@ -248,13 +249,18 @@ def test_the_live_board_offers_what_fits_the_state(app, add_run, status, buttons
         assert app.error[0].value == "It \\*broke\\*\\."
 
 
-def test_a_run_that_waits_names_the_run_that_trains(app, add_run, running_run):
-    waiting = add_run("patient-otter", state="queued", step=0)
-    for run, name in ((waiting, "busy-bee"), (running_run, "")):
+def test_a_run_that_waits_tells_its_place(app, add_run, running_run):
+    runs = [running_run, *(add_run(name, state="queued", step=0) for name in ("first", "second"))]
+    queue = Queue(running_run.data_dir)
+    for run in runs:
+        queue.put(run.id)
+    assert queue.claim("me") == running_run.id
+    for run, place in zip(runs, ("", "Waits at place 1 of 2: about ", "Waits at place 2 of 2: about "), strict=True):
         app.query_params["run"] = run.id
         app.run()
         drawn = [json.loads(component.proto.json) for component in app.get("bidi_component")]
-        assert [data["waits_for"] for data in drawn if "waits_for" in data] == [name]
+        (waits,) = [data["waits"] for data in drawn if "waits" in data]
+        assert waits.startswith(place) and bool(waits) == bool(place)
 
 
 def test_a_ruined_run_is_not_shown_as_a_success(app, ruined_run, finished_run):

@@ -141,7 +141,7 @@ function formatGradient(norm, clip) {
 /* Return what happens before the first number, or "". */
 function formatStart(status, data) {
   const state = status ? status.state : data.state;
-  if (state === "queued" && data.waits_for) return _("Waits until the run {name} has ended: it trains on this machine now.", { name: data.waits_for });
+  if (state === "queued" && data.waits) return data.waits;
   if (state === "queued" || state === "starting") return _("Starting a process, which reads the text and builds the model …");
   return state === "running" && !status?.step ? _("Measuring the untrained model: the first point of the curve …") : "";
 }

@@ -1,0 +1,247 @@
+"""A class: whoever asks for a run or a text gets what is their own, by any route and any command."""
+
+import inspect
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from core.classroom import ClassError, Classroom, checked_nickname
+from core.config import RunConfig
+from core.errors import ExplorerError, RunError, TextError
+from core.paths import mark_shared, member_home
+from core.runs.ancestry import check_allowed, fork
+from core.runs.folder import RunFolder, list_runs, open_run
+from core.runs.gallery import gallery_runs
+from core.runs.supervisor import Supervisor
+from core.text.corpora import catalogue, load_corpus
+from core.text.own_text import delete_text, save_text
+from explorer.services import shared, visitors
+from explorer.services.visitors import COOKIE, NotAllowed
+from explorer.streaming.broadcaster import Broadcaster
+from explorer.web import class_door
+from explorer.web.class_door import WRONG_OF_ONE, ClassDoor, door_routes
+from explorer.web.middleware import AllowedSites, RequestGuard
+from explorer.web.routes import api_routes
+
+SECRET = "The secret of Ada is kept in this very text. " * 40
+
+
+@pytest.fixture
+def known(explorer_home, monkeypatch):
+    monkeypatch.setattr(visitors, "_classrooms", [])
+    return visitors.serve_class("Physics 11b", "http://127.0.0.1")
+
+
+@pytest.fixture
+def people(known) -> dict[str, TestClient]:
+    """Browsers of nobody, of the teacher and of two students who have joined."""
+    routes = [*api_routes(Broadcaster()), *door_routes()]
+    middleware = [Middleware(RequestGuard, AllowedSites(host_names=("testserver",))), Middleware(ClassDoor)]
+    app = Starlette(routes=routes, middleware=middleware)
+    browsers = {name: TestClient(app, follow_redirects=False) for name in ("nobody", "teacher", "Ada", "Bob")}
+    browsers["teacher"].post("/teach", data={"key": known.teacher_key})
+    for name in ("Ada", "Bob"):
+        assert browsers[name].post("/join", data={"code": known.code, "nickname": name}).status_code == 303
+    return browsers
+
+
+@pytest.fixture
+def run_of_ada(known, people, finished_run) -> RunFolder:
+    """A real run with its own text, in Ada's folder."""
+    home = home_of(known, "Ada")
+    text = finished_run.record().config.data.corpus
+    for file in (known.root / "texts").glob(f"{text}.*"):
+        shutil.move(file, home / "texts" / file.name)
+    return RunFolder(Path(shutil.move(finished_run.path, home / "runs")))
+
+
+def home_of(known: Classroom, nickname: str):
+    return member_home(known.root, next(member.id for member in known.members() if member.nickname == nickname))
+
+
+def as_visitor(browser: TestClient):
+    """Let this thread work for whoever uses a browser, as a page would."""
+    visitors.set_visitor(visitors.visitor_of(f"{COOKIE}={browser.cookies.get(COOKIE)}"))
+
+
+@pytest.fixture(autouse=True)
+def nobody_afterwards():
+    yield
+    visitors._asking.set(None)
+
+
+def test_every_route_answers_its_owner_and_nobody_else(people, run_of_ada):
+    values = {"id": run_of_ada.id, "step": "20"}
+    routes = [route for route in api_routes(Broadcaster()) if "{id}" in route.path]
+    assert len(routes) >= 4
+    for route in routes:
+        address = route.path.format(**values) + "?prompt=To"
+        answers = {name: browser.get(address).status_code for name, browser in people.items()}
+        assert answers == {"nobody": 401, "teacher": 200, "Ada": 200, "Bob": 404}, address
+        missing = people["Bob"].get(address.replace(run_of_ada.id, "20260101-000000-zzzzzzzzzzzz"))
+        assert missing.text.replace("20260101-000000-zzzzzzzzzzzz", run_of_ada.id) == people["Bob"].get(address).text
+
+
+def test_what_is_shared_is_read_and_never_changed(known, people, run_of_ada):
+    mark_shared(known.root, run_of_ada.id)
+    for route in (f"/api/runs/{run_of_ada.id}/{end}" for end in ("stream", "frames/20", "generate", "download")):
+        assert people["Bob"].get(route).status_code == 200
+    as_visitor(people["Bob"])
+    borrowed = open_run(shared.data_dir(), run_of_ada.id)
+    before = {file: file.read_bytes() for file in run_of_ada.path.rglob("*") if file.is_file()}
+    supervisor, status = shared.supervisor(), borrowed.status()
+    more = {"change_setting": ("train.steps", 99), "continue_for": (5,)}
+    verbs = [
+        name
+        for name, verb in inspect.getmembers(Supervisor, inspect.isfunction)
+        if not name.startswith("_") and "folder" in inspect.signature(verb).parameters
+    ]
+    assert len(verbs) >= 8
+    for verb in verbs:
+        with pytest.raises(RunError, match="belongs to somebody else"):
+            getattr(supervisor, verb)(borrowed, *more.get(verb, ()))
+    with pytest.raises(RunError, match="belongs"):
+        borrowed.rename("mine")
+    assert borrowed.status() == status
+    assert before == {file: file.read_bytes() for file in run_of_ada.path.rglob("*") if file.is_file()}
+    mark_shared(known.root, run_of_ada.id, shared=False)
+    assert people["Bob"].get(f"/api/runs/{run_of_ada.id}/stream").status_code == 404
+
+
+def test_lists_and_texts_are_ones_own(known, people, run_of_ada):
+    text = run_of_ada.record().config.data.corpus
+    seen = {}
+    for name in ("teacher", "Ada", "Bob"):
+        as_visitor(people[name])
+        home = shared.data_dir()
+        seen[name] = (len(list_runs(home)), text in {corpus.name for corpus in catalogue(home)})
+    assert seen == {"teacher": (1, False), "Ada": (1, True), "Bob": (0, False)}
+    as_visitor(people["teacher"])
+    assert load_corpus(text, shared.data_dir())  # of a student's run that the teacher looks into
+    with pytest.raises(TextError, match="somebody else"):
+        delete_text(text, shared.data_dir())
+    as_visitor(people["Bob"])
+    with pytest.raises(TextError):
+        load_corpus(text, shared.data_dir())
+
+
+def test_a_text_that_the_teacher_shares_is_read_by_all(known, people):
+    corpus = save_text(SECRET, "For all", known.root)
+    home = home_of(known, "Bob")
+    with pytest.raises(TextError):
+        load_corpus(corpus.name, home)
+    mark_shared(known.root, corpus.name)
+    assert load_corpus(corpus.name, home) == SECRET
+    assert [entry.own for entry in catalogue(home) if entry.name == corpus.name] == [False]
+    with pytest.raises(TextError, match="somebody else"):
+        delete_text(corpus.name, home)
+
+
+def test_nobody_reaches_a_page_or_a_socket(people):
+    for path in ("/", "/train", "/_stcore/health", "/api/news", "/media/x"):
+        assert people["nobody"].get(path, headers={"accept": "*/*"}).status_code == 401
+    page = people["nobody"].get("/train", headers={"accept": "text/html"})
+    assert (page.status_code, page.headers["location"]) == (303, "/join")
+    with pytest.raises(WebSocketDisconnect) as refused, people["nobody"].websocket_connect("/_stcore/stream"):
+        pass
+    assert refused.value.code == 1008
+    assert visitors.visitor_of("") is None
+    with pytest.raises(NotAllowed):  # a thread that works for nobody in particular
+        shared.data_dir()
+
+
+def test_cookies_are_signed_end_and_survive_a_new_server(known, people, monkeypatch):
+    cookie = people["Ada"].cookies.get(COOKIE)
+    assert Classroom(known.root).visitor(cookie).nickname == "Ada"  # as after a restart
+    assert known.visitor(cookie[:-1] + ("A" if cookie[-1] != "A" else "B")) is None
+    assert known.visitor("") is known.visitor("x.y.z") is None
+    set_cookie = people["nobody"].post("/join", data={"code": known.code, "nickname": "Cleo"}).headers["set-cookie"]
+    assert "HttpOnly" in set_cookie and "SameSite=lax" in set_cookie
+    member = next(member for member in known.members() if member.nickname == "Ada")
+    known.let_in_again(member.id)
+    assert known.visitor(cookie) is None
+    again = known.visitor(known.join(known.code, "ADA"))
+    assert again.member == member.id  # the same student, with the same runs
+    monkeypatch.setattr(time, "time", lambda clock=time.time: clock() + 15 * 86400)
+    assert known.visitor(known.join(known.code, "Dan")) is not None
+    assert known.visitor(people["Bob"].cookies.get(COOKIE)) is None  # after 14 days
+
+
+def test_a_join_is_refused_in_a_sentence(known, people):
+    taken = people["nobody"].post("/join", data={"code": known.code, "nickname": "  ada "})
+    assert taken.status_code == 403 and "is taken" in taken.text
+    for nickname in ("", "x" * 25, "<b>Eve</b>", "=1+1", "Eve\u202e", "\n"):
+        with pytest.raises(ClassError):
+            known.join(known.code, nickname)
+    assert checked_nickname("  Zoë  B. ") == "Zoë B."
+    script = people["nobody"].post("/join", data={"code": "<script>", "nickname": "<script>alert(1)</script>"})
+    assert "<script>" not in script.text
+    assert known.join(known.code.upper().replace("-", ""), "Eve")
+    assert people["nobody"].post("/join", content=b"x" * 9000).status_code == 403
+
+
+def test_whoever_guesses_codes_is_slowed(known, people, monkeypatch):
+    for _ in range(WRONG_OF_ONE):
+        assert people["nobody"].post("/join", data={"code": "guess", "nickname": "Eve"}).status_code == 403
+    waits = people["nobody"].post("/join", data={"code": known.code, "nickname": "Eve"})
+    assert waits.status_code == 429 and 0 < int(waits.headers["retry-after"]) <= 61
+    monkeypatch.setattr(class_door, "_MINUTE", 0.0)
+    assert people["nobody"].post("/join", data={"code": known.code, "nickname": "Eve"}).status_code == 303
+
+
+def test_only_the_link_in_the_terminal_makes_a_teacher(known, people):
+    assert people["nobody"].post("/teach", data={"key": known.code}).status_code == 403
+    assert known.visitor(people["teacher"].cookies.get(COOKIE)).is_teacher
+    assert not known.visitor(people["Ada"].cookies.get(COOKIE)).is_teacher
+    assert known.teacher_key not in people["nobody"].get("/teach").text
+
+
+def test_limits_hold_where_runs_are_made(known, people, run_of_ada):
+    home, config = run_of_ada.data_dir, run_of_ada.record().config
+    known.change(most_parameters=100)
+    with pytest.raises(ClassError, match="your class allows 100"):
+        fork(home, run_of_ada, 20, config)
+    known.change(most_parameters=10**7, most_minutes=0.0)
+    with pytest.raises(ClassError, match="Choose fewer steps"):
+        check_allowed(home, config, 30)
+    known.change(most_minutes=60.0, most_megabytes=0)
+    with pytest.raises(ClassError, match="Delete what you no longer need"):
+        fork(home, run_of_ada, 20, config)
+    with pytest.raises(ClassError, match="Delete what"):
+        save_text(SECRET, "More", home)
+    known.change(most_megabytes=500)
+    queue = shared.supervisor().queue
+    for id in ("one", "two"):
+        queue.put(id, home.name)
+    with pytest.raises(ClassError, match="as many runs"):
+        check_allowed(home, RunConfig(), 30)
+    assert len(list_runs(home)) == 1  # nothing was begun
+    as_visitor(people["Ada"])
+    known.change(frozen=True)
+    with pytest.raises(NotAllowed):
+        shared.supervisor_for_visitor()
+    as_visitor(people["teacher"])
+    assert shared.supervisor_for_visitor()
+
+
+def test_the_gallery_is_everybodys(people):
+    for name in ("teacher", "Ada", "Bob"):
+        assert people[name].get(f"/api/runs/{gallery_runs()[0].id}/stream").status_code == 200
+
+
+def test_nothing_is_left_of_a_class_that_was_erased(known, people, run_of_ada):
+    mark_shared(known.root, run_of_ada.id)
+    save_text(SECRET, "Secret", run_of_ada.data_dir)
+    known.erase()
+    assert known.members() == [] and known.visitor(people["Ada"].cookies.get(COOKIE)) is None
+    data = b"".join(file.read_bytes() for file in known.root.rglob("*") if file.is_file())
+    assert b"secret of Ada" not in data and run_of_ada.id.encode() not in data and b"Ada" not in data
+    assert not run_of_ada.path.exists()
+    with pytest.raises(ExplorerError):
+        open_run(known.root, run_of_ada.id)
