@@ -15,14 +15,14 @@ GROUPS = {
     N_("Build"): {"data": N_("Data"), "train": N_("Train"), "generate": N_("Generate")},
     N_("Understand"): {"look_inside": N_("Look inside")},
     N_("Learn"): {"learn": N_("Lessons"), "play": N_("Play")},
-    N_("Manage"): {"runs": N_("Runs")},
+    N_("Manage"): {"runs": N_("Runs"), "classroom": N_("Class")},
 }
 
 keep_written()
 use_language(parameter(LANGUAGE))
 let_in()
-if classroom():
-    GROUPS[N_("Manage")]["classroom"] = N_("Class")
+if not classroom():
+    del GROUPS["Manage"]["classroom"]
 pages = {
     group: [
         st.Page(page_file(name), title=_(title), url_path=name, default=name == "home") for name, title in of.items()
