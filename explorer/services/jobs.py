@@ -1,15 +1,19 @@
-"""Background jobs: one worker thread, progress, and a way to stop.
+"""Background jobs, one at work at a time in slices of a fraction of a second, with progress and a way to stop.
 
-A job is known by a key. Whoever asks for the same key, in any session, gets the same job, and later its result.
+A job is known by a key. Whoever asks for the same key, in any session, gets the same job, and later its result. Jobs
+that are at work take turns, so that everybody sees progress soon. A job ends early once all who watched it have left.
 """
 
 import logging
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import torch
 from cachetools import LRUCache
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.errors import ExplorerError
 from core.interpretability import Progress
@@ -17,18 +21,58 @@ from explorer.i18n.language import N_
 from explorer.services.visitors import for_visitor
 
 MOST_JOBS = 64  # jobs with their results
+SLICE = 0.2  # seconds of one job before the next one's; a piece of work that takes longer is not cut
+AWAY = 60.0  # seconds without a look after which whoever watched a job has left
 MISTAKE = N_("This could not be computed because of a bug; the server's terminal shows details.")
 
 _log = logging.getLogger(__name__)
-_thread = ThreadPoolExecutor(1, thread_name_prefix="inspection")  # one: lessons train with torch's own generator
 _lock = threading.Lock()
+
+
+class _Turns:
+    """Whose turn it is among the threads of jobs: they come in the order in which they asked."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[threading.Event] = deque()
+        self._taken = False
+
+    def take(self) -> None:
+        """Wait for a turn."""
+        with self._lock:
+            if not self._taken:
+                self._taken = True
+                return
+            mine = threading.Event()
+            self._waiting.append(mine)
+        mine.wait()
+
+    def end(self) -> None:
+        """Give the turn to the next one that waits."""
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().set()
+            else:
+                self._taken = False
+
+    def let_others(self) -> None:
+        """Let all who wait have a turn first. torch's own random numbers go on as if nobody had."""
+        if self._waiting:
+            state = torch.get_rng_state()
+            self.end()
+            self.take()
+            torch.set_rng_state(state)
+
+
+_turns = _Turns()
 
 
 class Job:
     """One computation, waiting, at work or ended."""
 
     def __init__(self) -> None:
-        self._stop = threading.Event()
+        self._stop, self._watchers = threading.Event(), dict[str, float]()
+        self._done = threading.Event()
         self.progress: Progress[Any] | None = None
         self.problem = ""  # a sentence
         self.begun = self.ended = self._complete = False
@@ -47,17 +91,39 @@ class Job:
     def stopped(self) -> bool:
         return self._stop.is_set() and not self._complete
 
+    def watch(self) -> None:
+        """Note that the session which runs this looks at the job."""
+        self._watchers[_session()] = time.monotonic()
+
+    def leave(self) -> None:
+        """End the job, unless other sessions look at it; what was computed so far stays."""
+        self._watchers.pop(_session(), None)
+        if not self._watchers:
+            self.stop()
+
     def stop(self) -> None:
         """End after the piece under way; what was computed so far stays."""
         self._stop.set()
 
+    def wait(self) -> None:
+        """Wait for the end."""
+        self._done.wait()
+
     def run(self, make: Callable[[], Iterator[Progress[Any]]]) -> None:
+        """Compute in turns with other jobs, to the end."""
+        _turns.take()
         self.begun = True
         try:
+            since = time.monotonic()
             for progress in make():
                 self.progress = progress
+                if self._watchers and max(self._watchers.values()) < time.monotonic() - AWAY:
+                    self.stop()
                 if self.stopped:
                     return
+                if time.monotonic() - since > SLICE:
+                    _turns.let_others()
+                    since = time.monotonic()
             self._complete = True
         except ExplorerError as error:
             self.problem = str(error)
@@ -66,6 +132,13 @@ class Job:
             self.problem = MISTAKE
         finally:
             self.ended = True
+            self._done.set()
+            _turns.end()
+
+
+def _session() -> str:
+    context = get_script_run_ctx(suppress_warning=True)
+    return context.session_id if context else ""
 
 
 class _Jobs(LRUCache):
@@ -86,7 +159,8 @@ def job(key: Hashable, make: Callable[[], Iterator[Progress[Any]]]) -> Job:
         current = _jobs.get(key)
         if current is None or (current.ended and (current.stopped or current.problem)):
             current = _jobs[key] = Job()
-            _thread.submit(for_visitor(current.run), make)
+            # A thread of its own: what torch sets for a thread, such as no_grad, must not reach another job.
+            threading.Thread(target=for_visitor(current.run), args=(make,), name="job", daemon=True).start()
         return current
 
 

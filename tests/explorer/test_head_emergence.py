@@ -43,7 +43,7 @@ def test_where_no_snapshot_can_be_read_any_more_no_emergence_is_shown(finished_r
         path.write_bytes(b"")
     jobs._jobs.pop(emergence_key(inspection), None)
     assert with_emergence(inspection) is inspection
-    jobs._thread.submit(lambda: None).result()
+    jobs.known(emergence_key(inspection)).wait()
     assert with_emergence(inspection) is inspection
     found = jobs._jobs.pop(emergence_key(inspection))  # the runs of other tests have the same id
     assert found.ended and not found.problem

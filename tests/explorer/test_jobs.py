@@ -1,6 +1,8 @@
+import itertools
 import threading
 
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
 from core.errors import ExplorerError
@@ -9,8 +11,7 @@ from explorer.services import jobs
 
 
 def ended(job):
-    """Wait for the thread: what is asked for later begins after it."""
-    jobs._thread.submit(lambda: None).result()
+    job.wait()
     assert job.ended
     return job
 
@@ -193,6 +194,72 @@ def test_a_page_is_drawn_anew_when_its_job_has_ended(slowly):
     app = AppTest.from_function(page_whose_job_ends_before_it_looks, default_timeout=30).run()
     assert not app.exception and app.session_state["drawn"] == 2
     assert not app.get("progress")
+
+
+def test_jobs_at_work_take_turns_and_each_keeps_its_random_numbers(monkeypatch):
+    monkeypatch.setattr(jobs, "SLICE", 0.0)
+    order, go_on = [], threading.Event()
+
+    def draws(name, seed):
+        def make():
+            go_on.wait(20)
+            torch.manual_seed(seed)
+            with torch.no_grad():  # of this job alone
+                for piece in range(1, 5):
+                    order.append(name)
+                    yield Progress(piece, 4, torch.rand(piece).tolist())
+
+        return make
+
+    def trains():
+        for piece in range(1, 5):
+            weight = torch.ones(1, requires_grad=True)
+            (weight * 2).sum().backward()
+            order.append("trains")
+            yield Progress(piece, 4, float(weight.grad))
+
+    together = [jobs.job(("turns", name), draws(name, name)) for name in (1, 2)] + [jobs.job("trains", trains)]
+    go_on.set()
+    assert ended(together[2]).result == 2.0
+    found = [ended(job).result for job in together[:2]]
+    first_round = order[:3]
+    assert sorted(map(str, first_round)) == ["1", "2", "trains"]  # nobody waits for the end of another
+    for seed, numbers in zip((1, 2), found, strict=True):
+        torch.manual_seed(seed)
+        assert numbers == [torch.rand(piece).tolist() for piece in range(1, 5)][-1]
+
+
+def test_one_who_leaves_does_not_end_what_others_watch(monkeypatch):
+    go_on = threading.Event()
+
+    def slow():
+        yield Progress(1, 2, "half")
+        go_on.wait(20)
+        yield Progress(2, 2, "all")
+
+    watched = jobs.job("watched by two", slow)
+    for session in ("Ada", "Bob"):
+        monkeypatch.setattr(jobs, "_session", lambda session=session: session)
+        watched.watch()
+    watched.leave()  # Bob
+    assert not watched.stopped
+    go_on.set()
+    assert ended(watched).result == "all"
+
+
+def test_a_job_that_nobody_watches_any_more_ends(monkeypatch):
+    go_on = threading.Event()
+
+    def endless():
+        go_on.wait(20)
+        for piece in itertools.count(1):
+            yield Progress(piece, 10**9, piece)
+
+    left = jobs.job("left", endless)
+    left.watch()
+    monkeypatch.setattr(jobs, "AWAY", -1.0)
+    go_on.set()
+    assert ended(left).stopped
 
 
 def test_a_job_waits_for_those_asked_for_before_it():
