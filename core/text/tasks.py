@@ -154,6 +154,17 @@ def _brackets() -> str:
     return _distinct(40_000, draw)
 
 
+def brackets_to_close(question: str) -> list[int]:
+    """Return where the brackets that are still open at the end stand, the one to be closed first first."""
+    opened: list[int] = []
+    for at, bracket in enumerate(question):
+        if bracket in _BRACKETS:
+            opened.append(at)
+        else:
+            opened.pop()
+    return opened[::-1]
+
+
 def _markov() -> str:
     """Return letters of which each depends on the one before it alone: four may follow, by 1/2, 1/4, 1/8, 1/8."""
     rng, letters = random.Random(0), "abcdefgh"

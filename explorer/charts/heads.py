@@ -7,7 +7,7 @@ import numpy as np
 from plotly import graph_objects as go
 
 from core.formatting import decimal
-from core.interpretability.head_roles import NAMED_FROM, ROLES, HeadName
+from core.interpretability.head_roles import ROLES, TASK_TITLES, HeadName
 from core.palette import LIGHT, Palette
 from explorer.charts.bars import horizontal_bars
 from explorer.charts.heatmaps import signed_heatmap
@@ -15,10 +15,15 @@ from explorer.charts.theme import line, row_ticks, style
 from explorer.i18n.formatting import named
 from explorer.i18n.language import _
 
+_TITLES = ROLES | TASK_TITLES
+
 
 def role_colors(palette: Palette) -> dict[str, str]:
-    """Return one color a role, the same in every chart."""
-    return dict(zip(ROLES, palette.runs, strict=False))
+    """Return one color a role, the same in every chart; roles of different tasks may share one."""
+    own = palette.runs[len(ROLES) :]
+    return dict(zip(ROLES, palette.runs, strict=False)) | {
+        role: own[number % len(own)] for number, role in enumerate(TASK_TITLES)
+    }
 
 
 def roles_board(names: Sequence[Sequence[HeadName]], palette: Palette = LIGHT) -> go.Figure:
@@ -62,12 +67,13 @@ def roles_board(names: Sequence[Sequence[HeadName]], palette: Palette = LIGHT) -
     return figure.update_yaxes(visible=False, range=[len(names) - 0.5, -0.5])
 
 
-def role_bars(scores: Mapping[str, float], palette: Palette = LIGHT) -> go.Figure:
-    """Draw one head's score in every role, with a line at the threshold of a role."""
+def role_bars(scores: Mapping[str, float], thresholds: Mapping[str, float], palette: Palette = LIGHT) -> go.Figure:
+    """Draw one head's score in every role, with a mark at the threshold of each."""
     colors, values = role_colors(palette), list(scores.values())
-    names = [named(ROLES[role]) for role in scores]
+    names = [named(_TITLES[role]) for role in scores]
     drawn = [colors[role] for role in scores]
-    figure = horizontal_bars(values, names, drawn, [""] * len(values), palette, span=(0, 1.12), row=38)
+    row = 38 if len(values) <= len(ROLES) else 30
+    figure = horizontal_bars(values, names, drawn, [""] * len(values), palette, span=(0, 1.12), row=row)
     figure.add_scatter(  # in a column of their own, clear of the line at the threshold
         x=[1.12] * len(values),
         y=list(range(len(values))),
@@ -77,7 +83,14 @@ def role_bars(scores: Mapping[str, float], palette: Palette = LIGHT) -> go.Figur
         textfont={"color": palette.text, "size": 13},
         hoverinfo="skip",
     )
-    figure.add_vline(x=NAMED_FROM, line={"color": palette.lines, "dash": "dot", "width": 1})
+    figure.add_scatter(
+        x=[thresholds[role] for role in scores],
+        y=list(range(len(values))),
+        mode="markers",
+        marker={"symbol": "line-ns", "size": row - 12, "line": {"color": palette.muted, "width": 1.5}},
+        hovertext=[_("A role needs {score}.", score=f"{thresholds[role]:.2f}") for role in scores],
+        hoverinfo="text",
+    )
     figure.update_layout(showlegend=False)
     return figure.update_xaxes(visible=True, showticklabels=False, title_text=_("score on held-out text"))
 
@@ -121,7 +134,7 @@ def emergence_figure(
     return style(figure, palette, height=340, zoom=True).update_layout(
         showlegend=False,
         xaxis={"title": {"text": _("step")}, "tickformat": ",d"},
-        yaxis={"title": {"text": _("{role} score", role=named(ROLES[role]))}, "range": [0, 1.08]},
+        yaxis={"title": {"text": _("{role} score", role=named(_TITLES[role]))}, "range": [0, 1.08]},
         yaxis2=loss_axis,
         margin={"r": 64},
     )

@@ -54,6 +54,15 @@ _ALONE = {
     N_("start of text"),
     N_("start of the word"),
     N_("induction"),
+    N_("aligned digits"),
+    N_("carry digits"),
+    N_("both numbers"),
+    N_("first number"),
+    N_("plus or equals sign"),
+    N_("token to copy"),
+    N_("mirrored token"),
+    N_("next in order"),
+    N_("bracket to close"),
     N_("no clear role"),
 }
 

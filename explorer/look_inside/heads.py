@@ -13,15 +13,15 @@ from cachetools import LRUCache, cached
 
 from core.errors import ExplorerError
 from core.interpretability import Progress, finish
-from core.interpretability.head_roles import ROLES, HeadName, HeadScores, emergence_steps, name_heads, score_heads
+from core.interpretability.head_roles import HeadName, HeadScores, emergence_steps, name_heads, roles_of, score_heads
 from core.model import GPT
 from core.runs.weights import load_model
 from explorer.charts.heads import emergence_figure, role_bars, roles_board
 from explorer.components.time_machine import HeadEmergence
 from explorer.i18n.formatting import named
-from explorer.i18n.language import N_, _, ngettext
+from explorer.i18n.language import N_, _, ngettext, worded
 from explorer.look_inside.inspection import Inspection, choose_head, evenly, head_of, write_head
-from explorer.look_inside.run_text import windows
+from explorer.look_inside.run_text import task_name, windows
 from explorer.services.jobs import Job, job, known
 from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, choose, current_palette, sentence
@@ -33,15 +33,34 @@ _MOST_CACHED = 512  # snapshots' scores; some numbers each
 _TICK = 1.0  # seconds
 
 _ROLES = N_(
-    "A score is the share of attention that goes where the role says. **Induction**: to what followed the same token "
-    "before. A role needs 0.3; uniform attention scores below 0.1."
+    "A score is the share of attention that goes where the role says. A role needs 0.3, and 0.2 more than attention to "
+    "all tokens alike would score."
 )
+_MEANINGS = {
+    "previous_token": N_("It attends to the token just before."),
+    "same_token": N_("It attends to earlier occurrences of the same token."),
+    "start_of_text": N_("It attends to the first token."),
+    "start_of_word": N_("It attends to the last space or newline."),
+    "induction": N_("It attends to what followed the same token before."),
+    "aligned_digits": N_(
+        "To write a digit, it attends to the digits of both numbers that count the same power of ten."
+    ),
+    "carry_digits": N_("To write a digit, it attends to the two digits whose sum decides the carry."),
+    "both_numbers": N_("To write the sum, it attends to both numbers."),
+    "first_number": N_("At a digit of the second number, it attends to the same digit of the first."),
+    "operators": N_("To write the sum, it attends to the plus and the equals sign."),
+    "token_to_copy": N_("To write a letter, it attends to the letter to be copied."),
+    "mirrored_token": N_("To write a letter, it attends to the same place, counted from the word's end."),
+    "next_in_order": N_("To write a letter, it attends to where this letter stands in the word."),
+    "bracket_to_close": N_("To write a bracket, it attends to the one that it closes."),
+}
 
 
 def draw(inspection: Inspection) -> None:
     """Draw every head's role, one head's scores, and the scores along the training."""
     held_out = windows(inspection, count=FEWER_WINDOWS if inspection.large else WINDOWS)
-    score = partial(score_heads, inspection.model, held_out, inspection.tokenizer.tokens)
+    task = task_name(inspection)
+    score = partial(score_heads, inspection.model, held_out, inspection.tokenizer.tokens, corpus=task)
     scores = result_of(("heads", *inspection.key), score, _("Scoring all heads"))
     if scores is None:
         return
@@ -50,8 +69,9 @@ def draw(inspection: Inspection) -> None:
     with left, card(_("Head roles"), _("What does each head do? Click one to see its scores."), more=_(_ROLES),
                     key="card_roles"):  # fmt: skip
         st.caption(roles_in_words(names))
-        columns = dict(zip(("layer", "head"), np.indices(scores.induction.shape).reshape(2, -1) + 1, strict=True))
-        columns |= {role: getattr(scores, role).flatten() for role in ROLES}
+        shape = inspection.config.n_layer, inspection.config.n_head
+        columns = dict(zip(("layer", "head"), np.indices(shape).reshape(2, -1) + 1, strict=True))
+        columns |= {role: shares.flatten() for role, shares in scores.shares.items()}
         select = {"on_select": _open_clicked, "selection_mode": "points"}
         figure = roles_board(names, current_palette())
         chart(figure, key="roles_board", name="head-roles", numbers=lambda: columns, **select)
@@ -59,15 +79,17 @@ def draw(inspection: Inspection) -> None:
     with right, card(_("Scores of head {place}", place=_places([(layer, head)])), key="card_role"):
         with st.container(horizontal=True):
             layer, head = choose_head(inspection)
-        own = {role: float(getattr(scores, role)[layer, head]) for role in ROLES}
-        best = max(own, key=own.get)
-        values = {"role": named(ROLES[best]), "share": f"{own[best]:.0%}"}
+        own, name = {role: float(shares[layer, head]) for role, shares in scores.shares.items()}, names[layer][head]
+        best = name.role or max(own, key=own.get)
+        values = {"role": named(roles_of(task)[best]), "share": f"{own[best]:.0%}"}
         words = _("No clear role. Highest score: {role}, {share} of the attention that could go there.", **values)
-        if names[layer][head].role:
+        if name.role:
             words = _("Role: {role}. {share} of the attention that could go there does.", **values)
-        st.caption(words)
-        numbers, name = {"role": list(own), "score": list(own.values())}, f"head-{layer + 1}-{head + 1}"
-        chart(role_bars(own, current_palette()), key="role_bars", name=name, numbers=lambda: numbers)
+        st.caption(f"{words} {worded(_(_MEANINGS[best]))}")
+        numbers, file = {"role": list(own), "score": list(own.values())}, f"head-{layer + 1}-{head + 1}"
+        thresholds = {role: scores.threshold(role) for role in own}
+        figure = role_bars(own, thresholds, current_palette())
+        chart(figure, key="role_bars", name=file, numbers=lambda: numbers)
     _emergence_card(inspection)
 
 
@@ -94,23 +116,26 @@ def _emergence_card(inspection: Inspection) -> None:
     if len(inspection.folder.snapshots()) < 3:
         return
     note = _(
-        "When did each head specialize? A dot marks the first step from which its score stays above 0.3; the dotted "
-        "line is the validation loss."
+        "When did each head specialize? A dot marks the first step from which its score stays high enough; "
+        "the dotted line is the validation loss."
     )
     with card(_("Emergence of head roles"), note, key="card_births"):
-        role = choose(_("Role"), list(ROLES), key="birth_role", format_func=lambda role: named(ROLES[role]))
+        task = task_name(inspection)
+        titles = roles_of(task)  # of another task others, so another widget
+        key = f"birth_role_{task}" if task else "birth_role"
+        role = choose(_("Role"), list(titles), key=key, format_func=lambda role: named(titles[role]))
         score = partial(scores_over_time, inspection)
         result = result_of(emergence_key(inspection), score, _("Scoring all heads at every snapshot"))
         if result is None:
             return
         steps, scores = result
-        over_time = np.stack([getattr(one, role) for one in scores])  # (S, L, H)
-        emerged = emergence_steps(steps, over_time)
+        over_time = np.stack([one.shares[role] for one in scores])  # (S, L, H)
+        emerged = emergence_steps(steps, over_time, scores[-1].threshold(role))
         measured = validation_of(inspection.folder)
         losses = [row["step"] for row in measured], [row["val_loss"] for row in measured]
         strongest = np.array([[name.role == role for name in row] for row in name_heads(scores[-1])])  # (L, H)
         inherited = _inherited(inspection, steps[0])
-        words = emergence_in_words(emerged, strongest, named(ROLES[role]), steps[-1], inherited)
+        words = emergence_in_words(emerged, strongest, named(titles[role]), steps[-1], inherited)
         st.caption(sentence(words))
         heads = [f"head {_places([place])}" for place in np.ndindex(*emerged.shape)]
         chart(
@@ -143,8 +168,8 @@ def emergence_in_words(
         words.append(since if words else _("The first {role} head is {place}, from step {step} on.", **numbers))
     if len(heads) > 1:
         count = ngettext(
-            "At step {last}, {count} head scores above 0.3 as {role} head.",
-            "At step {last}, {count} heads score above 0.3 as {role} heads.",
+            "At step {last}, {count} head scores enough for the role {role}.",
+            "At step {last}, {count} heads score enough for the role {role}.",
             len(heads), last=f"{last:,}", role=role,
         )  # fmt: skip
         words.append(count)
@@ -202,8 +227,8 @@ def emerged_heads(steps: list[int], scores: list[HeadScores]) -> list[HeadEmerge
     for layer, row in enumerate(name_heads(scores[-1])):
         for head, name in enumerate(row):
             if name.role:
-                over_time = np.stack([getattr(one, name.role) for one in scores])  # (S, L, H)
-                step = int(emergence_steps(steps, over_time)[layer, head])
+                over_time = np.stack([one.shares[name.role] for one in scores])  # (S, L, H)
+                step = int(emergence_steps(steps, over_time, scores[-1].threshold(name.role))[layer, head])
                 emerged.append(HeadEmergence(step, layer, head, name.words))
     return sorted(head for head in emerged if head.step >= 0)
 
@@ -225,4 +250,4 @@ def scores_over_time(inspection: Inspection) -> Iterator[Progress[tuple[list[int
 @cached(LRUCache(_MOST_CACHED), key=lambda _, path, _held_out: (path, path.stat().st_mtime_ns), lock=threading.Lock())
 def _scores_at(inspection: Inspection, path: Path, held_out: torch.Tensor) -> HeadScores:
     loaded = load_model(inspection.folder, path)
-    return finish(score_heads(loaded.model, held_out, loaded.tokenizer.tokens))
+    return finish(score_heads(loaded.model, held_out, loaded.tokenizer.tokens, corpus=task_name(inspection)))

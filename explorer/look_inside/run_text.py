@@ -59,6 +59,11 @@ def answers_in(inspection: Inspection) -> AnswerTokens | None:
         return None
 
 
+def task_name(inspection: Inspection) -> str:
+    """Return the name of the task whose problems `windows` begin with; "" for any other text."""
+    return inspection.opened.record.config.data.corpus if answers_in(inspection) else ""
+
+
 def affordable_windows(inspection: Inspection, length: int, least: int, most: int) -> int:
     """Return how many windows of so many tokens the model reads in some seconds, within bounds."""
     return min(most, max(least, int(WORK / (parameter_count(inspection.model) * length))))

@@ -28,7 +28,7 @@ def test_the_clearest_head_is_named():
 def test_a_head_emerges_when_it_takes_its_last_role():
     def scores(previous: float):
         own = {role: np.array([[0.05, 0.05]]) for role in ROLES}
-        return HeadScores(**(own | {"previous_token": np.array([[previous, 0.05]])}))
+        return HeadScores(own | {"previous_token": np.array([[previous, 0.05]])}, dict.fromkeys(ROLES, 0.0))
 
     (emergence,) = emerged_heads([0, 10, 20, 40], [scores(share) for share in (0.1, 0.5, 0.6, 0.9)])
     assert (emergence.step, emergence.layer, emergence.head, emergence.words) == (10, 0, 0, "previous token")

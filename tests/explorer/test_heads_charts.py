@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
-from core.interpretability.head_roles import HeadName
+from core.interpretability.head_roles import TASK_ROLES, HeadName, roles_of
 from core.palette import DARK, LIGHT
-from explorer.charts.heads import costs_figure, emergence_figure, role_bars, roles_board
+from explorer.charts.heads import costs_figure, emergence_figure, role_bars, role_colors, roles_board
+from explorer.i18n import formatting
+from explorer.look_inside import heads
 from explorer.look_inside.ablation import costs_in_words
 from explorer.look_inside.heads import emergence_in_words, roles_in_words
 
@@ -33,9 +35,18 @@ def test_the_board_is_read_in_words(names, sentence):
 
 
 def test_a_role_has_its_color_everywhere():
-    bars = role_bars({"previous_token": 0.8, "induction": 0.1}, DARK)
+    bars = role_bars({"previous_token": 0.8, "induction": 0.1}, {"previous_token": 0.3, "induction": 0.4}, DARK)
     board = roles_board([[PREVIOUS]], DARK)
     assert bars.data[0].marker.color[0] == board.layout.shapes[0].fillcolor
+    _bars, marks, _numbers = sorted(bars.data, key=lambda trace: getattr(trace, "mode", None) or "")
+    assert marks.x == (0.3, 0.4) and marks.hovertext[1] == "A role needs 0.40."
+
+
+@pytest.mark.parametrize("task", ["", *TASK_ROLES])
+def test_every_role_of_a_text_has_a_name_a_meaning_and_a_color_of_its_own(task):
+    roles = roles_of(task)
+    assert set(roles) <= set(heads._MEANINGS) and all(title in formatting._ALONE for title in roles.values())
+    assert len({role_colors(LIGHT)[role] for role in roles}) == len(roles)
 
 
 def test_emergence_is_marked_where_the_score_begins_to_stay():
@@ -55,7 +66,7 @@ def test_emergence_is_read_in_words():
     inherited = emergence_in_words(np.array([[0, 0], [-1, 40]]), yes, "induction", 60, 0)
     assert inherited == (
         "Already induction heads in its parent: 1.1, 1.2. The first new one is 2.2, from step 40 on. "
-        "At step 60, 3 heads score above 0.3 as induction heads."
+        "At step 60, 3 heads score enough for the role induction."
     )
     assert emergence_in_words(np.array([[0]]), yes[:1, :1], "induction", 9, 0) == (
         "Already induction heads in its parent: 1.1."
@@ -68,8 +79,8 @@ def test_emergence_is_read_in_words():
 def test_heads_that_score_higher_in_another_role_are_told_apart():
     strongest = np.array([[True, False], [True, True]])
     assert emergence_in_words(np.array([[45, 90], [-1, 60]]), strongest, "previous token", 2000) == (
-        "The first previous token head is 1.1, from step 45 on. At step 2,000, 3 heads score above 0.3 "
-        "as previous token heads. "
+        "The first previous token head is 1.1, from step 45 on. At step 2,000, 3 heads score enough for "
+        "the role previous token. "
         "These score higher in another role: 1.2."
     )
 

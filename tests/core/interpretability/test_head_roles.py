@@ -7,8 +7,21 @@ import torch
 from core.config import ModelConfig
 from core.interpretability import finish
 from core.interpretability.attention import attention_patterns
-from core.interpretability.head_roles import HeadScores, emergence_steps, name_heads, repeated_tokens, score_heads
+from core.interpretability.head_roles import (
+    ROLES,
+    TASK_ROLES,
+    HeadScores,
+    emergence_steps,
+    name_heads,
+    repeated_tokens,
+    score_heads,
+)
 from core.model import build_model
+from core.runs.gallery import gallery_runs
+from core.runs.weights import load_model
+from core.text.batches import fixed_windows, problem_starts
+from core.text.corpora import load_ids
+from core.text.tasks import TASKS, answers_of, problems
 from tests.core.interpretability.conftest import make
 
 SPACED = [*"abcdefghi", " ", "\n"]
@@ -60,18 +73,18 @@ def windows():
 
 def test_heads_built_for_a_habit_score_near_one_in_it_and_are_named(built, windows):
     scores = finish(score_heads(built, windows, SPACED))
-    assert scores.previous_token[0, 0] > 0.99
-    assert scores.same_token[0, 1] > 0.99
-    assert scores.induction[1, 0] > 0.99
-    assert scores.start_of_text[1, 1] > 0.99
+    assert scores.shares["previous_token"][0, 0] > 0.99
+    assert scores.shares["same_token"][0, 1] > 0.99
+    assert scores.shares["induction"][1, 0] > 0.99
+    assert scores.shares["start_of_text"][1, 1] > 0.99
     names = [[name.words for name in layer] for layer in name_heads(scores)]
     assert names == [["previous token", "same token"], ["induction", "start of text"]]
 
 
 def test_a_habit_is_not_mistaken_for_another(built, windows):
     scores = finish(score_heads(built, windows, SPACED))
-    assert np.delete(scores.induction.ravel(), 2).max() < 0.2
-    assert np.delete(scores.start_of_text.ravel(), 3).max() < 0.2
+    assert np.delete(scores.shares["induction"].ravel(), 2).max() < 0.2
+    assert np.delete(scores.shares["start_of_text"].ravel(), 3).max() < 0.2
 
 
 def test_a_head_that_looks_for_the_last_space_is_found(built, windows):
@@ -85,7 +98,7 @@ def test_a_head_that_looks_for_the_last_space_is_found(built, windows):
     spaced = windows.clone()
     spaced[torch.rand(spaced.shape, generator=torch.Generator().manual_seed(0)) < 0.2] = 9
     scores = finish(score_heads(built, spaced, SPACED))
-    assert scores.start_of_word[0, 0] > 0.95
+    assert scores.shares["start_of_word"][0, 0] > 0.95
     assert name_heads(scores)[0][0].words == "start of the word"
 
 
@@ -94,8 +107,8 @@ def test_a_random_model_has_no_habits(windows):
     model = build_model(ModelConfig(n_layer=2, n_head=2, n_embd=64, block_size=64), 65).eval()
     text = torch.randint(65, (8, 65), generator=torch.Generator().manual_seed(3))
     scores = finish(score_heads(model, text, [chr(60 + i) for i in range(64)] + [" "]))
-    assert all(score.max() < 0.12 for score in scores)
-    assert scores.induction.max() < 0.05
+    assert all(score.max() < 0.12 for score in scores.shares.values())
+    assert scores.shares["induction"].max() < 0.05
     assert {name.role for layer in name_heads(scores) for name in layer} == {None}
     assert name_heads(scores)[0][0].words == "no clear role"
 
@@ -121,25 +134,26 @@ def test_scores_are_means_over_the_places_where_a_habit_can_show(windows, causal
                 found["start_of_word"].append(at[..., spaces[-1]])
     scores = finish(score_heads(model, windows, SPACED, seed=5))
     for role, values in found.items():
-        np.testing.assert_allclose(getattr(scores, role), np.mean(values, axis=0), atol=1e-5)
+        np.testing.assert_allclose(scores.shares[role], np.mean(values, axis=0), atol=1e-5)
     values = []
     for window in repeated_tokens(V, 6, 16, seed=5).tolist():
         patterns = attention_patterns(model, window)
         values += [patterns[:, :, 6 + i, i + 1] for i in range(6)]
-    np.testing.assert_allclose(scores.induction, np.mean(values, axis=0), atol=1e-5)
+    np.testing.assert_allclose(scores.shares["induction"], np.mean(values, axis=0), atol=1e-5)
 
 
 def test_progress_reaches_its_end_and_repeats_itself(gpt, windows):
     steps = list(score_heads(gpt, windows, SPACED))
     assert [step.done for step in steps] == list(range(1, len(steps) + 1)) and steps[-1].total == len(steps) >= 2
-    for score, again in zip(steps[-1].result, finish(score_heads(gpt, windows, SPACED)), strict=True):
-        np.testing.assert_array_equal(score, again)
+    again = finish(score_heads(gpt, windows, SPACED)).shares
+    for role, score in steps[-1].result.shares.items():
+        np.testing.assert_array_equal(score, again[role])
         assert score.shape == (2, 2) and score.dtype == np.float32 and 0 <= score.min() <= score.max() <= 1
 
 
 def test_a_habit_without_a_place_to_show_is_zero(gpt):
     scores = finish(score_heads(gpt, torch.arange(11)[None], list("abcdefghijk")))
-    assert not scores.same_token.any() and not scores.start_of_word.any()
+    assert not scores.shares["same_token"].any() and not scores.shares["start_of_word"].any()
 
 
 @pytest.mark.parametrize(("vocab_size", "length"), [(50, 20), (20, 20), (7, 20)])
@@ -154,12 +168,16 @@ def test_random_tokens_are_said_twice(vocab_size, length):
 
 
 def test_the_strongest_role_names_a_head_and_the_threshold_decides():
-    flat = [np.full((1, 1), value, dtype=np.float32) for value in (0.1, 0.2, 0.29, 0.0, 0.3)]
-    assert name_heads(HeadScores(*flat))[0][0] == ("induction", "induction", pytest.approx(0.3))
-    flat[4][:] = 0.28
-    name = name_heads(HeadScores(*flat))[0][0]
-    assert name.role is None and name.words == "no clear role" and name.score == pytest.approx(0.29)
-    assert name_heads(HeadScores(*flat), threshold=0.2)[0][0].role == "start_of_text"
+    def name(*values: float, **uniform: float):
+        shares = {role: np.full((1, 1), value) for role, value in zip(ROLES, values, strict=True)}
+        return name_heads(HeadScores(shares, dict.fromkeys(ROLES, 0.0) | uniform))[0][0]
+
+    assert name(0.1, 0.2, 0.29, 0.0, 0.3) == ("induction", "induction", 0.3)
+    assert name(0.1, 0.2, 0.29, 0.0, 0.28) == (None, "no clear role", 0.29)
+    # What attention to all tokens alike scores is no role.
+    assert name(0.5, 0.2, 0.29, 0.0, 0.45, previous_token=0.4) == ("induction", "induction", 0.45)
+    assert name(0.7, 0.2, 0.29, 0.0, 0.45, previous_token=0.4).role == "induction"
+    assert name(0.9, 0.2, 0.29, 0.0, 0.45, previous_token=0.4).role == "previous_token"
 
 
 def test_a_head_is_born_when_its_habit_has_come_to_stay():
@@ -168,3 +186,77 @@ def test_a_head_is_born_when_its_habit_has_come_to_stay():
     scores[:, 0, 1] = 0.1, 0.5, 0.6, 0.7, 0.29
     scores[:, 0, 2] = 0.4
     assert emergence_steps([0, 10, 20, 40, 80], scores).tolist() == [[40, -1, 0]]
+
+
+ATTENDED = [  # to a question and its answer: the keys of each query, from reading the question by hand
+    ("addition", "aligned_digits", "123+987", "1110", {8: [0, 4], 9: [1, 5], 10: [2, 6]}),
+    ("addition", "aligned_digits", "7+45", "52", {4: [2], 5: [0, 3]}),
+    ("addition", "carry_digits", "123+987", "1110", {7: [0, 4], 8: [1, 5], 9: [2, 6]}),
+    ("addition", "operators", "7+45", "52", {4: [1, 4], 5: [1, 4]}),
+    ("addition", "first_number", "27+45", "72", {3: [0], 4: [1]}),
+    ("addition", "first_number", "7+45", "52", {3: [0]}),
+    ("addition-backwards", "aligned_digits", "123+987", "0111", {7: [2, 6], 8: [1, 5], 9: [0, 4]}),
+    ("addition-backwards", "carry_digits", "123+987", "0111", {8: [2, 6], 9: [1, 5], 10: [0, 4]}),
+    ("addition-backwards", "operators", "7+45", "25", {4: [1, 4], 5: [1, 4]}),
+    ("addition-backwards", "first_number", "27+45", "27", {3: [0], 4: [1]}),
+    ("modular-addition", "both_numbers", "G+f", "V", {3: [0, 2]}),
+    ("modular-addition", "first_number", "G+f", "V", {2: [0]}),
+    ("modular-addition", "operators", "G+f", "V", {3: [1, 3]}),
+    ("copy", "token_to_copy", "abc", "abc", {3: [0], 4: [1], 5: [2]}),
+    ("repeats", "induction", "abc", "abc", {4: [1], 5: [2]}),
+    ("reverse", "mirrored_token", "abc", "cba", {3: [2], 4: [1], 5: [0]}),
+    ("sort", "next_in_order", "bab", "abb", {3: [1], 4: [0, 2], 5: [0, 2]}),
+    ("brackets", "bracket_to_close", "([){", "})", {4: [3], 5: [0]}),
+]
+
+
+def test_every_role_of_a_task_is_among_the_cases():
+    assert {(task, role) for task, roles in TASK_ROLES.items() for role in roles} == {case[:2] for case in ATTENDED}
+
+
+@pytest.mark.parametrize(("task", "role", "question", "answer", "attended"), ATTENDED)
+def test_a_head_that_attends_as_a_task_wants_it_has_the_role(task, role, question, answer, attended):
+    """A head by hand whose queries attend to the keys of the role, and all others to themselves."""
+    problem = question + TASKS[task].separator + answer
+    length, size = len(problem) + 1, 64
+    model = build_model(ModelConfig(n_layer=1, n_head=1, n_embd=size, block_size=length, norm="none"), 12).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.transformer.wpe.weight[:, :length] = torch.eye(length)
+        q, k, _v = model.transformer.h[0].attn.c_attn.weight.split(size)
+        k[:length, :length] = torch.eye(length)
+        for query in range(length):
+            q[attended.get(query, [query]), query] = 60 * size**0.5
+    tokens = sorted({*problem, "\n"})
+    ids = torch.tensor([[tokens.index(character) for character in f"{problem}\n{question[0]}"]])
+    scores = finish(score_heads(model, ids, tokens, corpus=task))
+    assert scores.shares[role].item() == pytest.approx(1, abs=1e-4)
+    assert scores.uniform[role] == pytest.approx(
+        np.mean([len(keys) / (query + 1) for query, keys in attended.items()]), abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("task", TASK_ROLES)
+def test_the_roles_of_a_task_know_every_problem_of_its_text(task):
+    for question, answer in problems(TASKS[task])[:200]:
+        for role, attends_to in TASK_ROLES[task].items():
+            for query, keys in attends_to(question, answer):
+                assert keys and min(keys) >= 0 and max(keys) <= query <= len(question) + len(answer), role
+
+
+@pytest.mark.parametrize(
+    ("gallery", "role"), [("gallery-grokking", "both_numbers"), ("gallery-induction", "induction")]
+)
+def test_trained_models_of_tasks_take_the_roles_that_solve_them(gallery, role, tmp_path):
+    (run,) = [folder for folder in gallery_runs() if folder.id == gallery]
+    data, named = run.record().config.data, []
+    for _step, path in (run.snapshots()[0], run.snapshots()[-1]):
+        model, tokenizer = (loaded := load_model(run, path)).model, loaded.tokenizer
+        ids = torch.from_numpy(load_ids(data.corpus, tokenizer, tmp_path))[-20_000:]
+        starts = problem_starts(ids, model.block_size, answers_of(data.corpus, tokenizer))
+        windows = fixed_windows(ids, model.block_size, 64, starts)
+        scores = finish(score_heads(model, windows, tokenizer.tokens, corpus=data.corpus))
+        named.append({name.role for layer in name_heads(scores) for name in layer})
+    assert named[0] == {None}
+    assert role in named[1]
