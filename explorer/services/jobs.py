@@ -168,3 +168,11 @@ def known(key: Hashable) -> Job | None:
     """Return the job of that key, if there is one."""
     with _lock:
         return _jobs.get(key)
+
+
+def wait_for_all() -> None:
+    """Wait for the end of all jobs."""
+    with _lock:
+        jobs = list(_jobs.values())
+    for each in jobs:
+        each.wait()

@@ -14,7 +14,7 @@ from explorer.services import jobs
 @pytest.fixture(autouse=True)
 def jobs_end(explorer_home) -> Iterator[None]:
     yield
-    jobs._thread.submit(lambda: None).result()
+    jobs.wait_for_all()
     for key in list(jobs._jobs):
         if key[0] != "lesson":  # its key names the text; the runs of other tests have the same ids
             del jobs._jobs[key]

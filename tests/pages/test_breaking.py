@@ -1,7 +1,6 @@
 """Break a GPT: each experiment is predicted, run and explained from its own numbers."""
 
 import json
-import threading
 from urllib.parse import unquote
 
 import pytest
@@ -42,7 +41,7 @@ def predict(at: AppTest, step: str, curve: str = "control_lower", kind: str = "w
 
 def until_done(at: AppTest) -> AppTest:
     """The page once its job has ended."""
-    jobs._thread.submit(lambda: None).result()
+    jobs.wait_for_all()
     at.run()
     assert any(button.key == "break_predict" for button in at.button), [error.value for error in at.error]
     return at
@@ -100,19 +99,18 @@ def test_what_a_link_chooses_is_what_runs_and_a_change_asks_for_a_new_prediction
 def test_a_text_in_which_nothing_changes_is_a_sentence(corpus):
     at = bench(corpus, "tiny", ";size:30000")
     predict(at, "tiny")
-    jobs._thread.submit(lambda: None).result()
+    jobs.wait_for_all()
     at.run()
     assert "both models would be the same" in at.error[0].value.replace("\\", "")
     assert "Begin again" in [button.label for button in at.button]
 
 
 def test_a_stopped_experiment_keeps_its_curves_and_begins_again(corpus):
-    go_on = threading.Event()
-    jobs._thread.submit(go_on.wait, 60)
+    jobs._turns.take()  # another job is at work
     at = predict(bench(corpus, "letter", ";letter:h"), "letter")
     next(button for button in at.button if button.label == "Stop").click().run()
-    go_on.set()
-    jobs._thread.submit(lambda: None).result()
+    jobs._turns.end()
+    jobs.wait_for_all()
     at.run()
     assert not at.exception and "Stopped before it was done." in text_of(at)
     assert "gpt_explorer.figure" in str([one.proto.component_name for one in at.get("bidi_component")])

@@ -31,7 +31,7 @@ def wait(app: AppTest) -> AppTest:
         before = list(jobs._jobs)
         app.run()
         assert not app.exception
-        jobs._thread.submit(lambda: None).result()
+        jobs.wait_for_all()
     return app
 
 

@@ -107,7 +107,7 @@ def test_a_bigram_has_neither_lens_nor_attribution(app, finished_run):
 def mapped(app: AppTest) -> dict:
     """The map of swaps, once its job has ended."""
     while any(not job.ended for job in list(jobs._jobs.values())):
-        jobs._thread.submit(lambda: None).result()
+        jobs.wait_for_all()
     app.run()
     assert not app.exception
     return charts(app)["patches"]["data"][0]

@@ -40,7 +40,7 @@ def settled(app: AppTest) -> AppTest:
     """The page once the jobs that it waits for have ended: one may begin when another has."""
     while app.get("progress"):
         assert not app.exception
-        jobs._thread.submit(lambda: None).result()
+        jobs.wait_for_all()
         app.run()
     assert not app.exception
     return app

@@ -1,7 +1,6 @@
 """The GPT lesson: every step runs on the page, and its question is checked from what was computed."""
 
 import json
-import threading
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -40,7 +39,7 @@ def settled(app: AppTest) -> AppTest:
     """The page once the jobs that it waits for have ended: the next one begins when one has."""
     while app.get("progress"):
         assert not app.exception and not app.error
-        jobs._thread.submit(lambda: None).result()
+        jobs.wait_for_all()
         app.run()
     assert not app.exception and not app.error
     return app
@@ -110,13 +109,12 @@ def test_a_ladder_that_was_stopped_no_longer_says_that_it_is_coming(explorer_hom
     corpus = save_text(POEM + "Another text.", "Fog", explorer_home)
     app = AppTest.from_file(ROOT / "pages" / "learn.py", default_timeout=60)
     app.query_params.update({"lesson": "gpt", "step": "ladder", "set": f"text:{corpus.name}"})
-    go_on = threading.Event()
-    jobs._thread.submit(go_on.wait, 60)
+    jobs._turns.take()  # another job is at work
     app.run()
     assert "Training one model after another" in app.get("progress")[0].proto.text
     next(button for button in app.button if button.label == "Stop").click().run()
-    go_on.set()
-    jobs._thread.submit(lambda: None).result()
+    jobs._turns.end()
+    jobs.wait_for_all()
     app.run()
     assert not app.exception and not app.get("progress")
     assert "Stopped before it was done." in said(app) and "Begin again" in [button.label for button in app.button]

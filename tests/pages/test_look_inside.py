@@ -130,7 +130,7 @@ def test_embeddings_in_every_way(app, finished_run, method, dimensions):
     app.segmented_control(key="map_method").set_value(method)
     app.segmented_control(key="map_dims").set_value(dimensions).run()
     assert not app.exception
-    jobs._thread.submit(lambda: None).result()  # t-SNE of all snapshots
+    jobs.wait_for_all()  # t-SNE of all snapshots
     app.run()
     assert not app.exception
     *map_, neighbors, _positions = figures(app)
@@ -239,7 +239,7 @@ def press(app: AppTest, view: str) -> AppTest:
     while before != list(jobs._jobs):  # what is found may let the next computation begin
         before = list(jobs._jobs)
         app.run()
-        jobs._thread.submit(lambda: None).result()
+        jobs.wait_for_all()
     return app.run()
 
 

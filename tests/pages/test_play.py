@@ -121,7 +121,7 @@ def played_to_the_end(corpus, run) -> AppTest:
     at = open_game(corpus, run=run.id)
     at = guess(at, game_of(at).passage.hidden)
     for _snapshot in range(2):  # the second model's job starts when the first one's has ended
-        jobs._thread.submit(lambda: None).result()
+        jobs.wait_for_all()
         at.run()
     return at
 

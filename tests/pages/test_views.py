@@ -29,7 +29,7 @@ def open_section(explorer_home):
 def settled(app: AppTest) -> AppTest:
     """The page once the job that it waits for has ended."""
     assert not app.exception
-    jobs._thread.submit(lambda: None).result()
+    jobs.wait_for_all()
     app.run()
     assert not app.exception
     return app
