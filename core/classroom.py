@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from itsdangerous import BadData, URLSafeTimedSerializer
 from pydantic import BaseModel
 
+from core.bin import empty_bin
 from core.errors import ExplorerError
 from core.formatting import memory_in_words
 from core.paths import class_root, made_data_dir, member_home, member_homes
@@ -199,12 +200,18 @@ def check_quota(data_dir: Path) -> None:
     if root == data_dir:
         return
     most = Classroom(root).settings.most_megabytes
-    used = sum(file.stat().st_size for file in data_dir.rglob("*") if file.is_file())
+    if (used := _bytes_in(data_dir)) > most * 2**20:
+        empty_bin(data_dir, 0.0)
+        used = _bytes_in(data_dir)
     if used > most * 2**20:
         raise ClassError(
             f"Your runs and texts take {memory_in_words(used)}, and your class allows {most} MB. Delete what you no "
             "longer need."
         )
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def most_running(data_dir: Path) -> int | None:

@@ -6,6 +6,7 @@ from explorer.i18n.language import _
 from explorer.runs import table
 from explorer.services import shared
 from explorer.widgets import address, session
+from explorer.widgets.bin import draw_bin
 from explorer.widgets.import_export import draw_import
 from explorer.widgets.layout import empty_state, errors_shown, literal, page_header
 from explorer.widgets.run_rows import read_run_rows
@@ -13,7 +14,9 @@ from explorer.widgets.run_rows import read_run_rows
 with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="runs_header"):
     with st.container():
         page_header(_("Runs"), _("All runs on this machine. Select runs to compare their curves."))
-    draw_import()
+    with st.container(horizontal=True, width="content", gap="small"):
+        draw_import()
+        draw_bin("runs")
 if notice := session.take_notice():
     st.toast(notice)
 with errors_shown(end=True):

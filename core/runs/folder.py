@@ -309,7 +309,7 @@ class RunFolder:
         return self.path.parent == gallery_dir()
 
     def delete(self) -> None:
-        """Remove the run and all in it. Raises RunError while a worker trains it: stop it first."""
+        """Remove the run and all in it for good. Raises RunError while a worker trains it: stop it first."""
         status = self.status()
         if status.pid is not None and not status.ended:
             raise RunError(f"The run {self.name!r} is being trained. Stop it before deleting it.")

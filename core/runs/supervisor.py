@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from core.atomic_io import sweep
+from core.bin import empty_bin, put_into_bin
 from core.classroom import most_running
 from core.errors import DiskFullError, RunError
+from core.paths import member_homes
 from core.runs.commands import (
     Schedule,
     change_settings,
@@ -80,6 +82,8 @@ class Supervisor:
         """Start the thread and the process that forks workers."""
         for folder in (self.data_dir / "runs", self.data_dir / "texts"):
             sweep(folder, SWEEP_SECONDS)
+        for home in (self.data_dir, *member_homes(self.data_dir)):
+            empty_bin(home)
         FORK_SERVER.start(self.data_dir)
         self._queue_lost_runs()
         self._thread.start()
@@ -169,12 +173,16 @@ class Supervisor:
                     self._pending_stops[folder.id] = PendingStop(status.process, time.monotonic(), signal.SIGTERM)
 
     def delete(self, folder: RunFolder, *, shown: Status | None = None) -> None:
-        """End its worker, if there is one, and remove the run for good."""
+        """End its worker, if there is one, and put the run into the bin; where the disk is full, remove it for good."""
         with self._unchanged(folder, shown) as status:
             self.queue.remove(folder.id)
             if not status.ended and status.pid is not None:
                 kill(status.process)
-            folder.delete()
+            if shortage(folder.data_dir) or folder.path.is_symlink():  # a link's target has a place that a user chose
+                folder.delete()
+            else:
+                with folder.writing("deleted"):
+                    put_into_bin(folder.data_dir, [folder.path])
             self._pending_stops.pop(folder.id, None)
 
     @property

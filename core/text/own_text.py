@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.atomic_io import parse_json, write_atomically
+from core.bin import put_into_bin
 from core.classroom import check_quota
 from core.errors import TextError
 from core.formatting import memory_in_words
@@ -171,13 +172,13 @@ def load_own_text(name: str, data_dir: Path) -> str:
 
 
 def delete_text(name: str, data_dir: Path) -> None:
-    """Delete a saved text; raises TextError if there is none of that name."""
+    """Put a saved text into the bin; raises TextError if there is none of that name."""
     file = own_text_file(name, data_dir)
     if file.parents[1] != data_dir:
         raise TextError(f"The text {name} belongs to somebody else, so it cannot be deleted here.")
     try:
-        file.unlink()
-        for derived in (file.with_suffix(".json"), *file.parent.glob(f"{name}-*.bin")):
+        put_into_bin(data_dir, [path for path in (file, file.with_suffix(".json")) if path.exists() or path == file])
+        for derived in file.parent.glob(f"{name}-*.bin"):
             derived.unlink(missing_ok=True)
     except FileNotFoundError:
         raise TextError(f"There is no text called {name!r} to delete.") from None

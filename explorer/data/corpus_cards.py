@@ -38,6 +38,7 @@ from explorer.data.tokenizer_cards import Tokens
 from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
 from explorer.widgets import address, session
+from explorer.widgets.bin import draw_bin
 from explorer.widgets.forms import distinct_labels
 from explorer.widgets.layout import card, chart, current_palette, show_error
 from explorer.widgets.links import draft_of_link
@@ -128,10 +129,11 @@ def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
         taken = session.recall("texts_taken", 0)
         with st.popover(_("Use your own text"), icon=":material/add:", key=f"own_text_{taken}"):
             _own_text()
+        draw_bin("texts")
         go = st.container(width="content")
         if corpora[name].own:
             with st.popover(_("Delete"), icon=":material/delete:"):
-                st.caption(_("This removes the text from this machine. Runs trained on it stay, but cannot continue."))
+                st.caption(_("It lies in the bin for 7 days. Runs trained on it stay, but cannot continue without it."))
                 st.button(_("Delete this text"), key="delete_text", on_click=_delete, args=(name,))
     if name != drafted:
         # The settings of a task's preset, a context of one problem and half of the text for validation, fit no text.

@@ -5,6 +5,7 @@ from zlib import crc32
 import pandas as pd
 import streamlit as st
 
+from core.bin import DAYS
 from core.errors import RunError
 from core.runs.folder import RunFolder
 from core.runs.gallery import gallery_runs
@@ -103,7 +104,7 @@ def draw_actions(picked: list[run_rows.RunRow]) -> None:
             draw_exports(one.folder)
         delete = ngettext("Delete", "Delete {count} runs", len(picked))
         if st.button(delete, key="run_delete", icon=":material/delete:"):
-            st.dialog(_("Delete permanently?"))(_confirm_delete)(picked)
+            st.dialog(_("Delete?"))(_confirm_delete)(picked)
 
 
 def draw_comparison(rows: list[run_rows.RunRow], picked: list[run_rows.RunRow]) -> None:
@@ -273,8 +274,8 @@ def _confirm_delete(picked: list[run_rows.RunRow]) -> None:
         values = {"name": row.name, "state": state_in_words(row.status), "step": f"{row.status.step:,}"}
         st.text(_("{name}, {state} at step {step}", **values))
     warning = ngettext(
-        "This deletes its weights, curves and texts. It cannot be undone.",
-        "This deletes their weights, curves and texts. It cannot be undone.", len(picked),
+        "It lies in the bin for {days} days, from which it can be restored.",
+        "They lie in the bin for {days} days, from which they can be restored.", len(picked), days=DAYS,
     )  # fmt: skip
     st.caption(warning)
     if any(row.going_on for row in picked):

@@ -1,0 +1,81 @@
+"""The bin of a data folder: what was deleted can be restored for seven days, unless its room is needed."""
+
+import shutil
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from core.errors import ExplorerError
+
+DAYS = 7
+_SECONDS = DAYS * 86400.0
+
+
+class Deleted(NamedTuple):
+    """One thing in the bin."""
+
+    id: str  # of the bin
+    name: str  # of the run or text, as its folder or file is called
+    time: float  # seconds since 1970
+
+    @property
+    def when(self) -> str:
+        """The same in ISO 8601."""
+        return datetime.fromtimestamp(self.time, UTC).isoformat()
+
+
+def put_into_bin(data_dir: Path, paths: Iterable[Path]) -> None:
+    """Move the files or folders of one run or text into the bin. Raises OSError where that cannot be."""
+    empty_bin(data_dir)
+    paths = list(paths)
+    place = _folder(data_dir) / f"{time.time_ns():020d}-{paths[0].stem}"
+    for path in paths:
+        target = place / path.parent.name / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(path.resolve(), target)
+
+
+def deleted(data_dir: Path) -> list[Deleted]:
+    """Return what is in the bin, last deleted first."""
+    entries = []
+    for place in sorted(_folder(data_dir).glob("[0-9]*-*"), reverse=True):
+        number, _, name = place.name.partition("-")
+        if number.isdecimal():
+            entries.append(Deleted(place.name, name, int(number) / 1e9))
+    return entries
+
+
+def place_of(data_dir: Path, id: str) -> Path:
+    """Return the folder of one thing in the bin; raises ExplorerError where there is none."""
+    if id not in {entry.id for entry in deleted(data_dir)}:
+        raise ExplorerError("It is not in the bin any more: it was restored or removed meanwhile.")
+    return _folder(data_dir) / id
+
+
+def restore(data_dir: Path, id: str) -> None:
+    """Put a run or text back; raises ExplorerError where it is gone, or another one has its place."""
+    place = place_of(data_dir, id)
+    moved = [path for folder in place.iterdir() for path in folder.iterdir()]
+    if any((data_dir / path.parent.name / path.name).exists() for path in moved):
+        raise ExplorerError("It cannot be restored: there is one of that name again. Delete that one first.")
+    try:
+        for path in moved:
+            shutil.move(path, data_dir / path.parent.name / path.name)
+    except OSError as error:
+        raise ExplorerError(f"It cannot be restored: {error.strerror}.") from None
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def empty_bin(data_dir: Path, older_than: float = _SECONDS) -> None:
+    """Remove for good what was deleted so many seconds ago."""
+    for entry in deleted(data_dir):
+        if entry.time <= time.time() - older_than:
+            with suppress(OSError):
+                shutil.rmtree(_folder(data_dir) / entry.id)
+
+
+def _folder(data_dir: Path) -> Path:
+    return data_dir / "bin"
