@@ -70,6 +70,9 @@ class ClassSettings(BaseModel):
 
     frozen: bool = False  # students can look, but start and change nothing
     message: str = ""  # shown on all pages
+    page: str = ""  # to which the students were brought last
+    page_query: dict[str, str] = {}
+    page_number: int = 0  # how often they were
     most_running: int = 1  # of one student
     most_waiting: int = 1
     most_parameters: int = 3_000_000

@@ -38,6 +38,6 @@ st.set_page_config(
     initial_sidebar_state=230,
 )
 draw_sidebar(pages, page)
-draw_notices(page.title)
+draw_notices(page.url_path or "home", page.title)
 draw_tour(page.url_path or "home")
 page.run()

@@ -29,10 +29,12 @@ class ClassDoor:
 
     def __init__(self, app: ASGIApp, base_path: str = ""):
         self.app, self._base = app, _base(base_path)
-        self._open = {f"{self._base}/{JOIN}", f"{self._base}/{TEACH}"}
+        # Whoever watches over the server may ask whether it answers; Streamlit's scripts are the same for everybody.
+        self._open = {f"{self._base}/{path}" for path in (JOIN, TEACH, "_stcore/health", "favicon.ico")}
+        self._scripts = f"{self._base}/static/"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket") or not classroom() or scope["path"] in self._open:
+        if scope["type"] not in ("http", "websocket") or not classroom() or self._is_open(scope["path"]):
             await self.app(scope, receive, send)
         elif member := visitor_of(Headers(scope=scope).get("cookie", "")):
             set_visitor(member)
@@ -44,9 +46,12 @@ class ClassDoor:
         else:
             await PlainTextResponse("Join the class first.", HTTPStatus.UNAUTHORIZED)(scope, receive, send)
 
+    def _is_open(self, path: str) -> bool:
+        return path in self._open or path.startswith(self._scripts)
+
 
 class _Tries:
-    """The wrong codes of the last minute. Who guesses waits, so that no code is member by trying."""
+    """The wrong codes of the last minute. Who guesses waits, so that no code is found by trying."""
 
     def __init__(self) -> None:
         self._by_client: defaultdict[str, deque[float]] = defaultdict(deque)

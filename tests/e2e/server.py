@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[2]
 class Server:
     """`python -m explorer` in a process of its own, started and killed as a user would; its lessons train briefly."""
 
-    def __init__(self, data_dir: Path):
-        self.data_dir = data_dir
+    def __init__(self, data_dir: Path, *options: str):
+        self.data_dir, self.options = data_dir, options
         with closing(socket.socket()) as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -28,7 +28,7 @@ class Server:
         environment = {**os.environ, "GPT_EXPLORER_HOME": str(self.data_dir), "GPT_EXPLORER_PREWARM": "1"}
         self.log = (self.data_dir.parent / f"{self.data_dir.name}.log").open("a")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.e2e.short_lessons", "--port", str(self.port)],
+            [sys.executable, "-m", "tests.e2e.short_lessons", "--port", str(self.port), *self.options],
             cwd=ROOT, env=environment, stdout=self.log, stderr=self.log,
         )  # fmt: skip
         while not self.answers():

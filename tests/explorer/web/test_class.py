@@ -144,7 +144,7 @@ def test_a_text_that_the_teacher_shares_is_read_by_all(known, people):
 
 
 def test_nobody_reaches_a_page_or_a_socket(people):
-    for path in ("/", "/train", "/_stcore/health", "/api/news", "/media/x"):
+    for path in ("/", "/train", "/_stcore/host-config", "/api/news", "/media/x"):
         assert people["nobody"].get(path, headers={"accept": "*/*"}).status_code == 401
     page = people["nobody"].get("/train", headers={"accept": "text/html"})
     assert (page.status_code, page.headers["location"]) == (303, "/join")

@@ -1,0 +1,80 @@
+"""A class in three browsers: the teacher and two students, from joining to erasing."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from core.classroom import Classroom
+from core.runs.folder import list_runs
+from tests.e2e.conftest import opening_pages
+from tests.e2e.server import Server
+
+pytestmark = pytest.mark.e2e
+
+SMALL = "preset=gpt-quick&set=train.steps:20;model.n_layer:1;model.n_embd:16;train.batch_size:4;train.eval_windows:8"
+
+
+@pytest.fixture
+def class_server(tmp_path, measured):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "machine.json").write_bytes(measured.read_bytes())
+    server = Server(tmp_path / "home", "--class", "Physics 11b")
+    yield server, Classroom(server.data_dir)
+    server.close()
+
+
+def test_a_teacher_and_two_students_share_a_lesson(class_server, visitor):
+    server, known = class_server
+    with opening_pages(visitor, server) as open_page:
+        lesson(server, known, open_page)
+
+
+def lesson(server: Server, known: Classroom, open_page: Callable[..., Page]) -> None:
+
+    def joined(nickname: str) -> Page:
+        page = open_page(another=True)
+        page.goto(f"{server.url}/")
+        page.get_by_label("Class code").fill(known.code)
+        page.get_by_label("Nickname").fill(nickname)
+        page.get_by_role("button", name="Join").click()
+        expect(page.get_by_text(f"Physics 11b · {nickname}")).to_be_visible()
+        return page
+
+    ada, bob, teacher = joined("Ada"), joined("Bob"), open_page(another=True)
+    teacher.goto(f"{server.url}/teach#{known.teacher_key}")
+    expect(teacher.get_by_text(known.code)).to_be_visible()
+
+    ada.goto(f"{server.url}/train?{SMALL}")
+    ada.locator(".st-key-train_start button").click()
+    ada.wait_for_url(re.compile(r"/train\?.*run="))
+    ada.get_by_text("20 steps, done in").wait_for()
+    (run,) = list_runs(known.root)
+    bob.goto(f"{server.url}/train?run={run.id}")
+    expect(bob.get_by_text("There is no run with the id")).to_be_visible()
+    ada.locator(f".st-key-export_{run.id} button").first.click()
+    ada.locator(f".st-key-share_{run.id} label").click()
+    bob.reload()
+    expect(bob.get_by_text(f"shared · {run.name}")).to_be_visible()
+    expect(bob.locator(".st-key-train_stop, .st-key-live_settings")).to_have_count(0)
+    bob.goto(f"{server.url}/classroom")
+    expect(bob.locator(".st-key-wall_chart .js-plotly-plot")).to_be_visible()
+
+    teacher.locator(".st-key-class_frozen label").click()
+    expect(bob.get_by_text("The class is paused")).to_be_visible()
+    ada.goto(f"{server.url}/train?{SMALL}")
+    expect(ada.locator(".st-key-train_start button")).to_be_disabled()
+    teacher.goto(f"{server.url}/look_inside?run={run.id}")
+    teacher.locator(".st-key-bring_class button").first.click()
+    bob.wait_for_url(re.compile(rf"/look_inside\?.*run={run.id}"))
+
+    ada.close()  # its streams will be refused, which its console would say
+    teacher.goto(f"{server.url}/classroom")
+    teacher.get_by_role("button", name="Erase the class").click()
+    teacher.locator(".st-key-erase_code input").fill(known.code)
+    teacher.locator(".st-key-erase_code input").press("Enter")
+    teacher.locator(".st-key-erase_go button").click()
+    expect(teacher.get_by_text("Nobody has joined yet")).to_be_visible()
+    expect(bob.get_by_text("You are not in this class any more")).to_be_visible()
+    assert known.members() == [] and list_runs(known.root) == []
