@@ -19,7 +19,7 @@ from explorer.charts.bars import prediction_bars
 from explorer.charts.heads import costs_figure
 from explorer.i18n.formatting import named
 from explorer.i18n.language import N_, _, ngettext
-from explorer.look_inside.inspection import Inspection
+from explorer.look_inside.inspection import Inspection, chosen_head
 from explorer.look_inside.run_text import WORK, answers_in, windows
 from explorer.services.jobs import known
 from explorer.services.shared import result_for
@@ -30,6 +30,7 @@ from explorer.widgets.layout import card, chart, choose, current_palette, errors
 VIEW = "Surgery"  # in the address
 HEADS, HALVES, METHOD = "surgery_heads", "surgery_parts", "surgery_how"
 _ONE_HEAD = "ablated_head"  # in the session: the run and the head that is ablated beside its attention pattern
+_HEAD_FOLLOWED = "ablation_head"  # in the session: the head of another view that was selected last
 GENERATED, GENERATED_BY_LARGE = 160, 12  # tokens of text, with and without the parts
 WINDOWS, WINDOWS_OF_LARGE = 16, 2  # that the loss is measured on where the run's own would take too long
 GUESSES = 8
@@ -124,6 +125,7 @@ def _measured(inspection: Inspection) -> tuple[torch.Tensor, str, str]:
 
 def _choose_parts(inspection: Inspection) -> tuple[list[Part], str]:
     config = inspection.config
+    _follow_head(inspection)
     note = _("Select heads, MLPs or whole blocks.")
     with card(_("Ablated parts"), note, more=_(_HELP), key="card_switches"):
         heads = [Part("head", layer, head) for layer in range(config.n_layer) for head in range(config.n_head)]
@@ -135,6 +137,14 @@ def _choose_parts(inspection: Inspection) -> tuple[list[Part], str]:
             restore = partial(st.session_state.update, {HEADS: [], HALVES: []})
             st.button(_("Restore all"), key="surgery_undo", disabled=not ablated, on_click=restore, type="tertiary")
     return ablated, method
+
+
+def _follow_head(inspection: Inspection) -> None:
+    """Begin with the head that was chosen in another view, once: what is selected here afterwards stays."""
+    chosen = chosen_head(inspection.model)
+    if chosen and session.recall(_HEAD_FOLLOWED) != chosen:
+        st.session_state[HEADS], st.session_state[HALVES] = [str(Part("head", *chosen))], []
+    session.remember(_HEAD_FOLLOWED, chosen)
 
 
 def _pills(label: str, parts: list[Part], key: str) -> list[Part]:

@@ -191,15 +191,31 @@ def with_emergence(inspection: Inspection) -> Inspection:
     """Return the inspection with the steps at which heads took their roles, where known; else they are scored."""
     if not isinstance(inspection.model, GPT) or len(inspection.folder.snapshots()) < 3:
         return inspection
-    scoring = known(emergence_key(inspection))
-    if scoring is None and not inspection.large:
-        scoring = job(emergence_key(inspection), lambda: scores_over_time(inspection))
-    if scoring is None or not scoring.ended or scoring.problem or scoring.stopped or scoring.result is None:
-        return inspection  # without a result, too, where all snapshots were thinned out meanwhile
-    steps, scores = scoring.result
+    if known(emergence_key(inspection)) is None and not inspection.large:
+        job(emergence_key(inspection), lambda: scores_over_time(inspection))
+    scored = _scored(inspection)
+    if scored is None:
+        return inspection
+    steps, scores = scored
     inherited = _inherited(inspection, steps[0])
     emerged = [head for head in emerged_heads(steps, scores) if head.step != inherited]
     return replace(inspection, time_machine=replace(inspection.time_machine, emergence_steps=emerged))
+
+
+def roles_over_time(inspection: Inspection) -> dict[str, list]:
+    """Return the `steps` at which heads were scored and the `words` (S, L, H) for their roles; none until then."""
+    steps, scores = _scored(inspection) or ([], [])
+    words = [
+        [[f"{named(name.words)} ({name.score:.2f})" for name in layer] for layer in name_heads(each)] for each in scores
+    ]
+    return {"steps": steps, "words": words}
+
+
+def _scored(inspection: Inspection) -> tuple[list[int], list[HeadScores]] | None:
+    scoring = known(emergence_key(inspection)) if inspection.folder.snapshots() else None
+    if scoring is None or not scoring.ended or scoring.problem or scoring.stopped:
+        return None
+    return scoring.result  # None where all snapshots were thinned out meanwhile
 
 
 def _inherited(inspection: Inspection, first: int) -> int | None:

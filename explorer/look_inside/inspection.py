@@ -33,6 +33,7 @@ from explorer.widgets.run_picker import run_problem, step_line
 LAYER, HEAD = "inspect_layer", "inspect_head"
 MOST_OFFERED = 100  # tokens in a select; one of 50,257 would be megabytes
 _FOLLOWED = "head_followed"  # the head of the address that was shown last
+_CHOSEN = "head_chosen"  # the head that was chosen last, in any view; none before one was
 
 
 @dataclass(frozen=True)
@@ -198,12 +199,24 @@ def follow_head(model: GPT | Bigram) -> None:
         show_error(_("This model has no head {head}: here is head {shown}.", head=quoted_part(wanted), shown=shown))
     elif session.recall(_FOLLOWED) != wanted:
         session.remember(_FOLLOWED, wanted)
-        st.session_state[LAYER], st.session_state[HEAD] = layer, head
+        keep_head(layer, head)
+
+
+def keep_head(layer: int, head: int) -> None:
+    """Choose a head for all views; the address stays."""
+    st.session_state[LAYER], st.session_state[HEAD] = layer, head
+    session.remember(_CHOSEN, (layer, head))
+
+
+def chosen_head(model: GPT | Bigram) -> tuple[int, int] | None:
+    """Return the layer and head that were chosen in any view, counted from 0; None before that, or in another model."""
+    chosen = session.recall(_CHOSEN)
+    return chosen if chosen and chosen == head_of(model) else None
 
 
 def write_head(layer: int, head: int) -> None:
     """Choose a head, and put it into the address."""
-    st.session_state[LAYER], st.session_state[HEAD] = layer, head
+    keep_head(layer, head)
     session.remember(_FOLLOWED, f"{layer + 1}.{head + 1}")
     address.write({address.HEAD: f"{layer + 1}.{head + 1}"})
 

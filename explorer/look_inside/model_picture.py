@@ -30,7 +30,8 @@ from core.text.tokenizers import Tokenizer, token_texts
 from explorer.components.time_machine import time_machine_view
 from explorer.i18n.language import N_, _
 from explorer.look_inside.ablation import draw_head_buttons, draw_head_effect
-from explorer.look_inside.inspection import Inspection, most_likely
+from explorer.look_inside.heads import roles_over_time
+from explorer.look_inside.inspection import Inspection, keep_head, most_likely
 from explorer.look_inside.opened_part import MOST_ROWS, open_part, read_place, softmax, strips
 from explorer.widgets import address, session
 from explorer.widgets.layout import card
@@ -176,11 +177,14 @@ def draw(inspection: Inspection) -> None:
     except ExplorerError as error:
         end_absent(error, _("Show the whole model"), lambda: address.write({address.PART: None}))
     head = Part("head", place.layer, place.head) if place.part == "head" else None
+    if head:
+        keep_head(place.layer, place.head)
     buttons = partial(draw_head_buttons, inspection, head) if head else None
     with card(_("The whole model"), more=_(_HELP), key="card_model", corner=buttons):
         if head:
             draw_head_effect(inspection, head)
-        time_machine_view("model", inspection.time_machine, key=_KEY, on_place=_write_place)
+        roles = roles_over_time(inspection) if head else None
+        time_machine_view("model", inspection.time_machine, key=_KEY, on_place=_write_place, roles=roles)
     # Before the page is drawn, since the time bar may begin the drawing anew; and after, since Streamlit calls nothing
     # for a component that was not drawn the time before.
     if _write_place():

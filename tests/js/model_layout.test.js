@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { blockSizes, layoutOf, streamOf } from "../../assets/components/time_machine/model_layout.js";
-import { placeAfter } from "../../assets/components/time_machine/model_opened.js";
+import { placeAfter, stepAndRole } from "../../assets/components/time_machine/model_opened.js";
 
 const GPT = { layers: 4, heads: 4, neurons: 512 };
 const sideways = (shape, more = {}) => layoutOf({ width: 960, height: 900, tokens: 27, shape, open: shape.layers - 1, upright: false, ...more });
@@ -78,4 +78,13 @@ test("in an opened part the arrow keys choose the token, and a head's key, of th
   assert.equal(after("ArrowUp", "mlp-1@6.30", { part: "mlp", cell: 29 }), "mlp-1@5.30");
   assert.equal(after("ArrowRight", "embedding@6", { part: "embedding", cell: null }), "");
   assert.equal(after("Enter", "head-1.2@6"), "");
+});
+
+test("an opened head tells its role at the last step at which heads were scored", () => {
+  const roles = { steps: [0, 100], words: [[["no clear role (0.10)"]], [["induction (0.46)"]]] };
+  const head = { part: "head", layer: 0, head: 0 };
+  assert.equal(stepAndRole(99, head, roles), "Step 99. Role: no clear role (0.10)");
+  assert.equal(stepAndRole(1500, head, roles), "Step 1,500. Role: induction (0.46)");
+  assert.equal(stepAndRole(1500, head, null), "Step 1,500"); // not scored yet
+  assert.equal(stepAndRole(1500, { part: "mlp", layer: 0, head: 0 }, roles), "Step 1,500");
 });

@@ -307,6 +307,20 @@ def test_an_opened_head_is_ablated_and_leads_to_the_view_of_all_ablations(app, f
     assert app.button_group(key="surgery_heads").value == ["head 2.1"] and "Without head 2.1" in said(app)
 
 
+def test_a_head_opened_in_the_picture_is_the_one_of_the_other_views(app, finished_run):
+    app.query_params["part"] = "head-2.1@3"
+    app.run()
+    press(app, "Heads")
+    assert not app.exception and "Scores of head 2.1" in said(app)
+    press(app, "Surgery")
+    assert app.button_group(key="surgery_heads").value == ["head 2.1"]
+    app.button(key="surgery_undo").click()
+    press(app, "Surgery")
+    press(app, "Heads")
+    press(app, "Surgery")  # what was restored stays so
+    assert not app.exception and not app.button_group(key="surgery_heads").value
+
+
 def test_a_head_is_not_ablated_where_the_text_is_gone(app, finished_run, explorer_home):
     for path in (explorer_home / "texts").iterdir():
         path.unlink()

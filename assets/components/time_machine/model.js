@@ -32,6 +32,7 @@ export function model(root, clock, _report, keep) {
   let block = null; // the one that is never folded; null: the last
   let contributions = false; // what ribbons show: attention, or contributions to a logit
   let pythonPlace = null; // as Python sent it last
+  let roles = null; // of heads, at the steps where they were scored
   let report = 0; // the timer that tells Python of the place
   const reported = []; // places that Python has not sent back yet
   let canvases = []; // [canvas, paint(canvas)] of everything that moves with the step
@@ -97,7 +98,7 @@ export function model(root, clock, _report, keep) {
     film.update(picture, frame);
     writer?.update(picture);
     if (picture.opened) {
-      opened.show(picture, frame, palette);
+      opened.show(picture, frame, palette, roles);
       if (opening) opened.focus();
       return;
     }
@@ -349,7 +350,7 @@ export function model(root, clock, _report, keep) {
         while (reported.length && reported[0] !== data.place) reported.shift();
         if (reported.shift() === undefined) clock.setPicture({ ...clock.picture, place: data.place });
       }
-      palette = colors;
+      [palette, roles] = [colors, data.roles || null];
       if (data.writes && !writer) {
         bar.replaceChildren();
         says.setAttribute("aria-live", "off"); // a sentence for every token would interrupt a screen reader

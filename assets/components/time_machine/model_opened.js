@@ -18,13 +18,14 @@ export function openedPart(root, { open, close, tips: tipsIn }) {
   const where = element("div", "hint");
   const code = element("pre", "model-code");
   const note = element("div", "hint");
-  const head = element("div", "model-head", [back, title, nearby]);
+  const role = element("span", "model-role");
+  const head = element("div", "model-head", [back, title, role, nearby]);
   root.append(head, says, formula, tensors);
   const tips = tipsIn(root);
   const strips = numberStrips(root);
   root.append(note, where, code);
 
-  function show(picture, frame, palette) {
+  function show(picture, frame, palette, roles) {
     const { opened, first } = picture;
     const count = picture.next.length;
     const shown = frame.tokens.slice(-count);
@@ -33,6 +34,7 @@ export function openedPart(root, { open, close, tips: tipsIn }) {
     const high = step * count;
     const place = (row, cell = null) => `${name}@${first + row + 1}${cell === null ? "" : `.${cell + 1}`}`;
     title.textContent = opened.title;
+    role.textContent = stepAndRole(frame.step, opened, roles);
     says.textContent = opened.says;
     formula.textContent = opened.formula;
     note.textContent = opened.note;
@@ -100,6 +102,14 @@ export function openedPart(root, { open, close, tips: tipsIn }) {
   }
 
   return { show, focus: () => tokens.focus({ preventScroll: true }) };
+}
+
+/* "Step 503. Role: previous token (0.52)": a head's role at the last step before this one at which heads were scored. */
+export function stepAndRole(at, { part, layer, head }, roles) {
+  const step = at.toLocaleString("en");
+  const scored = part === "head" && roles ? roles.steps.filter((each) => each <= at).length : 0;
+  if (!scored) return _("Step {step}", { step });
+  return _("Step {step}. Role: {role}", { step, role: roles.words[scored - 1][layer][head] });
 }
 
 /* The place that a key leads to from one such as "head-1.2@18.12", or "": up and down choose the token, left and right a head's key. */
