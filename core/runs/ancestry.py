@@ -26,7 +26,7 @@ from core.text.own_text import check_trainable
 from core.text.tasks import check_task
 from core.text.tokenizers import Tokenizer, load_tokenizer
 from core.training.checkpoints import check_weights
-from core.training.cost import estimate
+from core.training.cost import TYPICAL_VOCABULARY, estimate
 from core.training.hardware import find_hardware
 from core.training.work import exact_parameters
 
@@ -47,7 +47,7 @@ def check_startable(data_dir: Path, config: RunConfig, parent: RunFolder | None 
 
 
 def check_allowed(data_dir: Path, config: RunConfig, vocab_size: int) -> None:
-    """Raise ClassError where the member of a class may not train a model of this size, this long, or no other run."""
+    """Raise ClassError where the member of a class may train no other run now, or not one of these settings."""
     root = class_root(data_dir)
     if root == data_dir:
         return
@@ -56,6 +56,15 @@ def check_allowed(data_dir: Path, config: RunConfig, vocab_size: int) -> None:
         raise ClassError(
             "You have as many runs in training and waiting as your class allows. Wait for one to end, or stop one."
         )
+    check_cost(data_dir, config, vocab_size)
+
+
+def check_cost(data_dir: Path, config: RunConfig, vocab_size: int = TYPICAL_VOCABULARY) -> None:
+    """Raise ClassError where the member of a class may not train a model of this size, or not for so long."""
+    root = class_root(data_dir)
+    if root == data_dir:
+        return
+    limits = Classroom(root).settings
     parameters = exact_parameters(config.model, vocab_size)
     if parameters > limits.most_parameters:
         raise ClassError(

@@ -13,13 +13,17 @@ from core.atomic_io import sweep
 from core.bin import empty_bin, put_into_bin
 from core.classroom import most_running
 from core.errors import DiskFullError, RunError
+from core.live_settings import with_change
 from core.paths import member_homes
+from core.runs.ancestry import check_cost
 from core.runs.commands import (
     Schedule,
     change_settings,
     check_unchanged,
+    config_now,
     drop_commands,
     extend,
+    extended_config,
     has_steps_left,
     send_command,
     waiting_commands,
@@ -131,6 +135,7 @@ class Supervisor:
     def change_setting(self, folder: RunFolder, setting: str, value: Any) -> None:
         """Change a setting between two steps, or when a run that does not train now goes on; see `change_settings`."""
         with self._unchanged(folder, None):
+            check_cost(folder.data_dir, with_change(config_now(folder), setting, value))
             change_settings(folder, (setting, value))
 
     def continue_for(
@@ -138,6 +143,8 @@ class Supervisor:
     ) -> None:
         """Let a run that has ended train for so many steps more, as soon as a slot is free; see `extend`."""
         with self._unchanged(folder, shown):
+            step = folder.status().step
+            check_cost(folder.data_dir, extended_config(config_now(folder), step, more_steps, schedule))
             extend(folder, more_steps, schedule)
             self._enqueue(folder, folder.status())
             self._fill_slots()

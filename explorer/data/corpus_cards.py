@@ -37,6 +37,7 @@ from explorer.data.hub_dataset import draw_hub_dataset
 from explorer.data.tokenizer_cards import Tokens
 from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
+from explorer.services.visitors import check_may_change
 from explorer.widgets import address, session
 from explorer.widgets.bin import draw_bin
 from explorer.widgets.forms import distinct_labels
@@ -162,6 +163,7 @@ def _own_text() -> None:
 
 
 def _keep_downloaded(text: str, name: str, license: str) -> None:
+    check_may_change()
     session.remember("own_text_problem", None)  # of what was tried before
     text = read_text(text)
     config = address.draft()
@@ -191,6 +193,7 @@ def _keep(source: str) -> None:
     pasted = st.session_state.get(source) or ""
     title = st.session_state.get("own_title") or ""
     try:
+        check_may_change()
         if source == "own_file" and pasted:
             title = title or Path(pasted.name).stem
             if pasted.size > MAX_BYTES and is_plain(pasted.name):
@@ -218,6 +221,7 @@ def _show_ready(corpus: Corpus) -> None:
 
 @session.notifying()
 def _delete(name: str) -> None:
+    check_may_change()
     delete_text(name, shared.data_dir())
     if address.text_of_link() == name:
         address.leave_text_of_link()

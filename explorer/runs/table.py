@@ -262,6 +262,7 @@ def _value(value: object) -> str:
 
 @session.notifying()
 def _save_name(folder: RunFolder, name_on_page: str) -> None:
+    visitors.check_may_change()
     if folder.name != name_on_page:
         name = repr(folder.name)
         raise RunError(_("This run was renamed to {name} meanwhile, so your name was not saved.", name=name))

@@ -86,6 +86,8 @@ def _share(folder: RunFolder, key: str) -> None:
 
 
 def _take(make: Callable[[], RunFolder], what: str) -> None:
+    with errors_shown(end=True):
+        visitors.check_may_change()
     with st.spinner(what, show_time=True):
         session.do_once(session.ticket(_IMPORT), make)
     _open_imported()

@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.benchmarks import (
     ablation,
     board,
+    classroom,
     estimates,
     generation,
     growth,
@@ -40,6 +41,7 @@ BENCHMARKS = {
     "board": lambda given: _figures("All heads of GPT-2 in a browser", board.measure()),
     "picture": lambda given: _figures("The picture of the whole model", picture.measure()),
     "live": lambda given: _figures("The page while a run is live", live.measure()),
+    "classroom": lambda given: _figures("A class of thirty", classroom.measure()),
     "long-run": lambda given: long_run.measure(),
 }
 NEEDS = {

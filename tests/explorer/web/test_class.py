@@ -210,6 +210,10 @@ def test_limits_hold_where_runs_are_made(known, people, run_of_ada):
     known.change(most_parameters=10**7, most_minutes=0.0)
     with pytest.raises(ClassError, match="Choose fewer steps"):
         check_allowed(home, config, 30)
+    as_visitor(people["Ada"])
+    for longer in (("change_setting", "train.steps", 10**6), ("continue_for", 10**5)):
+        with pytest.raises(ClassError, match="Choose fewer steps"):
+            getattr(shared.supervisor(), longer[0])(run_of_ada, *longer[1:])
     known.change(most_minutes=60.0, most_megabytes=0)
     with pytest.raises(ClassError, match="Delete what you no longer need"):
         fork(home, run_of_ada, 20, config)
