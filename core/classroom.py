@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ from core.paths import class_root, made_data_dir, member_home, member_homes
 STUDENT_SECONDS, TEACHER_SECONDS = 14 * 86400, 12 * 3600  # that a cookie is valid
 LONGEST_NICKNAME = 24
 MOST_MEMBERS = 300
+LONGEST_QUESTION, LONGEST_CHOICE, MOST_CHOICES = 200, 60, 6
 _SYLLABLES = [f"{consonant}{vowel}" for consonant in "bdfghklmnprstvz" for vowel in "aeiou"]
 _FILE, _TEACHER = "class.sqlite3", "teacher"
 _TABLES = """
@@ -37,6 +38,7 @@ CREATE TABLE IF NOT EXISTS members (
     session INTEGER NOT NULL,  -- cookies of earlier ones are invalid
     may_return INTEGER NOT NULL DEFAULT 0
 );
+CREATE TABLE IF NOT EXISTS predictions (member TEXT PRIMARY KEY, choice TEXT NOT NULL);
 """
 
 
@@ -70,6 +72,9 @@ class ClassSettings(BaseModel):
 
     frozen: bool = False  # students can look, but start and change nothing
     message: str = ""  # shown on all pages
+    question: str = ""  # whose answer the class predicts before the runs are done
+    choices: list[str] = []
+    revealed: bool = False
     page: str = ""  # to which the students were brought last
     page_query: dict[str, str] = {}
     page_number: int = 0  # how often they were
@@ -174,10 +179,34 @@ class Classroom:
             database.execute("INSERT OR REPLACE INTO settings VALUES ('class', ?)", (changed.model_dump_json(),))
         return changed
 
+    def ask(self, question: str, choices: Sequence[str]) -> None:
+        """Ask the class to predict one of some answers; raises ClassError where there are too few or too many."""
+        question = _printable(question)[:LONGEST_QUESTION]
+        named = list(dict.fromkeys(filter(None, (_printable(choice)[:LONGEST_CHOICE] for choice in choices))))
+        if not question or not 2 <= len(named) <= MOST_CHOICES:
+            raise ClassError(f"Write a question and 2 to {MOST_CHOICES} different answers.")
+        with self._transaction() as database:
+            database.execute("DELETE FROM predictions")
+        self.change(question=question, choices=named, revealed=False)
+
+    def predict(self, member: str, choice: str) -> None:
+        """Note what a member predicts; raises ClassError for no answer of the question, or once it is revealed."""
+        now = self.settings
+        if choice not in now.choices or now.revealed:
+            raise ClassError("This question is closed. Wait for the next one.")
+        with self._transaction() as database:
+            database.execute("INSERT OR REPLACE INTO predictions VALUES (?, ?)", (member, choice))
+
+    def predictions(self) -> dict[str, str]:
+        """Return what each member predicts."""
+        with self._transaction(writes=False) as database:
+            return dict(database.execute("SELECT member, choice FROM predictions").fetchall())
+
     def erase(self) -> None:
         """Remove all members with their runs and texts, what was shared, and the settings. Runs must have ended."""
         with self._transaction() as database:
             database.execute("DELETE FROM members")
+            database.execute("DELETE FROM predictions")
             database.execute("DELETE FROM settings WHERE name = 'class'")
             for home in member_homes(self.root):
                 shutil.rmtree(home)

@@ -48,7 +48,13 @@ def _draw_students(known: Classroom) -> None:
         "loss": st.column_config.NumberColumn(_("Validation loss"), format="%.3f", width="small"),
         "runs": st.column_config.NumberColumn(_("Runs"), width="small"),
     }
-    options = {"on_select": "rerun", "selection_mode": "multi-row", "hide_index": True, "key": "roster_table"}
+    options = {
+        "on_select": "rerun",
+        "selection_mode": "multi-row",
+        "hide_index": True,
+        "placeholder": "–",
+        "key": "roster_table",
+    }
     chosen = st.dataframe(rows, column_config=columns, width="stretch", **options)
     picked = [members[place] for place in chosen.selection.rows if place < len(members)]
     with st.container(horizontal=True, gap="small"):

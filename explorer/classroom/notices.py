@@ -6,6 +6,7 @@ from core.classroom import Classroom, ClassSettings
 from core.errors import ExplorerError
 from core.paths import mark_shared
 from core.runs.folder import open_run
+from explorer.classroom.poll import draw_poll
 from explorer.i18n.language import _
 from explorer.services.visitors import JOIN, NotAllowed, classroom, note_page, visitor
 from explorer.widgets.address import OTHER_RUN, RUN, page_file
@@ -48,6 +49,7 @@ def draw_notices(page: str, title: str) -> None:
             return
         note_page(title)
         _follow(now)
+        draw_poll(known, now)
         if now.message:
             st.info(literal(now.message), icon=":material/campaign:")
         draw_frozen(now)

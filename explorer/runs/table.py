@@ -234,9 +234,9 @@ def _table(rows: list[run_rows.RunRow]) -> pd.DataFrame:
                 N_("Branched from"): _origin(record, names),
             }
     measures = ["Training", "Validation loss", "Bits/byte", "Right answers"]
-    columns = [_COLOR, "Name", "State", *measures, "Step", "Model", "Text", "Started"]
+    columns = [_COLOR, "Name", "Student", "State", *measures, "Step", "Model", "Text", "Started"]
     table = pd.DataFrame({name: [line.get(name, "") for line in lines] for name in [*columns, "Branched from"]})
-    seldom = ("Training", "Bits/byte", "Right answers", "Branched from")
+    seldom = ("Student", "Training", "Bits/byte", "Right answers", "Branched from")
     table = table.drop(columns=[name for name in seldom if not table[name].any()])
     readable = [row for row in rows if row.record]
     for label, values in run_rows.differing_settings([row.config for row in readable]).items():

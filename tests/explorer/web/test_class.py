@@ -234,6 +234,22 @@ def test_limits_hold_where_runs_are_made(known, people, run_of_ada):
     assert shared.supervisor_for_visitor()
 
 
+def test_the_class_predicts_until_the_answers_are_shown(known):
+    with pytest.raises(ClassError, match="2 to 6"):
+        known.ask("Which loss is lower?", ["2 layers", " 2 layers "])
+    known.ask("Which loss is lower?", ["2 layers", "4 layers", ""])
+    known.predict("a", "2 layers")
+    known.predict("a", "4 layers")
+    with pytest.raises(ClassError, match="closed"):
+        known.predict("b", "6 layers")
+    known.change(revealed=True)
+    with pytest.raises(ClassError, match="closed"):
+        known.predict("b", "2 layers")
+    assert known.predictions() == {"a": "4 layers"}
+    known.ask("And now?", ["yes", "no"])
+    assert known.predictions() == {} and not known.settings.revealed
+
+
 def test_the_gallery_is_everybodys(people):
     for name in ("teacher", "Ada", "Bob"):
         assert people[name].get(f"/api/runs/{gallery_runs()[0].id}/stream").status_code == 200

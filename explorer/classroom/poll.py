@@ -1,0 +1,92 @@
+"""Predictions: the teacher asks before a run, the class answers, and all see what was predicted once it is revealed."""
+
+from collections import Counter
+
+import streamlit as st
+
+from core.classroom import LONGEST_QUESTION, Classroom, ClassSettings
+from explorer.i18n.language import _, ngettext
+from explorer.services.visitors import visitor
+from explorer.widgets.layout import card, errors_shown, literal
+from explorer.widgets.session import notifying
+
+_LOOK_AGAIN = 2.0  # seconds
+_WHAT = "predict_question"
+
+
+def draw_poll_form(known: Classroom) -> None:
+    """Draw, for the teacher, how to ask the class for a prediction, and what it predicts."""
+    note = _("Ask before the runs are done: which loss will be lower, how low will it get?")
+    with card(_("Predict"), note, key="predict"):
+        st.text_input(_("Question"), key=_WHAT, max_chars=LONGEST_QUESTION)
+        st.text_input(_("Answers, separated by semicolons"), key="predict_choices", placeholder="2 layers; 4 layers")
+        with st.container(horizontal=True, gap="small"):
+            st.button(_("Ask the class"), key="predict_ask", type="primary", on_click=_ask, args=(known,))
+            st.button(_("Show the answers to all"), key="predict_show", on_click=_reveal, args=(known,))
+        st.fragment(_draw_answers, run_every=_LOOK_AGAIN)(known)
+
+
+def draw_revealed(known: Classroom) -> None:
+    """Draw what the class has predicted, for all, once the teacher shows it."""
+    if known.settings.revealed:
+        with card(_("What the class predicted"), key="predicted"):
+            _draw_shares(known, known.settings)
+
+
+def draw_poll(known: Classroom, now: ClassSettings) -> None:
+    """Draw the question for a student, until it is answered or revealed."""
+    member = visitor().member
+    answered = known.predictions().get(member)
+    if not now.question or now.revealed:
+        return
+    with st.container(border=True, key="predict_now"), errors_shown():
+        st.markdown(f"**{literal(now.question)}**")
+        if answered:
+            st.caption(
+                literal(_("You predict: {choice}. You may change it until the answers are shown.", choice=answered))
+            )
+        with st.container(horizontal=True, gap="small"):
+            for place, choice in enumerate(now.choices):
+                kind = "primary" if choice == answered else "secondary"
+                options = {
+                    "key": f"predict_{place}",
+                    "type": kind,
+                    "on_click": _predict,
+                    "args": (known, member, choice),
+                }
+                st.button(literal(choice), **options)
+
+
+@notifying()
+def _ask(known: Classroom) -> None:
+    known.ask(st.session_state[_WHAT], st.session_state["predict_choices"].split(";"))
+
+
+@notifying()
+def _reveal(known: Classroom) -> None:
+    known.change(revealed=True)
+
+
+@notifying()
+def _predict(known: Classroom, member: str, choice: str) -> None:
+    known.predict(member, choice)
+
+
+def _draw_answers(known: Classroom) -> None:
+    now = known.settings
+    if not now.question:
+        return
+    st.markdown(f"**{literal(now.question)}**")
+    count, members = len(known.predictions()), len(known.members())
+    st.caption(
+        ngettext("{count} of {members} has answered.", "{count} of {members} have answered.", count, members=members)
+    )
+    if now.revealed:
+        _draw_shares(known, now)
+
+
+def _draw_shares(known: Classroom, now: ClassSettings) -> None:
+    counts = Counter(known.predictions().values())
+    most = max(1, sum(counts.values()))
+    for choice in now.choices:
+        st.progress(counts[choice] / most, text=literal(f"{choice}: {counts[choice]}"))
