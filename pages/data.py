@@ -25,6 +25,9 @@ with errors_shown(end=True):
     with st.spinner(_("Tokenizing the text"), show_time=True):
         tokens = tokenizer_cards.tokens_of(config.data, shared.data_dir())
 
+if tokens is None:  # its progress is drawn
+    st.stop()
+
 obstacle = cards.obstacle(config.data, config.model.block_size, shared.data_dir())
 if obstacle:
     show_error(obstacle)

@@ -29,6 +29,7 @@ from core.runs.records import SCORES, Status
 from core.settings import fields_of
 from core.terminal import SafeStream, print_line
 from core.text.token_display import printable
+from core.text.tokenizers import Report
 
 if TYPE_CHECKING:
     from core.runs.worker import StopRequest
@@ -92,7 +93,8 @@ def begin(options: argparse.Namespace) -> int | None:
     if options.dump_config:
         print(config.to_json())
         return None
-    vocab_size = check_startable(data_dir(), config, parent, text)
+    with _tokenizing() as report:
+        vocab_size = check_startable(data_dir(), config, parent, text, report)
     _check_fits(config, vocab_size, len(text or load_corpus(config.data.corpus, data_dir())))
     if text:
         config = config.replace({"data.corpus": save_own_text(options.text, text).name})
@@ -257,7 +259,8 @@ def print_estimate(options: argparse.Namespace) -> None:
     read = (RunConfig.parse(sys.stdin.read()), None, None, None) if options.settings else None
     config, parent, _, text = read or config_wanted(options)
     if tokens is None:
-        tokens = check_startable(data_dir(), config, parent, text)
+        with _tokenizing() as report:
+            tokens = check_startable(data_dir(), config, parent, text, report)
     length = 0 if options.settings else len(text or load_corpus(config.data.corpus, data_dir()))
     hardware = find_hardware(config.train.device)
     keep_freed_memory()  # as a worker does
@@ -279,6 +282,15 @@ def work_for_app(options: argparse.Namespace) -> int:
     if not options.run_id:
         raise RunError("A worker needs the id of its run, or --forks.")
     return work(options.run_id)
+
+
+@contextmanager
+def _tokenizing() -> Iterator[Report]:
+    """Show a bar on a terminal while a tokenizer is trained: seconds for a few megabytes."""
+    console = Console(file=cast(TextIO, SafeStream(sys.stdout)))
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("Training the tokenizer, only once", total=1.0, visible=False)
+        yield lambda share: bar.update(task, completed=share, visible=True)
 
 
 class Show:

@@ -24,7 +24,7 @@ from core.text.bpe import new_tokenizer
 from core.text.corpora import load_corpus, text_hash
 from core.text.own_text import check_trainable
 from core.text.tasks import check_task
-from core.text.tokenizers import Tokenizer, load_tokenizer
+from core.text.tokenizers import Report, Tokenizer, load_tokenizer
 from core.training.checkpoints import check_weights
 from core.training.cost import TYPICAL_VOCABULARY, estimate
 from core.training.hardware import find_hardware
@@ -37,10 +37,22 @@ _CONTEXT = 40  # characters before a passage that count: a few letters alone occ
 _hash = lru_cache(maxsize=4)(text_hash)
 
 
-def check_startable(data_dir: Path, config: RunConfig, parent: RunFolder | None = None, text: str | None = None) -> int:
-    """Return how many tokens a new run's model knows; raise ExplorerError where training could not begin."""
+def check_startable(
+    data_dir: Path,
+    config: RunConfig,
+    parent: RunFolder | None = None,
+    text: str | None = None,
+    report: Report = lambda share: None,
+) -> int:
+    """Return how many tokens a new run's model knows; raise ExplorerError where training could not begin.
+
+    `report` tells of the training of a tokenizer.
+    """
     text = load_corpus(config.data.corpus, data_dir) if text is None else text
-    tokenizer = _parents_tokenizer(parent, config, text) if parent else new_tokenizer(config.data, text, data_dir)
+    if parent:
+        tokenizer = _parents_tokenizer(parent, config, text)
+    else:
+        tokenizer = new_tokenizer(config.data, text, data_dir, report)
     check_trainable(text, config.model.block_size, config.data.val_fraction, tokenizer, is_fork=parent is not None)
     check_task(config.data.corpus, config.model.block_size, tokenizer.by_character)
     return tokenizer.vocab_size

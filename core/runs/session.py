@@ -23,7 +23,7 @@ from core.text.bpe import new_tokenizer
 from core.text.corpora import load_corpus, load_hash, load_ids
 from core.text.own_text import check_trainable
 from core.text.tasks import AnswerTokens, answers_of, task_of
-from core.text.tokenizers import Tokenizer, load_tokenizer
+from core.text.tokenizers import Report, Tokenizer, load_tokenizer
 from core.training.checkpoints import latest_checkpoint, load_checkpoint, load_weights, newer_checkpoints
 from core.training.cost import WORKER_BYTES, check_fits, memory_needed
 from core.training.evaluation import bytes_per_token, run_baselines
@@ -61,11 +61,11 @@ def prepare(
     device: str | None,
     threads: int | None,
     disk_space: DiskSpace,
-    on_progress: Callable[[float], None] = lambda share: None,
+    report: Report = lambda share: None,
 ) -> Session:
     """Load a run's text and model, and write into its record how it is computed; raises ExplorerError.
 
-    `on_progress` gets the share of a large text that is tokenized, and may raise to stop.
+    `report` gets the share of the text that is tokenized.
     """
     record = folder.record()
     config = record.config
@@ -79,12 +79,12 @@ def prepare(
     if folder.tokenizer_path.exists():
         tokenizer = load_tokenizer(folder.tokenizer_path)
     else:
-        tokenizer = new_tokenizer(config.data, text, data_dir)
+        tokenizer = new_tokenizer(config.data, text, data_dir, report)
         disk_space.write(lambda: tokenizer.save(folder.tokenizer_path))
     check_trainable(text, config.model.block_size, config.data.val_fraction, tokenizer)
     _check_memory(config_now(folder), tokenizer.vocab_size, hardware, how.precision)
     del text  # up to 80 MB that training has no use for
-    ids = torch.from_numpy(load_ids(config.data.corpus, tokenizer, data_dir, on_progress))
+    ids = torch.from_numpy(load_ids(config.data.corpus, tokenizer, data_dir, report))
     train_ids, val_ids = split_ids(ids, config.data.val_fraction)
 
     answers = answers_of(config.data.corpus, tokenizer)

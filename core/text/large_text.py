@@ -28,7 +28,7 @@ from core.text.own_text import (
     own_text_file,
     write_card,
 )
-from core.text.tokenizers import SEAM, Tokenizer
+from core.text.tokenizers import SEAM, Report, Tokenizer
 
 MOST_BYTES = 8 * 2**30  # in UTF-8
 _CHUNK = 2**21  # characters that are read together
@@ -99,18 +99,16 @@ def hash_of_large(corpus: str, data_dir: Path) -> str:
     return str(card_of(corpus, data_dir).get("sha256", ""))
 
 
-def token_ids(
-    corpus: str, tokenizer: Tokenizer, data_dir: Path, on_progress: Callable[[float], None] = lambda share: None
-) -> np.ndarray:
-    """Return the ids (N,) of a large text, mapped from a file that is written the first time.
+def token_ids(corpus: str, tokenizer: Tokenizer, data_dir: Path, report: Report = lambda share: None) -> np.ndarray:
+    """Return the ids (N,) of a large text, mapped from a file that is written the first time, of which `report` tells.
 
-    `on_progress` gets the share that is tokenized, and may raise to stop. Raises TextError for no disk space.
+    Raises TextError for no disk space.
     """
     dtype = np.dtype("<u2" if tokenizer.vocab_size <= 2**16 else "<u4")
     kind = hashlib.sha256("\0".join((tokenizer.name, *tokenizer.tokens)).encode()).hexdigest()[:16]
     path = data_dir / "texts" / f"{corpus}-{kind}.bin"
     if not path.exists():
-        _write_tokens(own_text_file(corpus, data_dir), tokenizer, path, dtype, on_progress)
+        _write_tokens(own_text_file(corpus, data_dir), tokenizer, path, dtype, report)
     with path.open("rb") as file:  # a copy on write, which never comes: torch takes no array that cannot be written
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     # Batches begin anywhere: what the system would read ahead is of no use, and would fill the memory.
@@ -119,9 +117,7 @@ def token_ids(
     return np.frombuffer(mapped, dtype)
 
 
-def _write_tokens(
-    source: Path, tokenizer: Tokenizer, path: Path, dtype: np.dtype, on_progress: Callable[[float], None]
-) -> None:
+def _write_tokens(source: Path, tokenizer: Tokenizer, path: Path, dtype: np.dtype, report: Report) -> None:
     temporary = path.with_name(f"{TEMPORARY}{path.name}-{token_hex(8)}")
     size, done = source.stat().st_size, 0
     try:
@@ -129,7 +125,7 @@ def _write_tokens(
             for chunk in _chunks(source):
                 tokenizer.encode_array(chunk, np.int64).astype(dtype).tofile(target)
                 done += len(chunk.encode())
-                on_progress(done / size)
+                report(done / size)
         put_in_place(temporary, path)
     except OSError as error:
         raise TextError(f"The tokens cannot be kept in {path.parent}: {error.strerror or error}.") from None

@@ -20,6 +20,7 @@ from tokenizers.pre_tokenizers import Split
 from core.atomic_io import parse_json, write_atomically
 from core.errors import TextError, UnknownCharacterError
 
+Report = Callable[[float], None]  # gets the share of a long computation that is done, and may raise to stop it
 MOST_TOKENS = 300_000  # the largest vocabularies in use are a little smaller
 _CHUNK = 1 << 20  # characters that `CharTokenizer` encodes together
 _BPE_CHUNK = 20_000  # characters that `BPETokenizer` encodes together, at least
@@ -195,13 +196,14 @@ class BPETokenizer:
         ids = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids if ids[: len(self._marks)] == self._marks else self._tokenizer.encode(text).ids
 
-    def encode_array(self, text: str, dtype: type = np.int64) -> np.ndarray:
+    def encode_array(self, text: str, dtype: type = np.int64, report: Report = lambda share: None) -> np.ndarray:
         """Return a text's ids (T,), encoded in parallel chunks: a megabyte takes about a second on two cores."""
         chunks = list(chunks_of(text)) if self._can_be_split else [text]
         encoded = [np.array(self.encode(chunks[0]), dtype)]  # the only one that marks or a space are put in front of
         for start in range(1, len(chunks), _CHUNKS):
             batch = self._without_prefix.encode_batch_fast(chunks[start : start + _CHUNKS], add_special_tokens=False)
             encoded += [np.array(chunk.ids, dtype) for chunk in batch]
+            report(len(encoded) / len(chunks))
         return np.concatenate(encoded)
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -266,8 +268,9 @@ class ByteTokenizer(BPETokenizer):
         """Return the same tokenizer for every text."""
         return cls(_byte_level(_BYTES, []))
 
-    def encode_array(self, text: str, dtype: type = np.int64) -> np.ndarray:
+    def encode_array(self, text: str, dtype: type = np.int64, report: Report = lambda share: None) -> np.ndarray:
         """Return a text's ids (T,): its bytes."""
+        report(1.0)
         return np.frombuffer(text.encode(), np.uint8).astype(dtype)
 
 
@@ -278,11 +281,11 @@ where the training text alone does not make it.
 """
 
 
-def chunks_of(text: str) -> Iterator[str]:
-    """Cut a text into chunks of a few pages, where GPT-2's rule splits it in any case."""
+def chunks_of(text: str, least: int = _BPE_CHUNK) -> Iterator[str]:
+    """Cut a text into chunks of at least so many characters, where GPT-2's rule splits it in any case."""
     start = 0
     for seam in SEAM.finditer(text):
-        if seam.start() - start >= _BPE_CHUNK:
+        if seam.start() - start >= least:
             yield text[start : seam.start()]
             start = seam.start()
     yield text[start:]

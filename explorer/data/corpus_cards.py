@@ -34,7 +34,7 @@ from core.text.token_display import kind_of, visible
 from core.text.tokenizers import CharTokenizer
 from explorer.charts.bars import character_bars
 from explorer.data.hub_dataset import draw_hub_dataset
-from explorer.data.tokenizer_cards import Tokens
+from explorer.data.tokenizer_cards import LONG, Tokens
 from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
 from explorer.services.visitors import check_may_change
@@ -203,7 +203,10 @@ def _keep(source: str) -> None:
             pasted = text_of_file(pasted.name, pasted.getvalue(), **chosen)
         text = read_text(pasted)
         config = address.draft()
-        check_startable(shared.data_dir(), config, text=text)
+        if len(text) > LONG:  # whose tokens the page makes, with their progress
+            check_trainable(text, config.model.block_size, config.data.val_fraction)
+        else:
+            check_startable(shared.data_dir(), config, text=text)
         _show_ready(save_text(text, title, shared.data_dir()))
     except ExplorerError as error:
         session.remember("own_text_problem", str(error))

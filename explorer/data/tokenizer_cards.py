@@ -1,31 +1,38 @@
 """The panels of the Data page on tokens: which tokenizer, its tokens, and how a model gets to see them."""
 
 from base64 import b64encode
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 import torch
+from cachetools import LRUCache, cached
 
 from core.config import DataConfig, RunConfig, used_settings
+from core.interpretability import Progress
 from core.settings import value_at
 from core.text import split_point
 from core.text.batches import random_batch
-from core.text.bpe import BYTES, MergeHistory, merge_history, merges_of, new_tokenizer
+from core.text.bpe import BYTES, MergeHistory, has_merges, merge_history, merges_of, new_tokenizer
 from core.text.corpora import load_corpus
 from core.text.token_display import visible
-from core.text.tokenizers import BPETokenizer, Tokenizer
+from core.text.tokenizers import BPETokenizer, Report, Tokenizer
 from core.training.work import exact_parameters
 from explorer.components.text import MergeFilm, merge_film, token_pairs, token_strip
 from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
+from explorer.services.jobs import reported
 from explorer.widgets import address, session
 from explorer.widgets.forms import setting_input
+from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, table_download
 
+LONG = 500_000  # characters: byte-pair encoding of more takes longer than a visitor waits without a word
 BLOCK, SEQUENCES = 8, 4  # the lecture's batch: four sequences of eight
 OPENING = 150  # characters shown as tokens
 LONGEST_NAME = 200  # characters that are typed and drawn as tokens
@@ -72,8 +79,29 @@ class Tokens(NamedTuple):
         return int(self.counts.sum())
 
 
-def tokens_of(data: DataConfig, data_dir: Path) -> Tokens:
-    """Tokenize a corpus. Raises TextError where it cannot be loaded, or not be tokenized with these settings."""
+def tokenizer_ready(data: DataConfig, data_dir: Path) -> bool:
+    """Return whether a tokenizer is made at once; of a long text draw the progress of its training until then."""
+    if not _is_long(data, data_dir) or has_merges(load_corpus(data.corpus, data_dir), data_dir):
+        return True
+
+    def train() -> Iterator[Progress]:
+        return reported(lambda report: len(merges_of(load_corpus(data.corpus, data_dir), data_dir, report)))
+
+    return result_of(("merges", data.corpus, data_dir), train, _("Training the tokenizer")) is not None
+
+
+def tokens_of(data: DataConfig, data_dir: Path) -> Tokens | None:
+    """Tokenize a corpus; of a long one draw the progress, and return None, until it is done.
+
+    Raises TextError where it cannot be loaded, or not be tokenized with these settings.
+    """
+    if _is_long(data, data_dir):
+
+        def encode() -> Iterator[Progress]:
+            return reported(lambda report: _history(data.corpus, data_dir, report))
+
+        if result_of(("tokens", data.corpus, data_dir), encode, _("Tokenizing the text")) is None:
+            return None
     # Where neither matters, another value is no other text.
     return _tokens_of(data.corpus, data.tokenizer, data.vocab_size if data.tokenizer == "bpe" else 0, data_dir)
 
@@ -94,9 +122,13 @@ def _tokens_of(name: str, kind: str, vocab_size: int, data_dir: Path) -> Tokens:
     return Tokens(tokenizer, counts, tokenizer.encode_array(text[:_SAMPLED]), history)
 
 
-@lru_cache(maxsize=2)
-def _history(name: str, data_dir: Path) -> MergeHistory:
-    return merge_history(load_corpus(name, data_dir), data_dir)
+def _is_long(data: DataConfig, data_dir: Path) -> bool:
+    return data.tokenizer == "bpe" and len(load_corpus(data.corpus, data_dir)) > LONG
+
+
+@cached(LRUCache(2), key=lambda name, data_dir, _report=None: (name, data_dir), lock=Lock())
+def _history(name: str, data_dir: Path, report: Report = lambda share: None) -> MergeHistory:
+    return merge_history(load_corpus(name, data_dir), data_dir, report)
 
 
 def choose_tokenizer(config: RunConfig) -> RunConfig:

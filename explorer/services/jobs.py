@@ -9,6 +9,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.errors import ExplorerError
 from core.interpretability import Progress
+from core.text.tokenizers import Report
 from explorer.i18n.language import N_
 from explorer.services.visitors import for_visitor
 
@@ -24,6 +27,8 @@ MOST_JOBS = 64  # jobs with their results
 SLICE = 0.2  # seconds of one job before the next one's; a piece of work that takes longer is not cut
 AWAY = 60.0  # seconds without a look after which whoever watched a job has left
 MISTAKE = N_("This could not be computed because of a bug; the server's terminal shows details.")
+
+_PARTS = 1000  # that the share of a `reported` computation is counted in
 
 _log = logging.getLogger(__name__)
 _lock = threading.Lock()
@@ -115,6 +120,8 @@ class Job:
         self.begun = True
         try:
             since = time.monotonic()
+            if self.stopped:  # while it waited
+                return
             for progress in make():
                 self.progress = progress
                 if self._watchers and max(self._watchers.values()) < time.monotonic() - AWAY:
@@ -176,3 +183,27 @@ def wait_for_all() -> None:
         jobs = list(_jobs.values())
     for each in jobs:
         each.wait()
+
+
+class _Closed(Exception):
+    pass
+
+
+def reported(compute: Callable[[Report], Any]) -> Iterator[Progress[Any]]:
+    """Yield how far a computation is that reports its share by a call; closed, it ends it at the next call."""
+    shares, closed = SimpleQueue[float | None](), threading.Event()
+
+    def report(share: float) -> None:
+        if closed.is_set():
+            raise _Closed
+        shares.put(share)
+
+    with ThreadPoolExecutor(1) as thread:
+        future = thread.submit(compute, report)
+        future.add_done_callback(lambda _done: shares.put(None))
+        try:
+            while (share := shares.get()) is not None:
+                yield Progress(int(_PARTS * share), _PARTS, None)
+        finally:
+            closed.set()
+        yield Progress(_PARTS, _PARTS, future.result())

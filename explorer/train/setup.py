@@ -22,6 +22,7 @@ from core.training.hardware import memory_for_queued
 from core.training.schedule import schedule_notice
 from explorer.components.page import load_ahead
 from explorer.data.corpus_cards import size_notice, titles_of
+from explorer.data.tokenizer_cards import tokenizer_ready
 from explorer.i18n.formatting import hardware_in_words
 from explorer.i18n.language import N_, _, ngettext, speaking_of, worded
 from explorer.services import shared
@@ -73,8 +74,8 @@ def draw_setup() -> None:
     with outcome, card(_("Estimated cost"), key="estimate"):
         if problem:
             show_error(problem)
-        _draw_outcome(config, parent, startable=problem is None)
-    if diagram and not parent:
+        ready = _draw_outcome(config, parent, startable=problem is None)
+    if diagram and ready and not parent:
         with diagram, suppress(ExplorerError):  # the estimate says why the text cannot be read
             st.html(model_diagram(config.model, _tokens_known(config, None)))
     if not parent:
@@ -195,18 +196,18 @@ def _pick_corpus(config: RunConfig) -> str:
     return chosen
 
 
-def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) -> None:
+def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) -> bool:
+    """Draw the cost and the button; return whether the tokens are known, which a long text takes its time for."""
+    ready = True
     try:
         with st.spinner(_("Reading the text ...")):
             text = load_corpus(config.data.corpus, shared.data_dir())
-        known = _tokens_known(config, parent.folder if parent else None)
         check_may_change()
-        check_allowed(shared.data_dir(), config, known)
-        hardware = shared.hardware(config.train.device)
-        choice = shared.chosen_precision(config)
-        check_fits(_draw_estimate(config, known, len(text)).memory_bytes, hardware, memory_for_queued(hardware))
-        numbers = _(choice.why, precision=choice.precision, times=choice.times)
-        st.caption(_("{machine} It computes in {numbers}", machine=hardware_in_words(hardware), numbers=numbers))
+        ready = parent is not None or tokenizer_ready(config.data, shared.data_dir())
+        if ready:
+            known = _tokens_known(config, parent.folder if parent else None)
+            check_allowed(shared.data_dir(), config, known)
+            _draw_cost(config, known, len(text))
     except ExplorerError as error:
         show_error(error)
         startable = False
@@ -217,7 +218,16 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) 
         st.button(_("Fit the schedule"), key="fit_schedule", on_click=_fit, args=(config.replace(changes),))
     start = {"key": START, "on_click": _start, "args": (config, parent, ticket(START))}
     look = {"type": "primary", "icon": ":material/play_arrow:", "width": "stretch"}
-    st.button(_("Train"), disabled=not startable, **look, **start)
+    st.button(_("Train"), disabled=not (startable and ready), **look, **start)
+    return ready
+
+
+def _draw_cost(config: RunConfig, vocab_size: int, text_length: int) -> None:
+    hardware = shared.hardware(config.train.device)
+    choice = shared.chosen_precision(config)
+    check_fits(_draw_estimate(config, vocab_size, text_length).memory_bytes, hardware, memory_for_queued(hardware))
+    numbers = _(choice.why, precision=choice.precision, times=choice.times)
+    st.caption(_("{machine} It computes in {numbers}", machine=hardware_in_words(hardware), numbers=numbers))
 
 
 def _fit(config: RunConfig) -> None:

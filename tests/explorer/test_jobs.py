@@ -273,3 +273,32 @@ def test_a_job_waits_for_those_asked_for_before_it():
     assert not second.begun
     go_on.set()
     assert ended(second).begun and first.ended
+
+
+def test_a_computation_that_reports_its_share_is_a_job_and_ends_at_the_next_report_after_a_stop():
+    half, go_on, shares = threading.Event(), threading.Event(), []
+
+    def compute(report):
+        for share in (0.25, 0.5, 0.75):
+            report(share)
+            shares.append(share)
+            if share == 0.5:
+                half.set()
+                assert go_on.wait(20)
+        return "all"
+
+    job = jobs.job("reported", lambda: jobs.reported(compute))
+    assert half.wait(20)
+    job.stop()
+    go_on.set()
+    assert ended(job).stopped and job.result is None and job.share < 1
+    again = ended(jobs.job("reported", lambda: jobs.reported(compute)))
+    assert (again.result, again.share) == ("all", 1.0) and shares[-3:] == [0.25, 0.5, 0.75]
+
+
+def test_an_error_of_a_computation_that_reports_is_its_jobs_problem():
+    def compute(report):
+        report(0.5)
+        raise ExplorerError("The disk is full.")
+
+    assert ended(jobs.job("reported badly", lambda: jobs.reported(compute))).problem == "The disk is full."

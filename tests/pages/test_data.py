@@ -7,7 +7,10 @@ from huggingface_hub import constants
 from streamlit.testing.v1 import AppTest
 
 from core.text.corpora import catalogue, load_corpus
-from explorer.widgets.address import ROOT
+from core.text.own_text import save_text
+from explorer.data import tokenizer_cards
+from explorer.services import jobs
+from explorer.widgets.address import NAVIGATION, ROOT
 from tests.core.import_export.hub_server import serving
 
 POEM = "The fog comes\non little cat feet.\nIt sits looking\nover harbor and city\n" * 20
@@ -205,3 +208,25 @@ def test_a_text_chosen_after_a_task_does_not_keep_the_settings_of_the_task(app):
     app.selectbox(key="corpus").set_value("shakespeare").run()
     assert not app.exception and not app.error
     assert "4,201,594" in [metric.value for metric in app.metric]  # nine tenths
+
+
+@pytest.mark.parametrize("page", ["data", "train"])
+def test_a_long_text_is_tokenized_in_a_job_that_can_be_stopped(explorer_home, monkeypatch, page):
+    monkeypatch.setattr(tokenizer_cards, "LONG", 500)
+    corpus = save_text(POEM, "Fog", explorer_home)
+    app = AppTest.from_file(NAVIGATION, default_timeout=60).switch_page(f"../pages/{page}.py")
+    app.query_params["set"] = f"data.corpus:{corpus.name};data.tokenizer:bpe;data.vocab_size:260"
+    jobs._turns.take()  # as another job at work
+    go = "data_train" if page == "data" else "train_start"
+    app.run()
+    assert not app.exception and "waiting for an earlier computation" in app.get("progress")[0].proto.text
+    assert go not in [button.key for button in app.button if not button.disabled]
+    app.button(key=next(button.key for button in app.button if (button.key or "").startswith("stop_"))).click().run()
+    jobs._turns.end()
+    jobs.wait_for_all()
+    app.run()
+    assert "Stopped before it was done." in said(app)
+    next(button for button in app.button if (button.key or "").startswith("again_")).click().run()
+    jobs.wait_for_all()
+    app.run()
+    assert not app.exception and not app.error and not app.button(key=go).disabled

@@ -102,6 +102,23 @@ def test_a_damaged_cache_is_made_again(tmp_path):
     assert merges_of(MIXED, other) == merges_of(MIXED, tmp_path)
 
 
+def test_training_and_encoding_report_their_shares_and_a_stop_leaves_nothing(shakespeare, tmp_path):
+    class StopError(Exception):
+        pass
+
+    def stop(share: float) -> None:
+        raise StopError
+
+    with pytest.raises(StopError):
+        merges_of(shakespeare, tmp_path, stop)
+    assert not list(tmp_path.rglob("*.json"))
+    shares: list[float] = []
+    merge_history(shakespeare, tmp_path, shares.append)
+    assert shares == sorted(shares) and shares[0] < 0.1 and shares[-1] == 1 and len(shares) > 10
+    with pytest.raises(StopError):
+        merge_history(shakespeare * 2, tmp_path, stop)
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
