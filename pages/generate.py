@@ -10,11 +10,14 @@ from explorer.widgets.run_picker import open_chosen
 
 folder, opened = open_chosen(_("Generate"))
 
-if "generate_prompt" not in st.session_state:
-    before, probe = session.recall("writing"), folder.read_probe()
-    questions = cards.questions_of(folder)
-    opening = questions[0] if questions else opening_prompt(opened.tokenizer, probe.tokens if probe else [])
-    st.session_state["generate_prompt"] = before["typed"] if before else opening
+
+def opening() -> str:
+    """Return the first question of a task, or how a model's text begins."""
+    questions, probe = cards.questions_of(folder), folder.read_probe()
+    return questions[0] if questions else opening_prompt(opened.tokenizer, probe.tokens if probe else [])
+
+
+session.fit_text("generate_prompt", opened.record.config.data.corpus, opening)
 left, right = st.columns([4, 10])
 with left:
     typed, settings = cards.ask(folder)

@@ -36,16 +36,23 @@ folder = choose_run(_("Look inside"))
 
 opened = open_snapshot(folder)
 follow_head(opened.model)
-if PROMPT not in st.session_state:  # first visit, or the view shown last has no prompt box
+text = opened.record.config.data.corpus  # a prompt of one text means little to a model of another
+
+
+def example() -> str:
+    """Return the prompt that a model's text begins with."""
     probe = folder.read_probe()
-    example = example_prompt(opened.tokenizer, probe.tokens if probe else [])
-    st.session_state[PROMPT] = session.recall(PROMPT, example)
-linked = address.parameter(address.PROMPT)
+    return example_prompt(opened.tokenizer, probe.tokens if probe else [])
+
+
+other_text, linked = session.fit_text(PROMPT, text, example), address.parameter(address.PROMPT)
 if linked and session.recall("prompt_followed") != linked:  # the address has the last word only when it changes
     session.remember("prompt_followed", linked)
     st.session_state[PROMPT] = linked
+    session.keep_text(PROMPT, text)
+elif linked and other_text:
+    address.rewrite({address.PROMPT: None})
 typed = st.session_state[PROMPT]
-session.remember(PROMPT, typed)
 prompt = read_prompt(typed, opened.tokenizer, min(opened.model.block_size, MOST_DRAWN))
 sections, labels = sections_of(opened.model), {section.name: section.label for section in SECTIONS}
 wanted, first = address.parameter(address.VIEW), first_view(sections)

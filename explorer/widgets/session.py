@@ -50,6 +50,25 @@ def fit_choice(key: str, choices: Container[Any], default: Any) -> Any:
     return fitting
 
 
+def fit_text(key: str, kind: str, default: Callable[[], str]) -> bool:
+    """Put into a text input what it had last for this kind of thing, at first the default, before it is drawn.
+
+    Return whether it was drawn for another kind before.
+    """
+    changed = recall(f"{key}_kind") not in (None, kind)
+    if changed or key not in st.session_state:
+        before = recall(f"{key}_of_{kind}")
+        st.session_state[key] = default() if before is None else before
+    remember(f"{key}_kind", kind)
+    keep_text(key, kind)
+    return changed
+
+
+def keep_text(key: str, kind: str) -> None:
+    """Keep what a text input has, for the next time it is drawn for this kind of thing."""
+    remember(f"{key}_of_{kind}", st.session_state[key])
+
+
 def ticket(purpose: str) -> str:
     """Return a random number for one click on one button: a second click that is on its way carries the same."""
     tickets = st.session_state.setdefault(_TICKET, {})

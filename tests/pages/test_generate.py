@@ -60,6 +60,9 @@ def test_a_model_of_a_task_is_offered_questions_that_it_never_trained_on(app):
     assert not app.exception and app.text_area(key="generate_prompt").value == questions[2]
     asked = parse_qs(urlsplit(written(app)["url"]).query)
     assert (asked["prompt"], asked["temperature"]) == ([questions[2]], ["0.0"])
+    app.query_params["run"] = "gallery-shakespeare"  # of another text, whose prompts are others
+    app.run()
+    assert app.text_area(key="generate_prompt").value not in ("", *questions) and not app.info
 
 
 def test_the_page_opens_a_stream_of_the_text(app, finished_run):

@@ -364,3 +364,20 @@ def test_weights_that_are_not_finite_are_a_sentence(app, finished_run):
     app.run()
     assert not app.exception
     assert "not finite (inf or nan)" in app.error[0].value.replace("\\", "")
+
+
+def test_each_text_keeps_a_prompt_of_its_own(app):
+    def open_run(name: str) -> str:
+        app.query_params["run"] = name
+        app.run()
+        assert not app.exception and not app.info  # nothing was left out of the prompt
+        return app.text_input(key="inspect_prompt").value
+
+    romeo = open_run("gallery-shakespeare")
+    app.text_input(key="inspect_prompt").set_value("To be").run()
+    assert app.query_params["prompt"] == "To be"
+    task = open_run("gallery-grokking")
+    assert "=" in task and task != romeo
+    app.text_input(key="inspect_prompt").set_value("1+2=").run()
+    assert open_run("gallery-layers") == "To be"  # another model of the same text
+    assert open_run("gallery-grokking") == "1+2="
