@@ -39,6 +39,11 @@ CREATE TABLE IF NOT EXISTS members (
     may_return INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS predictions (member TEXT PRIMARY KEY, choice TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS answers (
+    member TEXT, question TEXT, response TEXT, expected TEXT, is_right INTEGER, tries INTEGER,
+    PRIMARY KEY (member, question)
+);
+CREATE TABLE IF NOT EXISTS handed_in (member TEXT, run TEXT, PRIMARY KEY (member, run));
 """
 
 
@@ -65,6 +70,17 @@ class Member(NamedTuple):
     nickname: str
     joined: float  # seconds since 1970
     may_return: bool  # under the same nickname, from another browser
+
+
+class Answer(NamedTuple):
+    """A student's last answer to a question of a lesson."""
+
+    member: str
+    question: str  # lesson and step
+    response: str
+    expected: str  # for the text and the seed that the student chose
+    is_right: bool
+    tries: int
 
 
 class ClassSettings(BaseModel):
@@ -202,11 +218,40 @@ class Classroom:
         with self._transaction(writes=False) as database:
             return dict(database.execute("SELECT member, choice FROM predictions").fetchall())
 
+    def note_answer(self, member: str, question: str, response: str, expected: str, *, is_right: bool) -> None:
+        """Note a student's answer to a question of a lesson; one that was right stays right."""
+        with self._transaction() as database:
+            row = database.execute(
+                "SELECT is_right, tries FROM answers WHERE member = ? AND question = ?", (member, question)
+            ).fetchone()
+            if row and row[0]:
+                return
+            values = (member, question, response[:LONGEST_CHOICE], expected[:LONGEST_CHOICE], is_right)
+            tries = 1 + (row[1] if row else 0)
+            database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)", (*values, tries))
+
+    def answers(self) -> list[Answer]:
+        """Return all answers, by question."""
+        with self._transaction(writes=False) as database:
+            rows = database.execute("SELECT * FROM answers ORDER BY question, rowid").fetchall()
+        return [Answer(*row[:4], is_right=bool(row[4]), tries=row[5]) for row in rows]
+
+    def hand_in(self, member: str, run: str) -> None:
+        """Hand a run in to the teacher."""
+        with self._transaction() as database:
+            database.execute("INSERT OR IGNORE INTO handed_in VALUES (?, ?)", (member, run))
+
+    def handed_in(self) -> list[tuple[str, str]]:
+        """Return the member and the run of all that was handed in, in that order."""
+        with self._transaction(writes=False) as database:
+            return database.execute("SELECT member, run FROM handed_in ORDER BY rowid").fetchall()
+
     def erase(self) -> None:
         """Remove all members with their runs and texts, what was shared, and the settings. Runs must have ended."""
         with self._transaction() as database:
             database.execute("DELETE FROM members")
-            database.execute("DELETE FROM predictions")
+            for table in ("predictions", "answers", "handed_in"):
+                database.execute(f"DELETE FROM {table}")
             database.execute("DELETE FROM settings WHERE name = 'class'")
             for home in member_homes(self.root):
                 shutil.rmtree(home)

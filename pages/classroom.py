@@ -3,6 +3,7 @@
 import streamlit as st
 
 from explorer.classroom.cards import draw_class_settings, draw_end, draw_invitation, draw_roster
+from explorer.classroom.hand_in import draw_handed_in
 from explorer.classroom.poll import draw_poll_form, draw_revealed
 from explorer.classroom.wall import draw_wall
 from explorer.i18n.language import _
@@ -23,6 +24,7 @@ page_header(known.title, _("Who is here, what do they train, and what holds for 
 draw_invitation(known)
 draw_roster(known)
 draw_wall(known)
+draw_handed_in(known)
 left, right = st.columns(2, gap="medium")
 with left:
     draw_class_settings(known)

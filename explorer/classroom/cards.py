@@ -11,6 +11,7 @@ import streamlit as st
 from core.classroom import Classroom, Member
 from core.paths import member_home
 from core.runs.folder import RunFolder, list_runs
+from explorer.classroom.hand_in import stuck
 from explorer.i18n.formatting import state_in_words
 from explorer.i18n.language import _, ngettext
 from explorer.services import shared, visitors
@@ -36,7 +37,8 @@ def _draw_students(known: Classroom) -> None:
         st.caption(_("Nobody has joined yet. Show the code, or the QR code, to your class."))
         return
     places = {id: place for place, id in enumerate(shared.supervisor().queue.waiting(), start=1)}
-    rows = [_row(known, member, places) for member in members]
+    at = stuck(known)
+    rows = [_row(known, member, places) | {"stuck": at.get(member.id, "")} for member in members]
     here = Counter(row["here"] for row in rows)[True]
     words = ngettext("{here} of {count} student is here.", "{here} of {count} students are here.", len(rows), here=here)
     st.caption(words)
@@ -47,6 +49,7 @@ def _draw_students(known: Classroom) -> None:
         "run": st.column_config.TextColumn(_("Newest run")),
         "loss": st.column_config.NumberColumn(_("Validation loss"), format="%.3f", width="small"),
         "runs": st.column_config.NumberColumn(_("Runs"), width="small"),
+        "stuck": st.column_config.TextColumn(_("Stuck at")),
     }
     options = {
         "on_select": "rerun",

@@ -18,6 +18,7 @@ from explorer.components.lesson_views import lesson_path
 from explorer.components.page import load_ahead
 from explorer.i18n.language import _, worded
 from explorer.learn.state import FIRST_TEXT, StepState, StillComputing, absent_in_link, choose_text, load_lesson_text
+from explorer.services.visitors import note_answer
 from explorer.widgets import address, session
 from explorer.widgets.layout import card, chart, current_palette, literal, show_error
 from explorer.widgets.links import quoted_part
@@ -62,16 +63,29 @@ def draw_question(step: Step, state: StepState) -> bool:
             response = number_typed(typed)
         if st.form_submit_button(state.word("check"), key=f"{key}-check"):
             session.remember(slot, (state.key, response))
+            if response is not None:
+                _note(step, state, response)
             if response is None and not choices:
                 st.caption(state.word("no_number"))
     checked, response = session.recall(slot, (None, None))
     return checked == state.key and response is not None and _draw_verdict(step, state, response)
 
 
-def _draw_verdict(step: Step, state: StepState, response: Any) -> bool:
+def _judge(step: Step, state: StepState, response: Any) -> tuple[Any, bool, Callable[[Any], str]]:
+    """Return the correct answer, whether the response is right, and how an answer is shown."""
     correct, choices = step.answer(state), step.named or step.options
     right = response == correct if choices else abs(response - correct) <= step.tolerance + 1e-9
     shown = state.label if step.named else str if choices else lambda value: decimal(value, 2 if step.tolerance else 0)
+    return correct, right, shown
+
+
+def _note(step: Step, state: StepState, response: Any) -> None:
+    correct, right, shown = _judge(step, state, response)
+    note_answer(f"{state.lesson}: {state.step}", shown(response), shown(correct), is_right=right)
+
+
+def _draw_verdict(step: Step, state: StepState, response: Any) -> bool:
+    correct, right, shown = _judge(step, state, response)
     part, draw, icon = ("right", st.success, "check") if right else ("wrong", st.warning, "search")
     words = state.markdown(part, answer=shown(correct), given=shown(response))
     draw(f"**{state.word(part)}** {words}", icon=f":material/{icon}:")

@@ -74,6 +74,18 @@ def nicknames() -> dict[str, str]:
     return {member.id: member.nickname for member in _classrooms[0].members()}
 
 
+def note_answer(question: str, response: str, expected: str, *, is_right: bool) -> None:
+    """Note for the teacher what a student has answered; nothing for others."""
+    if _classrooms and not (asking := visitor()).is_teacher:
+        _classrooms[0].note_answer(asking.member, question, response, expected, is_right=is_right)
+
+
+def hand_in(run_id: str) -> None:
+    """Hand a run of the student who asks in to the teacher."""
+    if _classrooms:
+        _classrooms[0].hand_in(visitor().member, run_id)
+
+
 def note_page(page: str) -> None:
     """Note that whoever asks has a page open."""
     _visits[visitor().member] = Visit(time.time(), page)

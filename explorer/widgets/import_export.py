@@ -70,6 +70,8 @@ def draw_exports(folder: RunFolder) -> None:
             key = f"share_{folder.id}"
             share = {"key": key, "on_change": _share, "args": (folder, key)}
             help = _("All members can then look inside it, generate with it and fork it, and it stands on the wall.")
+            if not visitors.visitor().is_teacher:
+                st.button(_("Hand in to the teacher"), key=f"hand_in_{folder.id}", on_click=_hand_in, args=(folder,))
             st.toggle(_("Share with the class"), is_shared(visitors.home(), folder.id), help=help, **share)
         for kind, (label, _ending) in EXPORTS.items():
             if obstacle := why_no_export(shared.data_dir(), folder, kind):
@@ -77,6 +79,13 @@ def draw_exports(folder: RunFolder) -> None:
             else:
                 address = f"api/runs/{folder.id}/download?for={kind}"
                 st.link_button(_(label), address, icon=":material/download:", width="stretch")
+
+
+@session.notifying()
+def _hand_in(folder: RunFolder) -> None:
+    visitors.check_may_change()
+    visitors.hand_in(folder.id)
+    session.notify(_("Handed in: your teacher gets the run's report."))
 
 
 @session.notifying()

@@ -1,8 +1,10 @@
 """A class: whoever asks for a run or a text gets what is their own, by any route and any command."""
 
 import inspect
+import io
 import shutil
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from core.runs.gallery import gallery_runs
 from core.runs.supervisor import Supervisor
 from core.text.corpora import catalogue, load_corpus
 from core.text.own_text import delete_text, save_text
+from explorer.classroom.hand_in import answer_table, reports, stuck
 from explorer.services import shared, visitors
 from explorer.services.visitors import COOKIE, NotAllowed
 from explorer.streaming.broadcaster import Broadcaster
@@ -248,6 +251,23 @@ def test_the_class_predicts_until_the_answers_are_shown(known):
     assert known.predictions() == {"a": "4 layers"}
     known.ask("And now?", ["yes", "no"])
     assert known.predictions() == {} and not known.settings.revealed
+
+
+def test_answers_and_reports_reach_the_teacher(known, people, run_of_ada):
+    as_visitor(people["Ada"])
+    for response in ("1", "2", "=3"):
+        visitors.note_answer("bigram: counts", response, "4", is_right=False)
+    assert stuck(known) == {run_of_ada.member: "bigram: counts"}
+    visitors.note_answer("bigram: counts", "4", "4", is_right=True)
+    visitors.note_answer("bigram: counts", "5", "4", is_right=False)  # it has been right already
+    visitors.hand_in(run_of_ada.id)
+    table = answer_table(known)
+    assert table == {"Student": ["Ada", "Bob"], "Runs handed in": ["1", "0"], "bigram: counts": ["✓ 4 (4)", ""]}
+    assert not stuck(known)
+    with zipfile.ZipFile(io.BytesIO(reports(known))) as archive:
+        (name,) = archive.namelist()
+        assert name.startswith("ada-") or name.startswith("Ada-")
+        assert run_of_ada.name in archive.read(name).decode()
 
 
 def test_the_gallery_is_everybodys(people):

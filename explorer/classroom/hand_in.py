@@ -1,0 +1,74 @@
+"""What students have answered and handed in: one table, a row a student, and a zip of reports."""
+
+import io
+import json
+import zipfile
+from functools import partial
+
+import streamlit as st
+
+from core.classroom import Classroom
+from core.errors import ExplorerError
+from core.runs.documents import DOCUMENTS
+from core.runs.folder import open_run
+from core.runs.records import plain_name
+from explorer.i18n.language import _, ngettext
+from explorer.widgets.layout import card, table_download
+
+STUCK = 3  # wrong answers to one question
+
+
+def draw_handed_in(known: Classroom) -> None:
+    """Draw the answers and the runs of all students, with what the teacher can take along."""
+    note = _("Answers to the lessons' questions, checked against each student's own model, and the runs handed in.")
+    with card(_("Answers and reports"), note, key="handed_in"):
+        columns = answer_table(known)
+        if len(columns) < 3 and not known.handed_in():
+            st.caption(_("Nobody has answered a question or handed in a run yet."))
+            return
+        st.dataframe(columns, hide_index=True, width="stretch", key="answers_table", placeholder="–")
+        table_download(partial(answer_table, known), key="answers", name="answers")
+        with st.container(horizontal=True, gap="small"):
+            answers = json.dumps([answer._asdict() for answer in known.answers()], ensure_ascii=False, indent=1)
+            st.download_button(_("Answers as JSON"), answers, "answers.json", "application/json", on_click="ignore")
+            if count := len(known.handed_in()):
+                label = ngettext("{count} report as a zip", "{count} reports as a zip", count)
+                st.download_button(label, partial(reports, known), "reports.zip", "application/zip", on_click="ignore")
+
+
+def answer_table(known: Classroom) -> dict[str, list[str]]:
+    """Return a row for each student: the runs handed in, and each answer with whether it was right, and the tries."""
+    members, answers = known.members(), known.answers()
+    runs: dict[str, list[str]] = {}
+    for member, run in known.handed_in():
+        runs.setdefault(member, []).append(run)
+    columns = {_("Student"): [member.nickname for member in members]}
+    columns[_("Runs handed in")] = [str(len(runs.get(member.id, []))) for member in members]
+    for question in dict.fromkeys(answer.question for answer in answers):
+        noted = {answer.member: answer for answer in answers if answer.question == question}
+        columns[question] = [
+            f"{'✓' if (answer := noted[member.id]).is_right else '✗'} {answer.response} ({answer.tries})"
+            if member.id in noted
+            else ""
+            for member in members
+        ]
+    return columns
+
+
+def stuck(known: Classroom) -> dict[str, str]:
+    """Return the question at which a student is stuck, by member: the last one answered wrong several times."""
+    return {a.member: a.question for a in known.answers() if not a.is_right and a.tries >= STUCK}
+
+
+def reports(known: Classroom) -> bytes:
+    """Return a zip of the reports of all runs that were handed in; those deleted since are left out."""
+    nicknames, archive = {member.id: member.nickname for member in known.members()}, io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for member, id in known.handed_in():
+            try:
+                run = open_run(known.root, id)
+                report = DOCUMENTS["report"](run, run.data_dir)
+            except ExplorerError:
+                continue
+            file.writestr(f"{plain_name(nicknames.get(member, 'student'))}-{plain_name(run.name)}-{id}.html", report)
+    return archive.getvalue()
