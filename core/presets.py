@@ -137,38 +137,22 @@ def induction() -> RunConfig:
     The loss falls when such a head emerges. It finds where a token occurred before and predicts what followed it there
     (Olsson 2022).
     """
-    return RunConfig(
-        preset="induction",
-        data=DataConfig(corpus="repeats"),
-        model=ModelConfig(
-            n_layer=2,
-            n_head=4,
-            n_embd=64,
-            block_size=49,  # the longest problem
-            position="rope",
-            norm="rms",
-            qk_norm=True,
-            zero_init=True,
-            feed_forward=False,
-        ),
-        train=TrainConfig(
-            steps=600,
-            batch_size=16,
-            optimizer="muon",
-            learning_rate=1.5e-2,
-            muon_learning_rate=0.01,
-            muon_momentum=0.9,
-            beta2=0.95,
-            weight_decay=0.0,
-            schedule="linear",
-            min_learning_rate=0.0,
-            warmup_steps=10,
-            eval_interval=10,
-            eval_windows=128,
-            sample_interval=20,
-            checkpoint_interval=200,
-            snapshots=40,
-        ),
+    return gpt_fast().replace(
+        {
+            "preset": "induction",
+            "data.corpus": "repeats",
+            "model.n_embd": 64,
+            "model.block_size": 49,  # the longest problem
+            "model.feed_forward": False,
+            "model.activation": "gelu",
+            "model.bigram_start": False,
+            "train.steps": 600,
+            "train.muon_learning_rate": 0.01,
+            "train.eval_interval": 10,
+            "train.eval_windows": 128,
+            "train.sample_interval": 20,
+            "train.snapshots": 40,
+        }
     )
 
 

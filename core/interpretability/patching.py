@@ -17,6 +17,7 @@ from core.interpretability.activations import (
     Ids,
     PartError,
     PromptError,
+    as_row,
     compute_logits,
     device_of,
     rows_at_once,
@@ -122,17 +123,11 @@ def _replaced(streams: Tensor, replacement: Tensor, places: Tensor) -> Tensor:
 
 def _pair(model: GPT | Bigram, clean: Ids, corrupted: Ids) -> Tensor:
     """Return both prompts as (2, T). Raises PromptError where they do not fit."""
-    lengths = len(clean), len(corrupted)
-    if not min(lengths):
+    if not len(clean) or not len(corrupted):
         raise PromptError("Two prompts are compared here: write at least one character in each.")
-    if lengths[0] != lengths[1]:
+    if len(clean) != len(corrupted):
         raise PromptError(
-            f"Swapping works place by place, so both prompts must be equally long; these have {lengths[0]:,} and "
-            f"{lengths[1]:,} tokens."
+            f"Swapping works place by place, so both prompts must be equally long; these have {len(clean):,} and "
+            f"{len(corrupted):,} tokens."
         )
-    if lengths[0] > model.block_size:
-        raise PromptError(
-            f"These prompts have {lengths[0]:,} tokens, but the model sees only {model.block_size} at once. Shorten "
-            "them."
-        )
-    return torch.stack([torch.as_tensor(ids, dtype=torch.int64) for ids in (clean, corrupted)])
+    return torch.cat([as_row(model, clean), as_row(model, corrupted)])

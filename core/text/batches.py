@@ -53,7 +53,7 @@ def random_batch(
     The generator, on the processor, samples where they begin, among `starts` (P,) if they are passed. Raises TextError
     for a split shorter than block_size + 1.
     """
-    _check(ids, block_size)
+    check_length(ids, block_size)
     count = len(ids) - block_size if starts is None else len(starts)
     chosen = torch.randint(count, (batch_size,), generator=generator)
     starts = chosen if starts is None else starts[chosen]
@@ -67,7 +67,7 @@ def fixed_windows(ids: Tensor, block_size: int, count: int, starts: Tensor | Non
     The first begins at the split's start and the last ends at its end, or at the first and the last of `starts` (P,).
     A split too short for `count` different windows gives as many as it has. Raises TextError if there is none.
     """
-    _check(ids, block_size)
+    check_length(ids, block_size)
     return _windows(ids, _even_starts(len(ids), block_size, count, starts), block_size).to(torch.int64)
 
 
@@ -88,9 +88,10 @@ def _windows(ids: Tensor, starts: Tensor, block_size: int) -> Tensor:
     return ids[index.to(ids.device)]
 
 
-def _check(ids: Tensor, block_size: int) -> None:
+def check_length(ids: Tensor, block_size: int, part: str = "This") -> None:
+    """Raise TextError for a split, called `part`, that has no whole window."""
     if len(ids) <= block_size:
         raise TextError(
-            f"This part of the text has {len(ids):,} tokens, but a context of {block_size} needs at least "
+            f"{part} part of the text has {len(ids):,} tokens, but a context of {block_size} needs at least "
             f"{block_size + 1}. Choose a longer text or a shorter context."
         )

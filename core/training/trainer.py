@@ -12,10 +12,10 @@ from torch.nn import functional as F
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from core.config import RunConfig
-from core.errors import NotFiniteError, TextError, TrainingError
+from core.errors import NotFiniteError, TrainingError
 from core.live_settings import with_change
 from core.model import GPT, all_finite, build_model, evaluating
-from core.text.batches import IGNORED, answer_targets, fixed_windows, problem_starts, random_batch
+from core.text.batches import IGNORED, answer_targets, check_length, fixed_windows, problem_starts, random_batch
 from core.text.tasks import AnswerTokens
 from core.training.evaluation import COUNTED, score, windows_at_once
 from core.training.health import Health, matrices, measure_health, update_ratios
@@ -75,12 +75,8 @@ class Trainer:
         self.step_detail: dict[str, Any] = {}  # of the last detailed step, as `_detail_of`, with the loss after it
         self._updates: dict[str, float] = {}  # `update_ratios` of the last step, where they were measured
         block_size, train = config.model.block_size, config.train
-        for name, ids in (("training", train_ids), ("validation", val_ids)):
-            if len(ids) <= block_size:
-                raise TextError(
-                    f"The {name} part of the text has {len(ids)} tokens, but a context of {block_size} needs at least "
-                    f"{block_size + 1}. Take a longer text or a shorter context."
-                )
+        check_length(train_ids, block_size, "The training")
+        check_length(val_ids, block_size, "The validation")
         self.train_ids, self.answers = train_ids, answers
         self._starts, val_starts = (
             problem_starts(ids, block_size, answers) if answers else None for ids in (train_ids, val_ids)
