@@ -100,8 +100,9 @@ def generate_text(options: argparse.Namespace) -> None:
 
 
 def bring_in(options: argparse.Namespace) -> None:
-    from core.import_export.hub import HUB_NAME, download_model
+    from core.import_export.hub import download_model
     from core.runs.model_files import import_model
+    from core.text.download import HUB_NAME
 
     source, name = Path(options.source), options.name
     if not source.exists() and HUB_NAME.fullmatch(options.source):

@@ -1,22 +1,19 @@
 """Download of models from Hugging Face's hub."""
 
-import re
 from fnmatch import fnmatch
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from huggingface_hub import HfApi, constants, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError
 
 from core.formatting import memory_in_words
 from core.import_export.external_weights import INDEX, SHARD, WEIGHTS, ExternalModelError
 from core.import_export.huggingface import CONFIG
-from core.text.download import through_proxy
+from core.text.download import HUB_NAME, SECONDS, no_download
 
-HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 # No file that could run code.
 _FILES = [CONFIG, WEIGHTS, INDEX, SHARD, "tokenizer.json", "vocab.json", "merges.txt", "added_tokens.json"]
-_REFUSED = (401, 403, 404)  # the hub does not tell visitors whether a model exists
+_INSTEAD = "give a folder with config.json and model.safetensors"
 
 
 def download_model(name: str, data_dir: Path, most_bytes: int | None = None, endpoint: str | None = None) -> Path:
@@ -39,7 +36,7 @@ def download_model(name: str, data_dir: Path, most_bytes: int | None = None, end
     except ExternalModelError:
         raise
     except Exception as error:  # of many kinds: a proxy that cannot be used is an ImportError, or none of the library's
-        raise ExternalModelError(_what_failed(name, endpoint, error)) from None
+        raise ExternalModelError(no_download("model", name, endpoint, error, _INSTEAD)) from None
     for files in ((CONFIG,), (WEIGHTS, INDEX)):
         if not any((folder / file).exists() for file in files):
             raise ExternalModelError(
@@ -49,23 +46,12 @@ def download_model(name: str, data_dir: Path, most_bytes: int | None = None, end
     return folder
 
 
-def _what_failed(name: str, endpoint: str | None, error: Exception) -> str:
-    host = urlsplit(endpoint or constants.ENDPOINT).hostname or ""
-    answered = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-    if isinstance(error, RepositoryNotFoundError) or answered in _REFUSED:
-        return f"The hub has no model called {name!r} that everybody may read."
-    if answered is not None:
-        return f"The hub cannot give {name!r} now: it answers with error {answered}. Try again later."
-    return (
-        f"The model {name!r} cannot be fetched{through_proxy(host)} ({type(error).__name__}). Is this machine online? "
-        "Without a network, give a folder with config.json and model.safetensors."
-    )
-
-
 def _check_size(name: str, most: int | None, endpoint: str | None) -> bool:
     """Check a model's size; return False where the hub cannot be reached, so that nothing is downloaded."""
     try:
-        files = HfApi(endpoint=endpoint, token=False).model_info(name, files_metadata=True, timeout=20).siblings or []
+        files = (
+            HfApi(endpoint=endpoint, token=False).model_info(name, files_metadata=True, timeout=SECONDS).siblings or []
+        )
     except HfHubHTTPError:
         raise
     except Exception:  # no connection, or a proxy that cannot be used; an earlier download needs neither

@@ -24,6 +24,7 @@ TINY_SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/mast
 TINY_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 TINY_SHAKESPEARE_FILE = "tinyshakespeare.txt"
 
+_BY_A_PROGRAM = "problems made by a program"  # the language of a task
 _BEGINNING = 2000  # characters, more than enough for a first line
 MAX_CHARACTERS = 6_000_000  # of Python's library, whose source has about 4.4 million today
 
@@ -92,6 +93,7 @@ _INCLUDED = (
         license="public domain",
         description="All 37 plays, as speeches under their speakers' names. Included, no download.",
         characters=4_668_438,
+        text=shakespeare,
     ),
     Corpus(
         name="tinyshakespeare",
@@ -109,6 +111,7 @@ _INCLUDED = (
         license="PSF License",
         description="The source of the modules that came with the Python on this machine. A GPT that writes code.",
         characters=0,  # that of this machine's Python; see `catalogue`
+        text=python_source,
     ),
     Corpus(
         name="surnames",
@@ -117,6 +120,7 @@ _INCLUDED = (
         license="public domain",
         description="88,799 names from the United States census, one a line. A model of it makes up new ones.",
         characters=695_422,
+        text=surnames,
     ),
     Corpus(
         name="tang-poems",
@@ -125,6 +129,7 @@ _INCLUDED = (
         license="public domain",
         description="5,339 poems in lines of five characters. A vocabulary of 1,999: one token is often a word.",
         characters=238_558,
+        text=tang_poems,
     ),
     Corpus(
         name="tunes",
@@ -133,6 +138,7 @@ _INCLUDED = (
         license="public domain",
         description="3,000 dances made by a program. What a model writes can be pasted into an ABC player.",
         characters=643_434,
+        text=tunes,
     ),
     Corpus(
         name="server-log",
@@ -141,22 +147,14 @@ _INCLUDED = (
         license="public domain",
         description="12,000 lines made by a program. Much of each line follows from the lines before it.",
         characters=1_120_061,
+        text=server_log,
+    ),
+    *(
+        Corpus(task.name, task.title, _BY_A_PROGRAM, "public domain", task.description, task.characters, text=task.text)
+        for task in TASKS.values()
     ),
 )
-_TASKS = tuple(
-    Corpus(task.name, task.title, "problems made by a program", "public domain", task.description, task.characters)
-    for task in TASKS.values()
-)
-
-
-_BUILT_IN = {
-    "shakespeare": shakespeare,
-    "python": python_source,
-    "surnames": surnames,
-    "tang-poems": tang_poems,
-    "tunes": tunes,
-    "server-log": server_log,
-} | {task.name: task.text for task in TASKS.values()}
+_BUILT_IN = {corpus.name: corpus.text for corpus in _INCLUDED if corpus.text}
 
 
 def catalogue(data_dir: Path) -> list[Corpus]:
@@ -166,7 +164,7 @@ def catalogue(data_dir: Path) -> list[Corpus]:
         "tinyshakespeare": {"download": not downloaded},
         "python": {"characters": _python_size()},
     }
-    return [replace(corpus, **known.get(corpus.name, {})) for corpus in (*_INCLUDED, *_TASKS)] + own_texts(data_dir)
+    return [replace(corpus, **known.get(corpus.name, {})) for corpus in _INCLUDED] + own_texts(data_dir)
 
 
 def find_corpus(name: str, data_dir: Path) -> Corpus:
@@ -210,16 +208,8 @@ def load_ids(name: str, tokenizer: Tokenizer, data_dir: Path, report: Report = l
 
 def preview(corpus: Corpus, data_dir: Path, length: int = 50) -> str:
     """Return its first line of content, cut to `length` characters; "" for a text not downloaded yet."""
-    if corpus.download:
-        return ""
     try:
-        if corpus.name in _BUILT_IN:
-            beginning = _load_built_in(corpus.name)[:_BEGINNING]
-        else:
-            downloaded = class_root(data_dir) / "downloads" / TINY_SHAKESPEARE_FILE
-            file = own_text_file(corpus.name, data_dir) if corpus.name != "tinyshakespeare" else downloaded
-            with file.open(encoding="utf-8", errors="replace") as text:
-                beginning = text.read(_BEGINNING)
+        beginning = "" if corpus.download else load_corpus(corpus.name, data_dir)[:_BEGINNING]
     except (OSError, TextError):
         return ""
     lines = [" ".join(line.split()) for line in beginning.splitlines()]

@@ -1,6 +1,7 @@
-"""Download of a text, once, checked by its hash."""
+"""Download of a text, once, checked by its hash, and what the hub of Hugging Face answers where it gives nothing."""
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -8,10 +9,14 @@ from urllib.request import getproxies, proxy_bypass
 
 import pooch
 import requests
+from huggingface_hub import constants
+from huggingface_hub.errors import HfHubHTTPError
 
 from core.errors import TextError
 
-_SECONDS = 20  # without an answer, after which a download is given up
+SECONDS = 20  # without an answer, after which a download is given up
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
+_REFUSED = (401, 403, 404)  # the hub does not tell visitors whether there is something
 
 
 def fetch(url: str, sha256: str, folder: Path, file_name: str) -> Path:
@@ -21,7 +26,7 @@ def fetch(url: str, sha256: str, folder: Path, file_name: str) -> Path:
     """
     pooch.get_logger().setLevel(logging.WARNING)  # it would announce every download on standard error
     host = urlsplit(url).hostname or ""
-    downloader: Any = pooch.HTTPDownloader(timeout=_SECONDS)  # whose call pooch's own type of one does not fit
+    downloader: Any = pooch.HTTPDownloader(timeout=SECONDS)  # whose call pooch's own type of one does not fit
     try:
         return Path(pooch.retrieve(url, f"sha256:{sha256}", fname=file_name, path=folder, downloader=downloader))
     except requests.HTTPError as error:
@@ -32,8 +37,8 @@ def fetch(url: str, sha256: str, folder: Path, file_name: str) -> Path:
         ) from None
     except requests.RequestException:
         raise TextError(
-            f"This text is downloaded from {host} the first time, and it cannot be reached{through_proxy(host)}. Check "
-            "the connection to the internet, or choose a text that needs no download."
+            f"This text is downloaded from {host} the first time, and it cannot be reached{_through_proxy(host)}. "
+            "Check the connection to the internet, or choose a text that needs no download."
         ) from None
     except OSError as error:
         raise TextError(f"The text cannot be kept in {folder}: {error.strerror or error}.") from None
@@ -44,7 +49,21 @@ def fetch(url: str, sha256: str, folder: Path, file_name: str) -> Path:
         ) from None
 
 
-def through_proxy(host: str) -> str:
+def no_download(what: str, name: str, endpoint: str | None, error: Exception, instead: str) -> str:
+    """Return a sentence on why a model or dataset (`what`) of Hugging Face's hub cannot be downloaded."""
+    answered = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    if answered in _REFUSED or type(error) is FileNotFoundError:
+        return f"The hub has no {what} called {name!r} that everybody may read."
+    if answered is not None:
+        return f"The hub cannot give {name!r} now: it answers with error {answered}. Try again later."
+    host = urlsplit(endpoint or constants.ENDPOINT).hostname or ""
+    return (
+        f"The {what} {name!r} cannot be fetched{_through_proxy(host)} ({type(error).__name__}). Is this machine "
+        f"online? Without a network, {instead}."
+    )
+
+
+def _through_proxy(host: str) -> str:
     """Return " through the proxy ...", naming the variable of the environment that sets one for a host; "" for none."""
     kinds = [kind for kind in ("https", "all", "http") if getproxies().get(kind) and not proxy_bypass(host)]
     return f" through the proxy that {kinds[0].upper()}_PROXY names" if kinds else ""

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,13 +13,11 @@ from huggingface_hub import HfApi, HfFileSystem, constants
 from huggingface_hub.errors import HfHubHTTPError
 
 from core.errors import TextError
-from core.text.download import through_proxy
+from core.text.download import HUB_NAME, SECONDS, no_download
 from core.text.own_text import MAX_BYTES
 
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
-_REFUSED = (401, 403, 404)  # the hub does not tell visitors whether a dataset exists
+_INSTEAD = "choose an included text or a file of your own"
 _CONVERTED = "refs/convert/parquet"  # where the hub writes the parquet of datasets that came in other formats
-_SECONDS = 20  # without an answer, after which the hub counts as unreachable
 _ROWS = 1000  # read together
 _BLOCK = 2**20  # bytes downloaded together, at least
 
@@ -50,17 +47,17 @@ def find_dataset(name: str, endpoint: str | None = None) -> Dataset:
     Raises TextError where there is none, it has no parquet files, or the hub cannot be reached. `endpoint` is the
     address of another hub, by default that of `HF_ENDPOINT` or the hub's own.
     """
-    if not _NAME.fullmatch(name):
+    if not HUB_NAME.fullmatch(name):
         raise TextError(f"{name[:80]!r} is not a dataset's name. Names look like roneneldan/TinyStories.")
     endpoint = endpoint or constants.ENDPOINT
     api = HfApi(endpoint=endpoint, token=False)  # no token: a visitor must not see the owner's private data
     for revision in (None, _CONVERTED):
         try:
-            info = api.dataset_info(name, revision=revision, timeout=_SECONDS)
+            info = api.dataset_info(name, revision=revision, timeout=SECONDS)
         except Exception as error:  # of many kinds, also of the libraries below
             if revision and isinstance(error, HfHubHTTPError):
                 break
-            raise TextError(_what_failed(name, endpoint, error)) from None
+            raise TextError(no_download("dataset", name, endpoint, error, _INSTEAD)) from None
         paths = sorted(file.rfilename for file in info.siblings or [] if file.rfilename.endswith(".parquet"))
         if paths:
             parts: dict[str, list[str]] = {}
@@ -140,17 +137,4 @@ def _reading(dataset: Dataset, path: str) -> Iterator[pq.ParquetFile]:
     except pa.ArrowInvalid as error:
         raise TextError(f"{path} of {dataset.name} is damaged: {str(error)[:120]}.") from None
     except Exception as error:
-        raise TextError(_what_failed(dataset.name, dataset.endpoint, error)) from None
-
-
-def _what_failed(name: str, endpoint: str, error: Exception) -> str:
-    answered = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-    if answered in _REFUSED or isinstance(error, FileNotFoundError):
-        return f"The hub has no dataset called {name!r} that everybody may read."
-    if answered is not None:
-        return f"The hub cannot give {name!r} now: it answers with error {answered}. Try again later."
-    host = urlsplit(endpoint).hostname or ""
-    return (
-        f"The dataset {name!r} cannot be fetched{through_proxy(host)} ({type(error).__name__}). Is this machine "
-        "online? Without a network, choose an included text or a file of your own."
-    )
+        raise TextError(no_download("dataset", dataset.name, dataset.endpoint, error, _INSTEAD)) from None

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,6 +49,7 @@ class Corpus:
     characters: int  # its length; 0 where that is not known before it is loaded
     own: bool = False  # the user's own text, which can be deleted
     download: bool = False  # it is not on this machine yet; loading downloads it once
+    text: Callable[[], str] | None = None  # makes it, of one that comes with the app
 
 
 def read_text(data: bytes | str) -> str:
