@@ -26,15 +26,11 @@ WORKER_BYTES = (180 if sys.platform == "linux" else 370) * 2**20
 _FRAGMENTS = 1.5  # times the memory of an update: freed blocks of other sizes seldom fit
 _DROPOUT_FRAGMENTS = 1.3  # times the memory of a batch: between masks and random draws, freed blocks stay too small
 _TEXT_BYTES = 6  # a character: its id, and the text itself while it is read
-# Seconds besides training: rows, files and looks from one profile of a busy machine; the others are assumed.
-_ROW_SECONDS = 0.0004  # of the curve, with the status
+# Seconds besides training, on a busy machine.
 _FILE_SECONDS = 0.012  # written so that it survives a power cut
-_BYTE_SECONDS = 2e-9
+_BYTE_SECONDS = 2e-9  # of a file
 _START_SECONDS = 0.35  # counting the baselines
-_LOOK_SECONDS = 0.004  # at the sentence of the dashboard, besides reading it
-_ALLOCATED_SECONDS = 4e-10  # a byte, the first time it is taken from the system
-_LOOKS_EVERY, _LOOKS_FRACTION = 0.4, 0.05  # seconds; and of all time at most
-_LOOP_SECONDS = 0.00003  # the loop around a step
+_MORE = 1.02  # times all of it: rows, probes and the loop around a step
 _STREAMED = 5  # numbers that are only read, one after the other, in the time of one of `numbers_moved`
 _EVICTED = GenerationConfig().evict_fraction
 # Of the time left
@@ -100,15 +96,13 @@ def estimate(
     step = step_seconds(config, vocab_size, speed, precision) * correction.step
     evaluations, samples = 1 + -(-train.steps // train.eval_interval), 1 + train.steps // train.sample_interval
     seconds = (
-        train.steps * (step + _LOOP_SECONDS)
+        train.steps * step
         + evaluations * measuring_seconds(config, vocab_size, speed, precision) * correction.measuring
         + samples * writing_seconds(config, vocab_size, speed) * correction.writing
         + _saving_seconds(config, parameters)
         + _START_SECONDS
-        + memory * _ALLOCATED_SECONDS
     )
-    look = _LOOK_SECONDS + _layers(config) * speed.token_layer_seconds
-    return Estimate(parameters, memory, seconds * (1 + min(_LOOKS_FRACTION, look / _LOOKS_EVERY)))
+    return Estimate(parameters, memory, _MORE * seconds)
 
 
 def step_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> float:
@@ -197,9 +191,8 @@ def _forward_seconds(
 def _saving_seconds(config: RunConfig, parameters: int) -> float:
     train = config.train
     saves, snapshots = -(-train.steps // train.checkpoint_interval), min(train.snapshots, train.steps)
-    rows = train.steps // train.log_interval + train.steps // train.sample_interval
     bytes = (4 * saves + snapshots) * FLOAT_BYTES * parameters
-    return (2 * saves + snapshots) * _FILE_SECONDS + bytes * _BYTE_SECONDS + rows * _ROW_SECONDS
+    return (2 * saves + snapshots) * _FILE_SECONDS + bytes * _BYTE_SECONDS
 
 
 def _layers(config: RunConfig) -> int:
