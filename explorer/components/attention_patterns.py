@@ -11,7 +11,6 @@ from explorer.components.bundle import component
 from explorer.i18n.language import _, worded
 
 _attention = component("attention")
-_strips = component("number_strips")
 _MOST_NUMBERS = 4096  # of one strip
 
 
@@ -86,4 +85,4 @@ class StripStep:
 def number_strips(steps: Sequence[StripStep], *, key: str) -> None:
     """Draw the steps in their order."""
     drawn = [asdict(step) | {"title": worded(step.title), "says": worded(step.says)} for step in steps]
-    _strips(key=key, data={"steps": drawn})
+    _attention("strips", {"steps": drawn}, key=key)

@@ -17,8 +17,7 @@ ASSETS = Path(__file__).resolve().parents[2] / "assets"
 COMPONENTS = ASSETS / "components"
 
 _PALETTES = {"light": asdict(LIGHT), "dark": asdict(DARK)}  # a component picks by the page's background
-_JS_IMPORT = re.compile(r'^import \{[^}]*\} from "([^"]+)";\n', re.MULTILINE)
-_CSS_IMPORT = re.compile(r'^@import "([^"]+)";\n', re.MULTILINE)
+_IMPORT = re.compile(r'^import \{[^}]*\} from "([^"]+)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 _SENTENCE = re.compile(r'(?<![\w$.])_\(("(?:[^"\\]|\\.)+")')
 _COUNTED = re.compile(r'\bngettext\(("(?:[^"\\]|\\.)+"), ("(?:[^"\\]|\\.)+")')
@@ -30,13 +29,10 @@ def component(name: str, *, isolate: bool = True, sentences: Iterable[str] = ())
     Its styles live in a shadow root of its own with `isolate`; plotly must not be isolated, as it puts its styles in
     the document's head. `sentences` are those that the server streams to it, besides the ones in its own code.
     """
-    code = bundle_js(f"{name}/view.js")
-    styles = [*(["shared/base.css"] if isolate else []), f"{name}/style.css"]
+    code, styles = bundle(f"{name}/view.js")
+    base = (COMPONENTS / "shared" / "base.css").read_text("utf-8") if isolate else ""
     drawn = st.components.v2.component(
-        f"gpt_explorer.{name}",
-        js=code,
-        css="".join(bundle(path, _CSS_IMPORT) for file in styles if (path := COMPONENTS / file).exists()) or None,
-        isolate_styles=isolate,
+        f"gpt_explorer.{name}", js=code, css=base + styles or None, isolate_styles=isolate
     )
     plain, counted = sentences_of(code)
     plain += sentences
@@ -50,21 +46,24 @@ def component(name: str, *, isolate: bool = True, sentences: Iterable[str] = ())
     return draw
 
 
-def bundle_js(file: str) -> str:
-    """Return one script with everything that a file of `assets/components` imports."""
-    return bundle(COMPONENTS / file, _JS_IMPORT)
+def bundle(file: str) -> tuple[str, str]:
+    """Return one script with all that a file of `assets/components` imports, each once, and the styles beside these.
+
+    Streamlit takes a component as one text. The styles of `x.js` are in `x.css`, those of `view.js` in `style.css`.
+    """
+    scripts = _with_imports((COMPONENTS / file).resolve(), [])
+    code = "".join(_EXPORT.sub("", _IMPORT.sub("", script.read_text("utf-8"))) for script in scripts)
+    sheets = [script.with_name(script.name.replace("view.js", "style.js")).with_suffix(".css") for script in scripts]
+    return code, "".join(sheet.read_text("utf-8") for sheet in sheets if sheet.exists())
 
 
-def bundle(path: Path, imports: re.Pattern, included: set[Path] | None = None) -> str:
-    """Return a file behind all files that it imports, each once: Streamlit takes a component as one text."""
-    included = set() if included is None else included
-    path = path.resolve()
-    if path in included:
-        return ""
-    included.add(path)
-    text = path.read_text(encoding="utf-8")
-    before = [bundle(path.parent / name, imports, included) for name in imports.findall(text)]
-    return "".join([*before, _EXPORT.sub("", imports.sub("", text))])
+def _with_imports(script: Path, behind: list[Path]) -> list[Path]:
+    """Return scripts, with another one behind all that it imports."""
+    if script in behind:
+        return behind
+    for name in _IMPORT.findall(script.read_text("utf-8")):
+        behind = _with_imports((script.parent / name).resolve(), behind)
+    return [*behind, script]
 
 
 def sentences_of(code: str) -> tuple[list[str], list[tuple[str, str]]]:

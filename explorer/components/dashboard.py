@@ -1,9 +1,7 @@
-"""Views that grow: of a run's dashboard, fed by the run's stream without reruns of a page, and figures of Python's."""
+"""The live views of a run's dashboard, fed by the run's stream without reruns of a page."""
 
 from collections.abc import Mapping
 from typing import Any
-
-from plotly import graph_objects as go
 
 from core.palette import DARK, LIGHT
 from core.runs.records import Status
@@ -13,8 +11,6 @@ from explorer.components.bundle import component
 
 _dashboard = component("dashboard", sentences=SENTENCES.values())
 _loss = component("loss_chart", isolate=False)
-_figure = component("figure", isolate=False)
-_settings = component("live_settings")
 # Not isolated: the page's own style sheet looks at whether there is a step to see (assets/app.css).
 _step_detail = component("step_detail", isolate=False)
 
@@ -56,7 +52,7 @@ def live_view(view: str, run_id: str, *, height: str = "content", **data: Any) -
 
 def live_rate(run_id: str, *, peak: float) -> None:
     """Show the learning rate as the schedule has it now, below the slider of its peak."""
-    _settings("rate", {"run": run_id, "peak": peak}, key="live_rate_view")
+    _dashboard("rate", {"run": run_id, "peak": peak}, key="live_rate_view")
 
 
 def live_setting_changes(
@@ -67,7 +63,7 @@ def live_setting_changes(
     The page knows of `known` changes, and is drawn again when there are others; no worker has taken those `waiting`.
     """
     data = {"run": run_id, "known": known, "waiting": waiting, "going": going, "ended": ended}
-    clicked = _settings("changes", data, key="live_turns_view", triggers=["changed", "restore"]).restore
+    clicked = _dashboard("changes", data, key="live_turns_view", triggers=["changed", "restore"]).restore
     valid = isinstance(clicked, Mapping) and isinstance(clicked.get("setting"), str)
     return (clicked["setting"], clicked.get("value")) if valid else None
 
@@ -75,9 +71,3 @@ def live_setting_changes(
 def live_step_detail(run_id: str) -> None:
     """Draw the last single step token by token, while the run is paused after it."""
     _step_detail(data={"run": run_id}, key="live_closeup_view")
-
-
-def growing_figure(figure: go.Figure, *, key: str) -> None:
-    """Draw a figure anew in place, where `st.plotly_chart` would put a new node and lose a zoom."""
-    plain = figure.update_layout(template="none", autosize=True, uirevision="kept")
-    _figure(data={"figure": plain.to_json(), "height": figure.layout.height}, key=key)

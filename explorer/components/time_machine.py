@@ -1,4 +1,4 @@
-"""The time machine: a bar that chooses a training step, and the views that move with it, without reruns.
+"""The time machine: a bar that chooses a training step, and the views that move with it, without reruns; and figures.
 
 All components of one side of the page share a clock in the browser (`assets/components/time_machine/clock.js`), which
 fetches frames (`explorer.look_inside.frames`) ahead. A page has one side, "a", and "b" where it compares.
@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from plotly import graph_objects as go
 
 from explorer.charts.theme import MovingFigure
 from explorer.components.bundle import component
@@ -17,7 +18,7 @@ from explorer.i18n.language import language, unit, worded
 
 _bar = component("time_bar")
 _view = component("time_machine")
-_figure = component("moving_figure", isolate=False)
+_figure = component("figure", isolate=False)
 
 
 class HeadEmergence(NamedTuple):
@@ -113,7 +114,13 @@ def moving_figure(
     if moving:
         figure = moving.figure.update_layout(template="none", autosize=True)
         data |= {"figure": figure.to_json(), "moves": moving.moves, "height": figure.layout.height}
-    _figure(data=_view_data(state) | data, key=key)
+    _figure("moving", _view_data(state) | data, key=key)
+
+
+def growing_figure(figure: go.Figure, *, key: str) -> None:
+    """Draw a figure anew in place, where `st.plotly_chart` would put a new node and lose a zoom."""
+    plain = figure.update_layout(template="none", autosize=True, uirevision="kept")
+    _figure("growing", {"figure": plain.to_json(), "height": figure.layout.height}, key=key)
 
 
 def _view_data(state: TimeMachineState) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from core.training.evaluation import run_baselines
 from core.training.health_readings import SENTENCES, troubles
 from explorer.charts.comparison import course_columns, courses_figure
 from explorer.charts.text_format import percent
-from explorer.components.dashboard import growing_figure
+from explorer.components.time_machine import growing_figure
 from explorer.i18n.language import _
 from explorer.learn.state import StepState
 from explorer.learn.steps import Step, draw_curves

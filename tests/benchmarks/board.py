@@ -11,7 +11,7 @@ from core.interpretability.attention import attention_patterns, to_bytes
 from core.model import build_model
 from core.palette import LIGHT
 from core.presets import preset
-from explorer.components.bundle import COMPONENTS, bundle_js
+from explorer.components.bundle import bundle
 from tests.e2e.browser import find_browser
 
 LAYERS, HEADS, LENGTH = 12, 12, 64
@@ -47,8 +47,7 @@ def measure() -> dict[str, str]:
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         browser = playwright.chromium.launch(executable_path=find_browser(playwright), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
-        scripts = bundle_js("shared/heatmaps.js")
-        css = (COMPONENTS / "shared" / "attention.css").read_text("utf-8")
+        scripts, css = bundle("shared/heatmaps.js")
         (Path(folder) / "page.html").write_text(
             f"<!doctype html><style>{css}</style><body><script>{scripts}</script>",
             encoding="utf-8",

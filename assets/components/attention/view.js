@@ -1,12 +1,13 @@
-/* Attention of a finished model: arcs both ways between tokens, and all heads as heatmaps.
+/* Attention of a finished model: arcs both ways between tokens, all heads as heatmaps, and a weight calculated in steps.
    data.view says which. */
 import { tokenArcs } from "../shared/arcs.js";
 import { columnsOf, downloadButtons } from "../shared/download.js";
 import { formatPercent } from "../shared/format.js";
 import { attentionHeatmaps, attentionColumns } from "../shared/heatmaps.js";
 import { _, bytesFromBase64, element, mountView, quoted, withElements } from "../shared/mount.js";
+import { numberStrips } from "../shared/number_strips.js";
 
-const VIEWS = { arcs, heatmaps };
+const VIEWS = { arcs, heatmaps, strips };
 
 export default (component) => mountView(component, VIEWS);
 
@@ -111,6 +112,20 @@ function heatmaps(root, component) {
     update: () => board.show({ ...shown(), palette: component.palette, fade: 250 }),
     destroy: board.destroy,
   };
+}
+
+/* A calculation as steps. data: { steps: as shared/number_strips.js takes them } */
+function strips(root, component) {
+  const drawn = numberStrips(root);
+  downloadButtons(root, {
+    name: () => "one-look",
+    drawn: drawn.box,
+    columns: () => {
+      const lines = component.data.steps.flatMap((step, at) => step.strips.flatMap((strip) => strip.values.map((value, place) => [at + 1, step.title, strip.label, place + 1, value ?? "-inf"])));
+      return columnsOf(["step", "title", "strip", "no.", "value"], lines);
+    },
+  });
+  return { update: () => drawn.show(component.data.steps, component.palette) };
 }
 
 /* Decodes bytes; the same ones, sent again, stay the same array, which is how a view knows that nothing changed. */

@@ -4,9 +4,10 @@ import { formatPerplexity, formatDuration, formatPercent, formatRate, formatCoun
 import { _, ngettext, button, element, mountView, svgElement, untrustedText, withElements } from "../shared/mount.js";
 import { runStream, liveView } from "../shared/run_stream.js";
 import { nearest, thinned } from "../shared/thinning.js";
+import { changes, rate } from "./live_settings.js";
 import { attention, embedding } from "./pictures.js";
 
-const VIEWS = { status, curves, accuracy: curves, samples, attention, embedding };
+const VIEWS = { status, curves, accuracy: curves, samples, attention, embedding, changes, rate };
 
 export default (component) => mountView(component, VIEWS);
 

@@ -1,9 +1,15 @@
-/* A figure made in Python, which draws it again and again while something is computed: the node stays, and so does a zoom.
-   data: { figure: JSON, height: pixels } */
-import { element, mountOnce, nameFigure } from "../shared/mount.js";
+/* Figures made in Python that change in place: the node stays, and so does a zoom; data.view says which. */
+import { columnsOf, downloadButtons } from "../shared/download.js";
+import { _, element, mountView, nameFigure } from "../shared/mount.js";
 import { fitChart, loadPlotly } from "../shared/plotly.js";
+import { clockOf } from "../time_machine/clock.js";
 
-export default (mounting) => mountOnce(mounting, (root, component) => {
+const VIEWS = { growing, moving };
+
+export default (component) => mountView(component, VIEWS);
+
+/* A figure that Python draws again and again while something is computed. data: { figure: JSON, height: pixels } */
+function growing(root, component) {
   const chart = element("div");
   chart.style.cssText = "width: 100%; min-width: 0";
   root.append(chart);
@@ -43,4 +49,112 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
       takeDown(drawing);
     },
   };
-});
+}
+
+/* A plotly figure made in Python that moves with the time machine's bar, below sentences of the step on view.
+   data: as clock.js wants it, and { steps: measured, rising, figure: JSON or null, moves: [{ traces, layout } of each], height,
+           words: [[[sentence, whether it is trouble]] of each], name: of its files, compared: of the run compared with, where both
+           share the scale of x: { side, steps, layouts: of its moves }, or null } */
+function moving(root, component) {
+  const ABOVE = 32; // pixels for the titles of panels, below a legend
+  const clock = clockOf(component.data.side);
+  const words = element("div", "moving-words");
+  const chart = element("div", "moving-chart");
+  root.append(words, chart);
+  let drawing; // the promise of what plotly draws
+  let busy = false;
+  let gone = false;
+  let drawn = null; // the data and the place in it on screen
+  let figure = null; // as drawn
+  let more = 0; // pixels of its legend that a narrow page needs
+
+  const placeOf = (step, steps = component.data.steps) => Math.max(0, steps.findLastIndex((measured) => measured <= step));
+
+  /* What its own layout sets, on the wider scale of two. */
+  function layoutOf({ layout = {} }) {
+    const { compared } = component.data;
+    const theirs = compared?.layouts[placeOf(clockOf(compared.side).step, compared.steps)];
+    if (!theirs || theirs["xaxis.range"][1] <= layout["xaxis.range"][1]) return layout;
+    return Object.fromEntries(Object.keys(layout).map((name) => [name, theirs[`xaxis.${name.split(".")[1]}`]]));
+  }
+
+  if (component.data.figure) {
+    downloadButtons(root, {
+      name: () => `${component.data.name}-step-${clock.step}`,
+      columns: () => figure && columnsOf(["series", "x", "y"], figure.data.flatMap(({ name, x, y }, index) => Array.from(x, (value, at) => [name || index + 1, value, y[at]]))),
+      svg: async () => decodeURIComponent((await globalThis.Plotly.toImage(chart, { format: "svg" })).split(",").slice(1).join(",")),
+    });
+  }
+
+  function moved({ data, layout }, move) {
+    const next = { data: data.map((trace, index) => ({ ...trace, ...move.traces?.[index] })), layout: structuredClone(layout) };
+    for (const [name, value] of Object.entries(layoutOf(move))) {
+      const [axis, setting] = name.split(".");
+      if (setting) next.layout[axis][setting] = value;
+      else next.layout[axis] = value;
+    }
+    return next;
+  }
+
+  function say(at) {
+    const { steps, words: sentences } = component.data;
+    const lines = sentences[at].map(([text, trouble]) => element("p", trouble ? "moving-trouble" : "", trouble ? `⚠ ${text}` : text));
+    if (steps[at] !== clock.step) lines.push(element("p", "", _("Measured at step {step}.", { step: steps[at].toLocaleString("en") })));
+    words.replaceChildren(...lines);
+  }
+
+  async function draw() {
+    const { data } = component;
+    say(placeOf(clock.step));
+    if (!data.figure || busy) return;
+    busy = true;
+    try {
+      const plotly = await loadPlotly();
+      while (!gone && (drawn?.data !== component.data || drawn.at !== placeOf(clock.step) || drawn.compared !== comparedStep())) {
+        drawn = { data: component.data, at: placeOf(clock.step), compared: comparedStep() };
+        figure = moved(JSON.parse(component.data.figure), component.data.moves[drawn.at]);
+        await show(plotly);
+      }
+    } finally {
+      busy = false;
+    }
+  }
+
+  /* Draw the figure, higher by the lines that its legend takes more than Python has left it. */
+  async function show(plotly) {
+    const { height, margin } = figure.layout;
+    const layout = () => ({ ...figure.layout, height: height + more, margin: { ...margin, t: margin.t + more } });
+    const react = () => (drawing = plotly.react(chart, figure.data, layout(), { displayModeBar: false, displaylogo: false }));
+    await react();
+    const legend = chart.querySelector(".legend")?.getBBox().height ?? 0;
+    const missing = legend && Math.max(0, Math.ceil(legend + ABOVE - margin.t));
+    if (missing === more) return;
+    more = missing;
+    chart.style.height = `${height + more}px`;
+    await react();
+  }
+
+  const comparedStep = () => component.data.compared && clockOf(component.data.compared.side).step;
+
+  const takeDown = fitChart(chart, () => {
+    drawn = null;
+    draw();
+  });
+  const leave = clock.subscribe(draw);
+  let leaveOther;
+
+  return {
+    update() {
+      if (component.data.figure) chart.style.height = `${component.data.height + more}px`;
+      clock.update(component.data);
+      if (component.data.compared) leaveOther ??= clockOf(component.data.compared.side).subscribe(draw);
+      draw();
+    },
+    destroy() {
+      gone = true;
+      leave();
+      leaveOther?.();
+      takeDown(drawing);
+    },
+  };
+}

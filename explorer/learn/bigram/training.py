@@ -23,8 +23,8 @@ from explorer.charts.csv_export import matrix_columns
 from explorer.charts.lessons import before_and_after, change_heatmap
 from explorer.charts.loss import loss_columns, loss_figure
 from explorer.charts.text_format import percent
-from explorer.components.dashboard import growing_figure
 from explorer.components.text import token_pairs, token_strip
+from explorer.components.time_machine import growing_figure
 from explorer.i18n.formatting import number
 from explorer.learn.bigram.training_text import batch_of, batch_slot
 from explorer.learn.state import StepState

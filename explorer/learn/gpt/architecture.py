@@ -13,7 +13,7 @@ from core.lessons.quick_train import RUNGS, RungLoss, rung_configs, small_gpt, t
 from core.model.gpt import MLP, Block, rms_norm, rotate, swiglu
 from core.training.work import exact_parameters
 from explorer.charts.lessons import drop_bars, ladder_chart
-from explorer.components.dashboard import growing_figure
+from explorer.components.time_machine import growing_figure
 from explorer.learn.gpt.trained import draw_losses, quick_runs
 from explorer.learn.state import StepState
 from explorer.learn.steps import Step, draw_table

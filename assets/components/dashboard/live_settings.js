@@ -1,17 +1,13 @@
-/* Settings that change while a run trains; data.view says which view. */
+/* Settings that change while a run trains. */
 import { formatRate } from "../shared/format.js";
-import { _, button, element, mountView } from "../shared/mount.js";
+import { _, button, element } from "../shared/mount.js";
 import { liveView, settingChangesIn } from "../shared/run_stream.js";
-
-const VIEWS = { changes, rate };
-
-export default (component) => mountView(component, VIEWS);
 
 /* The settings that changed while the run trains, and a button that restores the last one.
    data: { run, waiting: [label of a change that no worker has taken yet], known: the number of changes that Python knows of,
            going: whether it trains, ended: whether nothing can be restored }
    Reports `changed` to Python when there are others, and `restore` when one is to be restored. */
-function changes(root, component) {
+export function changes(root, component) {
   const MOST = 3; // listed; the chart shows all
   let settingChanges = [];
   let reported = -1;
@@ -59,7 +55,7 @@ function changes(root, component) {
 
 /* The learning rate as the schedule has it now, below the slider that sets its peak.
    data: { run, peak } */
-function rate(root, component) {
+export function rate(root, component) {
   let now = null;
   const line = element("div", "quiet");
   root.append(line);
