@@ -28,7 +28,7 @@ with errors_shown(end=True):
 if tokens is None:  # its progress is drawn
     st.stop()
 
-obstacle = cards.obstacle(config.data, config.model.block_size, shared.data_dir())
+obstacle = cards.obstacle(config, shared.data_dir())
 if obstacle:
     show_error(obstacle)
 

@@ -3,8 +3,7 @@
 import streamlit as st
 
 from explorer.components.page import load_ahead
-from explorer.home.living_model import draw_living_model
-from explorer.home.run_cards import RECENT, draw_recent, draw_start, lead_to_first_run
+from explorer.home.run_cards import RECENT, draw_living_model, draw_recent, draw_start, lead_to_first_run
 from explorer.i18n.formatting import hardware_in_words
 from explorer.i18n.language import _
 from explorer.services import shared

@@ -10,13 +10,12 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.config import DataConfig
+from core.config import RunConfig
 from core.errors import ExplorerError, TextError
 from core.formatting import memory_in_words
 from core.presets import PRESETS
 from core.runs.ancestry import check_startable
 from core.text import split_point
-from core.text.bpe import new_tokenizer
 from core.text.corpora import Corpus, catalogue, load_corpus
 from core.text.file_formats import (
     ENCODINGS,
@@ -27,13 +26,13 @@ from core.text.file_formats import (
     preview_of,
     text_of_file,
 )
+from core.text.hub_datasets import Dataset, columns_of_dataset, fetch_dataset, find_dataset
 from core.text.large_text import is_large_text, save_large_text
 from core.text.own_text import MAX_BYTES, check_trainable, delete_text, read_text, save_text
-from core.text.tasks import check_task, task_of
+from core.text.tasks import task_of
 from core.text.token_display import kind_of, visible
 from core.text.tokenizers import CharTokenizer
 from explorer.charts.bars import character_bars
-from explorer.data.hub_dataset import draw_hub_dataset
 from explorer.data.tokenizer_cards import LONG, Tokens
 from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
@@ -41,11 +40,13 @@ from explorer.services.visitors import check_may_change
 from explorer.widgets import address, session
 from explorer.widgets.bin import draw_bin
 from explorer.widgets.forms import distinct_labels
-from explorer.widgets.layout import card, chart, current_palette, show_error
+from explorer.widgets.layout import card, chart, current_palette, errors_shown, literal, show_error
 from explorer.widgets.links import draft_of_link
 
 PREVIEW = 1200  # characters shown as text
 MOST_BARS = 32
+_KNOWN_DATASETS = ("roneneldan/TinyStories", "Salesforce/wikitext")
+_MINUTES = 10  # for which an answer of the hub is remembered
 SHORT = 100_000  # characters: below, a small GPT learns a text by heart within a few thousand steps
 
 
@@ -71,13 +72,10 @@ def facts_of(name: str, data_dir: Path) -> Facts:
 
 
 @lru_cache(maxsize=16)
-def obstacle(data: DataConfig, block_size: int, data_dir: Path) -> str | None:
-    """Return why no model with this context can learn from a corpus; None if one can."""
+def obstacle(config: RunConfig, data_dir: Path) -> str | None:
+    """Return why no model of these settings can learn from their text; None if one can."""
     try:
-        text = load_corpus(data.corpus, data_dir)
-        tokenizer = new_tokenizer(data, text, data_dir)
-        check_trainable(text, block_size, data.val_fraction, tokenizer)
-        check_task(data.corpus, block_size, tokenizer.by_character)
+        check_startable(data_dir, config)
     except TextError as error:
         return str(error)
     return None
@@ -157,17 +155,67 @@ def _own_text() -> None:
             _how_to_read(file.name, file.getvalue())
         st.button(_("Use this file"), key="own_file_go", on_click=_keep, args=("own_file",))
     with by_name:
-        draw_hub_dataset(_keep_downloaded)
+        _hub_dataset()
     if problem := session.recall("own_text_problem"):
         show_error(problem)
+
+
+@st.cache_data(ttl=60 * _MINUTES, max_entries=64, show_spinner=False)
+def _dataset(name: str) -> Dataset:
+    return find_dataset(name)
+
+
+@st.cache_data(ttl=60 * _MINUTES, max_entries=64, show_spinner=False)
+def _columns(dataset: Dataset, part: str) -> list[str]:
+    return columns_of_dataset(dataset, part)
+
+
+def _hub_dataset() -> None:
+    """Draw the choice of a dataset on Hugging Face's hub, its part, column and size."""
+    name = st.text_input(_("Dataset"), key="hub_dataset", placeholder=_("owner/name on huggingface.co"), max_chars=200)
+    if not name:
+        st.caption(_("Needs a network. For example {examples}.", examples=" · ".join(_KNOWN_DATASETS)))
+        return
+    with errors_shown():
+        left, right = st.columns(2)
+        with st.spinner(_("Asking the hub ...")):
+            dataset = _dataset(name.strip())
+            part = left.selectbox(_("Part"), dataset.parts, key=f"hub_part_{name}")
+            columns = _columns(dataset, part)
+        column = right.selectbox(_("Column"), columns, key=f"hub_column_{name}_{part}")
+        megabytes = st.slider(_("At most, in MB"), 1, MAX_BYTES >> 20, 5, key="hub_size")
+        st.caption(literal(_("License: {license}.", license=dataset.license)))
+        if st.button(_("Download"), key="hub_go"):
+            _keep_downloaded(_fetched(dataset, part, column, megabytes << 20), name, dataset.license)
+
+
+def _fetched(dataset: Dataset, part: str, column: str, most_bytes: int) -> str:
+    """Return the text, with a bar meanwhile; a press of Stop, as of anything else, ends the download."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        bar = st.progress(0.0, text=_("Downloading the text (only once)"))
+        st.button(_("Stop"), key="hub_stop")
+    text = ""
+    for fetched in fetch_dataset(dataset, part, column, most_bytes):
+        bar.progress(min(1.0, fetched.bytes / most_bytes), text=_("{size} MB", size=f"{fetched.bytes / 2**20:.1f}"))
+        text = fetched.text
+    if not text:
+        raise TextError(f"The column {column!r} of {dataset.name!r} is empty.")
+    return text
+
+
+def _check(text: str) -> None:
+    config = address.draft()
+    if len(text) > LONG:  # whose tokens the page makes, with their progress
+        check_trainable(text, config.model.block_size, config.data.val_fraction)
+    else:
+        check_startable(shared.data_dir(), config, text=text)
 
 
 def _keep_downloaded(text: str, name: str, license: str) -> None:
     check_may_change()
     session.remember("own_text_problem", None)  # of what was tried before
     text = read_text(text)
-    config = address.draft()
-    check_trainable(text, config.model.block_size, config.data.val_fraction)
+    _check(text)
     corpus = save_text(text, st.session_state.get("own_title") or name, shared.data_dir(), license)
     session.remember("text_downloaded", corpus.name)  # the select of texts is drawn already
     st.rerun()
@@ -202,11 +250,7 @@ def _keep(source: str) -> None:
             chosen = {name: st.session_state.get(f"own_{name}") or "" for name in ("column", "encoding")}
             pasted = text_of_file(pasted.name, pasted.getvalue(), **chosen)
         text = read_text(pasted)
-        config = address.draft()
-        if len(text) > LONG:  # whose tokens the page makes, with their progress
-            check_trainable(text, config.model.block_size, config.data.val_fraction)
-        else:
-            check_startable(shared.data_dir(), config, text=text)
+        _check(text)
         _show_ready(save_text(text, title, shared.data_dir()))
     except ExplorerError as error:
         session.remember("own_text_problem", str(error))

@@ -1,4 +1,4 @@
-"""The home page's cards: the first run, and the recent ones."""
+"""The home page's cards: the first run, a model of the gallery that writes, and the recent runs."""
 
 import streamlit as st
 
@@ -6,7 +6,9 @@ from core.formatting import duration_in_words
 from core.presets import preset
 from core.runs.ancestry import new_run
 from core.runs.gallery import gallery_runs
+from core.runs.weights import steps_with_weights
 from core.text.tokenizers import TOKENIZERS
+from explorer.components.time_machine import TimeMachineState, time_bar, time_machine_view
 from explorer.home.tour import draw_tour_start
 from explorer.i18n.formatting import loss_in_words, model_in_words, when_in_words
 from explorer.i18n.language import _, speaking_of
@@ -24,6 +26,8 @@ from explorer.widgets.run_rows import (
 )
 
 RECENT = 6
+_PROMPT = "ROMEO:⏎"  # of the model that writes
+_TOKENS = 14  # of it drawn at a time
 _START = "start_quick"  # the button that starts gpt-quick
 _LOOK_AGAIN = 3.0  # seconds, while something trains
 
@@ -60,6 +64,16 @@ def draw_start(rows: list[RunRow]) -> None:
         if st.button(_("Look inside this model"), icon=":material/search:", type="tertiary", key="home_look"):
             address.open_page("look_inside", gallery_runs()[0].id)
         draw_tour_start()
+
+
+def draw_living_model() -> None:
+    """Draw the first model of the gallery as it writes, under a slider over its training."""
+    folder = gallery_runs()[0]
+    steps = steps_with_weights(folder)
+    state = TimeMachineState("home", folder.id, _PROMPT, steps, steps[-1], steps[-1], place="", writes=_TOKENS)
+    with st.container(border=True, gap="small", key="home_model"):
+        time_bar(state, steps=folder.status().steps, note="", key="home_bar")
+        time_machine_view("model", state, key="home_picture")
 
 
 def draw_recent(rows: list[RunRow]) -> None:
