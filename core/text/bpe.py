@@ -44,11 +44,10 @@ def new_tokenizer(data: DataConfig, text: str, data_dir: Path, report: Report = 
     merges = merges_of(text, data_dir, report)
     if (most := BYTES + len(merges)) >= data.vocab_size:
         return BPETokenizer.from_merges(merges[: data.vocab_size - BYTES])
-    smaller = f"Set data.vocab_size to at most {most:,}, or choose a longer text."
-    none = "Set data.tokenizer to byte or char, or choose a longer text."
+    smaller = f"a vocabulary of at most {most:,}" if most >= _LIMITS.low else "bytes or characters as tokens"
     raise TextError(
-        f"This text makes at most {most:,} tokens by byte-pair encoding, not {data.vocab_size:,}: with these, no pair "
-        f"of tokens occurs twice. {smaller if most >= _LIMITS.low else none}"
+        f"Byte-pair encoding makes at most {most:,} tokens of this text, not {data.vocab_size:,}: then no pair occurs "
+        f"twice. Choose {smaller}, or a longer text."
     )
 
 

@@ -14,9 +14,11 @@ from typing import Any
 from core.atomic_io import parse_json, write_atomically
 from core.bin import put_into_bin
 from core.classroom import check_quota
+from core.config import ModelConfig
 from core.errors import TextError
 from core.formatting import memory_in_words
 from core.paths import class_root, is_shared, member_homes
+from core.settings import fields_of
 from core.text import split_point
 from core.text.tokenizers import Tokenizer
 
@@ -34,6 +36,7 @@ _BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 _BYTES_A_LETTER = {"utf-8": 1, "utf-16": 2, "utf-32": 4}  # of those that take one byte in UTF-8
+_CONTEXT = dict(fields_of(ModelConfig))["block_size"]
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -96,7 +99,7 @@ def check_trainable(
 ) -> None:
     """Raise TextError for a text that no model can be trained on: both splits need a context and the token after it.
 
-    Without a tokenizer characters are counted. A fork cannot have a shorter context.
+    It names the longest context that fits. Without a tokenizer characters are counted. A fork keeps its context.
     """
     if len(set(text)) < 2:
         what = f"only one distinct character, {text[0]!r}" if text else "no characters"
@@ -106,10 +109,11 @@ def check_trainable(
     if tokenizer and not tokenizer.by_character:
         length, unit = _count_tokens(text, tokenizer, needed), "tokens"
     if length < needed:
+        longest = min(split_point(length, val_fraction), length - split_point(length, val_fraction)) - 1
+        shorter = f", or a context of at most {longest}" if longest >= _CONTEXT.low and not is_fork else ""
         raise TextError(
-            f"This text has {length:,} {unit}, and {needed - length:,} are missing: a context of {block_size} and "
-            f"{val_fraction:.0%} kept for validation need at least {needed:,}. Choose a longer text"
-            f"{'' if is_fork else ' or a shorter context'}."
+            f"This text has {length:,} {unit}; a context of {block_size} with {val_fraction:.0%} kept for validation "
+            f"needs {needed:,}. Choose a longer text{shorter}."
         )
 
 
@@ -192,7 +196,7 @@ def _check_size(size: int) -> None:
     if size > MAX_BYTES:
         raise TextError(
             f"This text has {size:,} bytes, and at most {MAX_BYTES:,} ({memory_in_words(MAX_BYTES)}) are allowed. "
-            "Cut it to a part; a few million characters are plenty for the models here."
+            "Cut it to a part; a few million characters are plenty here."
         )
 
 

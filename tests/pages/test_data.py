@@ -142,7 +142,7 @@ def test_a_refused_paste_stays_where_it_was_typed(app, explorer_home):
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("too short", "are missing"), ("a" * 2000, "only one distinct character"), ("😀", "distinct")],
+    [("too short", "Choose a longer text"), ("a" * 2000, "only one distinct character"), ("😀", "distinct")],
 )
 def test_a_text_nothing_can_learn_from_is_refused_and_stays_to_be_mended(app, explorer_home, text, sentence):
     paste(app, text)
@@ -157,7 +157,7 @@ def test_a_text_too_short_for_the_context_chosen_since_is_shown_but_not_trained_
     assert not app.error
     app.query_params["set"] = "model.block_size:256"
     app.run()
-    assert "are missing" in app.error[0].value
+    assert "Choose a longer text" in app.error[0].value
     assert app.button(key="data_train").disabled
 
 

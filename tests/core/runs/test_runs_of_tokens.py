@@ -68,12 +68,12 @@ def test_others_open_its_export(trained, data_dir, tmp_path):
 
 
 def test_what_cannot_be_is_refused_before_a_run_exists(data_dir, config):
-    with pytest.raises(TextError, match="at most 300 tokens by byte-pair encoding, not 301"):
+    with pytest.raises(TextError, match="at most 300 tokens of this text, not 301"):
         new_run(data_dir, config.replace({"data.tokenizer": "bpe", "data.vocab_size": 301}))
     short = save_text("the fog comes on little cat feet " * 6, "Fog", data_dir).name
     changes = {"data.corpus": short, "model.block_size": 60, "data.val_fraction": 0.5}
     new_run(data_dir, config.replace(changes)).delete()
-    with pytest.raises(TextError, match=r"has \d+ tokens, and \d+ are missing.*Choose a longer text or a shorter"):
+    with pytest.raises(TextError, match=r"has \d+ tokens; .*needs \d+.*Choose a longer text, or a context of at most"):
         new_run(data_dir, config.replace(changes | {"data.tokenizer": "bpe", "data.vocab_size": 275}))
     assert not list_runs(data_dir)
 

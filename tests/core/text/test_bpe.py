@@ -122,8 +122,8 @@ def test_training_and_encoding_report_their_shares_and_a_stop_leaves_nothing(sha
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (MIXED, r"makes at most \d+ tokens .* not 32,768.* Set data.vocab_size to at most \d+, or choose a longer"),
-        ("ab cd", r"makes at most 256 tokens .* Set data.tokenizer to byte or char, or choose a longer text"),
+        (MIXED, r"makes at most \d+ tokens .* not 32,768.* Choose a vocabulary of at most \d+, or a longer text"),
+        ("ab cd", "makes at most 256 tokens .* Choose bytes or characters as tokens, or a longer text"),
     ],
 )
 def test_a_vocabulary_larger_than_the_text_can_make_is_refused_with_a_way_out(text, sentence, tmp_path):

@@ -73,19 +73,23 @@ def test_a_text_is_long_enough_exactly_when_both_parts_hold_a_context(block_size
 
     with pytest.raises(TextError) as caught:
         check_trainable("ab", block_size, val_fraction)
-    needed = int(re.search(r"at least ([\d,]+)", str(caught.value))[1].replace(",", ""))
+    needed = int(re.search(r"needs ([\d,]+)", str(caught.value))[1].replace(",", ""))
     assert fits(needed) and not fits(needed - 1)
     check_trainable("a" + "b" * (needed - 1), block_size, val_fraction)
-    with pytest.raises(TextError, match="characters, and 1 are missing"):
+    with pytest.raises(TextError) as caught:
         check_trainable("a" + "b" * (needed - 2), block_size, val_fraction)
+    way_out = re.search(r"a context of at most (\d+)\.", str(caught.value))
+    assert bool(way_out) == (block_size > 2)
+    if way_out:
+        check_trainable("a" + "b" * (needed - 2), int(way_out[1]), val_fraction)
 
 
-def test_the_sentence_of_a_short_text_says_how_much_is_missing():
+def test_the_sentence_of_a_short_text_says_what_is_needed_and_which_context_fits():
     with pytest.raises(TextError) as caught:
         check_trainable("ab" * 50, block_size=64, val_fraction=0.1)
     assert str(caught.value) == (
-        "This text has 100 characters, and 541 are missing: a context of 64 and 10% kept for validation need at least "
-        "641. Choose a longer text or a shorter context."
+        "This text has 100 characters; a context of 64 with 10% kept for validation needs 641. Choose a longer text, "
+        "or a context of at most 9."
     )
 
 
