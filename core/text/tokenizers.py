@@ -24,9 +24,10 @@ Report = Callable[[float], None]  # gets the share of a long computation that is
 MOST_TOKENS = 300_000  # the largest vocabularies in use are a little smaller
 _CHUNK = 1 << 20  # characters that `CharTokenizer` encodes together
 _BPE_CHUNK = 20_000  # characters that `BPETokenizer` encodes together, at least
+_LONGEST_WORD = 2000  # characters; the library's time to train grows with the square of a word's length
 _CHUNKS = 16  # encoded in parallel: until then the library keeps a hundred bytes of each token
-# Between two lines that are not empty, where no rule of GPT-2's ever merges: after a lone newline.
-SEAM = re.compile(r"(?<=\S\n)(?=\S)")
+# Where no rule of GPT-2's ever merges: between two lines that are not empty, and before a space between two words.
+SEAM = re.compile(r"(?<=\S\n)(?=\S)|(?<=\S)(?= \S)")
 _GPT2_TOKENS = "80fc72dae333882a37b202858853685b0232e9dd624396c1024fb93536a62a83"  # SHA-256 of GPT-2's, in their order
 
 
@@ -236,7 +237,7 @@ class BPETokenizer:
         if self._tokenizer.normalizer or self._rule.get("type") != "ByteLevel" or not self._rule.get("use_regex", True):
             return False
         added = self._tokenizer.get_added_tokens_decoder().values()
-        return not any(token.lstrip or token.rstrip or "\n" in token.content for token in added)
+        return not any(token.lstrip or token.rstrip or set(token.content) & set("\n ") for token in added)
 
     @cached_property
     def _without_prefix(self) -> tokenizers.Tokenizer:
@@ -282,12 +283,16 @@ where the training text alone does not make it.
 
 
 def chunks_of(text: str, least: int = _BPE_CHUNK) -> Iterator[str]:
-    """Cut a text into chunks of at least so many characters, where GPT-2's rule splits it in any case."""
+    """Cut a text into chunks of at least so many characters, where GPT-2's rule splits it in any case.
+
+    Where it is one word for twice as long, as DNA is, it is cut anywhere.
+    """
     start = 0
-    for seam in SEAM.finditer(text):
-        if seam.start() - start >= least:
-            yield text[start : seam.start()]
-            start = seam.start()
+    while start + least < len(text):
+        seam = SEAM.search(text, start + least, start + 2 * least)
+        end = seam.start() if seam else start + min(least, _LONGEST_WORD)
+        yield text[start:end]
+        start = end
     yield text[start:]
 
 
