@@ -102,12 +102,12 @@ def hash_of_large(corpus: str, data_dir: Path) -> str:
 def token_ids(corpus: str, tokenizer: Tokenizer, data_dir: Path, report: Report = lambda share: None) -> np.ndarray:
     """Return the ids (N,) of a large text, mapped from a file that is written the first time, of which `report` tells.
 
-    Raises TextError for no disk space.
+    A file of other ids, as of another byte order, is written anew. Raises TextError for no disk space.
     """
     dtype = np.dtype("<u2" if tokenizer.vocab_size <= 2**16 else "<u4")
     kind = hashlib.sha256("\0".join((tokenizer.name, *tokenizer.tokens)).encode()).hexdigest()[:16]
     path = data_dir / "texts" / f"{corpus}-{kind}.bin"
-    if not path.exists():
+    if not path.exists() or not _holds_ids(path, dtype, tokenizer.vocab_size):
         _write_tokens(own_text_file(corpus, data_dir), tokenizer, path, dtype, report)
     with path.open("rb") as file:  # a copy on write, which never comes: torch takes no array that cannot be written
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
@@ -115,6 +115,12 @@ def token_ids(corpus: str, tokenizer: Tokenizer, data_dir: Path, report: Report 
     if hasattr(mmap, "MADV_RANDOM"):
         mapped.madvise(mmap.MADV_RANDOM)
     return np.frombuffer(mapped, dtype)
+
+
+def _holds_ids(path: Path, dtype: np.dtype, vocab_size: int) -> bool:
+    """Return whether a file begins with ids of that vocabulary, and ends with a whole one."""
+    ids = np.fromfile(path, dtype, _CHUNK)
+    return path.stat().st_size % dtype.itemsize == 0 and len(ids) > 0 and int(ids.max()) < vocab_size
 
 
 def _write_tokens(source: Path, tokenizer: Tokenizer, path: Path, dtype: np.dtype, report: Report) -> None:

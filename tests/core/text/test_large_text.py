@@ -46,6 +46,10 @@ def test_its_tokens_are_those_of_the_whole_text_from_a_file_that_is_written_once
     assert ids.dtype == np.uint16 and shares[-1] == pytest.approx(1) and shares == sorted(shares)
     assert np.array_equal(ids, tokenizer.encode_array(TEXT + "§"))
     again = load_ids(corpus.name, tokenizer, tmp_path, lambda share: pytest.fail("it was tokenized again"))
+    (path,) = (tmp_path / "texts").glob("*.bin")
+    path.unlink()  # `again` is mapped from it
+    ids.astype(">u2").tofile(path)  # as a machine of the other byte order would have written it
+    assert np.array_equal(load_ids(corpus.name, tokenizer, tmp_path), tokenizer.encode_array(TEXT + "§"))
     x, y = random_batch(torch.from_numpy(again), 4, 8, torch.Generator().manual_seed(1))
     assert x.dtype == torch.int64 and torch.equal(x[:, 1:], y[:, :-1])
     assert tokenizer.decode(x[0].tolist()) in TEXT or kind != "char"
