@@ -1,6 +1,6 @@
 """The text of a user's file: plain text in any encoding, a column of a table, a document, or a zip of such files.
 
-Nothing of a file is executed or written to disk, and a packed file is read only up to the size that a text may have.
+Nothing of a file is executed or written to disk, and no file takes more memory or time than the largest text does.
 """
 
 import codecs
@@ -8,11 +8,15 @@ import csv
 import io
 import itertools
 import json
+import lzma
 import posixpath
+import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
-from html.parser import HTMLParser
+from contextlib import contextmanager
 from pathlib import PurePosixPath
+from typing import Any
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
@@ -42,6 +46,11 @@ ENCODINGS = {
 _BEGINNING = 2**16  # bytes or characters from which an encoding or a delimiter is guessed
 _COMPARED = 10_000  # characters
 _SUSPECTS = ("%PDF-", "{\\rtf", "\x7fELF", "\x89PNG", "GIF8")  # how files that are no text begin
+_MOST_MARKUP = 2 * MAX_BYTES  # of a Word document's XML
+_MOST_PDF_SECONDS = 120
+_MOST_PAGE_BYTES = 4 * 2**20  # of drawing instructions in a page of a PDF; many take half a minute
+_OLE = bytes.fromhex("d0cf11e0a1b11ae1")  # how Word writes a document with a password, and wrote all before 2007
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, KeyError)  # of `zipfile`
 
 
 def text_of_file(name: str, data: bytes, *, column: str = "", encoding: str = "") -> bytes | str:
@@ -58,6 +67,8 @@ def text_of_file(name: str, data: bytes, *, column: str = "", encoding: str = ""
         most = memory_in_words(MAX_FILE_BYTES)
         raise TextError(f"This file has {memory_in_words(len(data))}, and at most {most} are read. Cut it to a part.")
     ending = _ending(name)
+    if ending in _REFUSED:
+        raise TextError(_REFUSED[ending])
     if ending in _READERS:
         return _READERS[ending](data)
     table = _table(name, data, encoding)
@@ -71,7 +82,7 @@ def text_of_file(name: str, data: bytes, *, column: str = "", encoding: str = ""
 
 def is_plain(name: str) -> bool:
     """Return whether a file of that name is read as plain text."""
-    return _ending(name) not in (*_READERS, *_TABLES)
+    return _ending(name) not in (*_READERS, *_TABLES, *_REFUSED)
 
 
 def columns_of(name: str, data: bytes, encoding: str = "") -> list[str]:
@@ -108,7 +119,7 @@ def encodings_of(name: str, data: bytes) -> list[str]:
 
     Many bytes are text in several encodings, so nobody but its reader can tell for certain which one is right.
     """
-    if _ending(name) in _READERS or has_byte_order_mark(data) or _is_utf8(data):
+    if _ending(name) in (*_READERS, *_REFUSED) or has_byte_order_mark(data) or _is_utf8(data):
         return []
     from charset_normalizer import from_bytes  # imported only here: few files need it
 
@@ -196,11 +207,10 @@ def _cells(name: str, table: str, column: str) -> Iterator[str]:
             yield value
 
 
-def _check_unpacked(size: int) -> None:
-    if size > MAX_BYTES:
+def _check_unpacked(size: int, most: int = 0, what: str = "text") -> None:
+    if size > (most := most or MAX_BYTES):
         raise TextError(
-            f"This file holds more than {memory_in_words(MAX_BYTES)} of text, the most that a text may have. Cut it to "
-            "a part; a few million characters are plenty here."
+            f"This file holds more than {memory_in_words(most)} of {what}, the most that is read. Cut it to a part."
         )
 
 
@@ -209,120 +219,162 @@ def _pdf(data: bytes) -> str:
     from pypdf.errors import PyPdfError
 
     pages: list[str] = []
-    size = 0
+    size, end = 0, time.monotonic() + _MOST_PDF_SECONDS
     try:
         reader = PdfReader(io.BytesIO(data))
         if reader.is_encrypted and not reader.decrypt(""):
             raise TextError("This PDF is protected by a password. Save it without one and try again.")
         for page in reader.pages:
+            content = page.get_contents()
+            _check_unpacked(len(content.get_data()) if content else 0, _MOST_PAGE_BYTES, "drawings on one page")
             pages.append(page.extract_text())
             _check_unpacked(size := size + len(pages[-1]))
+            if time.monotonic() > end:
+                raise TextError(f"This PDF was not read after {_MOST_PDF_SECONDS} seconds. Cut it to fewer pages.")
     except TextError:
         raise
     except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, RecursionError, NotImplementedError) as error:
-        raise TextError(f"This PDF is damaged or of an unknown kind: {str(error)[:100]}.") from None
+        raise TextError(_damaged("PDF", error)) from None
     if not "".join(pages).strip():
         raise TextError("This PDF has no text: its pages are pictures, as from a scanner. Save it as text first.")
     return "\n\n".join(pages)
 
 
 def _docx(data: bytes) -> str:
-    _check_archive(_open_zip(data, "This Word document"))
+    """Return the paragraphs of a Word document, each a line; cells of a row stand in one, as in its tables."""
     import docx
     from docx.opc.exceptions import OpcError
+    from lxml import etree
 
+    stored = io.BytesIO()  # whatever is read of it now has the size that was checked
+    with _archive(data, "Word document") as archive, zipfile.ZipFile(stored, "w") as target:
+        sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+        _check_unpacked(sum(sizes[name] for name in sizes if _ending(name) in (".xml", ".rels")), _MOST_MARKUP, "XML")
+        for name in sizes:
+            target.writestr(name, _read(archive, name))
     try:
-        document = docx.Document(io.BytesIO(data))
+        body = docx.Document(stored).element.body
     except (OpcError, KeyError, ValueError, SyntaxError) as error:  # lxml's errors of syntax are SyntaxErrors
-        raise TextError(f"This Word document is damaged: {str(error)[:100]}.") from None
-    lines = [paragraph.text for paragraph in document.paragraphs]
-    for table in document.tables:
-        lines += ["\t".join(cell.text for cell in row.cells) for row in table.rows]
-    return "\n".join(lines)
+        raise TextError(_damaged("Word document", error)) from None
+    etree.strip_elements(body, "{*}Fallback", with_tail=False)  # text boxes once more, for old versions of Word
+    text: list[str] = []
+    for node in body.iter("{*}p", "{*}t", "{*}tab", "{*}br", "{*}cr"):
+        kind = etree.QName(node).localname
+        text.append(node.text or "" if kind == "t" else "\t" if kind == "tab" or _follows_a_cell(node) else "\n")
+    return "".join(text).removeprefix("\n")
 
 
-class _Text(HTMLParser):
-    """The text of a page of HTML; blocks end lines."""
+def _follows_a_cell(node: Any) -> bool:
+    """Return whether a node of lxml is the first paragraph of a table's cell that is not its row's first."""
+    cell, before = node.getparent(), node.getprevious()
+    if not cell.tag.endswith("}tc") or (before is not None and before.tag.endswith("}p")):
+        return False
+    other = cell.getprevious()
+    return other is not None and other.tag.endswith("}tc")
+
+
+class _Text:
+    """Receives the parts of a page of HTML from lxml and returns its text; blocks end lines."""
 
     _BLOCKS = ("p", "div", "br", "li", "tr", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "section")
+    _HIDDEN = ("script", "style", "title")
 
     def __init__(self) -> None:
-        super().__init__()
-        self.parts: list[str] = []
+        self._parts: list[str] = []
         self._hidden = 0
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
-        self._hidden += tag in ("script", "style", "title")
+    def start(self, tag: str, _attributes: dict[str, str]) -> None:
+        self._hidden += tag in self._HIDDEN
 
-    def handle_endtag(self, tag: str) -> None:
-        self._hidden -= tag in ("script", "style", "title") and self._hidden > 0
+    def end(self, tag: str) -> None:
+        self._hidden -= tag in self._HIDDEN
         if tag in self._BLOCKS:
-            self.parts.append("\n")
+            self._parts.append("\n")
 
-    def handle_data(self, data: str) -> None:
+    def data(self, data: str) -> None:
         if not self._hidden:
-            self.parts.append(" ".join(data.split("\n")))
+            self._parts.append(data.replace("\n", " "))
+
+    def close(self) -> str:
+        lines = (" ".join(line.split()) for line in "".join(self._parts).split("\n"))
+        return "\n".join(line for line in lines if line)
 
 
 def _html(data: bytes) -> str:
-    parser = _Text()
-    parser.feed(data.decode("utf-8", "replace"))
-    lines = (" ".join(line.split()) for line in "".join(parser.parts).split("\n"))
-    return "\n".join(line for line in lines if line)
+    from lxml import etree
+
+    return etree.fromstring(data, etree.HTMLParser(target=_Text(), encoding="utf-8", huge_tree=True))
 
 
 def _epub(data: bytes) -> str:
     """Return the chapters of an EPUB in the order of its spine (EPUB 3.3, section 5)."""
-    archive = _open_zip(data, "This EPUB")
-    _check_archive(archive)
-    try:
-        container = ElementTree.fromstring(archive.read("META-INF/container.xml"))
-        place = next(node.get("full-path", "") for node in container.iter() if node.tag.endswith("}rootfile"))
-        package = ElementTree.fromstring(archive.read(place))
+    with _archive(data, "EPUB") as archive:
+        container = ElementTree.fromstring(_read(archive, "META-INF/container.xml"))
+        place = next((node.get("full-path", "") for node in container.iter() if node.tag.endswith("}rootfile")), "")
+        package = ElementTree.fromstring(_read(archive, place))
         items = {node.get("id"): node.get("href", "") for node in package.iter() if node.tag.endswith("}item")}
         spine = [items[node.get("idref")] for node in package.iter() if node.tag.endswith("}itemref")]
         paths = [posixpath.normpath(posixpath.join(posixpath.dirname(place), unquote(href))) for href in spine]
-        return "\n\n".join(_html(archive.read(path)) for path in paths)
-    except (KeyError, StopIteration, ElementTree.ParseError, RuntimeError, zipfile.BadZipFile) as error:
-        raise TextError(f"This EPUB is damaged or protected: {str(error)[:100]}.") from None
+        _check_unpacked(sum(archive.getinfo(path).file_size for path in paths))
+        return "\n\n".join(_html(_read(archive, path)) for path in paths)
 
 
 def _zip(data: bytes) -> str:
     """Return the texts in a zip, in the order of their names, with a blank line between two."""
-    archive = _open_zip(data, "This zip")
-    _check_archive(archive)
-    texts = []
-    for name in sorted(archive.namelist()):
-        if _ending(name) not in _IN_ZIPS or "__MACOSX" in name:
-            continue
-        try:
-            inner = text_of_file(name, archive.read(name))
-            texts.append((inner if isinstance(inner, str) else decode_text(inner)).removeprefix("\ufeff").strip("\n"))
-        except RuntimeError:  # also NotImplementedError, for an unknown encryption
-            raise TextError("This zip is protected by a password. Pack it without one and try again.") from None
-        except (TextError, zipfile.BadZipFile, OSError, ValueError) as error:
-            raise TextError(f"{name[:80]} in this zip cannot be read. {str(error)[:200]}") from None
+    texts: list[str] = []
+    with _archive(data, "zip") as archive:
+        for name in sorted(set(archive.namelist())):
+            if _ending(name) not in _IN_ZIPS or "__MACOSX" in name:
+                continue
+            content = _read(archive, name)
+            try:
+                inner = text_of_file(name, content)
+                text = inner if isinstance(inner, str) else decode_text(inner)
+            except TextError as error:
+                reason = str(error).partition(". ")[0].removesuffix(".")
+                raise TextError(f"{name[:80]} in this zip cannot be read. {reason}.") from None
+            texts.append(text.removeprefix("\ufeff").strip("\n"))
+            _check_unpacked(sum(map(len, texts)))
     if not texts:
         raise TextError(f"This zip holds none of these files: {', '.join(_IN_ZIPS)}. Zips inside it are not opened.")
     return "\n\n".join(texts) + "\n"
 
 
-def _open_zip(data: bytes, what: str) -> zipfile.ZipFile:
+@contextmanager
+def _archive(data: bytes, what: str) -> Iterator[zipfile.ZipFile]:
+    """Open an archive; raise TextError if it is damaged or protected, or unpacks to more than a file may have."""
+    protected = f"This {what} is protected by a password. Save it without one and try again."
+    if data.startswith(_OLE):
+        raise TextError(f"This {what} is protected by a password, or of Word before 2007. Save it as plain .docx.")
     try:
-        return zipfile.ZipFile(io.BytesIO(data))
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
-        raise TextError(f"{what} is damaged: {str(error)[:100]}.") from None
+        archive = zipfile.ZipFile(io.BytesIO(data))
+        if (size := sum(entry.file_size for entry in archive.infolist())) > MAX_FILE_BYTES:
+            most = memory_in_words(MAX_FILE_BYTES)
+            raise TextError(f"This file unpacks to {memory_in_words(size)}, and at most {most} are read. Take less.")
+        yield archive
+    except RuntimeError:  # also NotImplementedError, for an unknown encryption
+        raise TextError(protected) from None
+    except (*_DAMAGED, ElementTree.ParseError) as error:
+        raise TextError(_damaged(what, error)) from None
 
 
-def _check_archive(archive: zipfile.ZipFile) -> None:
-    """Refuse an archive that unpacks to more than a file may have; `zipfile` reads no more than its headers say."""
-    if (size := sum(entry.file_size for entry in archive.infolist())) > MAX_FILE_BYTES:
-        raise TextError(
-            f"This file unpacks to {memory_in_words(size)}, and at most {memory_in_words(MAX_FILE_BYTES)} are read. "
-            "Take fewer files."
-        )
+def _read(archive: zipfile.ZipFile, name: str) -> bytes:
+    """Return a file of an archive, no more of it than its header says; `ZipFile.read` first unpacks all there is."""
+    with archive.open(name) as file:
+        return file.read(archive.getinfo(name).file_size)
+
+
+def _damaged(what: str, error: Exception) -> str:
+    """Return the sentence for a damaged document, with the beginning of what its library says."""
+    reason = " ".join(str(error).split()).partition(". ")[0].partition(", ")[0]
+    return f"This {what} is damaged: {reason[:80].removesuffix('.') or type(error).__name__}."
 
 
 _READERS: dict[str, Callable[[bytes], str]] = {".pdf": _pdf, ".docx": _docx, ".epub": _epub, ".zip": _zip}
 _TABLES = (".csv", ".tsv", ".jsonl")
+_REFUSED = {
+    ".bin": "A .bin file holds token ids, as nanoGPT's train.bin, in an order of bytes that it does not tell. Choose "
+    "the text that they were made from.",
+    ".parquet": "Parquet is read only from Hugging Face's hub. Save the column with the text as .csv or .jsonl.",
+}
 _IN_ZIPS = (".txt", ".md", *_TABLES, *(ending for ending in _READERS if ending != ".zip"))
