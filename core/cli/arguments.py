@@ -92,12 +92,17 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     )
     text.add_argument(
         "--text", metavar="FILE", type=Path, help="a text of your own: plain text, a table (.csv, .jsonl), .pdf, "
-        ".docx, .epub or a .zip of such files; hf:OWNER/NAME, a dataset of Hugging Face's hub; - reads standard input "
-        "(default: none)",
+        ".docx, .epub or a .zip of such files; nanoGPT's train.bin, with val.bin beside it; hf:OWNER/NAME, a dataset "
+        "of Hugging Face's hub; - reads standard input (default: none)",
     )  # fmt: skip
     parser.add_argument(
         "--column", default="", help="the column or field of a table that holds the text (default: that with most text)"
     )
+    parser.add_argument(
+        "--tokenizer", metavar="FILE", type=Path, help="what tells the tokens of a train.bin: a tokenizer.json, "
+        "nanoGPT's meta as JSON, or the text whose characters they are (default: meta.json, tokenizer.json or "
+        "input.txt beside it)",
+    )  # fmt: skip
     parser.add_argument("--encoding", default="", help="of a text that is not UTF-8, such as cp1252 (default: UTF-8)")
     parser.add_argument(
         "--config", metavar="FILE", type=Path, help="read settings from a JSON or YAML file, as --dump-config writes "
@@ -141,7 +146,7 @@ def save_own_text(file: Path, text: str) -> "Corpus":
     from core.text.own_text import save_text
 
     if not _is_large(file):
-        return save_text(text, file.stem, data_dir())
+        return save_text(text, file.absolute().parent.name if file.suffix == ".bin" else file.stem, data_dir())
     print_line(f"Saving the text of {memory_in_words(file.stat().st_size)} ...")
     with file.open("rb") as source:
         return save_large_text(source, file.stem, data_dir())
@@ -156,8 +161,13 @@ def _is_large(file: Path) -> bool:
 
 def _own_text(options: argparse.Namespace) -> str:
     from core.text.file_formats import text_of_file
+    from core.text.nanogpt_data import PARTS, read_data_folder
     from core.text.own_text import MAX_BYTES, read_text
 
+    if options.text.name in PARTS:
+        return read_text(read_data_folder(options.text, options.tokenizer))
+    if options.tokenizer:
+        raise TextError("--tokenizer is for --text path/to/train.bin only. Leave it out.")
     if _is_large(options.text):
         with options.text.open("rb") as file:
             return read_text(file.read(MAX_BYTES).decode(errors="ignore"))

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from core.cli.arguments import add_run, find_run_at
+from core.cli.arguments import add_config_options, add_run, config_wanted, find_run_at, save_own_text
 from core.errors import ConfigError, RunError
 from core.paths import data_dir
 from core.sampling_config import GenerationConfig
@@ -64,6 +64,12 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder, or the file, to write")
     parser.add_argument("--force", action="store_true", help=_FORCE)
     parser.set_defaults(run=send_out)
+    about = "write the tokens of a text for nanoGPT's train.py: train.bin, val.bin and meta.pkl"
+    parser = commands.add_parser("prepare", help=about, description=about)
+    parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write, such as nanoGPT's data/NAME")
+    parser.add_argument("--force", action="store_true", help=_FORCE)
+    add_config_options(parser)
+    parser.set_defaults(run=write_data)
     about = "write the lessons as Jupyter notebooks, which run next to core"
     parser = commands.add_parser("notebooks", help=about, description=about)
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write them into")
@@ -128,6 +134,22 @@ def send_out(options: argparse.Namespace) -> None:
         how = export(run, options.out.absolute(), weights, options.force)
     for line in (f"{run.name} is written to {options.out}.", *how.splitlines()):
         print_line(line)
+
+
+def write_data(options: argparse.Namespace) -> None:
+    from core.atomic_io import write_files
+    from core.import_export.nanogpt import data_files
+    from core.text.bpe import new_tokenizer
+    from core.text.corpora import load_corpus, load_ids
+
+    config, _parent, _step, text = config_wanted(options)
+    corpus = save_own_text(options.text, text).name if text else config.data.corpus
+    data = config.replace({"data.corpus": corpus}).data
+    tokenizer = new_tokenizer(data, load_corpus(corpus, data_dir()), data_dir())
+    ids = load_ids(corpus, tokenizer, data_dir())
+    write_files(options.out.absolute(), data_files(ids, data.val_fraction, tokenizer), options.force)
+    print_line(f"{len(ids):,} tokens are written to {options.out}. In nanoGPT's folder, train on them:")
+    print_line(f"python train.py --dataset={options.out.absolute().name}")
 
 
 def write_lessons(options: argparse.Namespace) -> None:

@@ -1,9 +1,10 @@
-"""nanoGPT's checkpoint: one `ckpt.pt` with the weights under our names, and the model's settings.
+"""nanoGPT's checkpoint, one `ckpt.pt` with the weights under our names and the model's settings; and its data.
 
-The file is a pickle, which can run programs when it is loaded. So it is read by PyTorch's restricted reader, which
-reads tensors and plain values only, and every declared size is checked before it is used.
+The checkpoint is a pickle, which can run programs when it is loaded. So it is read by PyTorch's restricted reader,
+which reads tensors and plain values only, and every declared size is checked before it is used.
 """
 
+import json
 import pickle
 import re
 import zipfile
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.atomic_io import Content
 from core.config import ModelConfig
 from core.errors import ConfigError
 from core.import_export.external_weights import (
@@ -36,6 +38,8 @@ from core.import_export.external_weights import (
 )
 from core.import_export.layouts import GPT2
 from core.model import GPT, Bigram
+from core.text import split_point
+from core.text.nanogpt_data import MOST_IDS, PARTS
 from core.text.tokenizers import MOST_TOKENS, Tokenizer
 
 _MOST_STEPS = 10**9
@@ -114,6 +118,32 @@ def meta(tokenizer: Tokenizer) -> bytes | None:
     itos = dict(enumerate(tokenizer.tokens))
     stoi = {token: id for id, token in itos.items() if len(token) == 1}
     return pickle.dumps({"vocab_size": tokenizer.vocab_size, "itos": itos, "stoi": stoi}, protocol=4)
+
+
+def data_files(ids: np.ndarray, val_fraction: float, tokenizer: Tokenizer) -> dict[str, Content]:
+    """Return nanoGPT's data of a text with these ids (N,), for its `train.py`, by file name.
+
+    Beside its `meta.pkl` lies what `core.text.nanogpt_data` reads instead. Raises ExternalModelError for a vocabulary
+    over uint16.
+    """
+    if tokenizer.vocab_size > MOST_IDS:
+        raise ExternalModelError(
+            f"nanoGPT's data have two bytes a token, so at most {MOST_IDS:,} tokens, and this vocabulary has "
+            f"{tokenizer.vocab_size:,}. Choose a smaller one."
+        )
+    middle = split_point(len(ids), val_fraction)
+    parts = dict(zip(PARTS, (ids[:middle], ids[middle:]), strict=True))
+    files: dict[str, Content] = {name: partial(_write_ids, part) for name, part in parts.items()}
+    if pickled := meta(tokenizer):
+        files["meta.pkl"] = pickled
+    if tokenizer.by_character:
+        itos = {"vocab_size": tokenizer.vocab_size, "itos": tokenizer.tokens}
+        return files | {"meta.json": json.dumps(itos).encode()}
+    return files | {FILE: tokenizer_files(tokenizer)[FILE]}
+
+
+def _write_ids(ids: np.ndarray, path: Path) -> None:
+    ids.astype("<u2", copy=False).tofile(path)
 
 
 def first_prompt(tokenizer: Tokenizer) -> str:

@@ -1,4 +1,4 @@
-"""The text of a user's file: plain text in any encoding, a column of a table, a document, or a zip of such files.
+"""The text of a user's file: plain text in any encoding, a column of a table, a document, nanoGPT's data, or a zip.
 
 Nothing of a file is executed or written to disk, and no file takes more memory or time than the largest text does.
 """
@@ -22,6 +22,7 @@ from xml.etree import ElementTree
 
 from core.errors import TextError
 from core.formatting import memory_in_words
+from core.text.nanogpt_data import PARTS, TOKEN_FILES, read_data
 from core.text.own_text import MAX_BYTES, decode_text, has_byte_order_mark
 
 MAX_FILE_BYTES = 200 * 2**20
@@ -323,6 +324,10 @@ def _zip(data: bytes) -> str:
     """Return the texts in a zip, in the order of their names, with a blank line between two."""
     texts: list[str] = []
     with _archive(data, "zip") as archive:
+        by_name = {PurePosixPath(name).name: name for name in archive.namelist() if "__MACOSX" not in name}
+        if PARTS[0] in by_name:
+            known = [name for name in (*PARTS, *TOKEN_FILES, "meta.pkl") if name in by_name]
+            return read_data({name: _read(archive, by_name[name]) for name in known})
         for name in sorted(set(archive.namelist())):
             if _ending(name) not in _IN_ZIPS or "__MACOSX" in name:
                 continue
@@ -373,8 +378,8 @@ def _damaged(what: str, error: Exception) -> str:
 _READERS: dict[str, Callable[[bytes], str]] = {".pdf": _pdf, ".docx": _docx, ".epub": _epub, ".zip": _zip}
 _TABLES = (".csv", ".tsv", ".jsonl")
 _REFUSED = {
-    ".bin": "A .bin file holds token ids, as nanoGPT's train.bin, in an order of bytes that it does not tell. Choose "
-    "the text that they were made from.",
+    ".bin": "A .bin file holds token ids. Put nanoGPT's train.bin, val.bin and what tells their tokens "
+    f"({', '.join(TOKEN_FILES)}) into one zip.",
     ".parquet": "Parquet is read only from Hugging Face's hub. Save the column with the text as .csv or .jsonl.",
 }
 _IN_ZIPS = (".txt", ".md", *_TABLES, *(ending for ending in _READERS if ending != ".zip"))
