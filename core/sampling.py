@@ -19,11 +19,12 @@ _LARGE = 4_000_000  # parameters: more than fit into a core's cache, so that eac
 
 
 class GeneratedToken(NamedTuple):
-    """One generated token; probabilities are the model's own, before temperature, top-k and top-p."""
+    """One generated token; but for `sampled`, probabilities are the model's own, before temperature and cuts."""
 
     id: int
     probability: float
     alternatives: tuple[tuple[int, float], ...]  # the most likely tokens with their probabilities, best first
+    sampled: float  # its probability at the temperature, after top-k, top-p and min-p
 
 
 def generate(
@@ -64,11 +65,11 @@ def generate(
                 logits = decoder.step(context[-1])
             # pyrefly: ignore[unbound-name]
             logits = logits.float().cpu()
-            chosen = sample_token(logits, settings, rng.random())
+            chosen, sampled = sample_with_probability(logits, settings, rng.random())
             probabilities = logits.softmax(dim=-1)
             best = probabilities.topk(min(alternatives, len(probabilities)))
             pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-            token = GeneratedToken(chosen, float(probabilities[chosen]), tuple(pairs))
+            token = GeneratedToken(chosen, float(probabilities[chosen]), tuple(pairs), sampled)
         yield token
         context.append(chosen)
         cached_from = first
@@ -123,8 +124,14 @@ def sampling_distribution(logits: Tensor, settings: GenerationConfig) -> Tensor:
 
 def sample_token(logits: Tensor, settings: GenerationConfig, uniform: float) -> int:
     """Sample one token from logits (V,). `uniform` is a random number in [0, 1). Raises as `sampling_distribution`."""
+    return sample_with_probability(logits, settings, uniform)[0]
+
+
+def sample_with_probability(logits: Tensor, settings: GenerationConfig, uniform: float) -> tuple[int, float]:
+    """Return the same token with the probability that it is sampled with."""
     if settings.temperature == 0:
-        return int(finite_logits(logits).argmax())
+        return int(finite_logits(logits).argmax()), 1.0
     probabilities = sampling_distribution(logits, settings)
     cumulative = probabilities.cumsum(dim=-1, dtype=torch.float64)
-    return int(torch.searchsorted(cumulative, uniform * cumulative[-1], right=True))
+    token = int(torch.searchsorted(cumulative, uniform * cumulative[-1], right=True))
+    return token, float(probabilities[token] / cumulative[-1])

@@ -44,7 +44,7 @@ left, right = st.columns([2, 3])
 with left:
     cards.preview_card(facts)
 with right:
-    cards.character_card(facts)
+    cards.frequency_card(corpus, facts, tokens)
 tokenizer_cards.token_card(tokens)
 tokenizer_cards.film_card(tokens, config)
 tokenizer_cards.vocabulary_card(tokens)

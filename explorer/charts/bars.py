@@ -126,7 +126,7 @@ def neuron_bars(
 def character_bars(
     tokens: Sequence[str], kinds: Sequence[str], counts: Sequence[int], total: int, palette: Palette = LIGHT
 ) -> go.Figure:
-    """Draw how often each character occurs, most frequent first, colored by its kind; `total` counts the whole text."""
+    """Draw how often each token occurs, most frequent first, colored by its kind; `total` counts the whole text."""
     figure = go.Figure()
     for kind in dict.fromkeys(kinds):
         places = [index for index, own in enumerate(kinds) if own == kind]
@@ -142,7 +142,9 @@ def character_bars(
         figure.add_bar(x=places, y=shares, name=_(kind), width=0.78, marker=marker, hovertext=words, hoverinfo="text")
     style(figure, palette, height=300)
     legend_above(figure, itemsizing="constant", entrywidth=0).update_layout(barmode="overlay")
-    figure.update_xaxes(token_ticks(tokens, palette, 13), range=[-0.7, len(tokens) - 0.3])
+    upright = any(len(token) > 2 for token in tokens)  # longer names would run into each other
+    ticks = token_ticks(tokens, palette, 13) | ({"tickangle": -90} if upright else {})
+    figure.update_xaxes(ticks, range=[-0.7, len(tokens) - 0.3])
     return figure.update_yaxes(tickformat=".2~%", nticks=5)
 
 

@@ -1,7 +1,7 @@
 """Text as tokens: shaded by their probabilities or any amounts, over their numbers, and as the examples of a batch."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
 from core.text.token_display import kind_of, visible
 from explorer.components.bundle import component
@@ -18,6 +18,7 @@ class WrittenToken(TypedDict):
     text: str  # what it completes: "" where it ends within a character
     visible: str
     p: float  # what the model gave it, before temperature and cuts
+    sampled: NotRequired[float]  # its probability after them, where it was sampled with any
     alternatives: list[tuple[str, float, str]]  # the likeliest tokens, best first: as shown, probability, text
 
 

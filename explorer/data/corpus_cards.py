@@ -307,18 +307,25 @@ def figures(facts: Facts, tokens: Tokens, val_fraction: float) -> None:
             st.caption(meaning)
 
 
-def character_card(facts: Facts) -> None:
-    """Draw the most frequent characters."""
-    characters, counts = zip(*facts.counts, strict=True)
-    shown = list(map(visible, characters))
-    note = N_("Which characters are most frequent? All {count} are shown.")
-    if len(shown) > MOST_BARS:
-        note = N_("Which characters are most frequent? The first {shown} of {count}.")
-    note = _(note, shown=MOST_BARS, count=f"{len(shown):,}")
-    with card(_("Character frequencies"), note, key="card_characters"):
-        kinds, palette = list(map(kind_of, characters[:MOST_BARS])), current_palette()
-        figure = character_bars(shown[:MOST_BARS], kinds, counts[:MOST_BARS], len(facts.ids), palette)
-        chart(figure, key="characters", name="characters", numbers=lambda: {"character": shown, "count": counts})
+def frequency_card(corpus: Corpus, facts: Facts, tokens: Tokens) -> None:
+    """Draw the most frequent characters, or tokens where they are others."""
+    characters = tokens.tokenizer.by_character
+    if characters:
+        names, counts = map(list, zip(*facts.counts, strict=True))
+        title, note = _("Character frequencies"), N_("Which characters are most frequent? All {count} are shown.")
+        note = note if len(names) <= MOST_BARS else N_("Which characters are most frequent? {shown} of {count}.")
+    else:
+        order = np.argsort(-tokens.counts, kind="stable")
+        names, counts = [tokens.tokenizer.tokens[id] for id in order], tokens.counts[order].tolist()
+        title, note = _("Token frequencies"), N_("Which tokens are most frequent? {shown} of {count}.")
+    shown, note = list(map(visible, names)), _(note, shown=MOST_BARS, count=f"{len(names):,}")
+    if is_large_text(corpus.name, shared.data_dir()):
+        note = f"{note} {_('Counted in the first {size} of the text.', size=memory_in_words(MAX_BYTES))}"
+    with card(title, note, key="card_characters"):
+        kinds, palette = list(map(kind_of, names[:MOST_BARS])), current_palette()
+        figure = character_bars(shown[:MOST_BARS], kinds, counts[:MOST_BARS], sum(counts), palette)
+        columns = {"character" if characters else "token": shown, "count": counts}
+        chart(figure, key="characters", name="characters" if characters else "tokens", numbers=lambda: columns)
 
 
 def preview_card(facts: Facts) -> None:

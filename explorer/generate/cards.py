@@ -140,7 +140,7 @@ def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> N
     )
     more = _(
         "Each letter is sampled. **Temperature** sharpens or flattens the distribution; **top k** and **top p** keep "
-        "only its most likely tokens. The shades show the probabilities before these settings."
+        "only its most likely tokens. The shades show the model's probabilities, before these settings."
     )
     with card(_("Generated text"), note, more=more, key="card_written"), errors_shown():
         request = session.recall("writing")

@@ -43,8 +43,9 @@ class TooManyTexts(ExplorerError):
 def generated_text(run_id: str, query: Mapping[str, str], client: str = "") -> Iterator[AsyncIterator[str]]:
     """Generate a text as long as the block lasts. Raises TooManyTexts before any work is done.
 
-    Its events: `token` {"text", "visible", "p", "alternatives": [[visible, p, text], ...]}, at most one `problem`
-    {"sentence"}, and `end`. The query has the prompt, the fields of GenerationConfig and the language of problems.
+    Its events: `token` {"text", "visible", "p", "sampled", "alternatives": [[visible, p, text], ...]}, at most one
+    `problem` {"sentence"}, and `end`. The query has the prompt, the fields of GenerationConfig and the
+    language of problems.
     """
     language = query.get("language", ENGLISH)
     with in_language(language):
@@ -142,6 +143,7 @@ def written_tokens(
             "text": decoder.add(token.id),
             "visible": shown[token.id],
             "p": round(token.probability, 5),
+            "sampled": round(token.sampled, 5),
             "alternatives": [
                 (shown[id], round(probability, 5), "" if split else _whole_text(tokenizer, id))
                 for id, probability in token.alternatives

@@ -136,6 +136,19 @@ def test_a_fraction_of_zero_slides_by_one():
     assert [context_start(length, 4, 0.5) for length in range(1, 9)] == [0, 0, 0, 0, 2, 2, 4, 4]
 
 
+@pytest.mark.parametrize("changes", [{}, {"temperature": 0.5}, {"temperature": 2.0, "top_k": 3}, {"temperature": 0.0}])
+def test_a_token_tells_with_which_probability_it_was_sampled(changes):
+    model, context = make(), [1, 2, 3]
+    settings = GenerationConfig(max_new_tokens=5).replace(changes)
+    for token in generate(model, context, settings):
+        logits = model(torch.tensor([context]))[0][0, -1]
+        if settings.top_k:
+            logits = logits.masked_fill(logits < logits.topk(settings.top_k).values[-1], float("-inf"))
+        shares = (logits / settings.temperature).softmax(-1) if settings.temperature else torch.eye(VOCAB)[token.id]
+        assert token.sampled == pytest.approx(shares[token.id].item(), rel=1e-3)
+        context = [*context, token.id]
+
+
 @pytest.mark.parametrize("kind", ["gpt", "bigram"])
 def test_greedy_text_is_the_argmax(kind):
     model = make(kind=kind)
@@ -177,7 +190,7 @@ def test_with_a_fraction_of_zero_greedy_text_is_that_of_nanogpts_crop(position):
 
 
 def tokens(*ids: int) -> list[GeneratedToken]:
-    return [GeneratedToken(id, 1.0, ()) for id in ids]
+    return [GeneratedToken(id, 1.0, (), 1.0) for id in ids]
 
 
 def test_text_stops_at_a_character_within_a_token_and_at_one_that_spans_tokens():

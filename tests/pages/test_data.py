@@ -182,6 +182,7 @@ def test_a_text_is_shown_as_the_chosen_tokens_and_a_vocabulary_it_cannot_make_is
     assert "makes at most" in app.error[0].value and "not 512" in app.error[0].value
     app.select_slider(key="set-data.vocab_size").set_value(260).run()
     assert not app.exception and not app.error
+    assert "Token frequencies" in said(app) and "Character frequencies" not in said(app)
     assert "a vocabulary of 260 tokens" in said(app)
     app.text_input(key="encode_text").set_value("fog é").run()
     assert any('"bytes": ["' in component.proto.json for component in app.get("bidi_component"))

@@ -92,7 +92,7 @@ def test_the_same_seed_writes_the_same_text_and_a_rerun_leaves_it_alone(app, fin
     assert again["go"] != first["go"]
     texts = [tokens_behind(one, client) for one in (first, again)]
     assert texts[0] == texts[1] and len(texts[0]) == 8
-    assert set(texts[0][0]) == {"text", "visible", "p", "alternatives"}
+    assert set(texts[0][0]) == {"text", "visible", "p", "sampled", "alternatives"}
 
 
 def test_new_dice_are_another_seed_and_write_another_text(app, finished_run, client):

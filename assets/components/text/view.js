@@ -9,7 +9,7 @@ export default (component) => mountView(component, VIEWS);
 /* Text as a model writes it: every token shaded by how sure the model was of it, its alternatives one pointer, key or touch away.
    data: { url: where the tokens stream from, or null; tokens: those that are there already; prompt; total; go: changes when a new
            text is asked for }
-   A token: { text, visible, p, alternatives: [[visible, p, text], ...] }; with data.branches a click on one writes on from there. */
+   A token: { text, visible, p, sampled: its probability after temperature and cuts, where there are any, alternatives: [[visible, p, text], ...] }; with data.branches a click on one writes on from there. */
 function generated(root, component) {
   const status = element("div", "generated-readout", [], { role: "status" });
   const stop = button("generated-button", _("Stop"), () => end());
@@ -135,7 +135,7 @@ function generated(root, component) {
     const rows = token.alternatives.map(([visible, p, text]) => ({ visible, p, text }));
     let own = rows.find((row) => row.visible === token.visible);
     if (!own) rows.push((own = { visible: token.visible, p: token.p }));
-    const sentence = element("span", "", _("had probability {share} here", { share: formatPercent(token.p) }));
+    const sentence = element("span", "", sampledInWords(token));
     panel.replaceChildren(element("div", "panel-head", [element("span", "panel-token", token.visible), sentence]));
     for (const row of rows) {
       const fill = element("span", "panel-fill");
@@ -186,6 +186,12 @@ function generated(root, component) {
     },
     destroy: close,
   };
+}
+
+/* The model's probability of a token, and the one it was sampled with. */
+export function sampledInWords({ p, sampled }) {
+  const share = formatPercent(p);
+  return sampled === undefined ? _("had probability {share} here", { share }) : _("model {share}, sampled with {sampled}", { share, sampled: formatPercent(sampled) });
 }
 
 /* A token's text, which is empty where it ends within a character. */
