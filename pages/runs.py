@@ -35,5 +35,5 @@ for row in rows:
         st.warning(literal(row.problem), icon=":material/warning:")
 picked = table.draw_run_table(rows)
 table.draw_actions(picked)
-table.draw_comparison(rows, picked)
 table.draw_gallery()
+table.draw_comparison(rows, picked)

@@ -1,5 +1,6 @@
 """The table of all runs, and what can be done with those picked in it."""
 
+from collections.abc import Iterable
 from zlib import crc32
 
 import pandas as pd
@@ -33,12 +34,13 @@ def draw_run_table(rows: list[run_rows.RunRow]) -> list[run_rows.RunRow]:
     rows_key, ways = table_key(rows), {name: _(label) for name, label in _WAYS.items()}
     opened = {name: [row.record and (name == "train" or row.folder.has_weights) for row in rows] for name in ways}
     links = {name: [label if has else None for has in opened[name]] for name, label in ways.items()}
+    rest = [name for name in table.columns[2:] if name != "Text"]  # which text tells runs apart, so it is in sight
     event = st.dataframe(
         table.assign(**links).style.apply(
             lambda _unused: [f"color: {colors[row.id]}" for row in rows], subset=[_COLOR]
         ),
         key=rows_key,
-        column_order=[*table.columns[:2], *ways, *table.columns[2:]],
+        column_order=[*table.columns[:2], *ways, *(["Text"] if "Text" in table else []), *rest],
         on_select="rerun",
         selection_mode="multi-row",
         hide_index=True,
@@ -55,6 +57,7 @@ def draw_run_table(rows: list[run_rows.RunRow]) -> list[run_rows.RunRow]:
                 _("Bits/byte"), format="%.3f", help=_("Validation loss in bits/byte, which compares any tokenizers.")
             ),
             "Name": st.column_config.TextColumn(_("Name"), width=_name_width(rows)),
+            "Text": st.column_config.TextColumn(_("Text"), width=_width(table["Text"])),
             "Step": st.column_config.TextColumn(_("Step")),
             "Training": st.column_config.TextColumn(_("Training"), width=210),
         }
@@ -68,7 +71,12 @@ def draw_run_table(rows: list[run_rows.RunRow]) -> list[run_rows.RunRow]:
 
 
 def _name_width(rows: list[run_rows.RunRow]) -> int:
-    return max(120, min(32 + 8 * max(len(row.name) for row in rows), 480))
+    return max(120, _width([row.name for row in rows]))
+
+
+def _width(texts: Iterable[str]) -> int:
+    """Return the pixels in which the longest of some texts is not cut, up to a half of the table."""
+    return min(32 + 8 * max(map(len, texts)), 480)
 
 
 def table_key(rows: list[run_rows.RunRow]) -> str:

@@ -188,3 +188,22 @@ export function bytesFromBase64(base64) {
   for (let index = 0; index < binary.length; index++) bytes[index] = binary.charCodeAt(index);
   return bytes;
 }
+
+/* A sentence beside the pointer. attach(node, words(event) -> text or "") */
+export function pointerTips(box) {
+  const tip = element("div", "pointer-tip aside");
+  tip.hidden = true;
+  box.append(tip);
+  return {
+    attach(node, words) {
+      node.addEventListener("pointermove", (event) => {
+        tip.textContent = words(event);
+        tip.hidden = !tip.textContent;
+        const bounds = box.getBoundingClientRect();
+        tip.style.left = `${Math.max(0, Math.min(bounds.width - tip.offsetWidth, event.clientX - bounds.left + 12))}px`;
+        tip.style.top = `${event.clientY - bounds.top + 18}px`;
+      });
+      node.addEventListener("pointerleave", () => (tip.hidden = true));
+    },
+  };
+}

@@ -2,7 +2,7 @@
    data: as clock.js wants it, and { steps: of the whole run, emergence: [{ step, layer, head, words }] of heads, same: whether side b is the same run } */
 import { downloadButtons, lossColumns } from "../shared/download.js";
 import { formatPerplexity } from "../shared/format.js";
-import { _, ngettext, button, element, mountOnce, svgElement } from "../shared/mount.js";
+import { _, ngettext, button, element, mountOnce, pointerTips, svgElement } from "../shared/mount.js";
 import { liveView } from "../shared/run_stream.js";
 import { nearest, roomFor, thinned } from "../shared/thinning.js";
 import { clockOf } from "../time_machine/clock.js";
@@ -44,6 +44,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   const marks = element("div", "time-marks");
   const labels = element("div", "time-labels");
   const track = element("div", "time-track", [curve, spot, rail, dots, slider, marks, labels], { "data-title": _("Loss over the training") });
+  const tips = pointerTips(track); // a browser's own come after a second, and not at all on a touch
   labels.title = slider.title = _("Saved steps, evenly spaced. Most lie early, where the model changes most.");
   const line = element("div", "time-line", [play, element("div", "time-readout", [step, note]), track, loss, pace]);
   root.append(line);
@@ -148,8 +149,9 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
       });
       const here = component.data.emergence.filter(({ step }) => step === at);
       mark.tabIndex = -1;
-      mark.title = _("Emerged at step {step}: {heads}", { step: at.toLocaleString("en"), heads: here.map(inWords).join("; ") });
-      mark.setAttribute("aria-label", mark.title);
+      const words = _("Emerged at step {step}: {heads}", { step: at.toLocaleString("en"), heads: here.map(inWords).join("; ") });
+      tips.attach(mark, () => words);
+      mark.setAttribute("aria-label", words);
       mark.style.left = `${100 * placeOf(at)}%`;
       mark.style.setProperty("--many", Math.min(3, here.length));
       return mark;

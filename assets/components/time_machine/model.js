@@ -2,8 +2,8 @@
    next token. Every width and color is a number that pointing at it tells. A part opens in place: see model_opened.js. */
 import { columnsOf } from "../shared/download.js";
 import { formatPercent, formatSigned, kindName } from "../shared/format.js";
-import { _, button, bytesFromBase64, colorTable, element, quoted, rgbOf, svgElement } from "../shared/mount.js";
-import { evenColor, matrixPlace, paintMatrix, pointerTips, shareColor, signedBytes, signedColor } from "./model_images.js";
+import { _, button, bytesFromBase64, colorTable, element, pointerTips, quoted, rgbOf, svgElement } from "../shared/mount.js";
+import { evenColor, matrixPlace, paintMatrix, shareColor, signedBytes, signedColor } from "./model_images.js";
 import { layoutOf, tokenEnd } from "./model_layout.js";
 import { openedPart, placeAfter } from "./model_opened.js";
 import { modelFilm } from "./model_film.js";
@@ -123,7 +123,7 @@ export function model(root, clock, _report, keep) {
     stage.classList.toggle("upright", upright);
     canvases = [];
     stops = [];
-    const tip = stage.querySelector(".model-tip");
+    const tip = stage.querySelector(".pointer-tip");
     tip.hidden = true; // what it was about is gone
     const tokens = element("div", "model-prompt", tokenBoxes(), { role: "listbox", "aria-label": _("Tokens of the prompt") });
     const next = element("div", "model-next");

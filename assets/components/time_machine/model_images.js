@@ -1,5 +1,5 @@
 /* Matrices as images, a pixel for each number, scaled up by the browser; and what the pointer is on. */
-import { bytesFromBase64, element } from "../shared/mount.js";
+import { bytesFromBase64 } from "../shared/mount.js";
 
 /* A canvas of a matrix of bytes.
    values: bytes, row by row; color(byte) -> index into `table`; upright: rows become columns; line: color of a hairline
@@ -39,23 +39,4 @@ export function matrixPlace(canvas, event, rows, cells, upright = false) {
   const share = [(event.clientY - bounds.top) / bounds.height, (event.clientX - bounds.left) / bounds.width];
   if (upright) share.reverse();
   return [rows, cells].map((count, axis) => Math.max(0, Math.min(count - 1, Math.floor(share[axis] * count))));
-}
-
-/* A sentence beside the pointer. attach(node, words(event) -> text or "") */
-export function pointerTips(box) {
-  const tip = element("div", "model-tip aside");
-  tip.hidden = true;
-  box.append(tip);
-  return {
-    attach(node, words) {
-      node.addEventListener("pointermove", (event) => {
-        tip.textContent = words(event);
-        tip.hidden = !tip.textContent;
-        const bounds = box.getBoundingClientRect();
-        tip.style.left = `${Math.max(0, Math.min(bounds.width - tip.offsetWidth, event.clientX - bounds.left + 12))}px`;
-        tip.style.top = `${event.clientY - bounds.top + 18}px`;
-      });
-      node.addEventListener("pointerleave", () => (tip.hidden = true));
-    },
-  };
 }
