@@ -15,7 +15,7 @@ from core.lessons.byte_pairs import bytes_of_tokens, pair_counts, train_byte_pai
 sentence = text[:240]
 pairs, words = train_byte_pairs(sentence, 12)
 tokens = bytes_of_tokens(pairs)
-print("|".join(tokens[id].decode(errors="replace") for word in words for id in word))
+print("|".join(tokens[id].decode(errors="backslashreplace") for word in words for id in word))
 print(f"\n{len(sentence.encode())} bytes have become {sum(map(len, words))} tokens")
 for (left, right), count in pair_counts(words).most_common(5):
     print(f"{tokens[left]} + {tokens[right]}: {count} times")

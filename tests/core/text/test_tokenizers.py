@@ -15,8 +15,18 @@ from core.atomic_io import write_files
 from core.config import DataConfig
 from core.errors import TextError, UnknownCharacterError
 from core.import_export.external_weights import tokenizer_files
+from core.text.bpe import train_merges
+from core.text.corpora import load_corpus
 from core.text.token_display import kind_of
-from core.text.tokenizers import TOKENIZERS, BPETokenizer, CharTokenizer, load_tokenizer, opening_ids, token_texts
+from core.text.tokenizers import (
+    TOKENIZERS,
+    BPETokenizer,
+    ByteTokenizer,
+    CharTokenizer,
+    load_tokenizer,
+    opening_ids,
+    token_texts,
+)
 
 texts = st.text(min_size=1)  # every character of Unicode but half surrogate pairs
 
@@ -230,3 +240,14 @@ def test_damaged_files_are_refused_in_a_sentence(tmp_path, tokenizer):
             load_tokenizer(tmp_path / "tokenizer.json")
     with pytest.raises(TextError, match="no token number 99999"):
         tokenizer.decode([99999])
+
+
+def test_no_whole_character_of_chinese_is_ever_a_replacement_sign(tmp_path):
+    text = load_corpus("tang-poems", tmp_path)[:3000]
+    for tokenizer in (ByteTokenizer.from_text(), BPETokenizer.from_merges(train_merges(text)[:40])):
+        ids = tokenizer.encode(text)
+        assert len(ids) > len(text)  # characters are split over tokens
+        assert tokenizer.decode(ids) == "".join(token_texts(tokenizer, ids)) == text
+        assert not any("\ufffd" in token for token in tokenizer.tokens)  # labels spell the bytes
+        cut = "".join(token_texts(tokenizer, ids[:50]))
+        assert text.startswith(cut.rstrip("\ufffd")) and cut.count("\ufffd") <= 1
