@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from core.atomic_io import write_atomically
 from core.errors import TextError
 from core.paths import class_root
 from core.text.generated import server_log, tunes
 from core.text.large_text import beginning_of, hash_of_large, is_large_text, token_ids
-from core.text.own_text import Corpus, load_own_text, own_text_file, own_texts, student_text
+from core.text.own_text import Corpus, load_own_text, own_text_file, own_texts, read_text, student_text
 from core.text.tasks import TASKS
 from core.text.tokenizers import BPETokenizer, Report, Tokenizer
 
@@ -105,6 +106,24 @@ _INCLUDED = (
         download=True,
     ),
     Corpus(
+        name="tinystories",
+        title="TinyStories",
+        language="simple English",
+        license="CDLA-Sharing-1.0",
+        description="Stories in a small child's words, the first 10 MB of roneneldan/TinyStories. Needs a network.",
+        characters=10_000_000,  # about, as of the next
+        download=True,
+    ),
+    Corpus(
+        name="wikitext",
+        title="WikiText-2",
+        language="English",
+        license="CC BY-SA 3.0",
+        description="Good articles of Wikipedia, the first 10 MB of Salesforce/wikitext. Needs a network.",
+        characters=10_000_000,
+        download=True,
+    ),
+    Corpus(
         name="python",
         title="Python's own library",
         language=f"Python {sysconfig.get_python_version()}",
@@ -154,16 +173,21 @@ _INCLUDED = (
         for task in TASKS.values()
     ),
 )
+_ON_HUB = {  # dataset, part and column on Hugging Face's hub
+    "tinystories": ("roneneldan/TinyStories", "train", "text"),
+    "wikitext": ("Salesforce/wikitext", "wikitext-2-raw-v1/train", "text"),
+}
+_HUB_BYTES = 10_000_000  # of a text that is taken from there
+_DOWNLOADED = {corpus.name for corpus in _INCLUDED if corpus.download}
 _BUILT_IN = {corpus.name: corpus.text for corpus in _INCLUDED if corpus.text}
 
 
 def catalogue(data_dir: Path) -> list[Corpus]:
     """Return all texts: the included ones, then those of tasks, then the user's own, newest first."""
-    downloaded = (class_root(data_dir) / "downloads" / TINY_SHAKESPEARE_FILE).exists()
     known: dict[str, dict[str, Any]] = {  # that differ from machine to machine
-        "tinyshakespeare": {"download": not downloaded},
-        "python": {"characters": _python_size()},
+        name: {"download": not _download_of(name, data_dir).exists()} for name in _DOWNLOADED
     }
+    known["python"] = {"characters": _python_size()}
     return [replace(corpus, **known.get(corpus.name, {})) for corpus in _INCLUDED] + own_texts(data_dir)
 
 
@@ -185,8 +209,8 @@ def load_corpus(name: str, data_dir: Path) -> str:
     """
     if name in _BUILT_IN:
         return _load_built_in(name)
-    if name == "tinyshakespeare":
-        return _load_tiny_shakespeare(data_dir)
+    if name in _DOWNLOADED:
+        return _load_downloaded(name, data_dir)
     find_corpus(name, data_dir)  # raises for a text that was loaded before and is deleted now
     return _load_beginning(name, data_dir) if is_large_text(name, data_dir) else _load_own(name, data_dir)
 
@@ -231,15 +255,37 @@ _load_own = lru_cache(maxsize=2)(load_own_text)  # an own text may have 20 MB
 _load_beginning = lru_cache(maxsize=1)(beginning_of)
 
 
-@lru_cache(maxsize=1)
-def _load_tiny_shakespeare(data_dir: Path) -> str:
+def _download_of(name: str, data_dir: Path) -> Path:
+    return class_root(data_dir) / "downloads" / f"{name}.txt"
+
+
+@lru_cache(maxsize=2)
+def _load_downloaded(name: str, data_dir: Path) -> str:
+    file = _download_of(name, data_dir)
+    if name in _ON_HUB:
+        if not file.exists():
+            text = read_text(_text_of_hub(*_ON_HUB[name]))
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(file, text.encode())
+            except OSError as error:
+                raise TextError(f"The text cannot be kept in {file.parent}: {error.strerror or error}.") from None
+        return file.read_text(encoding="utf-8")
     # Imported only here: no other text needs the libraries that download.
     from core.text.download import fetch
 
-    file = fetch(
-        TINY_SHAKESPEARE_URL, TINY_SHAKESPEARE_SHA256, class_root(data_dir) / "downloads", TINY_SHAKESPEARE_FILE
-    )
+    fetch(TINY_SHAKESPEARE_URL, TINY_SHAKESPEARE_SHA256, file.parent, file.name)
     return file.read_text(encoding="utf-8")
+
+
+def _text_of_hub(name: str, part: str, column: str) -> str:
+    from core.text.hub_datasets import fetch_dataset, find_dataset
+
+    dataset = find_dataset(name)
+    if part not in dataset.parts:
+        raise TextError(f"The dataset {name!r} has no part {part!r} any more. Find its text by its name on Data.")
+    *_unfinished, last = fetch_dataset(dataset, part, column, _HUB_BYTES)
+    return last.text
 
 
 def _python_size() -> int:

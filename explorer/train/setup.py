@@ -185,7 +185,11 @@ def _pick_corpus(config: RunConfig) -> str:
     wanted = st.session_state.get("corpus", config.data.corpus)
     st.session_state["corpus"] = wanted if wanted in known else next(iter(known))
     titles = titles_of(known.values())
-    titles |= {c.name: _("{title} (1 MB download)", title=c.title) for c in known.values() if c.download}
+    titles |= {
+        c.name: _("{title} ({size} MB download)", title=c.title, size=round(c.characters / 1e6))
+        for c in known.values()
+        if c.download
+    }
     labels = distinct_labels(titles)
     about = _("The text to train on. View it, or add your own, on the page Data.")
     chosen = st.selectbox(_("Text"), known, key="corpus", format_func=labels.get, help=about)

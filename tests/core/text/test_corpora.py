@@ -1,12 +1,16 @@
 import hashlib
 import re
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from huggingface_hub import constants
 
 from core.errors import TextError
 from core.text import corpora
 from core.text.corpora import catalogue, find_corpus, load_corpus, python_source, text_hash
 from core.text.tasks import TASKS
+from tests.core.import_export.hub_server import serving
 
 INCLUDED = ["shakespeare", "python", "surnames", "tang-poems", "tunes", "server-log", *TASKS]
 
@@ -15,7 +19,7 @@ def test_the_catalogue_begins_with_what_comes_with_the_lab(tmp_path):
     entries = catalogue(tmp_path)
     assert [entry.name for entry in entries if not entry.download] == INCLUDED
     assert all(entry.title and entry.language and entry.license and entry.description for entry in entries)
-    assert [entry.name for entry in entries if entry.download] == ["tinyshakespeare"]
+    assert [entry.name for entry in entries if entry.download] == ["tinyshakespeare", "tinystories", "wikitext"]
 
 
 @pytest.mark.parametrize("name", INCLUDED)
@@ -98,3 +102,25 @@ def test_each_line_of_the_log_is_one_request(tmp_path):
     line = re.compile(r'192\.0\.2\.\d+ - - \[[^]]+ \+0000\] "(GET|POST) /\S* HTTP/1.1" (200|302|404) \d+ "\S+"')
     lines = load_corpus("server-log", tmp_path).splitlines()
     assert len(lines) == 12_000 and all(line.fullmatch(request) for request in lines)
+
+
+def test_a_text_of_the_hub_is_fetched_once_and_offline_a_sentence_says_so(tmp_path, monkeypatch):
+    folder, home = tmp_path / "dataset" / "data", tmp_path / "home"
+    folder.mkdir(parents=True)
+    stories = [f"Once upon a time there were {number} ducks." for number in range(500)]
+    pq.write_table(pa.table({"text": stories}), folder / "train-00000-of-00001-2d5a1467fff1081b.parquet")
+    monkeypatch.setattr(corpora, "_HUB_BYTES", 10_000)
+    with serving({"roneneldan/TinyStories": folder.parent}) as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        )
+        text = load_corpus("tinystories", home)
+        assert text == "\n\n".join(stories)[: len(text)] and 9_900 < len(text) <= 10_000
+        with pytest.raises(TextError, match="no dataset called 'Salesforce/wikitext'"):
+            load_corpus("wikitext", home)
+    corpora._load_downloaded.cache_clear()
+    assert load_corpus("tinystories", home) == text and not find_corpus("tinystories", home).download
+    with pytest.raises(TextError, match="cannot be fetched.*Is this machine online"):
+        load_corpus("wikitext", home)
+    assert not (home / "downloads" / "wikitext.txt").exists()
