@@ -9,6 +9,7 @@ from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.widgets import address, session
 from explorer.widgets.layout import errors_shown, literal, page_header, show_error
+from explorer.widgets.prompt import number_key
 
 page_header(_("Data"), _("A language model learns only from text. Choose one, and see it as the model does."))
 
@@ -17,7 +18,7 @@ if notice := session.take_notice():
 
 with errors_shown(end=True):
     corpus, corner = cards.choose_corpus()
-    st.caption(literal(cards.description(corpus)))
+    st.caption(literal(f"{cards.description(corpus)} {number_key(corpus.name)}"))
     doing = _("Downloading the text (only once)") if corpus.download else _("Reading the text")
     with st.spinner(doing, show_time=corpus.download):
         facts = cards.facts_of(corpus.name, shared.data_dir())

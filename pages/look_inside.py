@@ -20,7 +20,7 @@ from explorer.look_inside.sections import MODEL, SECTIONS, first_view, group_sty
 from explorer.widgets import address, session
 from explorer.widgets.layout import errors_shown, literal
 from explorer.widgets.links import end_absent, quoted_part
-from explorer.widgets.prompt import example_prompt, newline_hint, read_prompt
+from explorer.widgets.prompt import example_prompt, newline_hint, number_key, read_prompt
 from explorer.widgets.run_picker import choose_run
 
 PROMPT = "inspect_prompt"
@@ -82,6 +82,8 @@ with st.container(gap="xxsmall"):
     st.caption(worded(_(section.question)))
 if section.prompt != "unused":
     st.text_input(_("Prompt"), typed, key=PROMPT, help=newline_hint(), on_change=write_prompt)
+    if key := number_key(text, prompt.text):
+        st.caption(literal(key))
     if prompt.notes:
         st.info(literal(" ".join(prompt.notes)))
 if section.attention:

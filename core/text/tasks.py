@@ -45,11 +45,24 @@ class Task:
     floor: float = (
         0.0  # lowest possible loss, nats/token: the entropy of a predicted token; 0 where answers are certain
     )
+    numbers: str = ""  # the characters that stand for 0, 1, 2 and so on, where each number is one character
 
 
 def task_of(corpus: str) -> Task | None:
     """Return the task whose text is called `corpus`; None for any other text."""
     return TASKS.get(corpus)
+
+
+def number_ranges(task: Task) -> list[tuple[str, int]]:
+    """Return the characters of each kind that stand for numbers, such as "a" to "z", and the number of the first."""
+    kinds = [kind for kind in (digits, ascii_lowercase, ascii_uppercase) if kind[0] in task.numbers]
+    return [("".join(c for c in kind if c in task.numbers), task.numbers.index(kind[0])) for kind in kinds]
+
+
+def in_numbers(task: Task, text: str) -> str:
+    """Return a line in which each number is one character with numbers instead: "G+f=V" is "42 + 15 = 57"."""
+    words = [str(task.numbers.index(c)) if c in task.numbers else c for c in text if not c.isspace()]
+    return " ".join(words)
 
 
 def answers_of(corpus: str, tokenizer: Tokenizer) -> AnswerTokens | None:
@@ -205,6 +218,7 @@ TASKS = {
             _modular_addition,
             characters=20_886,
             longest=6,
+            numbers=NUMBERS,
         ),
         Task(
             "copy",

@@ -26,7 +26,7 @@ from explorer.streaming.generation import LONGEST_PROMPT
 from explorer.widgets import session
 from explorer.widgets.forms import setting_input, widget_key
 from explorer.widgets.layout import card, chart, current_palette, errors_shown, literal
-from explorer.widgets.prompt import read_prompt
+from explorer.widgets.prompt import number_key, read_prompt
 
 _QUESTIONS = 3  # of a task, offered as prompts
 _SHOWN = 16  # tokens of the distribution
@@ -63,6 +63,8 @@ def _offer_questions(folder: RunFolder) -> None:
     if not questions:
         return
     st.caption(_("Questions that it never trained on. Only what it writes up to the newline is an answer."))
+    if key := number_key(folder.record().config.data.corpus, st.session_state["generate_prompt"]):
+        st.caption(literal(key))
     with st.container(horizontal=True, gap="small"):
         for number, question in enumerate(questions):
             st.button(literal(question), key=f"question_{number}", on_click=_ask_question, args=(folder.id, question))

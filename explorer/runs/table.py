@@ -187,7 +187,7 @@ def draw_gallery() -> None:
     st.caption(_("Trained models that come with the app. They open like your runs, and can be forked."))
     with st.container(horizontal=True, gap="small", key="gallery"):
         for folder in gallery_runs():
-            with st.container(border=True, gap="xsmall", width=284, height="stretch", key=f"run_card_{folder.id}"):
+            with st.container(border=True, gap="xsmall", width=312, height="stretch", key=f"run_card_{folder.id}"):
                 st.text(folder.name)
                 model, loss = model_in_words(folder.record().config.model), folder.status().val_loss
                 st.caption(_("{model}, loss {loss}", model=model, loss=f"{loss:.2f}"))

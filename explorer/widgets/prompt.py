@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from typing import NamedTuple
 
+from core.text.tasks import END, in_numbers, number_ranges, task_of
 from core.text.token_display import kind_of, read_newlines, visible
 from core.text.tokenizers import Tokenizer
 from explorer.i18n.language import _, ngettext
@@ -63,6 +64,20 @@ def read_line(typed: str, tokens: Collection[str]) -> str:
 def newline_hint() -> str:
     """Say how a newline is typed into one line."""
     return _("Type `\\n` for a newline.")
+
+
+def number_key(corpus: str, text: str = "") -> str:
+    """Return which number each character of a task stands for, and the last problem of `text` in numbers; else ""."""
+    task = task_of(corpus)
+    if not (task and task.numbers):
+        return ""
+    ranges = [
+        _("{first} to {last} are {low} to {high}", first=one[0], last=one[-1], low=low, high=low + len(one) - 1)
+        for one, low in number_ranges(task)
+    ]
+    key = _("Each number is one character: {ranges}.", ranges=", ".join(ranges))
+    problem = text.rstrip(END).rpartition(END)[2]
+    return f"{key} {_('{text} is {numbers}.', text=problem, numbers=in_numbers(task, problem))}" if problem else key
 
 
 def as_line(text: str, tokens: Collection[str]) -> str:

@@ -378,6 +378,10 @@ def test_each_text_keeps_a_prompt_of_its_own(app):
     assert app.query_params["prompt"] == "To be"
     task = open_run("gallery-grokking")
     assert "=" in task and task != romeo
+    key = "Each number is one character: 0 to 9 are 0 to 9, a to z are 10 to 35, A to W are 36 to 58."
+    assert key in said(app).replace("\\", "")
+    app.text_input(key="inspect_prompt").set_value("G+f=V").run()
+    assert "G+f=V is 42 + 15 = 57." in said(app).replace("\\", "")
     app.text_input(key="inspect_prompt").set_value("1+2=").run()
     assert open_run("gallery-layers") == "To be"  # another model of the same text
     assert open_run("gallery-grokking") == "1+2="
