@@ -1,6 +1,6 @@
 """What every page does in the browser without a picture of its own."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlencode
 
 import streamlit as st
@@ -11,9 +11,9 @@ from explorer.components.bundle import component
 _page = component("page")
 
 
-def page_change(page: str, shown: str) -> None:
-    """Scroll another page, or another view of it, to its top and, on a phone, fold the sidebar away."""
-    _page("pageChange", {"page": page, "shown": shown}, key="page_change", height=1)
+def page_change(page: str, parameters: Sequence[str]) -> None:
+    """Scroll another page to its top and, on a phone, fold the sidebar away; the first also for other `parameters`."""
+    _page("pageChange", {"page": page, "parameters": parameters}, key="page_change", height=1)
 
 
 def replace_address(before: Mapping[str, str], query: Mapping[str, str]) -> None:

@@ -40,7 +40,7 @@ def draw(inspection: Inspection) -> None:
     """Draw one neuron: the texts with its largest activations, its effect on the logits, and the prompt."""
     width = inspection.model.transformer.h[0].mlp.c_proj.in_features
     layers = inspection.config.n_layer
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="neuron_choices"):
         started = within(NEURON, width + 1, default=1)
         layer = select(
             _("Layer"), range(layers), key=LAYER, default=0, width=130,

@@ -59,7 +59,7 @@ def choose_game() -> tuple[str, Game]:
         end_absent(absent_text(text), _("Play with another text"), leave)
     say_misread_number(address.PASSAGE, range(1, MOST_PASSAGES + 1), _("A passage is a number from 1 to 9,999."))
     say_misread_number(address.LETTERS, LENGTHS, _("A passage has 15, 30, 60 or 100 letters."))
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="play_choices"):
         st.session_state["play_text"] = text if text in corpora else next(iter(corpora))
         name = st.selectbox(words("text"), list(corpora), key="play_text", format_func=corpora.get, width=260,
                             on_change=_choose)  # fmt: skip

@@ -42,6 +42,7 @@ PASSAGE, LETTERS = "passage", "letters"  # of TEXT, to be guessed
 LESSON, HIDE = "lesson", "hide"  # a lesson, whose step is STEP, with the values of controls in SET; and those hidden
 LANGUAGE = "language"  # of the pages
 TOUR = "tour"  # the step of the tour (`explorer.home.tour`)
+SHOWN = {"train": (RUN, FORK), "learn": (LESSON, STEP)}  # the parameters that say which thing a page shows
 
 _DRAFT, _BEGUN, _STUDENT = "draft_config", "begun_run", "student"  # in the session
 _WRITTEN = "address_written"  # in the session: the addresses left with the times they were, and the one written last
@@ -165,12 +166,6 @@ def query_for(run_id: str | None, page: str = "") -> dict[str, str]:
     view = recall(VIEW_KEY) if page == "look_inside" else None
     query = {RUN: run_id, VIEW: view, TOUR: parameter(TOUR)}
     return {name: value for name, value in query.items() if value}
-
-
-def place_on(page: str) -> str:
-    """Return which thing a page shows, by its address: a run, the settings of one, or the step of a lesson."""
-    shown = {"train": (RUN, FORK), "learn": (LESSON, STEP)}.get(page, ())
-    return " ".join([page, *(st.query_params.get(name, "") for name in shown)])
 
 
 def open_page(

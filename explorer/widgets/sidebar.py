@@ -10,7 +10,7 @@ from explorer.i18n.formatting import model_in_words, run_in_words
 from explorer.i18n.language import _, language
 from explorer.services import shared
 from explorer.streaming.broadcaster import watch_runs
-from explorer.widgets.address import LANGUAGE, OTHER_RUN, ROOT, RUN, parameter, place_on, query_for, write
+from explorer.widgets.address import LANGUAGE, OTHER_RUN, ROOT, RUN, SHOWN, parameter, query_for, write
 from explorer.widgets.layout import current_palette, literal
 from explorer.widgets.links import quoted_part
 from explorer.widgets.run_picker import newest_run
@@ -49,7 +49,7 @@ def draw_sidebar(pages: dict[str, list], here) -> None:
                 format_func=lambda name: word("language", name), label_visibility="collapsed",
                 on_change=lambda: write({LANGUAGE: st.session_state["language_choice"]}),
             )  # fmt: skip
-        page_change(here.url_path, place_on(here.url_path))
+        page_change(here.url_path, SHOWN.get(here.url_path, ()))
 
 
 def _draw_run_on_view(run_id: str, says_so: bool) -> None:

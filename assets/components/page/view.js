@@ -10,16 +10,25 @@ export default (component) => mountView(component, VIEWS);
 /* Scrolls to the top when the page shows something else, and folds the sidebar away on a phone, where it lies over the page.
    Streamlit does neither when only the parameters of the address change, nor for our own links. What was shown before hangs on
    globalThis, because every page mounts the sidebar's content anew.
-   data: { page, shown: page and what of it } */
+   data: { page, parameters: those of the address that say what of it is shown } */
 function pageChange(_root, component) {
+  /* Return the page shown before. */
+  function scrollToNew() {
+    const { page, parameters } = component.data;
+    const query = new URLSearchParams(location.search);
+    const place = JSON.stringify([page, ...parameters.map((name) => query.get(name) || "")]);
+    const before = globalThis.__gptExplorerPage;
+    globalThis.__gptExplorerPage = { page, place };
+    if (before && before.place !== place) document.querySelector('[data-testid="stMain"]')?.scrollTo(0, 0);
+    return before?.page ?? page;
+  }
+
+  // Where the browser tells of a new address, before anything of what it leads to is drawn.
+  globalThis.navigation?.addEventListener("currententrychange", scrollToNew);
   return {
+    destroy: () => globalThis.navigation?.removeEventListener("currententrychange", scrollToNew),
     update() {
-      const { data } = component;
-      const before = globalThis.__gptExplorerPage;
-      globalThis.__gptExplorerPage = data;
-      if (!before) return;
-      if (before.shown !== data.shown) document.querySelector('[data-testid="stMain"]')?.scrollTo(0, 0);
-      if (before.page === data.page || window.innerWidth > 768) return;
+      if (scrollToNew() === component.data.page || window.innerWidth > 768) return;
       const sidebar = document.querySelector('[data-testid="stSidebar"]');
       if (sidebar?.dataset.collapsed === "true") return;
       sidebar?.querySelector('[data-testid="stSidebarCollapseButton"] button')?.click();

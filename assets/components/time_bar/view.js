@@ -89,9 +89,10 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     rail.style.setProperty("--share", share);
     const counted = { step: clock.step.toLocaleString("en"), steps: Math.max(component.data.steps, savedSteps.at(-1)).toLocaleString("en") };
     slider.setAttribute("aria-valuetext", _("step {step}", counted));
-    step.textContent = _("Step {step} of {steps}", counted);
+    step.textContent = root.clientWidth < 480 ? _("Step {step}", counted) : _("Step {step} of {steps}", counted);
     const emerging = component.data.emergence.filter((each) => each.step === clock.step);
     const emergingHeads = emerging.length > 3 ? ngettext("role of {count} head emerged here", "roles of {count} heads emerged here", emerging.length) : _("emerged here: {heads}", { heads: emerging.map(inWords).join(", ") });
+    note.hidden = clock.writes; // it would come and go with every token
     note.textContent = clock.waiting ? _("loading …") : emerging.length ? emergingHeads : component.data.note;
     note.title = note.textContent;
     paintLabels();

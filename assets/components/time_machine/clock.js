@@ -224,6 +224,7 @@ export function timeMachineView(mounting, make) {
     function draw() {
       const { frame } = clock;
       root.classList.toggle("snapshot-waits", clock.waiting);
+      root.classList.toggle("snapshot-empty", !frame);
       readout.textContent = clock.problem || (frame ? view.words?.(frame, component.data) || "" : _("Loading …"));
       if (frame) view.draw(frame, component.palette, component.data);
     }
