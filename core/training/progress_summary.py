@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ JUMP = 0.3  # nats above the lowest loss at which a single evaluation counts
 LEARNED = 0.05  # nats below the uniform guess that count as learning
 FLAT = 0.01  # nats by which the loss may change on a plateau
 FLAT_SHARE = 0.2  # of all steps, the least length of a plateau
+KNOWN = 0.95  # accuracy that counts as having learned the problems of a task
+GAP = 0.5  # validation accuracy below which a model that knows the training problems has memorized them
 _OVERFITTED = 0.3  # share of the validation loss's rise that the training loss may take part in, in overfitting
 
 _ROSE, _BACK = "Loss rose from {best} to {last}", "Go back to step {back}."
@@ -35,10 +38,14 @@ SENTENCES = {
     "rose after batch size": f"{_ROSE} after the batch size was changed at step {{changed}}. {_BACK}",
     "never fell": f"{_ROSE}: no measurement was below the first. Start again with a lower learning rate.",
     "not learning": "Not learning: validation loss {last} after {step} steps, {first} before. Raise the learning rate.",
+    "memorized": "Memorized: {known} of training problems right from step {memorized} on, but only {accuracy} of "
+    "validation problems. Longer training may generalize (grokking).",
+    "grokked": "Grokking: {known} of training problems right at step {memorized}, of validation problems only at "
+    "step {generalized}.",
     "not finite": "The loss is no finite number after step {step}. Go back to step {back} with a lower learning rate.",
     "not finite at once": "The loss is no finite number after step {step}. Start again with a lower learning rate.",
 }
-_FINE = ("early", "falling", "fell", "done", "unchanged", "higher", "ended higher", "flat")
+_FINE = ("early", "falling", "fell", "done", "unchanged", "higher", "ended higher", "flat", "memorized", "grokked")
 
 
 class ProgressSummary(NamedTuple):
@@ -48,6 +55,7 @@ class ProgressSummary(NamedTuple):
     numbers: dict[str, str]  # what its sentence asks for, as it is written
     back: int | None = None  # the step to go back to, if the sentence names one
     risen_after: int | None = None  # the last step before a rise
+    milestones: Mapping[str, int] = MappingProxyType({})  # the steps at which a task was "memorized" and "generalized"
 
     @property
     def trouble(self) -> bool:
@@ -90,7 +98,32 @@ def summarize_progress(
         return ProgressSummary("not finite at once", {"step": f"{step:,}"}, risen_after=step)
     if len(curve.val) < 2:
         return ProgressSummary("early", {})
-    return _risen(curve, changes, saved, ended) or _going_down(curve, ended, uniform)
+    milestones = _milestones(finite)
+    summary = _of_accuracy(finite, milestones) or _risen(curve, changes, saved, ended)
+    return (summary or _going_down(curve, ended, uniform))._replace(milestones=milestones)
+
+
+def _milestones(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Return when a task was "memorized", long before it was "generalized", and when that; each only if it was."""
+    milestones = {}
+    measured = [row for row in rows if row.get("train_accuracy") is not None and row.get("val_accuracy") is not None]
+    known = next((row for row in measured if row["train_accuracy"] >= KNOWN), None)
+    if known and known["val_accuracy"] < GAP:
+        milestones["memorized"] = known["step"]
+    if generalized := next((row for row in measured if row["val_accuracy"] >= KNOWN), None):
+        milestones["generalized"] = generalized["step"]
+    return milestones
+
+
+def _of_accuracy(rows: Sequence[Mapping[str, Any]], milestones: Mapping[str, int]) -> ProgressSummary | None:
+    """Return what accuracy says of a memorized task, whose validation loss alone would look like overfitting."""
+    accuracy = rows[-1].get("val_accuracy")
+    if "memorized" not in milestones or accuracy is None:
+        return None
+    numbers = {"known": f"{KNOWN:.0%}"} | {name: f"{step:,}" for name, step in milestones.items()}
+    if "generalized" in milestones:
+        return ProgressSummary("grokked", numbers) if accuracy > GAP else None
+    return ProgressSummary("memorized", numbers | {"accuracy": f"{accuracy:.0%}"}) if accuracy < GAP else None
 
 
 def _is_not_finite(row: Mapping[str, Any]) -> bool:

@@ -162,6 +162,7 @@ class RunReader:
                 "sentence": SENTENCES[progress.kind],
                 "numbers": progress.numbers,
                 "trouble": progress.trouble,
+                "milestones": dict(progress.milestones),
                 "back": progress.back if progress.back in status["moments"] else None,
             }
         self._judged_by, self._judged_until = basis, until

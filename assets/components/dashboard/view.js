@@ -2,7 +2,7 @@
 import { downloadButtons } from "../shared/download.js";
 import { formatPerplexity, formatDuration, formatPercent, formatRate, formatCount } from "../shared/format.js";
 import { _, ngettext, button, element, mountView, svgElement, untrustedText, withElements } from "../shared/mount.js";
-import { runStream, liveView } from "../shared/run_stream.js";
+import { runStream, liveView, milestonesOf } from "../shared/run_stream.js";
 import { nearest, thinned } from "../shared/thinning.js";
 import { changes, rate } from "./live_settings.js";
 import { attention, embedding } from "./pictures.js";
@@ -160,12 +160,14 @@ function formatTime(status, data) {
 }
 
 /* Small curves of one column of the metrics each, or of two: how it went, its range, its last value. A curve names its column,
-   may name a second one in `beside`, and the highest value of its axis in `most`. */
+   may name a second one in `beside`; with `most`, the highest value of its axis, it has axes and the milestones of a task. */
 function curves(root, component) {
+  const [AXIS_LEFT, AXIS_BELOW] = [36, 16]; // pixels
   let rows = [];
   let timer = 0;
   let curves = [];
   let totalSteps = 0; // as the run's status says: they may change while it trains
+  let milestones = [];
   let built = ""; // the curves that are drawn
 
   function build() {
@@ -204,8 +206,11 @@ function curves(root, component) {
     }
     const steps = Math.max(totalSteps || component.data.steps, points.at(-1).step);
     const top = spec.most ?? (points.reduce((most, row) => Math.max(most, row[spec.column]), 0) * 1.08 || 1);
-    const x = (row) => ((row.step / steps) * (width - 8) + 1).toFixed(1);
-    const y = (row, column = spec.column) => (height - 4 - (row[column] / top) * (height - 10)).toFixed(1);
+    const [left, below] = spec.most ? [AXIS_LEFT, AXIS_BELOW] : [1, 4];
+    const xAt = (step) => ((step / steps) * (width - left - 7) + left).toFixed(1);
+    const yAt = (value) => (height - below - (value / top) * (height - below - 6)).toFixed(1);
+    const x = (row) => xAt(row.step);
+    const y = (row, column = spec.column) => yAt(row[column]);
     const line = hover === null ? points.at(-1) : nearest(points, hover * steps, (row) => row.step);
     const color = spec.beside ? palette.validation : palette.accent;
     const lineOf = (column, stroke) => {
@@ -213,8 +218,26 @@ function curves(root, component) {
       const places = thinned(known, column, 4 * width).map((row) => `${x(row)},${y(row, column)}`);
       return svgElement("polyline", { points: places.join(" "), stroke });
     };
+    /* Both axes with their ticks, and the milestones as lines, whose words lie above the line of 50%, apart from each other. */
+    function axes() {
+      const word = (at, across, anchor, said) => svgElement("text", { x: at, y: across, "text-anchor": anchor }, said);
+      const grid = [0, top / 2, top].flatMap((value) => [
+        svgElement("path", { d: `M${left} ${yAt(value)}H${width - 7}`, stroke: palette.grid }),
+        word(left - 5, Number(yAt(value)) + 4, "end", formatPercent(value)),
+      ]);
+      const ticks = [word(left, height - 1, "start", "0"), word(xAt(steps / 2), height - 1, "middle", _("step")), word(width - 7, height - 1, "end", steps.toLocaleString("en"))];
+      const lines = milestones.flatMap(({ step, label }, index) => {
+        const late = step > steps / 2;
+        return [
+          svgElement("path", { d: `M${xAt(step)} ${yAt(top)}V${yAt(0)}`, stroke: palette.accent, "stroke-dasharray": "3 3" }),
+          word(Number(xAt(step)) + (late ? -4 : 4), Number(yAt(top)) + 14 + 14 * (index % 2), late ? "end" : "start", label),
+        ];
+      });
+      return [...grid, ...ticks, ...lines];
+    }
+
     plot.replaceChildren(
-      svgElement("path", { d: `M0 ${height - 3.5}H${width}`, stroke: palette.grid }),
+      ...(spec.most ? axes() : [svgElement("path", { d: `M0 ${height - 3.5}H${width}`, stroke: palette.grid })]),
       ...(spec.beside ? [lineOf(spec.beside, palette.training)] : []),
       lineOf(spec.column, color),
       svgElement("circle", { cx: x(line), cy: y(line), r: 3.2, fill: color }),
@@ -229,11 +252,15 @@ function curves(root, component) {
   return liveView(
     component,
     () => {
-      rows = [];
+      rows = milestones = [];
       totalSteps = 0;
       return {
         status(value) {
+          const reached = milestonesOf(value);
+          const more = reached.length !== milestones.length;
+          milestones = reached;
           totalSteps = value.steps;
+          if (more) paintAll();
         },
         metrics(all) {
           const first = !rows.length;

@@ -5,6 +5,7 @@
    early ones; status, attention, embedding, closeup with the latest; end(state); connection("open" | "lost"). A late subscriber gets at once what came before.
 
    Components are modules of their own, so what they share hangs on globalThis. */
+import { _ } from "./mount.js";
 import { withExtremes } from "./thinning.js";
 
 export function runStream(runId) {
@@ -37,6 +38,12 @@ export function liveView(component, begin, { prepare, draw, destroy }) {
       destroy?.();
     },
   };
+}
+
+/* When a task was memorized and generalized, as marks of a chart, by a run's status (core/training/progress_summary.py). */
+export function milestonesOf(status) {
+  const labels = { memorized: _("memorized"), generalized: _("generalized") };
+  return Object.entries(status.progress?.milestones ?? {}).map(([name, step]) => ({ step, label: labels[name] }));
 }
 
 function openRun(runId, onUnused) {

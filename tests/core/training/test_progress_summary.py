@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from core.live_settings import SettingChange
+from core.runs.folder import RunFolder
+from core.runs.gallery import gallery_dir
 from core.training.progress_summary import SENTENCES, summarize_progress
 
 RUNS = json.loads(Path(__file__).with_name("recorded_curves.json").read_bytes())
@@ -110,6 +112,18 @@ def test_a_loss_that_is_no_number_is_told_with_the_last_good_step(broken):
     ended = summarize_progress(rows[:5], not_finite=True, ended=True)
     assert ended == summarize_progress(rows) and ended.trouble
     assert summarize_progress(rows[:1], not_finite=True).kind == "not finite at once"
+
+
+def test_a_task_that_is_memorized_and_then_generalized_is_told_with_both_steps():
+    rows = [row for row in RunFolder(gallery_dir() / "gallery-grokking").rows("metrics") if "val_loss" in row]
+    summary = summarize_progress(rows, ended=True)
+    memorized, generalized = summary.milestones.values()
+    assert (summary.kind, summary.trouble) == ("grokked", False)
+    assert f"step {memorized:,}" in summary.sentence and f"step {generalized:,}" in summary.sentence
+    before = summarize_progress([row for row in rows if row["step"] <= (memorized + generalized) / 2])
+    assert (before.kind, dict(before.milestones)) == ("memorized", {"memorized": memorized})
+    both = [row | {"train_accuracy": row["val_accuracy"]} for row in rows]  # learned at once, so never memorized
+    assert "memorized" not in summarize_progress(both, ended=True).milestones
 
 
 def test_nothing_measured_yet_is_too_early():
