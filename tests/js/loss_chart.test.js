@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { forkRange, lossRange, lowestPositive, smoothed, stepRange } from "../../assets/components/loss_chart/axes.js";
+import { forkRange, lossRange, lowestPositive, smoothed, spreadLabels, stepRange } from "../../assets/components/loss_chart/axes.js";
 import { settingChangeTraces } from "../../assets/components/loss_chart/setting_changes.js";
 
 const WIDTH = 800; // pixels
@@ -77,4 +77,10 @@ test("labels are no HTML", () => {
 test("a logarithmic axis begins below the smallest loss above 0", () => {
   assert.ok(Math.abs(lowestPositive([4, 0.001, 0]) - 0.0008) < 1e-12);
   assert.ok(lowestPositive([0, 0]) > 0);
+});
+
+test("labels stand apart in their order, and where they fit as they are, there", () => {
+  assert.deepEqual(spreadLabels([10, 50, 90], 15), [10, 50, 90]);
+  assert.deepEqual(spreadLabels([50, 55, 90], 15), [45, 60, 90]);
+  assert.deepEqual(spreadLabels([100, 90, 95, 20], 15), [110, 80, 95, 20]);
 });

@@ -50,3 +50,24 @@ function extremes(values) {
   const known = values.length ? values : [0, 4.5];
   return known.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
 }
+
+/* Where labels stand that want to be at `places`, in pixels: at least `apart` from each other, in the same order, and moved as
+   little from there as that takes. */
+export function spreadLabels(places, apart) {
+  const order = [...places.keys()].sort((one, two) => places[one] - places[two]);
+  const groups = []; // of labels that touch: { from: of the first in order, middle of where they want to be, count }
+  for (const [at, index] of order.entries()) {
+    let group = { first: at, count: 1, middle: places[index] };
+    while (groups.length && group.middle - ((group.count - 1) / 2) * apart < groups.at(-1).middle + ((groups.at(-1).count + 1) / 2) * apart) {
+      const before = groups.pop();
+      const count = before.count + group.count;
+      group = { first: before.first, count, middle: (before.middle * before.count + group.middle * group.count) / count };
+    }
+    groups.push(group);
+  }
+  const spread = [];
+  for (const { first, count, middle } of groups) {
+    for (let at = 0; at < count; at++) spread[order[first + at]] = middle + (at - (count - 1) / 2) * apart;
+  }
+  return spread;
+}

@@ -1,13 +1,13 @@
 /* The loss chart. Its figure is made in Python (explorer/charts/loss.py), drawn once with plotly, and filled from the stream.
    Its traces are those of `fill`, in that order; the parent's losses stay as Python sent them. data.fork: { begins, mark } of a
    fork, whose steps are counted on from there. */
-import { bytesPerTokenOf, forkRange, inUnit, lossRange, lowestPositive, smoothed, stepRange } from "./axes.js";
+import { bytesPerTokenOf, forkRange, inUnit, lossRange, lowestPositive, smoothed, spreadLabels, stepRange } from "./axes.js";
 import { MARK_HEIGHT, MARK_LETTER, settingChangeTraces } from "./setting_changes.js";
 import { hearButton } from "./sound.js";
 import { downloadButtons, lossColumns } from "../shared/download.js";
 import { _, button, element, mountOnce } from "../shared/mount.js";
 import { loadPlotly, purgeChart } from "../shared/plotly.js";
-import { liveView, settingChangesIn } from "../shared/run_stream.js";
+import { liveView, milestonesOf, settingChangesIn } from "../shared/run_stream.js";
 import { thinned } from "../shared/thinning.js";
 
 export default (mounting) => mountOnce(mounting, (root, component) => {
@@ -15,6 +15,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   const TICK_PIXELS = 75; // a step of five digits and a gap
   let rows = [];
   let changes = [];
+  let milestones = []; // of a task: { step, label }
   let totalSteps = 0; // as the run's status says: they may change while it trains
   let baselines = null;
   let plot = null;
@@ -142,19 +143,28 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     const placeOf = (step) => ((choice.logSteps ? Math.log10(stepOf({ step })) : stepOf({ step })) - left) / (right - left);
     const { fork } = component.data;
     const { xaxis, yaxis } = chart._fullLayout;
-    const marked = fork ? [{ step: 0, label: fork.mark }, ...changes] : changes;
+    const marked = fork ? [{ step: 0, label: fork.mark }, ...changes, ...milestones] : [...changes, ...milestones];
+    const labels = labelsWithin(axes, xaxis, yaxis);
     const traces = [
       training,
       { ...training, y: smoothed(trained.map(({ loss }) => loss), share).map(shown) },
       curve(measured, "val_loss"),
-      // Near the right edge the number would cover the labels of the lines.
-      { ...curve(end, "val_loss"), text: end.map((row) => shown(row.val_loss).toFixed(2)), textposition: end.length && placeOf(end[0].step) > 0.85 ? "top left" : "top right" },
-      ...settingChangeTraces(marked, placeOf, stepOf, xaxis._length, labelsWithin(axes, xaxis, yaxis)),
+      { ...curve(end, "val_loss"), text: end.map((row) => shown(row.val_loss).toFixed(2)), textposition: end.map((row) => numberSide(row, placeOf(row.step), labels, axes, yaxis)) },
+      ...settingChangeTraces(marked, placeOf, stepOf, xaxis._length, labels),
       { x: Array.from(parent.x, onAxisOf), y: Array.from(parent.y, shown) },
     ];
     const columns = ["x", "y", "text", "textposition", "customdata"].map((name) => [name, traces.map((trace) => trace[name] ?? null)]);
     drawing = plot.update(chart, Object.fromEntries(columns), axes, [...traces.keys()]);
     rest = Math.max(200, 4 * (performance.now() - begun));
+  }
+
+  /* Where the number of the last point stands: on the left near the right edge, and below the point where a label is above it. */
+  function numberSide({ val_loss }, place, labels, axes, yaxis) {
+    const [bottom, top] = axes["yaxis.range"] || yaxis.range;
+    const value = choice.logLoss ? Math.log10(shown(val_loss)) : shown(val_loss);
+    const middle = (value - bottom) / (top - bottom) + MARK_HEIGHT / yaxis._length;
+    const covered = labels.some(({ left, low, high }) => left < place && low < middle && middle < high);
+    return `${covered ? "bottom" : "top"} ${place > 0.85 ? "left" : "right"}`;
   }
 
   /* The labels of the lines where they stand within a narrow chart: from which share of its width on, and at which shares of its
@@ -184,22 +194,22 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     if (!zoomed) Object.assign(layout, wholeRange(whole));
     const [bottom, top] = layout["yaxis.range"] || chart._fullLayout.yaxis.range;
     const pixels = chart._fullLayout.yaxis._length / Math.abs(top - bottom);
-    let above = Infinity; // the place of the label before
+    const lines = [];
     made.annotations.forEach(({ name }, index) => {
       const known = Number.isFinite(baselines?.[name]) && !(choice.logLoss && shown(baselines[name]) <= 0); // 0 has no logarithm
       const value = known && shown(baselines[name]);
       layout[`shapes[${index}].visible`] = layout[`annotations[${index}].visible`] = known;
       if (!known) return;
       const y = choice.logLoss ? Math.log10(value) : value;
-      const gap = above - y * pixels;
+      lines.push({ index, place: y * pixels });
       layout[`shapes[${index}].y0`] = layout[`shapes[${index}].y1`] = value;
       layout[`annotations[${index}].y`] = y;
       layout[`annotations[${index}].xanchor`] = narrow ? "right" : "left";
       layout[`annotations[${index}].bgcolor`] = narrow ? `${component.palette.surface}d0` : "rgba(0,0,0,0)"; // marks and curves pass behind it
       layout[`annotations[${index}].xshift`] = narrow ? -2 : 8;
-      layout[`annotations[${index}].yshift`] = narrow ? 8 : gap < 14 ? gap - 14 : 0;
-      above = Math.min(y * pixels, above - 14);
     });
+    const spread = spreadLabels(lines.map(({ place }) => place + (narrow ? 8 : 0)), MARK_HEIGHT); // within a narrow chart above their lines
+    for (const [at, { index, place }] of lines.entries()) layout[`annotations[${index}].yshift`] = spread[at] - place;
     return layout;
   }
 
@@ -234,7 +244,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     component,
     () => {
       rows = [];
-      changes = [];
+      changes = milestones = [];
       totalSteps = 0;
       waiting.hidden = false;
       baselines = null;
@@ -255,9 +265,12 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
         },
         status(value) {
           const changed = value.steps !== totalSteps || (value.baselines && !baselines);
+          const reached = milestonesOf(value);
+          const more = reached.length !== milestones.length;
+          milestones = reached;
           totalSteps = value.steps;
           baselines ||= value.baselines;
-          if (changed) fillSoon();
+          if (changed || more) fillSoon();
         },
       };
     },
