@@ -86,9 +86,10 @@ def _draw_first_sight(folder: RunFolder, record: RunRecord, status: Status) -> N
     note = _(
         "How well does it predict text that it does not train on? Dotted lines are counted baselines on the same text."
     )
-    left, right, drawer = st.columns([*_BOARD, _DRAWER], gap="small")
-    if not folder.read_only:  # which is never trained further, only forked
-        with drawer:
+    shares = _BOARD if folder.read_only else (*_BOARD, _DRAWER)
+    left, right, *drawer = st.columns(shares, gap="small")
+    for column in drawer:  # none for a run that is never trained further, only forked
+        with column:
             draw_live_settings(folder)
     with left, card(_("Loss"), more=note, key="live_loss", height="stretch", corner=partial(draw_fork, folder)):
         live_loss(folder.id, status.steps, parent_curve(shared.data_dir(), record), run_bytes_per_token(folder))
@@ -162,7 +163,7 @@ def _draw_header(folder: RunFolder, record: RunRecord) -> None:
         color = "orange" if progress and progress.trouble else state_color(status.state)
         st.markdown(f":{color}-badge[● {words}]", width="content")
         st.space("stretch")
-        _draw_buttons(folder, status)
+        _draw_buttons(folder, record, status)
         if not folder.read_only:
             draw_drawer_switch(status)
     draw_trouble(folder, status)
@@ -177,7 +178,7 @@ def _draw_header(folder: RunFolder, record: RunRecord) -> None:
         st.rerun()  # the whole page: the sidebar tells of the run too
 
 
-def _draw_buttons(folder: RunFolder, status: Status) -> None:
+def _draw_buttons(folder: RunFolder, record: RunRecord, status: Status) -> None:
     # There is one primary button at most: what most people do next.
     state = status.state
     for call, (label, icon, states) in _BUTTONS.items():
@@ -191,6 +192,10 @@ def _draw_buttons(folder: RunFolder, status: Status) -> None:
         kind = "primary" if state == "finished" else "secondary"
         if st.button(_("Look inside"), key="train_look", type=kind, icon=":material/search:"):
             open_page("look_inside", folder.id)
+    if status.ended:
+        again = _("Start a new run from these settings, which you can change first.")
+        if st.button(_("Train again"), key="train_again", icon=":material/tune:", help=again):
+            open_page("train", config=record.config)
 
 
 @notifying()
@@ -240,11 +245,7 @@ def draw_settings(folder: RunFolder, record: RunRecord) -> None:
         st.fragment(_draw_settings_table, run_every=every)(folder, first, base)
         if machine := machine_in_words(record):
             st.caption(literal(machine))
-        with st.container(horizontal=True, gap="small"):
-            again = _("Start a new run from these settings, which you can change first.")
-            if st.button(_("Train again"), key="train_again", icon=":material/tune:", help=again):
-                open_page("train", config=first)
-            draw_exports(folder)
+        draw_exports(folder)
 
 
 def _draw_settings_table(folder: RunFolder, first: RunConfig, base: RunConfig) -> None:

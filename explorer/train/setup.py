@@ -82,7 +82,7 @@ def draw_setup() -> None:
         keep_draft(config)
     write_draft(config, opening=opening)
     with speaking_of(TOKENIZERS[config.data.tokenizer]):
-        _draw_preview(config.model.kind)
+        _draw_preview(config)
     load_ahead()
 
 
@@ -272,6 +272,7 @@ def _start(config: RunConfig, parent: Parent | None, number: str) -> None:
         return train(fork(data_dir, parent.folder, parent.step, config) if parent else new_run(data_dir, config))
 
     do_once(number, start)
+    open_started_run()  # at once, so that the sidebar knows of it, which scrolls to the top of another page
 
 
 def open_started_run() -> None:
@@ -294,18 +295,31 @@ def _tokens_known(config: RunConfig, parent: RunFolder | None) -> int:
     return check_startable(shared.data_dir(), config, parent)
 
 
+_LOSS = ("show_chart", N_("The loss falls"), N_("Compared with unigram, bigram and trigram baselines."))
+_TEXT = ("edit_note", N_("Text appears"), N_("With the same prompt and random seed every time."))
 _PREVIEW = (
-    ("show_chart", N_("The loss falls"), N_("Compared with unigram, bigram and trigram baselines.")),
+    _LOSS,
     ("edit_note", N_("Words appear"), N_("Same prompt and random seed, from noise to words.")),
     ("grid_on", N_("Heads form"), N_("Which letters every attention head attends to, as it trains.")),
     ("bubble_chart", N_("Letters move"), N_("Vowels move close together on the map of the embeddings.")),
 )
+_PREVIEW_OF_A_TASK = (
+    ("show_chart", N_("Accuracy rises"), N_("The share of training and validation problems answered right.")),
+    ("edit_note", N_("Answers become right"), N_("Validation problems, answered anew as it trains, each marked.")),
+    ("grid_on", N_("Heads form"), N_("Which tokens every attention head attends to, as it trains.")),
+    ("bubble_chart", N_("Tokens move"), N_("Similar tokens move close together on the map of the embeddings.")),
+)
 _PREVIEW_OF_A_BIGRAM = ("grid_on", N_("A table fills"), N_("For every letter, the probability of each next letter."))
 
 
-def _draw_preview(kind: str) -> None:
+def _draw_preview(config: RunConfig) -> None:
     note = _("The dashboard opens immediately; the first point of the curve appears within seconds.")
+    task = task_of(config.data.corpus)
+    preview = _PREVIEW_OF_A_TASK if task else _PREVIEW
+    if task and not task.separator:
+        preview = (_LOSS, _TEXT, *preview[2:])
     with card(_("What you will see"), note):
-        for column, entry in zip(st.columns(4, gap="medium"), _PREVIEW, strict=True):
-            icon, title, text = _PREVIEW_OF_A_BIGRAM if kind == "bigram" and entry[0] == "grid_on" else entry
+        for column, entry in zip(st.columns(4, gap="medium"), preview, strict=True):
+            is_table = config.model.kind == "bigram" and entry[0] == "grid_on"
+            icon, title, text = _PREVIEW_OF_A_BIGRAM if is_table else entry
             column.markdown(f":material/{icon}: **{worded(_(title))}**  \n{worded(_(text))}")
