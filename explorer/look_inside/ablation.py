@@ -34,6 +34,8 @@ _HEAD_FOLLOWED = "ablation_head"  # in the session: the head of another view tha
 GENERATED, GENERATED_BY_LARGE = 160, 12  # tokens of text, with and without the parts
 WINDOWS, WINDOWS_OF_LARGE = 16, 2  # that the loss is measured on where the run's own would take too long
 GUESSES = 8
+_TEXT_HEIGHT = 190  # pixels: loss and text are in sight beside the choice at 1280 x 720
+_MANY_HEADS, _PILLS_HEIGHT = 24, 320  # from how many on they scroll, and pixels
 _METHODS = {"zero": N_("Zero"), "mean": N_("Mean")}
 _HELP = N_(
     "**Zero ablation** replaces a part's output by zeros, **mean ablation** by its mean over validation text. Both "
@@ -46,10 +48,11 @@ Effect = tuple[float, np.ndarray, str]  # loss in nats a token, probabilities (V
 
 def draw(inspection: Inspection) -> None:
     """Draw the parts to ablate, then loss, next token and text with and without them, and the cost of each head."""
-    parts, method = _choose_parts(inspection)
+    choice, left, right = st.columns([7, 9, 9])
+    with choice:
+        parts, method = _choose_parts(inspection)
     (measured_on, *about), model = _measured(inspection), inspection.model
     means = result_for(model, "means", lambda: mean_activations(model, measured_on)) if method == "mean" else None
-    left, right = st.columns(2)
     with left:
         unablated = _effect(inspection, (), None, measured_on)
         if unablated:
@@ -58,7 +61,7 @@ def draw(inspection: Inspection) -> None:
         names = ", ".join(named(str(part)) for part in parts[:4]) + (" …" if len(parts) > 4 else "")
         if not parts:
             with card(_("Without …"), height="stretch", key="card_cut"):
-                st.caption(_("Select parts above to see the model without them."))
+                st.caption(_("Select parts to see the model without them."))
         elif unablated and (ablated := _effect(inspection, tuple(parts), means, measured_on)):
             _effect_card(inspection, ablated, unablated, about, _("Without {parts}", parts=names), "cut")
     _costs_card(inspection, measured_on, means, method)
@@ -131,7 +134,9 @@ def _choose_parts(inspection: Inspection) -> tuple[list[Part], str]:
         heads = [Part("head", layer, head) for layer in range(config.n_layer) for head in range(config.n_head)]
         kinds = ("mlp", "block") if config.feed_forward else ("block",)
         halves = [Part(kind, layer) for kind in kinds for layer in range(config.n_layer)]
-        ablated = [*_pills(_("Heads"), heads, HEADS), *_pills(_("MLPs and blocks"), halves, HALVES)]
+        with st.container(height=_PILLS_HEIGHT if len(heads) > _MANY_HEADS else "content", border=False):
+            ablated = _pills(_("Heads"), heads, HEADS)
+        ablated += _pills(_("MLPs and blocks"), halves, HALVES)
         with st.container(horizontal=True, vertical_alignment="center"):
             method = choose(_("Method"), list(_METHODS), key=METHOD, format_func=lambda method: _(_METHODS[method]))
             restore = partial(st.session_state.update, {HEADS: [], HALVES: []})
@@ -161,12 +166,12 @@ def _effect_card(
     loss, probabilities, text = effect
     with card(title, height="stretch", key=f"card_{key}"):
         _loss_metric(loss, unablated[0] if unablated else None, about)
+        st.code(text, language=None, wrap_lines=True, height=_TEXT_HEIGHT)
         tokens = inspection.tokenizer.tokens
         shown, kinds = list(map(visible, tokens)), list(map(kind_of, tokens))
         figure = prediction_bars(probabilities, shown, kinds, current_palette(), count=GUESSES)
         numbers = {"token": tokens, "probability": probabilities}
         chart(figure, key=f"surgery_next_{key}", name=f"next-{key}", numbers=lambda: numbers)
-        st.code(text, language=None, wrap_lines=True)
 
 
 def _loss_metric(loss: float, unablated: float | None, about: Sequence[str]) -> None:

@@ -95,7 +95,7 @@ def test_two_trainings_have_one_scale_and_a_legend_its_place_on_a_phone(server, 
 def test_a_head_that_is_clicked_off_is_missed(page, server, trained_run):
     page.goto(f"{server.url}/look_inside?run={trained_run.id}&view=Surgery")
     whole, cut = page.locator(".st-key-card_whole"), page.locator(".st-key-card_cut")
-    expect(cut).to_contain_text("Select parts above")
+    expect(cut).to_contain_text("Select parts to see")
     expect(page.locator("[data-testid=stProgress]")).to_have_count(0)  # the ranking is found
     expect(page.locator("[data-testid=stApp]")).to_have_attribute("data-test-script-state", "notRunning")
     expect(page.locator(".st-key-surgery_heads").get_by_role("button", name="head 1.1")).to_have_count(1)
@@ -107,7 +107,7 @@ def test_a_head_that_is_clicked_off_is_missed(page, server, trained_run):
     assert whole.locator("[data-testid=stMetricValue]").inner_text() == loss
     expect(cut.locator("[data-testid=stCode]")).not_to_have_text(whole.locator("[data-testid=stCode]").inner_text())
     page.locator(".st-key-surgery_undo button").click()
-    expect(cut).to_contain_text("Select parts above")
+    expect(cut).to_contain_text("Select parts to see")
 
 
 def test_back_leaves_a_page_with_one_press(page, server):

@@ -259,7 +259,7 @@ def test_a_silent_head_changes_loss_and_text_and_comes_back(app, finished_run):
     whole = app.metric[0].value
     assert whole == f"{finished_run.status().val_loss:.3f}"  # one model at one step has one validation loss
     assert app.metric[0].label == "Validation loss (nats/token)"
-    assert len(app.metric) == 1 and "Select parts above" in said(app)
+    assert len(app.metric) == 1 and "Select parts to see" in said(app)
     app.button_group(key="surgery_heads").set_value(["head 1.1", "head 1.2", "head 2.1", "head 2.2"])
     press(app, "Surgery")
     assert "Without head 1.1, head 1.2" in said(app)
