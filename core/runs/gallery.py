@@ -7,7 +7,7 @@ what depends on the clock, so one machine writes the same bytes each time. It is
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from core.runs.folder import RUN_ID, RunFolder, list_runs, open_run
 from core.terminal import print_line
 
 _SNAPSHOTS = 12  # of each model, at most
+_MOST_SNAPSHOTS = 200  # the bound of `train.snapshots`
 _CREATED = "2026-11-29T00:00:00+00:00"
 _CLOCK = ("seconds", "tokens_per_second")  # columns of metrics.jsonl that differ from one training to the next
 _ALIKE = {"train.device": "cpu", "train.precision": "float32", "train.compile": "off"}  # whatever the machine has
@@ -38,9 +39,14 @@ RECIPES: dict[str, tuple[str, RunConfig]] = {  # by id: the name and the setting
     "gallery-grokking": (
         "Addition modulo 59, grokked",
         preset("modular-addition").replace(
-            {"model.n_embd": 56, "train.log_interval": 50, "train.sample_interval": 200, "train.snapshots": 10}
+            {"model.n_embd": 56, "train.log_interval": 50, "train.sample_interval": 200, "train.snapshots": 12}
         ),
     ),
+}
+# Steps whose snapshots are kept, of a model that understands suddenly; of the others they are those of any run.
+_STEPS = {
+    "gallery-induction": (0, 60, 90, 110, 120, 130, 140, 150, 170, 230, 600),
+    "gallery-grokking": (0, 200, 450, 800, 1050, 1100, 1150, 1300, 1350, 1600, 4000),
 }
 
 
@@ -66,20 +72,23 @@ def runs_with_weights(data_dir: Path) -> Iterator[RunFolder]:
     return (run for run in (*list_runs(data_dir), *shared_runs(data_dir), *gallery_runs()) if run.has_weights)
 
 
-def make_model(place: Path, name: str, config: RunConfig) -> RunFolder:
-    """Train a model in this process, with one thread, and write it into the folder `place`, which is replaced."""
+def make_model(place: Path, name: str, config: RunConfig, steps: Sequence[int] = ()) -> RunFolder:
+    """Train a model in this process, with one thread, and write it into the folder `place`, which is replaced.
+
+    It keeps the snapshots nearest to `steps`; if there are none, those of a run with so many snapshots.
+    """
     from core.runs.ancestry import new_run
     from core.runs.worker import train_run
 
     with tempfile.TemporaryDirectory() as folder:
         data_dir = Path(folder)
-        snapshots = min(_SNAPSHOTS, config.train.snapshots)
+        snapshots = _MOST_SNAPSHOTS if steps else min(_SNAPSHOTS, config.train.snapshots)
         run = new_run(data_dir, config.replace(_ALIKE | {"train.snapshots": snapshots}), name)
         train_run(run, data_dir, threads=1)
-        return _publish(run, place, config)
+        return _publish(run, place, config, steps)
 
 
-def _publish(run: RunFolder, place: Path, config: RunConfig) -> RunFolder:
+def _publish(run: RunFolder, place: Path, config: RunConfig, steps: Sequence[int]) -> RunFolder:
     """Copy what of a run is shown, without what depends on the clock, and with snapshots in float16.
 
     The record has the recipe's own settings, so that a fork trains on whatever device a machine has.
@@ -100,8 +109,9 @@ def _publish(run: RunFolder, place: Path, config: RunConfig) -> RunFolder:
     _save_again(run.probe_path, made.probe_path)
     rows = [{name: value for name, value in row.items() if name not in _CLOCK} for row in run.rows("metrics")]
     write_atomically(made.metrics_path, b"".join(json.dumps(row).encode() + b"\n" for row in rows))
-    for step, path in run.snapshots():
-        _save_again(path, made.snapshot_path(step), half=True)
+    paths = dict(run.snapshots())
+    for step in {min(paths, key=lambda step: abs(step - wanted)) for wanted in steps} or paths:
+        _save_again(paths[step], made.snapshot_path(step), half=True)
     return made
 
 
@@ -120,5 +130,5 @@ def _save_again(path: Path, target: Path, *, half: bool = False) -> None:
 if __name__ == "__main__":
     for id, (name, config) in RECIPES.items():
         print_line(f"Training {name!r} ...")
-        folder = make_model(gallery_dir() / id, name, config)
+        folder = make_model(gallery_dir() / id, name, config, _STEPS.get(id, ()))
         print_line(f"{folder.status().val_loss:.3f} nats a token, {folder.size / 1e6:.2f} MB")
