@@ -30,7 +30,8 @@ gallery: $(VENV)/.installed
 	$(BIN)/python -m core.runs.gallery
 
 bench: $(VENV)/.installed-dev
-	$(BIN)/python -m tests.benchmarks $(if $(TEXT),--text "$(TEXT)") $(if $(NANOGPT),--nanogpt "$(NANOGPT)") $(ARGS)
+	$(BIN)/python -m tests.benchmarks $(if $(TEXT),--text "$(TEXT)") $(if $(NANOGPT),--nanogpt "$(NANOGPT)") \
+	  $(if $(MINBPE),--minbpe "$(MINBPE)") $(ARGS)
 
 $(VENV)/.installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \

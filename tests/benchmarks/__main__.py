@@ -1,6 +1,6 @@
 """Run the benchmarks, print their tables and write them into docs/benchmarks.md.
 
-python -m tests.benchmarks [--text FILE] [--nanogpt FOLDER] [--only NAME ...] [--out bench.json]
+python -m tests.benchmarks [--text FILE] [--nanogpt FOLDER] [--minbpe FOLDER] [--only NAME ...] [--out bench.json]
                            [--document docs/benchmarks.md]
 """
 
@@ -23,6 +23,7 @@ from tests.benchmarks import (
     picture,
     quality,
     throughput,
+    tokens,
 )
 from tests.benchmarks.report import report, send_to, why_not_writable
 
@@ -43,6 +44,10 @@ BENCHMARKS = {
     "live": lambda given: _figures("The page while a run is live", live.measure()),
     "classroom": lambda given: _figures("A class of thirty", classroom.measure()),
     "long-run": lambda given: long_run.measure(),
+    "token-speed": lambda given: tokens.measure_speed(given.text, given.minbpe),
+    "bits-per-byte": lambda given: tokens.measure_bits(given.text),
+    "large-text": lambda given: tokens.measure_large(given.text),
+    "grokking": lambda given: tokens.measure_grokking(),
 }
 NEEDS = {
     "quality": ("text",),
@@ -50,6 +55,9 @@ NEEDS = {
     "ablation": ("text",),
     "generation": ("nanogpt",),
     "throughput": ("nanogpt",),
+    "token-speed": ("text", "minbpe"),
+    "bits-per-byte": ("text",),
+    "large-text": ("text",),
 }
 
 
@@ -57,6 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("--text", type=Path, help="Tiny Shakespeare, for the losses published on it")
     parser.add_argument("--nanogpt", type=Path, help="a checkout of nanoGPT, to be measured side by side")
+    parser.add_argument("--minbpe", type=Path, help="a checkout of minbpe, to be measured side by side")
     parser.add_argument(
         "--only", nargs="+", choices=BENCHMARKS, help="all for which what they need is given, if left out"
     )

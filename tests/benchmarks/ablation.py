@@ -10,7 +10,7 @@ from core.presets import preset
 from core.settings import value_at
 from core.training.evaluation import whole_split_loss
 from core.training.trainer import Trainer
-from tests.benchmarks.data import Splits, read_splits
+from tests.benchmarks.quality import Splits, read_splits
 from tests.benchmarks.report import report
 
 SEEDS = (1, 2)

@@ -25,7 +25,7 @@ from core.training.cost import MachineSpeed
 from core.training.evaluation import whole_split_loss
 from core.training.speed import choose_precision, measure_speed
 from core.training.trainer import EvaluationEvent, Trainer
-from tests.benchmarks.data import Splits, read_splits
+from tests.benchmarks.quality import Splits, read_splits
 from tests.benchmarks.report import report
 
 TARGET = 1.88  # nats a character over the whole validation split

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from core.presets import preset
 from core.text.batches import split_ids
@@ -12,6 +14,19 @@ from core.text.tokenizers import CharTokenizer
 from core.training.evaluation import whole_split_loss
 from core.training.hardware import knows_bfloat16
 from core.training.trainer import Trainer
+
+
+class Splits(NamedTuple):
+    train: Tensor  # ids (N,), int64
+    val: Tensor
+    vocab_size: int
+
+
+def read_splits(path: Path, val_fraction: float = 0.1) -> Splits:
+    """Return Tiny Shakespeare as our benchmarks read it: characters, the last tenth kept aside, as in nanoGPT."""
+    text = read_text(path.read_bytes())
+    tokenizer = CharTokenizer.from_text(text)
+    return Splits(*split_ids(torch.from_numpy(tokenizer.encode_array(text)), val_fraction), tokenizer.vocab_size)
 
 
 def measure(text_path: Path) -> dict[str, str]:
