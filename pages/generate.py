@@ -5,19 +5,20 @@ import streamlit as st
 from explorer.generate import cards
 from explorer.i18n.language import _, speaking_of
 from explorer.widgets import session
-from explorer.widgets.prompt import opening_prompt
+from explorer.widgets.prompt import opening_prompt, questions_of
 from explorer.widgets.run_picker import open_chosen
 
 folder, opened = open_chosen(_("Generate"))
+text = opened.record.config.data.corpus
 
 
 def opening() -> str:
     """Return the first question of a task, or how a model's text begins."""
-    questions, probe = cards.questions_of(folder), folder.read_probe()
+    questions, probe = questions_of(text), folder.read_probe()
     return questions[0] if questions else opening_prompt(opened.tokenizer, probe.tokens if probe else [])
 
 
-session.fit_text("generate_prompt", opened.record.config.data.corpus, opening)
+session.fit_text("generate_prompt", text, opening)
 left, right = st.columns([4, 10])
 with left:
     typed, settings = cards.ask(folder)

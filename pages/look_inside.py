@@ -20,7 +20,7 @@ from explorer.look_inside.sections import MODEL, SECTIONS, first_view, group_sty
 from explorer.widgets import address, session
 from explorer.widgets.layout import errors_shown, literal
 from explorer.widgets.links import end_absent, quoted_part
-from explorer.widgets.prompt import example_prompt, newline_hint, number_key, read_prompt
+from explorer.widgets.prompt import as_line, example_prompt, newline_hint, number_key, questions_of, read_prompt
 from explorer.widgets.run_picker import choose_run
 
 PROMPT = "inspect_prompt"
@@ -40,7 +40,9 @@ text = opened.record.config.data.corpus  # a prompt of one text means little to 
 
 
 def example() -> str:
-    """Return the prompt that a model's text begins with."""
+    """Return a question of a task, whose answer the model then predicts, or how a model's text begins."""
+    if questions := questions_of(text):
+        return as_line(questions[0], opened.tokenizer.tokens)
     probe = folder.read_probe()
     return example_prompt(opened.tokenizer, probe.tokens if probe else [])
 

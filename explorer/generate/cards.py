@@ -13,7 +13,6 @@ from core.runs.folder import RunFolder
 from core.sampling import context_start, sampling_distribution
 from core.sampling_config import GenerationConfig
 from core.settings import fields_of, value_at
-from core.text.tasks import problems, task_of
 from core.text.token_display import visible
 from core.text.tokenizers import opening_ids
 from explorer.charts.lessons import share_pairs
@@ -26,9 +25,8 @@ from explorer.streaming.generation import LONGEST_PROMPT
 from explorer.widgets import session
 from explorer.widgets.forms import setting_input, widget_key
 from explorer.widgets.layout import card, chart, current_palette, errors_shown, literal
-from explorer.widgets.prompt import number_key, read_prompt
+from explorer.widgets.prompt import number_key, questions_of, read_prompt
 
-_QUESTIONS = 3  # of a task, offered as prompts
 _SHOWN = 16  # tokens of the distribution
 
 
@@ -51,15 +49,9 @@ def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
     return typed, settings
 
 
-def questions_of(folder: RunFolder) -> list[str]:
-    """Return some questions of a run's task that it never trained on; none of a text."""
-    task = task_of(folder.record().config.data.corpus)
-    return [question + task.separator for question, _answer in problems(task)[-_QUESTIONS:]] if task else []
-
-
 def _offer_questions(folder: RunFolder) -> None:
     """Draw a button for each question, which makes it the prompt and answers it."""
-    questions = questions_of(folder)
+    questions = questions_of(folder.record().config.data.corpus)
     if not questions:
         return
     st.caption(_("Questions that it never trained on. Only what it writes up to the newline is an answer."))

@@ -3,13 +3,14 @@
 from collections.abc import Collection
 from typing import NamedTuple
 
-from core.text.tasks import END, in_numbers, number_ranges, task_of
+from core.text.tasks import END, in_numbers, number_ranges, problems, task_of
 from core.text.token_display import kind_of, read_newlines, visible
 from core.text.tokenizers import Tokenizer
 from explorer.i18n.language import _, ngettext
 
 _ROMEO = "ROMEO:\nBut soft, what light"
 _FEW = 12  # letters of an alphabet that has none of Romeo's
+_QUESTIONS = 3  # of a task, offered as prompts
 NEWLINE_SIGN = "⏎"  # stands for a newline in one line of input, as `\n` does
 
 
@@ -64,6 +65,12 @@ def read_line(typed: str, tokens: Collection[str]) -> str:
 def newline_hint() -> str:
     """Say how a newline is typed into one line."""
     return _("Type `\\n` for a newline.")
+
+
+def questions_of(corpus: str) -> list[str]:
+    """Return some questions of a task that no model of it trained on; none of a text."""
+    task = task_of(corpus)
+    return [question + task.separator for question, _answer in problems(task)[-_QUESTIONS:]] if task else []
 
 
 def number_key(corpus: str, text: str = "") -> str:
