@@ -56,13 +56,21 @@ class TimeMachineMap(NamedTuple):
 
 
 def time_bar(
-    state: TimeMachineState, *, steps: int, note: str, key: str, same: bool = False
+    state: TimeMachineState,
+    *,
+    steps: int,
+    note: str,
+    key: str,
+    same: bool = False,
+    bytes_per_token: float | None = None,
 ) -> tuple[int, bool] | None:
     """Draw the slider over all snapshots; return the step where it came to rest, and whether that is the newest.
 
-    `same`: side "b" shows the run of side "a"; moved together, they then keep their distance.
+    `same`: side "b" shows the run of side "a"; moved together, they then keep their distance. `bytes_per_token` is of a
+    run whose rows do not say it.
     """
-    moved = _bar(data=_view_data(state) | {"steps": steps, "note": note, "same": same}, key=key, triggers=["step"]).step
+    data = {"steps": steps, "note": note, "same": same, "bytes_per_token": bytes_per_token}
+    moved = _bar(data=_view_data(state) | data, key=key, triggers=["step"]).step
     valid = isinstance(moved, Mapping) and isinstance(moved.get("step"), int)
     return (moved["step"], bool(moved.get("newest"))) if valid else None
 

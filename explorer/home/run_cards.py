@@ -21,6 +21,7 @@ from explorer.widgets.run_rows import (
     corpus_titles,
     draw_state,
     read_run_rows,
+    run_bytes_per_token,
     trouble_in_words,
     waiting_in_words,
 )
@@ -72,7 +73,8 @@ def draw_living_model() -> None:
     steps = steps_with_weights(folder)
     state = TimeMachineState("home", folder.id, _PROMPT, steps, steps[-1], steps[-1], place="", writes=_TOKENS)
     with st.container(border=True, gap="small", key="home_model"):
-        time_bar(state, steps=folder.status().steps, note="", key="home_bar")
+        size = run_bytes_per_token(folder)
+        time_bar(state, steps=folder.status().steps, note="", key="home_bar", bytes_per_token=size)
         time_machine_view("model", state, key="home_picture")
 
 

@@ -29,6 +29,7 @@ from explorer.widgets.layout import literal, show_error
 from explorer.widgets.links import end_absent, quoted_part, say_misread_number
 from explorer.widgets.prompt import Prompt
 from explorer.widgets.run_picker import run_problem, step_line
+from explorer.widgets.run_rows import run_bytes_per_token
 
 LAYER, HEAD = "inspect_layer", "inspect_head"
 MOST_OFFERED = 100  # tokens in a select; one of 50,257 would be megabytes
@@ -97,7 +98,8 @@ def choose_snapshot(folder: RunFolder, opened: Opened, state: TimeMachineState) 
         return step_line(folder, opened.step)
     note = _("on the left") if address.parameter(address.OTHER_RUN) else _("on the whole page")
     with st.container(border=True, key="time_step"):
-        moved = time_bar(state, steps=folder.status().steps, note=note, key="time_bar")
+        size = run_bytes_per_token(folder)
+        moved = time_bar(state, steps=folder.status().steps, note=note, key="time_bar", bytes_per_token=size)
     wanted = address.number_parameter(address.STEP)
     if wanted is not None and wanted != opened.step:
         steps = {"asked": f"{wanted:,}", "step": f"{opened.step:,}"}
@@ -135,7 +137,8 @@ def choose_other(state: TimeMachineState) -> TimeMachineState | None:
         return other
     with st.container(border=True, key="time_step_beside"):
         note = _("on the right, {name}", name=name)
-        moved = time_bar(other, steps=folder.status().steps, note=note, key="time_bar_beside", same=same)
+        about = {"steps": folder.status().steps, "note": note, "bytes_per_token": run_bytes_per_token(folder)}
+        moved = time_bar(other, key="time_bar_beside", same=same, **about)
     if moved:
         _compare(chosen, moved[0])
     return other

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { forkRange, lossRange, lowestPositive, smoothed, spreadLabels, stepRange } from "../../assets/components/loss_chart/axes.js";
+import { chooseUnit, chosenUnit, forkRange, lossRange, lowestPositive, smoothed, spreadLabels, stepRange } from "../../assets/components/loss_chart/axes.js";
 import { settingChangeTraces } from "../../assets/components/loss_chart/setting_changes.js";
 
 const WIDTH = 800; // pixels
@@ -83,4 +83,19 @@ test("labels stand apart in their order, and where they fit as they are, there",
   assert.deepEqual(spreadLabels([10, 50, 90], 15), [10, 50, 90]);
   assert.deepEqual(spreadLabels([50, 55, 90], 15), [45, 60, 90]);
   assert.deepEqual(spreadLabels([100, 90, 95, 20], 15), [110, 80, 95, 20]);
+});
+
+test("the unit chosen on one chart is that of the next, bits/byte only where a token's size is known", () => {
+  assert.equal(chosenUnit(1), "nats"); // node has no storage
+  chooseUnit("bits");
+  const stored = new Map();
+  const before = Object.getOwnPropertyDescriptor(globalThis, "localStorage");
+  const storage = { getItem: (name) => stored.get(name) ?? null, setItem: (name, value) => stored.set(name, value) };
+  Object.defineProperty(globalThis, "localStorage", { value: storage, configurable: true });
+  chooseUnit("bits");
+  assert.deepEqual([chosenUnit(1.2), chosenUnit(0), chosenUnit(undefined)], ["bits", "nats", "nats"]);
+  chooseUnit("choices");
+  assert.equal(chosenUnit(0), "choices");
+  if (before) Object.defineProperty(globalThis, "localStorage", before);
+  else delete globalThis.localStorage;
 });

@@ -16,6 +16,23 @@ export function inUnit(loss, unit, bytesPerToken) {
   return { nats: loss, bits: loss / Math.LN2 / bytesPerToken, choices: Math.exp(Math.min(loss, 700)) }[unit];
 }
 
+const STORED = "gpt-explorer loss unit";
+
+/* The unit that this browser's user chose last, on any page; bits/byte only where a token's size is known. */
+export function chosenUnit(bytesPerToken) {
+  let unit = null;
+  try {
+    unit = localStorage.getItem(STORED);
+  } catch { /* a browser without storage shows nats */ }
+  return unit === "choices" || (unit === "bits" && bytesPerToken) ? unit : "nats";
+}
+
+export function chooseUnit(unit) {
+  try {
+    localStorage.setItem(STORED, unit);
+  } catch { /* then only this chart changes */ }
+}
+
 /* How many bytes of text a token of the validation loss has, by the newest of rows that say it; else `unless`. */
 export function bytesPerTokenOf(rows, unless) {
   const row = rows.findLast(({ val_loss, val_bits_per_byte }) => val_loss > 0 && val_bits_per_byte > 0);

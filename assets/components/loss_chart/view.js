@@ -1,7 +1,7 @@
 /* The loss chart. Its figure is made in Python (explorer/charts/loss.py), drawn once with plotly, and filled from the stream.
    Its traces are those of `fill`, in that order; the parent's losses stay as Python sent them. data.fork: { begins, mark } of a
    fork, whose steps are counted on from there. */
-import { bytesPerTokenOf, forkRange, inUnit, lossRange, lowestPositive, smoothed, spreadLabels, stepRange } from "./axes.js";
+import { bytesPerTokenOf, chooseUnit, chosenUnit, forkRange, inUnit, lossRange, lowestPositive, smoothed, spreadLabels, stepRange } from "./axes.js";
 import { MARK_HEIGHT, MARK_LETTER, settingChangeTraces } from "./setting_changes.js";
 import { hearButton } from "./sound.js";
 import { downloadButtons, lossColumns } from "../shared/download.js";
@@ -26,7 +26,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   let measuredAt; // the step of the last measurement
   let rest = 60; // milliseconds until the next picture: a slow browser gets fewer, never a queue of them
   let gone = false;
-  const choice = { smoothing: null, logSteps: false, logLoss: false, unit: "nats" };
+  const choice = { smoothing: null, logSteps: false, logLoss: false, unit: chosenUnit(component.data.bytes_per_token) };
 
   const chart = element("div", "loss-chart");
   const waiting = element("div", "loss-waiting", _("The first point arrives with the first evaluation."));
@@ -62,8 +62,10 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   unit.title = _("bits/byte: compares any tokenizers. perplexity: as uncertain as a uniform choice among so many tokens.");
   unit.addEventListener("change", () => {
     choice.unit = unit.value;
+    chooseUnit(unit.value);
     reset.click();
   });
+  unit.value = choice.unit;
   below.prepend(unit);
   smoothing.addEventListener("input", () => {
     choice.smoothing = Number(smoothing.value);

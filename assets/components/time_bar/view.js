@@ -1,5 +1,7 @@
 /* The time machine's bar: play, a slider over the saved steps of a run, and the loss curve along the same axis.
+   The loss is in the unit chosen last on a loss chart.
    data: as clock.js wants it, and { steps: of the whole run, emergence: [{ step, layer, head, words }] of heads, same: whether side b is the same run } */
+import { bytesPerTokenOf, chosenUnit, inUnit } from "../loss_chart/axes.js";
 import { downloadButtons, lossColumns } from "../shared/download.js";
 import { formatPerplexity } from "../shared/format.js";
 import { _, ngettext, button, element, mountOnce, pointerTips, svgElement } from "../shared/mount.js";
@@ -99,9 +101,12 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     paintEmergence(palette);
     if (dots.children.length !== savedSteps.length) dots.replaceChildren(...savedSteps.map(() => element("i")));
     const [trained, measured] = [known("loss"), known("val_loss")];
-    const values = [...trained.map((row) => row.loss), ...measured.map((row) => row.val_loss)];
+    const bytesPerToken = bytesPerTokenOf(rows, component.data.bytes_per_token);
+    const unit = chosenUnit(bytesPerToken);
+    const shown = (value) => inUnit(value, unit, bytesPerToken);
+    const values = [...trained.map((row) => row.loss), ...measured.map((row) => row.val_loss)].map(shown);
     const [low, high] = values.reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [Infinity, -Infinity]);
-    const heightOf = (value) => 8 + 84 * (high > low ? (high - value) / (high - low) : 0.5); // percent
+    const heightOf = (value) => 8 + 84 * (high > low ? (high - shown(value)) / (high - low) : 0.5); // percent
     const lineOf = (all, name) => all.map((row, index) => `${index ? "L" : "M"}${(1000 * placeOf(row.step)).toFixed(1)} ${heightOf(row[name]).toFixed(1)}`).join("");
     paths.training.setAttribute("d", lineOf(thinned(trained, "loss", 600), "loss"));
     paths.validation.setAttribute("d", lineOf(measured, "val_loss"));
@@ -109,8 +114,10 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     spot.hidden = !here;
     loss.textContent = "";
     if (here) {
-      const filled = { loss: here[1].toFixed(2), choices: formatPerplexity(Math.exp(here[1])) };
-      loss.textContent = here[0] === "training" ? _("training loss {loss}", filled) : _("validation loss {loss}", filled);
+      const filled = { loss: shown(here[1]).toFixed(2), choices: formatPerplexity(Math.exp(here[1])) };
+      if (unit === "bits") filled.loss = _("{loss} bits/byte", filled);
+      const words = unit === "choices" ? [_("training perplexity {choices}", filled), _("validation perplexity {choices}", filled)] : [_("training loss {loss}", filled), _("validation loss {loss}", filled)];
+      loss.textContent = words[here[0] === "training" ? 0 : 1];
       loss.title = component.data.unit === "tokens" ? _("Perplexity {choices} per token", filled) : _("Perplexity {choices} per character", filled);
       spot.style.cssText = `left: ${100 * share}%; top: ${0.28 * heightOf(here[1])}px; background: ${palette[here[0]]}`;
     }
