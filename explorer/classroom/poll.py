@@ -19,7 +19,7 @@ def draw_poll_form(known: Classroom) -> None:
     note = _("Ask before the runs are done: which loss will be lower, how low will it get?")
     with card(_("Predict"), note, key="predict"):
         st.text_input(_("Question"), key=_WHAT, max_chars=LONGEST_QUESTION)
-        st.text_input(_("Answers, separated by semicolons"), key="predict_choices", placeholder="2 layers; 4 layers")
+        st.text_input(_("Answers, separated by semicolons"), key="predict_choices", placeholder=_("this one; that one"))
         with st.container(horizontal=True, gap="small"):
             st.button(_("Ask the class"), key="predict_ask", type="primary", on_click=_ask, args=(known,))
             st.button(_("Show the answers to all"), key="predict_show", on_click=_reveal, args=(known,))

@@ -5,7 +5,7 @@ from typing import Literal
 import streamlit as st
 
 from core.atomic_io import parse_json
-from core.bin import DAYS, Deleted, deleted, empty_bin, place_of, restore
+from core.bin import Deleted, deleted, empty_bin, place_of, restore
 from core.errors import ExplorerError
 from explorer.i18n.formatting import when_in_words
 from explorer.i18n.language import _
@@ -28,7 +28,7 @@ def draw_bin(kind: Literal["runs", "texts"]) -> None:
     if not entries:
         return
     with st.popover(_("Bin"), icon=":material/restore_from_trash:", key=f"bin_{kind}_{len(entries)}"):
-        st.caption(_("Deleted in the last {days} days, or until the disk or your quota is full.", days=DAYS))
+        st.caption(_("What was deleted stays here for a week, unless the disk or your quota is full."))
         for entry in entries[:_MOST]:
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 st.text(f"{_name(entry, kind)} · {when_in_words(entry.when)}", width="stretch")
