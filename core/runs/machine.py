@@ -19,7 +19,7 @@ from core.errors import ConfigError
 from core.paths import class_root
 from core.runs.queue import Queue
 from core.runs.records import RunRecord
-from core.training.cost import TYPICAL_VOCABULARY, Correction, MachineSpeed
+from core.training.cost import TYPICAL_VOCABULARY, Correction, MachineSpeed, contention
 from core.training.hardware import Hardware, find_hardware, knows_bfloat16
 from core.training.speed import WHY, Choice, choose_precision, measure_correction, measure_speed
 from core.training.work import work_per_token
@@ -154,11 +154,16 @@ def cached_correction(
 
 
 def run_trial(config: RunConfig, vocab_size: int, hardware: Hardware, threads: int, data_dir: Path) -> Correction:
-    """Try the settings out (one to three seconds), and cache and return the correction; sets torch's threads."""
+    """Try the settings out (one to three seconds), and cache and return the correction; sets torch's threads.
+
+    It is as on a machine that does nothing else; `contention_now` says how much longer a run takes now.
+    """
     speed = machine_speed(data_dir, hardware, threads)
     precision = run_precision(config, hardware, threads, data_dir).precision
     torch.set_num_threads(threads)
-    correction = measure_correction(config, vocab_size, speed, precision)
+    times_as_long = contention_now(hardware, threads)
+    measured = measure_correction(config, vocab_size, speed, precision)
+    correction = Correction(**{part: factor / times_as_long for part, factor in measured.model_dump().items()})
     if Queue(data_dir).active():  # somebody has begun to train meanwhile: that is no fair trial
         return correction
     trials = _read_cache(data_dir, hardware, "trials.json").get("trials", {})
@@ -166,6 +171,14 @@ def run_trial(config: RunConfig, vocab_size: int, hardware: Hardware, threads: i
     newest = [*trials.items(), (key, correction.model_dump())][-_MOST_TRIALS:]
     _write_cache(data_dir, hardware, "trials.json", trials=dict(newest))
     return correction
+
+
+def contention_now(hardware: Hardware, threads: int, ours: int = 0) -> float:
+    """Return how many times as long a run takes beside the programs of the last minute, but `ours` of their threads."""
+    if hardware.device != "cpu":
+        return 1.0
+    cores = max(hardware.cores, psutil.cpu_count() or 1)  # the load is the whole machine's, also in a container
+    return contention(threads, cores, max(0.0, psutil.getloadavg()[0] - ours))
 
 
 def _trial_key(config: RunConfig, vocab_size: int, hardware: Hardware, threads: int, data_dir: Path) -> str:

@@ -105,6 +105,14 @@ def estimate(
     return Estimate(parameters, memory, _MORE * seconds)
 
 
+def contention(threads: int, cores: int, load: float) -> float:
+    """Return how many times as long a run takes beside other programs, of which `load` threads compute all the time.
+
+    The system gives every thread that computes the same share of the cores.
+    """
+    return max(1.0, (threads + load) / cores)
+
+
 def step_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> float:
     """Return the expected seconds of one training step."""
     prices = speed.prices(precision).model_dump().values()

@@ -16,7 +16,7 @@ from core.errors import ExplorerError, RunError
 from core.model import GPT, Bigram, parameter_count
 from core.paths import data_dir as home
 from core.runs import machine
-from core.runs.folder import RunFolder, open_run
+from core.runs.folder import RunFolder, list_runs, open_run
 from core.runs.machine import threads_for_run, threads_per_run
 from core.runs.records import RunRecord
 from core.runs.supervisor import Supervisor
@@ -138,6 +138,16 @@ def measured_speed(count: int, *, again_if_busy: bool = False) -> MachineSpeed:
 def run_speed(config: RunConfig) -> MachineSpeed:
     """Return how fast this machine trains with as many threads as a run of these settings would take."""
     return measured_speed(threads_for_run(config, threads_per_run()))
+
+
+def contention_of(config: RunConfig) -> float:
+    """Return how many times as long a run of these settings takes beside the programs of the last minute.
+
+    A run that trains now is none of them: a further one waits for it, or has cores of its own.
+    """
+    most = threads_per_run()
+    ours = most * sum(run.status().state in ("starting", "running") for run in list_runs(home()))
+    return machine.contention_now(hardware(config.train.device), threads_for_run(config, most), ours)
 
 
 def chosen_precision(config: RunConfig) -> Choice:

@@ -38,6 +38,7 @@ from explorer.widgets.session import click_result, do_once, forget_click, notify
 
 START = "train_start"  # the button that starts a run
 _ACROSS = 3  # settings side by side
+_SLOWED = 1.2  # times as long, from which on it is said
 _LOOK_AGAIN = 0.5  # seconds, while settings are being tried out
 _PARENT = N_("parent")  # what a fork's settings are compared with
 
@@ -243,13 +244,17 @@ def _draw_estimate(config: RunConfig, vocab_size: int, text_length: int) -> Esti
     correction, under_way = tried(config, vocab_size)
     reckoned = shared.run_speed(config), shared.chosen_precision(config).precision
     figures = estimate(config, vocab_size, *reckoned, correction or Correction(), text_length)
+    slowdown = shared.contention_of(config)
     memory, worker = memory_in_words(figures.memory_bytes), memory_in_words(WORKER_BYTES)
     lines = (
         ngettext("**{count}** parameter", "**{count}** parameters", figures.parameters),
         _("**{memory}** for training, plus {worker} for PyTorch", memory=memory, worker=worker),
-        _("about **{time}** on this machine", time=duration_in_words(figures.seconds)),
+        _("about **{time}** on this machine", time=duration_in_words(figures.seconds * slowdown)),
     )
     st.markdown("  \n".join(lines))
+    if slowdown >= _SLOWED:
+        times = f"{slowdown:.1f}"
+        st.caption(_("Other programs use this machine: about {times} times as long as on an idle one.", times=times))
     if correction:
         st.caption(_("Measured on a few real steps of this model on this machine."))
     elif under_way:

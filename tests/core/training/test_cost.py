@@ -15,6 +15,7 @@ from core.training.cost import (
     Prices,
     TimeLeft,
     check_fits,
+    contention,
     estimate,
     memory_needed,
 )
@@ -282,3 +283,9 @@ def test_nothing_is_told_before_there_is_something_to_judge_by_and_after_a_chang
     assert time_left.seconds(config, 15) == pytest.approx(85, rel=0.05)
     time_left.changed()
     assert time_left.seconds(config, 15) is None
+
+
+def test_a_run_takes_longer_beside_other_programs_once_the_cores_are_taken():
+    assert contention(1, 2, 0.3) == contention(2, 8, 5.0) == 1
+    assert contention(1, 2, 2.0) == 1.5
+    assert contention(2, 2, 2.0) == 2
