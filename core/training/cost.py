@@ -19,6 +19,7 @@ from core.training.work import exact_parameters, work_of_update, work_per_token
 Precision = Literal["float32", "bfloat16"]
 
 FLOAT_BYTES = 4
+MOST_CONTENTION = 3.0
 TYPICAL_VOCABULARY = 80  # characters of the default text, about
 # Python with torch loaded, what its threads and caches take, and the baselines counted once for a text. A worker that
 # is forked (`core.runs.fork_server`) shares most of torch with its parent.
@@ -108,9 +109,10 @@ def estimate(
 def contention(threads: int, cores: int, load: float) -> float:
     """Return how many times as long a run takes beside other programs, of which `load` threads compute all the time.
 
-    The system gives every thread that computes the same share of the cores.
+    The system gives every thread that computes the same share of the cores. The load of the last minute also counts
+    what has ended since, so no more than MOST_CONTENTION is told.
     """
-    return max(1.0, (threads + load) / cores)
+    return min(MOST_CONTENTION, max(1.0, (threads + load) / cores))
 
 
 def step_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> float:

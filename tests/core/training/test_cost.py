@@ -289,3 +289,4 @@ def test_a_run_takes_longer_beside_other_programs_once_the_cores_are_taken():
     assert contention(1, 2, 0.3) == contention(2, 8, 5.0) == 1
     assert contention(1, 2, 2.0) == 1.5
     assert contention(2, 2, 2.0) == 2
+    assert contention(1, 2, 40.0) == 3
