@@ -28,6 +28,7 @@ MOST_MEMBERS = 300
 LONGEST_QUESTION, LONGEST_CHOICE, MOST_CHOICES = 200, 60, 6
 _SYLLABLES = [f"{consonant}{vowel}" for consonant in "bdfghklmnprstvz" for vowel in "aeiou"]
 _FILE, _TEACHER = "class.sqlite3", "teacher"
+_ERASE_TRIES, _ERASE_WAIT = 50, 0.1  # seconds
 _TABLES = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS members (
@@ -247,15 +248,24 @@ class Classroom:
             return database.execute("SELECT member, run FROM handed_in ORDER BY rowid").fetchall()
 
     def erase(self) -> None:
-        """Remove all members with their runs and texts, what was shared, and the settings. Runs must have ended."""
+        """Remove all members with their runs and texts, what was shared, and the settings. Runs must have ended.
+
+        Raises ClassError where something is left.
+        """
         with self._transaction() as database:
             database.execute("DELETE FROM members")
             for table in ("predictions", "answers", "handed_in"):
                 database.execute(f"DELETE FROM {table}")
             database.execute("DELETE FROM settings WHERE name = 'class'")
-            for home in member_homes(self.root):
-                shutil.rmtree(home)
-            shutil.rmtree(self.root / "shared", ignore_errors=True)
+        # From now on nobody makes a folder for a member anew; what was under way may still write a file.
+        left = [*member_homes(self.root), self.root / "shared"]
+        for _ in range(_ERASE_TRIES):
+            for folder in left:
+                shutil.rmtree(folder, ignore_errors=True)
+            if not (left := [folder for folder in left if folder.exists()]):
+                return
+            time.sleep(_ERASE_WAIT)
+        raise ClassError(f"Not all could be erased: {len(left)} folders are in use. Stop all runs and erase once more.")
 
     @contextmanager
     def _transaction(self, *, writes: bool = True) -> Iterator[sqlite3.Connection]:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from explorer.classroom.notices import draw_notices, let_in
+from explorer.classroom.notices import draw_notices, follow, let_in
 from explorer.home.tour import draw_tour
 from explorer.i18n.language import N_, _
 from explorer.services.visitors import classroom
@@ -37,6 +37,7 @@ st.set_page_config(
     layout="wide",
     initial_sidebar_state=230,
 )
+follow()
 draw_sidebar(pages, page)
 draw_notices(page.url_path or "home", page.title)
 draw_tour(page.url_path or "home")

@@ -4,7 +4,7 @@ import streamlit as st
 
 from explorer.classroom.cards import draw_class_settings, draw_end, draw_invitation, draw_roster
 from explorer.classroom.hand_in import draw_handed_in
-from explorer.classroom.poll import draw_poll_form, draw_revealed
+from explorer.classroom.poll import draw_poll_form
 from explorer.classroom.wall import draw_wall
 from explorer.i18n.language import _
 from explorer.services.visitors import classroom, visitor
@@ -17,7 +17,6 @@ if known is None:
     st.stop()
 if not visitor().is_teacher:
     page_header(known.title, _("What has the class trained, and what made a difference?"))
-    draw_revealed(known)
     draw_wall(known)
     st.stop()
 page_header(known.title, _("Who is here, what do they train, and what holds for all?"))

@@ -5,15 +5,19 @@ import streamlit as st
 from explorer.i18n.language import _
 from explorer.runs import table
 from explorer.services import shared
+from explorer.services.visitors import visitor
 from explorer.widgets import address, session
 from explorer.widgets.bin import draw_bin
 from explorer.widgets.import_export import draw_import
 from explorer.widgets.layout import empty_state, errors_shown, literal, page_header
 from explorer.widgets.run_rows import read_run_rows
 
+caption = _("All runs on this machine. Select runs to compare their curves.")
+if not visitor().is_teacher:
+    caption = _("Your own runs. Select runs to compare their curves.")
 with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="runs_header"):
     with st.container():
-        page_header(_("Runs"), _("All runs on this machine. Select runs to compare their curves."))
+        page_header(_("Runs"), caption)
     with st.container(horizontal=True, width="content", gap="small"):
         draw_import()
         draw_bin("runs")

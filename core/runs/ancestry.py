@@ -64,6 +64,8 @@ def check_allowed(data_dir: Path, config: RunConfig, vocab_size: int) -> None:
     if root == data_dir:
         return
     limits = Classroom(root).settings
+    if limits.frozen:
+        raise ClassError("Your teacher has paused the class: you can look, but start and change nothing.")
     if Queue(root).count_of(data_dir.name) >= limits.most_running + limits.most_waiting:
         raise ClassError(
             "You have as many runs in training and waiting as your class allows. Wait for one to end, or stop one."

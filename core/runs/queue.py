@@ -166,9 +166,12 @@ def _shell() -> str:
 
 @contextmanager
 def supervisor_lock(runs: Path) -> Iterator[None]:
-    """Lock a folder of runs for one supervisor among all threads and processes; raise RunError where it cannot be."""
+    """Lock a folder of runs for one supervisor among all threads and processes; raise RunError where it cannot be.
+
+    The supervisor of a class looks after the runs of all its members, so theirs have the same lock.
+    """
     try:
-        file = (runs / _LOCK_NAME).open("ab")
+        file = _lock_path(runs).open("ab")
     except OSError as error:
         raise RunError(
             f"The runs in {runs} cannot be looked after ({error.strerror}). "
@@ -181,4 +184,8 @@ def supervisor_lock(runs: Path) -> Iterator[None]:
 
 def existing_supervisor_lock(runs: Path) -> AbstractContextManager[None]:
     """Return that lock for a worker or a shell, which create no lock file where no supervisor has ever been."""
-    return supervisor_lock(runs) if (runs / _LOCK_NAME).exists() else nullcontext()
+    return supervisor_lock(runs) if _lock_path(runs).exists() else nullcontext()
+
+
+def _lock_path(runs: Path) -> Path:
+    return class_root(runs.parent) / runs.name / _LOCK_NAME

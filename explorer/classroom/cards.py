@@ -47,7 +47,7 @@ def _draw_students(known: Classroom) -> None:
         "student": st.column_config.TextColumn(_("Student")),
         "page": st.column_config.TextColumn(_("Page"), width="small"),
         "run": st.column_config.TextColumn(_("Newest run")),
-        "loss": st.column_config.NumberColumn(_("Validation loss"), format="%.3f", width="small"),
+        "loss": st.column_config.NumberColumn(_("Loss"), format="%.3f", width="small"),
         "runs": st.column_config.NumberColumn(_("Runs"), width="small"),
         "stuck": st.column_config.TextColumn(_("Stuck at")),
     }

@@ -15,6 +15,7 @@ from core.runs.records import plain_name
 from explorer.i18n.language import _, ngettext
 from explorer.widgets.layout import card, table_download
 
+_LOOK_AGAIN = 5.0  # seconds
 STUCK = 3  # wrong answers to one question
 
 
@@ -22,18 +23,22 @@ def draw_handed_in(known: Classroom) -> None:
     """Draw the answers and the runs of all students, with what the teacher can take along."""
     note = _("Answers to the lessons' questions, checked against each student's own model, and the runs handed in.")
     with card(_("Answers and reports"), note, key="handed_in"):
-        columns = answer_table(known)
-        if len(columns) < 3 and not known.handed_in():
-            st.caption(_("Nobody has answered a question or handed in a run yet."))
-            return
-        st.dataframe(columns, hide_index=True, width="stretch", key="answers_table", placeholder="–")
-        table_download(partial(answer_table, known), key="answers", name="answers")
-        with st.container(horizontal=True, gap="small"):
-            answers = json.dumps([answer._asdict() for answer in known.answers()], ensure_ascii=False, indent=1)
-            st.download_button(_("Answers as JSON"), answers, "answers.json", "application/json", on_click="ignore")
-            if count := len(known.handed_in()):
-                label = ngettext("{count} report as a zip", "{count} reports as a zip", count)
-                st.download_button(label, partial(reports, known), "reports.zip", "application/zip", on_click="ignore")
+        st.fragment(_draw, run_every=_LOOK_AGAIN)(known)
+
+
+def _draw(known: Classroom) -> None:
+    columns = answer_table(known)
+    if len(columns) < 3 and not known.handed_in():
+        st.caption(_("Nobody has answered a question or handed in a run yet."))
+        return
+    st.dataframe(columns, hide_index=True, width="stretch", key="answers_table", placeholder="–")
+    table_download(partial(answer_table, known), key="answers", name="answers")
+    with st.container(horizontal=True, gap="small"):
+        answers = json.dumps([answer._asdict() for answer in known.answers()], ensure_ascii=False, indent=1)
+        st.download_button(_("Answers as JSON"), answers, "answers.json", "application/json", on_click="ignore")
+        if count := len(known.handed_in()):
+            label = ngettext("{count} report as a zip", "{count} reports as a zip", count)
+            st.download_button(label, partial(reports, known), "reports.zip", "application/zip", on_click="ignore")
 
 
 def answer_table(known: Classroom) -> dict[str, list[str]]:

@@ -14,7 +14,7 @@ from explorer.widgets.layout import literal, show_error
 from explorer.widgets.session import notify, notifying, recall, remember
 
 _LOOK_AGAIN = 2.0  # seconds between two looks at what the teacher says
-_BROUGHT = "class_page_number"
+_BROUGHT, _FROZEN = "class_page_number", "class_frozen"
 
 
 def let_in() -> None:
@@ -48,7 +48,12 @@ def draw_notices(page: str, title: str) -> None:
             draw_frozen(now)
             return
         note_page(title)
-        _follow(now)
+        if (recall(_BROUGHT) or 0) < now.page_number:
+            st.rerun()  # the whole page, which `follow` then leaves
+        if recall(_FROZEN, now.frozen) != now.frozen:
+            remember(_FROZEN, now.frozen)
+            st.rerun()  # the page offers more, or less
+        remember(_FROZEN, now.frozen)
         draw_poll(known, now)
         if now.message:
             st.info(literal(now.message), icon=":material/campaign:")
@@ -63,8 +68,11 @@ def draw_frozen(now: ClassSettings) -> None:
         st.warning(_("The class is paused: you can look, but start and change nothing."), icon=":material/pause:")
 
 
-def _follow(now: ClassSettings) -> None:
+def follow() -> None:
     """Open the page to which the teacher has brought the class, once; a browser that joins afterwards stays."""
+    if (known := classroom()) is None or visitor().is_teacher:
+        return
+    now = known.settings
     if recall(_BROUGHT) is None:
         remember(_BROUGHT, now.page_number)
     if recall(_BROUGHT) < now.page_number:

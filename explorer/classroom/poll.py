@@ -22,22 +22,24 @@ def draw_poll_form(known: Classroom) -> None:
         st.text_input(_("Answers, separated by semicolons"), key="predict_choices", placeholder=_("this one; that one"))
         with st.container(horizontal=True, gap="small"):
             st.button(_("Ask the class"), key="predict_ask", type="primary", on_click=_ask, args=(known,))
-            st.button(_("Show the answers to all"), key="predict_show", on_click=_reveal, args=(known,))
+            st.button(
+                _("Show the answers to all"), key="predict_show", on_click=_change, args=(known, "revealed", True)
+            )
+            st.button(_("Remove the question"), key="predict_end", on_click=_change, args=(known, "question", ""))
         st.fragment(_draw_answers, run_every=_LOOK_AGAIN)(known)
 
 
-def draw_revealed(known: Classroom) -> None:
-    """Draw what the class has predicted, for all, once the teacher shows it."""
-    if known.settings.revealed:
-        with card(_("What the class predicted"), key="predicted"):
-            _draw_shares(known, known.settings)
-
-
 def draw_poll(known: Classroom, now: ClassSettings) -> None:
-    """Draw the question for a student, until it is answered or revealed."""
+    """Draw the question for a student; once the teacher shows the answers, those of the class."""
     member = visitor().member
     answered = known.predictions().get(member)
-    if not now.question or now.revealed:
+    if not now.question:
+        return
+    if now.revealed:
+        with st.container(border=True, key="predicted"):
+            _draw_shares(known, now)
+            if answered:
+                st.caption(literal(_("You predicted: {choice}.", choice=answered)))
         return
     with st.container(border=True, key="predict_now"), errors_shown():
         st.markdown(f"**{literal(now.question)}**")
@@ -63,8 +65,8 @@ def _ask(known: Classroom) -> None:
 
 
 @notifying()
-def _reveal(known: Classroom) -> None:
-    known.change(revealed=True)
+def _change(known: Classroom, setting: str, value: object) -> None:
+    known.change(**{setting: value})
 
 
 @notifying()
@@ -76,16 +78,18 @@ def _draw_answers(known: Classroom) -> None:
     now = known.settings
     if not now.question:
         return
+    if now.revealed:
+        _draw_shares(known, now)
+        return
     st.markdown(f"**{literal(now.question)}**")
     count, members = len(known.predictions()), len(known.members())
     st.caption(
         ngettext("{count} of {members} has answered.", "{count} of {members} have answered.", count, members=members)
     )
-    if now.revealed:
-        _draw_shares(known, now)
 
 
 def _draw_shares(known: Classroom, now: ClassSettings) -> None:
+    st.markdown(f"**{literal(now.question)}**")
     counts = Counter(known.predictions().values())
     most = max(1, sum(counts.values()))
     for choice in now.choices:

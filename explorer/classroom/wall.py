@@ -33,6 +33,7 @@ class SharedRun(NamedTuple):
 
     row: RunRow
     student: str
+    place: int  # of the student among the members
     parameters: int | None  # None before the model is built
     sample: str  # what it wrote last
 
@@ -78,6 +79,8 @@ def _draw(known: Classroom, x: str, y: str) -> None:
 def shared_on_wall(known: Classroom) -> list[SharedRun]:
     """Return the shared runs that can be read, oldest first."""
     nicknames, runs = {member.id: member.nickname for member in known.members()}, []
+    joined = sorted(known.members(), key=lambda member: member.joined)
+    places = {member.id: place for place, member in enumerate(joined, start=1)}  # of a color that stays a student's
     for id in reversed([*filter(RUN_ID.fullmatch, shared_names(known.root))]):
         try:
             folder = open_run(known.root, id)
@@ -85,7 +88,8 @@ def shared_on_wall(known: Classroom) -> list[SharedRun]:
         except ExplorerError:  # deleted, or damaged
             continue
         student = nicknames.get(folder.member, "") if folder.member else _(_TEACHER)
-        runs.append(SharedRun(row, student, _parameters(folder), _last_sample(folder)))
+        place = places.get(folder.member, 0)
+        runs.append(SharedRun(row, student, place, _parameters(folder), _last_sample(folder)))
     return runs
 
 
@@ -109,7 +113,7 @@ def _point(run: SharedRun, x: str, y: str) -> tuple[float, float] | None:
 def wall_figure(runs: Sequence[SharedRun], x: str, y: str, palette: Palette = LIGHT) -> go.Figure:
     """Draw a point for each run, in a color for each student; a run that still trains is hollow."""
     figure = go.Figure()
-    for place, student in enumerate(dict.fromkeys(run.student for run in runs)):
+    for student, place in dict.fromkeys((run.student, run.place) for run in runs):
         own = [(run, point) for run in runs if run.student == student and (point := _point(run, x, y))]
         color = palette.runs[place % len(palette.runs)]
         figure.add_trace(

@@ -86,6 +86,11 @@ def hand_in(run_id: str) -> None:
         _classrooms[0].hand_in(visitor().member, run_id)
 
 
+def is_handed_in(run_id: str) -> bool:
+    """Return whether a run was handed in."""
+    return bool(_classrooms) and run_id in {run for _member, run in _classrooms[0].handed_in()}
+
+
 def note_page(page: str) -> None:
     """Note that whoever asks has a page open."""
     _visits[visitor().member] = Visit(time.time(), page)

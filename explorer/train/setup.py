@@ -254,7 +254,7 @@ def _draw_estimate(config: RunConfig, vocab_size: int, text_length: int) -> Esti
     st.markdown("  \n".join(lines))
     if slowdown >= _SLOWED:
         times = f"{slowdown:.1f}"
-        st.caption(_("Other programs use this machine: about {times} times as long as on an idle one.", times=times))
+        st.caption(_("Other programs use this machine: about {times}× the time of an idle one.", times=times))
     if correction:
         st.caption(_("Measured on a few real steps of this model on this machine."))
     elif under_way:

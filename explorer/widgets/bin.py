@@ -11,7 +11,6 @@ from explorer.i18n.formatting import when_in_words
 from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.services.visitors import check_may_change
-from explorer.widgets.layout import literal
 from explorer.widgets.session import notify, notifying
 
 _MOST = 12  # shown
@@ -51,7 +50,7 @@ def _restore(entry: Deleted, kind: str) -> None:
     check_may_change()
     name = _name(entry, kind)
     restore(shared.data_dir(), entry.id)
-    notify(_("{name} is restored.", name=literal(name)))
+    notify(_("{name} is restored.", name=name))
 
 
 @notifying()

@@ -71,7 +71,10 @@ def draw_exports(folder: RunFolder) -> None:
             share = {"key": key, "on_change": _share, "args": (folder, key)}
             help = _("All members can then look inside it, generate with it and fork it, and it stands on the wall.")
             if not visitors.visitor().is_teacher:
-                st.button(_("Hand in to the teacher"), key=f"hand_in_{folder.id}", on_click=_hand_in, args=(folder,))
+                done = visitors.is_handed_in(folder.id)
+                label = _("Handed in to the teacher") if done else _("Hand in to the teacher")
+                hand_in = {"key": f"hand_in_{folder.id}", "on_click": _hand_in, "args": (folder,), "disabled": done}
+                st.button(label, icon=":material/check:" if done else None, **hand_in)
             st.toggle(_("Share with the class"), is_shared(visitors.home(), folder.id), help=help, **share)
         for kind, (label, _ending) in EXPORTS.items():
             if obstacle := why_no_export(shared.data_dir(), folder, kind):
@@ -85,7 +88,6 @@ def draw_exports(folder: RunFolder) -> None:
 def _hand_in(folder: RunFolder) -> None:
     visitors.check_may_change()
     visitors.hand_in(folder.id)
-    session.notify(_("Handed in: your teacher gets the run's report."))
 
 
 @session.notifying()

@@ -114,7 +114,7 @@ def opening_pages(visitor: BrowserContext, server: Server) -> Iterator[Callable[
         page.emulate_media(**media)
         page.set_default_timeout(60_000)
         page.on("console", note)
-        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("pageerror", lambda error: errors.append(f"{error} ({page.url})"))
         return page
 
     yield open_page

@@ -49,7 +49,7 @@ def lesson(server: Server, known: Classroom, open_page: Callable[..., Page]) -> 
     ada.goto(f"{server.url}/train?{SMALL}")
     ada.locator(".st-key-train_start button").click()
     ada.wait_for_url(re.compile(r"/train\?.*run="))
-    ada.get_by_text("20 steps, done in").wait_for()
+    ada.get_by_text("20 steps, done in").wait_for(timeout=120_000)
     (run,) = list_runs(known.root)
     bob.goto(f"{server.url}/train?run={run.id}")
     expect(bob.get_by_text("There is no run with the id")).to_be_visible()

@@ -3,6 +3,7 @@
 import inspect
 import io
 import shutil
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -20,6 +21,7 @@ from core.paths import mark_shared, member_home
 from core.runs.ancestry import check_allowed, fork
 from core.runs.folder import RunFolder, list_runs, open_run
 from core.runs.gallery import gallery_runs
+from core.runs.queue import existing_supervisor_lock, supervisor_lock
 from core.runs.supervisor import Supervisor
 from core.text.corpora import catalogue, load_corpus
 from core.text.own_text import delete_text, save_text
@@ -229,8 +231,12 @@ def test_limits_hold_where_runs_are_made(known, people, run_of_ada):
     with pytest.raises(ClassError, match="as many runs"):
         check_allowed(home, RunConfig(), 30)
     assert len(list_runs(home)) == 1  # nothing was begun
-    as_visitor(people["Ada"])
+    queue.remove("one"), queue.remove("two")
     known.change(frozen=True)
+    with pytest.raises(ClassError, match="paused the class"):
+        fork(home, run_of_ada, 20, config)
+    assert len(list_runs(home)) == 1
+    as_visitor(people["Ada"])
     with pytest.raises(NotAllowed):
         shared.supervisor_for_visitor()
     as_visitor(people["teacher"])
@@ -268,6 +274,22 @@ def test_answers_and_reports_reach_the_teacher(known, people, run_of_ada):
         (name,) = archive.namelist()
         assert name.startswith("ada-") or name.startswith("Ada-")
         assert run_of_ada.name in archive.read(name).decode()
+
+
+def test_a_worker_in_a_members_folder_waits_for_the_supervisor_of_the_class(known, people):
+    """It looked whether it was assigned before its process had been written down, and ended at once."""
+    entered = threading.Event()
+
+    def worker() -> None:
+        with existing_supervisor_lock(home_of(known, "Ada") / "runs"):
+            entered.set()
+
+    with supervisor_lock(known.root / "runs"):
+        thread = threading.Thread(target=worker)
+        thread.start()
+        assert not entered.wait(0.3)
+    thread.join()
+    assert entered.is_set()
 
 
 def test_the_gallery_is_everybodys(people):
