@@ -89,8 +89,8 @@ TOYS = {  # what is put in place of what, in each file
     },
     "gallery model": {
         "core/runs/gallery.py": {
-            '    "gallery-induction": (': '    "gallery-toy": ("Toy", preset("bigram").replace({"train.steps": 3})),\n'
-            '    "gallery-induction": ('
+            '    "gallery-induction": ("': '    "gallery-toy": ("Toy", preset("bigram").replace({"train.steps": 3})),\n'
+            '    "gallery-induction": ("'
         },
     },
 }

@@ -214,6 +214,8 @@ class Supervisor:
                 log.exception("a check of the runs failed")
 
     def _check_claim(self, claim: Claim) -> None:
+        if claim.id in self._pending_stops:  # or one that has just died would go on by itself
+            return
         try:
             folder = open_run(self.data_dir, claim.id)
         except RunError:  # deleted
