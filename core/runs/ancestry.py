@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from core.atomic_io import TEMPORARY, put_in_place
-from core.classroom import ClassError, Classroom
+from core.classroom import ClassError, classroom_of
 from core.config import RunConfig
 from core.errors import ConfigError, ExplorerError, RunError
 from core.formatting import duration_in_words
@@ -63,7 +63,7 @@ def check_allowed(data_dir: Path, config: RunConfig, vocab_size: int) -> None:
     root = class_root(data_dir)
     if root == data_dir:
         return
-    limits = Classroom(root).settings
+    limits = classroom_of(root).settings
     if limits.frozen:
         raise ClassError("Your teacher has paused the class: you can look, but start and change nothing.")
     if Queue(root).count_of(data_dir.name) >= limits.most_running + limits.most_waiting:
@@ -78,7 +78,7 @@ def check_cost(data_dir: Path, config: RunConfig, vocab_size: int = TYPICAL_VOCA
     root = class_root(data_dir)
     if root == data_dir:
         return
-    limits = Classroom(root).settings
+    limits = classroom_of(root).settings
     parameters = exact_parameters(config.model, vocab_size)
     if parameters > limits.most_parameters:
         raise ClassError(

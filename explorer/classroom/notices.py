@@ -8,7 +8,7 @@ from core.paths import mark_shared
 from core.runs.folder import open_run
 from explorer.classroom.poll import draw_poll
 from explorer.i18n.language import _
-from explorer.services.visitors import JOIN, NotAllowed, classroom, note_page, visitor
+from explorer.services.visitors import FROZEN, JOIN, NotAllowed, classroom, note_page, visitor
 from explorer.widgets.address import OTHER_RUN, RUN, page_file
 from explorer.widgets.layout import literal, show_error
 from explorer.widgets.session import notify, notifying, recall, remember
@@ -65,7 +65,7 @@ def draw_notices(page: str, title: str) -> None:
 def draw_frozen(now: ClassSettings) -> None:
     """Say that the class is frozen, if it is."""
     if now.frozen:
-        st.warning(_("The class is paused: you can look, but start and change nothing."), icon=":material/pause:")
+        st.warning(_(FROZEN), icon=":material/pause:")
 
 
 def follow() -> None:

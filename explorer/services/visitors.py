@@ -1,4 +1,4 @@
-"""Who asks, and for what data folder: the one place that every page, route and stream takes its folder from.
+"""Who asks, and for what data folder: every page, route and stream takes its folder from here.
 
 Without a class there is one user, who owns everything. In a class a visitor's data folder has what is its own, so
 that anything else is not found, whoever asks and by whatever id.
@@ -23,7 +23,7 @@ from explorer.i18n.language import N_, _
 
 COOKIE = "gpt_explorer_class"
 JOIN, TEACH = "join", "teach"  # the pages on which one comes in
-_FROZEN = N_("Your teacher has paused the class for a moment: you can look, but start and change nothing.")
+FROZEN = N_("Your teacher has paused the class for a moment: you can look, but start and change nothing.")
 _LEFT = N_("You are not in this class any more. Join it again.")
 _asking: ContextVar[Visitor | None] = ContextVar("visitor", default=None)
 _addresses: list[str] = []
@@ -170,4 +170,4 @@ def limits() -> ClassSettings:
 def check_may_change() -> None:
     """Raise NotAllowed where the teacher has frozen the class."""
     if limits().frozen:
-        raise NotAllowed(_(_FROZEN))
+        raise NotAllowed(_(FROZEN))

@@ -62,7 +62,7 @@ def lesson(server: Server, known: Classroom, open_page: Callable[..., Page]) -> 
     expect(bob.locator(".st-key-wall_chart .js-plotly-plot")).to_be_visible()
 
     teacher.locator(".st-key-class_frozen label").click()
-    expect(bob.get_by_text("The class is paused")).to_be_visible()
+    expect(bob.get_by_text("Your teacher has paused")).to_be_visible()
     ada.goto(f"{server.url}/train?{SMALL}")
     expect(ada.locator(".st-key-train_start button")).to_be_disabled()
     teacher.goto(f"{server.url}/look_inside?run={run.id}")

@@ -38,18 +38,22 @@ def numbers_right() -> dict[str, str]:
     return {"bytes": str(len("lookiné".encode())), "merges": f"{len(POEM.encode()) / len(tokens):.1f}"}
 
 
-@pytest.mark.parametrize("step", LESSONS["tokens"])
-def test_a_step_on_tokens_knows_right_from_wrong(open_step, step):
-    app, right = open_step("tokens", step), numbers_right().get(step, "")
-    assert load_prose("tokens", step).title in "".join(header.value for header in app.header)
-    assert app.code and "{" not in said(app)
-    options = [option.replace("\\", "") for option in app.radio[0].options] if app.radio else ["999", right]
+def assert_one_is_right(app: AppTest, options: list[str]) -> None:
     outcomes = []
     for given in options:
         answer(app, given)
         assert not app.exception and len(app.success) + len(app.warning) == 1
         outcomes.append(bool(app.success))
     assert sum(outcomes) == 1
+
+
+@pytest.mark.parametrize("step", LESSONS["tokens"])
+def test_a_step_on_tokens_knows_right_from_wrong(open_step, step):
+    app, right = open_step("tokens", step), numbers_right().get(step, "")
+    assert load_prose("tokens", step).title in "".join(header.value for header in app.header)
+    assert app.code and "{" not in said(app)
+    options = [option.replace("\\", "") for option in app.radio[0].options] if app.radio else ["999", right]
+    assert_one_is_right(app, options)
 
 
 def test_the_compared_models_are_named_by_the_vocabularies_that_the_text_gives(open_step):
@@ -82,12 +86,7 @@ def test_a_step_on_sudden_abilities_knows_right_from_wrong(open_step, step):
     assert not [box for box in app.selectbox if box.key == "lesson-text"]  # the models are the gallery's
     right = {"grokking": str(generalized() + 20), "circle": "17"}.get(step)
     options = list(app.radio[0].options) if app.radio else ["999999", right]
-    outcomes = []
-    for given in options:
-        answer(app, given)
-        assert not app.exception and len(app.success) + len(app.warning) == 1
-        outcomes.append(bool(app.success))
-    assert sum(outcomes) == 1
+    assert_one_is_right(app, options)
 
 
 def test_the_gallerys_models_have_learned_what_the_lesson_says(open_step):
