@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 from itsdangerous import BadData, URLSafeTimedSerializer
 from pydantic import BaseModel
 
-from core.bin import empty_bin
 from core.errors import ExplorerError
 from core.formatting import memory_in_words
 from core.paths import class_root, made_data_dir, member_home, member_homes
+from core.trash import empty_trash
 
 STUDENT_SECONDS, TEACHER_SECONDS = 14 * 86400, 12 * 3600  # that a cookie is valid
 LONGEST_NICKNAME = 24
@@ -289,7 +289,7 @@ def check_quota(data_dir: Path) -> None:
         return
     most = classroom_of(root).settings.most_megabytes
     if (used := _bytes_in(data_dir)) > most * 2**20:
-        empty_bin(data_dir, 0.0)
+        empty_trash(data_dir, 0.0)
         used = _bytes_in(data_dir)
     if used > most * 2**20:
         raise ClassError(

@@ -7,10 +7,10 @@ from explorer.runs import table
 from explorer.services import shared
 from explorer.services.visitors import visitor
 from explorer.widgets import address, session
-from explorer.widgets.bin import draw_bin
 from explorer.widgets.import_export import draw_import
 from explorer.widgets.layout import empty_state, errors_shown, literal, page_header
 from explorer.widgets.run_rows import read_run_rows
+from explorer.widgets.trash import draw_trash
 
 caption = _("All runs on this machine. Select runs to compare their curves.")
 if not visitor().is_teacher:
@@ -20,7 +20,7 @@ with st.container(horizontal=True, horizontal_alignment="distribute", vertical_a
         page_header(_("Runs"), caption)
     with st.container(horizontal=True, width="content", gap="small"):
         draw_import()
-        draw_bin("runs")
+        draw_trash("runs")
 if notice := session.take_notice():
     st.toast(notice)
 with errors_shown(end=True):

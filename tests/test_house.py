@@ -22,7 +22,7 @@ FLOORS = [  # from the ground up; a module may import its own floor and those be
         "core.atomic_io",
         "core.fast.threads",
         "core.formatting",
-        "core.bin",
+        "core.trash",
         "core.classroom",
     },
     {"core.text", "core.model"},

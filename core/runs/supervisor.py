@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from core.atomic_io import sweep
-from core.bin import empty_bin, put_into_bin
 from core.classroom import most_running
 from core.errors import DiskFullError, RunError
 from core.live_settings import with_change
@@ -35,6 +34,7 @@ from core.runs.machine import slots as machine_slots
 from core.runs.processes import ProcessId, end_orphans, is_alive, kill, send_signal, this_process
 from core.runs.queue import Claim, Queue, is_held_by_a_shell, supervisor_lock
 from core.runs.records import Status
+from core.trash import empty_trash, put_into_trash
 
 TICK_SECONDS = 0.25
 STOP_SECONDS = 10.0  # at least, for a worker to save and stop by itself
@@ -87,7 +87,7 @@ class Supervisor:
         for folder in (self.data_dir / "runs", self.data_dir / "texts"):
             sweep(folder, SWEEP_SECONDS)
         for home in (self.data_dir, *member_homes(self.data_dir)):
-            empty_bin(home)
+            empty_trash(home)
         FORK_SERVER.start(self.data_dir)
         self._queue_lost_runs()
         self._thread.start()
@@ -189,7 +189,7 @@ class Supervisor:
                 folder.delete()
             else:
                 with folder.writing("deleted"):
-                    put_into_bin(folder.data_dir, [folder.path])
+                    put_into_trash(folder.data_dir, [folder.path])
             self._pending_stops.pop(folder.id, None)
 
     @property

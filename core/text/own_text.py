@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from core.atomic_io import parse_json, write_atomically
-from core.bin import put_into_bin
 from core.classroom import check_quota
 from core.config import ModelConfig
 from core.errors import TextError
@@ -21,6 +20,7 @@ from core.paths import class_root, is_shared, member_homes
 from core.settings import fields_of
 from core.text import split_point
 from core.text.tokenizers import Tokenizer
+from core.trash import put_into_trash
 
 MAX_BYTES = 20 * 2**20  # in UTF-8
 MAX_DISTINCT = 20_000
@@ -183,7 +183,7 @@ def delete_text(name: str, data_dir: Path) -> None:
     if file.parents[1] != data_dir:
         raise TextError(f"The text {name} belongs to somebody else, so it cannot be deleted here.")
     try:
-        put_into_bin(data_dir, [path for path in (file, file.with_suffix(".json")) if path.exists() or path == file])
+        put_into_trash(data_dir, [path for path in (file, file.with_suffix(".json")) if path.exists() or path == file])
         for derived in file.parent.glob(f"{name}-*.bin"):
             derived.unlink(missing_ok=True)
     except FileNotFoundError:

@@ -38,10 +38,10 @@ from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
 from explorer.services.visitors import check_may_change
 from explorer.widgets import address, session
-from explorer.widgets.bin import draw_bin
 from explorer.widgets.forms import distinct_labels
 from explorer.widgets.layout import card, chart, current_palette, errors_shown, literal, show_error
 from explorer.widgets.links import draft_of_link
+from explorer.widgets.trash import draw_trash
 
 PREVIEW = 1200  # characters shown as text
 MOST_BARS = 32
@@ -128,7 +128,7 @@ def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
         taken = session.recall("texts_taken", 0)
         with st.popover(_("Use your own text"), icon=":material/add:", key=f"own_text_{taken}"):
             _own_text()
-        draw_bin("texts")
+        draw_trash("texts")
         go = st.container(width="content")
         if corpora[name].own:
             with st.popover(_("Delete"), icon=":material/delete:"):

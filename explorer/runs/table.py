@@ -6,11 +6,11 @@ from zlib import crc32
 import pandas as pd
 import streamlit as st
 
-from core.bin import DAYS
 from core.errors import RunError
 from core.runs.folder import RunFolder
 from core.runs.gallery import gallery_runs
 from core.runs.records import RunRecord
+from core.trash import DAYS
 from explorer.charts.comparison import ACCURACY, AXES, MEASURES, comparison_columns, comparison_figure
 from explorer.charts.loss import UNITS
 from explorer.i18n.formatting import model_in_words, number, state_in_words, when_in_words

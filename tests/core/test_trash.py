@@ -1,11 +1,11 @@
 import pytest
 
-from core.bin import DAYS, deleted, empty_bin, restore
 from core.errors import ExplorerError, TextError
 from core.runs.folder import list_runs, open_run
 from core.runs.supervisor import Supervisor
 from core.text.corpora import load_corpus
 from core.text.own_text import delete_text, save_text
+from core.trash import DAYS, deleted, empty_trash, restore
 
 WORDS = "Nothing is lost by a slip of the hand. " * 50
 
@@ -32,15 +32,15 @@ def test_what_has_lain_in_the_bin_for_days_is_removed(explorer_home, monkeypatch
     for title in ("first", "second"):
         delete_text(save_text(WORDS + title, title, explorer_home).name, explorer_home)
     (second, first) = deleted(explorer_home)
-    empty_bin(explorer_home)
+    empty_trash(explorer_home)
     assert len(deleted(explorer_home)) == 2
     restore(explorer_home, first.id)
     with pytest.raises(ExplorerError, match="not in the bin any more"):
         restore(explorer_home, first.id)
     with pytest.raises(ExplorerError, match="not in the bin"):
         restore(explorer_home, "../runs")
-    monkeypatch.setattr("core.bin.time.time", lambda: second.time + DAYS * 86400 + 1)
-    empty_bin(explorer_home)
+    monkeypatch.setattr("core.trash.time.time", lambda: second.time + DAYS * 86400 + 1)
+    empty_trash(explorer_home)
     assert deleted(explorer_home) == []
 
 

@@ -1,12 +1,12 @@
-"""The bin of a page: what was deleted, and the way back."""
+"""The trash of a page: what was deleted, and the way back."""
 
 from typing import Literal
 
 import streamlit as st
 
 from core.atomic_io import parse_json
-from core.bin import Deleted, deleted, empty_bin, place_of, restore
 from core.errors import ExplorerError
+from core.trash import Deleted, deleted, empty_trash, place_of, restore
 from explorer.i18n.formatting import when_in_words
 from explorer.i18n.language import _
 from explorer.services import shared
@@ -17,7 +17,7 @@ _MOST = 12  # shown
 _CARDS = {"runs": ("run.json", "name"), "texts": (".json", "title")}  # where the name is that its user gave
 
 
-def draw_bin(kind: Literal["runs", "texts"]) -> None:
+def draw_trash(kind: Literal["runs", "texts"]) -> None:
     """Draw the way to what was deleted in the last days; nothing while the bin has none of that kind."""
     try:
         home = shared.data_dir()
@@ -56,5 +56,5 @@ def _restore(entry: Deleted, kind: str) -> None:
 @notifying()
 def _empty() -> None:
     check_may_change()
-    empty_bin(shared.data_dir(), 0.0)
+    empty_trash(shared.data_dir(), 0.0)
     notify(_("The bin is empty."))

@@ -1,4 +1,4 @@
-"""The bin of a data folder: what was deleted can be restored for seven days, unless its room is needed."""
+"""The trash (the bin on the pages): what was deleted can be restored for seven days, unless its space is needed."""
 
 import shutil
 import time
@@ -27,9 +27,9 @@ class Deleted(NamedTuple):
         return datetime.fromtimestamp(self.time, UTC).isoformat()
 
 
-def put_into_bin(data_dir: Path, paths: Iterable[Path]) -> None:
+def put_into_trash(data_dir: Path, paths: Iterable[Path]) -> None:
     """Move the files or folders of one run or text into the bin. Raises OSError where that cannot be."""
-    empty_bin(data_dir)
+    empty_trash(data_dir)
     paths = list(paths)
     place = _folder(data_dir) / f"{time.time_ns():020d}-{paths[0].stem}"
     for path in paths:
@@ -69,7 +69,7 @@ def restore(data_dir: Path, id: str) -> None:
     shutil.rmtree(place, ignore_errors=True)
 
 
-def empty_bin(data_dir: Path, older_than: float = _SECONDS) -> None:
+def empty_trash(data_dir: Path, older_than: float = _SECONDS) -> None:
     """Remove for good what was deleted so many seconds ago."""
     for entry in deleted(data_dir):
         if entry.time <= time.time() - older_than:
