@@ -14,8 +14,8 @@ from core.interpretability.attention import attention_patterns, to_bytes
 from core.interpretability.embeddings import token_embeddings
 from core.runs.disk_space import DiskSpace
 from core.runs.folder import RunFolder
+from core.runs.loaded_run import LoadedRun
 from core.runs.records import MOST_EMBEDDINGS, PROBLEM_PARTS, SCORES, State, Status, StepDetail
-from core.runs.session import Session
 from core.runs.weights import Snapshots
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
@@ -57,14 +57,14 @@ class Recorder:
         self._status_due = self._probe_due = 0.0
         self._checked_commands = time.monotonic()
 
-    def begin(self, session: Session) -> None:
-        """Record a session that is ready for its first step."""
-        self.trainer, self.tokenizer, self.probe_text = session.trainer, session.tokenizer, session.probe_text
-        new = [notice for notice in session.notices if notice not in self.status.notice]
+    def begin(self, loaded: LoadedRun) -> None:
+        """Record a loaded run that is ready for its first step."""
+        self.trainer, self.tokenizer, self.probe_text = loaded.trainer, loaded.tokenizer, loaded.probe_text
+        new = [notice for notice in loaded.notices if notice not in self.status.notice]
         changes = {"notice": " ".join([self.status.notice, *new]).strip()}
         # Evaluations later than the step that training goes on from no longer count.
         self.status = self.status.model_copy(update=changes | self.folder.last_scores())
-        self._bytes_per_token = session.bytes_per_token
+        self._bytes_per_token = loaded.bytes_per_token
         self._snapshots = Snapshots(self.folder, self.trainer.model, self.trainer.config.train)
         self._plan_health()
         last_row = self.folder.last_metrics() or {}  # of those left, so that a repeated stretch is not counted twice

@@ -23,11 +23,11 @@ from core.runs.commands import (
 )
 from core.runs.disk_space import WaitAborted
 from core.runs.folder import RunFolder
+from core.runs.loaded_run import LoadedRun, StopRequest, prepare, repeat_changes
 from core.runs.processes import this_process
 from core.runs.queue import existing_supervisor_lock
 from core.runs.recorder import Recorder
 from core.runs.records import SCORES, Command, State, Status, after_resume
-from core.runs.session import Session, StopRequest, prepare, repeat_changes
 from core.settings import value_at
 from core.training.hardware import memory_kills
 
@@ -76,9 +76,9 @@ def train_run(
         recorder = Recorder(folder, begun, on_status, while_waiting)
         try:
             recorder.disk_space.write(lambda: folder.write_status(begun, durable=False))
-            session = prepare(folder, data_dir, device, threads, recorder.disk_space, while_tokenizing)
-            recorder.begin(session)
-            return _Attempt(recorder, session, stop).run()
+            loaded = prepare(folder, data_dir, device, threads, recorder.disk_space, while_tokenizing)
+            recorder.begin(loaded)
+            return _Attempt(recorder, loaded, stop).run()
         except WaitAborted as aborted:
             drop_commands(folder)
             _write_end(folder, "stopped", *aborted.args)
@@ -140,10 +140,10 @@ def explain_error(error: Exception) -> ExplorerError | None:
 
 
 class _Attempt:
-    def __init__(self, recorder: Recorder, session: Session, stop_request: StopRequest):
-        self.recorder, self.folder, self.trainer = recorder, recorder.folder, session.trainer
+    def __init__(self, recorder: Recorder, loaded: LoadedRun, stop_request: StopRequest):
+        self.recorder, self.folder, self.trainer = recorder, recorder.folder, loaded.trainer
         self._stop_request, recorder.while_waiting = stop_request, self._while_full
-        self._baselines, self._changes_ahead = session.baselines, session.changes_ahead
+        self._baselines, self._changes_ahead = loaded.baselines, loaded.changes_ahead
         self._steps_until_pause = math.inf
         self._pauses: dict[str, Command] = {}  # obeyed, and not removed yet, by id
         self._stop_requested = False

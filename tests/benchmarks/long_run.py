@@ -14,7 +14,7 @@ import requests
 from playwright.sync_api import Browser, sync_playwright
 
 from core.runs.folder import RunFolder
-from core.runs.session import cut_after
+from core.runs.loaded_run import cut_after
 from tests.benchmarks.live import watching
 from tests.benchmarks.report import report
 from tests.e2e.browser import find_browser

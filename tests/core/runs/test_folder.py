@@ -14,9 +14,9 @@ from core.errors import RunError
 from core.runs.archive import zip_run
 from core.runs.commands import remove_command, send_command, waiting_commands
 from core.runs.folder import RUN_ID, RunFolder, list_runs, open_run
+from core.runs.loaded_run import cut_after
 from core.runs.processes import identify, this_process
 from core.runs.records import Status
-from core.runs.session import cut_after
 from core.runs.weights import find_weights, latest_weights
 
 

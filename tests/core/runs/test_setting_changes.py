@@ -23,8 +23,8 @@ from core.runs.commands import (
 )
 from core.runs.documents import run_facts
 from core.runs.folder import RunFolder
+from core.runs.loaded_run import cut_after
 from core.runs.records import Status
-from core.runs.session import cut_after
 from core.runs.worker import train_run
 
 RATE, DROPOUT, BATCH = "train.learning_rate", "model.dropout", "train.batch_size"

@@ -270,7 +270,7 @@ def test_a_run_that_the_system_gives_no_more_memory_fails_with_a_sentence(data_d
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no limit on a process's memory is kept")
 def test_a_machine_that_has_filled_up_meanwhile_refuses_the_run_before_it_begins(data_dir, config, monkeypatch):
-    monkeypatch.setattr("core.runs.session.MEMORY_SECONDS", 0.1)
+    monkeypatch.setattr("core.runs.loaded_run.MEMORY_SECONDS", 0.1)
     run = RunFolder.create(data_dir, config.replace(LARGE))
     with no_more_memory_than(2**30), pytest.raises(OutOfMemoryEstimate):
         train_run(run, data_dir, threads=1)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.lessons.lesson_text import fill
-from core.runs.session import cut_after
+from core.runs.loaded_run import cut_after
 from explorer.streaming.broadcaster import Broadcaster, RunBroadcast
 from explorer.streaming.jsonl_tail import FilePosition
 from explorer.streaming.run_events import MOST_SAMPLES, Position, RunReader

@@ -43,7 +43,7 @@ class StopRequest:
     reason = ""
 
 
-class Session(NamedTuple):
+class LoadedRun(NamedTuple):
     """Everything that one attempt has loaded."""
 
     trainer: Trainer  # at the step of the newest save, or at the beginning, with all settings as changed by then
@@ -62,7 +62,7 @@ def prepare(
     threads: int | None,
     disk_space: DiskSpace,
     report: Report = lambda share: None,
-) -> Session:
+) -> LoadedRun:
     """Load a run's text and model, and write into its record how it is computed; raises ExplorerError.
 
     `report` gets the share of the text that is tokenized.
@@ -100,7 +100,7 @@ def prepare(
     elif record.parent_step is not None:
         load_weights(folder.start_path, trainer.model)
     cut_after(folder, trainer.step if checkpoint else -1)
-    return Session(
+    return LoadedRun(
         trainer,
         tokenizer,
         changes,
