@@ -61,11 +61,11 @@ TOYS = {  # what is put in place of what, in each file
         "core/config.py": {'optimizer: Literal["adamw", "muon"]': 'optimizer: Literal["adamw", "muon", "sgd"]'},
     },
     "attention variant": {
-        "core/config.py": {
+        "core/model_config.py": {
             "    attention_scale: bool": '    attention_sink: bool = setting(False, "Add a sink.", label="Sink")\n'
             "    attention_scale: bool"
         },
-        "core/model/gpt.py": {
+        "core/model/self_attention.py": {
             "        fused = hook": "        " + SINK.format(" " * 8, "k", "v") + "fused = hook",
             "scores.softmax(dim=axis))": f"scores.softmax(dim=axis)[..., {FIRST}])",
             "self.attn_dropout(pattern) @ v": f"self.attn_dropout(pattern) @ v[..., {FIRST}, :]",

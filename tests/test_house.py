@@ -14,6 +14,7 @@ FLOORS = [  # from the ground up; a module may import its own floor and those be
         "core.errors",
         "core.settings",
         "core.config",
+        "core.model_config",
         "core.sampling_config",
         "core.live_settings",
         "core.presets",

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.model.gpt import GPT, Block, rotate
+from core.model.gpt import GPT, Block
 from core.model.kv_cache import KVCache
+from core.model.self_attention import rotate
 
 # A matrix of this size is read from memory for every token. In oneDNN's own layout that takes half as long, and all
 # threads can share it; torch's product of one row with a matrix uses one.

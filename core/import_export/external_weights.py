@@ -15,7 +15,7 @@ from core.atomic_io import parse_json
 from core.config import ModelConfig
 from core.errors import ExplorerError, TextError
 from core.model import GPT, all_finite, build_model
-from core.model.gpt import rotary_angles
+from core.model.self_attention import rotary_angles
 from core.settings import fields_of
 from core.text.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
 from core.training.checkpoints import checksum_holds

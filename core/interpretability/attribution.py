@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from core.interpretability.activations import Ids, PartError, run_with_cache
 from core.model import GPT, Bigram
-from core.model.gpt import Norm
+from core.model.layers import Norm
 
 
 class Attribution(NamedTuple):

@@ -13,7 +13,7 @@ from torch import Tensor
 from core.fast.threads import threads_for
 from core.interpretability.activations import Ids, as_row, device_of, run_batch_with_cache, run_with_cache
 from core.model import GPT, Bigram, Hook, evaluating, finite_logits, parameter_count
-from core.model.gpt import scoped
+from core.model.layers import scoped
 
 _MOST_SCORES_AT_ONCE = 2**23  # 32 MB: with a vocabulary as large as GPT-2's, 166 positions
 

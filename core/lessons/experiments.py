@@ -39,7 +39,7 @@ def remove_letter(text: str, letter: str) -> str:
     return text.replace(letter.lower(), "").replace(letter.upper(), "")
 
 
-_ATTENTION = "core.model.gpt.CausalSelfAttention._explicit"
+_ATTENTION = "core.model.self_attention.CausalSelfAttention._explicit"
 _BLOCK = "core.model.gpt.Block.forward"
 _SCHEDULE = ("core.training.schedule.fraction_at", "core.training.schedule.learning_rate_at")
 
@@ -57,7 +57,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         ),
         Experiment("residual", {"model.residual": False}, code=(_BLOCK,)),
         Experiment("norm", {"model.norm": "none"}, code=(_BLOCK,)),
-        Experiment("positions", {"model.position": "none"}, code=("core.model.gpt.rotate",)),
+        Experiment("positions", {"model.position": "none"}, code=("core.model.self_attention.rotate",)),
         Experiment("start", {"model.init_std": 1.0}, code=("core.model.gpt.GPT._initialize",)),
         Experiment("rate", {"train.learning_rate": 0.18, "train.min_learning_rate": 0.018}, code=_SCHEDULE),  # 30 times
         Experiment("tiny", corrupt=first_characters, choices={"size": 500}),

@@ -11,7 +11,7 @@ from core.config import ModelConfig
 from core.errors import NotFiniteError
 from core.model.bigram import Bigram
 from core.model.gpt import GPT
-from core.model.gpt import Hook as Hook
+from core.model.layers import Hook as Hook
 
 
 def build_model(config: ModelConfig, vocab_size: int) -> GPT | Bigram:

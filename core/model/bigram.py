@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.config import ModelConfig
-from core.model.gpt import Hook, hook_point
+from core.model.layers import Hook, hook_point
 
 
 class Bigram(nn.Module):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from core.model import GPT, evaluating
-from core.model.gpt import ACTIVATIONS, GATED
+from core.model.layers import ACTIVATIONS, GATED
 from core.text.batches import answer_targets
 from core.text.tasks import AnswerTokens
 

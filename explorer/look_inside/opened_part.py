@@ -25,7 +25,9 @@ from core.interpretability.forward_pass import ForwardPass
 from core.interpretability.neurons import neuron_steps
 from core.lessons.sampling_steps import softmax_with_temperature
 from core.model import GPT, Bigram
-from core.model.gpt import GATED, MLP, CausalSelfAttention, feed_forward_width
+from core.model.gpt import MLP, feed_forward_width
+from core.model.layers import GATED
+from core.model.self_attention import CausalSelfAttention
 from core.text.token_display import quoted, visible
 from explorer.charts.text_format import percent
 from explorer.components.attention_patterns import Strip, StripStep

@@ -10,7 +10,9 @@ from plotly import graph_objects as go
 
 from core.formatting import decimal
 from core.lessons.quick_train import RUNGS, RungLoss, rung_configs, small_gpt, train_ladder
-from core.model.gpt import MLP, Block, rms_norm, rotate, swiglu
+from core.model.gpt import MLP, Block
+from core.model.layers import rms_norm, swiglu
+from core.model.self_attention import rotate
 from core.training.work import exact_parameters
 from explorer.charts.lessons import drop_bars, ladder_chart
 from explorer.components.time_machine import growing_figure

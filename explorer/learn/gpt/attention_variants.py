@@ -15,7 +15,8 @@ from core.lessons.self_attention import (
     random_scores,
     softmax_slope,
 )
-from core.model.gpt import CausalSelfAttention, rotary_angles, rotate, sinusoidal_positions
+from core.model.gpt import sinusoidal_positions
+from core.model.self_attention import CausalSelfAttention, rotary_angles, rotate
 from core.text.token_display import visible
 from explorer.charts.text_format import percent
 from explorer.learn.gpt.trained import draw_losses, quick_runs, typed_ids

@@ -7,7 +7,7 @@ POSTPONED = """
 import inspect, sys
 import torch
 from core.config import ModelConfig, RunConfig, TrainConfig
-from core.model.gpt import Dropout
+from core.model.layers import Dropout
 from core.training.trainer import Trainer
 from core.training.work import work_per_token
 

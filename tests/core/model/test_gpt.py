@@ -12,8 +12,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from core.config import ModelConfig
 from core.model import GPT, build_model, build_uninitialized_model, parameter_count
-from core.model.gpt import ACTIVATIONS, NORMS, Dropout
 from core.model.kv_cache import KVCache
+from core.model.layers import ACTIVATIONS, NORMS, Dropout
 
 VOCAB = 31
 SMALL = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 12}

@@ -1,0 +1,165 @@
+"""The settings of a model: its shape and the variants of its parts; a part of `core.config.RunConfig`."""
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import model_validator
+
+from core.settings import Config, basic_setting, setting
+
+
+class ModelConfig(Config):
+    """Settings of the model: its shape and the variants of its parts."""
+
+    group = "Architecture"
+    used_when: ClassVar = {"model.kind": ("gpt",)}
+
+    kind: Literal["gpt", "bigram"] = basic_setting(
+        "gpt",
+        "gpt: a decoder-only transformer. bigram: one table that predicts the next token from the last one alone.",
+        label="Model",
+        used_when={},
+    )
+    n_layer: int = basic_setting(
+        4,
+        "Number of blocks. Each has attention (tokens exchange information), then a feed-forward layer.",
+        label="Layers",
+        bounds=(1, 48),
+    )
+    n_head: int = basic_setting(
+        4,
+        "Attention heads in each block, each with its own attention pattern. Must divide the width.",
+        label="Heads",
+        bounds=(1, 64),
+        divides="model.n_embd",
+    )
+    n_embd: int = basic_setting(
+        128,
+        "Width: the size of each token's vector inside the model.",
+        label="Width",
+        bounds=(2, 2048),
+        step=8,
+        unit="numbers/token",
+    )
+    block_size: int = basic_setting(
+        64,
+        "Context: how many tokens the model can attend to. The cost of attention grows with its square.",
+        label="Context",
+        bounds=(2, 2048),
+        unit="tokens",
+        used_when={},
+    )
+    dropout: float = basic_setting(
+        0.0,
+        "Probability that a number is set to zero in training, so that no part relies on another (Srivastava 2014).",
+        bounds=(0.0, 0.9),
+        step=0.05,
+        group="Training",
+    )
+    bias: bool = setting(
+        False,
+        "Whether linear layers and norms add a constant, as in GPT-2. Without it, training is slightly faster.",
+        label="Biases",
+    )
+    tie_weights: bool = setting(
+        True,
+        "Use one table for the token embeddings and for the logits (Press and Wolf 2017).",
+        label="Tie embeddings",
+    )
+    causal: bool = setting(
+        True,
+        "Hide later tokens from attention. Without the mask the model sees the token it should predict, and learns "
+        "nothing.",
+        label="Causal mask",
+        group="Attention",
+    )
+    attention_scale: bool = setting(
+        True,
+        "Divide attention scores by the square root of the head size, so that softmax does not saturate at the "
+        "start (Vaswani 2017, section 3.2.1).",
+        label="Scale attention",
+        group="Attention",
+    )
+    softmax_over: Literal["keys", "queries"] = setting(
+        "keys",
+        "Axis of the softmax in attention. keys: the weights of each query sum to 1. queries: a well-known mistake, "
+        "in which the sum contains later tokens.",
+        group="Attention",
+    )
+    residual: bool = setting(
+        True,
+        "Add the output of each sublayer to its input instead of replacing it, so that gradients reach the first "
+        "block (He 2015).",
+        label="Residual connections",
+    )
+    feed_forward: bool = setting(
+        True,
+        "Whether each block has a feed-forward layer after attention.",
+        label="Feed-forward layer",
+    )
+    norm: Literal["layer", "rms", "none"] = setting(
+        "layer",
+        "Normalization of each token's vector before each sublayer. layer: GPT-2's. rms: without the mean (Zhang "
+        "2019).",
+        label="Normalization",
+    )
+    position: Literal["learned", "sinusoidal", "rope", "none"] = setting(
+        "learned",
+        "How the model knows the position of a token. learned: a table (GPT-2). sinusoidal: fixed waves (Vaswani "
+        "2017). rope: rotated queries and keys (Su 2021). none: it does not.",
+        label="Positions",
+        group="Attention",
+    )
+    activation: Literal["relu", "gelu", "gelu_tanh", "swiglu", "relu2"] = setting(
+        "gelu",
+        "Nonlinearity of the feed-forward layer. relu: the lecture's. gelu: smooth (Hendrycks 2016). gelu_tanh: "
+        "GPT-2's approximation of gelu. swiglu: gated (Shazeer 2020). relu2: relu squared (Primer, So 2021).",
+        label="Activation function",
+        used_when={"model.kind": ("gpt",), "model.feed_forward": (True,)},
+    )
+    qk_norm: bool = setting(
+        False,
+        "Normalize every query and key in each head, so that a high learning rate stays stable (Henry 2020).",
+        label="Normalize queries and keys",
+        group="Attention",
+    )
+    zero_init: bool = setting(
+        False,
+        "Initialize the output of each sublayer at zero, so that each block first passes its input on unchanged "
+        "(Fixup, Zhang 2019; ReZero, Bachlechner 2020). Needs residual connections.",
+        label="Zero initialization",
+    )
+    init_std: float = setting(
+        0.02,
+        "Standard deviation of the initial weights. At GPT-2's 0.02 all tokens are about equally likely at first; "
+        "with far larger weights the first predictions are confident and wrong (Glorot 2010).",
+        label="Initial weight spread",
+        bounds=(1e-4, 2.0),
+        log=True,
+    )
+    bigram_start: bool = setting(
+        False,
+        "Add a table of log bigram probabilities, counted in the training text, to the logits, and train it too.",
+        label="Start from bigram counts",
+    )
+
+    @property
+    def sees_ahead(self) -> bool:
+        """Return whether later tokens change what a GPT computes at one token, so that nothing can be cached."""
+        return not self.causal or self.softmax_over == "queries"
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Self:
+        if self.kind == "bigram":
+            return self
+        head_size, rest = divmod(self.n_embd, self.n_head)
+        if rest:
+            raise ValueError(f"n_embd {self.n_embd} cannot be shared equally among n_head {self.n_head} heads")
+        if self.position == "rope" and head_size % 2:
+            raise ValueError(f"rope turns pairs of numbers, so n_embd / n_head must be even, not {head_size}")
+        if self.position == "sinusoidal" and self.n_embd % 2:
+            raise ValueError(
+                f"sinusoidal positions are pairs of a sine and a cosine, so n_embd must be even, not {self.n_embd}"
+            )
+        if self.zero_init and not self.residual:
+            raise ValueError("zero_init needs residual: blocks that start at zero would let nothing through without it")
+        return self
