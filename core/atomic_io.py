@@ -45,7 +45,7 @@ def put_in_place(temporary: Path, path: Path) -> None:
     _sync(path.parent)
 
 
-def sweep(folder: Path, seconds: float) -> None:
+def remove_stale_temporary_files(folder: Path, seconds: float) -> None:
     """Remove unfinished files and folders under `folder` that are older than so many seconds."""
     for path in list(folder.rglob(f"{TEMPORARY}*")):
         with suppress(OSError):  # already gone, or not ours to remove

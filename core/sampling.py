@@ -35,7 +35,7 @@ def generate(
     use_cache: bool = True,  # False computes the whole context again for every token (the same text, slower)
     hook: Hook | None = None,  # reads or changes activations, without a cache
     alternatives: int = 5,  # how many of the most likely tokens to report
-    spread: bool = False,  # a large model over all threads: faster where nothing else runs, slower during training
+    use_all_threads: bool = False,  # for a large model: faster where nothing else runs, slower during training
 ) -> Iterator[GeneratedToken]:
     """Continue a prompt from `context_start` on, yielding each token as it is sampled.
 
@@ -49,7 +49,7 @@ def generate(
     decoder = None
     if hook is None and use_cache and isinstance(model, GPT) and not model.config.sees_ahead:
         decoder = Decoder(model)
-    step_threads = nullcontext if spread and parameter_count(model) >= _LARGE else one_thread
+    step_threads = nullcontext if use_all_threads and parameter_count(model) >= _LARGE else one_thread
     cached_from = -1  # the first token whose keys and values are cached
     for _ in range(settings.max_new_tokens):
         first = context_start(len(context), model.block_size, settings.evict_fraction)

@@ -18,7 +18,7 @@ def opening() -> str:
     return questions[0] if questions else opening_prompt(opened.tokenizer, probe.tokens if probe else [])
 
 
-session.fit_text("generate_prompt", text, opening)
+session.fit_input("generate_prompt", text, opening)
 left, right = st.columns([4, 10])
 with left:
     typed, settings = cards.ask(folder)

@@ -47,11 +47,11 @@ def example() -> str:
     return example_prompt(opened.tokenizer, probe.tokens if probe else [])
 
 
-other_text, linked = session.fit_text(PROMPT, text, example), address.parameter(address.PROMPT)
+other_text, linked = session.fit_input(PROMPT, text, example), address.parameter(address.PROMPT)
 if linked and session.recall("prompt_followed") != linked:  # the address has the last word only when it changes
     session.remember("prompt_followed", linked)
     st.session_state[PROMPT] = linked
-    session.keep_text(PROMPT, text)
+    session.keep_input(PROMPT, text)
 elif linked and other_text:
     address.rewrite({address.PROMPT: None})
 typed = st.session_state[PROMPT]

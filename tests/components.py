@@ -14,7 +14,7 @@ def drawn(app: AppTest, field: str) -> list[dict[str, Any]]:
 
 def clocks(app: AppTest) -> list[dict[str, Any]]:
     """Return the data of every component that moves with the time machine."""
-    return drawn(app, "moments")
+    return drawn(app, "saved_steps")
 
 
 def frame_of(app: AppTest, client) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def generate_text(options: argparse.Namespace) -> None:
             sys.stdout.write("---------------\n")
         how = settings.replace({"seed": (settings.seed + number) % 2**31})
         sys.stdout.write(printable(opening))
-        for text in text_of(generate(model, ids, how, alternatives=0, spread=True), tokenizer, stop):
+        for text in text_of(generate(model, ids, how, alternatives=0, use_all_threads=True), tokenizer, stop):
             sys.stdout.write(printable(text))
             sys.stdout.flush()
         sys.stdout.write("\n")

@@ -29,7 +29,7 @@ from core.runs.records import SCORES, Status
 from core.settings import fields_of
 from core.terminal import SafeStream, print_line
 from core.text.token_display import printable
-from core.text.tokenizers import Report
+from core.text.tokenizers import OnProgress
 
 if TYPE_CHECKING:
     from core.runs.worker import StopRequest
@@ -114,7 +114,7 @@ def go_on(options: argparse.Namespace) -> int:
         _move_end(folder, options.steps, options.schedule)
     elif options.schedule:
         raise ConfigError("--schedule is for additional steps, such as --steps +500. Add how many.")
-    return _train(folder, options.device, afresh=True)
+    return _train(folder, options.device, drop_stale=True)
 
 
 def _let_go_on(folder: RunFolder) -> bool:
@@ -178,7 +178,7 @@ def _rates_in_words(config: TrainConfig, step: int) -> str:
     return f"The learning rate stays at {rate}, where its schedule ended. --schedule restart warms up and decays again."
 
 
-def _train(folder: RunFolder, device: str | None = None, *, afresh: bool = False) -> int:
+def _train(folder: RunFolder, device: str | None = None, *, drop_stale: bool = False) -> int:
     from core.fast.threads import keep_freed_memory
     from core.runs.documents import progress_of
     from core.runs.worker import StopRequest, train_run
@@ -189,7 +189,7 @@ def _train(folder: RunFolder, device: str | None = None, *, afresh: bool = False
     with progress(folder) as show, _stopping_politely(stop, show.note), _taking_a_slot(folder if in_data_dir else None):
         if folder.path.is_symlink():
             show.note(f"Its folder is {folder.path.resolve()}.")
-        status = train_run(folder, data_dir(), device=device, on_status=show, afresh=afresh, stop_request=stop)
+        status = train_run(folder, data_dir(), device=device, on_status=show, drop_stale=drop_stale, stop_request=stop)
     show.note(status.reason or f"The run is {status.state}.")
     if summary := progress_of(folder, folder.rows("metrics")):
         show.note(summary.sentence)
@@ -285,7 +285,7 @@ def work_for_app(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _tokenizing() -> Iterator[Report]:
+def _tokenizing() -> Iterator[OnProgress]:
     """Show a bar on a terminal while a tokenizer is trained: seconds for a few megabytes."""
     console = Console(file=cast(TextIO, SafeStream(sys.stdout)))
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:

@@ -130,7 +130,7 @@ def weights_with_positions(model: GPT) -> dict[str, Tensor]:
     return weights
 
 
-def with_unscaled_queries(weights: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+def fold_scale_into_queries(weights: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
     """Return weights that give the same scores where attention is scaled, of a model in which it is not."""
     if config.attention_scale:
         return weights

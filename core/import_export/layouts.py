@@ -17,11 +17,11 @@ from core.config import ModelConfig
 from core.errors import ConfigError
 from core.import_export.external_weights import (
     ExternalModelError,
+    fold_scale_into_queries,
     integer_setting,
     read_shape,
     unwrapped,
     weights_with_positions,
-    with_unscaled_queries,
 )
 from core.model import GPT
 from core.model.gpt import feed_forward_width
@@ -136,7 +136,7 @@ class Layout:
         config = model.config
         weights = weights_with_positions(model)
         if not self.scale_is_a_setting:
-            weights = with_unscaled_queries(weights, config)
+            weights = fold_scale_into_queries(weights, config)
         if self.always_bias and not config.bias:  # zeros, which is the same
             for name, tensor in list(weights.items()):
                 if _IN_BLOCK.fullmatch(name) or ".ln_f." in name:

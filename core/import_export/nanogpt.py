@@ -28,13 +28,13 @@ from core.import_export.external_weights import (
     check_finite,
     check_shapes,
     expected_shapes,
+    fold_scale_into_queries,
     integer_setting,
     parse_tokenizer,
     read_shape,
     tokenizer_files,
     unwrapped,
     weights_with_positions,
-    with_unscaled_queries,
 )
 from core.import_export.layouts import GPT2
 from core.model import GPT, Bigram
@@ -93,7 +93,7 @@ def checkpoint_writer(
     config = model.config
     check_writable(config)
     assert isinstance(model, GPT), "no other kind is writable"
-    weights = with_unscaled_queries(weights_with_positions(model), config)
+    weights = fold_scale_into_queries(weights_with_positions(model), config)
     weights = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
     weights["lm_head.weight"] = weights["transformer.wte.weight"]
     settings = {name: getattr(config, name) for name in (*SHAPE, "bias", "dropout")}

@@ -24,7 +24,7 @@ from core.text.bpe import new_tokenizer
 from core.text.corpora import load_corpus, text_hash
 from core.text.own_text import check_trainable
 from core.text.tasks import check_task
-from core.text.tokenizers import Report, Tokenizer, load_tokenizer
+from core.text.tokenizers import OnProgress, Tokenizer, load_tokenizer
 from core.training.checkpoints import check_weights
 from core.training.cost import TYPICAL_VOCABULARY, estimate
 from core.training.hardware import find_hardware
@@ -42,7 +42,7 @@ def check_startable(
     config: RunConfig,
     parent: RunFolder | None = None,
     text: str | None = None,
-    report: Report = lambda share: None,
+    report: OnProgress = lambda share: None,
 ) -> int:
     """Return how many tokens a new run's model knows; raise ExplorerError where training could not begin.
 

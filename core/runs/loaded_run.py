@@ -23,7 +23,7 @@ from core.text.bpe import new_tokenizer
 from core.text.corpora import load_corpus, load_hash, load_ids
 from core.text.own_text import check_trainable
 from core.text.tasks import AnswerTokens, answers_of, task_of
-from core.text.tokenizers import Report, Tokenizer, load_tokenizer
+from core.text.tokenizers import OnProgress, Tokenizer, load_tokenizer
 from core.training.checkpoints import latest_checkpoint, load_checkpoint, load_weights, newer_checkpoints
 from core.training.cost import WORKER_BYTES, check_fits, memory_needed
 from core.training.evaluation import bytes_per_token, run_baselines
@@ -61,7 +61,7 @@ def prepare(
     device: str | None,
     threads: int | None,
     disk_space: DiskSpace,
-    report: Report = lambda share: None,
+    report: OnProgress = lambda share: None,
 ) -> LoadedRun:
     """Load a run's text and model, and write into its record how it is computed; raises ExplorerError.
 

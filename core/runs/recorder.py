@@ -222,7 +222,7 @@ class Recorder:
         how = GenerationConfig(
             max_new_tokens=config.sample_length, temperature=config.sample_temperature, seed=config.seed
         )
-        tokens = generate(self.trainer.model, opening_ids(tokenizer), how, alternatives=0, spread=True)
+        tokens = generate(self.trainer.model, opening_ids(tokenizer), how, alternatives=0, use_all_threads=True)
         return tokenizer.decode([token.id for token in tokens])
 
     def _sample_answers(self) -> dict[str, Any]:

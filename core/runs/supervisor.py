@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from core.atomic_io import sweep
+from core.atomic_io import remove_stale_temporary_files
 from core.classroom import most_running
 from core.errors import DiskFullError, RunError
 from core.live_settings import with_change
@@ -41,7 +41,7 @@ STOP_SECONDS = 10.0  # at least, for a worker to save and stop by itself
 TERMINATE_SECONDS = 5.0  # more, at least, after being asked by the system's own signal
 PATIENCE = 3  # times the longest that the worker was busy between two looks for commands, where that is more
 SETTLED_SECONDS = 1.0  # a pause this long gives its slot back: a worker takes up a waiting resume in less
-SWEEP_SECONDS = 3600.0  # an unfinished file this old was left by a crash
+STALE_SECONDS = 3600.0  # an unfinished file this old was left by a crash
 WAITS_FOR_DISK_SPACE = "It waits because the disk is nearly full, and begins by itself when there is room."
 LOST_SECONDS = 60.0  # after which a queued run that is not in the queue is put there
 
@@ -85,7 +85,7 @@ class Supervisor:
     def start(self) -> None:
         """Start the thread and the process that forks workers."""
         for folder in (self.data_dir / "runs", self.data_dir / "texts"):
-            sweep(folder, SWEEP_SECONDS)
+            remove_stale_temporary_files(folder, STALE_SECONDS)
         for home in (self.data_dir, *member_homes(self.data_dir)):
             empty_trash(home)
         FORK_SERVER.start(self.data_dir)

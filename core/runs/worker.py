@@ -49,7 +49,7 @@ def train_run(
     device: str | None = None,  # instead of the one in the settings
     threads: int | None = None,  # the most to use; small models take fewer (`threads_for_run`)
     on_status: Callable[[Status], None] | None = None,  # called with every status that is written
-    afresh: bool = False,  # ignore commands but setting changes: they were meant for a process that is gone
+    drop_stale: bool = False,  # ignore commands but setting changes: they were meant for a process that is gone
     stop_request: StopRequest | None = None,
 ) -> Status:
     """Train a run to its end, or until it is stopped, from its last checkpoint if it has one; return its status.
@@ -59,9 +59,9 @@ def train_run(
     if folder.record().origin:  # its weights are all there is of it, and training would begin with others
         raise RunError(NO_TRAINING_OF_ITS_OWN)
     with folder.training_lock():
-        if afresh:  # only now that no other process trains it: one that does still needs its commands
+        if drop_stale:  # only now that no other process trains it: one that does still needs its commands
             drop_commands(folder)
-        begun = _starting_status(folder.status(), afresh)
+        begun = _starting_status(folder.status(), drop_stale)
         stop = stop_request or StopRequest()
 
         def while_waiting(why: str = _DISK_WAS_FULL, problem: Problem = "disk") -> None:
@@ -97,15 +97,15 @@ def train_run(
             recorder.disk_space.drop_reserve()
 
 
-def _starting_status(before: Status, afresh: bool) -> Status:
+def _starting_status(before: Status, drop_stale: bool) -> Status:
     process = this_process()
     return Status(
         state="starting",
         pid=process.pid,
         pid_started=process.started,
         attempt=before.attempt + 1,
-        notice="" if afresh else after_resume(before.notice),
-        crashes=0 if afresh else before.crashes,
+        notice="" if drop_stale else after_resume(before.notice),
+        crashes=0 if drop_stale else before.crashes,
         oom_kills=memory_kills(),
         **before.model_dump(include={"step", "steps", "seconds", "slowest", *SCORES}),
     )

@@ -19,7 +19,7 @@ from core.errors import TextError
 from core.settings import fields_of
 from core.text.corpora import text_hash
 from core.text.large_text import is_large_text, vocabulary_of_large
-from core.text.tokenizers import TOKENIZERS, BPETokenizer, Report, Tokenizer, chunks_of
+from core.text.tokenizers import TOKENIZERS, BPETokenizer, OnProgress, Tokenizer, chunks_of
 
 BYTES = 256  # the tokens before the first merge
 LEAST_COUNT = 2  # of a pair that is merged: what occurs once is no pattern
@@ -32,7 +32,7 @@ Merges = list[tuple[str, str]]
 _training = threading.Lock()  # so that two visitors of a page do not train on the same text at a time
 
 
-def new_tokenizer(data: DataConfig, text: str, data_dir: Path, report: Report = lambda share: None) -> Tokenizer:
+def new_tokenizer(data: DataConfig, text: str, data_dir: Path, report: OnProgress = lambda share: None) -> Tokenizer:
     """Return the tokenizer that the settings name, made from the text; raises TextError where the text is too short.
 
     The merges of a smaller vocabulary are the first ones of a larger one, so a text is trained on once, of which
@@ -51,7 +51,7 @@ def new_tokenizer(data: DataConfig, text: str, data_dir: Path, report: Report = 
     )
 
 
-def merges_of(text: str, data_dir: Path, report: Report = lambda share: None) -> Merges:
+def merges_of(text: str, data_dir: Path, report: OnProgress = lambda share: None) -> Merges:
     """Return all merges of a text, the most frequent pair first, from the cache if they were found before."""
     path = _cache_of(text, data_dir)
     with _training:
@@ -106,7 +106,7 @@ class MergeHistory(NamedTuple):
         return made
 
 
-def merge_history(text: str, data_dir: Path, report: Report = lambda share: None) -> MergeHistory:
+def merge_history(text: str, data_dir: Path, report: OnProgress = lambda share: None) -> MergeHistory:
     """Return what all merges of a text did to it, counted from its tokens after the last: each is a tree of merges."""
     merges = merges_of(text, data_dir, lambda share: report(share / 2))
     tokenizer = BPETokenizer.from_merges(merges)
@@ -120,7 +120,7 @@ def merge_history(text: str, data_dir: Path, report: Report = lambda share: None
     return MergeHistory(pairs, made[BYTES:], made[:BYTES])
 
 
-def train_merges(text: str, report: Report = lambda share: None) -> Merges:
+def train_merges(text: str, report: OnProgress = lambda share: None) -> Merges:
     """Find the merges of a text, as many as the largest vocabulary has; of equal pairs the one of the smaller ids.
 
     `report` is called while words are counted, not while pairs are merged: that part of the library cannot be stopped.
@@ -137,7 +137,7 @@ def train_merges(text: str, report: Report = lambda share: None) -> Merges:
     return [(left, right) for left, right in json.loads(tokenizer.to_str())["model"]["merges"]]
 
 
-def _reported(text: str, report: Report) -> Iterator[str]:
+def _reported(text: str, report: OnProgress) -> Iterator[str]:
     done = 0
     for chunk in chunks_of(text, _COUNTED):
         yield chunk

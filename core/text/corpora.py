@@ -19,7 +19,7 @@ from core.text.generated import server_log, tunes
 from core.text.large_text import beginning_of, hash_of_large, is_large_text, token_ids
 from core.text.own_text import Corpus, load_own_text, own_text_file, own_texts, read_text, student_text
 from core.text.tasks import TASKS
-from core.text.tokenizers import BPETokenizer, Report, Tokenizer
+from core.text.tokenizers import BPETokenizer, OnProgress, Tokenizer
 
 TINY_SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 TINY_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
@@ -220,7 +220,7 @@ def load_hash(name: str, data_dir: Path) -> str:
     return hash_of_large(name, data_dir) if is_large_text(name, data_dir) else text_hash(load_corpus(name, data_dir))
 
 
-def load_ids(name: str, tokenizer: Tokenizer, data_dir: Path, report: Report = lambda share: None) -> np.ndarray:
+def load_ids(name: str, tokenizer: Tokenizer, data_dir: Path, report: OnProgress = lambda share: None) -> np.ndarray:
     """Return the ids (N,) of the whole text of that name; a large one's are mapped from a file, as `token_ids`."""
     if is_large_text(name, data_dir):
         return token_ids(name, tokenizer, data_dir, report)

@@ -28,7 +28,7 @@ from core.text.own_text import (
     own_text_file,
     write_card,
 )
-from core.text.tokenizers import SEAM, Report, Tokenizer
+from core.text.tokenizers import SEAM, OnProgress, Tokenizer
 
 MOST_BYTES = 8 * 2**30  # in UTF-8
 _CHUNK = 2**21  # characters that are read together
@@ -99,7 +99,7 @@ def hash_of_large(corpus: str, data_dir: Path) -> str:
     return str(card_of(corpus, data_dir).get("sha256", ""))
 
 
-def token_ids(corpus: str, tokenizer: Tokenizer, data_dir: Path, report: Report = lambda share: None) -> np.ndarray:
+def token_ids(corpus: str, tokenizer: Tokenizer, data_dir: Path, report: OnProgress = lambda share: None) -> np.ndarray:
     """Return the ids (N,) of a large text, mapped from a file that is written the first time, of which `report` tells.
 
     A file of other ids, as of another byte order, is written anew. Raises TextError for no disk space.
@@ -123,7 +123,7 @@ def _holds_ids(path: Path, dtype: np.dtype, vocab_size: int) -> bool:
     return path.stat().st_size % dtype.itemsize == 0 and len(ids) > 0 and int(ids.max()) < vocab_size
 
 
-def _write_tokens(source: Path, tokenizer: Tokenizer, path: Path, dtype: np.dtype, report: Report) -> None:
+def _write_tokens(source: Path, tokenizer: Tokenizer, path: Path, dtype: np.dtype, report: OnProgress) -> None:
     temporary = path.with_name(f"{TEMPORARY}{path.name}-{token_hex(8)}")
     size, done = source.stat().st_size, 0
     try:

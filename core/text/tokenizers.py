@@ -20,7 +20,7 @@ from tokenizers.pre_tokenizers import Split
 from core.atomic_io import parse_json, write_atomically
 from core.errors import TextError, UnknownCharacterError
 
-Report = Callable[[float], None]  # gets the share of a long computation that is done, and may raise to stop it
+OnProgress = Callable[[float], None]  # gets the share of a long computation that is done, and may raise to stop it
 MOST_TOKENS = 300_000  # the largest vocabularies in use are a little smaller
 _CHUNK = 1 << 20  # characters that `CharTokenizer` encodes together
 _BPE_CHUNK = 20_000  # characters that `BPETokenizer` encodes together, at least
@@ -197,7 +197,7 @@ class BPETokenizer:
         ids = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids if ids[: len(self._marks)] == self._marks else self._tokenizer.encode(text).ids
 
-    def encode_array(self, text: str, dtype: type = np.int64, report: Report = lambda share: None) -> np.ndarray:
+    def encode_array(self, text: str, dtype: type = np.int64, report: OnProgress = lambda share: None) -> np.ndarray:
         """Return a text's ids (T,), encoded in parallel chunks: a megabyte takes about a second on two cores."""
         chunks = list(chunks_of(text)) if self._can_be_split else [text]
         encoded = [np.array(self.encode(chunks[0]), dtype)]  # the only one that marks or a space are put in front of
@@ -269,7 +269,7 @@ class ByteTokenizer(BPETokenizer):
         """Return the same tokenizer for every text."""
         return cls(_byte_level(_BYTES, []))
 
-    def encode_array(self, text: str, dtype: type = np.int64, report: Report = lambda share: None) -> np.ndarray:
+    def encode_array(self, text: str, dtype: type = np.int64, report: OnProgress = lambda share: None) -> np.ndarray:
         """Return a text's ids (T,): its bytes."""
         report(1.0)
         return np.frombuffer(text.encode(), np.uint8).astype(dtype)

@@ -42,7 +42,7 @@ _RECENT = 15.0  # seconds over which steps are averaged
 _FEWEST = 30  # steps that are averaged at least
 
 
-class Prices(Config):
+class CostCoefficients(Config):
     """Seconds that the parts of a training step take in one precision."""
 
     step_seconds: float  # whatever the model
@@ -56,14 +56,14 @@ class MachineSpeed(Config):
 
     device: str
     threads: int
-    float32: Prices
-    bfloat16: Prices | None  # None where the machine has no instructions for it
+    float32: CostCoefficients
+    bfloat16: CostCoefficients | None  # None where the machine has no instructions for it
     random_seconds: float  # per 64-bit random number that dropout draws
     token_seconds: float  # per generated token, whatever the model
     token_layer_seconds: float  # per generated token and layer
 
-    def prices(self, precision: str) -> Prices:
-        """Return the prices of a precision; float32's for one that was not measured."""
+    def coefficients(self, precision: str) -> CostCoefficients:
+        """Return the coefficients of a precision; float32's for one that was not measured."""
         return self.bfloat16 if precision == "bfloat16" and self.bfloat16 else self.float32
 
 
@@ -79,8 +79,8 @@ class Correction(Config):
     """Measured duration divided by the estimated one, from `core.training.speed.measure_correction`."""
 
     step: float = 1.0
-    measuring: float = 1.0
-    writing: float = 1.0
+    evaluation: float = 1.0
+    sampling: float = 1.0
 
 
 def estimate(
@@ -98,8 +98,8 @@ def estimate(
     evaluations, samples = 1 + -(-train.steps // train.eval_interval), 1 + train.steps // train.sample_interval
     seconds = (
         train.steps * step
-        + evaluations * measuring_seconds(config, vocab_size, speed, precision) * correction.measuring
-        + samples * writing_seconds(config, vocab_size, speed) * correction.writing
+        + evaluations * evaluation_seconds(config, vocab_size, speed, precision) * correction.evaluation
+        + samples * sampling_seconds(config, vocab_size, speed) * correction.sampling
         + _saving_seconds(config, parameters)
         + _START_SECONDS
     )
@@ -117,18 +117,22 @@ def contention(threads: int, cores: int, load: float) -> float:
 
 def step_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> float:
     """Return the expected seconds of one training step."""
-    prices = speed.prices(precision).model_dump().values()
+    coefficients = speed.coefficients(precision).model_dump().values()
     tokens = config.train.batch_size * config.model.block_size
     update = work_of_update(config.model, vocab_size, config.train.optimizer)
     return (
-        sum(amount * price for amount, price in zip(amounts(config, vocab_size, precision), prices, strict=True))
-        + update.flops * speed.prices("bfloat16").flop_seconds  # an update's products are in bfloat16 if there is any
+        sum(
+            amount * coefficient
+            for amount, coefficient in zip(amounts(config, vocab_size, precision), coefficients, strict=True)
+        )
+        + update.flops
+        * speed.coefficients("bfloat16").flop_seconds  # an update's products are in bfloat16 if there is any
         + tokens * work_per_token(config.model, vocab_size, precision).random_numbers * speed.random_seconds
     )
 
 
 def amounts(config: RunConfig, vocab_size: int, precision: str) -> tuple[float, float, float, float]:
-    """Return what each of the `Prices` is multiplied by in one training step."""
+    """Return what each of the `CostCoefficients` is multiplied by in one training step."""
     work = work_per_token(config.model, vocab_size, precision)
     tokens = config.train.batch_size * config.model.block_size
     update = work_of_update(config.model, vocab_size, config.train.optimizer).numbers_moved
@@ -168,14 +172,14 @@ def check_fits(memory_bytes: int, hardware: Hardware, free: int | None = None) -
         )
 
 
-def measuring_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> float:
+def evaluation_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> float:
     """Return the seconds of one evaluation of both splits."""
     windows = config.train.eval_windows
     calls = 2 * -(-windows // windows_at_once(config, vocab_size))
     return _forward_seconds(config, vocab_size, speed, precision, 2 * windows * config.model.block_size, calls)
 
 
-def writing_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed) -> float:
+def sampling_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed) -> float:
     """Return the seconds of one sample: token by token, with the context read again whenever a part is dropped."""
     length, block_size = config.train.sample_length, config.model.block_size
     weights = exact_parameters(config.model, vocab_size) * speed.float32.moved_seconds / _STREAMED
@@ -193,9 +197,9 @@ def _forward_seconds(
     config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str, tokens: int, calls: int = 0
 ) -> float:
     """Return the seconds to read so many tokens, a third of what training on them takes."""
-    work, prices = work_per_token(config.model, vocab_size, precision), speed.prices(precision)
-    per_token = work.flops * prices.flop_seconds + work.numbers_moved * prices.moved_seconds
-    return (tokens * per_token + calls * (prices.step_seconds + _layers(config) * prices.layer_seconds)) / 3
+    work, coefficients = work_per_token(config.model, vocab_size, precision), speed.coefficients(precision)
+    per_token = work.flops * coefficients.flop_seconds + work.numbers_moved * coefficients.moved_seconds
+    return (tokens * per_token + calls * (coefficients.step_seconds + _layers(config) * coefficients.layer_seconds)) / 3
 
 
 def _saving_seconds(config: RunConfig, parameters: int) -> float:

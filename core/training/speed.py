@@ -1,6 +1,6 @@
-"""The speed of this machine, measured: prices fitted to small models, and a trial of the settings themselves.
+"""The speed of this machine, measured: coefficients fitted to small models, and a trial of the settings themselves.
 
-`core.training.cost` computes a run's duration from the prices. How far that is off for one model, a trial shows.
+`core.training.cost` computes a run's duration from the coefficients. How far that is off for one model, a trial shows.
 """
 
 from collections.abc import Callable
@@ -18,13 +18,13 @@ from core.settings import value_at
 from core.training.cost import (
     TYPICAL_VOCABULARY,
     Correction,
+    CostCoefficients,
     MachineSpeed,
     Precision,
-    Prices,
     amounts,
-    measuring_seconds,
+    evaluation_seconds,
+    sampling_seconds,
     step_seconds,
-    writing_seconds,
 )
 from core.training.hardware import knows_bfloat16
 from core.training.trainer import Trainer
@@ -53,19 +53,19 @@ _BELIEVABLE = 30  # times as fast; more shows only that something else ran while
 
 
 def measure_speed(threads: int | None = None, device: str = "cpu") -> MachineSpeed:
-    """Train a few small models briefly (two to three seconds), and fit prices to the seconds of their steps.
+    """Train a few small models briefly (two to three seconds), and fit coefficients to the seconds of their steps.
 
     Run it while nothing else trains: it measures the idle part of the machine. Torch's threads are put back afterwards.
     """
     threads_before = torch.get_num_threads()
     torch.set_num_threads(threads or threads_before)
     try:
-        token, token_layer = _writing_seconds(device)
+        token, token_layer = _sampling_seconds(device)
         return MachineSpeed(
             device=device,
             threads=torch.get_num_threads(),
-            float32=_measure_prices(device, "float32"),
-            bfloat16=_measure_prices(device, "bfloat16") if knows_bfloat16(device) else None,
+            float32=_measure_coefficients(device, "float32"),
+            bfloat16=_measure_coefficients(device, "bfloat16") if knows_bfloat16(device) else None,
             random_seconds=_random_seconds(device),
             token_seconds=token,
             token_layer_seconds=token_layer,
@@ -74,7 +74,7 @@ def measure_speed(threads: int | None = None, device: str = "cpu") -> MachineSpe
         torch.set_num_threads(threads_before)
 
 
-def _measure_prices(device: str, precision: str) -> Prices:
+def _measure_coefficients(device: str, precision: str) -> CostCoefficients:
     work = np.array([amounts(probe, TYPICAL_VOCABULARY, precision) for probe in _PROBES])
     ids = torch.arange(4096) % TYPICAL_VOCABULARY
     trainers = (Trainer(probe, ids, ids, TYPICAL_VOCABULARY, device, precision) for probe in _PROBES)
@@ -82,7 +82,7 @@ def _measure_prices(device: str, precision: str) -> Prices:
     seconds = np.array([min(_seconds_of(trainer.train_step, _SECONDS_EACH, warm_up=2)) for trainer in trainers])
     # Divided by the seconds, each probe's error counts by its share and not by its size.
     fitted = _fit_positive(work / seconds[:, None], np.ones(len(seconds)))
-    return Prices(**dict(zip(Prices.model_fields, fitted, strict=True)))
+    return CostCoefficients(**dict(zip(CostCoefficients.model_fields, fitted, strict=True)))
 
 
 def _random_seconds(device: str) -> float:
@@ -92,7 +92,7 @@ def _random_seconds(device: str) -> float:
     return float(np.median(seconds)) / len(numbers)
 
 
-def _writing_seconds(device: str) -> list[float]:
+def _sampling_seconds(device: str) -> list[float]:
     how = GenerationConfig(max_new_tokens=_WRITTEN)
     seconds = []
     with torch.random.fork_rng(devices=[]):
@@ -105,17 +105,17 @@ def _writing_seconds(device: str) -> list[float]:
 
 
 def _fit_positive(amounts: np.ndarray, totals: np.ndarray) -> list[float]:
-    """Fit (kinds,) prices to (probes, kinds) amounts and (probes,) totals by least squares, none of them negative."""
+    """Fit (kinds,) coefficients, none negative, to (probes, kinds) amounts and (probes,) totals by least squares."""
     scale = amounts.max(axis=0)
     kinds = list(range(amounts.shape[1]))
     while True:
-        prices = np.linalg.lstsq((amounts / scale)[:, kinds], totals, rcond=None)[0]
-        if (prices >= 0).all():
+        coefficients = np.linalg.lstsq((amounts / scale)[:, kinds], totals, rcond=None)[0]
+        if (coefficients >= 0).all():
             break
-        kinds.pop(int(prices.argmin()))
+        kinds.pop(int(coefficients.argmin()))
     fitted = np.zeros(amounts.shape[1])
-    fitted[kinds] = prices
-    return [float(price) for price in fitted / scale]
+    fitted[kinds] = coefficients
+    return [float(coefficient) for coefficient in fitted / scale]
 
 
 def measure_correction(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> Correction:
@@ -128,12 +128,14 @@ def measure_correction(config: RunConfig, vocab_size: int, speed: MachineSpeed, 
     trainer = Trainer(config, ids, ids, vocab_size, speed.device, precision)
     how = GenerationConfig(max_new_tokens=config.train.sample_length)
     step = _seconds_of(trainer.train_step, _TRIAL_SECONDS, warm_up=2)
-    measuring = _seconds_of(trainer.evaluate, _TRIAL_SECONDS)
-    writing = _seconds_of(lambda: list(generate(trainer.model, [0], how, alternatives=0, spread=True)), _TRIAL_SECONDS)
+    evaluation = _seconds_of(trainer.evaluate, _TRIAL_SECONDS)
+    sampling = _seconds_of(
+        lambda: list(generate(trainer.model, [0], how, alternatives=0, use_all_threads=True)), _TRIAL_SECONDS
+    )
     return Correction(
         step=_ratio(step, step_seconds(config, vocab_size, speed, precision)),
-        measuring=_ratio(measuring, measuring_seconds(config, vocab_size, speed, precision)),
-        writing=_ratio(writing, writing_seconds(config, vocab_size, speed)),
+        evaluation=_ratio(evaluation, evaluation_seconds(config, vocab_size, speed, precision)),
+        sampling=_ratio(sampling, sampling_seconds(config, vocab_size, speed)),
     )
 
 
@@ -142,8 +144,8 @@ def reduced_config(config: RunConfig, vocab_size: int, speed: MachineSpeed, prec
     for path, least, seconds, more in (
         ("model.n_layer", 1, step_seconds, (precision,)),
         ("train.batch_size", 1, step_seconds, (precision,)),
-        ("train.eval_windows", 1, measuring_seconds, (precision,)),
-        ("train.sample_length", 10, writing_seconds, ()),
+        ("train.eval_windows", 1, evaluation_seconds, (precision,)),
+        ("train.sample_length", 10, sampling_seconds, ()),
     ):
         while value_at(config, path) > least and seconds(config, vocab_size, speed, *more) > _LONGEST_STEP:
             config = config.replace({path: value_at(config, path) // 2})

@@ -70,4 +70,4 @@ def live_setting_changes(
 
 def live_step_detail(run_id: str) -> None:
     """Draw the last single step token by token, while the run is paused after it."""
-    _step_detail(data={"run": run_id}, key="live_closeup_view")
+    _step_detail(data={"run": run_id}, key="live_step_detail_view")

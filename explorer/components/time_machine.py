@@ -37,7 +37,7 @@ class TimeMachineState:
     side: str  # "a", "b" of what it is compared with, or "home"
     run: str  # its id
     prompt: str  # as it was typed
-    moments: list[int]  # the steps that have a snapshot, rising
+    saved_steps: list[int]  # the steps that have a snapshot, rising
     step: int  # the one on view
     anchor: int  # the step to whose embedding map all others are aligned
     head: tuple[int, int] = (0, 0)  # the layer and head that is shown large, from 0

@@ -21,7 +21,7 @@ from core.text.batches import random_batch
 from core.text.bpe import BYTES, MergeHistory, has_merges, merge_history, merges_of, new_tokenizer
 from core.text.corpora import load_corpus
 from core.text.token_display import visible
-from core.text.tokenizers import BPETokenizer, Report, Tokenizer
+from core.text.tokenizers import BPETokenizer, OnProgress, Tokenizer
 from core.training.work import exact_parameters
 from explorer.components.text import MergeFilm, merge_film, token_pairs, token_strip
 from explorer.i18n.language import N_, _, ngettext
@@ -127,7 +127,7 @@ def _is_long(data: DataConfig, data_dir: Path) -> bool:
 
 
 @cached(LRUCache(2), key=lambda name, data_dir, _report=None: (name, data_dir), lock=Lock())
-def _history(name: str, data_dir: Path, report: Report = lambda share: None) -> MergeHistory:
+def _history(name: str, data_dir: Path, report: OnProgress = lambda share: None) -> MergeHistory:
     return merge_history(load_corpus(name, data_dir), data_dir, report)
 
 

@@ -129,7 +129,7 @@ def choose_other(state: TimeMachineState) -> TimeMachineState | None:
     step = wanted if wanted in steps else steps[0] if same else steps[-1]
     say_misread_number(address.OTHER_STEP, steps, _("On the right is step {step}.", step=f"{step:,}"))
     other = replace(
-        state, side="b", run=chosen, moments=steps, step=step, anchor=_anchor(folder, steps), emergence_steps=()
+        state, side="b", run=chosen, saved_steps=steps, step=step, anchor=_anchor(folder, steps), emergence_steps=()
     )
     name = _("the same run") if same else folder.name
     if len(steps) < 2:

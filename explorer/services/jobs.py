@@ -19,7 +19,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.errors import ExplorerError
 from core.interpretability import Progress
-from core.text.tokenizers import Report
+from core.text.tokenizers import OnProgress
 from explorer.i18n.language import N_
 from explorer.services.visitors import for_visitor
 
@@ -189,7 +189,7 @@ class _Closed(Exception):
     pass
 
 
-def reported(compute: Callable[[Report], Any]) -> Iterator[Progress[Any]]:
+def reported(compute: Callable[[OnProgress], Any]) -> Iterator[Progress[Any]]:
     """Yield how far a computation is that reports its share by a call; closed, it ends it at the next call."""
     shares, closed = SimpleQueue[float | None](), threading.Event()
 

@@ -135,7 +135,7 @@ def written_tokens(
     shown = [visible(token) for token in tokenizer.tokens]
     ids = tokenizer.encode(prompt) or opening_ids(tokenizer)
     decoder, waiting = IncrementalDecoder(tokenizer), None
-    for token in generate(model, ids, settings, spread=not shared.supervisor().busy):
+    for token in generate(model, ids, settings, use_all_threads=not shared.supervisor().busy):
         if waiting:
             yield waiting
         split = decoder.pending  # the last token ended within a character, which no other text can follow

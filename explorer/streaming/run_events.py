@@ -95,7 +95,7 @@ class RunReader:
         status["name"] = self._name()
         self._baselines = self._baselines or self.folder.read_baselines()  # counted once, a moment after the beginning
         status["baselines"] = self._baselines
-        status["moments"] = steps_with_weights(self.folder)
+        status["saved_steps"] = steps_with_weights(self.folder)
         ends = {name: self._row_end(name) for name in ROWS}
         status["progress"] = self._judged(status, ends)
         self._payloads["status"] = json.dumps(status)
@@ -115,9 +115,9 @@ class RunReader:
             for rows, end in self._rows_between(name, getattr(since, name), getattr(upto, name)):
                 at = at._replace(**{name: end})
                 yield event(name, rows, str(at))
-        if since.step_detail != upto.step_detail and "closeup" in payloads:
+        if since.step_detail != upto.step_detail and "step_detail" in payloads:
             at = at._replace(step_detail=upto.step_detail)
-            yield event("closeup", payloads["closeup"], str(at))
+            yield event("step_detail", payloads["step_detail"], str(at))
         if since.probe != upto.probe:
             # The cursor moves on only after the second event, so neither can be missed.
             if "attention" in payloads:
@@ -154,7 +154,7 @@ class RunReader:
 
     def _judged(self, status: dict[str, Any], ends: Mapping[str, FilePosition]) -> dict[str, Any] | None:
         """Return how training is going, judged anew after every measurement, by the very rows that go out with it."""
-        basis = [ends["events"], *(status[name] for name in ("attempt", "state", "problem", "moments"))]
+        basis = [ends["events"], *(status[name] for name in ("attempt", "state", "problem", "saved_steps"))]
         until, rows = ends["metrics"], self.paths["metrics"]
         if basis != self._judged_by or contains_between(rows, self._judged_until, until, b'"val_loss"'):
             progress = progress_of(self.folder, curve_rows(self.folder, until))
@@ -163,7 +163,7 @@ class RunReader:
                 "numbers": progress.numbers,
                 "trouble": progress.trouble,
                 "milestones": dict(progress.milestones),
-                "back": progress.back if progress.back in status["moments"] else None,
+                "back": progress.back if progress.back in status["saved_steps"] else None,
             }
         self._judged_by, self._judged_until = basis, until
         return self._progress
@@ -184,7 +184,7 @@ class RunReader:
         changed = file_version(self.folder.step_detail_path)[1]
         if changed not in (0, self._step_detail) and (detail := read_step_detail(self.folder)):
             self._step_detail = changed
-            self._payloads["closeup"] = json.dumps(detail)
+            self._payloads["step_detail"] = json.dumps(detail)
 
     def _map_tokens(self) -> tuple[str, ...]:
         if not self._vocabulary:

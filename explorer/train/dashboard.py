@@ -75,7 +75,7 @@ def draw_board(run_id: str) -> None:
         with st.container(key="board"):
             _draw_first_sight(folder, record, status)
         if not status.ended:
-            with st.container(border=True, key="live_closeup"):
+            with st.container(border=True, key="live_step_detail"):
                 live_step_detail(run_id)  # below the chart, which then stays where it is
         _draw_further(folder, record, status)
     draw_settings(folder, record)

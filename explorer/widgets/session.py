@@ -50,7 +50,7 @@ def fit_choice(key: str, choices: Container[Any], default: Any) -> Any:
     return fitting
 
 
-def fit_text(key: str, kind: str, default: Callable[[], str]) -> bool:
+def fit_input(key: str, kind: str, default: Callable[[], str]) -> bool:
     """Put into a text input what it had last for this kind of thing, at first the default, before it is drawn.
 
     Return whether it was drawn for another kind before.
@@ -60,11 +60,11 @@ def fit_text(key: str, kind: str, default: Callable[[], str]) -> bool:
         before = recall(f"{key}_of_{kind}")
         st.session_state[key] = default() if before is None else before
     remember(f"{key}_kind", kind)
-    keep_text(key, kind)
+    keep_input(key, kind)
     return changed
 
 
-def keep_text(key: str, kind: str) -> None:
+def keep_input(key: str, kind: str) -> None:
     """Keep what a text input has, for the next time it is drawn for this kind of thing."""
     remember(f"{key}_of_{kind}", st.session_state[key])
 

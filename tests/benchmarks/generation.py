@@ -55,7 +55,7 @@ def _interleaved(nano: Any, ours: Any, length: int, rounds: int) -> list[tuple[f
     return [
         (
             _seconds(lambda: nano.generate(start, length, temperature=settings.temperature)),
-            _seconds(lambda: list(generate(ours, [0], settings, alternatives=0, spread=True))),
+            _seconds(lambda: list(generate(ours, [0], settings, alternatives=0, use_all_threads=True))),
         )
         for _ in range(rounds + 1)
     ][1:]

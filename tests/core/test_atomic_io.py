@@ -22,7 +22,7 @@ from core.atomic_io import (
     last_rows,
     parse_row,
     read_rows,
-    sweep,
+    remove_stale_temporary_files,
     write_file,
     write_files,
 )
@@ -82,7 +82,7 @@ def test_old_leftovers_are_swept_and_young_ones_stay(tmp_path):
     long_ago = time.time() - 4000
     for path in (old_file, mine, old_folder):
         os.utime(path, (long_ago, long_ago))
-    sweep(tmp_path, 3600)
+    remove_stale_temporary_files(tmp_path, 3600)
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted((young, mine))
     assert not old_folder.exists()
 

@@ -55,7 +55,7 @@ def test_a_run_is_turned_seen_closely_continued_and_forked(free_server, open_pag
 
     page.locator(".st-key-train_pause button").click()
     page.locator(".st-key-train_resume button").wait_for()
-    expect(page.locator(".st-key-live_closeup")).to_be_hidden()
+    expect(page.locator(".st-key-live_step_detail")).to_be_hidden()
     for _ in range(2):
         at = run.status().step
         page.locator(".st-key-train_step button").click()

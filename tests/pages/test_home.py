@@ -28,7 +28,7 @@ def test_a_newcomer_sees_a_model_that_writes_and_one_button(app):
     app.run()
     assert not app.exception
     assert "learned from Shakespeare" in words_of(app) and "of memory" in words_of(app)
-    drawn = [json.loads(c.proto.json) for c in app.get("bidi_component") if '"moments"' in c.proto.json]
+    drawn = [json.loads(c.proto.json) for c in app.get("bidi_component") if '"saved_steps"' in c.proto.json]
     assert {(data["run"], data["writes"], data["step"]) for data in drawn} == {("gallery-shakespeare", 14, 6000)}
     assert len(drawn) == 2  # the slider and the picture
     assert primary_buttons(app) == ["start_quick"]

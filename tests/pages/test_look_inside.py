@@ -49,7 +49,7 @@ def test_a_finished_run_opens_at_its_first_head(app, finished_run):
     assert [(bar["step"], bar["steps"]) for bar in drawn(app, "note")] == [(20, 20)]
     assert app.selectbox(key="inspect_layer").options == ["layer 1", "layer 2"]
     assert app.selectbox(key="inspect_head").options == ["head 1", "head 2"]
-    assert all(clock["head"] == [0, 0] for clock in drawn(app, "moments"))
+    assert all(clock["head"] == [0, 0] for clock in drawn(app, "saved_steps"))
     assert "Attention pattern, head 1.1" in said(app)
 
 
@@ -71,7 +71,7 @@ def test_choosing_a_head_shows_that_head(app, finished_run):
     app.selectbox(key="inspect_head").set_value(1).run()
     assert not app.exception
     assert "Attention pattern, head 2.2" in said(app)
-    assert all(clock["head"] == [1, 1] for clock in drawn(app, "moments"))
+    assert all(clock["head"] == [1, 1] for clock in drawn(app, "saved_steps"))
     app.selectbox(key="inspect_head").set_value(0).run()  # the first one again
     assert "Attention pattern, head 2.1" in said(app)
 
@@ -195,13 +195,13 @@ def test_a_misspelt_view_is_said_and_one_is_offered(app, finished_run):
 def test_a_part_in_the_address_is_opened_and_one_that_is_not_there_is_said(app, finished_run):
     app.query_params["part"] = "head-2.1@3"
     app.run()
-    assert not app.exception and all(clock["place"] == "head-2.1@3" for clock in drawn(app, "moments"))
+    assert not app.exception and all(clock["place"] == "head-2.1@3" for clock in drawn(app, "saved_steps"))
     app.query_params["part"] = "head-7.1"
     app.run()
     assert "This model has no part" in app.error[0].value
     app.button(key="take_another").click().run()
     assert not app.exception and not app.error and "part" not in app.query_params
-    assert all(clock["place"] == "" for clock in drawn(app, "moments"))
+    assert all(clock["place"] == "" for clock in drawn(app, "saved_steps"))
 
 
 def test_a_prompt_is_in_the_address_and_a_link_brings_it_back(app, finished_run):
@@ -217,7 +217,7 @@ def test_a_prompt_is_in_the_address_and_a_link_brings_it_back(app, finished_run)
 def test_other_views_ask_for_no_picture(app, finished_run):
     app.query_params["view"] = "Embeddings"
     app.run()
-    assert all(clock["place"] is None for clock in drawn(app, "moments"))
+    assert all(clock["place"] is None for clock in drawn(app, "saved_steps"))
 
 
 def test_a_view_that_this_model_lacks_is_said(app, finished_run):

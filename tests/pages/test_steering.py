@@ -301,9 +301,9 @@ def test_a_single_step_is_seen_closely_until_the_run_has_ended(app, add_run):
         tokens[id] for id in ids
     )
     assert [part["name"] for part in told["parts"]] == ["tokens", "layer 1, attention"]
-    assert "live_closeup_view" in str(board_of(app, folder).main)
+    assert "live_step_detail_view" in str(board_of(app, folder).main)
     folder.write_status(folder.status().model_copy(update={"state": "finished"}))
-    assert "live_closeup_view" not in str(app.run().main)
+    assert "live_step_detail_view" not in str(app.run().main)
 
 
 def test_a_closeup_of_unknown_tokens_is_none(add_run):

@@ -19,7 +19,7 @@ def app(explorer_home) -> AppTest:
 def clocks(app: AppTest) -> list[dict]:
     """What every component that moves was given."""
     data = [json.loads(component.proto.json or "{}") for component in app.get("bidi_component")]
-    return [one for one in data if "moments" in one]
+    return [one for one in data if "saved_steps" in one]
 
 
 def without_history(folder: RunFolder) -> None:
@@ -32,9 +32,9 @@ def test_an_address_opens_the_moment_or_the_kept_one_before_it(app, finished_run
     app.query_params.update({"run": finished_run.id, "step": asked})
     app.run()
     assert not app.exception
-    moments = steps_with_weights(finished_run)
-    assert {clock["step"] for clock in clocks(app)} == {moments[place]}
-    assert all(clock["moments"] == moments and clock["anchor"] == 20 for clock in clocks(app))
+    saved_steps = steps_with_weights(finished_run)
+    assert {clock["step"] for clock in clocks(app)} == {saved_steps[place]}
+    assert all(clock["saved_steps"] == saved_steps and clock["anchor"] == 20 for clock in clocks(app))
 
 
 def test_every_section_is_of_the_moment(app, finished_run):
@@ -50,7 +50,7 @@ def test_a_run_without_history_has_no_slider_and_the_same_views(app, finished_ru
     without_history(finished_run)
     app.run()
     assert not app.exception
-    assert clocks(app) and all(clock["moments"] == [20] for clock in clocks(app))
+    assert clocks(app) and all(clock["saved_steps"] == [20] for clock in clocks(app))
     assert not any("note" in clock for clock in clocks(app))
     assert "step 20 of 20" in str([caption.value for caption in app.caption])
 

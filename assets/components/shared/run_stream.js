@@ -2,7 +2,7 @@
 
    runStream(runId).subscribe(handlers) -> unsubscribe
    handlers, all optional: metrics(rows), samples(rows), events(rows) with the rows so far, of a long history fewer of the
-   early ones; status, attention, embedding, closeup with the latest; end(state); connection("open" | "lost"). A late subscriber gets at once what came before.
+   early ones; status, attention, embedding, step_detail with the latest; end(state); connection("open" | "lost"). A late subscriber gets at once what came before.
 
    Components are modules of their own, so what they share hangs on globalThis. */
 import { _ } from "./mount.js";
@@ -50,7 +50,7 @@ function openRun(runId, onUnused) {
   const MOST_ROWS = { metrics: 6000, samples: 300, events: 6000 };
   const COLUMNS = ["loss", "val_loss", "grad_norm", "tokens_per_second"]; // whose extremes stay
   const lists = { metrics: [], samples: [], events: [] };
-  const latest = { status: null, attention: null, embedding: null, closeup: null };
+  const latest = { status: null, attention: null, embedding: null, step_detail: null };
   const subscribers = new Set();
   let source = null;
   let cursor = "";

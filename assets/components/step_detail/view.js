@@ -104,7 +104,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
           status = value;
           draw();
         },
-        closeup(value) {
+        step_detail(value) {
           shown = value;
           fill();
           draw();

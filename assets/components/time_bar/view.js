@@ -243,9 +243,9 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
           rows = all;
           paint();
         },
-        status({ moments }) {
+        status({ saved_steps }) {
           const newest = clock.step;
-          clock.setSavedSteps(moments);
+          clock.setSavedSteps(saved_steps);
           if (clock.step !== newest) rest();
         },
       };

@@ -3,7 +3,7 @@
    Frames are fetched ahead, nearest first, so that moving only draws.
 
    clockOf(side) -> { update(data), subscribe(listener) -> unsubscribe, go(step), selectHead(head), savedSteps, step, frame, ... }
-   data: { run, prompt, moments: the saved steps, step, head }, as Python has it; every component of a side passes the same.
+   data: { run, prompt, saved_steps: the saved steps, step, head }, as Python has it; every component of a side passes the same.
    listener({ frame, frames, savedSteps, step, waiting, problem, head }) is called after every change.
 
    Components are modules of their own, so what they share hangs on globalThis. */
@@ -47,12 +47,12 @@ function openClock(onUnused) {
         clock.writes = data.writes > 0;
         dropFrames();
         if (other) {
-          Object.assign(clock, { savedSteps: data.moments, step: data.step, frame: null });
+          Object.assign(clock, { savedSteps: data.saved_steps, step: data.step, frame: null });
           pythonStep = data.step;
           reported.length = 0;
         }
       }
-      if (data.moments.length > clock.savedSteps.length || !clock.savedSteps.length) clock.savedSteps = data.moments;
+      if (data.saved_steps.length > clock.savedSteps.length || !clock.savedSteps.length) clock.savedSteps = data.saved_steps;
       if (data.step !== pythonStep) {
         pythonStep = data.step;
         const own = reported.indexOf(data.step);

@@ -54,9 +54,9 @@ def test_the_settings_decide_where_they_say_so(tmp_path):
 
 def test_a_run_takes_what_was_measured_to_be_faster_and_keeps_it(data_dir, config, measured):
     cache = json.loads(measured.read_text())
-    prices = dict.fromkeys(("step_seconds", "layer_seconds", "flop_seconds", "moved_seconds"), 1e-9)
-    cache["speeds"][0]["speed"]["bfloat16"] = prices
-    cache["speeds"][0]["speed"]["float32"] = {name: 2 * price for name, price in prices.items()}
+    coefficients = dict.fromkeys(("step_seconds", "layer_seconds", "flop_seconds", "moved_seconds"), 1e-9)
+    cache["speeds"][0]["speed"]["bfloat16"] = coefficients
+    cache["speeds"][0]["speed"]["float32"] = {name: 2 * coefficient for name, coefficient in coefficients.items()}
     (data_dir / "machine.json").write_text(json.dumps(cache))
     run = RunFolder.create(data_dir, config.replace({"train.precision": "auto", "train.device": "cpu"}))
     train_run(run, data_dir, threads=1)
@@ -126,11 +126,11 @@ def test_threads_and_precision_are_settled_once(record, data_dir):
 def test_what_is_not_as_it_began_is_told(record, data_dir, here, notice):
     how = resolve_numerics(record, replace(HERE, **here), 2, data_dir, begun=True)
     assert how.notice == notice
-    afresh = resolve_numerics(
+    fresh = resolve_numerics(
         record, replace(HERE, **here), 2, data_dir, begun=False
     )  # nothing saved: all of it is computed here
-    assert afresh.notice == ""
-    assert afresh.changes["machine"] == here.get("name", HERE.name)
+    assert fresh.notice == ""
+    assert fresh.changes["machine"] == here.get("name", HERE.name)
 
 
 def test_a_worker_keeps_what_the_first_one_settled_and_tells_what_it_cannot(data_dir, run, monkeypatch):

@@ -128,7 +128,7 @@ def test_a_turn_asked_before_the_start_is_felt_by_the_first_step(data_dir, confi
     change_settings(run, (BATCH, 3))
     assert config_now(run).train.batch_size == 3
     assert setting_changes(run) == []
-    train_run(run, data_dir, afresh=True)  # which passes over pauses and stops, not over turns
+    train_run(run, data_dir, drop_stale=True)  # which passes over pauses and stops, not over turns
     train_run(emerged, data_dir)
     assert change_rows(run) == [(0, BATCH, 3, 2)]
     assert course(run)[1:] == course(emerged)[1:]
@@ -280,10 +280,10 @@ def test_single_steps_leave_a_closeup_and_the_course_alone(data_dir, config):
             send_command(stepped, "pause")
 
     train_run(stepped, data_dir, on_status=listen)
-    closeups = [step_detail for step_detail in seen if step_detail]
-    assert {step_detail.step for step_detail in closeups} == {4, 5, 6}
+    details = [step_detail for step_detail in seen if step_detail]
+    assert {step_detail.step for step_detail in details} == {4, 5, 6}
     rows = {row["step"]: row for row in stepped.rows("metrics")}
-    for step_detail in closeups:
+    for step_detail in details:
         assert step_detail.batch_size == len(step_detail.inputs) == len(step_detail.targets) == 2
         assert step_detail.inputs[0][1:] == step_detail.targets[0][:-1]
         losses = [loss for piece in step_detail.losses for loss in piece]

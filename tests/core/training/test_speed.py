@@ -7,13 +7,13 @@ import torch
 from core.config import ModelConfig, RunConfig, TrainConfig
 from core.errors import ConfigError
 from core.presets import preset
-from core.training.cost import Correction, MachineSpeed, Prices, estimate, step_seconds
+from core.training.cost import Correction, CostCoefficients, MachineSpeed, estimate, step_seconds
 from core.training.hardware import knows_bfloat16
 from core.training.speed import _fit_positive, choose_precision, measure_correction, measure_speed, reduced_config
 
-PRICES = Prices(step_seconds=1e-4, layer_seconds=1e-3, flop_seconds=1e-11, moved_seconds=1e-9)
+COEFFICIENTS = CostCoefficients(step_seconds=1e-4, layer_seconds=1e-3, flop_seconds=1e-11, moved_seconds=1e-9)
 SPEED = MachineSpeed(
-    device="cpu", threads=1, float32=PRICES, bfloat16=None,
+    device="cpu", threads=1, float32=COEFFICIENTS, bfloat16=None,
     random_seconds=1e-9, token_seconds=1e-4, token_layer_seconds=1e-4,
 )  # fmt: skip
 SMALL = RunConfig(
@@ -43,8 +43,8 @@ def test_a_damaged_cache_is_a_sentence():
 
 def test_the_fit_finds_prices_that_are_there():
     amounts = np.array([[1, 1, 10.0], [1, 6, 10], [1, 2, 500], [1, 1, 9000]])
-    prices = [0.5, 0.2, 0.003]
-    assert _fit_positive(amounts, amounts @ prices) == pytest.approx(prices)
+    coefficients = [0.5, 0.2, 0.003]
+    assert _fit_positive(amounts, amounts @ coefficients) == pytest.approx(coefficients)
 
 
 def test_no_price_is_ever_negative():
@@ -66,15 +66,15 @@ def test_a_trial_leaves_torch_as_it_was_and_shows_what_the_reckoning_missed():
     rng = torch.get_rng_state()
     right = measure_correction(SMALL, 65, SPEED, "float32")
     assert torch.equal(torch.get_rng_state(), rng)
-    # Reckoned with prices ten times as high, the same steps are a tenth of what was expected.
-    tenfold = {name: 10 * price for name, price in PRICES.model_dump().items()}
-    dear = SPEED.model_copy(update={"float32": Prices(**tenfold)})
+    # Reckoned with coefficients ten times as high, the same steps are a tenth of what was expected.
+    tenfold = {name: 10 * coefficient for name, coefficient in COEFFICIENTS.model_dump().items()}
+    dear = SPEED.model_copy(update={"float32": CostCoefficients(**tenfold)})
     found = measure_correction(SMALL, 65, dear, "float32")
     assert found.step < right.step
-    assert found.measuring < right.measuring
+    assert found.evaluation < right.evaluation
 
 
-@pytest.mark.parametrize("part", ["step", "measuring", "writing"])
+@pytest.mark.parametrize("part", ["step", "evaluation", "sampling"])
 def test_every_part_of_a_correction_lengthens_the_run(part):
     plain, slower = (estimate(SMALL, 65, SPEED, "float32", Correction(**{part: times})).seconds for times in (1.0, 2.0))
     assert slower > plain
@@ -83,14 +83,14 @@ def test_every_part_of_a_correction_lengthens_the_run(part):
 def machine(times: float | None) -> MachineSpeed:
     """One whose bfloat16 is so many times as fast; None has none."""
 
-    def prices(share: float) -> Prices:
-        return Prices(step_seconds=share, layer_seconds=0, flop_seconds=0, moved_seconds=0)
+    def coefficients(share: float) -> CostCoefficients:
+        return CostCoefficients(step_seconds=share, layer_seconds=0, flop_seconds=0, moved_seconds=0)
 
     return MachineSpeed(
         device="cpu",
         threads=1,
-        float32=prices(1.0),
-        bfloat16=prices(1 / times) if times else None,
+        float32=coefficients(1.0),
+        bfloat16=coefficients(1 / times) if times else None,
         random_seconds=0,
         token_seconds=0,
         token_layer_seconds=0,
