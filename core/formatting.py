@@ -2,6 +2,7 @@
 
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,11 @@ SCHEDULE_RESTARTED = "learning rate schedule restarted"  # what `core.live_setti
 def listed(parts: Sequence[str]) -> str:
     """Join as "a, b and c"."""
     return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
+
+
+def one_line(text: str) -> str:
+    """Return a text as one line, without control characters."""
+    return " ".join("".join(c if unicodedata.category(c)[0] != "C" else " " for c in text).split())
 
 
 def whole_number(text: str) -> int | None:

@@ -7,7 +7,7 @@ from explorer.data import corpus_cards as cards
 from explorer.data import tokenizer_cards
 from explorer.i18n.language import _
 from explorer.services import shared
-from explorer.widgets import address, session
+from explorer.widgets import address, drafts, session
 from explorer.widgets.layout import errors_shown, literal, page_header, show_error
 from explorer.widgets.prompt import number_key
 
@@ -22,7 +22,7 @@ with errors_shown(end=True):
     doing = _("Downloading the text (only once)") if corpus.download else _("Reading the text")
     with st.spinner(doing, show_time=corpus.download):
         facts = cards.facts_of(corpus.name, shared.data_dir())
-    config = tokenizer_cards.choose_tokenizer(address.draft())
+    config = tokenizer_cards.choose_tokenizer(drafts.draft())
     with st.spinner(_("Tokenizing the text"), show_time=True):
         tokens = tokenizer_cards.tokens_of(config.data, shared.data_dir())
 

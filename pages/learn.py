@@ -6,7 +6,7 @@ from core.lessons.lesson_text import load_prose, word
 from explorer.i18n.language import _, language
 from explorer.learn.lessons import draw_glossary, draw_overview, lessons, steps_of
 from explorer.learn.steps import draw_step
-from explorer.widgets import address
+from explorer.widgets import address, lesson_links
 from explorer.widgets.layout import errors_shown, page_header
 from explorer.widgets.links import end_absent, quoted_part
 
@@ -21,7 +21,7 @@ elif lesson not in lessons():
     end_absent(
         _("There is no lesson {lesson}. Perhaps the link is misspelled.", lesson=quoted_part(lesson)),
         _("All lessons"),
-        partial(address.view_lesson, None),
+        partial(lesson_links.view_lesson, None),
     )
 else:
     steps = steps_of(lesson)
@@ -34,7 +34,7 @@ else:
                 title=load_prose(lesson, "lesson", language()).title, step=quoted_part(step),
             ),
             _("Start this lesson"),
-            partial(address.view_lesson, lesson, next(iter(steps))),
+            partial(lesson_links.view_lesson, lesson, next(iter(steps))),
         )  # fmt: skip
     with errors_shown():
         draw_step(lesson, step, steps, language())

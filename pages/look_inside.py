@@ -28,7 +28,7 @@ PROMPT = "inspect_prompt"
 
 def write_prompt() -> None:
     """Put a prompt that was typed into the address, so that a link shows the same."""
-    session.remember("prompt_followed", st.session_state[PROMPT])
+    session.remember(address.PROMPT_FOLLOWED, st.session_state[PROMPT])
     address.write({address.PROMPT: st.session_state[PROMPT] or None})
 
 
@@ -48,8 +48,8 @@ def example() -> str:
 
 
 other_text, linked = session.fit_input(PROMPT, text, example), address.parameter(address.PROMPT)
-if linked and session.recall("prompt_followed") != linked:  # the address has the last word only when it changes
-    session.remember("prompt_followed", linked)
+if linked and session.recall(address.PROMPT_FOLLOWED) != linked:  # the address has the last word only when it changes
+    session.remember(address.PROMPT_FOLLOWED, linked)
     st.session_state[PROMPT] = linked
     session.keep_input(PROMPT, text)
 elif linked and other_text:

@@ -2,7 +2,8 @@
 
 from explorer.train.dashboard import draw_board
 from explorer.train.setup import draw_setup, open_started_run
-from explorer.widgets.address import RUN, begun_run_is_drawn, parameter, stay_with_begun_run
+from explorer.widgets.address import RUN, parameter
+from explorer.widgets.drafts import begun_run_is_drawn, stay_with_begun_run
 
 open_started_run()
 stay_with_begun_run()

@@ -4,7 +4,6 @@ import codecs
 import hashlib
 import json
 import re
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from core.atomic_io import parse_json, write_atomically
 from core.classroom import check_quota
 from core.config import ModelConfig
 from core.errors import TextError
-from core.formatting import memory_in_words
+from core.formatting import memory_in_words, one_line
 from core.paths import class_root, is_shared, member_homes
 from core.settings import fields_of
 from core.text import split_point
@@ -234,8 +233,7 @@ def _shortest(needed: int, val_fraction: float) -> int:
 
 
 def _clean(title: str) -> str:
-    words = "".join(c if unicodedata.category(c)[0] != "C" else " " for c in title).split()
-    return " ".join(words)[:TITLE_LENGTH].strip() or "My text"
+    return one_line(title)[:TITLE_LENGTH].strip() or "My text"
 
 
 def own_text_file(name: str, data_dir: Path) -> Path:

@@ -37,7 +37,7 @@ from explorer.data.tokenizer_cards import LONG, Tokens
 from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
 from explorer.services.visitors import check_may_change
-from explorer.widgets import address, session
+from explorer.widgets import address, drafts, session
 from explorer.widgets.forms import distinct_labels
 from explorer.widgets.layout import card, chart, current_palette, errors_shown, literal, show_error
 from explorer.widgets.links import draft_of_link
@@ -137,8 +137,8 @@ def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
     if name != drafted:
         # The settings of a task's preset, a context of one problem and half of the text for validation, fit no text.
         left_task = task_of(drafted) and not task_of(name)
-        settings = PRESETS[address.FIRST_PRESET]() if left_task else address.draft()
-        address.keep_draft(settings.replace({"data.corpus": name}))
+        settings = PRESETS[address.FIRST_PRESET]() if left_task else drafts.draft()
+        drafts.keep_draft(settings.replace({"data.corpus": name}))
     return corpora[name], go
 
 
@@ -204,7 +204,7 @@ def _fetched(dataset: Dataset, part: str, column: str, most_bytes: int) -> str:
 
 
 def _check(text: str) -> None:
-    config = address.draft()
+    config = drafts.draft()
     if len(text) > LONG:  # whose tokens the page makes, with their progress
         check_trainable(text, config.model.block_size, config.data.val_fraction)
     else:
@@ -270,8 +270,8 @@ def _show_ready(corpus: Corpus) -> None:
 def _delete(name: str) -> None:
     check_may_change()
     delete_text(name, shared.data_dir())
-    if address.text_of_link() == name:
-        address.leave_text_of_link()
+    if drafts.text_of_link() == name:
+        drafts.leave_text_of_link()
     session.notify(_("The text was deleted."))
 
 

@@ -27,7 +27,7 @@ from explorer.components.text import MergeFilm, merge_film, token_pairs, token_s
 from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
 from explorer.services.jobs import reported
-from explorer.widgets import address, session
+from explorer.widgets import drafts, session
 from explorer.widgets.forms import setting_input
 from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, table_download
@@ -142,7 +142,7 @@ def choose_tokenizer(config: RunConfig) -> RunConfig:
                 changes[path] = setting_input(path, settings[path], value, value)
     chosen = config.replace(changes)
     if chosen != config:
-        address.keep_draft(chosen)
+        drafts.keep_draft(chosen)
     return chosen
 
 

@@ -14,7 +14,7 @@ from explorer.i18n.formatting import loss_in_words, model_in_words, when_in_word
 from explorer.i18n.language import _, speaking_of
 from explorer.services import shared
 from explorer.services.cost_trials import train
-from explorer.widgets import address, session
+from explorer.widgets import address, drafts, session
 from explorer.widgets.layout import errors_shown, literal
 from explorer.widgets.run_rows import (
     RunRow,
@@ -42,9 +42,9 @@ def lead_to_first_run() -> None:
     """Open the run that a click on the button started, for its request and those already on their way."""
     with errors_shown():
         if run_id := session.click_result(_START):
-            address.lead_to_run(run_id)
+            drafts.lead_to_run(run_id)
             session.forget_click(_START)
-    if run_id := address.run_to_open():
+    if run_id := drafts.run_to_open():
         address.open_page("train", run_id)
 
 

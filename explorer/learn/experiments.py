@@ -13,14 +13,7 @@ from plotly import graph_objects as go
 from core.lessons.experiment_results import explanation, result_numbers, verdict
 from core.lessons.experiments import EXPERIMENTS, Experiment
 from core.lessons.lesson_text import fill, load_prose
-from core.lessons.paired_runs import (
-    Outcome,
-    control_config,
-    kind_of_sample,
-    make_pair,
-    train_pair,
-    treatment_config,
-)
+from core.lessons.paired_runs import Outcome, control_config, kind_of_sample, make_pair, train_pair, treatment_config
 from core.training.evaluation import run_baselines
 from core.training.health_readings import SENTENCES, troubles
 from explorer.charts.comparison import course_columns, courses_figure
@@ -29,7 +22,7 @@ from explorer.components.time_machine import growing_figure
 from explorer.i18n.language import _
 from explorer.learn.state import StepState
 from explorer.learn.steps import Step, draw_curves
-from explorer.widgets import address, session
+from explorer.widgets import address, lesson_links, session
 from explorer.widgets.layout import card, chart, current_palette, literal
 
 STEPS_OF_TRAINING = (50, 200, 400, 800)
@@ -60,7 +53,7 @@ def _controls(experiment: Experiment, state: StepState) -> tuple[int, dict[str, 
     with card(state.label("panel"), key="lesson_controls"), st.container(**row):
         choices = {name: _choice(name, default, state) for name, default in experiment.choices.items()}
         steps = state.value("steps", 400, st.segmented_control, shared(state, "steps"), STEPS_OF_TRAINING)
-        if {"steps", *choices} <= address.hidden_controls():
+        if {"steps", *choices} <= lesson_links.hidden_controls():
             st.space("small")  # below the title
     return steps, choices
 

@@ -10,7 +10,7 @@ from core.lessons.lesson_text import glossary, links, load_prose, word
 from explorer.i18n.language import _
 from explorer.learn import bigram, experiments, gpt, sudden, tokens
 from explorer.learn.steps import Step, draw_path
-from explorer.widgets import address
+from explorer.widgets import lesson_links
 from explorer.widgets.layout import page_header, show_error
 from explorer.widgets.links import quoted_part
 
@@ -58,10 +58,10 @@ def draw_overview(language: str) -> None:
                         help=word("notebook_idea", language), key=f"notebook-{lesson}",
                     )  # fmt: skip
             if clicked:
-                address.view_lesson(lesson, clicked)
+                lesson_links.view_lesson(lesson, clicked)
                 st.rerun()
     if st.button(word("glossary", language), icon=":material/menu_book:", type="tertiary", key="lesson_glossary"):
-        address.view_lesson("glossary")
+        lesson_links.view_lesson("glossary")
         st.rerun()
 
 
@@ -69,12 +69,12 @@ def draw_glossary(language: str, first_term: str | None) -> None:
     """Draw every term, the one that the address names first."""
     page_header(word("glossary", language))
     if st.button(word("all_lessons", language), icon=":material/arrow_back:", key="lesson_all"):
-        address.view_lesson(None)
+        lesson_links.view_lesson(None)
         st.rerun()
     terms = glossary(language)
     if first_term and first_term not in terms:
         show_error(_("The glossary has no term {term}. Perhaps the link is misspelled.", term=quoted_part(first_term)))
     for term in sorted(terms, key=lambda term: term != first_term):
-        text = links(terms[term], lambda other: address.lesson_query("glossary", other), language)
+        text = links(terms[term], lambda other: lesson_links.lesson_query("glossary", other), language)
         with st.container(border=term == first_term):
             st.markdown(f"## {term}\n\n{text}", width=820)

@@ -18,8 +18,8 @@ from core.text.token_display import visible
 from core.text.tokenizers import CharTokenizer
 from explorer.i18n.language import ngettext
 from explorer.services import shared
-from explorer.widgets import address, session
-from explorer.widgets.forms import distinct_labels
+from explorer.widgets import lesson_links, session
+from explorer.widgets.forms import text_labels
 from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import errors_shown, literal
 from explorer.widgets.links import absent_text
@@ -106,7 +106,7 @@ class StepState:
         """Return other text as Markdown, filled and linked."""
         known = {name: literal(value) if isinstance(value, str) else value for name, value in self._with(numbers)}
         filled = fill(text, **known)
-        return links(filled, lambda term: address.lesson_query("glossary", term), self.language)
+        return links(filled, lambda term: lesson_links.lesson_query("glossary", term), self.language)
 
     def label(self, part: str, **numbers: Any) -> str:
         """Return a part for a label or a chart: not escaped, without links."""
@@ -128,12 +128,12 @@ class StepState:
         value = st.session_state[key] if key in st.session_state else session.recall(key)
         fitted = partial(_fitted, default=default, widget=widget.__name__, args=args, options=options)
         if value is None or value != fitted(value):  # the options may depend on the text
-            linked = address.lesson_values().get(name)
+            linked = lesson_links.lesson_values().get(name)
             wanted = _read(linked, type(default))
             value = fitted(default if wanted is None else wanted)
             if linked is not None and value != wanted:
                 self.rejected.append(f"{name}:{linked}")
-        if name not in address.hidden_controls():
+        if name not in lesson_links.hidden_controls():
             st.session_state[key] = value
             shown = widget(label, *args, key=key, **options)
             value = default if shown is None else shown  # a segmented control can be deselected
@@ -176,10 +176,10 @@ _ALWAYS_AVAILABLE = "python"  # Python's own library is on every machine
 
 def choose_text(language: str) -> str:
     """Draw the select box of all texts, which a teacher's link can set and hide, and return the chosen one's name."""
-    titles = distinct_labels({corpus.name: corpus.title for corpus in catalogue(shared.data_dir())})
-    chosen = st.session_state.get(_KEY, session.recall(_KEY, address.lesson_values().get("text")))
+    titles = text_labels()
+    chosen = st.session_state.get(_KEY, session.recall(_KEY, lesson_links.lesson_values().get("text")))
     chosen = chosen if chosen in titles else next(iter(titles))
-    if "text" not in address.hidden_controls():
+    if "text" not in lesson_links.hidden_controls():
         st.session_state[_KEY] = chosen
         chosen = st.selectbox(
             word("text", language), list(titles), key=_KEY, format_func=titles.__getitem__,
@@ -191,7 +191,7 @@ def choose_text(language: str) -> str:
 
 def absent_in_link() -> str | None:
     """Return an error if a teacher's link names a text that is not here and the visitor has not chosen another."""
-    linked = address.lesson_values().get("text")
+    linked = lesson_links.lesson_values().get("text")
     if not linked or session.recall(_CHOSEN) or linked in {corpus.name for corpus in catalogue(shared.data_dir())}:
         return None
     return absent_text(linked)

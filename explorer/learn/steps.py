@@ -19,7 +19,7 @@ from explorer.components.page import load_ahead
 from explorer.i18n.language import _, worded
 from explorer.learn.state import FIRST_TEXT, StepState, StillComputing, absent_in_link, choose_text, load_lesson_text
 from explorer.services.visitors import note_answer
-from explorer.widgets import address, session
+from explorer.widgets import address, lesson_links, session
 from explorer.widgets.layout import card, chart, current_palette, literal, show_error
 from explorer.widgets.links import quoted_part
 
@@ -165,7 +165,7 @@ def draw_step(lesson: str, step_name: str, steps: dict[str, Step], language: str
     # At once, so that nothing below moves when it comes; a step that is completed below is marked by another drawing.
     clicked = draw_path(lesson, language, step_name, key="lesson_path")
     if clicked and clicked != step_name:
-        address.view_lesson(lesson, clicked)
+        lesson_links.view_lesson(lesson, clicked)
         st.rerun()
     st.header(worded(state.prose.title), anchor=False)
     state.numbers.update(step.numbers(state))
@@ -182,7 +182,7 @@ def draw_step(lesson: str, step_name: str, steps: dict[str, Step], language: str
     if step.answer and ready:
         with card(state.word("question"), key="lesson_question"):
             state.completed = draw_question(step, state)
-    unknown = set(address.lesson_values()) | address.hidden_controls()
+    unknown = set(lesson_links.lesson_values()) | lesson_links.hidden_controls()
     unknown = [*state.rejected, *sorted(unknown - set(state.controls))] if ready else []
     if unknown:
         parts = ", ".join(map(quoted_part, unknown))
@@ -204,7 +204,7 @@ def _completed_steps(lesson: str) -> set[str]:
 
 def draw_path(lesson: str, language: str, here: str | None = None, **options: Any) -> str | None:
     """Draw the steps of a lesson as links, as `lesson_path`; return the one that was clicked."""
-    query = partial(address.lesson_query, lesson)
+    query = partial(lesson_links.lesson_query, lesson)
     path = [(name, load_prose(lesson, name, language).title, query(name)) for name in LESSONS[lesson]]
     title = load_prose(lesson, "lesson", language).title
     return lesson_path(lesson, path, here=here, right=_completed_steps(lesson), label=title, **options)
@@ -212,9 +212,9 @@ def draw_path(lesson: str, language: str, here: str | None = None, **options: An
 
 def _fill_head(state: StepState, links: DeltaGenerator) -> None:
     with links:
-        leave = partial(address.view_lesson, None)
+        leave = partial(lesson_links.view_lesson, None)
         st.button(state.word("all_lessons"), type="tertiary", key="lesson_all", on_click=leave)
-        if not address.is_student():  # a link with hidden controls is not passed on
+        if not lesson_links.is_student():  # a link with hidden controls is not passed on
             _draw_class_link(state)
 
 
@@ -229,7 +229,7 @@ def _draw_notes(state: StepState) -> None:
 
 def _draw_navigation(state: StepState, names: list[str]) -> None:
     place = names.index(state.step)
-    view = partial(partial, address.view_lesson, state.lesson)
+    view = partial(partial, lesson_links.view_lesson, state.lesson)
     with st.container(horizontal=True, horizontal_alignment="distribute", key="lesson_way"):
         if place:
             back = {"icon": ":material/arrow_back:", "key": "lesson_back", "shortcut": "b"}
@@ -242,7 +242,7 @@ def _draw_navigation(state: StepState, names: list[str]) -> None:
         else:
             with st.container(horizontal=True, width="content", vertical_alignment="center"):
                 st.caption(state.word("finished"))
-                end = partial(address.view_lesson, None)
+                end = partial(lesson_links.view_lesson, None)
                 st.button(state.word("all_lessons"), type="tertiary", key="lesson_end", on_click=end)
                 _draw_way_on(state)
 
@@ -253,7 +253,7 @@ def _draw_way_on(state: StepState) -> None:
     after = lessons[lessons.index(state.lesson) + 1 :]
     if after:
         label = state.word("next_lesson", title=load_prose(after[0], "lesson", state.language).title)
-        begin = partial(address.view_lesson, after[0], LESSONS[after[0]][0])
+        begin = partial(lesson_links.view_lesson, after[0], LESSONS[after[0]][0])
         st.button(label, key="lesson_after", on_click=begin, **look)
     elif st.button(state.word("train_own"), key="lesson_train", **look):
         address.open_page("train")
@@ -265,5 +265,5 @@ def _draw_class_link(state: StepState) -> None:
         key, names = f"hide-{state.lesson}-{state.step}", list(state.controls)
         hide = st.multiselect(state.word("link_hide"), names, key=key, format_func=state.labels.get)
         base = st.context.url.split("?")[0].removesuffix("/").removesuffix("/learn") if st.context.url else ""
-        query = address.lesson_query(state.lesson, state.step, state.controls, hide)
+        query = lesson_links.lesson_query(state.lesson, state.step, state.controls, hide)
         st.code(f"{base}/{query}" if base else query, language=None, wrap_lines=True)

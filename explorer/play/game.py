@@ -16,7 +16,7 @@ from core.runs.ancestry import may_have_trained_on
 from core.runs.folder import RunFolder
 from core.runs.gallery import runs_with_weights
 from core.runs.weights import steps_with_weights
-from core.text.corpora import catalogue, load_corpus
+from core.text.corpora import load_corpus
 from core.text.token_display import visible
 from core.text.tokenizers import TOKENIZERS
 from explorer.charts.loss import Player, loss_figure, player_columns, with_players
@@ -26,8 +26,8 @@ from explorer.i18n.language import _, language
 from explorer.learn.state import MOST_CHARACTERS
 from explorer.services import shared
 from explorer.streaming.jsonl_tail import curve_rows
-from explorer.widgets import address, session
-from explorer.widgets.forms import distinct_labels
+from explorer.widgets import address, lesson_links, session
+from explorer.widgets.forms import distinct_labels, text_labels
 from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette, literal, show_error
 from explorer.widgets.links import absent_text, end_absent, say_misread_number
@@ -42,7 +42,7 @@ _UNKNOWN_KEY = "shannon-strange"  # the game, and the last key if the text does 
 def words(part: str, **numbers: Any) -> str:
     """Return a part of this page's words, filled and linked."""
     text = fill(load_prose("play", "shannon", language()).parts[part], **numbers)
-    return links(text, lambda term: address.lesson_query("glossary", term), language())
+    return links(text, lambda term: lesson_links.lesson_query("glossary", term), language())
 
 
 def title() -> str:
@@ -51,7 +51,7 @@ def title() -> str:
 
 def choose_game() -> tuple[str, Game]:
     """Draw the controls for text, passage and length, which go into the address; return the text and the game."""
-    corpora = distinct_labels({corpus.name: corpus.title for corpus in catalogue(shared.data_dir())})
+    corpora = text_labels()
     text = address.parameter(address.TEXT)
     number, letters = map(address.number_parameter, (address.PASSAGE, address.LETTERS))
     if text and text not in corpora:
@@ -61,7 +61,7 @@ def choose_game() -> tuple[str, Game]:
     say_misread_number(address.LETTERS, LENGTHS, _("A passage has 15, 30, 60 or 100 letters."))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="play_choices"):
         st.session_state["play_text"] = text if text in corpora else next(iter(corpora))
-        name = st.selectbox(words("text"), list(corpora), key="play_text", format_func=corpora.get, width=260,
+        name = st.selectbox(words("text"), list(corpora), key="play_text", format_func=corpora.get, width=220,
                             on_change=_choose)  # fmt: skip
         st.session_state["play_number"] = max(1, min(number or 1, MOST_PASSAGES))
         number = st.number_input(words("number"), 1, MOST_PASSAGES, key="play_number", help=words("number_help"),

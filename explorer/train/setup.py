@@ -30,7 +30,8 @@ from explorer.services.cost_trials import train, tried
 from explorer.services.visitors import check_may_change
 from explorer.train.forks import Parent, draw_parent_checkpoint, parent_from_address
 from explorer.train.model_diagram import model_diagram
-from explorer.widgets.address import FORK, STEP, draft, keep_draft, lead_to_run, parameter, view_run, write_draft
+from explorer.widgets.address import FORK, STEP, parameter, view_run
+from explorer.widgets.drafts import draft, keep_draft, lead_to_run, write_draft
 from explorer.widgets.forms import distinct_labels, divisors, forget_inputs, setting_input, widget_key
 from explorer.widgets.layout import card, page_header, show_error
 from explorer.widgets.links import draft_of_link, say_misread_number

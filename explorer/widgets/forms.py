@@ -9,8 +9,10 @@ import streamlit as st
 
 from core.config import RunConfig
 from core.settings import Setting, fields_of
+from core.text.corpora import catalogue
 from explorer.i18n.formatting import number, value_in_words
 from explorer.i18n.language import _
+from explorer.services import shared
 
 SHARES = (1, 1.5, 2, 3, 4, 5, 6, 8)  # of a power of ten: where a slider of floats that moves in factors stops
 FACTORS = (1, 1.25, 1.5, 1.75)  # of a power of two: where a slider of whole numbers does
@@ -28,6 +30,11 @@ def distinct_labels(labels: Mapping[str, str]) -> dict[str, str]:
         taken[label] += 1
         distinct[value] = f"{label} ({taken[label]})" if taken[label] > 1 else label
     return {value: distinct[value] for value in labels}
+
+
+def text_labels() -> dict[str, str]:
+    """Return the label of each text that the visitor can train on, by its name, for a select box."""
+    return distinct_labels({corpus.name: corpus.title for corpus in catalogue(shared.data_dir())})
 
 
 def forget_inputs() -> None:

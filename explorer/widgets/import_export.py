@@ -7,7 +7,6 @@ import streamlit as st
 
 from core.paths import is_shared, mark_shared
 from core.runs.folder import RunFolder
-from core.text.corpora import catalogue
 from explorer.i18n.language import N_, _
 from explorer.services import shared, visitors
 from explorer.services.model_files import (
@@ -19,7 +18,7 @@ from explorer.services.model_files import (
     why_no_export,
 )
 from explorer.widgets import address, session
-from explorer.widgets.forms import distinct_labels
+from explorer.widgets.forms import text_labels
 from explorer.widgets.layout import errors_shown, literal
 
 _WHAT = N_(
@@ -44,7 +43,7 @@ def draw_import() -> None:
     taken = session.recall("models_taken", 0)
     with st.popover(_("Import a model"), icon=":material/upload_file:", key=f"import_{taken}"):
         st.caption(_(_WHAT))
-        titles = distinct_labels({corpus.name: corpus.title for corpus in catalogue(shared.data_dir())})
+        titles = text_labels()
         corpus = st.selectbox(_("Text"), list(titles), format_func=titles.get, key="import_corpus", help=_(_TEXT))
         name = st.text_input(_("Run name"), key=f"import_name_{taken}", max_chars=80, placeholder=_("imported model"))
         files, hub = st.tabs([_("Files"), _("Hugging Face name")])

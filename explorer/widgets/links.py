@@ -11,7 +11,7 @@ from core.formatting import whole_number
 from core.text.corpora import catalogue
 from explorer.i18n.language import _
 from explorer.services import shared
-from explorer.widgets import address
+from explorer.widgets import address, drafts
 from explorer.widgets.layout import show_error
 
 _MOST_SHOWN = 60  # characters of what a link asks for
@@ -41,14 +41,14 @@ def absent_text(name: str) -> str:
 def draft_of_link(another_text: str) -> RunConfig:
     """Return the settings of the next run; end the page where the link asks for what cannot be."""
     texts = {corpus.name for corpus in catalogue(shared.data_dir())}
-    text = address.text_of_link()
+    text = drafts.text_of_link()
     if text and text not in texts:
-        end_absent(absent_text(text), another_text, address.leave_text_of_link)
+        end_absent(absent_text(text), another_text, drafts.leave_text_of_link)
     try:
-        draft = address.draft()
+        draft = drafts.draft()
     except ConfigError as error:
         name = address.FIRST_PRESET
-        end_absent(error, _("Use the preset {name} instead", name=name), address.leave_draft)
+        end_absent(error, _("Use the preset {name} instead", name=name), drafts.leave_draft)
     if draft.data.corpus not in texts:  # chosen in this session
         st.warning(_("The text chosen before was deleted, so another one is chosen now."), icon=":material/warning:")
     return draft

@@ -145,11 +145,11 @@ def test_a_second_click_waits_for_what_came_of_the_first():
 def _draft():
     import streamlit as st
 
-    from explorer.widgets import address
+    from explorer.widgets import drafts
 
-    st.text(address.draft().preset)
-    address.keep_draft(address.draft().replace({"model.n_layer": 5}))
-    st.text(str(address.draft().model.n_layer))
+    st.text(drafts.draft().preset)
+    drafts.keep_draft(drafts.draft().replace({"model.n_layer": 5}))
+    st.text(str(drafts.draft().model.n_layer))
 
 
 def test_the_draft_comes_from_the_address_and_stays_with_the_visitor():

@@ -323,11 +323,11 @@ def test_home_stays_left_though_the_browser_has_the_new_address_with_the_old_pag
     def start_and_ask_again(address):
         import streamlit as st
 
-        from explorer.widgets import address as addresses
+        from explorer.widgets import drafts
 
-        addresses.lead_to_run("20260101-000000-aaaaaaaaaaaa")
+        drafts.lead_to_run("20260101-000000-aaaaaaaaaaaa")
         st.query_params.from_dict(address)
-        st.text(addresses.run_to_open())
+        st.text(drafts.run_to_open())
 
     app = AppTest.from_function(start_and_ask_again, kwargs={"address": address}).run()
     assert app.text[0].value == ("None" if "another" in address.values() else "20260101-000000-aaaaaaaaaaaa")
@@ -338,14 +338,14 @@ def test_a_request_may_wait_as_long_as_the_page_of_the_new_run_takes_to_draw(dra
     def start_and_draw_for_a_minute(drawn):
         import streamlit as st
 
-        from explorer.widgets import address
+        from explorer.widgets import drafts
 
-        address.lead_to_run("20260101-000000-aaaaaaaaaaaa")
+        drafts.lead_to_run("20260101-000000-aaaaaaaaaaaa")
         begun = st.session_state["begun_run"]
         st.session_state["begun_run"] = begun._replace(at=begun.at - 60)
         if drawn:
-            address.begun_run_is_drawn()
-        st.text(address.run_to_open())
+            drafts.begun_run_is_drawn()
+        st.text(drafts.run_to_open())
 
     app = AppTest.from_function(start_and_draw_for_a_minute, kwargs={"drawn": drawn}).run()
     assert app.text[0].value == ("20260101-000000-aaaaaaaaaaaa" if drawn else "None")

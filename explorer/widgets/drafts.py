@@ -1,0 +1,110 @@
+"""The settings of the next run, in the address and the session, until the run that begins with them is on view."""
+
+import time
+from typing import NamedTuple
+
+import streamlit as st
+
+from core.config import RunConfig
+from core.presets import preset
+from explorer.widgets.address import (
+    BEGUN,
+    DRAFTED,
+    FIRST_PRESET,
+    RUN,
+    SET,
+    TEXT,
+    address_of,
+    config_from,
+    parameter,
+    rewrite,
+    setting_parts,
+    view_run,
+    went_back,
+    write,
+)
+
+_DRAFT = "draft_config"  # in the session
+_LATE = 8.0  # seconds that a request may be on its way, however long the page before it took to draw
+
+
+class _Begun(NamedTuple):
+    """A run that was started in this session, for as long as the browser may not know of it."""
+
+    run_id: str
+    left: dict[str, str]  # the address of its draft
+    at: float  # seconds of the monotonic clock, at the latest drawing for it
+    drawn: bool = False
+
+
+def draft() -> RunConfig:
+    """Return the next run's settings: of the address, the visitor or the first preset. Raises ConfigError."""
+    return config_from(st.query_params.to_dict()) or st.session_state.get(_DRAFT) or preset(FIRST_PRESET)
+
+
+def keep_draft(config: RunConfig) -> None:
+    """Remember the settings of the next run for this visitor, on every page."""
+    st.session_state[_DRAFT] = config
+    if any(name in st.query_params for name in DRAFTED):
+        write_draft(config)
+
+
+def write_draft(config: RunConfig, *, opening: bool = False) -> None:
+    """Put a draft into the address where it says another; `opening`: nobody has chosen anything on the page."""
+    if config != (config_from(st.query_params.to_dict()) or preset(FIRST_PRESET)):
+        (rewrite if opening else write)(dict.fromkeys(DRAFTED) | address_of(config))
+
+
+def leave_draft() -> None:
+    """Take the settings of the next run out of the address and out of the session."""
+    st.session_state.pop(_DRAFT, None)
+    write(dict.fromkeys(DRAFTED))
+
+
+def text_of_link() -> str | None:
+    """Return the text that the address asks a new run to learn from, as it stands there."""
+    return dict(part.partition(":")[::2] for part in setting_parts(parameter(SET))).get("data.corpus") or parameter(
+        TEXT
+    )
+
+
+def leave_text_of_link() -> None:
+    """Take that text out of the address; all other settings stay."""
+    others = [part for part in setting_parts(parameter(SET)) if not part.startswith("data.corpus:")]
+    write({SET: ";".join(others) or None, TEXT: None})
+
+
+def lead_to_run(run_id: str) -> None:
+    """Let the page on view open a run that was started just now: see `run_to_open`."""
+    st.session_state[BEGUN] = _Begun(run_id, st.query_params.to_dict(), time.monotonic())
+
+
+def run_to_open() -> str | None:
+    """Return the run that was started from this page, for the request of the click and those already on their way.
+
+    Such are a second click, the look at a trial that a page takes twice a second, and the redraw that the news of the
+    new run asks for: without this they would bring the left page back. The browser's Back is none of these.
+    """
+    begun = st.session_state.get(BEGUN)
+    on_its_way = begun is not None and not went_back() and time.monotonic() - begun.at < _LATE
+    # A browser may have the new address a moment before the new page, and then sends it with the left one.
+    here, known = st.query_params.to_dict(), begun and begun.left | {RUN: begun.run_id}
+    return begun.run_id if on_its_way and here in (begun.left, known) else None
+
+
+def stay_with_begun_run() -> None:
+    """Keep a run on view for requests of its draft, until the browser has come with the run's address."""
+    begun = st.session_state.get(BEGUN)
+    run_id = run_to_open()
+    if run_id and run_id != parameter(RUN):
+        view_run(run_id)
+    elif begun and begun.drawn:
+        del st.session_state[BEGUN]
+    elif begun:  # the very request that started it
+        st.session_state[BEGUN] = begun._replace(drawn=True)
+
+
+def begun_run_is_drawn() -> None:
+    """Count the time of requests on their way from now on: they waited while the page of the new run was drawn."""
+    if begun := st.session_state.get(BEGUN):
+        st.session_state[BEGUN] = begun._replace(at=time.monotonic())
