@@ -19,7 +19,8 @@ from core.errors import TextError
 from core.settings import fields_of
 from core.text.corpora import text_hash
 from core.text.large_text import is_large_text, vocabulary_of_large
-from core.text.tokenizers import TOKENIZERS, BPETokenizer, OnProgress, Tokenizer, chunks_of
+from core.text.splitting import chunks_of
+from core.text.tokenizers import TOKENIZERS, BPETokenizer, OnProgress, Tokenizer
 
 BYTES = 256  # the tokens before the first merge
 LEAST_COUNT = 2  # of a pair that is merged: what occurs once is no pattern

@@ -15,7 +15,7 @@ import numpy as np
 from core.atomic_io import write_atomically
 from core.errors import TextError
 from core.paths import class_root
-from core.text.generated import server_log, tunes
+from core.text.generated import dna, server_log, tunes
 from core.text.large_text import beginning_of, hash_of_large, is_large_text, token_ids
 from core.text.own_text import Corpus, load_own_text, own_text_file, own_texts, read_text, student_text
 from core.text.tasks import TASKS
@@ -167,6 +167,15 @@ _INCLUDED = (
         description="12,000 lines made by a program. Much of each line follows from the lines before it.",
         characters=1_120_061,
         text=server_log,
+    ),
+    Corpus(
+        name="dna",
+        title="Genes",
+        language="DNA",
+        license="public domain",
+        description="900 genes made by a program, of the bases A, C, G and T. In a gene, three belong together.",
+        characters=618_644,
+        text=dna,
     ),
     *(
         Corpus(task.name, task.title, _BY_A_PROGRAM, "public domain", task.description, task.characters, text=task.text)

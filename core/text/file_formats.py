@@ -353,9 +353,8 @@ def _archive(data: bytes, what: str) -> Iterator[zipfile.ZipFile]:
         raise TextError(f"This {what} is protected by a password, or of Word before 2007. Save it as plain .docx.")
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
-        if (size := sum(entry.file_size for entry in archive.infolist())) > MAX_FILE_BYTES:
-            most = memory_in_words(MAX_FILE_BYTES)
-            raise TextError(f"This file unpacks to {memory_in_words(size)}, and at most {most} are read. Take less.")
+        if sum(entry.file_size for entry in archive.infolist()) > MAX_FILE_BYTES:
+            raise TextError(f"This file unpacks to more than {memory_in_words(MAX_FILE_BYTES)}, the most that is read.")
         yield archive
     except RuntimeError:  # also NotImplementedError, for an unknown encryption
         raise TextError(protected) from None

@@ -2,6 +2,7 @@
 
 import random
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from string import ascii_lowercase
 
 _TUNES, _LOG_LINES = 3000, 12_000
@@ -26,6 +27,16 @@ _SUBJECTS = [
 _PAGES = ("/", "/about", "/news", "/courses", "/courses/physics", "/courses/music", "/library", "/contact", "/login")
 _FILES = ("/style.css", "/app.js", "/logo.svg")
 _BROWSERS = ("Firefox/128.0", "Chrome/126.0", "Safari/17.5", "curl/8.8.0")
+
+_BASES, _GENES = "ACGT", 900
+_CODONS = ["".join(codon) for codon in product(_BASES, repeat=3)]
+_STOPS = ("TAA", "TAG", "TGA")
+_AFTER = {
+    "A": (35, 15, 18, 32),
+    "C": (30, 24, 12, 34),
+    "G": (29, 22, 22, 27),
+    "T": (26, 20, 21, 33),
+}  # of each base, in %
 
 
 def repeats() -> str:
@@ -99,3 +110,22 @@ def server_log() -> str:
                 )
             time += timedelta(seconds=rng.randint(3, 90))
     return "".join(lines[:_LOG_LINES])
+
+
+def dna() -> str:
+    """Return 900 lines of bases, each a gene after a stretch that codes for nothing, somewhat as in a bacterium.
+
+    In the stretch each base depends on the one before. The site of the ribosome, AGGAGG (Shine and Dalgarno 1974), ends
+    six bases before the gene, which is ATG, codons that are not equally frequent, and the first stop codon.
+    """
+    rng = random.Random(0)
+    coding = [codon for codon in _CODONS if codon not in _STOPS]
+    frequencies = [rng.random() ** 3 for _codon in coding]
+    lines = []
+    for _gene in range(_GENES):
+        stretch = [rng.choice(_BASES)]
+        for _base in range(rng.randint(40, 200)):
+            stretch += rng.choices(_BASES, _AFTER[stretch[-1]])
+        spacer, codons = rng.choices(_BASES, k=6), rng.choices(coding, frequencies, k=rng.randint(60, 300))
+        lines.append("".join([*stretch, "AGGAGG", *spacer, "ATG", *codons, rng.choice(_STOPS), "\n"]))
+    return "".join(lines)

@@ -7,7 +7,7 @@ uint16 (uint32 for larger vocabularies) without a header. Pages show the text's 
 import hashlib
 import io
 import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
@@ -28,7 +28,8 @@ from core.text.own_text import (
     own_text_file,
     write_card,
 )
-from core.text.tokenizers import SEAM, OnProgress, Tokenizer
+from core.text.splitting import chunks_of_file
+from core.text.tokenizers import OnProgress, Tokenizer
 
 MOST_BYTES = 8 * 2**30  # in UTF-8
 _CHUNK = 2**21  # characters that are read together
@@ -128,8 +129,9 @@ def _write_tokens(source: Path, tokenizer: Tokenizer, path: Path, dtype: np.dtyp
     size, done = source.stat().st_size, 0
     try:
         with temporary.open("wb") as target:
-            for chunk in _chunks(source):
-                tokenizer.encode_array(chunk, np.int64).astype(dtype).tofile(target)
+            for chunk in chunks_of_file(source, _CHUNK):
+                ids = tokenizer.encode_array(chunk, np.int64).astype(dtype)
+                target.write(ids.data)  # `tofile` does not say why the system refuses
                 done += len(chunk.encode())
                 report(done / size)
         put_in_place(temporary, path)
@@ -137,23 +139,6 @@ def _write_tokens(source: Path, tokenizer: Tokenizer, path: Path, dtype: np.dtyp
         raise TextError(f"The tokens cannot be kept in {path.parent}: {error.strerror or error}.") from None
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _chunks(source: Path) -> Iterator[str]:
-    """Yield a text in parts that end where no token of GPT-2's rule crosses: after a line that another one follows."""
-    rest = ""
-    with source.open(encoding="utf-8", newline="") as file:
-        while chunk := file.read(_CHUNK):
-            rest += chunk
-            seam = max((match.start() for match in SEAM.finditer(rest, max(0, len(rest) - _CHUNK // 4))), default=0)
-            if seam:
-                yield rest[:seam]
-                rest = rest[seam:]
-            elif len(rest) > 8 * _CHUNK:  # a line of millions of characters is cut anywhere
-                yield rest
-                rest = ""
-    if rest:
-        yield rest
 
 
 def _check_limits(size: int, distinct: int) -> None:

@@ -18,6 +18,7 @@ from core.formatting import memory_in_words, one_line
 from core.paths import class_root, is_shared, member_homes
 from core.settings import fields_of
 from core.text import split_point
+from core.text.splitting import HALF_OF_A_PAIR
 from core.text.tokenizers import Tokenizer
 from core.trash import put_into_trash
 
@@ -36,7 +37,6 @@ _BYTE_ORDER_MARKS = {
 }
 _BYTES_A_LETTER = {"utf-8": 1, "utf-16": 2, "utf-32": 4}  # of those that take one byte in UTF-8
 _CONTEXT = dict(fields_of(ModelConfig))["block_size"]
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def check_characters(text: str, start: int = 0) -> None:
             f"There is a NUL character at position {start + position:,}, so this is probably not a plain text file. "
             "Save it as plain text in UTF-8."
         )
-    if half := _SURROGATE.search(text):
+    if half := HALF_OF_A_PAIR.search(text):
         raise TextError(
             f"The character at position {start + half.start():,} is half of a surrogate pair (U+{ord(half[0]):04X}), "
             "which no text can hold. Remove it, or save the text as UTF-8 again."
@@ -100,7 +100,7 @@ def check_trainable(
 
     It names the longest context that fits. Without a tokenizer characters are counted. A fork keeps its context.
     """
-    if len(set(text)) < 2:
+    if text.count(text[:1]) >= len(text):
         what = f"only one distinct character, {text[0]!r}" if text else "no characters"
         raise TextError(f"This text has {what}, so there is nothing to predict. Choose a text with at least two.")
     needed = _shortest(block_size + 1, val_fraction)

@@ -53,6 +53,12 @@ def task_of(corpus: str) -> Task | None:
     return TASKS.get(corpus)
 
 
+def asks(corpus: str, text: str) -> bool:
+    """Return whether a text ends within an answer of the task `corpus`; False of any other text."""
+    task = task_of(corpus)
+    return bool(task and task.separator and task.separator in text.rpartition(END)[2])
+
+
 def number_ranges(task: Task) -> list[tuple[str, int]]:
     """Return the characters of each kind that stand for numbers, such as "a" to "z", and the number of the first."""
     kinds = [kind for kind in (digits, ascii_lowercase, ascii_uppercase) if kind[0] in task.numbers]
@@ -168,7 +174,7 @@ def _brackets() -> str:
 
 
 def brackets_to_close(question: str) -> list[int]:
-    """Return where the brackets that are still open at the end stand, the one to be closed first first."""
+    """Return the positions of the brackets that are never closed, the innermost first."""
     opened: list[int] = []
     for at, bracket in enumerate(question):
         if bracket in _BRACKETS:

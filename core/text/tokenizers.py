@@ -4,8 +4,9 @@ import codecs
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, ClassVar, Self, SupportsIndex
 
@@ -19,15 +20,12 @@ from tokenizers.pre_tokenizers import Split
 
 from core.atomic_io import parse_json, write_atomically
 from core.errors import TextError, UnknownCharacterError
+from core.text.splitting import HALF_OF_A_PAIR, WORD, chunks_of
 
 OnProgress = Callable[[float], None]  # gets the share of a long computation that is done, and may raise to stop it
 MOST_TOKENS = 300_000  # the largest vocabularies in use are a little smaller
 _CHUNK = 1 << 20  # characters that `CharTokenizer` encodes together
-_BPE_CHUNK = 20_000  # characters that `BPETokenizer` encodes together, at least
-_LONGEST_WORD = 2000  # characters; the library's time to train grows with the square of a word's length
-_CHUNKS = 16  # encoded in parallel: until then the library keeps a hundred bytes of each token
-# Where no rule of GPT-2's ever merges: between two lines that are not empty, and before a space between two words.
-SEAM = re.compile(r"(?<=\S\n)(?=\S)|(?<=\S)(?= \S)")
+_CHUNKS = 50  # whose words are encoded together, in parallel
 _GPT2_TOKENS = "80fc72dae333882a37b202858853685b0232e9dd624396c1024fb93536a62a83"  # SHA-256 of GPT-2's, in their order
 
 
@@ -194,18 +192,32 @@ class BPETokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Return a text's ids after the special tokens of the template, as transformers does, but these once."""
+        if half := HALF_OF_A_PAIR.search(text):  # no UTF-8 has it, and the library no sentence
+            raise UnknownCharacterError(half[0], half.start())
         ids = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids if ids[: len(self._marks)] == self._marks else self._tokenizer.encode(text).ids
 
     def encode_array(self, text: str, dtype: type = np.int64, report: OnProgress = lambda share: None) -> np.ndarray:
-        """Return a text's ids (T,), encoded in parallel chunks: a megabyte takes about a second on two cores."""
-        chunks = list(chunks_of(text)) if self._can_be_split else [text]
-        encoded = [np.array(self.encode(chunks[0]), dtype)]  # the only one that marks or a space are put in front of
-        for start in range(1, len(chunks), _CHUNKS):
-            batch = self._without_prefix.encode_batch_fast(chunks[start : start + _CHUNKS], add_special_tokens=False)
-            encoded += [np.array(chunk.ids, dtype) for chunk in batch]
-            report(len(encoded) / len(chunks))
+        """Return a text's ids (T,): each different word is encoded once."""
+        chunks = chunks_of(text) if self._can_be_split else iter([text])
+        first = next(chunks)  # the only one that marks or a space are put in front of
+        encoded, done = [np.array(self.encode(first), dtype)], len(first)
+        while batch := list(islice(chunks, _CHUNKS)):
+            encoded.append(self._encode_words(chain.from_iterable(map(WORD.findall, batch)), dtype))
+            done += sum(map(len, batch))
+            report(done / len(text))
         return np.concatenate(encoded)
+
+    def _encode_words(self, words: Iterable[str], dtype: type) -> np.ndarray:
+        """Return the ids (T,) of words one after another."""
+        places: dict[str, int] = {}  # of each word among the different ones
+        order = np.array([places.setdefault(word, len(places)) for word in words], np.int64)
+        different = self._without_prefix.encode_batch_fast(list(places), add_special_tokens=False)
+        ids = np.fromiter(chain.from_iterable(word.ids for word in different), dtype)
+        lengths = np.array([len(word.ids) for word in different])
+        each = lengths[order]
+        begin = (np.cumsum(lengths) - lengths)[order]  # of each word in `ids`
+        return ids[np.repeat(begin - np.cumsum(each) + each, each) + np.arange(each.sum())]
 
     def decode(self, ids: Iterable[int]) -> str:
         ids = _known(ids, self.vocab_size, "token")
@@ -237,7 +249,10 @@ class BPETokenizer:
         if self._tokenizer.normalizer or self._rule.get("type") != "ByteLevel" or not self._rule.get("use_regex", True):
             return False
         added = self._tokenizer.get_added_tokens_decoder().values()
-        return not any(token.lstrip or token.rstrip or set(token.content) & set("\n ") for token in added)
+        return not any(
+            token.lstrip or token.rstrip or token.single_word or not re.fullmatch(r"\S+", token.content)
+            or WORD.findall(token.content) != [token.content] for token in added
+        )  # fmt: skip
 
     @cached_property
     def _without_prefix(self) -> tokenizers.Tokenizer:
@@ -280,20 +295,6 @@ TOKENIZERS: dict[str, type[Tokenizer]] = {kind.name: kind for kind in (CharToken
 """Every tokenizer by its name in `data.tokenizer`. `by_character`: each token is one character. `from_text` is None
 where the training text alone does not make it.
 """
-
-
-def chunks_of(text: str, least: int = _BPE_CHUNK) -> Iterator[str]:
-    """Cut a text into chunks of at least so many characters, where GPT-2's rule splits it in any case.
-
-    Where it is one word for twice as long, as DNA is, it is cut anywhere.
-    """
-    start = 0
-    while start + least < len(text):
-        seam = SEAM.search(text, start + least, start + 2 * least)
-        end = seam.start() if seam else start + min(least, _LONGEST_WORD)
-        yield text[start:end]
-        start = end
-    yield text[start:]
 
 
 class IncrementalDecoder:

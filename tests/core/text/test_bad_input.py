@@ -16,7 +16,8 @@ from core.text.bpe import train_merges
 from core.text.file_formats import MAX_FILE_BYTES, text_of_file
 from core.text.hub_datasets import columns_of_dataset, find_dataset
 from core.text.own_text import MAX_BYTES, read_text
-from core.text.tokenizers import BPETokenizer, chunks_of
+from core.text.splitting import chunks_of
+from core.text.tokenizers import BPETokenizer
 from tests.core.import_export.hub_server import serving
 from tests.core.text.test_file_formats import EPUB, pdf, protected, word, zipped
 

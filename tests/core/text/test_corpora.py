@@ -12,7 +12,7 @@ from core.text.corpora import catalogue, find_corpus, load_corpus, python_source
 from core.text.tasks import TASKS
 from tests.core.import_export.hub_server import serving
 
-INCLUDED = ["shakespeare", "python", "surnames", "tang-poems", "tunes", "server-log", *TASKS]
+INCLUDED = ["shakespeare", "python", "surnames", "tang-poems", "tunes", "server-log", "dna", *TASKS]
 
 
 def test_the_catalogue_begins_with_what_comes_with_the_lab(tmp_path):
@@ -102,6 +102,12 @@ def test_each_line_of_the_log_is_one_request(tmp_path):
     line = re.compile(r'192\.0\.2\.\d+ - - \[[^]]+ \+0000\] "(GET|POST) /\S* HTTP/1.1" (200|302|404) \d+ "\S+"')
     lines = load_corpus("server-log", tmp_path).splitlines()
     assert len(lines) == 12_000 and all(line.fullmatch(request) for request in lines)
+
+
+def test_each_gene_ends_with_its_first_stop_codon(tmp_path):
+    gene = re.compile(r"[ACGT]+AGGAGG[ACGT]{6}ATG(?:(?!TAA|TAG|TGA)[ACGT]{3})+(?:TAA|TAG|TGA)")
+    lines = load_corpus("dna", tmp_path).splitlines()
+    assert len(lines) == 900 and all(map(gene.fullmatch, lines))
 
 
 def test_a_text_of_the_hub_is_fetched_once_and_offline_a_sentence_says_so(tmp_path, monkeypatch):

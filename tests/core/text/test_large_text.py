@@ -1,6 +1,8 @@
 """Texts beyond the size that is held in memory; the bounds are small here, so that a text of kilobytes is large."""
 
+import errno
 import io
+import os
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from core.text.bpe import new_tokenizer
 from core.text.corpora import find_corpus, load_corpus, load_hash, load_ids, text_hash
 from core.text.large_text import save_large_text
 from core.text.own_text import delete_text, own_texts
+from tests.conftest import no_file_longer_than
 
 TEXT = "".join(f"Line {number}: Größe, 你好 and the rest of it.\n" + "\n" * (number % 7 == 0) for number in range(4000))
 
@@ -93,5 +96,7 @@ def test_a_stop_leaves_nothing_of_a_text_or_of_its_tokens(tmp_path):
     tokenizer = new_tokenizer(DataConfig(corpus=corpus.name), TEXT, tmp_path)
     with pytest.raises(Stop):
         load_ids(corpus.name, tokenizer, tmp_path, stop)
+    with no_file_longer_than(len(TEXT)), pytest.raises(TextError, match=os.strerror(errno.EFBIG)):
+        load_ids(corpus.name, tokenizer, tmp_path)
     assert not list((tmp_path / "texts").glob("*.bin*"))
     assert own_text.own_text_file(corpus.name, tmp_path).read_text() == TEXT

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections import Counter
+from functools import cache
 
 import pytest
 import torch
@@ -12,10 +13,15 @@ from core.errors import TextError
 from core.runs.ancestry import check_startable
 from core.text.batches import IGNORED, answer_targets, fixed_windows, problem_starts, random_batch, split_ids
 from core.text.corpora import find_corpus
-from core.text.tasks import MODULUS, NUMBERS, TASKS, answers_of, check_task, problems
+from core.text.tasks import MODULUS, NUMBERS, TASKS, Task, answers_of, check_task, problems
 from core.text.tokenizers import CharTokenizer
 
 ANSWERED = [task for task in TASKS.values() if task.separator]
+
+
+@cache  # up to a second of drawing problems
+def text_of(task: Task) -> str:
+    return task.text()
 
 
 def closes(question: str, answer: str) -> bool:
@@ -41,7 +47,7 @@ RIGHT = {
 
 @pytest.mark.parametrize("task", ANSWERED, ids=lambda task: task.name)
 def test_every_answer_is_right_and_no_problem_occurs_twice(task):
-    text = task.text()
+    text = text_of(task)
     assert text == task.text() and text.endswith("\n")
     assert task.longest == max(map(len, text.splitlines())) + 1
     solved = problems(task)
@@ -60,7 +66,7 @@ def test_all_sums_modulo_a_prime_are_there_and_each_is_on_one_side_of_the_split_
 
 def test_the_entropy_of_the_markov_chain_is_its_floor():
     task = TASKS["markov"]
-    text = task.text()
+    text = text_of(task)
     pairs, singles = Counter(itertools.pairwise(text)), Counter(text[:-1])
     measured = -sum(n * math.log(n / singles[pair[0]]) for pair, n in pairs.items()) / (len(text) - 1)
     assert task.floor == pytest.approx(1.75 * math.log(2))
@@ -96,14 +102,15 @@ def test_what_cannot_be_learned_is_refused_with_the_numbers(tmp_path):
 
 @pytest.mark.parametrize("task", ANSWERED, ids=lambda task: task.name)
 def test_validation_problems_are_never_trained_on(task):
-    text = task.text()
+    text = text_of(task)
     tokenizer = CharTokenizer.from_text(text)
     train, val = split_ids(torch.from_numpy(tokenizer.encode_array(text)), 0.1)
-    tested = tokenizer.decode(val[problem_starts(val, task.longest, answers_of(task.name, tokenizer))[0] :])
-    assert not set(tested.splitlines()) & set(tokenizer.decode(train).splitlines())
+    first = problem_starts(val, task.longest, answers_of(task.name, tokenizer))[0]
+    tested, trained = (tokenizer.decode(ids.tolist()) for ids in (val[first:], train))
+    assert tested and not set(tested.splitlines()) & set(trained.splitlines())
 
 
 def test_the_catalogue_has_every_task(tmp_path):
     for task in TASKS.values():
         corpus = find_corpus(task.name, tmp_path)
-        assert (corpus.title, corpus.characters) == (task.title, len(task.text()))
+        assert (corpus.title, corpus.characters) == (task.title, len(text_of(task)))

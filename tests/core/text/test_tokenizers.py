@@ -1,11 +1,12 @@
 import json
+import os
 from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 from tokenizers.implementations import ByteLevelBPETokenizer
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.processors import TemplateProcessing
@@ -17,6 +18,7 @@ from core.errors import TextError, UnknownCharacterError
 from core.import_export.external_weights import tokenizer_files
 from core.text.bpe import train_merges
 from core.text.corpora import load_corpus
+from core.text.splitting import WORD
 from core.text.token_display import kind_of
 from core.text.tokenizers import (
     TOKENIZERS,
@@ -67,6 +69,14 @@ def test_the_message_of_an_unseen_character(text):
         UnknownCharacterError, match=r"at position 1 does not occur in the text that this model learned from"
     ):
         CharTokenizer.from_text("hello").encode(text)
+
+
+@pytest.mark.parametrize(
+    "tokenizer", [ByteTokenizer.from_text(), BPETokenizer.from_merges([("l", "l")])], ids=lambda made: made.name
+)
+def test_what_is_not_utf8_in_the_shell_is_no_character_of_any_tokenizer(tokenizer):
+    with pytest.raises(UnknownCharacterError, match=r"U\+DCE9\) at position 3 does not occur"):
+        tokenizer.encode(os.fsdecode(b"caf\xe9"))
 
 
 def test_arrays_are_int64_and_empty_text_is_fine():
@@ -173,6 +183,20 @@ def test_a_long_text_cut_in_pieces_is_the_same_as_whole(tokenizer, seam):
     assert tokenizer.encode_array(text).tolist() == tokenizer.encode(text)
 
 
+SIGNS = [chr(code) for code in range(0x3001) if not chr(code).isalnum() and (code < 0x100 or chr(code).isspace())]
+
+
+@pytest.mark.parametrize("sign", SIGNS, ids=ascii)
+def test_words_are_cut_only_where_the_rule_splits(sign):
+    def split(text: str) -> list[str]:
+        return [word for word, _span in ByteLevel(add_prefix_space=False).pre_tokenize_str(text)]
+
+    around = ["a", "don't", "!", "'", " ", "\n", "é", "漢", "1", "a ", "!\n", "  x", ""]
+    text = "".join(f"{before}{sign}{after}" for before in around for after in around)
+    pieces = WORD.findall(text)
+    assert "".join(pieces) == text and split(text) == [word for piece in pieces for word in split(piece)]
+
+
 @given(st.lists(st.integers(0, 280), max_size=20))
 def test_decoded_one_by_one_any_ids_are_the_text_of_all_of_them(tokenizer, ids):
     texts = token_texts(tokenizer, ids)
@@ -206,13 +230,25 @@ def with_another_rule(folder):
     return grown
 
 
-def with_an_added_line(folder):
-    grown = Tokenizer.from_str(ByteLevelBPETokenizer(str(folder / "vocab.json"), str(folder / "merges.txt")).to_str())
-    grown.add_tokens(["\nW"])
-    return grown
+def with_added(*tokens):
+    def kind(folder):
+        files = str(folder / "vocab.json"), str(folder / "merges.txt")
+        grown = Tokenizer.from_str(ByteLevelBPETokenizer(*files).to_str())
+        grown.add_tokens(list(tokens))
+        return grown
+
+    return kind
 
 
-@pytest.mark.parametrize("kind", [with_prefix_space, with_template, with_another_rule, with_an_added_line])
+ADDED = {
+    "line": with_added("\nW"),
+    "sign": with_added("be,"),
+    "whole": with_added("<|t|>", "tin"),
+    "word": with_added(AddedToken(",", single_word=True)),
+}
+
+
+@pytest.mark.parametrize("kind", [with_prefix_space, with_template, with_another_rule, *ADDED.values()])
 def test_the_text_of_a_run_is_cut_into_the_same_tokens_as_a_prompt(folder, kind):
     theirs = kind(folder)
     tokenizer = BPETokenizer(theirs)
