@@ -29,7 +29,7 @@ from core.training.health_readings import SENTENCES as HEALTH
 from core.training.progress_summary import SENTENCES as PROGRESS
 from core.training.schedule import LATE_DECAY, LONG_WARMUP
 from core.training.speed import WHY
-from explorer.components.bundle import COMPONENTS
+from explorer.components.modules import COMPONENTS
 from explorer.i18n.language import DOMAIN, LOCALE
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from explorer.components.bundle import component
+from explorer.components.modules import component
 from explorer.i18n.language import _, worded
 
 _attention = component("attention")

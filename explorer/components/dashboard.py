@@ -7,7 +7,7 @@ from core.palette import DARK, LIGHT
 from core.runs.records import Status
 from core.training.progress_summary import SENTENCES
 from explorer.charts.loss import SMOOTHING, ParentCurve, loss_figure
-from explorer.components.bundle import component
+from explorer.components.modules import component
 
 _dashboard = component("dashboard", sentences=SENTENCES.values())
 _loss = component("loss_chart", isolate=False)
@@ -45,7 +45,7 @@ def live_status(
 
 
 def live_view(view: str, run_id: str, *, height: str = "content", **data: Any) -> Any:
-    """Draw "curves", "samples", "attention" or the "embedding" map of a run; return what it reports."""
+    """Draw "curves", "samples", "attention", the "embedding" map or the "gauge" of a run; return what it reports."""
     triggers = ["head"] if view == "attention" else []
     return _dashboard(view, {"run": run_id, **data}, key=f"live_{view}_view", height=height, triggers=triggers)
 

@@ -6,7 +6,7 @@ from functools import partial
 import streamlit as st
 
 from core.text.token_display import visible
-from explorer.components.bundle import component
+from explorer.components.modules import component
 
 _TAKEN = "taken-"  # before the key: the number of the last key that was taken
 _board = component("guess_board")

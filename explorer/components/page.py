@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from explorer.charts.csv_export import Columns, table_of
-from explorer.components.bundle import component
+from explorer.components.modules import component
 
 _page = component("page")
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, NotRequired, TypedDict
 
 from core.text.token_display import kind_of, visible
-from explorer.components.bundle import component
+from explorer.components.modules import component
 from explorer.i18n.language import unit, worded
 
 _text = component("text")

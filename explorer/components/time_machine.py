@@ -12,7 +12,7 @@ import numpy as np
 from plotly import graph_objects as go
 
 from explorer.charts.theme import MovingFigure
-from explorer.components.bundle import component
+from explorer.components.modules import component
 from explorer.i18n.formatting import named
 from explorer.i18n.language import language, unit, worded
 

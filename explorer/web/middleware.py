@@ -21,10 +21,11 @@ from core.errors import ExplorerError
 from core.formatting import whole_number
 from core.palette import DARK, LIGHT
 from explorer.services import shared
+from explorer.web.scripts import import_map, preloads
 from explorer.widgets.address import ROOT, RUN, STEP
 
 LOOPBACK_NAME = "localhost"
-_HEAD, _END = b"<head>", b"</body>"
+_HEAD, _HEAD_END, _END = b"<head>", b"</head>", b"</body>"
 _PAGE_COLORS = ("accent", "muted", "surface")  # of the palette, as CSS variables
 EVERY_ADDRESS = ("0.0.0.0", "::")
 _PAGES_OF_A_MODEL = ("look_inside", "generate")
@@ -180,7 +181,9 @@ def page_style() -> str:
 
 
 class PageShell:
-    """ASGI middleware that opens a page's model while the browser loads Streamlit, and writes two things into the page.
+    """ASGI middleware that opens a page's model while the browser loads Streamlit, and writes into its HTML.
+
+    Where the modules of our components are, and what else to load with Streamlit's shell.
 
     The address of Streamlit's backend: Streamlit's pages ask for `<page>/_stcore/health` first and, when that is not
     found, for the same above it: two errors on the console of every page that is opened by its own address.
@@ -190,12 +193,15 @@ class PageShell:
     """
 
     def __init__(self, app: ASGIApp, base_path: str = ""):
-        self.app = app
+        self.app, self._base = app, base_path
         path = json.dumps(f"/{base_path}")
-        self._script = f"<script>window.__streamlit = {{ BACKEND_BASE_URL: window.location.origin + {path} }}</script>"
+        self._own = f"/{base_path}/api/".replace("//", "/")  # what our routes send stands for itself
+        address = f"<script>window.__streamlit = {{ BACKEND_BASE_URL: window.location.origin + {path} }}</script>"
+        self._script = import_map(base_path) + address
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or "text/html" not in Headers(scope=scope).get("accept", ""):
+        is_page = scope["type"] == "http" and "text/html" in Headers(scope=scope).get("accept", "")
+        if not is_page or scope["path"].startswith(self._own):
             await self.app(scope, receive, send)
             return
         _open_model_of(scope)
@@ -214,7 +220,9 @@ class PageShell:
             else:
                 body += message.get("body", b"")
                 if not message.get("more_body"):
+                    page = scope["path"].rpartition("/")[2]
                     body = body.replace(_HEAD, _HEAD + self._script.encode(), 1)
+                    body = body.replace(_HEAD_END, preloads(page, self._base).encode() + _HEAD_END, 1)
                     body = body.replace(_END, f"<style>{page_style()}</style>".encode() + _END, 1)
                     if "content-length" in (headers := MutableHeaders(raw=start["headers"])):
                         headers["content-length"] = str(len(body))

@@ -8,17 +8,18 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
+from functools import partial, partialmethod
 from types import FrameType
 from typing import Any
 
-# The first page needs these: Streamlit imports pandas to draw any component. What is imported now is frozen below.
 import pandas  # noqa: F401
 import plotly.graph_objects  # noqa: F401
 import segno
 import streamlit as st
 import uvicorn.config
 from starlette.middleware import Middleware
+from streamlit.runtime.app_session import AppSession
+from streamlit.runtime.memory_session_storage import MemorySessionStorage
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from core.classroom import Classroom
@@ -39,12 +40,28 @@ from explorer.web.middleware import (
     is_loopback,
 )
 from explorer.web.routes import api_routes
+from explorer.web.scripts import Scripts
 from explorer.widgets.address import NAVIGATION
 
 _HOW_TO_STOP = "Press Ctrl-C to stop; what trains goes on training."
 _COLLECT_EVERY = 60.0  # seconds
 REQUEST_SECONDS = 20.0  # for the head of a request, from the connection or the last answer on; between parts of a body
 
+MOST_SESSIONS = 512  # kept while they have no connection; Streamlit's 128 are fewer than a school's network may drop
+
+# There is no setting for it.
+MemorySessionStorage.__init__ = partialmethod(MemorySessionStorage.__init__, MOST_SESSIONS)  # pyrefly: ignore
+_watch_files = AppSession.register_file_watchers
+
+
+def _watch_files_if_set(session: AppSession) -> None:
+    if st.get_option("server.fileWatcherType") != "none":
+        _watch_files(session)
+
+
+# Streamlit asks for this setting when a session is new, and not when one reconnects: then listing the files of all
+# modules took 0.4 s, in which no other session was served.
+AppSession.register_file_watchers = _watch_files_if_set  # pyrefly: ignore
 uvicorn.config.HTTP_PROTOCOLS["auto"] = "explorer.web.server:TimedHTTP"  # Streamlit leaves uvicorn this choice
 
 
@@ -106,6 +123,7 @@ def app_parts(sites: AllowedSites, base_path: str = "", announce: Callable[[], N
             Middleware(RequestGuard, sites),
             Middleware(ClassDoor, base_path),
             Middleware(PageShell, base_path),
+            Middleware(Scripts, base_path),
         ],
     }
 
@@ -120,6 +138,7 @@ async def _collect_garbage() -> None:
     """Instead of after every rerun (134 ms each with torch loaded): what is imported is set apart, the rest seldom."""
     gc.collect()
     gc.freeze()
+    gc.enable()
     while True:
         await asyncio.sleep(_COLLECT_EVERY)
         gc.collect()
@@ -181,7 +200,7 @@ def _class_greeting(known: Classroom, address: str) -> list[str]:
         f"Students open  {address}  and join with the code  {known.code}  or scan:",
         qr_code.getvalue().rstrip(),
         f"Teacher's link, for you alone:  {teacher_link(address, known.teacher_key)}",
-        "Without HTTPS others in the network can read along; README says how a proxy adds it.",
+        "Without HTTPS others in the network can read along; docs/serving.md says how a proxy adds it.",
     ]
 
 
@@ -206,6 +225,11 @@ class TimedHTTP(AutoHTTPProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
+        connection = transport.get_extra_info("socket")
+        if connection.family in (socket.AF_INET, socket.AF_INET6):
+            # asyncio does so only where a socket was made with its protocol named. Without, the kernel holds the body
+            # back until the client acknowledges the head: 40 ms an answer, and as much for messages of a WebSocket.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._wait()
 
     def data_received(self, data: bytes) -> None:

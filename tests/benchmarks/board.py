@@ -1,17 +1,16 @@
 """All heads of a GPT-2 in a real browser: 12 x 12 patterns of 64 tokens, from their bytes to the drawn canvas."""
 
 import statistics
-import tempfile
 from dataclasses import asdict
-from pathlib import Path
+from urllib.parse import urlsplit
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Route, sync_playwright
 
 from core.interpretability.attention import attention_patterns, to_bytes
 from core.model import build_model
 from core.palette import LIGHT
 from core.presets import preset
-from explorer.components.bundle import bundle
+from explorer.components.modules import COMPONENTS
 from tests.e2e.browser import find_browser
 
 LAYERS, HEADS, LENGTH = 12, 12, 64
@@ -20,7 +19,8 @@ ROUNDS = 30  # the first, which also compiles the code, is told by itself
 # A frame is over when the next but one begins: by then what was drawn has been handed on to the screen.
 DRAW = """async ([bytes, palette, layers, heads, length]) => {
     const tokens = Array.from({ length }, (_, place) => "etaoin shr"[place % 10]);
-    const board = headsBoard(document.body.appendChild(document.createElement("div")));
+    const { attentionHeatmaps } = await import("http://board/shared/heatmaps.js");
+    const board = attentionHeatmaps(document.body.appendChild(document.createElement("div")));
     const frame = () => new Promise(requestAnimationFrame);
     const times = [];
     for (let round = 0; round < ROUNDS; round++) {
@@ -44,15 +44,11 @@ def measure() -> dict[str, str]:
     model = build_model(preset("gpt2").model.model_copy(update={"n_embd": 48}), 256).eval()
     patterns = attention_patterns(model, [(7 * place) % 256 for place in range(LENGTH)])
     assert patterns.shape == (LAYERS, HEADS, LENGTH, LENGTH)
-    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(playwright), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
-        scripts, css = bundle("shared/heatmaps.js")
-        (Path(folder) / "page.html").write_text(
-            f"<!doctype html><style>{css}</style><body><script>{scripts}</script>",
-            encoding="utf-8",
-        )
-        page.goto(f"file://{folder}/page.html")
+        page.route("http://board/**", _send)
+        page.goto("http://board/")
         asked = [to_bytes(patterns).flatten().tolist(), asdict(LIGHT), LAYERS, HEADS, LENGTH]
         found = page.evaluate(DRAW.replace("ROUNDS", str(ROUNDS)), asked)
         browser.close()
@@ -65,3 +61,11 @@ def measure() -> dict[str, str]:
         "the first time": f"{first:.0f} ms",
         "until the browser's next frame but one": f"{shown:.0f} ms (median)",
     }
+
+
+def _send(route: Route) -> None:
+    """Answer with a module of the components, or with an empty page."""
+    if name := urlsplit(route.request.url).path.strip("/"):
+        route.fulfill(path=COMPONENTS / name)
+    else:
+        route.fulfill(body="<!doctype html><body>", content_type="text/html")

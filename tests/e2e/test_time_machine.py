@@ -13,7 +13,8 @@ from tests.e2e.board import wait_until
 
 pytestmark = pytest.mark.e2e
 
-SETTLED = "() => { const clock = globalThis.__gptExplorerClocks?.get('a'); return clock?.frame && !clock.waiting; }"
+CLOCK = "(await import('gpt-explorer/time_machine/clock.js')).clocks.get('a')"
+SETTLED = f"async () => {{ const clock = {CLOCK}; return clock?.frame && !clock.waiting; }}"
 PICTURE = "canvas => canvas.toDataURL()"
 PLACES = "letters => letters.map(letter => letter.style.transform).join()"
 
@@ -89,9 +90,9 @@ def test_playing_leaves_every_moment_as_it_was(server, open_page, run):
     page = open_page()
     page.goto(f"{server.url}/look_inside?run={run.id}&view=Attention")
     at_step(page, steps_with_weights(run)[-1])
-    wait_until(page, f"() => globalThis.__gptExplorerClocks.get('a').frames.size === {len(steps_with_weights(run))}")
-    sums = """() => [...globalThis.__gptExplorerClocks.get('a').frames]
-        .map(([step, { attention }]) => [step, attention.bytes.reduce((sum, byte) => (31 * sum + byte) % 65521, 0)])
+    wait_until(page, f"async () => {CLOCK}.frames.size === {len(steps_with_weights(run))}")
+    sums = f"""async () => [...{CLOCK}.frames]
+        .map(([step, {{ attention }}]) => [step, attention.bytes.reduce((sum, byte) => (31 * sum + byte) % 65521, 0)])
         .sort(([one], [two]) => one - two)"""
     before = page.evaluate(sums)
     assert len({total for _, total in before}) > 1

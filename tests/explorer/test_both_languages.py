@@ -5,6 +5,7 @@ import pytest
 from core.formatting import duration_in_words, format_percent, format_setting, loss_as_choice
 from explorer.charts.csv_export import csv_of, table_of
 from explorer.charts.loss import UNITS, in_unit, loss_range, smoothed
+from explorer.streaming.jsonl_tail import COLUMNS
 from tests.explorer.test_attribution_charts import SAFE, UNSAFE
 from tests.javascript import in_javascript
 
@@ -12,7 +13,13 @@ SHARES = [0, 0.0002, 0.001, 0.0123, 0.0994, 0.0995, 0.13, 0.52, 0.999, 1]
 SECONDS = [-3, 0, 41, 59.6, 60, 80, 599, 600, 3599, 3600, 7500, 172_799, 172_800, 777_600, 63_071_999, 70_000_000]
 RATES = [0.0, 1.2e-4, 5e-4, 6e-3, 0.012, 0.1, 1.0]
 LOSSES = [0.0, 0.25, 1.9, 2.517, 4.19, 7.3, 10.5, 13.8]
-CURVES = [[3.0, 3.0, 3.0], [4.0, 2.0], [4.17, 3.9, 3.1, 2.62, 2.55, 2.57], [2.0]]
+CURVES = [
+    [3.0, 3.0, 3.0],
+    [4.0, 2.0],
+    [4.17, 3.9, 3.1, 2.62, 2.55, 2.57],
+    [2.0],
+    [4 / (1 + at) + at % 3 for at in range(50)],
+]
 
 
 @pytest.mark.parametrize(
@@ -35,6 +42,10 @@ def test_both_come_to_the_same(module, expression, python, cases):
 def test_both_give_a_loss_in_the_same_unit(unit):
     given = in_javascript("loss_chart/axes.js", f"module.inUnit(given, {unit!r}, 2.5)", LOSSES)
     assert given == pytest.approx([in_unit(loss, unit, 2.5) for loss in LOSSES])
+
+
+def test_both_thin_the_same_columns_of_a_curve():
+    assert in_javascript("shared/run_stream.js", "module.COLUMNS", [None]) == [list(COLUMNS)]
 
 
 def test_both_write_the_same_csv():

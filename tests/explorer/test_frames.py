@@ -16,7 +16,7 @@ from core.sampling import generate
 from core.sampling_config import GenerationConfig
 from core.text.token_display import visible
 from core.training.checkpoints import save_weights
-from explorer.components.bundle import COMPONENTS
+from explorer.components.modules import COMPONENTS
 from explorer.look_inside import frames
 from explorer.look_inside.frames import MOST_CELLS, PARTS, FrameRequest, frame_now, longest_drawn, make_frame
 from explorer.look_inside.time_machine_views import VIEWS

@@ -16,7 +16,7 @@ from core.lessons import lesson_text
 from core.runs.weights import steps_with_weights
 from core.sampling_config import GenerationConfig
 from core.settings import fields_of
-from explorer.components.bundle import COMPONENTS, sentences_of
+from explorer.components.modules import COMPONENTS, sentences_of
 from explorer.i18n import language as i18n
 from explorer.i18n.language import _, in_language, ngettext, plural_forms, plural_rule
 from explorer.look_inside.frames import FrameRequest, make_frame

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { _, bytesFromBase64, colorTable, quoted, rgbOf, showControlCharacters, textColorOn, withElements } from "../../assets/components/shared/mount.js";
+import { _, bytesFromBase64, colorTable, quoted, rgbOf, showControlCharacters, textColorOn, tipTop, withElements } from "../../assets/components/shared/mount.js";
 
 test("a sentence is filled with what is given for it", () => {
   assert.equal(_("{step} of {steps}, {rest}", { step: 3, steps: "{step}" }), "3 of {step}, {rest}");
@@ -28,10 +28,19 @@ test("a color is read in every notation, and a scale passes its stops", () => {
 });
 
 test("text on a color contrasts with it", () => {
-  assert.equal(textColorOn([255, 255, 255]), "#1d1d24");
-  assert.equal(textColorOn([20, 20, 90]), "#ffffff");
+  const light = ([red, green, blue]) => [red, green, blue].map((value) => value / 255).map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4)).reduce((sum, value, at) => sum + [0.2126, 0.7152, 0.0722][at] * value, 0);
+  for (let level = 0; level < 256; level++) for (const color of [[level, level, level], [level, 70, 216], [224, level, 44]]) {
+    const [low, high] = [light(color), light(rgbOf(textColorOn(color)))].sort((one, two) => one - two);
+    assert.ok((high + 0.05) / (low + 0.05) >= 4.5, color.join());
+  }
 });
 
 test("bytes come out of base64 as they went in", () => {
   assert.deepEqual([...bytesFromBase64(Buffer.from([0, 128, 255]).toString("base64"))], [0, 128, 255]);
+});
+
+test("a tip does not cover what it explains", () => {
+  assert.equal(tipTop({ top: 100, bottom: 190 }, 30, 120, 720), 196);
+  assert.equal(tipTop({ top: 600, bottom: 700 }, 30, 620, 720), 564);
+  assert.equal(tipTop({ top: 100, bottom: 400 }, 30, 120, 720), 138);
 });

@@ -2,14 +2,15 @@
 import { showTable, tableButton } from "../shared/download.js";
 import { _, button, element, mountView, nameFigure, chartTitle } from "../shared/mount.js";
 import { loadPlotly } from "../shared/plotly.js";
+import { streams } from "../shared/run_stream.js";
 
 const VIEWS = { pageChange, replaceAddress, watchRuns, loadAhead, chartButtons };
+let shown = null; // the page, which outlives its views: every page mounts the sidebar's content anew
 
 export default (component) => mountView(component, VIEWS);
 
 /* Scrolls to the top when the page shows something else, and folds the sidebar away on a phone, where it lies over the page.
-   Streamlit does neither when only the parameters of the address change, nor for our own links. What was shown before hangs on
-   globalThis, because every page mounts the sidebar's content anew.
+   Streamlit does neither when only the parameters of the address change, nor for our own links.
    data: { page, parameters: those of the address that say what of it is shown } */
 function pageChange(_root, component) {
   /* Return the page shown before. */
@@ -17,8 +18,8 @@ function pageChange(_root, component) {
     const { page, parameters } = component.data;
     const query = new URLSearchParams(location.search);
     const place = JSON.stringify([page, ...parameters.map((name) => query.get(name) || "")]);
-    const before = globalThis.__gptExplorerPage;
-    globalThis.__gptExplorerPage = { page, place };
+    const before = shown;
+    shown = { page, place };
     if (before && before.place !== place) document.querySelector('[data-testid="stMain"]')?.scrollTo(0, 0);
     return before?.page ?? page;
   }
@@ -65,7 +66,7 @@ function watchRuns(_root, component) {
   let gone = false;
 
   const runs = () => component.data.runs || [];
-  const hasOwnStream = () => runs().some((id) => globalThis.__gptExplorerRuns?.get(id)?.open());
+  const hasOwnStream = () => runs().some((id) => streams.get(id)?.open());
 
   function close() {
     source?.close();
@@ -95,7 +96,7 @@ function watchRuns(_root, component) {
   function wake() {
     if (newest === component.data.drawn || newest === woken) return;
     woken = newest;
-    for (const id of runs()) globalThis.__gptExplorerRuns?.get(id)?.wake();
+    for (const id of runs()) streams.get(id)?.wake();
   }
 
   /* A dialog would be closed by the page that is drawn anew, so it is waited for. */

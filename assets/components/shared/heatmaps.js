@@ -8,7 +8,7 @@
 import { _, ngettext, colorTable, element, quoted } from "./mount.js";
 
 export function attentionHeatmaps(root, { onPick = null, large = false } = {}) {
-  const canvas = element("canvas", "heads-canvas", [], { role: "img", ...(onPick && { tabindex: 0 }) });
+  const canvas = element("canvas", "heads-canvas", [], onPick ? { tabindex: 0 } : {});
   const tip = element("div", "heads-tip aside");
   const box = element("div", "heads", [element("div", "heads-scroll", canvas), tip]);
   tip.hidden = true;
@@ -193,6 +193,7 @@ export function attentionHeatmaps(root, { onPick = null, large = false } = {}) {
     if (canFade) shown = Uint8Array.from(shown); // what is faded through is written into, and the old bytes are not ours
     state = { selected: null, fade: 0, first: [0, 0], ...next, table, levels };
     const { layers, heads, tokens } = state;
+    canvas.setAttribute("role", "img"); // no earlier: until here it has no name
     canvas.setAttribute("aria-label", ngettext("Attention of {layers} layers with {heads} head each, on: {text}", "Attention of {layers} layers with {heads} heads each, on: {text}", heads, { layers, heads, text: tokens.join("") }));
     cancelAnimationFrame(frame);
     fade(performance.now(), canFade ? state.fade : 0);

@@ -6,17 +6,23 @@
 
    build(root, component) -> { update(), destroy() if there is anything to end }; root is an empty element of its own, and
    component always what the newest call brought, with its palette. */
-let sentences = {}; // of this component in the language on view, by the English ones
+const sentences = { language: "", plain: {}, forms: {}, rule: [] }; // of all components in the language on view, by the English ones
+
+function addSentences({ language, plain, forms, rule }) {
+  if (language !== sentences.language) Object.assign(sentences, { language, plain: {}, forms: {}, rule });
+  Object.assign(sentences.plain, plain);
+  Object.assign(sentences.forms, forms);
+}
 
 /* A sentence of ours in the language on view, `{name}` filled with what is given for it. Write it as one literal in double
-   quotes: explorer/components/bundle.py finds it there. */
+   quotes: explorer/components/modules.py finds it there. */
 export function _(english, numbers = {}) {
-  return fill(sentences[english] ?? english, numbers);
+  return fill(sentences.plain[english] ?? english, numbers);
 }
 
 /* The sentence that fits a count: two literals, of which English takes the first for a count of 1. */
 export function ngettext(one, several, count, numbers = {}) {
-  const forms = sentences.forms?.[one];
+  const forms = sentences.forms[one];
   const form = forms ? forms[sentences.rule[count < sentences.rule.length ? count : 100 + (count % 100)]] : count === 1 ? one : several;
   return fill(form, { count, ...numbers });
 }
@@ -54,8 +60,8 @@ export function withElements(sentence, elements) {
 
 export function mountOnce(mounting, build) {
   const parent = mounting.parentElement;
-  sentences = mounting.data.sentences;
-  const language = JSON.stringify(sentences);
+  addSentences(mounting.data.sentences);
+  const { language } = sentences;
   let mounted = parent.__explorer;
   if (mounted && mounted.language !== language) {
     mounted.view.destroy?.();
@@ -70,6 +76,8 @@ export function mountOnce(mounting, build) {
   for (const [name, color] of Object.entries(component.palette)) {
     if (typeof color === "string") mounted.root.style.setProperty(`--${name}`, color);
   }
+  // The browser's own sliders, boxes and scroll bars.
+  mounted.root.style.setProperty("color-scheme", component.palette === mounting.data.palettes.dark ? "dark" : "light");
   mounted.view ??= build(mounted.root, component);
   const call = ++mounted.call;
   mounted.view.update?.();
@@ -148,7 +156,7 @@ export function shadeOf(table, share) {
 /* The color of text that is well read on a color given as [red, green, blue]. */
 export function textColorOn(color) {
   const [red, green, blue] = [...color].map((value) => (value / 255 <= 0.04045 ? value / 3294.6 : ((value / 255 + 0.055) / 1.055) ** 2.4));
-  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 ? "#1d1d24" : "#ffffff";
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? "#000000" : "#ffffff";
 }
 
 /* An SVG element with attributes and a text. */
@@ -194,16 +202,28 @@ export function pointerTips(box) {
   const tip = element("div", "pointer-tip aside");
   tip.hidden = true;
   box.append(tip);
+  let told = null; // the last event that an element has told of: of two, one in the other, the inner one tells
   return {
     attach(node, words) {
       node.addEventListener("pointermove", (event) => {
+        if (told === event) return;
+        told = event;
         tip.textContent = words(event);
         tip.hidden = !tip.textContent;
         const bounds = box.getBoundingClientRect();
         tip.style.left = `${Math.max(0, Math.min(bounds.width - tip.offsetWidth, event.clientX - bounds.left + 12))}px`;
-        tip.style.top = `${event.clientY - bounds.top + 18}px`;
+        tip.style.top = `${tipTop(node.getBoundingClientRect(), tip.offsetHeight, event.clientY, window.innerHeight) - bounds.top}px`;
       });
       node.addEventListener("pointerleave", () => (tip.hidden = true));
     },
   };
+}
+
+/* Return the height of a tip that does not cover what it explains: below it, above it at the foot of the window; in something
+   tall below the pointer. node: { top, bottom }; all in pixels of the window */
+export function tipTop(node, height, pointer, windowHeight) {
+  const [TALL, GAP] = [200, 6];
+  if (node.bottom - node.top > TALL) return pointer + 3 * GAP;
+  const below = node.bottom + GAP;
+  return below + height > windowHeight ? node.top - GAP - height : below;
 }

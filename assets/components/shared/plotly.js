@@ -2,9 +2,10 @@
 export const loadPlotly = () => loadLibrary("plotly.js", "Plotly");
 export const loadChart2Music = () => loadLibrary("chart2music.js", "c2mChart");
 
+const loading = {}; // promises, by file
+
 function loadLibrary(file, name) {
   if (globalThis[name]) return Promise.resolve(globalThis[name]);
-  const loading = (globalThis.__gptExplorerLibraries ||= {});
   return (loading[file] ||= new Promise((resolve, reject) => {
     const script = document.createElement("script");
     script.src = new URL(`api/${file}`, document.baseURI);

@@ -2,16 +2,16 @@
 
    runStream(runId).subscribe(handlers) -> unsubscribe
    handlers, all optional: metrics(rows), samples(rows), events(rows) with the rows so far, of a long history fewer of the
-   early ones; status, attention, embedding, step_detail with the latest; end(state); connection("open" | "lost"). A late subscriber gets at once what came before.
-
-   Components are modules of their own, so what they share hangs on globalThis. */
+   early ones; status, attention, embedding, step_detail with the latest; end(state); connection("open" | "lost"). A late subscriber gets at once what came before. */
 import { _ } from "./mount.js";
 import { withExtremes } from "./thinning.js";
 
+export const streams = new Map(); // by run
+export const COLUMNS = ["loss", "grad_norm", "tokens_per_second", "lr", "val_loss"]; // whose extremes stay; as jsonl_tail.py
+
 export function runStream(runId) {
-  const runs = (globalThis.__gptExplorerRuns ||= new Map());
-  if (!runs.has(runId)) runs.set(runId, openRun(runId, () => runs.delete(runId)));
-  return runs.get(runId);
+  if (!streams.has(runId)) streams.set(runId, openRun(runId, () => streams.delete(runId)));
+  return streams.get(runId);
 }
 
 /* Return the rows of events that are setting changes, by the name that they have on disk (core/runs/commands.py). */
@@ -48,7 +48,6 @@ export function milestonesOf(status) {
 
 function openRun(runId, onUnused) {
   const MOST_ROWS = { metrics: 6000, samples: 300, events: 6000 };
-  const COLUMNS = ["loss", "val_loss", "grad_norm", "tokens_per_second"]; // whose extremes stay
   const lists = { metrics: [], samples: [], events: [] };
   const latest = { status: null, attention: null, embedding: null, step_detail: null };
   const subscribers = new Set();

@@ -11,8 +11,9 @@ import { downloadButtons } from "../shared/download.js";
 import { _, bytesFromBase64, element, mountOnce } from "../shared/mount.js";
 import { nearest } from "../shared/thinning.js";
 
+export const clocks = new Map(); // by side
+
 export function clockOf(side) {
-  const clocks = (globalThis.__gptExplorerClocks ||= new Map());
   if (!clocks.has(side)) clocks.set(side, openClock((left) => clocks.get(side) === left && clocks.delete(side)));
   return clocks.get(side);
 }
@@ -80,7 +81,6 @@ function openClock(onUnused) {
     /* Move both sides: two steps of one run keep their distance, two runs go to the same step. */
     together: null, // null, "distance" or "step", as side b says
     moveTogether(step) {
-      const clocks = globalThis.__gptExplorerClocks;
       const [one, other] = [clocks.get("a"), clocks.get("b")];
       const from = clock.savedSteps.indexOf(clock.step);
       clock.go(step);

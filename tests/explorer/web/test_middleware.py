@@ -20,6 +20,7 @@ from core.runs.weights import latest_weights
 from explorer.services import shared
 from explorer.web.class_door import ClassDoor
 from explorer.web.middleware import AllowedSites, PageShell, RequestGuard, checked_host_name, checked_origin
+from explorer.web.scripts import Scripts
 from explorer.web.server import app_parts, serve
 from explorer.widgets.address import NAVIGATION
 
@@ -159,7 +160,7 @@ def test_streamlit_run_and_python_m_explorer_serve_the_very_same(monkeypatch):
     serve(AllowedSites("127.0.0.1"), 8501)
     for one in (app, *served):
         assert one.script_path == NAVIGATION
-        assert [middleware.cls for middleware in one._user_middleware] == [RequestGuard, ClassDoor, PageShell]
+        assert [middleware.cls for middleware in one._user_middleware] == [RequestGuard, ClassDoor, PageShell, Scripts]
     assert [[route.path for route in one._user_routes] for one in served] == [
         [route.path for route in app._user_routes]
     ]
@@ -191,7 +192,7 @@ def answer(response, accept: str, base_path: str = "", address: str = "/") -> tu
 def test_a_page_is_told_the_address(base_path, written):
     headers, body = answer(HTMLResponse(PAGE), "text/html,*/*", base_path)
     assert f"BACKEND_BASE_URL: window.location.origin + {written}" in body
-    assert body.index("<script>") < body.index("<title>")
+    assert body.index("importmap") < body.index("<script>") < body.index("<title>") < body.index("modulepreload")
     assert int(headers["content-length"]) == len(body)
 
 

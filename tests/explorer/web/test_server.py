@@ -6,13 +6,17 @@ The server imports packages before the first page needs them.
 import asyncio
 import importlib
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 
 import pytest
 import uvicorn
 import uvicorn.config
+from streamlit.runtime.app_session import AppSession
+from streamlit.runtime.memory_session_storage import MemorySessionStorage
 
 from explorer.web import server as web_server
 from explorer.widgets.address import ROOT
@@ -30,17 +34,16 @@ async def app(scope, receive, send) -> None:
     await send({"type": "http.response.body", "body": b"ok"})
 
 
-def served(visit: Callable[[int], Awaitable[None]]) -> None:
+def served(visit: Callable[[int], Awaitable[None]], http: type = web_server.TimedHTTP) -> None:
     """Visit a server that serves `app` at a port of its own."""
 
     async def run() -> None:
-        server = uvicorn.Server(
-            uvicorn.Config(app, port=0, lifespan="off", log_level="critical", http=web_server.TimedHTTP)
-        )
-        serving = asyncio.create_task(server.serve())
+        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="critical", http=http))
+        bound = socket.create_server(("127.0.0.1", 0))  # without a named protocol, as Streamlit makes its own
+        serving = asyncio.create_task(server.serve([bound]))
         while not server.started:
             await asyncio.sleep(0)
-        await visit(server.servers[0].sockets[0].getsockname()[1])
+        await visit(bound.getsockname()[1])
         server.should_exit = True
         await serving
 
@@ -98,6 +101,25 @@ def test_an_answer_may_take_long_and_the_next_request_is_answered_too():
     served(visit)
 
 
+def test_the_body_of_an_answer_does_not_wait_until_its_head_is_acknowledged():
+    options = []
+
+    class Observed(web_server.TimedHTTP):
+        def connection_made(self, transport: asyncio.Transport) -> None:
+            super().connection_made(transport)
+            connection = transport.get_extra_info("socket")
+            options.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    async def visit(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD + b"\r\n")
+        assert b"200 OK" in await reader.readuntil(b"ok")
+        writer.close()
+
+    served(visit, Observed)
+    assert options == [1]
+
+
 def test_the_pages_are_served_by_this_protocol():
     importlib.import_module("explorer.web.server")
     config = uvicorn.Config(app)
@@ -126,3 +148,15 @@ def test_the_first_page_waits_for_no_package_to_be_imported(explorer_home):
     command = [sys.executable, "-c", FIRST_PAGE]
     ended = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment)
     assert not ended.returncode, ended.stderr
+
+
+def test_as_many_sessions_are_kept_as_a_school_may_drop_at_once():
+    """Streamlit keeps 128 sessions that have lost their connection; those dropped first would be lost."""
+    assert MemorySessionStorage(ttl_seconds=60)._cache.maxsize == web_server.MOST_SESSIONS >= 200
+
+
+def test_a_session_that_reconnects_looks_for_no_files_to_watch(monkeypatch):
+    session = SimpleNamespace(_local_sources_watcher=None)
+    monkeypatch.setattr(web_server.st, "get_option", {"server.fileWatcherType": "none"}.get)
+    AppSession.register_file_watchers(session)
+    assert session._local_sources_watcher is None

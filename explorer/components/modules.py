@@ -1,4 +1,4 @@
-"""Put a browser component together from its files in `assets/components`."""
+"""Register the browser components of `assets/components`, whose files are modules that the browser itself imports."""
 
 import json
 import re
@@ -15,10 +15,12 @@ from explorer.i18n.language import language, plural_forms, plural_rule, translat
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 COMPONENTS = ASSETS / "components"
+MODULES = (
+    "gpt-explorer/"  # begins the names of modules; a page's import map says where they are (explorer/web/scripts.py)
+)
 
 _PALETTES = {"light": asdict(LIGHT), "dark": asdict(DARK)}  # a component picks by the page's background
 _IMPORT = re.compile(r'^import \{[^}]*\} from "([^"]+)";\n', re.MULTILINE)
-_EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)
 _SENTENCE = re.compile(r'(?<![\w$.])_\(("(?:[^"\\]|\\.)+")')
 _COUNTED = re.compile(r'\bngettext\(("(?:[^"\\]|\\.)+"), ("(?:[^"\\]|\\.)+")')
 
@@ -29,12 +31,13 @@ def component(name: str, *, isolate: bool = True, sentences: Iterable[str] = ())
     Its styles live in a shadow root of its own with `isolate`; plotly must not be isolated, as it puts its styles in
     the document's head. `sentences` are those that the server streams to it, besides the ones in its own code.
     """
-    code, styles = bundle(f"{name}/view.js")
+    scripts = with_imports(f"{name}/view.js")
     base = (COMPONENTS / "shared" / "base.css").read_text("utf-8") if isolate else ""
-    drawn = st.components.v2.component(
-        f"gpt_explorer.{name}", js=code, css=base + styles or None, isolate_styles=isolate
-    )
-    plain, counted = sentences_of(code)
+    # Streamlit takes a text of one line with a slash for the path of a file.
+    js = f'import view from "{MODULES}{name}/view.js";\nexport default view;'
+    css = base + _styles_of(scripts)
+    drawn = st.components.v2.component(f"gpt_explorer.{name}", js=js, css=css or None, isolate_styles=isolate)
+    plain, counted = sentences_of("".join(script.read_text("utf-8") for script in scripts))
     plain += sentences
 
     def draw(view: str = "", data: Mapping[str, Any] = {}, *, triggers: Iterable[str] = (), **options: Any) -> Any:
@@ -46,24 +49,24 @@ def component(name: str, *, isolate: bool = True, sentences: Iterable[str] = ())
     return draw
 
 
-def bundle(file: str) -> tuple[str, str]:
-    """Return one script with all that a file of `assets/components` imports, each once, and the styles beside these.
+def with_imports(file: str) -> list[Path]:
+    """Return a script of `assets/components` behind all that it imports, each once."""
+    scripts: list[Path] = []
 
-    Streamlit takes a component as one text. The styles of `x.js` are in `x.css`, those of `view.js` in `style.css`.
-    """
-    scripts = _with_imports((COMPONENTS / file).resolve(), [])
-    code = "".join(_EXPORT.sub("", _IMPORT.sub("", script.read_text("utf-8"))) for script in scripts)
+    def add(script: Path) -> None:
+        if script not in scripts:
+            for name in _IMPORT.findall(script.read_text("utf-8")):
+                add((script.parent / name).resolve())
+            scripts.append(script)
+
+    add((COMPONENTS / file).resolve())
+    return scripts
+
+
+def _styles_of(scripts: list[Path]) -> str:
+    """Return the styles of what the scripts draw: those of `x.js` are in `x.css`, those of `view.js` in `style.css`."""
     sheets = [script.with_name(script.name.replace("view.js", "style.js")).with_suffix(".css") for script in scripts]
-    return code, "".join(sheet.read_text("utf-8") for sheet in sheets if sheet.exists())
-
-
-def _with_imports(script: Path, behind: list[Path]) -> list[Path]:
-    """Return scripts, with another one behind all that it imports."""
-    if script in behind:
-        return behind
-    for name in _IMPORT.findall(script.read_text("utf-8")):
-        behind = _with_imports((script.parent / name).resolve(), behind)
-    return [*behind, script]
+    return "".join(sheet.read_text("utf-8") for sheet in sheets if sheet.exists())
 
 
 def sentences_of(code: str) -> tuple[list[str], list[tuple[str, str]]]:
@@ -73,8 +76,12 @@ def sentences_of(code: str) -> tuple[list[str], list[tuple[str, str]]]:
 
 
 def _translations(plain: list[str], counted: list[tuple[str, str]]) -> dict[str, Any]:
-    if (own := language()) == ENGLISH:
-        return {}
-    sentences: dict[str, Any] = {text: translated(text, own) for text in plain}
-    forms = {one: plural_forms(one, several, own) for one, several in counted}
-    return sentences | ({"forms": forms, "rule": plural_rule(own)} if forms else {})
+    own = language()
+    if own == ENGLISH:
+        return {"language": own}
+    return {
+        "language": own,
+        "plain": {text: translated(text, own) for text in plain},
+        "forms": {one: plural_forms(one, several, own) for one, several in counted},
+        "rule": plural_rule(own),
+    }

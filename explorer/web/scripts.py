@@ -1,0 +1,77 @@
+"""The scripts of every page, Streamlit's and those of our components: compressed once, and sent from memory.
+
+Streamlit reads each of its scripts from disk in a thread, and sends it as it is: 2.3 MB to every browser of a class.
+"""
+
+import asyncio
+import gzip
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+from streamlit.file_util import get_static_dir
+
+from explorer.components.modules import COMPONENTS, MODULES, with_imports
+
+_TYPES = {".js": "text/javascript", ".css": "text/css"}
+_FOR_A_YEAR = {"Cache-Control": "public, immutable, max-age=31536000", "Vary": "Accept-Encoding"}
+_STREAMLIT = {
+    f"static/{folder}/{file.name}": file
+    for folder in ("js", "css")
+    for file in sorted(Path(get_static_dir(), "static", folder).iterdir())
+}
+_MODULES = {file.relative_to(COMPONENTS).as_posix(): file for file in sorted(COMPONENTS.rglob("*.js"))}
+# A browser keeps what an address once sent, so that of our modules changes with any of them.
+_ADDRESS = f"static/components/{hashlib.sha256(b''.join(map(Path.read_bytes, _MODULES.values()))).hexdigest()[:12]}/"
+
+# What a page needs besides the scripts that Streamlit's shell names: loaded with these, they are there when the first
+# element comes. Streamlit's by the beginnings of their names; components by page.
+_PARTS = ("BidiComponent", "PageLink", "Button", "serialization", "recordbatch", "_arrayReduce")
+_COMPONENTS_OF = {"": ("page", "time_bar", "time_machine"), "look_inside": ("page", "time_bar", "time_machine")}
+
+
+class Scripts:
+    """ASGI middleware that sends scripts and style sheets. Streamlit lets no route of an app have its addresses."""
+
+    def __init__(self, app: ASGIApp, base_path: str = ""):
+        self.app = app
+        files = _STREAMLIT | {_ADDRESS + name: file for name, file in _MODULES.items()}
+        self._files = {_slashed(base_path) + name: file for name, file in files.items()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        file = self._files.get(scope["path"]) if scope["type"] == "http" else None
+        if file is None:
+            await self.app(scope, receive, send)
+            return
+        body, headers = await asyncio.to_thread(_compressed, file), dict(_FOR_A_YEAR)
+        if "gzip" in Headers(scope=scope).get("accept-encoding", ""):
+            headers["Content-Encoding"] = "gzip"
+        else:
+            body = gzip.decompress(body)
+        await Response(body, media_type=_TYPES[file.suffix], headers=headers)(scope, receive, send)
+
+
+@lru_cache(maxsize=512)
+def _compressed(file: Path) -> bytes:
+    return gzip.compress(file.read_bytes(), compresslevel=6)
+
+
+def import_map(base_path: str = "") -> str:
+    """Return the HTML that says where the modules of our components are; it must stand before any script."""
+    return f'<script type="importmap">{json.dumps({"imports": {MODULES: _slashed(base_path) + _ADDRESS}})}</script>'
+
+
+def preloads(page: str, base_path: str = "") -> str:
+    """Return the HTML that has a page's scripts loaded while those of Streamlit's shell run."""
+    modules = [script for name in _COMPONENTS_OF.get(page, ()) for script in with_imports(f"{name}/view.js")]
+    names = [name for name in _STREAMLIT if Path(name).name.split(".")[0] in _PARTS]
+    names += [_ADDRESS + script.relative_to(COMPONENTS).as_posix() for script in dict.fromkeys(modules)]
+    return "".join(f'<link rel="modulepreload" crossorigin href="{_slashed(base_path)}{name}">' for name in names)
+
+
+def _slashed(base_path: str) -> str:
+    return f"/{base_path.strip('/')}/".replace("//", "/")
