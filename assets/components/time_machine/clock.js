@@ -4,9 +4,7 @@
 
    clockOf(side) -> { update(data), subscribe(listener) -> unsubscribe, go(step), selectHead(head), savedSteps, step, frame, ... }
    data: { run, prompt, saved_steps: the saved steps, step, head }, as Python has it; every component of a side passes the same.
-   listener({ frame, frames, savedSteps, step, waiting, problem, head }) is called after every change.
-
-   Components are modules of their own, so what they share hangs on globalThis. */
+   listener({ frame, frames, savedSteps, step, waiting, problem, head }) is called after every change. */
 import { downloadButtons } from "../shared/download.js";
 import { _, bytesFromBase64, element, mountOnce } from "../shared/mount.js";
 import { nearest } from "../shared/thinning.js";
@@ -223,7 +221,8 @@ export function timeMachineView(mounting, make) {
     const leave = clock.subscribe(draw);
     function draw() {
       const { frame } = clock;
-      root.classList.toggle("snapshot-waits", clock.waiting);
+      // A model that writes keeps its last token on view until the next is there: a busy server would have it flicker.
+      root.classList.toggle("snapshot-waits", clock.waiting && !(clock.writes && frame?.step === clock.step));
       root.classList.toggle("snapshot-empty", !frame);
       readout.textContent = clock.problem || (frame ? view.words?.(frame, component.data) || "" : _("Loading …"));
       if (frame) view.draw(frame, component.palette, component.data);

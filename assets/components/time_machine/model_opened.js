@@ -1,5 +1,6 @@
 /* One part of the model, opened in place: its tensors with names and shapes, its formula, the code that computes it, and one
    number's arithmetic. Clicking a row chooses a token, clicking a cell the number that is worked out. */
+import { formatSigned } from "../shared/format.js";
 import { _, bytesFromBase64, button, colorTable, element, quoted, rgbOf } from "../shared/mount.js";
 import { numberStrips } from "../shared/number_strips.js";
 import { matrixPlace, paintMatrix, shareColor, signedBytes, signedColor } from "./model_images.js";
@@ -35,6 +36,7 @@ export function openedPart(root, { open, close, tips: tipsIn }) {
     const place = (row, cell = null) => `${name}@${first + row + 1}${cell === null ? "" : `.${cell + 1}`}`;
     title.textContent = opened.title;
     role.textContent = stepAndRole(frame.step, opened, roles);
+    role.title = opened.part === "head" && roles ? _("Scored at some of the saved steps, and on less text than in the view Heads, whose number may differ a little.") : "";
     says.textContent = opened.says;
     formula.textContent = opened.formula;
     note.textContent = opened.note;
@@ -66,7 +68,7 @@ export function openedPart(root, { open, close, tips: tipsIn }) {
       tips.attach(canvas, (event) => {
         const [row, cell] = matrixPlace(canvas, event, count, tensor.cells);
         const number = Math.floor((cell * tensor.size) / tensor.cells) + 1;
-        return _("{name} of {token}, number {number}: {value}", { name: tensor.name, token: quoted(shown[row]), number, value: ((values[row * tensor.cells + cell] / 127) * tensor.most).toFixed(2) });
+        return _("{name} of {token}, number {number}: {value}", { name: tensor.name, token: quoted(shown[row]), number, value: formatSigned((values[row * tensor.cells + cell] / 127) * tensor.most, "") });
       });
       canvas.addEventListener("click", (event) => {
         const [row, cell] = matrixPlace(canvas, event, count, tensor.cells);
@@ -104,12 +106,13 @@ export function openedPart(root, { open, close, tips: tipsIn }) {
   return { show, focus: () => tokens.focus({ preventScroll: true }) };
 }
 
-/* "Step 503. Role: previous token (0.52)": a head's role at the last step before this one at which heads were scored. */
+/* "Step 503. Role at step 441: previous token (0.52)": a head's role at the last step up to this one at which heads were scored. */
 export function stepAndRole(at, { part, layer, head }, roles) {
   const step = at.toLocaleString("en");
   const scored = part === "head" && roles ? roles.steps.filter((each) => each <= at).length : 0;
   if (!scored) return _("Step {step}", { step });
-  return _("Step {step}. Role: {role}", { step, role: roles.words[scored - 1][layer][head] });
+  const [last, words] = [roles.steps[scored - 1], roles.words[scored - 1][layer][head]];
+  return last === at ? _("Step {step}. Role: {role}", { step, role: words }) : _("Step {step}. Role at step {scored}: {role}", { step, scored: last.toLocaleString("en"), role: words });
 }
 
 /* The place that a key leads to from one such as "head-1.2@18.12", or "": up and down choose the token, left and right a head's key. */

@@ -35,6 +35,7 @@ export function summary(picture, row, nameOf, contributions) {
   }
   if (!shape.layers) return _("After {token} the table gives {next} the highest probability, {probability}.", predicted);
   const T = next.length;
+  if (contributions && !picture.contributions && shape.residual) return _("This model normalizes after each sum (post-norm), so there are no contributions that add up.");
   if (contributions && !picture.contributions) return _("This model has no residual connections: each part replaces what came before, so there are no contributions that add up.");
   if (contributions) {
     const parts = [[_("the embedding"), picture.contributions.embedding[row]]];
