@@ -23,10 +23,10 @@ def attention_arcs(
     """
     if flow:
         nobody = _("Hardly any other token contains some of it.")
-        hint = _("Point at a token: above, which tokens it contains; below, which contain it.")
+        hint = _("Point at or tap a token: above, which tokens it contains; below, which contain it.")
     else:
         nobody = _("Hardly any other token attends to it.")
-        hint = _("Point at a token: above, where it attends; below, what attends to it.")
+        hint = _("Point at or tap a token: above, where it attends; below, what attends to it.")
     words = {"nobody": worded(nobody), "hint": worded(hint)}
     data = {"tokens": tokens, "bytes": _base64(pattern, tokens), "row": row, "name": name, "flow": flow}
     clicked = _attention("arcs", data | words, key=key, triggers=["picked"]).picked

@@ -61,7 +61,7 @@ def draw(inspection: Inspection) -> None:
             words[span.start : span.start + span.length] = [_place(inspection, span, source)] * span.length
         marked_text(
             [MarkedRow(tokens, np.minimum(1, 0.15 + covered / (3 * CHANCE)) * (covered > 0), words)],
-            note=_("Point at a marked token to see its place in the training text."),
+            note=_("Point at or tap a marked token to see its place in the training text."),
             breaks=True,
             key="copied",
         )

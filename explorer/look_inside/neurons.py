@@ -25,7 +25,7 @@ LAYER, NEURON = "neuron_layer", "neuron"
 WINDOW = 64  # tokens
 MOST_WINDOWS, FEWEST_WINDOWS = 2048, 48
 _EXAMPLES = 8
-_POINT = N_("Point at a token to see the activation there.")
+_POINT = N_("Point at or tap a token to see the activation there.")
 _NEURON = N_(
     "A **neuron** is one number in the hidden layer of an MLP, computed for every token. The ringed tokens have its "
     "largest activations; a darker shade is a larger one."

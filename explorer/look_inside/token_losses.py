@@ -48,7 +48,7 @@ _KINDS = N_(
 )
 _PASSAGE = N_(
     "Validation text, each token shaded by the probability that the model gave it after reading what comes before. "
-    "Point at one to see the alternatives."
+    "Point at or tap one to see the alternatives."
 )
 
 

@@ -18,7 +18,7 @@ def test_pointing_at_a_letter_shows_its_looks_both_ways(server, open_page, train
     letter = page.locator(f"{ARCS} .arcs-letter").nth(5)
     letter.scroll_into_view_if_needed()
     above, below = page.locator(f"{ARCS} svg").nth(0), page.locator(f"{ARCS} svg").nth(1)
-    expect(page.locator(f"{ARCS} .arcs-readout")).to_contain_text("Point at a token")
+    expect(page.locator(f"{ARCS} .arcs-readout")).to_contain_text("Point at or tap a token")
     expect(below.locator("path")).to_have_count(0)
     assert above.locator("path").count() >= 11  # at least one from each letter that has a choice
     letter.hover()

@@ -30,7 +30,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     if (letter) hint.textContent = explain(letter);
   });
   sequences.addEventListener("pointerleave", () => (hint.textContent = HINT));
-  const HINT = _("Point at a token to see its probability and loss.");
+  const HINT = _("Point at or tap a token to see its probability and loss.");
 
   function explain(letter) {
     if (letter.classList.contains("detail-question")) return _("{token} is a part of the question: only answers count in the loss.", { token: quoted(letter.dataset.token) });

@@ -104,8 +104,8 @@ function generated(root, component) {
     status.classList.remove("problem");
     text.replaceChildren(element("span", "prompt", showControlCharacters(data.prompt)));
     const hint = isTokens()
-      ? _("Point at a token to see its alternatives.")
-      : _("Point at a letter to see its alternatives.");
+      ? _("Point at or tap a token to see its alternatives.")
+      : _("Point at or tap a letter to see its alternatives.");
     panel.replaceChildren(element("div", "hint", hint));
     data.tokens.forEach(add);
     if (tokens.length) explain(0);
