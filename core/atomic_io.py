@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from core.errors import DiskFullError, ExplorerError, RunError
+from core.paths import check_path
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors of a full disk, quota or limit
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
@@ -166,8 +167,10 @@ def _sync(path: Path) -> None:
 def write_files(folder: Path, files: Mapping[str, Content], force: bool = False) -> None:
     """Write all files, by their paths within a folder, or none, so that a full disk changes nothing.
 
-    Raises ExplorerError where the disk is full, a folder is in the way, or another file exists, unless forced.
+    Raises ExplorerError where the disk is full, a folder is in the way, the path is not UTF-8, or another file exists,
+    unless forced.
     """
+    check_path(folder)
     places = {(folder / name).resolve(): content for name, content in files.items()}  # where links lead to
     todo = {path: content for path, content in places.items() if not _holds(path, content)}
     for path in todo:
@@ -197,6 +200,7 @@ def write_files(folder: Path, files: Mapping[str, Content], force: bool = False)
 
 def write_file(path: Path, content: bytes, force: bool = False) -> None:
     """Write one file as `write_files` does; a pipe or a device is written into directly."""
+    check_path(path)
     if path.exists() and not path.is_file() and not path.is_dir():
         try:
             path.write_bytes(content)

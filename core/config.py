@@ -1,5 +1,6 @@
 """The settings of a run: model, data, training. Bounds, units and help texts are defined on the fields only."""
 
+from functools import partial
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, StringConstraints
@@ -46,6 +47,10 @@ class DataConfig(Config):
 
 def _steps(default: int, help: str, *, label: str, bounds: tuple[int, int] = (1, 100_000), **more: Any) -> Any:
     return setting(default, help, label=label, bounds=bounds, unit="steps", **more)
+
+
+_evaluation = partial(setting, group="Evaluation")
+_machine = partial(setting, group="Machine")
 
 
 def _decay_rate(default: float, of: str, *, label: str = "", most: float = 0.999) -> Any:
@@ -140,13 +145,12 @@ class TrainConfig(Config):
         label="Evaluate every",
         group="Evaluation",
     )
-    eval_windows: int = setting(
+    eval_windows: int = _evaluation(
         240,
         "Windows of each set in an evaluation, always the same ones.",
         label="Evaluation windows",
         bounds=(1, 100_000),
         unit="windows",
-        group="Evaluation",
     )
     log_interval: int = _steps(
         5, "Steps between two points of the training curve.", label="Log every", group="Evaluation", bounds=(1, 10_000)
@@ -154,15 +158,12 @@ class TrainConfig(Config):
     sample_interval: int = _steps(
         100, "Steps between two texts generated during training.", label="Sample every", group="Evaluation"
     )
-    sample_length: int = setting(
-        160, "Length of the generated texts.", bounds=(1, 2000), unit="tokens", group="Evaluation"
-    )
-    sample_temperature: float = setting(
+    sample_length: int = _evaluation(160, "Length of the generated texts.", bounds=(1, 2000), unit="tokens")
+    sample_temperature: float = _evaluation(
         0.8,
         "Sampling temperature of these texts: 0 always takes the most likely token.",
         bounds=(0.0, 2.0),
         step=0.05,
-        group="Evaluation",
     )
     checkpoint_interval: int = _steps(
         500,
@@ -170,11 +171,10 @@ class TrainConfig(Config):
         label="Checkpoint every",
         group="Machine",
     )
-    snapshots: int = setting(
+    snapshots: int = _machine(
         24,
         "Number of weight snapshots, more frequent at the start. 0 saves only the last weights.",
         bounds=(0, 200),
-        group="Machine",
     )
     seed: int = setting(
         1337,
@@ -182,21 +182,18 @@ class TrainConfig(Config):
         label="Random seed",
         bounds=(0, 2**31 - 1),
     )
-    device: Literal["auto", "cuda", "mps", "cpu"] = setting(
+    device: Literal["auto", "cuda", "mps", "cpu"] = _machine(
         "auto",
         "Device to train on. auto takes an NVIDIA GPU, else Apple's, else the processor.",
-        group="Machine",
     )
-    precision: Literal["auto", "float32", "bfloat16"] = setting(
+    precision: Literal["auto", "float32", "bfloat16"] = _machine(
         "auto",
         "Number format of matrix products. bfloat16 has a third of float32's digits and is faster on some processors "
         "and models; auto takes the faster one, measured on this machine.",
-        group="Machine",
     )
-    compile: Literal["auto", "on", "off"] = setting(
+    compile: Literal["auto", "on", "off"] = _machine(
         "auto",
         "Compile the model with PyTorch: a minute of waiting, then faster steps. auto compiles on an NVIDIA GPU only.",
-        group="Machine",
     )
 
 

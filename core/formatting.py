@@ -58,6 +58,19 @@ def decimal(value: float, places: int = 2, *, plus: bool = False) -> str:
     return (text.lstrip("+-") if float(text.replace(",", "")) == 0 else text).replace("-", "−")
 
 
+def digits(value: float) -> str:
+    """Return a positive number with three digits at least, however small: 0.0000312, 0.292, 85.63, 1,234.00, 5.2e21."""
+    if value and not 1e-7 <= value < 1e9:
+        return f"{value:.1e}".replace("e+", "e").replace("-", "−")
+    places = max(2, 2 - math.floor(math.log10(value))) if value else 2
+    return f"{value:,.{places}f}"
+
+
+def power_of_e(exponent: float) -> str:
+    """Return "e^−1.23 ≈ 0.292": not "=", as the exponent that is shown is rounded."""
+    return f"e^{decimal(exponent)} ≈ {digits(math.exp(min(exponent, 700)))}"
+
+
 def duration_in_words(seconds: float) -> str:
     """Return a duration in one or two units: "41 s", "1 min 20 s", "42 min", "2 h 5 min", "9 days"."""
     seconds = max(0, round(seconds))

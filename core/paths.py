@@ -53,6 +53,11 @@ def member_homes(folder: Path) -> list[Path]:
         return []
 
 
+def all_homes(folder: Path) -> list[Path]:
+    """Return a data folder and, where it is that of a class, the data folders of its members."""
+    return [folder, *member_homes(folder)]
+
+
 def mark_shared(root: Path, name: str, *, shared: bool = True) -> None:
     """Let all members of a class read a run or a text of that name, or no longer; raises ExplorerError."""
     mark = root / _SHARED / name
@@ -79,13 +84,13 @@ def gallery_dir() -> Path:
     return Path(__file__).parents[1] / "assets" / "gallery"
 
 
-def check_path(folder: Path) -> None:
-    """Raise ExplorerError where a folder's path is not UTF-8: weights in it could be written, but not read again."""
+def check_path(path: Path) -> None:
+    """Raise ExplorerError where a path is not UTF-8: weights in it could be written, but not read again."""
     try:
-        os.fspath(folder).encode()
+        os.fspath(path).encode()
     except UnicodeEncodeError:
         raise ExplorerError(
-            f"The path {os.fsencode(folder)!r} is not UTF-8, so nothing can be kept there. Choose or rename the folder."
+            f"The path {os.fsencode(path)!r} is not UTF-8, so nothing can be kept there. Choose or rename the folder."
         ) from None
 
 

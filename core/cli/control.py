@@ -18,6 +18,7 @@ from core.runs.commands import config_now
 from core.runs.folder import RunFolder
 from core.settings import differences, fields_of, value_at
 from core.terminal import print_line
+from core.trash import DAYS
 
 _EXAMPLE = "learning_rate=3e-4"
 _SHORT = {path.rpartition(".")[2]: path for path in LIVE_SETTINGS}
@@ -42,7 +43,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument("--json", action="store_true", help="write it as JSON, with all settings")
     parser = _command(commands, "rename", "give a run another name", rename)
     parser.add_argument("name", metavar="NAME", help="the new name")
-    parser = _command(commands, "delete", "delete a run for good; asks first", delete)
+    parser = _command(commands, "delete", f"delete a run, which stays in the bin for {DAYS} days; asks first", delete)
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
@@ -118,7 +119,7 @@ def _confirmed(folder: RunFolder) -> bool:
         raise RunError("Deleting needs --yes where nobody can be asked.")
     status = folder.status()
     print_line(f"{folder.name}, {status.state} at step {status.step:,}: its weights, curves and texts go with it.")
-    return input("Delete it for good? [y/N] ").strip().lower() in ("y", "yes")
+    return input(f"Move it to the bin, where it stays for {DAYS} days? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def show(folder: RunFolder, options: argparse.Namespace) -> None:

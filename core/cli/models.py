@@ -64,7 +64,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder, or the file, to write")
     parser.add_argument("--force", action="store_true", help=_FORCE)
     parser.set_defaults(run=send_out)
-    about = "write the tokens of a text for nanoGPT's train.py: train.bin, val.bin and meta.pkl"
+    about = "write a text's tokens, with --from those of a run, for nanoGPT's train.py: train.bin, val.bin and meta.pkl"
     parser = commands.add_parser("prepare", help=about, description=about)
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write, such as nanoGPT's data/NAME")
     parser.add_argument("--force", action="store_true", help=_FORCE)
@@ -139,13 +139,15 @@ def send_out(options: argparse.Namespace) -> None:
 def write_data(options: argparse.Namespace) -> None:
     from core.atomic_io import write_files
     from core.import_export.nanogpt import data_files
+    from core.runs.ancestry import parents_tokenizer
     from core.text.bpe import new_tokenizer
     from core.text.corpora import load_corpus, load_ids
 
-    config, _parent, _step, text = config_wanted(options)
+    config, parent, _step, text = config_wanted(options)
     corpus = save_own_text(options.text, text).name if text else config.data.corpus
-    data = config.replace({"data.corpus": corpus}).data
-    tokenizer = new_tokenizer(data, load_corpus(corpus, data_dir()), data_dir())
+    config, text = config.replace({"data.corpus": corpus}), load_corpus(corpus, data_dir())
+    data = config.data
+    tokenizer = parents_tokenizer(parent, config, text) if parent else new_tokenizer(data, text, data_dir())
     ids = load_ids(corpus, tokenizer, data_dir())
     write_files(options.out.absolute(), data_files(ids, data.val_fraction, tokenizer), options.force)
     print_line(f"{len(ids):,} tokens are written to {options.out}. In nanoGPT's folder, train on them:")

@@ -21,7 +21,7 @@ from core.config import RunConfig, TrainConfig
 from core.errors import ConfigError, RunError
 from core.formatting import duration_in_words, format_setting, memory_in_words, whole_number
 from core.live_settings import STEPS
-from core.paths import data_dir
+from core.paths import check_path, data_dir
 from core.runs.commands import Schedule, change_settings, extend, send_command
 from core.runs.folder import RunFolder
 from core.runs.processes import not_ignored
@@ -89,6 +89,9 @@ def begin(options: argparse.Namespace) -> int | None:
     from core.text.corpora import load_corpus
     from core.training.schedule import schedule_notice
 
+    inside = options.out and options.out.absolute()
+    if inside:
+        check_path(inside)
     config, parent, step, text = config_wanted(options)
     if options.dump_config:
         print(config.to_json())
@@ -98,7 +101,6 @@ def begin(options: argparse.Namespace) -> int | None:
     _check_fits(config, vocab_size, len(text or load_corpus(config.data.corpus, data_dir())))
     if text:
         config = config.replace({"data.corpus": save_own_text(options.text, text).name})
-    inside = options.out and options.out.absolute()
     if notice := schedule_notice(config.train):
         print(notice[0].format(**notice[1]), file=SafeStream(sys.stdout))
     if parent:
@@ -107,6 +109,7 @@ def begin(options: argparse.Namespace) -> int | None:
 
 
 def go_on(options: argparse.Namespace) -> int:
+
     folder = find_run(options.wanted, data_dir())
     if options.steps is None and not options.schedule and _let_go_on(folder):
         return 0

@@ -50,7 +50,7 @@ def check_startable(
     """
     text = load_corpus(config.data.corpus, data_dir) if text is None else text
     if parent:
-        tokenizer = _parents_tokenizer(parent, config, text)
+        tokenizer = parents_tokenizer(parent, config, text)
     else:
         tokenizer = new_tokenizer(config.data, text, data_dir, report)
     check_trainable(text, config.model.block_size, config.data.val_fraction, tokenizer, is_fork=parent is not None)
@@ -96,7 +96,8 @@ def check_cost(data_dir: Path, config: RunConfig, vocab_size: int = TYPICAL_VOCA
         )
 
 
-def _parents_tokenizer(parent: RunFolder, config: RunConfig, text: str) -> Tokenizer:
+def parents_tokenizer(parent: RunFolder, config: RunConfig, text: str) -> Tokenizer:
+    """Return a run's tokenizer, for a text; ExplorerError where the settings name another one, or it lacks a token."""
     data = parent.record().config.data
     same_text = config.data.model_copy(update=data.model_dump(include={"tokenizer", "vocab_size"}))
     if other := differences(same_text, config.data):

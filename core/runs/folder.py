@@ -21,7 +21,7 @@ from core.atomic_io import FULL, TEMPORARY, append_row, last_rows, lock, parse_j
 from core.classroom import check_quota
 from core.config import RunConfig
 from core.errors import DiskFullError, RunError
-from core.paths import check_path, class_root, gallery_dir, is_shared, member_homes
+from core.paths import all_homes, check_path, class_root, gallery_dir, is_shared
 from core.runs.processes import end_orphans, is_alive
 from core.runs.records import (
     SCORES,
@@ -85,12 +85,12 @@ class RunFolder:
         fill: Callable[[Self], None] | None = None,  # writes other files, before the folder is visible to others
         inside: Path | None = None,  # another folder to make it in; the data folder gets a link to it
     ) -> Self:
-        """Make a new run, queued, with an id that sorts by time and cannot be guessed."""
+        """Make a new run, queued, with an id that sorts by time, in a whole class too, and cannot be guessed."""
         check_quota(data_dir)
         runs = data_dir / "runs"
         target = inside or runs
         check_path(target)
-        id = _new_id(target, runs)
+        id = _new_id(target, *(home / "runs" for home in all_homes(class_root(data_dir))))
         record = RunRecord(
             id=id,
             name=clean_name(name) if name else friendly_name(secrets.token_bytes(8)),
@@ -367,7 +367,7 @@ def open_run(data_dir: Path, id: str) -> RunFolder:
     if GALLERY_ID.fullmatch(id) and (gallery_dir() / id).is_dir():
         return RunFolder(gallery_dir() / id)
     if RUN_ID.fullmatch(id):
-        for home in (data_dir, *member_homes(data_dir)):
+        for home in all_homes(data_dir):
             if (path := home / "runs" / id).is_dir():
                 return RunFolder(path)
         if (root := class_root(data_dir)) != data_dir and is_shared(root, id):
@@ -382,7 +382,7 @@ def list_runs(data_dir: Path) -> list[RunFolder]:
     In the folder of a class those of all members.
     """
     paths: list[Path] = []
-    for home in (data_dir, *member_homes(data_dir)):
+    for home in all_homes(data_dir):
         with suppress(FileNotFoundError):
             paths += [path for path in (home / "runs").iterdir() if RUN_ID.fullmatch(path.name) and path.is_dir()]
     return [RunFolder(path) for path in sorted(paths, key=lambda path: path.name, reverse=True)]

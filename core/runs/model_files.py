@@ -132,7 +132,10 @@ def _nanogpt_files(run: RunFolder, weights: Path | None = None) -> tuple[dict[st
     meta = nanogpt.meta(loaded.tokenizer)
     files: dict[str, Content] = {CHECKPOINT: save} | ({f"data/{dataset}/meta.pkl": meta} if meta else {})
     by_character = meta and isinstance(loaded.tokenizer, BPETokenizer)
-    sentences = ["sample.py knows no tokens but GPT-2's, so it reads prompts character by character."]
+    sentences = [
+        "sample.py knows no tokens but GPT-2's, so it reads prompts character by character, and writes a part of a "
+        "character as its byte, such as <0xC3>."
+    ]
     return files, sentences if by_character else [], nanogpt.first_prompt(loaded.tokenizer)
 
 

@@ -136,7 +136,7 @@ class StepDetail(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     step: int
-    loss: float | None  # nats a token, over the whole batch; None where it is no finite number
+    loss: float | None  # nats a token, over the whole batch; None where it is not finite
     batch_size: int  # windows in the whole batch
     inputs: list[list[int]]  # token ids, the first windows of the batch
     targets: list[list[int]]
@@ -257,6 +257,11 @@ def after_crash(status: Status, log_lines: str, saved_step: int) -> Status:
 def after_resume(notice: str) -> str:
     """Return the notice of a crash as it reads once another worker has the run."""
     return notice.replace(_WILL_RESUME, _RESUMED)
+
+
+def without_crash(notice: str) -> str:
+    """Return a notice without the sentence on a crash that another worker has made up for."""
+    return re.sub(rf"Its process was ended at step [0-9,]+; {_RESUMED} [^.]*\. ?", "", notice).strip()
 
 
 def last_log_lines(path: Path, lines: int = 3) -> str:

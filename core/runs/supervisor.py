@@ -13,7 +13,7 @@ from core.atomic_io import remove_stale_temporary_files
 from core.classroom import most_running
 from core.errors import DiskFullError, RunError
 from core.live_settings import with_change
-from core.paths import member_homes
+from core.paths import all_homes
 from core.runs.ancestry import check_cost
 from core.runs.commands import (
     Schedule,
@@ -86,7 +86,7 @@ class Supervisor:
         """Start the thread and the process that forks workers."""
         for folder in (self.data_dir / "runs", self.data_dir / "texts"):
             remove_stale_temporary_files(folder, STALE_SECONDS)
-        for home in (self.data_dir, *member_homes(self.data_dir)):
+        for home in all_homes(self.data_dir):
             empty_trash(home)
         FORK_SERVER.start(self.data_dir)
         self._queue_lost_runs()

@@ -11,8 +11,9 @@ from core.config import TrainConfig
 from core.errors import RunError
 from core.model import GPT, Bigram, all_finite, build_uninitialized_model
 from core.runs.folder import RunFolder
-from core.text.tokenizers import Tokenizer, load_tokenizer
+from core.text.tokenizers import TOKENIZERS, Tokenizer, load_tokenizer
 from core.training.checkpoints import load_weights, save_weights, snapshot_steps
+from core.training.cost import TYPICAL_VOCABULARY
 
 SNAPSHOT_BYTES = 2**30  # for all snapshots of a run together
 
@@ -35,6 +36,14 @@ def load_model(run: RunFolder, weights: Path | None = None) -> LoadedModel:
     return LoadedModel(model.eval(), tokenizer, step)
 
 
+def vocab_size_of(run: RunFolder) -> int:
+    """Return how many tokens a run's model knows; what is to be expected before its tokenizer is made."""
+    if run.tokenizer_path.exists():
+        return load_tokenizer(run.tokenizer_path).vocab_size
+    data = run.record().config.data
+    return data.vocab_size if TOKENIZERS[data.tokenizer].from_text is None else TYPICAL_VOCABULARY
+
+
 def require_weights(run: RunFolder, step: int | None) -> tuple[Path, int]:
     """Return a run's weights of a step, the newest if None, and that step. Raises RunError where there are none."""
     if step is None:
@@ -45,10 +54,9 @@ def require_weights(run: RunFolder, step: int | None) -> tuple[Path, int]:
     for path in (run.snapshot_path(step), run.weights_path):
         if weights_step(path) == step:
             return path, step
-    steps = sorted({step for step, _ in run.snapshots()} | {weights_step(run.weights_path)} - {-1})
     raise RunError(
         f"The run {run.name!r} has kept no weights of step {step}. It has those of "
-        f"{', '.join(f'{step:,}' for step in steps) or 'no step yet'}."
+        f"{', '.join(f'{step:,}' for step in steps_with_weights(run)) or 'no step yet'}."
     )
 
 

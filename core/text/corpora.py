@@ -219,7 +219,7 @@ def load_corpus(name: str, data_dir: Path) -> str:
     if name in _BUILT_IN:
         return _load_built_in(name)
     if name in _DOWNLOADED:
-        return _load_downloaded(name, data_dir)
+        return _load_downloaded(name, class_root(data_dir))
     find_corpus(name, data_dir)  # raises for a text that was loaded before and is deleted now
     return _load_beginning(name, data_dir) if is_large_text(name, data_dir) else _load_own(name, data_dir)
 

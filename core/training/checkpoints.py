@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from core.atomic_io import FULL, put_in_place
+from core.atomic_io import FULL, TEMPORARY, put_in_place
 from core.errors import DiskFullError, RunError
 from core.model import all_finite
 from core.training.trainer import Trainer
@@ -36,7 +36,7 @@ def save_checkpoint(folder: Path, trainer: Trainer) -> Path:
 
     Raises RunError (DiskFullError where the disk is full); earlier checkpoints are unchanged then.
     """
-    temporary = folder / ".checkpoint.tmp"
+    temporary = folder / f"{TEMPORARY}checkpoint"
     with _saving("checkpoint", temporary):
         save_tensors(_plain(trainer.state_dict()), temporary, {"step": str(trainer.step)})
         path = folder / f"step-{trainer.step:08d}-{_digest(temporary)}.safetensors"
@@ -82,7 +82,7 @@ def load_checkpoint(path: Path, trainer: Trainer) -> None:
 
 def save_weights(path: Path, model: nn.Module, step: int) -> None:
     """Save a model's weights (tied ones once) with their step; raises as `save_checkpoint`."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f"{TEMPORARY}{path.name}")
     with _saving("model", temporary):
         save_with_checksum(_plain(dict(model.named_parameters())), temporary, {"step": str(step)})
         put_in_place(temporary, path)
@@ -180,7 +180,7 @@ def _digests(file: BinaryIO) -> tuple[int, bytes | None, bytes]:
 
 
 def snapshot_steps(total: int, count: int) -> list[int]:
-    """Return at most `count` steps from 0 to `total`, both included, closer together early; of one the end."""
+    """Return at most `count` steps from 0 to `total`, both included, closer together early. One is the last step."""
     if count < 2:
         return [total]
     steps = [0]

@@ -16,7 +16,7 @@ from core.text.batches import answer_targets
 from core.text.tasks import AnswerTokens
 
 MOST_ROWS = 24  # measurements of a run, about one step's work each
-PROBE_TOKENS, LONGEST_WINDOW = 512, 256  # of the probe batch, and of one of its windows
+PROBE_TOKENS, LONGEST_WINDOW = 512, 256  # of the probe batch at most, and of one of its windows
 BINS, WIDTH = 41, 4.0  # of a histogram, which reaches from -WIDTH to WIDTH times the root mean square
 DEAD_SLOPE = 0.01  # a unit is dead where its nonlinearity passes on less of the gradient, at every token
 

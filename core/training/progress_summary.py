@@ -42,8 +42,9 @@ SENTENCES = {
     "validation problems. Longer training may generalize (grokking).",
     "grokked": "Grokking: {known} of training problems right at step {memorized}, of validation problems only at "
     "step {generalized}.",
-    "not finite": "The loss is no finite number after step {step}. Go back to step {back} with a lower learning rate.",
-    "not finite at once": "The loss is no finite number after step {step}. Start again with a lower learning rate.",
+    "not finite": "The loss is not a finite number after step {step}. Go back to step {back} with a lower learning "
+    "rate.",
+    "not finite at once": "The loss is not a finite number after step {step}. Start again with a lower learning rate.",
 }
 _FINE = ("early", "falling", "fell", "done", "unchanged", "higher", "ended higher", "flat", "memorized", "grokked")
 
@@ -93,7 +94,7 @@ def summarize_progress(
     if diverged is not None:
         step = rows[diverged - 1]["step"] if diverged else 0
         count = int((curve.steps <= step).sum())
-        if back := _step_to_go_back_to(curve, count - 1, step, saved) if count else 0:
+        if back := _step_to_go_back_to(curve, step, saved) if count else 0:
             return ProgressSummary("not finite", {"step": f"{step:,}", "back": f"{back:,}"}, back, step)
         return ProgressSummary("not finite at once", {"step": f"{step:,}"}, risen_after=step)
     if len(curve.val) < 2:
@@ -143,7 +144,7 @@ def _risen(
     good = int((val <= val[best] + _noise(val[: best + 1])).nonzero()[0].max())  # the last as low, but for noise
     change, kind = _blamed(curve, best, good, changes)
     until = change.step if change else int(steps[good])
-    back = _step_to_go_back_to(curve, good, until, saved)
+    back = _step_to_go_back_to(curve, until, saved)
     numbers = {
         "best": f"{val[best]:.2f}",
         "best_step": f"{steps[best]:,}",
@@ -199,6 +200,8 @@ def _going_down(curve: _Curve, ended: bool, uniform: float | None) -> ProgressSu
     higher = (val > val[-1] + FLAT).nonzero()[0]
     since = quarter if still else int(higher.max()) if len(higher) else 0
     fall, best = val[since] - val[-1], int(val.argmin())
+    if 0 <= fall < 0.005:  # which two decimals do not show
+        return ProgressSummary("flat", numbers | {"count": f"{steps[-1] - steps[since]:,}"})
     if fall < 0:
         return ProgressSummary("higher", numbers | {"best": f"{val[best]:.2f}", "best_step": f"{steps[best]:,}"})
     return ProgressSummary("falling", numbers | {"fall": f"{fall:.2f}", "since": f"{steps[since]:,}"})
@@ -216,12 +219,13 @@ def _noise(val: np.ndarray) -> float:
     return min(RISE, max(FLAT, _jitter(val)))
 
 
-def _step_to_go_back_to(curve: _Curve, good: int, until: int, saved: Sequence[int]) -> int:
+def _step_to_go_back_to(curve: _Curve, until: int, saved: Sequence[int]) -> int:
     """Return the latest saved step before a rise at which the loss was as low as the lowest, but for noise.
 
     Where none was, the saved step with the lowest loss; where all were saved later, the first.
     """
-    steps, val = curve.steps[: good + 1], curve.val[: good + 1]
+    known = curve.steps <= until
+    steps, val = curve.steps[known], curve.val[known]
     before = [step for step in sorted(saved or steps.tolist()) if step <= until]
     if not before:
         return min(saved)

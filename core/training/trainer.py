@@ -206,8 +206,8 @@ class Trainer:
         if saved != shapes:
             name = next(name for name in sorted(saved | shapes) if saved.get(name) != shapes.get(name))
             raise TrainingError(
-                f"This state is of another model: {name} has the shape {saved.get(name, 'of nothing')}, but this model "
-                f"has {shapes.get(name, 'no such part')}. Resume a run with the settings it was started with."
+                f"This state is of another model. Its {name} has the shape {saved.get(name, '(it has none)')}, this "
+                f"model's {shapes.get(name, '(it has none)')}. Resume a run with the settings it was started with."
             )
         self.optimizer.state.clear()
         for name, parameter in self._parameters.items():

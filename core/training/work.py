@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_iter
 
 from core.config import ModelConfig, TrainConfig
-from core.model import GPT, Bigram, build_model
+from core.model import GPT, Bigram, build_uninitialized_model
 from core.training.optimizers import build_optimizer
 
 _BATCH = 2
@@ -71,7 +71,7 @@ def _of_all_layers(count: Callable[..., tuple[float, ...]], config: ModelConfig,
 
 def _empty_model(config: ModelConfig, vocab_size: int) -> GPT | Bigram:
     with torch.device("meta"):
-        return build_model(config, vocab_size)
+        return build_uninitialized_model(config, vocab_size)
 
 
 @lru_cache(maxsize=512)

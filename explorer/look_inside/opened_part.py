@@ -5,7 +5,6 @@ token 18 as the query and token 12 as the key. All count from 1.
 """
 
 import inspect
-import math
 import re
 from base64 import b64encode
 from collections.abc import Callable
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 
 from core.errors import ExplorerError
-from core.formatting import decimal
+from core.formatting import decimal, power_of_e
 from core.interpretability.activations import PromptError, run_with_cache
 from core.interpretability.attention import attention_weight_steps, to_bytes
 from core.interpretability.forward_pass import ForwardPass
@@ -278,7 +277,7 @@ def _output(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[str,
         added = decimal(float(logits[token] - products.sum()))
         words = _("The table of counted pairs adds {value}: the logit is {logit}.", value=added, **values)
         steps.append(StripStep(_("Counted pairs"), _("one number"), words))
-    exponent = f"e^{values['logit']} = {math.exp(min(float(logits[token]), 50)):,.2f}"
+    exponent = power_of_e(float(logits[token]))
     steps.append(
         StripStep(
             _("Softmax over the vocabulary"), f"({model.vocab_size},)",

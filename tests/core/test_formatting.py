@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.formatting import decimal, describe_loss, format_percent, format_setting, memory_in_words
+from core.formatting import decimal, describe_loss, format_percent, format_setting, memory_in_words, power_of_e
 from tests.javascript import in_javascript
 
 
@@ -38,6 +38,15 @@ def test_memory_is_told_in_the_unit_that_suits_it(size, words):
 )
 def test_numbers_have_a_true_minus_sign_and_zero_has_none(value, places, plus, words):
     assert decimal(value, places, plus=plus) == words
+
+
+@pytest.mark.parametrize(
+    ("exponent", "words"),
+    [(0, "e^0.00 ≈ 1.00"), (-1.23, "e^−1.23 ≈ 0.292"), (-9, "e^−9.00 ≈ 0.000123"), (4.45, "e^4.45 ≈ 85.63"),
+     (60, "e^60.00 ≈ 1.1e26"), (-30, "e^−30.00 ≈ 9.4e−14")],
+)  # fmt: skip
+def test_a_power_of_e_has_three_digits_however_small_it_is(exponent, words):
+    assert power_of_e(exponent) == words
 
 
 @pytest.mark.parametrize(

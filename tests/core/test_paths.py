@@ -57,14 +57,22 @@ def test_the_home_of_a_user_who_does_not_exist_is_refused(monkeypatch, capsys):
     assert "~nosuchuser/y" in refused(capsys, "--home", "~nosuchuser/y", command=serve)
 
 
-def test_a_path_that_is_not_utf8_is_refused_before_anything_is_made(explorer_home, tmp_path, monkeypatch, capsys):
+def test_a_path_that_is_not_utf8_is_refused_before_anything_is_made(
+    explorer_home, finished_run, tmp_path, monkeypatch, capsys
+):
     name = os.fsdecode(b"caf\xe9")
     with pytest.raises(ExplorerError, match=r"caf\\xe9.* is not UTF-8, so nothing can be kept there"):
         RunFolder.create(explorer_home, RunConfig(), inside=tmp_path / name)
+    out = str(tmp_path / name / "out")
+    outs = [
+        ("export", finished_run.id, kind, out) for kind in ("huggingface", "nanogpt", "script", "notebook", "report")
+    ]
+    for command in (*outs, ("prepare", out, "--corpus", "tunes"), ("notebooks", out), ("train", "--out", out)):
+        assert "is not UTF-8, so nothing" in refused(capsys, *command)
     monkeypatch.setenv("GPT_EXPLORER_HOME", str(tmp_path / name))
     assert "is not UTF-8" in refused(capsys, "runs")
     assert "is not UTF-8" in refused(capsys, "--home", str(tmp_path / name), command=serve)
-    assert not (tmp_path / name).exists() and not list_runs(explorer_home)
+    assert not (tmp_path / name).exists() and len(list_runs(explorer_home)) == 1
 
 
 @pytest.mark.parametrize("tokens", ["-5", "0", "1", "1000001"])

@@ -8,7 +8,7 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from core.formatting import decimal
+from core.formatting import decimal, digits
 from core.lessons import bigram
 from core.model import Bigram
 from core.text.token_display import kind_of, visible
@@ -136,10 +136,10 @@ def _draw_loss(state: StepState) -> None:
             first=before,
             second=came,
             score=decimal(computed.score, 3),
-            power=f"{computed.power:,.3f}",
-            total=f"{computed.total:,.2f}",
-            probability=f"{computed.probability:.4f}",
-            loss=f"{computed.loss:.2f}",
+            power=digits(computed.power),
+            total=digits(computed.total),
+            probability=digits(computed.probability),
+            loss=decimal(computed.loss),
             share=percent(computed.probability),
         )
     with card(state.label("panel line"), key="lesson_line"):

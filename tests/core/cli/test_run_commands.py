@@ -15,6 +15,7 @@ from core.runs.folder import list_runs
 from core.runs.processes import this_process
 from core.runs.weights import steps_with_weights
 from core.settings import fields_of
+from core.trash import DAYS, deleted
 from tests.core.cli.test_command_line import SMALL, data_dir, refused, text_file
 
 __all__ = ["data_dir", "text_file"]
@@ -139,13 +140,16 @@ def test_a_run_is_renamed_and_deleted(finished_run, add_run, capsys, monkeypatch
     assert finished_run.record().name == "plain"
     monkeypatch.setattr("sys.stdin.isatty", lambda: False)
     assert "--yes" in refused(capsys, "delete", "plain") and finished_run.path.exists()
+    questions = []
     for answer, left in (("", True), ("n", True), ("y", False)):
         monkeypatch.setattr("sys.stdin.isatty", lambda: True)
-        monkeypatch.setattr("builtins.input", lambda question, answer=answer: answer)
+        monkeypatch.setattr("builtins.input", lambda question, answer=answer: questions.append(question) or answer)
         said(capsys, "delete", "plain")
         assert finished_run.path.exists() is left
+    assert f"bin, where it stays for {DAYS} days" in questions[0]
     said(capsys, "delete", "other", "--yes")
     assert not other.path.exists()
+    assert {each.name for each in deleted(other.data_dir)} == {finished_run.id, other.id}
 
 
 def test_what_trains_is_paused_and_stopped_from_another_shell(running_run, finished_run, capsys):

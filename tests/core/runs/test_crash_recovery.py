@@ -173,7 +173,7 @@ def test_what_dies_again_and_again_without_a_step_is_given_up(data_dir, config, 
         os.kill(run.status().pid, signal.SIGKILL)
     failed = wait_until_it_ends(run)
     assert (failed.state, failed.crashes, failed.attempt) == ("failed", 2, 2)
-    assert "ended 2 times without a save in between. Its last words: " in failed.reason
+    assert "ended 2 times without a save in between. Its last log lines: " in failed.reason
     supervisor.resume(run)  # by hand it may try again
     wait_for(lambda: run.status().state == "running", "another try")
     assert (run.status().crashes, run.status().notice) == (0, "")

@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 from core.cli.arguments import find_run
 from core.errors import RunError
+from core.paths import made_data_dir, member_home
 from core.runs.archive import zip_run
 from core.runs.commands import remove_command, send_command, waiting_commands
 from core.runs.folder import RUN_ID, RunFolder, list_runs, open_run
@@ -63,6 +64,13 @@ def test_runs_are_listed_newest_first(data_dir, config):
     (data_dir / "runs" / "notes.txt").write_text("no run")
     (data_dir / "runs" / "something").mkdir()
     assert [run.id[9:15] for run in list_runs(data_dir)] == ["000003", "000002", "000001"]
+
+
+def test_runs_of_a_whole_class_are_listed_newest_first(data_dir, config):
+    """A second holds many runs, so ids run ahead of the clock: those of every member count, not of one's own alone."""
+    homes = [made_data_dir(member_home(data_dir, member)) for member in ("ada", "bob")]
+    made = [RunFolder.create(home, config).id for home in (homes[0], homes[0], homes[0], homes[1], data_dir, homes[0])]
+    assert [run.id for run in list_runs(data_dir)] == made[::-1]
 
 
 def test_where_nothing_can_be_written_a_sentence_says_so(data_dir, config, tmp_path):

@@ -12,6 +12,7 @@ from core.runs.folder import RunFolder, list_runs, open_run
 from core.runs.gallery import RECIPES, gallery_runs, make_model, runs_with_weights
 from core.runs.weights import load_model, steps_with_weights
 from core.runs.worker import train_run
+from core.training.checkpoints import check_weights
 
 GALLERY = gallery_runs()
 
@@ -35,6 +36,18 @@ def test_a_model_is_that_of_its_recipe_and_opens_at_every_step(folder, data_dir)
     assert len(steps) >= 10 and (steps[0], steps[-1]) == (0, config.train.steps)
     assert [load_model(folder, path).step for _step, path in folder.snapshots()] == steps
     assert folder.last_scores()["val_loss"] < folder.read_baselines()["unigram"]
+
+
+def test_a_wrong_bit_in_a_model_or_in_the_start_of_its_fork_is_noticed(data_dir, tmp_path):
+    child = fork(data_dir, GALLERY[0], None, fork_config(GALLERY[0]))
+    damaged = tmp_path / "weights.safetensors"
+    for path in (child.start_path, *(path for folder in GALLERY for _step, path in folder.snapshots()[-1:])):
+        check_weights(path)
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        damaged.write_bytes(data)
+        with pytest.raises(RunError, match="checksum is not that of what was saved"):
+            check_weights(damaged)
 
 
 def test_the_same_recipe_makes_the_same_bytes(tmp_path):

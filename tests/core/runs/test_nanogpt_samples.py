@@ -177,10 +177,13 @@ def test_two_exports_into_one_folder_are_both_right_afterwards(explorer_home, tm
 def test_a_model_of_other_pieces_says_how_its_prompts_are_read(explorer_home, tmp_path, bpe_folder, monkeypatch):  # noqa: F811
     tokenizer = BPETokenizer.from_folder(bpe_folder)
     how = export_nanogpt(make_run(explorer_home, tokenizer, "pieces"), tmp_path)
-    assert how.startswith("sample.py knows no tokens but GPT-2's, so it reads prompts character by character.\n")
+    assert how.startswith(
+        "sample.py knows no tokens but GPT-2's, so it reads prompts character by character, and writes"
+    )
     meta = pickle.loads(next(tmp_path.glob("data/pieces-*/meta.pkl")).read_bytes())  # noqa: S301
     assert "".join(meta["itos"][i] for i in tokenizer.encode("To be, or not")) == "To be, or not"
     assert [meta["itos"][meta["stoi"][c]] for c in "To be"] == list("To be")
+    assert "<0xC3>" in meta["itos"].values() and "<0xC3>" in how
     monkeypatch.setattr(BPETokenizer, "is_gpt2", True)  # its 50,257 tokens are no file to carry along
     assert nanogpt.meta(tokenizer) is None and nanogpt.first_prompt(tokenizer) == "\n"
 

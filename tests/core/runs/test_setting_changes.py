@@ -266,7 +266,7 @@ def test_snapshots_stay_few_wherever_the_end_is_moved(data_dir, run):
     assert (steps[0], steps[-1]) == (0, 92)
 
 
-def test_single_steps_leave_a_closeup_and_the_course_alone(data_dir, config):
+def test_single_steps_leave_a_step_detail_and_the_course_alone(data_dir, config):
     straight, stepped = RunFolder.create(data_dir, config), RunFolder.create(data_dir, config)
     train_run(straight, data_dir)
     assert straight.read_step_detail() is None

@@ -17,6 +17,7 @@ from core.text.file_formats import text_of_file
 from core.text.nanogpt_data import read_data, read_data_folder
 from core.text.own_text import own_texts
 from core.text.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer
+from tests.conftest import no_file_longer_than
 
 TEXT = "To be, or not to be: that is the question. 世界\n" * 60
 CHARACTERS = CharTokenizer.from_text(TEXT)
@@ -112,6 +113,16 @@ def test_the_command_line_trains_on_them_and_writes_them(folder, explorer_home, 
     for name in ("train.bin", "val.bin"):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
     assert main(["prepare", str(tmp_path / "again"), "--text", str(folder / "input.txt")]) == 2  # it is there already
+    assert main(["prepare", str(tmp_path / "more"), "--from", run.id, "--corpus", "shakespeare"]) == 2
+    assert "does not occur in the text that this model learned from" in capsys.readouterr().err
+    (tmp_path / "few.txt").write_text("To be. " * 200)
+    assert main(["prepare", str(tmp_path / "few"), "--from", run.id, "--text", str(tmp_path / "few.txt")]) == 0
+    assert (tmp_path / "few" / "meta.pkl").read_bytes() == (tmp_path / "again" / "meta.pkl").read_bytes()
+    with no_file_longer_than(len(TEXT)):
+        assert "train.bin cannot be written, because the disk is full" in _refused(
+            capsys, "prepare", str(tmp_path / "full"), "--text", str(folder / "input.txt")
+        )
+    assert not (tmp_path / "full").exists()
     assert "--tokenizer is for" in _refused(capsys, "train", "--text", str(folder / "input.txt"), "--tokenizer", "x")
     assert "into one zip" in _refused_upload(folder)
 

@@ -53,12 +53,12 @@ for number in range(kills):
     if number % 2:
         time.sleep(dice.uniform(0, 0.02))  # anywhere
     else:
-        while not (folder / ".checkpoint.tmp").exists():  # in the middle of writing
+        while not (folder / ".tmp-checkpoint").exists():  # in the middle of writing
             pass
     os.kill(child, signal.SIGKILL)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
     os.close(reading), os.close(ready)
-    unfinished += (folder / ".checkpoint.tmp").exists()
+    unfinished += (folder / ".tmp-checkpoint").exists()
     reached.append(trainer_that_goes_on().step)
 print(json.dumps({"reached": reached, "unfinished": unfinished, "files": len(list(folder.glob("step-*")))}))
 """

@@ -15,11 +15,11 @@ RUNS = json.loads(Path(__file__).with_name("recorded_curves.json").read_bytes())
 RATE = "train.learning_rate"
 
 
-def judged(name, until=math.inf, saved=(), **told):
+def judged(name, until=math.inf, saved=(), **given_values):
     """What is told of a recorded run once it has taken so many steps."""
     rows = [row for row in RUNS[name]["rows"] if row["step"] <= until]
     changes = [change for change in map(SettingChange._make, RUNS[name]["changes"]) if change.step <= until]
-    return summarize_progress(rows, changes, saved, **told)
+    return summarize_progress(rows, changes, saved, **given_values)
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,8 @@ def test_every_recorded_run_is_told_right_at_its_end(name, sentence, trouble):
     ],
 )
 def test_while_it_trains_it_is_told_when_that_changes(name, kinds):
-    told = [judged(name, until=row["step"]).kind for row in RUNS[name]["rows"]]
-    assert [kind for kind, before in zip(told, [None, *told], strict=False) if kind != before] == kinds
+    summary = [judged(name, until=row["step"]).kind for row in RUNS[name]["rows"]]
+    assert [kind for kind, before in zip(summary, [None, *summary], strict=False) if kind != before] == kinds
 
 
 def test_a_raised_rate_is_told_at_the_next_measurement():
@@ -85,8 +85,8 @@ def test_a_raised_rate_is_told_at_the_next_measurement():
 
 
 def test_one_goes_back_to_weights_that_were_kept():
-    told = judged("ruined by the learning rate", saved=[0, 400, 1000, 1480], ended=True).sentence
-    assert told.endswith("raised at step 1,101. Go back to step 1,000.")
+    summary = judged("ruined by the learning rate", saved=[0, 400, 1000, 1480], ended=True).sentence
+    assert summary.endswith("raised at step 1,101. Go back to step 1,000.")
 
 
 def test_a_change_that_cannot_be_the_cause_is_not_blamed():
@@ -107,7 +107,7 @@ def test_a_fork_that_learns_little_more_has_learned_something():
 def test_a_loss_that_is_no_number_is_told_with_the_last_good_step(broken):
     rows = [*RUNS["settled"]["rows"][:5], {"step": 250} | broken]
     assert summarize_progress(rows).sentence == (
-        "The loss is no finite number after step 200. Go back to step 200 with a lower learning rate."
+        "The loss is not a finite number after step 200. Go back to step 200 with a lower learning rate."
     )
     ended = summarize_progress(rows[:5], not_finite=True, ended=True)
     assert ended == summarize_progress(rows) and ended.trouble
@@ -174,12 +174,12 @@ def plateau(end, saved, *, changed=None):
 
 
 def test_the_step_to_go_back_to_is_the_latest_that_is_as_good_as_the_lowest():
-    told = plateau(2500, [0, 500, 1000, 1700, 2085, 2500], changed=2085)
-    assert told.sentence.endswith("raised at step 2,086. Go back to step 2,085.")
-    assert (told.back, told.risen_after) == (2085, 2085)
-    told = plateau(2500, [0, 500, 1000, 1700, 2085, 2500])
-    assert told.sentence.endswith("after step 2,000. Go back to step 1,700 with a lower learning rate.")
-    assert (told.back, told.risen_after) == (1700, 2000)
+    summary = plateau(2500, [0, 500, 1000, 1700, 2085, 2500], changed=2085)
+    assert summary.sentence.endswith("raised at step 2,086. Go back to step 2,085.")
+    assert (summary.back, summary.risen_after) == (2085, 2085)
+    summary = plateau(2500, [0, 500, 1000, 1700, 2085, 2500])
+    assert summary.sentence.endswith("after step 2,000. Go back to step 1,700 with a lower learning rate.")
+    assert (summary.back, summary.risen_after) == (1700, 2000)
 
 
 def test_where_no_saved_step_is_as_good_one_goes_back_to_the_best_of_them():
@@ -193,5 +193,17 @@ def test_where_no_saved_step_is_as_good_one_goes_back_to_the_best_of_them():
 
 def test_a_step_to_go_back_to_is_given_only_where_the_sentence_names_one():
     for name in RUNS:
-        told = judged(name, ended=True)
-        assert (told.back is not None) == ("Go back" in told.sentence)
+        summary = judged(name, ended=True)
+        assert (summary.back is not None) == ("Go back" in summary.sentence)
+
+
+def test_one_does_not_go_back_to_a_step_after_a_rise_that_began_before_a_change():
+    losses = [4.0, 3.0, 2.0, 2.4, 2.6, 3.5, 3.9]
+    rows = [{"step": 100 * at, "val_loss": loss, "train_loss": loss} for at, loss in enumerate(losses)]
+    summary = summarize_progress(rows, [SettingChange(450, RATE, 0.006, 1.0)], [100, 200, 400, 600], ended=True)
+    assert summary.back == 200
+
+
+def test_a_fall_that_two_decimals_do_not_show_is_flat():
+    rows = [{"step": 0, "val_loss": 2.001}, {"step": 50, "val_loss": 2.0}]
+    assert summarize_progress(rows).sentence == "Flat for the last 50 steps: validation loss 2.00."

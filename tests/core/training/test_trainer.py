@@ -219,7 +219,7 @@ def test_turning_the_last_step_makes_training_longer_or_shorter(small, make_trai
         assert trainer.step == steps
 
 
-def test_a_closeup_shows_the_step_and_leaves_its_course_alone(small, make_trainer):
+def test_a_step_detail_shows_the_step_and_leaves_its_course_alone(small, make_trainer):
     steps, end = course(make_trainer(small))
     trainer = make_trainer(small)
     for expected in steps:
@@ -238,7 +238,7 @@ def test_a_closeup_shows_the_step_and_leaves_its_course_alone(small, make_traine
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_a_closeup_measures_its_batch_before_and_after_the_step(small, make_trainer, dropout):
+def test_a_step_detail_measures_its_batch_before_and_after_the_step(small, make_trainer, dropout):
     trainer = make_trainer(small.replace({"model.dropout": dropout}))
     for _ in range(3):
         before = copy.deepcopy(trainer.model).eval()
@@ -281,3 +281,18 @@ def test_the_bigram_trains_too():
 def test_a_split_without_one_whole_window_is_refused(small, train, val, name):
     with pytest.raises(TextError, match=f"The {name} part of the text has 8 tokens.* at least 9"):
         Trainer(small, torch.zeros(train, dtype=torch.int64), torch.zeros(val, dtype=torch.int64), 11)
+
+
+@pytest.mark.parametrize(("parts", "processes"), [(2, 1), (3, 1), (64, 1), (2, 2)])
+def test_a_batch_computed_in_parts_gives_the_same_losses(small, make_trainer, parts, processes):
+    whole = small.replace({"model.dropout": 0.0})
+    in_parts = whole.replace({"train.gradient_accumulation": parts, "train.processes": processes})
+    expected, got = make_trainer(whole), make_trainer(in_parts)
+    for step in range(12):
+        detailed = step == 5
+        one, other = expected.train_step(detailed), got.train_step(detailed)
+        assert other.loss == pytest.approx(one.loss, abs=1e-6) and other.tokens == one.tokens
+        assert other.grad_norm == pytest.approx(one.grad_norm, abs=1e-5)
+    assert torch.allclose(got.step_detail["losses"], expected.step_detail["losses"], atol=1e-5)
+    assert got.step_detail["before"] == pytest.approx(expected.step_detail["before"], abs=1e-6)
+    assert got.evaluate().val_loss == pytest.approx(expected.evaluate().val_loss, abs=1e-6)
