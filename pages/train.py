@@ -1,5 +1,7 @@
 """Train: choose and start a run, then watch it learn."""
 
+import streamlit as st
+
 from explorer.train.dashboard import draw_board
 from explorer.train.setup import draw_setup, open_started_run
 from explorer.widgets.address import RUN, parameter
@@ -8,8 +10,12 @@ from explorer.widgets.drafts import begun_run_is_drawn, stay_with_begun_run
 open_started_run()
 stay_with_begun_run()
 run_id = parameter(RUN)
+# Each has a place of its own, and the other's is emptied first: else what is left would move down as the page is drawn.
+setup, board = (st.container() if here else st.empty() for here in (not run_id, run_id))
 if run_id is None:
-    draw_setup()
+    with setup:
+        draw_setup()
 else:
-    draw_board(run_id)
+    with board:
+        draw_board(run_id)
     begun_run_is_drawn()

@@ -27,6 +27,8 @@ _KINDS = {
     "wpe": N_("position embeddings"),
     "lm_head": N_("output layer"),
     "bigram": N_("bigram table"),
+    "c_gate": N_("attention gate"),
+    "router": N_("router"),
 }
 
 
@@ -70,7 +72,7 @@ def update_ratios_figure(history: Sequence[Health], palette: Palette = LIGHT) ->
         panel = int(matrix.split(".")[1]) if block else layers
         kind = next((kind for kind in _KINDS if matrix.endswith(kind)), matrix)
         ratios = [health.updates.get(matrix) or None for health in taken]
-        color = palette.runs[list(_KINDS).index(kind)] if kind in _KINDS else palette.lines
+        color = palette.runs[list(_KINDS).index(kind) % len(palette.runs)] if kind in _KINDS else palette.lines
         label = _(_KINDS.get(kind, kind))
         look = {"legendgroup": kind, "showlegend": kind not in in_legend} | _axes(panel)
         look["hovertemplate"] = f"{label}: %{{y:.1e}}<extra></extra>"

@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import streamlit as st
@@ -26,12 +26,12 @@ from core.text.file_formats import (
     preview_of,
     text_of_file,
 )
-from core.text.hub_datasets import Dataset, columns_of_dataset, fetch_dataset, find_dataset
 from core.text.large_text import is_large_text, save_large_text
 from core.text.own_text import MAX_BYTES, check_trainable, delete_text, read_text, save_text
 from core.text.tasks import task_of
 from core.text.token_display import kind_of, visible
 from core.text.tokenizers import CharTokenizer
+from core.trash import DAYS
 from explorer.charts.bars import character_bars
 from explorer.data.tokenizer_cards import LONG, Tokens
 from explorer.i18n.language import N_, _, ngettext
@@ -42,6 +42,9 @@ from explorer.widgets.forms import distinct_labels
 from explorer.widgets.layout import card, chart, current_palette, errors_shown, literal, show_error
 from explorer.widgets.links import draft_of_link
 from explorer.widgets.trash import draw_trash
+
+if TYPE_CHECKING:
+    from core.text.hub_datasets import Dataset
 
 PREVIEW = 1200  # characters shown as text
 MOST_BARS = 32
@@ -59,10 +62,13 @@ class Facts(NamedTuple):
     counts: list[tuple[str, int]]  # every character, most frequent first
 
 
-@lru_cache(maxsize=2)
 def facts_of(name: str, data_dir: Path) -> Facts:
-    """Count the characters of a corpus. Raises TextError where it cannot be loaded."""
-    text = load_corpus(name, data_dir)
+    """Count the characters of a corpus, once for all members of a class. Raises TextError where it cannot be loaded."""
+    return _facts_of(load_corpus(name, data_dir))
+
+
+@lru_cache(maxsize=2)
+def _facts_of(text: str) -> Facts:
     characters = CharTokenizer.from_text(text)
     ids = characters.encode_array(text)
     numbers = np.bincount(ids, minlength=characters.vocab_size)
@@ -132,7 +138,12 @@ def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
         go = st.container(width="content")
         if corpora[name].own:
             with st.popover(_("Delete"), icon=":material/delete:"):
-                st.caption(_("It lies in the bin for 7 days. Runs trained on it stay, but cannot continue without it."))
+                stays = ngettext(
+                    "It lies in the bin for {count} day. Runs trained on it stay, but cannot continue without it.",
+                    "It lies in the bin for {count} days. Runs trained on it stay, but cannot continue without it.",
+                    DAYS,
+                )
+                st.caption(stays)
                 st.button(_("Delete this text"), key="delete_text", on_click=_delete, args=(name,))
     if name != drafted:
         # The settings of a task's preset, a context of one problem and half of the text for validation, fit no text.
@@ -151,7 +162,8 @@ def _own_text() -> None:
     with uploaded:
         # Any extension is accepted: the content decides whether it is text.
         label = _("A text, table (CSV, JSONL), PDF, Word document, EPUB or zip")
-        if file := st.file_uploader(label, key="own_file", max_upload_size=MAX_FILE_BYTES >> 20):
+        forget, most = partial(session.remember, "own_text_problem", None), MAX_FILE_BYTES >> 20
+        if file := st.file_uploader(label, key="own_file", max_upload_size=most, on_change=forget):
             _how_to_read(file.name, file.getvalue())
         st.button(_("Use this file"), key="own_file_go", on_click=_keep, args=("own_file",))
     with by_name:
@@ -161,12 +173,16 @@ def _own_text() -> None:
 
 
 @st.cache_data(ttl=60 * _MINUTES, max_entries=64, show_spinner=False)
-def _dataset(name: str) -> Dataset:
+def _dataset(name: str) -> "Dataset":
+    from core.text.hub_datasets import find_dataset  # imports the library of the hub: 280 modules
+
     return find_dataset(name)
 
 
 @st.cache_data(ttl=60 * _MINUTES, max_entries=64, show_spinner=False)
-def _columns(dataset: Dataset, part: str) -> list[str]:
+def _columns(dataset: "Dataset", part: str) -> list[str]:
+    from core.text.hub_datasets import columns_of_dataset
+
     return columns_of_dataset(dataset, part)
 
 
@@ -189,8 +205,10 @@ def _hub_dataset() -> None:
             _keep_downloaded(_fetched(dataset, part, column, megabytes << 20), name, dataset.license)
 
 
-def _fetched(dataset: Dataset, part: str, column: str, most_bytes: int) -> str:
+def _fetched(dataset: "Dataset", part: str, column: str, most_bytes: int) -> str:
     """Return the text, with a bar meanwhile; a press of Stop, as of anything else, ends the download."""
+    from core.text.hub_datasets import fetch_dataset
+
     with st.container(horizontal=True, vertical_alignment="center"):
         bar = st.progress(0.0, text=_("Downloading the text (only once)"))
         st.button(_("Stop"), key="hub_stop")
@@ -234,7 +252,7 @@ def _how_to_read(name: str, data: bytes) -> None:
         if columns := columns_of(name, data, encoding):
             st.selectbox(_("Column with the text"), columns, key="own_column")
     except TextError as error:
-        show_error(str(error))
+        session.remember("own_text_problem", str(error))
 
 
 def _keep(source: str) -> None:

@@ -2,7 +2,6 @@
 
 from base64 import b64encode
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -38,6 +37,7 @@ OPENING = 150  # characters shown as tokens
 LONGEST_NAME = 200  # characters that are typed and drawn as tokens
 _PASSAGE = 900  # characters in whose tokens the merges are seen
 _SAMPLED = 200_000  # characters at the beginning, of which batches are drawn
+_HOW = N_("How does text become numbers?")
 _EXPLAINED = {
     "char": N_(
         "How does text become numbers? Each distinct character gets a token id, its position in the vocabulary of "
@@ -95,25 +95,24 @@ def tokens_of(data: DataConfig, data_dir: Path) -> Tokens | None:
 
     Raises TextError where it cannot be loaded, or not be tokenized with these settings.
     """
+    text = load_corpus(data.corpus, data_dir)
     if _is_long(data, data_dir):
 
         def encode() -> Iterator[Progress]:
-            return reported(lambda report: _history(data.corpus, data_dir, report))
+            return reported(lambda report: _history(text, data_dir, report))
 
         if result_of(("tokens", data.corpus, data_dir), encode, _("Tokenizing the text")) is None:
             return None
-    # Where neither matters, another value is no other text.
-    return _tokens_of(data.corpus, data.tokenizer, data.vocab_size if data.tokenizer == "bpe" else 0, data_dir)
+    # vocab_size is part of the cache key for bpe only.
+    return _tokens_of(text, data.tokenizer, data.vocab_size if data.tokenizer == "bpe" else 0, data_dir)
 
 
-@lru_cache(maxsize=4)
-def _tokens_of(name: str, kind: str, vocab_size: int, data_dir: Path) -> Tokens:
-    text = load_corpus(name, data_dir)
-    data = DataConfig().replace(
-        {"corpus": name, "tokenizer": kind} | ({"vocab_size": vocab_size} if vocab_size else {})
-    )
+# By the text itself, which members of a class load from folders of their own.
+@cached(LRUCache(4), key=lambda text, kind, vocab_size, _data_dir: (text, kind, vocab_size), lock=Lock())
+def _tokens_of(text: str, kind: str, vocab_size: int, data_dir: Path) -> Tokens:
+    data = DataConfig().replace({"tokenizer": kind} | ({"vocab_size": vocab_size} if vocab_size else {}))
     tokenizer = new_tokenizer(data, text, data_dir)
-    history = _history(name, data_dir) if vocab_size else None
+    history = _history(text, data_dir) if vocab_size else None
     counts = (
         history.token_counts(vocab_size - BYTES)
         if history
@@ -126,9 +125,9 @@ def _is_long(data: DataConfig, data_dir: Path) -> bool:
     return data.tokenizer == "bpe" and len(load_corpus(data.corpus, data_dir)) > LONG
 
 
-@cached(LRUCache(2), key=lambda name, data_dir, _report=None: (name, data_dir), lock=Lock())
-def _history(name: str, data_dir: Path, report: OnProgress = lambda share: None) -> MergeHistory:
-    return merge_history(load_corpus(name, data_dir), data_dir, report)
+@cached(LRUCache(2), key=lambda text, _data_dir, _report=None: text, lock=Lock())
+def _history(text: str, data_dir: Path, report: OnProgress = lambda share: None) -> MergeHistory:
+    return merge_history(text, data_dir, report)
 
 
 def choose_tokenizer(config: RunConfig) -> RunConfig:
@@ -149,8 +148,8 @@ def choose_tokenizer(config: RunConfig) -> RunConfig:
 def token_card(tokens: Tokens) -> None:
     """Draw the opening as tokens over their ids, and anything a visitor types."""
     tokenizer = tokens.tokenizer
-    note, more = (_(words.get(tokenizer.name, words["char"])) for words in (_EXPLAINED, _MORE))
-    with card(_("Tokenization"), note, more=more, key="card_tokens"):
+    note, more = _EXPLAINED.get(tokenizer.name, _HOW), _MORE.get(tokenizer.name, "")
+    with card(_("Tokenization"), _(note), more=more and _(more), key="card_tokens"):
         name = _("Type anything")
         typed = st.text_input(name, key="encode_text", placeholder=name)[:LONGEST_NAME]
         if typed:
@@ -159,12 +158,12 @@ def token_card(tokens: Tokens) -> None:
         opening = tokenizer.decode(tokens.sample[:OPENING])[:OPENING]
         opening = opening[: opening.rfind("\n") + 1] or opening
         _draw_strip(
-            tokenizer, tokenizer.encode(opening), _("Point at a token to mark all equal ones."), "opening_tokens"
+            tokenizer, tokenizer.encode(opening), _("Point at or tap a token to mark all equal ones."), "opening_tokens"
         )
 
 
 def _draw_typed(typed: str, tokenizer: Tokenizer) -> None:
-    note = _("Point at a token: the same token always has the same id.")
+    note = _("Point at or tap a token: the same token always has the same id.")
     if tokenizer.by_character:
         ids = {token: id for id, token in enumerate(tokenizer.tokens)}
         if not set(typed) <= set(ids):
@@ -194,13 +193,13 @@ def film_card(tokens: Tokens, config: RunConfig) -> None:
     with card(_("Merges"), note, more=more, key="card_merges"):
         sizes = [exact_parameters(config.model, size) for size in (1, 2, 3)]
         parameters = (sizes[0], sizes[1] - sizes[0], sizes[2] - 2 * sizes[1] + sizes[0])
-        film = _film(config.data.corpus, shared.data_dir())
+        film = _film(load_corpus(config.data.corpus, shared.data_dir()), shared.data_dir())
         merge_film(film, parameters=parameters, start=config.data.vocab_size - BYTES, key="merges")
 
 
-@lru_cache(maxsize=2)
-def _film(name: str, data_dir: Path) -> MergeFilm:
-    text, history = load_corpus(name, data_dir), _history(name, data_dir)
+@cached(LRUCache(2), key=lambda text, _data_dir: text, lock=Lock())
+def _film(text: str, data_dir: Path) -> MergeFilm:
+    history = _history(text, data_dir)
     tokenizer = BPETokenizer.from_merges(merges_of(text, data_dir))
     return MergeFilm(
         pairs=b64encode(history.pairs.astype("<u2").tobytes()).decode(),

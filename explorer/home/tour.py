@@ -14,6 +14,7 @@ from core.runs.gallery import runs_with_weights
 from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.widgets import address, session
+from explorer.widgets.links import say_misread_number
 
 _LAST = "tour"  # in the session: the step drawn last
 
@@ -78,6 +79,7 @@ def draw_tour(page: str) -> None:
     """Draw the bar of the tour over a page, by its name, if the address has a step of it."""
     number = address.number_parameter(address.TOUR) or 0
     if not 0 < number <= len(STEPS):
+        say_misread_number(address.TOUR, range(1, len(STEPS) + 1), _("The tour is not shown."))
         return
     number = _step_on_view(number, page)
     session.remember(_LAST, number)

@@ -192,8 +192,8 @@ def stream_in_words(vectors: np.ndarray, ids: list[int]) -> str:
 def positions_card(inspection: Inspection) -> None:
     """Draw how similar the position embeddings are, as cosines or as a map."""
     more = _(
-        "Each position has a learned vector; a cell is the cosine of two. A bright diagonal band means that neighbors "
-        "are similar: the model can tell *near* from *far*."
+        "Each position has a vector; a cell is the cosine of two. A bright diagonal band means "
+        "that neighbors are similar: the model can tell *near* from *far*."
     )
     note = _("Which positions of the context are similar?")
     with card(_("Position embeddings"), note, more=more, key="card_places"), errors_shown():

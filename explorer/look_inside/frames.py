@@ -208,14 +208,17 @@ def heads_in_words(patterns: np.ndarray) -> str:
     where, most = max(shares.items(), key=lambda entry: entry[1].max())  # (L, H)
     layer, head = np.unravel_index(int(most.argmax()), most.shape)
     half = sum(int((share >= 0.5).sum()) for share in shares.values())
-    return ngettext(
-        "Clearest: head {place}, {share} of its attention on {where}. {half} of {count} head attends mostly to the "
-        "previous, the same or the first token.",
-        "Clearest: head {place}, {share} of its attention on {where}. {half} of {count} heads attend mostly to the "
-        "previous, the same or the first token.",
-        layers * heads,
-        place=f"{layer + 1}.{head + 1}", share=percent(float(most.max())), where=_(where), half=half,
+    clearest = _(
+        "On this prompt, clearest: head {place}, {share} of its attention on {where}.",
+        place=f"{layer + 1}.{head + 1}", share=percent(float(most.max())), where=_(where),
     )  # fmt: skip
+    counted = ngettext(
+        "{half} of {count} head has at least half on the previous token, on the token itself or on the first token.",
+        "{half} of {count} heads have at least half on the previous token, on the token itself or on the first token.",
+        layers * heads,
+        half=half,
+    )
+    return f"{clearest} {counted} " + _("The view Heads asks less of a role, and scores held-out text.")
 
 
 def _next(snapshot: Snapshot) -> dict[str, Any]:

@@ -81,11 +81,14 @@ def draw(inspection: Inspection) -> None:
             layer, head = choose_head(inspection)
         own, name = {role: float(shares[layer, head]) for role, shares in scores.shares.items()}, names[layer][head]
         best = name.role or max(own, key=own.get)
-        values = {"role": named(roles_of(task)[best]), "share": f"{own[best]:.0%}"}
-        words = _("No clear role. Highest score: {role}, {share} of the attention that could go there.", **values)
-        if name.role:
-            words = _("Role: {role}. {share} of the attention that could go there does.", **values)
-        st.caption(f"{words} {worded(_(_MEANINGS[best]))}")
+        role = named(roles_of(task)[best])
+        words = _("Role: {role}.", role=role) if name.role else _("No clear role. Highest score: {role}.", role=role)
+        score = _(
+            "On average {share} of its attention goes there, counted where there is such a token. A gray line marks "
+            "the score that a role needs.",
+            share=f"{own[best]:.0%}",
+        )
+        st.caption(f"{words} {worded(_(_MEANINGS[best]))} {score}")
         numbers, file = {"role": list(own), "score": list(own.values())}, f"head-{layer + 1}-{head + 1}"
         thresholds = {role: scores.threshold(role) for role in own}
         figure = role_bars(own, thresholds, current_palette())
@@ -155,7 +158,7 @@ def emergence_in_words(
     """
     heads = np.argwhere(emerged >= 0)
     if not len(heads):
-        return _("At step {last} no head has the role {role}.", role=role, last=f"{last:,}")
+        return _("At step {last}, the last one scored, no head has the role {role}.", role=role, last=f"{last:,}")
     before = np.argwhere(emerged == inherited) if inherited is not None else heads[:0]
     new = [place for place in heads.tolist() if emerged[tuple(place)] != inherited]
     words = []
@@ -168,8 +171,8 @@ def emergence_in_words(
         words.append(since if words else _("The first {role} head is {place}, from step {step} on.", **numbers))
     if len(heads) > 1:
         count = ngettext(
-            "At step {last}, {count} head scores enough for the role {role}.",
-            "At step {last}, {count} heads score enough for the role {role}.",
+            "At step {last}, the last one scored, {count} head scores enough for the role {role}.",
+            "At step {last}, the last one scored, {count} heads score enough for the role {role}.",
             len(heads), last=f"{last:,}", role=role,
         )  # fmt: skip
         words.append(count)

@@ -23,6 +23,7 @@ from explorer.i18n.language import _, worded
 from explorer.services import shared
 from explorer.services.shared import Opened, is_large, result_for
 from explorer.streaming.generation import LONGEST_PROMPT
+from explorer.streaming.jsonl_tail import even_indices
 from explorer.widgets import address, session
 from explorer.widgets.forms import distinct_labels
 from explorer.widgets.layout import literal, show_error
@@ -232,9 +233,7 @@ def open_head(layer: int, head: int) -> None:
 
 def evenly(items: Sequence[Any], most: int) -> Sequence[Any]:
     """Return at most so many of the items, evenly spaced, the first and the last among them."""
-    if len(items) <= most:
-        return items
-    return [items[place] for place in np.linspace(0, len(items) - 1, most).round().astype(int)]
+    return [items[index] for index in even_indices(len(items), most)]
 
 
 def within(key: str, count: int, default: int = 0) -> int:

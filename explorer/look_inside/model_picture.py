@@ -173,7 +173,7 @@ def _ratio(updates: list[MatrixUpdate]) -> float:
 def draw(inspection: Inspection) -> None:
     """Draw the picture, and put the part that is opened in it into the address."""
     try:
-        place = read_place(inspection.time_machine.place or "", inspection.model, len(inspection.prompt.ids))
+        place = read_place(address.parameter(address.PART) or "", inspection.model, len(inspection.prompt.ids))
     except ExplorerError as error:
         end_absent(error, _("Show the whole model"), lambda: address.write({address.PART: None}))
     head = Part("head", place.layer, place.head) if place.part == "head" else None

@@ -26,6 +26,8 @@ from explorer.widgets import address
 MODEL = "Model"  # the view of the whole model, the first
 
 
+# What has the name of each group where the views need several rows.
+_ROWS = (".stButtonGroup::before", '[role="radiogroup"]::before', '[role="radiogroup"]::after')
 PROMPT, LEARNED, EXPERIMENTS = N_("Follow one prompt"), N_("What it has learned"), N_("Experiments")
 
 
@@ -109,10 +111,15 @@ def first_view(sections: Mapping[str, Section]) -> str:
 
 
 def group_style(sections: Mapping[str, Section]) -> str:
-    """Return CSS that writes the name of each group above its first view, in the row of views."""
+    """Return CSS that writes the name of each group above its first view; where all need several rows, on a row."""
     groups = [section.group for section in sections.values()]
-    return "".join(
-        f".st-key-{address.VIEW_KEY} button:nth-of-type({groups.index(group) + 1})"
-        f"::before {{ content: {json.dumps(_(group), ensure_ascii=False)}; }}"
-        for group in dict.fromkeys(groups)
-    )
+    row, rows = "", ""
+    for at, (group, before) in enumerate(zip(dict.fromkeys(groups), _ROWS, strict=False)):
+        name = f"content: {json.dumps(_(group), ensure_ascii=False)};"
+        first = f".st-key-{address.VIEW_KEY} button:nth-of-type"
+        row += f"{first}({groups.index(group) + 1})::before {{ {name} }}"
+        rows += f".st-key-{address.VIEW_KEY} {before} {{ {name} order: {2 * at}; }}"
+        rows += f"{first}(n + {groups.index(group) + 1}) {{ order: {2 * at + 1}; }}"
+    height = 60 * len({*groups}) + 34  # of a phone, in pixels: the page below does not move when the views arrive
+    phone = f"@media (max-width: 640px) {{ .st-key-{address.VIEW_KEY} {{ min-height: {height}px; }} }}"
+    return f"{row} @media (max-width: 1100px) {{ {rows} }} {phone}"

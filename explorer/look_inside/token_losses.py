@@ -9,6 +9,7 @@ import streamlit as st
 import torch
 from torch import Tensor
 
+from core.formatting import decimal
 from core.interpretability import Progress
 from core.interpretability.activations import rows_at_once
 from core.interpretability.token_losses import KindLoss, loss_by_kind, loss_by_position, window_losses
@@ -98,10 +99,10 @@ def position_in_words(losses: np.ndarray) -> str:
     """Return what a longer context is worth, from the losses (T,) at each position."""
     line = running_mean(losses)
     first, last = float(line[0]), float(line[-1])
-    begin = _("With one token of context the loss is {loss} nats/token.", loss=f"{first:.2f}")
+    begin = _("With one token of context the loss is {loss} nats/token.", loss=decimal(first))
     if len(line) < 2:
         return begin
-    values = {"count": f"{len(line):,}", "loss": f"{last:.2f}"}
+    values = {"count": f"{len(line):,}", "loss": decimal(last)}
     gain = first - last
     if gain < 0.05:
         return f"{begin} {_('With {count} it is {loss}: more context does not help.', **values)}"
@@ -125,7 +126,7 @@ def kinds_in_words(kinds: list[KindLoss]) -> str:
     return _(
         "Hardest to predict: {hardest}, {loss} nats (perplexity {perplexity}). Largest share of the total loss: "
         "{costly}, {share}.",
-        hardest=_(_PLURALS[hardest.kind]), loss=f"{hardest.loss:.2f}", perplexity=f"{math.exp(hardest.loss):.1f}",
+        hardest=_(_PLURALS[hardest.kind]), loss=decimal(hardest.loss), perplexity=f"{math.exp(hardest.loss):.1f}",
         costly=_(_PLURALS[costly.kind]), share=percent(costly.share),
     )  # fmt: skip
 
@@ -148,7 +149,7 @@ def passage_in_words(probabilities: list[float], shown: list[str], texts: list[s
     worst = int(np.argmin(probabilities))
     words = _(
         "Loss here: {loss} nats/token. Tokens with a probability above 50%: {share}.",
-        loss=f"{loss:.2f}", share=percent(sum(p >= 0.5 for p in probabilities) / len(probabilities)),
+        loss=decimal(loss), share=percent(sum(p >= 0.5 for p in probabilities) / len(probabilities)),
     )  # fmt: skip
     least = {"token": shown[worst], "share": percent(probabilities[worst])}
     before = visible("".join(texts[max(0, worst - 12) : worst]))

@@ -13,7 +13,6 @@ from core.atomic_io import TEMPORARY
 from core.errors import ExplorerError
 from core.formatting import memory_in_words
 from core.import_export.external_weights import ExternalModelError
-from core.import_export.hub import download_model
 from core.runs.documents import DOCUMENTS, why_no_document
 from core.runs.folder import RunFolder
 from core.runs.model_files import CHECKPOINT, MODEL_FILE, import_model, pack, why_not
@@ -76,6 +75,8 @@ def import_uploads(data_dir: Path, uploads: Sequence[Upload], corpus: str, name:
 
 def import_from_hub(data_dir: Path, hub_name: str, corpus: str, name: str) -> RunFolder:
     """Make a run of a model on Hugging Face's hub. Raises ExplorerError, in a sentence, where that cannot be."""
+    from core.import_export.hub import download_model  # imports the library of the hub: 0.1 s
+
     folder = download_model(hub_name, data_dir, MOST_MEGABYTES << 20)
     return import_model(data_dir, folder, corpus, name or hub_name)
 

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
@@ -123,7 +122,6 @@ def is_large(model: GPT | Bigram) -> bool:
     return parameter_count(model) > _LARGE
 
 
-@lru_cache(maxsize=4)
 def hardware(device: str = "auto") -> Hardware:
     """Return what this machine trains on. Raises ExplorerError where a device asked for is absent."""
     return find_hardware(device)
@@ -141,7 +139,7 @@ def run_speed(config: RunConfig) -> MachineSpeed:
 
 
 def contention_of(config: RunConfig) -> float:
-    """Return how many times as long a run of these settings takes beside the programs of the last minute.
+    """Return how many times as long a run of these settings takes beside the programs of the last seconds.
 
     A run that trains now is none of them: a further one waits for it, or has cores of its own.
     """

@@ -16,7 +16,7 @@ from pathlib import Path
 from zlib import crc32
 
 from core.errors import ExplorerError, RunError
-from core.runs.folder import RunFolder, list_runs
+from core.runs.folder import RunFolder, list_runs, open_run
 from explorer.components.page import report_changes
 from explorer.services.shared import data_dir
 from explorer.streaming.jsonl_tail import file_version
@@ -135,8 +135,9 @@ class Broadcaster:
     async def news(self, ids: Sequence[str]) -> AsyncGenerator[bytes, None]:
         """Yield the digest of these runs (of all where none is named), now and whenever it changes."""
         sent_digest, silent = "", 0.0
+        known = news_of(data_dir())  # once: asked for again, it would make the folder of an erased member anew
         while not self._closing.is_set():
-            digest = await asyncio.to_thread(news_of(data_dir()).digest, ids or None)
+            digest = await asyncio.to_thread(known.digest, ids or None)
             if digest != sent_digest:
                 sent_digest, silent = digest, 0.0
                 yield event("news", json.dumps({"digest": digest})).encode()
@@ -182,8 +183,15 @@ class RunNews:
                 self._lines = {id: self._line(folder) for id, folder in folders.items()}
                 self._read = {id: known for id, known in self._read.items() if id in folders}
                 self._scanned = time.monotonic()
-            lines = [(id, self._lines.get(id)) for id in sorted(self._lines if ids is None else ids)]
+            lines = [(id, self._lines.get(id) or self._line_of_another(id)) for id in sorted(ids or self._lines)]
         return f"{crc32(json.dumps(lines).encode()):x}"
+
+    def _line_of_another(self, id: str) -> str | None:
+        """Return the line of a run that others share; None where there is none, or its sharing has ended."""
+        try:
+            return self._line(open_run(self.data_dir, id))
+        except RunError:
+            return None
 
     def _line(self, folder: RunFolder) -> str:
         version = tuple(map(file_version, (folder.status_path, folder.record_path)))

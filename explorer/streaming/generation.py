@@ -16,6 +16,7 @@ from core.lessons.lesson_text import ENGLISH
 from core.model import GPT, Bigram
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
+from core.text.tasks import END, asks
 from core.text.token_display import visible
 from core.text.tokenizers import IncrementalDecoder, Tokenizer, opening_ids, token_texts
 from explorer.components.text import WrittenToken
@@ -116,8 +117,11 @@ def _tokens(run_id: str, query: Mapping[str, str]) -> Iterator[str]:
         raise RunError(problem)
     settings = GenerationConfig.parse({name: query[name] for name in _SETTINGS if name in query})
     opened = shared.open_model(run_id)
+    answers = asks(opened.record.config.data.corpus, prompt)
     for token in written_tokens(opened.model, opened.tokenizer, prompt, settings):
         yield event("token", json.dumps(token))
+        if answers and token["text"] == END:  # only answers were trained on: questions would be noise
+            return
 
 
 def problem_event(sentence: str) -> str:

@@ -29,7 +29,7 @@ from explorer.services.cost_trials import place_in_queue
 from explorer.streaming.jsonl_tail import curve_rows
 from explorer.train.forks import draw_fork, draw_parent, draw_trouble, open_fork_at
 from explorer.train.live_settings import draw_drawer_switch, draw_live_settings
-from explorer.widgets.address import open_page
+from explorer.widgets.address import PART, VIEW, open_page
 from explorer.widgets.import_export import draw_exports
 from explorer.widgets.layout import card, chart, current_palette, errors_shown, literal, show_error
 from explorer.widgets.run_rows import corpus_titles, fork_verdict, parent_curve, run_bytes_per_token
@@ -105,14 +105,22 @@ def _draw_first_sight(folder: RunFolder, record: RunRecord, status: Status) -> N
             live_view("samples", folder.id, height="stretch")
         if record.config.model.kind == "gpt":
             with card(_("Attention patterns"), more=_look_note(record), key="live_attention", height="stretch"):
-                if live_view("attention", folder.id, height="stretch").head:
-                    open_page("look_inside", folder.id)
+                if part := clicked_head(live_view("attention", folder.id, height="stretch").head):
+                    open_page("look_inside", folder.id, query={VIEW: "Model", PART: part})
+
+
+def clicked_head(place: object) -> str:
+    """Return the part that Look inside calls "head-1.2" for a browser's [layer, head]; "" where none was clicked."""
+    match place:
+        case [int(layer), int(head)]:
+            return f"head-{layer + 1}.{head + 1}"
+    return ""
 
 
 def _draw_accuracy(folder: RunFolder, status: Status) -> None:
     """Draw the share of problems answered right, on training and validation problems, in their colors of the loss."""
     curve = {"column": "val_accuracy", "beside": "train_accuracy", "format": "share", "most": 1}
-    labels = {"label": _("Validation accuracy (beside it: training)"), "besideLabel": _("Training accuracy")}
+    labels = {"label": _("Validation accuracy, with training accuracy"), "besideLabel": _("Training accuracy")}
     with st.container(key="live_accuracy"):
         live_view("accuracy", folder.id, steps=status.steps, curves=[curve | labels])
 
@@ -131,6 +139,12 @@ def _draw_further(folder: RunFolder, record: RunRecord, status: Status) -> None:
     with right, card(_("Learning rate, gradient norm, speed"), key="live_curves", height="stretch"):
         curves = [curve | {"label": _(curve["label"])} for curve in _CURVES]
         live_view("curves", folder.id, height="stretch", steps=status.steps, curves=curves)
+    note = _(
+        "What the run's seconds go to, and what would give more tokens per second. A larger batch makes steps less "
+        "noisy, but fewer per minute."
+    )
+    with card(_("Speed"), more=note, key="live_gauge"):
+        live_view("gauge", folder.id)
 
 
 def _is_answered(record: RunRecord) -> bool:
@@ -223,7 +237,10 @@ def _draw_table(folder: RunFolder) -> None:
 def _look_note(record: RunRecord) -> str:
     model = record.config.model
     if model.kind == "gpt":
-        note = _("Each map is one head on a validation sentence; each row is a query. Click a head to open it.")
+        note = _(
+            "Each map is one head on a validation sentence; each row is a query. Click a head to open it at the newest "
+            "saved step."
+        )
         return f"{look_in_words(model.causal)} {note}"
     return _("What does it predict after each letter? Each row is the last letter, each column the next one.")
 

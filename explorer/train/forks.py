@@ -195,10 +195,15 @@ def parent_from_address() -> Parent | None:
     folder = open_run(shared.data_dir(), run_id)
     offered = fork_steps(folder)
     step = offered.usual if wanted is None and offered else wanted
+    name = repr(folder.name)
+    if step is None:
+        raise RunError(
+            _("The run {name} has no saved weights yet. The new run starts from scratch instead.", name=name)
+        )
     if offered is None or step not in offered.steps:
         problem = _(
             "The run {name} has no saved weights for step {step}. The new run starts from scratch instead.",
-            name=repr(folder.name), step=step,
+            name=name, step=f"{step:,}",
         )  # fmt: skip
         raise RunError(problem)
     return Parent(folder, step, fork_config(folder, step))

@@ -1,7 +1,6 @@
 """Settings that change while a run trains, and continuing one that has ended."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, get_args
 
 import streamlit as st
@@ -27,6 +26,7 @@ from explorer.widgets.layout import card, current_palette, errors_shown, show_er
 from explorer.widgets.session import recall, remember
 
 _DRAWER = "live_settings"  # the switch, by which assets/app.css shows them; it stays as it is from run to run
+_SCHEDULE = "continue_schedule"  # the choice of the learning rate of further steps
 _SMALL = ("train.eval_interval", STEPS)  # side by side: numbers to type
 _NOTE = N_("Takes effect at the next step and is marked on the curve.")
 _HELP = N_(
@@ -127,8 +127,12 @@ def _draw_continue(folder: RunFolder, status: Status, config: RunConfig) -> None
     key = f"continue_steps-{status.step}"  # what was asked for last time is no wish for the next time
     usual = min(most, usual_steps(status, status.step))
     more = st.number_input(_("Additional steps"), 1, most, usual, step=min(100, most), key=key)
-    schedule = _choose_schedule(folder, status, config, more)
-    go_on = partial(_ask, folder, Supervisor.continue_for, more, schedule, shown=status)
+    _choose_schedule(folder, status, config, more)
+
+    def go_on() -> None:  # with what the widgets have at the click, which this drawing may not know yet
+        values = st.session_state[key], st.session_state.get(_SCHEDULE, "stay")
+        _ask(folder, Supervisor.continue_for, *values, shown=status)
+
     look = {"key": "train_continue", "icon": ":material/fast_forward:", "width": "stretch"}
     clicked = st.button(_("Continue"), on_click=go_on, **look)
     if clicked and not recall(f"knob_problem-{folder.id}"):
@@ -136,9 +140,10 @@ def _draw_continue(folder: RunFolder, status: Status, config: RunConfig) -> None
     _show_problem(folder)
 
 
-def _choose_schedule(folder: RunFolder, status: Status, config: RunConfig, more: int) -> Schedule:
+def _choose_schedule(folder: RunFolder, status: Status, config: RunConfig, more: int) -> None:
+    """Draw the choice of the learning rate of further steps; a constant one has none."""
     if config.train.schedule == "constant":
-        return "stay"
+        return
     step, train = status.step, config.train
     ways = {schedule: extended_config(config, step, more, schedule).train for schedule in get_args(Schedule)}
     highest, lowest = number(train.learning_rate), number(min(train.learning_rate, train.min_learning_rate))
@@ -151,8 +156,7 @@ def _choose_schedule(folder: RunFolder, status: Status, config: RunConfig, more:
         "steps: at least half as many as the run has taken.",
         highest=highest, lowest=lowest,
     )  # fmt: skip
-    chosen = st.radio(_("Learning rate"), labels, key="continue_schedule", format_func=labels.get, help=about)
+    chosen = st.radio(_("Learning rate"), labels, key=_SCHEDULE, format_func=labels.get, help=about)
     ahead = {labels[schedule]: learning_rates(step, step + more, way) for schedule, way in ways.items()}
     figure = rates_figure(curve_rows(folder), ahead, labels[chosen], current_palette())
     st.plotly_chart(figure, theme=None, config={"displayModeBar": False}, key="continue_rates", alt=_("Learning rate"))
-    return chosen

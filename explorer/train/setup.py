@@ -157,18 +157,34 @@ def _pick_settings(
 
 
 def _with_moved_sliders(config: RunConfig) -> RunConfig:
+    """Return the settings as the widgets have them, or those before where the page says why that cannot be."""
+    try:
+        return _moved(config)
+    except ConfigError:
+        return config
+
+
+def _moved(config: RunConfig) -> RunConfig:
     """Return the settings as the widgets have them, those that must divide others put to the nearest that do."""
     keys = {path: widget_key(path) for path, _unused in fields_of(RunConfig)}
     moved = {path: st.session_state[key] for path, key in keys.items() if key in st.session_state}
     for path, known in fields_of(RunConfig):
         whole = known.divides and moved.get(known.divides, value_at(config, known.divides))
-        if whole and path in moved and whole % moved[path]:
+        if whole and moved.get(path) and whole % moved[path]:
             fitting = min(divisors(known, whole), key=lambda value: abs(value - moved[path]))
             st.session_state[keys[path]] = moved[path] = fitting
-    try:
-        return config.replace(moved)
-    except ConfigError:  # which the page says
-        return config
+    return config.replace(moved)
+
+
+def _at_click(drawn: RunConfig, parent: Parent | None) -> RunConfig:
+    """Return the settings as they are at a click, which may come before the page was drawn with the last of them.
+
+    A field gives its number to the page when a hand leaves it, which may be for the button. Raises ConfigError.
+    """
+    if not parent and st.session_state.get("preset", drawn.preset) != drawn.preset:
+        _take_preset()
+        return draft()
+    return _moved(drawn.replace({"data.corpus": st.session_state.get("corpus", drawn.data.corpus)}))
 
 
 def _grid(config: RunConfig, base: RunConfig, paths: list[str], named: str) -> dict[str, Any]:

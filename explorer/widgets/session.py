@@ -50,8 +50,8 @@ def fit_choice(key: str, choices: Container[Any], default: Any) -> Any:
     return fitting
 
 
-def fit_input(key: str, kind: str, default: Callable[[], str]) -> bool:
-    """Put into a text input what it had last for this kind of thing, at first the default, before it is drawn.
+def fit_input(key: str, kind: str, default: Callable[[], Any]) -> bool:
+    """Put into an input what it had last for this kind of thing, at first the default, before it is drawn.
 
     Return whether it was drawn for another kind before.
     """
@@ -62,6 +62,12 @@ def fit_input(key: str, kind: str, default: Callable[[], str]) -> bool:
     remember(f"{key}_kind", kind)
     keep_input(key, kind)
     return changed
+
+
+def put_input(key: str, value: Any) -> None:
+    """Let an input have a value when it is drawn next, whatever it is drawn for."""
+    st.session_state[key] = value
+    remember(f"{key}_kind", None)
 
 
 def keep_input(key: str, kind: str) -> None:

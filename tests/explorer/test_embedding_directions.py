@@ -52,7 +52,7 @@ def test_tables_in_words():
     assert told.endswith("'c' after 'a', 50% learned, 20% counted.")
 
 
-def test_maps_of_all_moments_keep_the_directions_and_the_scale_of_the_last():
+def test_maps_of_all_steps_keep_the_directions_and_the_scale_of_the_last():
     rng = np.random.default_rng(0)
     last = rng.normal(size=(30, 8))
     moving = aligned_maps([0, 10], [0.5 * last, last], lambda table: f"{np.abs(table).max():.1f}")

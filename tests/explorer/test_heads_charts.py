@@ -66,21 +66,21 @@ def test_emergence_is_read_in_words():
     inherited = emergence_in_words(np.array([[0, 0], [-1, 40]]), yes, "induction", 60, 0)
     assert inherited == (
         "Already induction heads in its parent: 1.1, 1.2. The first new one is 2.2, from step 40 on. "
-        "At step 60, 3 heads score enough for the role induction."
+        "At step 60, the last one scored, 3 heads score enough for the role induction."
     )
     assert emergence_in_words(np.array([[0]]), yes[:1, :1], "induction", 9, 0) == (
         "Already induction heads in its parent: 1.1."
     )
     assert emergence_in_words(np.array([[-1, -1]]), yes[:1], "induction", 1000) == (
-        "At step 1,000 no head has the role induction."
+        "At step 1,000, the last one scored, no head has the role induction."
     )
 
 
 def test_heads_that_score_higher_in_another_role_are_told_apart():
     strongest = np.array([[True, False], [True, True]])
     assert emergence_in_words(np.array([[45, 90], [-1, 60]]), strongest, "previous token", 2000) == (
-        "The first previous token head is 1.1, from step 45 on. At step 2,000, 3 heads score enough for "
-        "the role previous token. "
+        "The first previous token head is 1.1, from step 45 on. At step 2,000, the last one scored, 3 heads score "
+        "enough for the role previous token. "
         "These score higher in another role: 1.2."
     )
 

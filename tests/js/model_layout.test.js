@@ -83,8 +83,9 @@ test("in an opened part the arrow keys choose the token, and a head's key, of th
 test("an opened head tells its role at the last step at which heads were scored", () => {
   const roles = { steps: [0, 100], words: [[["no clear role (0.10)"]], [["induction (0.46)"]]] };
   const head = { part: "head", layer: 0, head: 0 };
-  assert.equal(stepAndRole(99, head, roles), "Step 99. Role: no clear role (0.10)");
-  assert.equal(stepAndRole(1500, head, roles), "Step 1,500. Role: induction (0.46)");
+  assert.equal(stepAndRole(99, head, roles), "Step 99. Role at step 0: no clear role (0.10)");
+  assert.equal(stepAndRole(100, head, roles), "Step 100. Role: induction (0.46)");
+  assert.equal(stepAndRole(1500, head, roles), "Step 1,500. Role at step 100: induction (0.46)");
   assert.equal(stepAndRole(1500, head, null), "Step 1,500"); // not scored yet
   assert.equal(stepAndRole(1500, { part: "mlp", layer: 0, head: 0 }, roles), "Step 1,500");
 });

@@ -5,6 +5,8 @@ from streamlit.proto.WidgetStates_pb2 import WidgetState
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import InitialValue, Selectbox
 
+from core.presets import PRESETS
+from core.runs.folder import list_runs
 from core.text.own_text import save_text
 from explorer.look_inside.sections import sections_of
 from explorer.services import jobs
@@ -164,3 +166,36 @@ def test_presets_and_shapes_one_after_the_other_on_the_training_form(explorer_ho
             if (slider := sliders.get(f"set-{path}")) is not None:
                 slider.set_value(value).run()
                 assert not app.exception
+
+
+def widgets_of(app: AppTest) -> list:
+    return [*app.number_input, *app.slider, *app.select_slider, *app.selectbox, *app.toggle]
+
+
+@pytest.mark.parametrize(
+    ("preset", "moved"),
+    [
+        ("gpt-tiny", {}),
+        ("gpt-quick", {"model.n_layer": 1, "train.steps": 150, "model.n_embd": 96, "train.warmup_steps": 16}),
+    ],
+)
+def test_a_click_trains_with_what_was_chosen_just_before_it(explorer_home, preset, moved):
+    """On a busy machine both reach the server before the page is drawn with the choice: one request has both."""
+    app = open_page("train")
+    app.slider(key="set-model.n_layer").set_value(1).run()
+    app.selectbox(key="corpus").set_value("python")
+    app.radio(key="preset").set_value(preset)
+    for path, value in moved.items():
+        next(each for each in widgets_of(app) if each.key == f"set-{path}").set_value(value)
+    app.button(key="train_start").click().run()
+    assert not app.exception
+    (run,) = list_runs(explorer_home)
+    config = PRESETS[preset]().replace({"data.corpus": "python", **moved})
+    assert run.record().config == config
+
+
+def test_a_schedule_is_fitted_to_the_steps_typed_just_before(explorer_home):
+    app = open_page("train", preset="gpt-tiny", set="train.steps:100")
+    app.select_slider(key="set-train.steps").set_value(200)
+    app.button(key="fit_schedule").click().run()
+    assert not app.exception and "train.steps:200;train.warmup_steps:20" in "".join(app.query_params["set"])

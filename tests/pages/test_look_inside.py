@@ -199,6 +199,7 @@ def test_a_part_in_the_address_is_opened_and_one_that_is_not_there_is_said(app, 
     app.query_params["part"] = "head-7.1"
     app.run()
     assert "This model has no part" in app.error[0].value
+    assert all(clock["place"] is None for clock in drawn(app, "saved_steps"))  # so no frame with it is asked for
     app.button(key="take_another").click().run()
     assert not app.exception and not app.error and "part" not in app.query_params
     assert all(clock["place"] == "" for clock in drawn(app, "saved_steps"))
@@ -385,3 +386,10 @@ def test_each_text_keeps_a_prompt_of_its_own(app):
     app.text_input(key="inspect_prompt").set_value("1+2=").run()
     assert open_run("gallery-layers") == "To be"  # another model of the same text
     assert open_run("gallery-grokking") == "1+2="
+
+
+@pytest.mark.parametrize(("run", "is_task"), [("gallery-grokking", True), ("gallery-shakespeare", False)])
+def test_losses_of_a_task_are_said_to_hold_for_answers_only(app, run, is_task):
+    app.query_params.update({"run": run, "view": "Losses"})
+    app.run()
+    assert not app.exception and ("Only answers were trained on" in said(app)) == is_task

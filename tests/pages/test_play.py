@@ -67,7 +67,7 @@ def test_giving_up_every_letter_ends_the_game_and_says_what_it_was(corpus):
     for _ in hidden:
         at.button("play_tell").click().run()
     assert not at.exception and not at.error
-    assert hidden in at.code[0].value.replace("\r", "")
+    assert any(hidden in code.value.replace("\r", "") for code in at.code)
     assert "None of your runs was trained on this text" in text_of(at)
     assert "The counted bigram needed" in text_of(at) and "The best of them predicted better than you" in text_of(at)
 

@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.live_settings import RESTART, SettingChange
-from core.runs.ancestry import fork, fork_config
+from core.runs.ancestry import fork, fork_config, new_run
 from core.runs.commands import requested_changes, setting_changes, waiting_commands, write_setting_change
 from core.runs.folder import RunFolder, list_runs
 from core.runs.records import Status, StepDetail
@@ -112,9 +112,9 @@ def test_a_finished_run_may_restart_its_schedule_and_shows_the_rates_of_either_w
     figure = json.loads(app.get("plotly_chart")[-1].proto.spec)
     curves = {trace["name"]: trace for trace in figure["data"]}
     assert set(curves) == {"so far", "Stay at 1e-4", "Restart the schedule"}
-    choice.set_value("restart").run()
-    app.number_input(key="continue_steps-20").set_value(20).run()
-    app.button(key="train_continue").click().run()
+    choice.set_value("restart")
+    app.number_input(key="continue_steps-20").set_value(20)
+    app.button(key="train_continue").click().run()  # one request with all three, as from a busy machine
     assert not app.exception
     until(lambda: finished_run.status().state == "finished" and finished_run.status().step == 40, "40 steps")
     assert setting_changes(finished_run)[-1] == SettingChange(20, RESTART, 0, 20)
@@ -225,6 +225,13 @@ def test_a_fork_of_a_step_that_is_not_kept_says_so(app, finished_run):
     assert "has no saved weights for step 19" in words_of(app) and "preset" in {one.key for one in app.radio}
 
 
+def test_a_fork_of_a_run_that_still_waits_says_so(app, finished_run):
+    waiting = new_run(finished_run.data_dir, finished_run.record().config, "waiting")
+    app.query_params["fork"] = waiting.id
+    app.run()
+    assert not app.exception and "has no saved weights yet" in words_of(app)
+
+
 def test_a_fork_can_become_a_run_from_scratch_after_all(app, finished_run):
     app.query_params["fork"] = finished_run.id
     app.run()
@@ -306,7 +313,7 @@ def test_a_single_step_is_seen_closely_until_the_run_has_ended(app, add_run):
     assert "live_step_detail_view" not in str(app.run().main)
 
 
-def test_a_closeup_of_unknown_tokens_is_none(add_run):
+def test_a_step_detail_of_unknown_tokens_is_none(add_run):
     folder = add_run()
     lists = {"inputs": [[10**6]], "targets": [[1]], "losses": [[1.0]]}
     folder.write_step_detail(StepDetail(step=1, loss=1.0, batch_size=1, gradient_norms={}, weight_norms={}, **lists))

@@ -32,9 +32,9 @@ def test_an_address_opens_the_moment_or_the_kept_one_before_it(app, finished_run
     app.query_params.update({"run": finished_run.id, "step": asked})
     app.run()
     assert not app.exception
-    saved_steps = steps_with_weights(finished_run)
-    assert {clock["step"] for clock in clocks(app)} == {saved_steps[place]}
-    assert all(clock["saved_steps"] == saved_steps and clock["anchor"] == 20 for clock in clocks(app))
+    saved = steps_with_weights(finished_run)
+    assert {clock["step"] for clock in clocks(app)} == {saved[place]}
+    assert all(clock["saved_steps"] == saved and clock["anchor"] == 20 for clock in clocks(app))
 
 
 def test_every_section_is_of_the_moment(app, finished_run):

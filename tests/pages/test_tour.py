@@ -37,6 +37,14 @@ def test_the_tour_walks_from_home_to_the_lessons_and_back(app):
         assert not app.exception and bar_of(app).startswith(f"**{number} of")
 
 
+@pytest.mark.parametrize("step", ["0", "8", "x"])
+def test_a_step_that_the_tour_does_not_have_is_said(app, step):
+    app.query_params["tour"] = step
+    app.run()
+    assert not app.exception and not bar_of(app) and app.query_params["tour"] == step
+    assert f"tour='{step}', which is not possible" in app.error[0].value.replace("\\", "")
+
+
 def test_the_tour_shows_a_run_of_ones_own(app, finished_run, damaged_run):
     app.query_params["tour"] = "1"
     app.run()

@@ -306,6 +306,15 @@ def test_a_damaged_run_says_what_is_wrong(app, damaged_run):
     assert "damaged" in app.error[0].value
 
 
+def test_no_line_of_the_cost_moves_the_button(app):
+    app.query_params.update({"preset": "gpt-tiny", "set": "train.steps:100"})
+    app.run()
+    drawn = list(app.main)
+    place = next(at for at, each in enumerate(drawn) if getattr(each, "key", "") == "train_start")
+    assert "Estimated cost" in drawn[place - 1].value
+    assert any("warm-up" in each.value for each in drawn[place:] if each.type == "alert" or each.type == "warning")
+
+
 def test_a_request_that_comes_after_the_start_does_not_lead_back_to_the_draft(app):
     app.query_params.update({"preset": "gpt-quick", "set": "train.steps:5"})
     app.run()

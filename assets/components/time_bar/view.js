@@ -93,10 +93,11 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     slider.setAttribute("aria-valuetext", _("step {step}", counted));
     step.textContent = root.clientWidth < 480 ? _("Step {step}", counted) : _("Step {step} of {steps}", counted);
     const emerging = component.data.emergence.filter((each) => each.step === clock.step);
-    const emergingHeads = emerging.length > 3 ? ngettext("role of {count} head emerged here", "roles of {count} heads emerged here", emerging.length) : _("emerged here: {heads}", { heads: emerging.map(inWords).join(", ") });
+    const places = emerging.map(placeIn).join(", ");
+    const emergingHeads = emerging.length > 2 ? ngettext("role of {count} head emerged here", "roles of {count} heads emerged here", emerging.length) : ngettext("emerged here: head {places}", "emerged here: heads {places}", emerging.length, { places });
     note.hidden = clock.writes; // it would come and go with every token
     note.textContent = clock.waiting ? _("loading …") : emerging.length ? emergingHeads : component.data.note;
-    note.title = note.textContent;
+    note.title = emerging.length ? emergedInWords(clock.step, emerging) : note.textContent;
     paintLabels();
     paintEmergence(palette);
     if (dots.children.length !== savedSteps.length) dots.replaceChildren(...savedSteps.map(() => element("i")));
@@ -141,7 +142,9 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     }));
   }
 
-  const inWords = ({ layer, head, words }) => _("head {head}, {role}", { head: `${layer + 1}.${head + 1}`, role: words });
+  const placeIn = ({ layer, head }) => `${layer + 1}.${head + 1}`;
+  const inWords = (each) => _("head {head}, {role}", { head: placeIn(each), role: each.words });
+  const emergedInWords = (at, heads) => _("Emerged at step {step}: {heads}", { step: at.toLocaleString("en"), heads: heads.map(inWords).join("; ") });
 
   /* A mark on the curve wherever heads' roles emerged; a click goes there. */
   function paintEmergence(palette) {
@@ -157,7 +160,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
       });
       const here = component.data.emergence.filter(({ step }) => step === at);
       mark.tabIndex = -1;
-      const words = _("Emerged at step {step}: {heads}", { step: at.toLocaleString("en"), heads: here.map(inWords).join("; ") });
+      const words = emergedInWords(at, here);
       tips.attach(mark, () => words);
       mark.setAttribute("aria-label", words);
       mark.style.left = `${100 * placeOf(at)}%`;

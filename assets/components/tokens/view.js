@@ -48,7 +48,7 @@ function strip(root, component) {
         if (id === null) chip.classList.add("unknown");
         if (data.bytes[index]) chip.append(element("span", "chip-id chip-bytes", data.bytes[index]));
         strip.append(chip);
-        if (token === "⏎") strip.append(element("span", "strip-break"));
+        if (token === "⏎" && index) strip.append(element("span", "strip-break"));
       });
       readout.textContent = data.note;
     },

@@ -119,7 +119,9 @@ def _draw_summary(side: _Side) -> None:
         readings = read_all(health).values()
         trouble = [_in_words(reading) for reading in readings if reading.trouble]
         words.append(trouble or [(_("None of the {count} readings asks for a change.", count=len(readings)), False)])
-    note = _("Is the training healthy? Measured on the same {count} or so tokens of held-out text.", count=PROBE_TOKENS)
+    note = _(
+        "Is the training healthy? Measured on the same tokens of held-out text, at most {count}.", count=PROBE_TOKENS
+    )
     with card(_("Training health"), note, height="stretch", key=_key("card_health", side)):
         _draw_moving("summary", side, None, words)
 
