@@ -3,19 +3,16 @@
 import logging
 import math
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from core.errors import DiskFullError, NotFiniteError
+from core.errors import NotFiniteError
 from core.interpretability.attention import attention_patterns, to_bytes
 from core.interpretability.embeddings import token_embeddings
-from core.runs.disk_space import DiskSpace
-from core.runs.folder import RunFolder
+from core.runs.disk_space import StatusWriter, Stopwatch
 from core.runs.loaded_run import LoadedRun
-from core.runs.records import MOST_EMBEDDINGS, PROBLEM_PARTS, SCORES, State, Status, StepDetail
+from core.runs.records import MOST_EMBEDDINGS, PROBLEM_PARTS, SCORES, State, StepDetail, without_crash
 from core.runs.weights import Snapshots
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
@@ -23,7 +20,6 @@ from core.text.tokenizers import opening_ids
 from core.training.checkpoints import save_checkpoint, save_weights, snapshot_steps
 from core.training.cost import TimeLeft
 from core.training.evaluation import bits_per_byte, write_answers
-from core.training.hardware import memory_kills
 from core.training.health import MOST_ROWS
 from core.training.trainer import EvaluationEvent, StepEvent
 
@@ -37,41 +33,24 @@ log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """The writer of one run's folder; never changes the course of training."""
+    """The writer of what a run computes, ready for its first step; never changes the course of training."""
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        status: Status,  # of the worker as it begins
-        on_status: Callable[[Status], None] | None,  # called with every status written
-        while_waiting: Callable[[], None],  # called while there is no disk space; raises WaitAborted to stop waiting
-    ):
-        self.folder, self.status, self._on_status, self.while_waiting = folder, status, on_status, while_waiting
-        self._clock, self._time_left = Stopwatch(0.0), TimeLeft()
-        self._saves_early = status.crashes > 0
-        self._process = {"pid": status.pid, "pid_started": status.pid_started}
-        self._before_waiting: Status | None = None
-        self._waiting_events: list[dict[str, Any]] = []
-        self.disk_space = DiskSpace(folder.path, self._wait_for_disk_space, self._after_wait)
-        self._steps_since_row: list[StepEvent] = []
-        self._status_due = self._probe_due = 0.0
-        self._checked_commands = time.monotonic()
-
-    def begin(self, loaded: LoadedRun) -> None:
-        """Record a loaded run that is ready for its first step."""
+    def __init__(self, writer: StatusWriter, loaded: LoadedRun):
+        self.writer, self.folder, status = writer, writer.folder, writer.status
         self.trainer, self.tokenizer, self.probe_text = loaded.trainer, loaded.tokenizer, loaded.probe_text
-        new = [notice for notice in loaded.notices if notice not in self.status.notice]
-        changes = {"notice": " ".join([self.status.notice, *new]).strip()}
-        # Evaluations later than the step that training goes on from no longer count.
-        self.status = self.status.model_copy(update=changes | self.folder.last_scores())
-        self._bytes_per_token = loaded.bytes_per_token
+        self._bytes_per_token, self._saves_early = loaded.bytes_per_token, status.crashes > 0
         self._snapshots = Snapshots(self.folder, self.trainer.model, self.trainer.config.train)
         self._plan_health()
         last_row = self.folder.last_metrics() or {}  # of those left, so that a repeated stretch is not counted twice
-        self._clock = Stopwatch(float(last_row.get("seconds") or 0.0))
-        self._step_began = self._clock.seconds
+        writer.clock = Stopwatch(float(last_row.get("seconds") or 0.0))
+        self._step_began, self._time_left = writer.clock.seconds, TimeLeft()
         self._closed = last_row.get("step") == self.trainer.step and last_row.get("val_loss") is not None
         self._first_step = self.trainer.step
+        self._steps_since_row: list[StepEvent] = []
+        self._status_due = self._probe_due = 0.0
+        scores = self.folder.last_scores()  # evaluations later than the step that training goes on from no longer count
+        new = [notice for notice in loaded.notices if notice not in status.notice]
+        writer.change({"notice": " ".join([status.notice, *new]).strip()} | scores)
 
     def write_first_rows(self) -> None:
         """Write the first rows: of the untrained model, the first point of the curve before anything else."""
@@ -82,7 +61,7 @@ class Recorder:
             self.probe()
 
     def step(self, event: StepEvent, *, watched: bool = False) -> None:
-        """Write one step and all that is due after it; of a single step (`watched`) also its detail."""
+        """Write one step and all that is due after it; for a single step (`watched`), its detail too."""
         config, step = self.trainer.config.train, event.step
         last = self._closed = step >= config.steps
         self._steps_since_row.append(event)
@@ -105,16 +84,17 @@ class Recorder:
         is_early_save = self._saves_early and taken & (taken - 1) == 0
         if not last and (step % config.checkpoint_interval == 0 or is_early_save):
             self.save()
-        self._step_done(evaluation, sampled, watched=watched)
+        if not watched:
+            self._step_done(evaluation, sampled)
+        self._step_began = self.writer.clock.seconds
         if time.monotonic() >= self._status_due:
             self._write_status(durable=False)
 
-    def _step_done(self, evaluation: EvaluationEvent | None, sampled: float, *, watched: bool) -> None:
+    def _step_done(self, evaluation: EvaluationEvent | None, sampled: float) -> None:
         """Note how long a step took with all that was written after it, besides evaluating and sampling."""
-        since, self._step_began = self._step_began, self._clock.seconds
-        if not watched:
-            apart = (evaluation.seconds if evaluation else 0.0) + sampled
-            self._time_left.step(max(0.0, self._step_began - since - apart))
+        apart = (evaluation.seconds if evaluation else 0.0) + sampled
+        seconds = self.writer.clock.seconds - self._step_began - apart
+        self._time_left.step(max(0.0, seconds))
 
     def write_last_rows(self) -> None:
         """Write what belongs to the last step, where it became the last one only after it was taken."""
@@ -139,53 +119,37 @@ class Recorder:
 
     def set_state(self, state: State, reason: str = "") -> None:
         """Write a change of state, which is on disk when this returns."""
+        writer = self.writer
         if state == "running":
-            self._clock.go()
+            writer.clock.go()
         else:
-            self._clock.halt()
+            writer.clock.halt()
         if state in ("running", "paused"):
-            self.status = self.status.model_copy(update={"state": state, "reason": reason})
+            writer.change({"state": state, "reason": reason})
         else:
-            self.status = self.status.end(state, reason, self.status.problem, self.status.notice)
+            writer.status = writer.status.end(state, reason, writer.status.problem, writer.status.notice)
         self._write_status(durable=True)
-        if self.status.ended:
-            self.disk_space.drop_reserve()
+        if writer.status.ended:
+            writer.disk_space.drop_reserve()
 
-    def abort(self, reason: str) -> Status:
-        """Stop without writing what there is no disk space for."""
-        self.status = self.status.end("stopped", reason, "disk")
-        self._try_write_status(self.status)
-        with suppress(DiskFullError, OSError):
-            for row in self._waiting_events:
-                self.folder.append("events", row)
-        return self.status
-
-    def leave_paused(self) -> bool:
-        """Write that the run stays paused without a process; returns False where the disk is too full for that."""
-        return self._try_write_status(self.status.model_copy(update={"pid": None, "pid_started": None}))
-
-    def commands_checked(self) -> None:
-        """Note that the commands were read; the longest time in between decides how long a stop may take."""
-        self.status = self.status.model_copy(update={"slowest": self._slowest()})
-        self._checked_commands = time.monotonic()
+    def close(self) -> None:
+        """End what follows the run in this process."""
+        self.writer.disk_space.drop_reserve()
 
     def event(self, kind: str, **more: Any) -> None:
-        row = {"step": self.trainer.step, "kind": kind, "time": time.time(), **more}
-        if self._before_waiting:
-            self._waiting_events.append(row)
-        else:
-            self.disk_space.write(lambda: self.folder.append("events", row))
+        self.writer.event({"step": self.trainer.step, "kind": kind, "time": time.time(), **more})
 
     def save(self) -> None:
         """Save a checkpoint to go on from, and the weights to look at."""
         self.trainer.check_finite()
         trainer, folder = self.trainer, self.folder
         state = sum(tensor.nbytes for tensor in trainer.state_dict().values())
-        self.disk_space.write(lambda: save_checkpoint(folder.checkpoints, trainer), state)
+        self.writer.disk_space.write(lambda: save_checkpoint(folder.checkpoints, trainer), state)
         weights = self._snapshots.size
-        self.disk_space.write(lambda: save_weights(folder.weights_path, trainer.model, trainer.step), weights)
-        if self.status.crashes and self.trainer.step > self._first_step:  # past the step that crashed
-            self.status = self.status.model_copy(update={"crashes": 0})
+        self.writer.disk_space.write(lambda: save_weights(folder.weights_path, trainer.model, trainer.step), weights)
+        if self.writer.status.crashes and self.trainer.step > self._first_step:  # past the step that crashed
+            notice = without_crash(self.writer.status.notice)
+            self.writer.change({"crashes": 0, "notice": notice})
             self._write_status(durable=False)
 
     def probe(self) -> None:
@@ -198,7 +162,7 @@ class Recorder:
             largest = np.finfo(np.float16).max
             arrays = to_bytes(attention), embedding.clip(-largest, largest).astype(np.float16)
             tokens = [self.tokenizer.tokens[id] for id in ids]
-            self.disk_space.write(lambda: self.folder.write_probe(step, *arrays, tokens))
+            self.writer.disk_space.write(lambda: self.folder.write_probe(step, *arrays, tokens))
         took = time.monotonic() - start
         self._probe_due = start + max(PROBE_SECONDS, took / PROBE_SHARE)
 
@@ -213,8 +177,8 @@ class Recorder:
         except NotFiniteError:  # the loss of the next step ends the run with the reason
             return 0.0
         seconds = self._time_left.sample = time.monotonic() - start
-        row = {"step": self.trainer.step, "val_loss": self.status.val_loss, **sampled}
-        self.disk_space.write(lambda: self.folder.append("samples", row))
+        row = {"step": self.trainer.step, "val_loss": self.writer.status.val_loss, **sampled}
+        self._append("samples", row)
         return seconds
 
     def _sample_text(self) -> str:
@@ -242,7 +206,7 @@ class Recorder:
 
     def _health(self) -> None:
         if health := self.trainer.health():
-            self.disk_space.write(lambda: self.folder.append("health", health.row()))
+            self._append("health", health.row())
 
     def _row(self, event: StepEvent | None, evaluation: EvaluationEvent | None) -> None:
         row: dict[str, float] = {"step": self.trainer.step}
@@ -253,7 +217,7 @@ class Recorder:
             speed = sum(step.tokens for step in steps) / max(1e-9, sum(step.seconds for step in steps))
             row |= {"loss": event.loss, "lr": event.learning_rate, "grad_norm": event.grad_norm}
             row["tokens_per_second"] = changes["tokens_per_second"] = speed
-        row["seconds"] = round(self._clock.seconds, 3)
+        row["seconds"] = round(self.writer.clock.seconds, 3)
         if evaluation:
             self._time_left.evaluation = evaluation.seconds
             scores = {name: value for name in SCORES if (value := getattr(evaluation, name, None)) is not None}
@@ -262,10 +226,13 @@ class Recorder:
             changes |= {name: value if math.isfinite(value) else None for name, value in scores.items()}
             measured = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
             log.info("step %d: %s", evaluation.step, measured)
-        self.disk_space.write(lambda: self.folder.append("metrics", row))
-        self.status = self.status.model_copy(update=changes)
+        self._append("metrics", row)
+        self.writer.change(changes)
         if evaluation:
             self._write_status(durable=False)  # at once: a page shows the losses of both files
+
+    def _append(self, name: Any, row: dict[str, Any]) -> None:
+        self.writer.disk_space.write(lambda: self.folder.append(name, row))
 
     def _step_detail(self, event: StepEvent) -> None:
         values = self.trainer.step_detail | {"loss": event.loss}
@@ -274,86 +241,18 @@ class Recorder:
             values[name] = values[name][:STEP_DETAIL_WINDOWS, :STEP_DETAIL_TOKENS].tolist()
         values["losses"] = [[round(loss, 3) for loss in piece] for piece in values["losses"]]
         step_detail = StepDetail(**values)
-        self.disk_space.write(lambda: self.folder.write_step_detail(step_detail))
+        self.writer.disk_space.write(lambda: self.folder.write_step_detail(step_detail))
 
     def _snapshot(self) -> None:
         step = self.trainer.step
         if self._snapshots.due(step):
-            self.disk_space.write(lambda: self._snapshots.take(step), self._snapshots.size)
-
-    def _wait_for_disk_space(self, why: str) -> None:
-        if self._before_waiting is None:
-            self._before_waiting = self.status
-            self._clock.halt()
-            notice = f"Paused: {why}; it goes on by itself when there is room."
-            changes = {"state": "paused", "reason": "", "problem": "disk", "notice": notice, "seconds_left": None}
-            self.status = self.status.model_copy(update=changes | self._process)
-            log.warning("%s", self.status.notice)
-            self._is_pause_written = False
-        self._is_pause_written = self._is_pause_written or self._try_write_status(self.status)
-        self.while_waiting()
-
-    def _after_wait(self) -> None:
-        before, self._before_waiting = self._before_waiting, None
-        if before is None:  # an inner write has resumed it already
-            return
-        log.warning("there is disk space again")
-        self.status = before.model_copy(update={"problem": "", "slowest": self.status.slowest})
-        self._checked_commands = time.monotonic()
-        if before.state == "running":
-            self._clock.go()
-        self._try_write_status(self.status)
-        rows = self._waiting_events
-        self._waiting_events = []
-        for row in rows:
-            self.disk_space.write(lambda row=row: self.folder.append("events", row))
-
-    def _try_write_status(self, status: Status) -> bool:
-        try:
-            self.status = self.folder.write_status(status)
-        except DiskFullError as error:
-            log.warning("%s", error)
-            return False
-        finally:
-            if self._on_status:
-                self._on_status(status)
-        return True
-
-    def _slowest(self) -> float:
-        return max(self.status.slowest, round(time.monotonic() - self._checked_commands, 3))
+            self.writer.disk_space.write(lambda: self._snapshots.take(step), self._snapshots.size)
 
     def _write_status(self, *, durable: bool) -> None:
         step, steps = self.trainer.step, self.trainer.config.train.steps
-        changes: dict[str, Any] = {"step": step, "steps": steps, "slowest": self._slowest()}
-        changes |= {"seconds": round(self._clock.seconds, 3), "oom_kills": memory_kills()}
-        if not self.status.ended:
-            changes["seconds_left"] = self._time_left.seconds(self.trainer.config.train, step)
-        status = self.status.model_copy(update=changes)
-
-        def write() -> None:
-            self.status = self.folder.write_status(status, durable=durable)
-            if self._before_waiting:
-                self._before_waiting = self.status
-
-        self.disk_space.write(write)
+        changes: dict[str, Any] = {"step": step, "steps": steps}
+        if not self.writer.status.ended:
+            train = self.trainer.config.train
+            changes["seconds_left"] = self._time_left.seconds(train, step)
+        self.writer.write(changes, durable=durable)
         self._status_due = time.monotonic() + STATUS_SECONDS
-        if self._on_status:
-            self._on_status(self.status)
-
-
-class Stopwatch:
-    """The seconds a run trains, without pauses."""
-
-    def __init__(self, before: float):
-        self._before = before  # seconds until the last `halt`
-        self._since: float | None = None
-
-    def go(self) -> None:
-        self._since = self._since or time.monotonic()
-
-    def halt(self) -> None:
-        self._before, self._since = self.seconds, None
-
-    @property
-    def seconds(self) -> float:
-        return self._before + (time.monotonic() - self._since if self._since else 0.0)

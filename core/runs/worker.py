@@ -4,6 +4,8 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,7 +23,7 @@ from core.runs.commands import (
     waiting_commands,
     write_setting_change,
 )
-from core.runs.disk_space import WaitAborted
+from core.runs.disk_space import StatusWriter, WaitAborted
 from core.runs.folder import RunFolder
 from core.runs.loaded_run import LoadedRun, StopRequest, prepare, repeat_changes
 from core.runs.processes import this_process
@@ -54,14 +56,12 @@ def train_run(
 ) -> Status:
     """Train a run to its end, or until it is stopped, from its last checkpoint if it has one; return its status.
 
-    Raises ExplorerError where the run failed for a reason that a sentence explains; the status says it of any error.
+    Raises ExplorerError where the run failed for a reason that a sentence explains; the status has every reason.
     """
     if folder.record().origin:  # its weights are all there is of it, and training would begin with others
         raise RunError(NO_TRAINING_OF_ITS_OWN)
-    with folder.training_lock():
-        if drop_stale:  # only now that no other process trains it: one that does still needs its commands
-            drop_commands(folder)
-        begun = _starting_status(folder.status(), drop_stale)
+    with folder.training_lock(), ExitStack() as at_the_end:
+        begun = _take_over(folder, drop_stale)
         stop = stop_request or StopRequest()
 
         def while_waiting(why: str = _DISK_WAS_FULL, problem: Problem = "disk") -> None:
@@ -73,11 +73,12 @@ def train_run(
             notice = f"Tokenizing the text, only once: {share:.0%} done."
             folder.write_status(begun.model_copy(update={"notice": notice}), durable=False)
 
-        recorder = Recorder(folder, begun, on_status, while_waiting)
+        writer = StatusWriter(folder, begun, on_status, while_waiting)
+        at_the_end.callback(writer.disk_space.drop_reserve)
         try:
-            recorder.disk_space.write(lambda: folder.write_status(begun, durable=False))
-            loaded = prepare(folder, data_dir, device, threads, recorder.disk_space, while_tokenizing)
-            recorder.begin(loaded)
+            writer.disk_space.write(lambda: folder.write_status(begun, durable=False))
+            loaded = prepare(folder, data_dir, device, threads, writer.disk_space, while_tokenizing)
+            recorder = at_the_end.enter_context(closing(Recorder(writer, loaded)))
             return _Attempt(recorder, loaded, stop).run()
         except WaitAborted as aborted:
             drop_commands(folder)
@@ -93,12 +94,13 @@ def train_run(
             if explained and explained is not error:
                 raise explained from error
             raise
-        finally:
-            recorder.disk_space.drop_reserve()
 
 
-def _starting_status(before: Status, drop_stale: bool) -> Status:
-    process = this_process()
+def _take_over(folder: RunFolder, drop_stale: bool) -> Status:
+    """Return the status of this process as it begins, which has locked the run."""
+    if drop_stale:  # only now that no other process trains it: one that does still needs its commands
+        drop_commands(folder)
+    before, process = folder.status(), this_process()
     return Status(
         state="starting",
         pid=process.pid,
@@ -142,7 +144,8 @@ def explain_error(error: Exception) -> ExplorerError | None:
 class _Attempt:
     def __init__(self, recorder: Recorder, loaded: LoadedRun, stop_request: StopRequest):
         self.recorder, self.folder, self.trainer = recorder, recorder.folder, loaded.trainer
-        self._stop_request, recorder.while_waiting = stop_request, self._while_full
+        self.writer = recorder.writer
+        self._stop_request, self.writer.while_waiting = stop_request, self._while_full
         self._baselines, self._changes_ahead = loaded.baselines, loaded.changes_ahead
         self._steps_until_pause = math.inf
         self._pauses: dict[str, Command] = {}  # obeyed, and not removed yet, by id
@@ -154,18 +157,16 @@ class _Attempt:
         try:
             return self._run()
         except WaitAborted:
-            return self.recorder.abort(
+            return self.writer.abort(
                 f"Stopped at step {self.trainer.step:,} while the disk was full, so that only its last save is kept. "
                 "Make room, then resume it."
             )
 
     def _run(self) -> Status:
         trainer, recorder = self.trainer, self.recorder
-        recorder.event("start", attempt=recorder.status.attempt)
+        recorder.event("start", attempt=self.writer.status.attempt)
         recorder.write_first_rows()
-        if self.folder.read_baselines() is None:
-            baselines = self._baselines()
-            recorder.disk_space.write(lambda: write_json(self.folder.baselines_path, baselines))
+        counted = self.folder.read_baselines() is not None
         while True:
             due, self._changes_ahead = self._changes_ahead, repeat_changes(self._changes_ahead, trainer)
             if len(self._changes_ahead) < len(due):
@@ -175,13 +176,17 @@ class _Attempt:
                 break
             if self._steps_until_pause <= 0:
                 if not self._wait_paused():
-                    return recorder.status
+                    return self.writer.status
                 continue
             watched = self._steps_until_pause < math.inf
             self._steps_until_pause -= 1  # before any write: while the disk is full, commands are obeyed in it
-            if not watched and recorder.status.state == "paused":  # resumed, perhaps during a single step
+            if not watched and self.writer.status.state == "paused":  # resumed, perhaps during a single step
                 recorder.set_state("running")
             recorder.step(trainer.train_step(watched, recorder.measures_health(trainer.step + 1)), watched=watched)
+            if not counted:  # of a large text it takes a moment, which the first step does not wait for
+                baselines = self._baselines()
+                self.writer.disk_space.write(partial(write_json, self.folder.baselines_path, baselines))
+                counted = True
         if self._at_the_end:
             recorder.write_last_rows()
         recorder.save()
@@ -190,7 +195,7 @@ class _Attempt:
             recorder.set_state("finished")
         else:
             recorder.set_state("stopped", self._stop_reason or f"Stopped by hand at step {trainer.step:,}.")
-        return recorder.status
+        return self.writer.status
 
     @property
     def _at_the_end(self) -> bool:
@@ -212,7 +217,7 @@ class _Attempt:
             log.warning("%s", error)
             return
         change = SettingChange(step, setting, value_at(config, setting), value)
-        self.recorder.disk_space.write(lambda: write_setting_change(self.folder, change, command.id))
+        self.writer.disk_space.write(lambda: write_setting_change(self.folder, change, command.id))
         self._changes_ahead = [change for change in setting_changes(self.folder) if change.step > step]
         self.recorder.settings_changed()
 
@@ -233,7 +238,7 @@ class _Attempt:
                 self._remove_pauses()
             if command.id not in self._pauses:
                 remove_command(self.folder, command)
-        self.recorder.commands_checked()
+        self.writer.commands_checked()
         self._poll_due = time.monotonic() + POLL_SECONDS
 
     def _obey_command(self, command: Command) -> None:
@@ -281,4 +286,4 @@ class _Attempt:
         # or the next supervisor sees that there is no process to send it to.
         with existing_supervisor_lock(self.folder.path.parent):
             commands = self._stop_request.reason or waiting_commands(self.folder)
-            return not commands and self.recorder.leave_paused()
+            return not commands and self.writer.leave_paused()
