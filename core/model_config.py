@@ -32,6 +32,15 @@ class ModelConfig(Config):
         bounds=(1, 64),
         divides="model.n_embd",
     )
+    n_kv_head: int = setting(
+        0,
+        "Heads of keys and values, each shared by a group of heads (grouped queries, Ainslie 2023). 1: multi-query "
+        "attention (Shazeer 2019). 0: one for each head.",
+        label="Key/value heads",
+        bounds=(0, 64),
+        divides="model.n_head",
+        group="Attention",
+    )
     n_embd: int = basic_setting(
         128,
         "Width: the size of each token's vector inside the model.",
@@ -79,6 +88,31 @@ class ModelConfig(Config):
         label="Scale attention",
         group="Attention",
     )
+    attention_window: int = setting(
+        0,
+        "Sliding window: a token attends to itself and the tokens just before it, this many in all (Longformer, "
+        "Beltagy 2020). 0: to the whole context.",
+        label="Attention window",
+        bounds=(0, 2048),
+        unit="tokens",
+        group="Attention",
+        used_when={"model.kind": ("gpt",), "model.causal": (True,)},
+    )
+    attention_sink: bool = setting(
+        False,
+        "Add 1 to the sum in attention's softmax, as a key with score 0 and value 0 would, so that a head can attend "
+        "to nothing (Miller 2023; Xiao 2023).",
+        label="Attention sink",
+        group="Attention",
+        used_when={"model.kind": ("gpt",), "model.softmax_over": ("keys",)},
+    )
+    gated_attention: bool = setting(
+        False,
+        "Multiply the output of each head by a gate between 0 and 1, which each token computes from its residual "
+        "stream, so that a head can stay closed (Qiu 2025).",
+        label="Gated attention",
+        group="Attention",
+    )
     softmax_over: Literal["keys", "queries"] = setting(
         "keys",
         "Axis of the softmax in attention. keys: the weights of each query sum to 1. queries: a well-known mistake, "
@@ -102,10 +136,17 @@ class ModelConfig(Config):
         "2019).",
         label="Normalization",
     )
-    position: Literal["learned", "sinusoidal", "rope", "none"] = setting(
+    post_norm: bool = setting(
+        False,
+        "Normalize after each sublayer and its residual sum, as the first transformer (Vaswani 2017), not before it "
+        "(Xiong 2020). Deep models then need a longer warm-up.",
+        label="Post-norm",
+        used_when={"model.kind": ("gpt",), "model.norm": ("layer", "rms")},
+    )
+    position: Literal["learned", "sinusoidal", "rope", "alibi", "none"] = setting(
         "learned",
-        "How the model knows the position of a token. learned: a table (GPT-2). sinusoidal: fixed waves (Vaswani "
-        "2017). rope: rotated queries and keys (Su 2021). none: it does not.",
+        "Where a token's position enters. learned: a table (GPT-2). sinusoidal: waves (Vaswani 2017). rope: rotation "
+        "(Su 2021). alibi: scores fall with distance (Press 2021). none: nowhere.",
         label="Positions",
         group="Attention",
     )
@@ -143,6 +184,25 @@ class ModelConfig(Config):
     )
 
     @property
+    def kv_heads(self) -> int:
+        """Return how many heads of keys and values each block has; each serves n_head / kv_heads heads."""
+        return self.n_kv_head or self.n_head
+
+    def kv_head_of(self, head: int) -> int:
+        """Return the head of keys and values that a head reads; both count from 0."""
+        return head * self.kv_heads // self.n_head
+
+    @property
+    def parts_add_up(self) -> bool:
+        """Return whether the last residual stream is the sum of what all parts of the model add."""
+        return self.residual and not self.post_norm
+
+    def is_masked(self, query: int, key: int) -> bool:
+        """Return whether the token at position `query` may not attend to the one at `key`."""
+        outside = self.attention_window and query - key >= self.attention_window
+        return self.causal and (key > query or bool(outside))
+
+    @property
     def sees_ahead(self) -> bool:
         """Return whether later tokens change what a GPT computes at one token, so that nothing can be cached."""
         return not self.causal or self.softmax_over == "queries"
@@ -154,8 +214,10 @@ class ModelConfig(Config):
         head_size, rest = divmod(self.n_embd, self.n_head)
         if rest:
             raise ValueError(f"n_embd {self.n_embd} cannot be shared equally among n_head {self.n_head} heads")
+        if self.n_head % self.kv_heads:
+            raise ValueError(f"n_kv_head {self.n_kv_head} must divide n_head {self.n_head}, or be 0")
         if self.position == "rope" and head_size % 2:
-            raise ValueError(f"rope turns pairs of numbers, so n_embd / n_head must be even, not {head_size}")
+            raise ValueError(f"rope rotates pairs of channels, so n_embd / n_head must be even, not {head_size}")
         if self.position == "sinusoidal" and self.n_embd % 2:
             raise ValueError(
                 f"sinusoidal positions are pairs of a sine and a cosine, so n_embd must be even, not {self.n_embd}"

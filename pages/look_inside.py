@@ -16,6 +16,7 @@ from explorer.look_inside.inspection import (
     time_machine_state,
     warn_of_columns,
 )
+from explorer.look_inside.opened_part import has_place
 from explorer.look_inside.sections import MODEL, SECTIONS, first_view, group_style, sections_of
 from explorer.widgets import address, session
 from explorer.widgets.layout import errors_shown, literal
@@ -60,7 +61,9 @@ sections, labels = sections_of(opened.model), {section.name: section.label for s
 wanted, first = address.parameter(address.VIEW), first_view(sections)
 state = time_machine_state(folder, opened, typed)
 if (wanted if wanted in sections else first) == MODEL:
-    state = replace(state, place=address.parameter(address.PART) or "")
+    part = address.parameter(address.PART) or ""
+    if has_place(part, opened.model, len(prompt.ids)):  # of another, which its view says, no frame is asked for
+        state = replace(state, place=part)
 inspection = with_emergence(Inspection(folder, opened, prompt, state))
 choose_snapshot(folder, opened, inspection.time_machine)
 

@@ -54,6 +54,7 @@ class Decoder:
     def step(self, id: int) -> Tensor:
         """Read one more token, and return the logits (V,) of the next; raises ValueError where the context is full."""
         config, position = self.config, self.cache.length
+        queries, shared = config.n_head, config.kv_heads
         if position == config.block_size:
             raise ValueError(f"{position + 1} tokens do not fit into a context of {config.block_size}")
         x = self.model.transformer.wte.weight[id]  # (C,)
@@ -61,15 +62,22 @@ class Decoder:
             x = x + self.position_table[position]
         x = x.view(1, -1)  # (1, C)
         for layer, (norm_1, c_attn, attn_proj, norm_2, c_fc, activation, mlp_proj, attention) in enumerate(self.layers):
-            qkv = c_attn(norm_1(x)).view(3, 1, config.n_head, 1, -1)  # three times (B, H, T, C/H)
+            normed = norm_1(x)
+            heads = c_attn(normed).view(queries + 2 * shared, 1, -1)  # of queries, keys and values, each (T, D)
             if config.qk_norm:
-                qkv = torch.cat((F.rms_norm(qkv[:2], qkv.shape[4:]), qkv[2:]))
+                heads = torch.cat((F.rms_norm(heads[:-shared], heads.shape[2:]), heads[-shared:]))
             if config.position == "rope":
                 cos, sin = attention.cos[position : position + 1], attention.sin[position : position + 1]
-                qkv = torch.cat((rotate(qkv[:2], cos, sin), qkv[2:]))
-            keys, values = self.cache.put(layer, qkv[1:])
-            z = F.scaled_dot_product_attention(qkv[0], keys, values, scale=attention.scale)
-            x = attn_proj(x, z.view(1, -1))
+                heads = torch.cat((rotate(heads[:-shared], cos, sin), heads[-shared:]))
+            keys, values = self.cache.put(layer, heads[queries:].view(2, 1, shared, 1, -1))
+            if attention.is_plain:
+                q = heads[:queries].view(1, shared, queries // shared, -1)  # those with the same keys in one product
+                z = F.scaled_dot_product_attention(q, keys, values, scale=attention.scale)
+            else:
+                z = attention.fused(heads[None, :queries], keys, values)
+            if config.gated_attention:
+                z = z.reshape(queries, -1) * attention.c_gate(normed).sigmoid().view(queries, 1)
+            x = attn_proj(x, z.reshape(1, -1))
             if config.feed_forward:
                 x = mlp_proj(x, activation(c_fc(norm_2(x))))
         self.cache.length += 1
@@ -79,11 +87,15 @@ class Decoder:
 
 def _parts(block: Block) -> tuple[Any, ...]:
     attn, mlp = block.attn, block.mlp
-    attention = _norm(block.ln_1), _product(attn.c_attn), _projection(attn.c_proj, block.residual)
+    attention = _norm_before(block, block.ln_1), _product(attn.c_attn), _projection(attn.c_proj, block, block.ln_1)
     if mlp is None:
         return (*attention, None, None, None, None, attn)
-    feed_forward = _norm(block.ln_2), _product(mlp.c_fc), mlp.activation, _projection(mlp.c_proj, block.residual)
-    return (*attention, *feed_forward, attn)
+    before, projection = _norm_before(block, block.ln_2), _projection(mlp.c_proj, block, block.ln_2)
+    return (*attention, before, _product(mlp.c_fc), mlp.activation, projection, attn)
+
+
+def _norm_before(block: Block, norm: nn.Module) -> Callable[[Tensor], Tensor]:
+    return (lambda x: x) if block.post_norm else _norm(norm)
 
 
 def _norm(norm: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -93,8 +105,16 @@ def _norm(norm: nn.Module) -> Callable[[Tensor], Tensor]:
     return norm.forward
 
 
-def _projection(linear: nn.Linear, residual: bool) -> Callable[[Tensor, Tensor], Tensor]:
+def _projection(linear: nn.Linear, block: Block, norm: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
     """Return a linear layer that adds to the residual stream, if there is one: (stream, input) -> stream."""
+    add = _addition(linear, block.residual)
+    if not block.post_norm:
+        return add
+    after = _norm(norm)
+    return lambda stream, x: after(add(stream, x))
+
+
+def _addition(linear: nn.Linear, residual: bool) -> Callable[[Tensor, Tensor], Tensor]:
     if residual and linear.bias is None and not _is_packed(linear.weight):
         columns = linear.weight.t()
         return lambda stream, x: torch.addmm(stream, x, columns)

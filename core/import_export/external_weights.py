@@ -14,7 +14,7 @@ from torch import Tensor
 from core.atomic_io import parse_json
 from core.config import ModelConfig
 from core.errors import ExplorerError, TextError
-from core.model import GPT, all_finite, build_model
+from core.model import GPT, all_finite, build_uninitialized_model
 from core.model.self_attention import rotary_angles
 from core.settings import fields_of
 from core.text.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
@@ -68,7 +68,8 @@ def unwrapped(name: str) -> str:
 def expected_shapes(config: ModelConfig, vocab_size: int) -> dict[str, tuple[int, ...]]:
     """Return the name and shape of every parameter of such a model, without allocating them."""
     with torch.device("meta"):
-        return {name: tuple(p.shape) for name, p in build_model(config, vocab_size).named_parameters()}
+        model = build_uninitialized_model(config, vocab_size)
+    return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
 
 
 def check_shapes(declared: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
@@ -131,7 +132,7 @@ def weights_with_positions(model: GPT) -> dict[str, Tensor]:
 
 
 def fold_scale_into_queries(weights: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """Return weights that give the same scores where attention is scaled, of a model in which it is not."""
+    """Fold sqrt(head_size) into the queries of a model with unscaled attention, for programs that scale it."""
     if config.attention_scale:
         return weights
     changed = dict(weights)

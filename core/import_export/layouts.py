@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.config import ModelConfig
+from core.config import ModelConfig, RunConfig, used_settings
 from core.errors import ConfigError
 from core.import_export.external_weights import (
+    SHAPE,
     ExternalModelError,
     fold_scale_into_queries,
     integer_setting,
@@ -37,16 +38,9 @@ ACTIVATIONS = {
     "relu": ("relu",),
     "relu2": ("relu2",),
 }
-# Settings of ours that have one value in all three kinds.
-_FIXED = {
-    "kind": "gpt",
-    "causal": True,
-    "softmax_over": "keys",
-    "residual": True,
-    "feed_forward": True,
-    "qk_norm": False,
-    "bigram_start": False,
-}
+# Settings that all of them have, or that only matter at initialization. Others must have their default, unless a layout
+# says what it can hold.
+HELD = (*SHAPE, "dropout", "bias", "attention_scale", "zero_init", "init_std")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,7 +50,7 @@ class Layout:
     kind: str  # its `model_type`
     title: str  # its name in a sentence
     model_class: str  # the class of transformers that reads it
-    fits: Mapping[str, tuple[Any, ...]]  # the values of our settings that it can hold, besides `_FIXED`
+    fits: Mapping[str, tuple[Any, ...]]  # the values of our settings that it can hold, besides `HELD` and defaults
     shape: Mapping[str, str]  # its names of the settings in `SHAPE`
     base: str  # prefix of the name of every parameter but the head's
     blocks: str  # name of the list of its blocks
@@ -78,8 +72,12 @@ class Layout:
         """Return the settings of a model that this kind cannot hold, as `name=value`."""
         if config.kind != "gpt":  # its other settings are without effect
             return [f"kind={config.kind}"]
-        fits: dict[str, tuple[Any, ...]] = {name: (value,) for name, value in _FIXED.items()} | dict(self.fits)
-        return [f"{name}={value}" for name in fits if (value := getattr(config, name)) not in fits[name]]
+        fits: dict[str, tuple[Any, ...]] = {name: (field.default,) for name, field in ModelConfig.model_fields.items()}
+        fits |= self.fits
+        held = (*HELD, "tie_weights", *["n_kv_head"] * (config.kv_heads == config.n_head))
+        used = used_settings(RunConfig(model=config))
+        values = {name: getattr(config, name) for name in fits if name not in held and f"model.{name}" in used}
+        return [f"{name}={value}" for name, value in values.items() if value not in fits[name]]
 
     def own_name(self, name: str) -> str | None:
         """Return the full name of a stored parameter; None for a constant. Some files leave the first word out."""
@@ -96,7 +94,12 @@ class Layout:
         assert match is not None, f"{name} is neither in a block nor outside"
         layer, part, kind = match.groups()
         theirs = [f"{self.base}{self.blocks}.{layer}.{one}.{kind}" for one in self.inside[part]]
-        return dict(zip(theirs, self.to_theirs(name, tensor, config).chunk(len(theirs)), strict=True))
+        tensor = self.to_theirs(name, tensor, config)
+        rows: int | list[int] = len(tensor) // len(theirs)
+        if part == "attn.c_attn" and len(theirs) == 3:  # heads may share keys and values
+            shared = (len(tensor) - config.n_embd) // 2
+            rows = [config.n_embd, shared, shared]
+        return dict(zip(theirs, tensor.split(rows), strict=True))
 
     def join(self, name: str, parts: Sequence[Tensor], config: ModelConfig) -> Tensor:
         """Return a parameter of ours from its stored tensors: the inverse of `split`."""
@@ -327,9 +330,10 @@ GPT_NEOX = Layout(
 def _read_llama(settings: dict[str, Any], shape: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     read: dict[str, Any] = {"position": "rope", "norm": "rms", "activation": "swiglu"}
     heads = shape["n_head"]
-    for name, value in (("num_key_value_heads", heads), ("head_dim", shape["n_embd"] // heads)):
-        if settings.get(name) is not None:
-            require(settings, name, value)
+    if settings.get("head_dim") is not None:
+        require(settings, "head_dim", shape["n_embd"] // heads)
+    if settings.get("num_key_value_heads") not in (None, heads):
+        read["n_kv_head"] = integer_setting(settings, "num_key_value_heads", 1, heads)
     require(settings, "intermediate_size", feed_forward_width(ModelConfig.model_construct(**shape, **read)))
     require(settings, "hidden_act", "silu", missing="silu")
     require(settings, "rms_norm_eps", 1e-5, missing=1e-6)
@@ -344,7 +348,7 @@ LLAMA = Layout(
     kind="llama",
     title="Llama",
     model_class="LlamaForCausalLM",
-    fits={"norm": ("rms",), "position": ("rope",), "activation": ("swiglu",)},
+    fits={"norm": ("rms",), "position": ("rope",), "activation": ("swiglu",), "n_kv_head": tuple(range(65))},
     shape=_SHAPE,
     base="model.",
     blocks="layers",
@@ -376,7 +380,7 @@ LLAMA = Layout(
     settings_of=lambda config: {
         "intermediate_size": feed_forward_width(config),
         "attention_dropout": config.dropout,
-        "num_key_value_heads": config.n_head,
+        "num_key_value_heads": config.kv_heads,
         "head_dim": config.n_embd // config.n_head,
         "hidden_act": "silu",
         "rms_norm_eps": 1e-5,

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from core.atomic_io import Content
-from core.config import ModelConfig
+from core.config import ModelConfig, RunConfig, used_settings
 from core.errors import ConfigError
 from core.import_export.external_weights import (
     FILE,
@@ -36,15 +36,13 @@ from core.import_export.external_weights import (
     unwrapped,
     weights_with_positions,
 )
-from core.import_export.layouts import GPT2
+from core.import_export.layouts import GPT2, HELD
 from core.model import GPT, Bigram
 from core.text import split_point
 from core.text.nanogpt_data import MOST_IDS, PARTS
 from core.text.tokenizers import MOST_TOKENS, Tokenizer
 
 _MOST_STEPS = 10**9
-# What nanoGPT can be set to, what the export converts (how scores are scaled), and what only matters at initialization.
-_SAME = (*SHAPE, "dropout", "bias", "attention_scale", "zero_init", "init_std")
 _NUMBER = re.compile("[fiu][248]")  # numpy's codes for floats and whole numbers
 
 
@@ -143,7 +141,7 @@ def data_files(ids: np.ndarray, val_fraction: float, tokenizer: Tokenizer) -> di
 
 
 def _write_ids(ids: np.ndarray, path: Path) -> None:
-    ids.astype("<u2", copy=False).tofile(path)
+    path.write_bytes(ids.astype("<u2", copy=False).data)  # `tofile` does not say why the system refuses
 
 
 def first_prompt(tokenizer: Tokenizer) -> str:
@@ -161,11 +159,13 @@ def check_writable(config: ModelConfig) -> None:
             f"nanoGPT has no such model (kind={config.kind}), so it cannot be exported for nanoGPT."
         )
     plain = ModelConfig(
-        **{name: getattr(config, name) for name in _SAME},
+        **{name: getattr(config, name) for name in HELD},
         position=config.position if config.position in GPT2.fits["position"] else "learned",
         activation="gelu",
+        n_kv_head=config.n_kv_head if config.kv_heads == config.n_head else 0,
     )
-    names = [name for name in type(config).model_fields if getattr(config, name) != getattr(plain, name)]
+    used = [path.removeprefix("model.") for path in used_settings(RunConfig(model=config)) if path.startswith("model.")]
+    names = [name for name in used if getattr(config, name) != getattr(plain, name)]
     if names:
         changed = ", ".join(f"{name}={getattr(config, name)}" for name in names)
         held = ", ".join(f"{name}={getattr(plain, name)}" for name in names)

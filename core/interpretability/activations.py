@@ -26,6 +26,12 @@ class PromptError(ExplorerError):
     """A prompt is empty, longer than the context, or does not fit the prompt it is compared with."""
 
 
+POST_NORM = (
+    "This model normalizes after each part has been added (post-norm), so what its parts add does not add up to its "
+    "logits. Look at a model that normalizes before them."
+)
+
+
 class PartError(ExplorerError):
     """A model of this kind lacks the part in question."""
 

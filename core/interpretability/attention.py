@@ -115,14 +115,16 @@ class AttentionWeight(NamedTuple):
     products: Float32[np.ndarray, "D"]  # q * k, elementwise
     product: float  # their sum
     scale: float  # what the sum is multiplied by, 1 / sqrt(D), or 1 where the model does not scale
-    score: float  # product * scale, before the mask
+    distance_penalty: float  # ALiBi's, which is subtracted; 0 with other positions
+    score: float  # product * scale - distance_penalty, before the mask
     hidden: bool  # whether this key is masked for this query
     row_scores: Float32[np.ndarray, "T"]  # the scores of all keys for this query; -inf where they are masked
-    row_weights: Float32[np.ndarray, "T"]  # their softmax, summing to 1
+    row_weights: Float32[np.ndarray, "T"]  # their softmax, summing to 1, or to less with an attention sink
     weight: float  # this cell's
     values: Float32[np.ndarray, "T D"]  # of all keys
     weighted_values: Float32[np.ndarray, "T D"]  # row_weights times values
-    z: Float32[np.ndarray, "D"]  # their sum: the head's output for this query
+    gate: float | None  # of a model with gated attention, what their sum is multiplied by
+    z: Float32[np.ndarray, "D"]  # their sum, times the gate: the head's output for this query
 
 
 def attention_weight_steps(model: GPT, ids: Ids, layer: int, head: int, query: int, key: int) -> AttentionWeight:
@@ -142,17 +144,21 @@ def attention_weight_steps(model: GPT, ids: Ids, layer: int, head: int, query: i
         model,
         ids,
         [attention + name for name in ("hook_q", "hook_k", "hook_v", "hook_attn_scores", "hook_pattern", "hook_z")]
-        + [attention + name for name in ("hook_rot_q", "hook_rot_k") if steps],
+        + [attention + name for name in ("hook_rot_q", "hook_rot_k") if steps]
+        + [attention + "hook_gate"] * model.config.gated_attention,
     )
     at = {name.removeprefix(attention): tensor for name, tensor in recorded.items()}
     T = len(at["hook_q"])
     if not (0 <= query < T and 0 <= key < T):
         raise PromptError(f"This prompt has {T} tokens; there is no cell in row {query + 1}, column {key + 1} of it.")
-    q_projected, k_projected = at["hook_q"][query, head], at["hook_k"][key, head]
-    q, k = at.get("hook_rot_q", at["hook_q"])[query, head], at.get("hook_rot_k", at["hook_k"])[key, head]
-    row_weights, values = at["hook_pattern"][head, query], at["hook_v"][:, head]
+    shared = model.config.kv_head_of(head)
+    q_projected, k_projected = at["hook_q"][query, head], at["hook_k"][key, shared]
+    q, k = at.get("hook_rot_q", at["hook_q"])[query, head], at.get("hook_rot_k", at["hook_k"])[key, shared]
+    row_weights, values = at["hook_pattern"][head, query], at["hook_v"][:, shared]
     scale = model.transformer.h[layer].attn.scale
-    product = float(q @ k)
+    product, penalty = float(q @ k), 0.0
+    if model.config.position == "alibi":
+        penalty = float(model.transformer.h[layer].attn.slopes[head]) * abs(query - key)
     return AttentionWeight(
         steps=steps,
         q_projected=q_projected,
@@ -162,12 +168,14 @@ def attention_weight_steps(model: GPT, ids: Ids, layer: int, head: int, query: i
         products=q * k,
         product=product,
         scale=scale,
-        score=product * scale,
-        hidden=model.config.causal and key > query,
+        distance_penalty=penalty,
+        score=product * scale - penalty,
+        hidden=model.config.is_masked(query, key),
         row_scores=at["hook_attn_scores"][head, query],
         row_weights=row_weights,
         weight=float(row_weights[key]),
         values=values,
         weighted_values=row_weights[:, None] * values,
+        gate=float(at["hook_gate"][query, head]) if "hook_gate" in at else None,
         z=at["hook_z"][query, head],
     )

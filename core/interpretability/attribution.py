@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from core.interpretability.activations import Ids, PartError, run_with_cache
+from core.interpretability.activations import POST_NORM, Ids, PartError, run_with_cache
 from core.model import GPT, Bigram
 from core.model.layers import Norm
 
@@ -58,18 +58,15 @@ def attribute(
         against: the reference: "zero" subtracts nothing, "mean" the mean logit of all tokens, an id that token's logit.
         position: from which the next token is predicted; the last unless given.
 
-    Raises PromptError as `as_row`, and PartError for a model without residual connections: its parts do not add up.
+    Raises PromptError as `as_row`, and PartError for a model without residual connections or with post-norm: its
+    parts do not add up.
     """
     if not isinstance(model, GPT):
         logits = run_with_cache(model, ids, ["hook_embed"])["hook_embed"][position].astype(np.float64)
         token = int(logits.argmax()) if token is None else token
         share = float(logits[token] - _reference(logits, against))
         return Attribution(token, share, share, 0.0, np.zeros((0, 0)), np.zeros(0), 0.0, 0.0)
-    if not model.config.residual:
-        raise PartError(
-            "This model has no residual connections: each part replaces what came before it, so nothing adds up. "
-            "Look at a model that has them."
-        )
+    _check_parts_add_up(model)
     last = f"blocks.{model.config.n_layer - 1}.hook_resid_post"
     recorded = run_with_cache(model, ids, [*_sources(model), last, "ln_final.hook_normalized"])
     at = {name: torch.from_numpy(array[position]).double() for name, array in recorded.items()}
@@ -125,6 +122,16 @@ def through_norm(
     # Subtracting the mean from the stream or from the direction gives the same product.
     centered = direction - direction.mean(dim=-1, keepdim=True)
     return centered * (stream.var(dim=-1, correction=0, keepdim=True) + norm.eps).rsqrt(), constant
+
+
+def _check_parts_add_up(model: GPT) -> None:
+    if not model.config.residual:
+        raise PartError(
+            "This model has no residual connections: each part replaces what came before it, so nothing adds up. "
+            "Look at a model that has them."
+        )
+    if model.config.post_norm:
+        raise PartError(POST_NORM)
 
 
 def _reference(logits: np.ndarray, against: int | Literal["mean", "zero"]) -> float:

@@ -32,11 +32,10 @@ def position_embeddings(model: GPT | Bigram) -> Float32[np.ndarray, "block_size 
         return model.waves.float().cpu().numpy().copy()
     raise PartError(
         "This model has no position embedding: "
-        + (
-            "it turns its queries and keys by their position instead."
-            if isinstance(model, GPT) and model.config.position == "rope"
-            else "it cannot tell where a token stands."
-        )
+        + {
+            "rope": "it turns its queries and keys by their position instead.",
+            "alibi": "its attention scores fall with the distance of a token instead.",
+        }.get(model.config.position if isinstance(model, GPT) else "", "it cannot tell where a token stands.")
     )
 
 

@@ -43,7 +43,7 @@ class ForwardPass(NamedTuple):
     # Euclidean norm of the residual stream: before the first block, then after each part
     norms: Float32[np.ndarray, "parts T"]
     logits: Float32[np.ndarray, "T V"]
-    contributions: SourceAttribution | None  # None where not wanted, or where parts do not add up: no residual
+    contributions: SourceAttribution | None  # None where not wanted, or where parts do not add up
 
 
 def forward_pass(model: GPT | Bigram, ids: Ids, contributions: bool = True) -> ForwardPass:
@@ -73,7 +73,7 @@ def forward_pass(model: GPT | Bigram, ids: Ids, contributions: bool = True) -> F
         neurons=np.stack([at.get(f"blocks.{layer}.mlp.hook_post", none) for layer in layers]),
         norms=np.stack([np.linalg.norm(vectors, axis=-1) for vectors in stream]),
         logits=logits,
-        contributions=_contributions(model, at, logits) if contributions and model.config.residual else None,
+        contributions=_contributions(model, at, logits) if contributions and model.config.parts_add_up else None,
     )
 
 
@@ -91,8 +91,11 @@ def _contributions(model: GPT, at: dict[str, np.ndarray], logits: np.ndarray) ->
     for layer, block in enumerate(model.transformer.h):
         output = block.attn.c_proj
         weights = output.weight.detach().cpu().double().view(config.n_embd, config.n_head, -1)
-        value = torch.from_numpy(at[f"blocks.{layer}.attn.hook_v"]).double()  # (T, H, C / H)
+        value = torch.from_numpy(at[f"blocks.{layer}.attn.hook_v"]).double()  # (T, G, C / H)
+        value = value.repeat_interleave(config.n_head // config.kv_heads, dim=1)  # (T, H, C / H)
         pattern = torch.from_numpy(at[f"blocks.{layer}.attn.hook_pattern"]).double()
+        if config.gated_attention:
+            pattern = pattern * torch.from_numpy(at[f"blocks.{layer}.attn.hook_gate"]).double().T[..., None]
         heads[layer] = (torch.einsum("khd,chd,qc->hqk", value, weights, direction) * pattern).numpy()
         if output.bias is not None:
             constant = constant + direction @ output.bias.detach().cpu().double()

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from core.interpretability import Progress
 from core.interpretability.activations import (
+    POST_NORM,
     Ids,
     PartError,
     PromptError,
@@ -71,7 +72,8 @@ def top_activations(
 def logit_effects(model: GPT, layer: int, neuron: int, count: int = 10) -> LogitEffects:
     """Return a neuron's direct effect: its output direction through the last norm's weights and the unembedding.
 
-    Raises PartError for a model without residual connections, ValueError for a neuron that it does not have.
+    Raises PartError for a model without residual connections or with post-norm, ValueError for a neuron that it does
+    not have.
     """
     mlp = _feed_forward(model, layer, neuron)
     if not model.config.residual and layer < model.config.n_layer - 1:
@@ -79,6 +81,8 @@ def logit_effects(model: GPT, layer: int, neuron: int, count: int = 10) -> Logit
             "This model has no residual connections, so nothing of this layer reaches the answer directly. Choose a "
             "neuron of the last layer."
         )
+    if model.config.post_norm:
+        raise PartError(POST_NORM)
     direction = mlp.c_proj.weight.detach()[:, neuron].double()  # (C,)
     norm = model.transformer.ln_f
     if isinstance(norm, nn.LayerNorm):

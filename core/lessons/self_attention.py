@@ -76,15 +76,18 @@ def residual_before_attention(model: GPT, ids: list[int], layer: int) -> Tensor:
     name = f"blocks.{layer}.hook_resid_pre"
     stream = torch.from_numpy(run_with_cache(model, ids, [name])[name])
     with torch.no_grad():
-        return model.transformer.h[layer].ln_1(stream)
+        block = model.transformer.h[layer]
+        return block.read(stream, block.ln_1)
 
 
 def head_matrices(model: GPT, layer: int, head: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return the three matrices (C, D) of one head of a trained model: for queries, keys and values."""
-    C, D = model.config.n_embd, model.config.n_embd // model.config.n_head
-    stacked = model.transformer.h[layer].attn.c_attn.weight.detach()  # (3 C, C): all heads' queries, keys, values
-    rows = slice(head * D, (head + 1) * D)
-    query, key, value = (stacked[part * C : (part + 1) * C][rows].T for part in range(3))
+    attention = model.transformer.h[layer].attn
+    D, shared = attention.head_size, model.config.kv_head_of(head)
+    stacked = attention.c_attn.weight.detach().split(attention.widths)  # all heads' queries, keys, values: 3 x (C, C)
+    query, key, value = (
+        part[one * D : (one + 1) * D].T for part, one in zip(stacked, (head, shared, shared), strict=True)
+    )
     return query, key, value
 
 

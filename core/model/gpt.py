@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from core.config import ModelConfig
 from core.model.kv_cache import KVCache
-from core.model.layers import ACTIVATIONS, GATED, NORMS, Dropout, Hook, hook_point, scoped
+from core.model.layers import ACTIVATIONS, GATED, NORMS, Dropout, Hook, Norm, hook_point, scoped
 from core.model.self_attention import CausalSelfAttention
 
 
@@ -60,7 +60,7 @@ class Block(nn.Module):
 
     def __init__(self, config: ModelConfig, layer: int):
         super().__init__()
-        self.residual = config.residual
+        self.residual, self.post_norm = config.residual, config.post_norm
         self.ln_1 = NORMS[config.norm](config)
         self.attn = CausalSelfAttention(config, layer)
         self.mlp: MLP | None = None
@@ -72,12 +72,20 @@ class Block(nn.Module):
         self, x: Float[Tensor, "B T C"], cache: KVCache | None = None, hook: Hook | None = None
     ) -> Float[Tensor, "B T C"]:
         x = hook_point(hook, "hook_resid_pre", x)
-        attended = hook_point(hook, "hook_attn_out", self.attn(self.ln_1(x), cache, scoped(hook, "attn")))
-        x = hook_point(hook, "hook_resid_mid", x + attended if self.residual else attended)
+        attended = hook_point(hook, "hook_attn_out", self.attn(self.read(x, self.ln_1), cache, scoped(hook, "attn")))
+        x = hook_point(hook, "hook_resid_mid", self._add(x, attended, self.ln_1))
         if self.mlp is None:
             return hook_point(hook, "hook_resid_post", x)
-        computed = hook_point(hook, "hook_mlp_out", self.mlp(self.ln_2(x), scoped(hook, "mlp")))
-        return hook_point(hook, "hook_resid_post", x + computed if self.residual else computed)
+        computed = hook_point(hook, "hook_mlp_out", self.mlp(self.read(x, self.ln_2), scoped(hook, "mlp")))
+        return hook_point(hook, "hook_resid_post", self._add(x, computed, self.ln_2))
+
+    def read(self, x: Float[Tensor, "*A C"], norm: Norm) -> Float[Tensor, "*A C"]:
+        """Return what a sublayer reads of the residual stream x."""
+        return x if self.post_norm else norm(x)
+
+    def _add(self, x: Tensor, output: Tensor, norm: Norm) -> Tensor:
+        x = x + output if self.residual else output
+        return norm(x) if self.post_norm else x
 
 
 class Transformer(nn.Module):
@@ -91,7 +99,7 @@ class Transformer(nn.Module):
         self.drop = Dropout(config.dropout)
         # PyTorch's type of a list of modules does not say of which.
         self.h = cast(Sequence[Block], nn.ModuleList(Block(config, layer) for layer in range(config.n_layer)))
-        self.ln_f = NORMS[config.norm](config)
+        self.ln_f = NORMS["none" if config.post_norm else config.norm](config)  # the last block has normalized already
 
 
 class GPT(nn.Module):

@@ -8,18 +8,18 @@ from core.config import ModelConfig
 
 
 class KVCache:
-    """Keys and values of one context, filled from the left. B rows, H heads of size D."""
+    """Keys and values of one context, filled from the left. B rows, G heads of size D."""
 
     def __init__(self, config: ModelConfig, batch_size: int = 1, device: torch.device | str = "cpu"):
-        shape = (config.n_layer, 2, batch_size, config.n_head, config.block_size, config.n_embd // config.n_head)
+        shape = (config.n_layer, 2, batch_size, config.kv_heads, config.block_size, config.n_embd // config.n_head)
         self._store = torch.empty(shape, device=device)
-        self._layers = self._store.unbind()  # each (2, B, H, block_size, D)
+        self._layers = self._store.unbind()  # each (2, B, G, block_size, D)
         self._keys_and_values = [layer.unbind() for layer in self._layers]
         self.length = 0  # tokens so far, at most block_size
 
     def extend(
-        self, layer: int, keys: Float[Tensor, "B H T D"], values: Float[Tensor, "B H T D"]
-    ) -> tuple[Float[Tensor, "B H {self.length}+T D"], Float[Tensor, "B H {self.length}+T D"]]:
+        self, layer: int, keys: Float[Tensor, "B G T D"], values: Float[Tensor, "B G T D"]
+    ) -> tuple[Float[Tensor, "B G {self.length}+T D"], Float[Tensor, "B G {self.length}+T D"]]:
         """Append one layer's new keys and values; return all."""
         end = self.length + keys.size(2)
         self._store[layer, 0, :, :, self.length : end] = keys
@@ -27,9 +27,14 @@ class KVCache:
         return self._store[layer, 0, :, :, :end], self._store[layer, 1, :, :, :end]
 
     def put(
-        self, layer: int, new: Float[Tensor, "2 B H 1 D"]
-    ) -> tuple[Float[Tensor, "B H {self.length}+1 D"], Float[Tensor, "B H {self.length}+1 D"]]:
+        self, layer: int, new: Float[Tensor, "2 B G 1 D"]
+    ) -> tuple[Float[Tensor, "B G {self.length}+1 D"], Float[Tensor, "B G {self.length}+1 D"]]:
         """Append one token's keys and values; the same as `extend`, faster."""
         self._layers[layer].narrow(3, self.length, 1).copy_(new)
         keys, values = self._keys_and_values[layer]
         return keys.narrow(2, 0, self.length + 1), values.narrow(2, 0, self.length + 1)
+
+    def of(self, layer: int) -> tuple[Float[Tensor, "B G {self.length} D"], Float[Tensor, "B G {self.length} D"]]:
+        """Return one layer's keys and values."""
+        keys, values = self._keys_and_values[layer]
+        return keys.narrow(2, 0, self.length), values.narrow(2, 0, self.length)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.config import ModelConfig
 from core.model import GPT, evaluating
 from core.model.layers import ACTIVATIONS, GATED
 from core.text.batches import answer_targets
@@ -97,7 +98,7 @@ def measure_health(
     gradient_shares, gradient_rms = _histograms(gradients)
     with torch.no_grad():
         patterns = torch.stack([at[f"blocks.{layer}.attn.hook_pattern"] for layer in layers])
-        entropy = _entropy(patterns, config.causal, config.softmax_over == "keys")
+        entropy = _entropy(patterns, config)
         norms = torch.stack([vectors.norm(dim=-1).mean() for vectors in stream])
     arrays = {"activations": activation_shares, "activation_rms": activation_rms, "gradients": gradient_shares}
     arrays |= {"gradient_rms": gradient_rms, "entropy": entropy, "norms": norms}
@@ -129,11 +130,16 @@ def _histograms(tensors: list[Tensor] | tuple[Tensor, ...]) -> tuple[Tensor, Ten
     return torch.stack(shares), torch.stack(rms)
 
 
-def _entropy(patterns: Tensor, causal: bool, over_keys: bool) -> Tensor:
+def _entropy(patterns: Tensor, config: ModelConfig) -> Tensor:
     """Return (L, H) from attention weights (L, B, H, T, T), of tokens that have a choice."""
-    T = patterns.size(-1)
-    entropy = -torch.xlogy(patterns, patterns).sum(dim=-1 if over_keys else -2)  # (L, B, H, T)
-    choices = torch.arange(1, T + 1, device=patterns.device) if causal else torch.full((T,), T, device=patterns.device)
+    T, over_keys = patterns.size(-1), config.softmax_over == "keys"
+    axis = -1 if over_keys else -2
+    if config.attention_sink:  # the weights of tokens among themselves
+        patterns = patterns / patterns.sum(dim=axis, keepdim=True).clamp(min=1e-30)
+    entropy = -torch.xlogy(patterns, patterns).sum(dim=axis)  # (L, B, H, T)
+    choices = torch.full((T,), T, device=patterns.device)
+    if config.causal:
+        choices = torch.arange(1, T + 1, device=patterns.device).clamp(max=config.attention_window or T)
     choices = choices if over_keys else choices.flip(0)
     return (entropy[..., choices > 1] / choices[choices > 1].log()).mean(dim=(1, 3))
 

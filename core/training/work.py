@@ -166,7 +166,8 @@ class _Counter(TorchFunctionMode):
             q, k, v = args
             self.flops += 4 * q.numel() * k.size(-2)
             attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-            return attention(q, k, v, 0.0, kwargs["is_causal"], scale=kwargs["scale"])[0]
+            mask, scale = kwargs["attn_mask"], kwargs["scale"]
+            return attention(q, k, v, 0.0, kwargs["is_causal"], attn_mask=mask, scale=scale)[0]
         left, right = args[1:3] if name == "baddbmm" else args[:2]
         self.flops += 2 * left.numel() * (right.size(0) if name == "linear" else right.size(-1))
         return function(*args, **kwargs)

@@ -1,12 +1,11 @@
 """How is one attention weight computed? The arithmetic of one cell of a pattern, step by step."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
 import streamlit as st
 
-from core.formatting import decimal
+from core.formatting import decimal, power_of_e
 from core.interpretability.attention import AttentionWeight, attention_patterns, attention_weight_steps
 from core.text.token_display import quoted
 from explorer.charts.text_format import cut, percent
@@ -70,6 +69,8 @@ def cell_in_words(cell: AttentionWeight, shown: list[str], query: int, key: int)
         "product": decimal(cell.product),
         "score": decimal(cell.score),
     }
+    if cell.hidden and key < query:
+        return _("{query} cannot attend to {key}, which is outside the window: the mask sets {score} to −∞.", **values)
     if cell.hidden:
         return _("{query} cannot attend to {key}, which comes later: the mask sets the score {score} to −∞.", **values)
     count = int(np.isfinite(cell.row_scores).sum())
@@ -96,7 +97,8 @@ def cell_steps(cell: AttentionWeight, shown: list[str], query: int, key: int) ->
     weights = Strip.of_numbers(_("attention weights"), cell.row_weights, 1.0)
     weights = replace(weights, of="tokens", scale="share", names=names, marked=key)
     product, score, masked = decimal(cell.product), decimal(cell.score), int(hidden.sum())
-    exponent = f"e^{score} = {math.exp(min(cell.score, 50)):,.2f}"
+    exponent = power_of_e(cell.score)
+    gate = "" if cell.gate is None else _("The gate multiplies it by {gate}.", gate=decimal(cell.gate)) + " "
     values = {"product": product, "score": score, "count": size, "share": percent(cell.weight), "token": shown[query]}
     return [
         StripStep(_("Query: what '{token}' looks for", **values), f"q: ({size},)", "", _vectors("q", cell)),
@@ -114,14 +116,12 @@ def cell_steps(cell: AttentionWeight, shown: list[str], query: int, key: int) ->
         StripStep(
             _("Scaled"),
             _("one number"),
-            _("{product} ÷ √{count} ≈ {score}, the score.", **values)
-            if cell.scale != 1
-            else _("This model does not scale: {score} is the score.", **values),
+            _scaled_in_words(cell),
         ),
         StripStep(
             _("Causal mask: no token attends to later ones") if masked else _("All scores of this query"),
             _("{shape}, a row of {whole}", shape=f"({length},)", whole=f"({length}, {length})"),
-            _("Scores of later tokens set to −∞: {count}.", count=masked) if masked else "",
+            _("Scores of masked tokens set to −∞: {count}.", count=masked) if masked else "",
             [scores],
         ),
         StripStep(
@@ -129,7 +129,7 @@ def cell_steps(cell: AttentionWeight, shown: list[str], query: int, key: int) ->
             f"({length},)",
             _("Divided by the sum over all tokens: {share}.", **values)
             if cell.hidden
-            else _("{power}, divided by the sum over all tokens: {share}.", power=exponent, **values),
+            else _("{power}, divided by the sum over all tokens: {share}.", power=exponent, **values) + _sink(cell),
             [weights],
         ),
         StripStep(
@@ -139,10 +139,27 @@ def cell_steps(cell: AttentionWeight, shown: list[str], query: int, key: int) ->
         StripStep(
             _("Sum: the output of the head"),
             f"({size},)",
-            _("It is added to the residual stream of '{token}', with the outputs of the other heads.", **values),
+            gate + _("It is added to the residual stream of '{token}', with the outputs of the other heads.", **values),
             [Strip.of_numbers("z", cell.z, _largest_value(cell))],
         ),
     ]  # fmt: skip
+
+
+def _sink(cell: AttentionWeight) -> str:
+    unused = 1 - float(cell.row_weights.sum())
+    return " " + _("The attention sink takes {share}.", share=percent(unused)) if unused > 1e-5 else ""
+
+
+def _scaled_in_words(cell: AttentionWeight) -> str:
+    product, scaled = decimal(cell.product), decimal(cell.product * cell.scale)
+    if cell.scale == 1:
+        words = _("This model does not scale: {score} is the score.", score=scaled)
+    else:
+        words = _("{product} ÷ √{count} ≈ {score}, the score.", product=product, count=len(cell.q), score=scaled)
+    if not cell.distance_penalty:
+        return words
+    penalty, score = decimal(cell.distance_penalty), decimal(cell.score)
+    return f"{words} {_('ALiBi subtracts {penalty} for the distance: {score}.', penalty=penalty, score=score)}"
 
 
 def _vectors(name: str, cell: AttentionWeight) -> list[Strip]:

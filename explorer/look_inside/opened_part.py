@@ -85,6 +85,15 @@ def read_place(text: str, model: GPT | Bigram, length: int) -> Place:
     return place
 
 
+def has_place(text: str, model: GPT | Bigram, length: int) -> bool:
+    """Return whether `read_place` can read a place."""
+    try:
+        read_place(text, model, length)
+    except ExplorerError:
+        return False
+    return True
+
+
 def strips(values: np.ndarray) -> dict[str, Any]:
     """Return rows of numbers (T, N) as signed bytes, -127 to 127 for the largest absolute value.
 
@@ -143,7 +152,10 @@ def _head(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[str, A
     rotated = model.config.qk_norm or model.config.position == "rope"
     names = [*(("hook_rot_q", "hook_rot_k") if rotated else ("hook_q", "hook_k")), "hook_v", "hook_z"]
     at = run_with_cache(model, ids, [f"{scope}.{name}" for name in names])
-    q, k, v, z = (at[f"{scope}.{name}"][:, head] for name in names)
+    shared = model.config.kv_head_of(head)
+    q, k, v, z = (
+        at[f"{scope}.{name}"][:, at_head] for name, at_head in zip(names, (head, shared, shared, head), strict=True)
+    )
     pattern = whole.patterns[layer, head]
     key = int(pattern[place.token].argmax()) if place.cell is None else place.cell
     shown = [visible(snapshot.tokenizer.tokens[id]) for id in ids]
@@ -155,10 +167,11 @@ def _head(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[str, A
     share = percent(float(pattern[place.token, key]))
     says = _("{query} attends {share} to {key}.", query=quoted(shown[place.token]), share=share, key=quoted(shown[key]))
     rows = slice(-MOST_ROWS, None)
+    gate = " · σ(x·W_g)" if model.config.gated_attention else ""
     return {
         "title": _("Head {place}", place=f"{layer + 1}.{head + 1}"),
         "says": says,
-        "formula": "q = x·W_q   k = x·W_k   v = x·W_v   z = softmax(q·kᵀ / √D + mask)·v",
+        "formula": "q = x·W_q   k = x·W_k   v = x·W_v   z = softmax(q·kᵀ / √D + mask)·v" + gate,
         "code": code_of(CausalSelfAttention._explicit, "scores = (q"),
         "pattern": b64encode(to_bytes(pattern[rows, rows]).tobytes()).decode("ascii"),
         "tensors": [_tensor(name, values, "T, D") for name, values in zip("qkvz", (q, k, v, z), strict=True)],

@@ -48,7 +48,7 @@ def diagram_in_words(config: ModelConfig, vocab_size: int) -> str:
             "Diagram of the model: a table of {size} rows and columns, one of each for a token.", size=f"{vocab_size:,}"
         )
     blocks = ngettext("{count} block", "{count} blocks", config.n_layer)
-    heads = ngettext("{count} head", "{count} heads", config.n_head)
+    heads = _heads_in_words(config)
     return _(
         "Diagram of the model: {blocks} with {heads} each, width {width}, context {context}. Share of the parameters: "
         "{parts}.",
@@ -56,11 +56,19 @@ def diagram_in_words(config: ModelConfig, vocab_size: int) -> str:
     )  # fmt: skip
 
 
+def _heads_in_words(config: ModelConfig) -> str:
+    heads = ngettext("{count} head", "{count} heads", config.n_head)
+    if config.kv_heads == config.n_head:
+        return heads
+    shared = ngettext("{count} of keys and values", "{count} of keys and values", config.kv_heads)
+    return f"{heads}, {shared}"
+
+
 def _gpt_boxes(config: ModelConfig, shares: dict[str, float], vocab_size: int) -> list[str]:
     context = ngettext("{count} token", "{count} tokens", config.block_size)
     width = _("width {width}", width=config.n_embd)
     squares = "<b></b>" * min(config.n_head, _MOST_HEADS)
-    heads = ngettext("{count} head", "{count} heads", config.n_head)
+    heads = _heads_in_words(config)
     sublayers = _box("attn", shares, heads, f'<div class="model-heads">{squares}</div>')
     if config.feed_forward:
         sublayers += _box("mlp", shares, config.activation)

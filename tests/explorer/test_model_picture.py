@@ -123,7 +123,9 @@ def test_the_opened_embedding_is_the_sum_of_its_two_rows():
     assert len(drawn(make(position="rope"), "embedding")["opened"]["tensors"]) == 1
 
 
-@pytest.mark.parametrize("switch", [*SWITCHES, {"softmax_over": "queries"}, {"residual": False}], ids=str)
+@pytest.mark.parametrize(
+    "switch", [*SWITCHES, {"softmax_over": "queries"}, {"residual": False}, {"post_norm": True}], ids=str
+)
 @pytest.mark.parametrize("place", ["", "embedding", "head-1.2@4.2", "mlp-2", "output"])
 def test_every_kind_of_model_is_drawn_and_opened(switch, place):
     model = make(**switch)

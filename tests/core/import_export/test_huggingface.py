@@ -52,6 +52,8 @@ ROPE, LLAMA = {"position": "rope"}, {"position": "rope", "norm": "rms", "activat
         ("llama", LLAMA | {"bias": True, "tie_weights": False}),
         ("llama", LLAMA | {"attention_scale": False, "bias": True, "dropout": 0.1}),
         ("llama", LLAMA | {"n_head": 4, "n_embd": 40, "n_layer": 1}),
+        ("llama", LLAMA | {"n_head": 4, "n_kv_head": 2, "bias": True, "attention_scale": False}),
+        ("gpt2", {"n_kv_head": 3}),
     ],
     ids=str,
 )
@@ -99,6 +101,7 @@ def random_model(config):
         ({"residual": False}, "residual=False"),
         ({"feed_forward": False}, "feed_forward=False"),
         ({"norm": "none"}, "norm=none"),
+        ({"n_kv_head": 1}, "for GPT-2 n_kv_head=1; for GPT-NeoX n_kv_head=1"),
         (
             {"norm": "rms"},
             "for GPT-2 norm=rms; for GPT-NeoX norm=rms and position=learned; "

@@ -1,8 +1,11 @@
 """Cells as a notebook and as a script: valid, the same every time, and harmless whatever the text."""
 
+import asyncio
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbclient
@@ -10,6 +13,7 @@ import nbformat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jupyter_client import AsyncKernelManager
 
 from core.cli import main
 from core.import_export.notebooks import (
@@ -66,20 +70,31 @@ def test_a_literal_is_the_value_it_was_made_of(value):
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory) -> Iterator[AsyncKernelManager]:
+    """One kernel for all notebooks, in a folder next to nothing: another one would only import torch again."""
+    manager = AsyncKernelManager(kernel_name="python3")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    asyncio.run(manager.start_kernel(cwd=str(tmp_path_factory.mktemp("notebooks")), env=environment))
+    yield manager
+    asyncio.run(manager.shutdown_kernel(now=True))
+
+
 @pytest.fixture
-def executed(monkeypatch, tmp_path):
-    """Runs a lesson's notebook in a folder next to nothing, with `core` to be imported; returns what it printed."""
+def executed(kernel, tmp_path):
+    """Runs a lesson's notebook, with no names of another one and a home of its own; returns what it printed."""
 
     def execute(lesson: str, *changes: tuple[str, str]) -> str:
-        monkeypatch.setenv("PYTHONPATH", str(ROOT))
-        monkeypatch.setenv("GPT_EXPLORER_HOME", str(tmp_path / "home"))
         written = lesson_notebook(lesson)
         for before, after in changes:
             assert before in written
             written = written.replace(before, after)
         notebook = nbformat.reads(written, as_version=4)
-        where = {"metadata": {"path": str(tmp_path)}}
-        nbclient.NotebookClient(notebook, timeout=300, resources=where, shutdown_kernel="immediate").execute()
+        begin = f"%reset -f\nimport os; os.environ['GPT_EXPLORER_HOME'] = {str(tmp_path)!r}; del os"
+        notebook.cells.insert(0, nbformat.v4.new_code_cell(begin))
+        client = nbclient.NotebookClient(notebook, km=kernel, timeout=300)
+        client.execute()
+        client.kc.stop_channels()
         outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
         assert not [output for output in outputs if output.get("name") == "stderr"]
         return "".join(output.get("text") or output.data["text/markdown"] for output in outputs)

@@ -50,6 +50,7 @@ def check_logits(theirs, folder):
         (llama, {"tie_word_embeddings": True, "attention_bias": True, "mlp_bias": True}),
         (llama, {"attention_bias": True}),
         (llama, {"mlp_bias": True, "num_key_value_heads": 3}),
+        (llama, {"num_key_value_heads": 1}),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
@@ -89,7 +90,7 @@ def change_settings(folder, **changes):
         (neox, {"intermediate_size": 100}, "intermediate_size is '100', but only 96"),
         (neox, {"hidden_act": "silu"}, "activation 'silu' is not supported"),
         (neox, {"hidden_size": "wide"}, "hidden_size is 'wide'"),
-        (llama, {"num_key_value_heads": 1}, "num_key_value_heads is '1', but only 3"),
+        (llama, {"num_key_value_heads": 2}, "do not fit: n_kv_head 2 must divide n_head 3"),
         (llama, {"head_dim": 16}, "head_dim is '16', but only 8"),
         (llama, {"rms_norm_eps": 1e-6}, "rms_norm_eps is '1e-06'"),
         (llama, {"rms_norm_eps": None}, "rms_norm_eps is '1e-06'"),

@@ -6,7 +6,7 @@ from core.model import build_model
 
 VOCAB_SIZE = 11
 
-SWITCHES = [  # every switch that changes what the model computes, but for `residual`
+SWITCHES = [  # every switch that changes what the model computes, but for `residual` and `post_norm`
     {},
     {"bias": True},
     {"tie_weights": False},

@@ -121,13 +121,15 @@ def test_every_line_follows_from_the_one_before_and_ends_at_what_the_model_compu
     )
     scale = 1.0 if switch.get("attention_scale") is False else 1 / math.sqrt(8)
     assert cell.scale == pytest.approx(scale)
-    assert cell.score == pytest.approx(cell.product * scale, rel=1e-5)
+    assert cell.score == pytest.approx(cell.product * scale - cell.distance_penalty, rel=1e-5)
     assert cell.row_scores[key] == pytest.approx(cell.score, rel=1e-3, abs=1e-4)
     exponentials = [math.exp(score - max(cell.row_scores)) for score in cell.row_scores]
-    np.testing.assert_allclose(cell.row_weights, np.array(exponentials) / sum(exponentials), rtol=1e-4, atol=1e-6)
+    total = sum(exponentials) + bool(switch.get("attention_sink")) * math.exp(-max(cell.row_scores))
+    np.testing.assert_allclose(cell.row_weights, np.array(exponentials) / total, rtol=1e-4, atol=1e-6)
     assert cell.weight == cell.row_weights[key]
     np.testing.assert_array_equal(cell.row_weights, recorded["blocks.1.attn.hook_pattern"][head, query])
-    np.testing.assert_allclose(cell.weighted_values.sum(axis=0), cell.z, rtol=1e-4, atol=1e-5)
+    gate = 1 if cell.gate is None else cell.gate
+    np.testing.assert_allclose(gate * cell.weighted_values.sum(axis=0), cell.z, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(cell.z, recorded["blocks.1.attn.hook_z"][query, head])
 
 

@@ -88,3 +88,5 @@ def test_a_bigram_models_answer_is_all_the_tokens_own(bigram):
 def test_without_residual_connections_it_is_a_sentence():
     with pytest.raises(PartError, match="no residual connections: each part replaces what came before"):
         attribute(make(residual=False), IDS)
+    with pytest.raises(PartError, match="post-norm"):
+        attribute(make(post_norm=True), IDS)

@@ -8,28 +8,30 @@ from core.interpretability.patching import answers, patch_map
 from tests.core.interpretability.conftest import SWITCHES, make
 
 CLEAN, CORRUPTED = [3, 1, 4, 1, 5, 9], [3, 7, 4, 1, 5, 2]
+SHORT = [3, 1, 4, 9], [3, 7, 4, 2]  # where each cell of a map takes a run
 
 
-def one_by_one(model, what, answer, rival):
+def one_by_one(model, prompts, what, answer, rival):
     """Each cell by a run of its own."""
+    original, changed = prompts
     difference = lambda logits: logits[-1, answer] - logits[-1, rival]  # noqa: E731
-    clean, corrupted = difference(run_with_hooks(model, CLEAN)), difference(run_with_hooks(model, CORRUPTED))
+    clean, corrupted = (difference(run_with_hooks(model, prompt)) for prompt in prompts)
     names = {
         "stream": ["blocks.0.hook_resid_pre", "blocks.0.hook_resid_post", "blocks.1.hook_resid_post"],
         "attention": ["blocks.0.hook_attn_out", "blocks.1.hook_attn_out"],
         "mlp": ["blocks.0.hook_mlp_out", "blocks.1.hook_mlp_out"],
     }[what]
-    recorded = run_with_cache(model, CLEAN)
-    moved = np.zeros((len(names), len(CLEAN)))
+    recorded = run_with_cache(model, original)
+    moved = np.zeros((len(names), len(original)))
     for row, name in enumerate(names):
-        for place in range(len(CLEAN)):
+        for place in range(len(original)):
 
             def swap(tensor, name=name, place=place):
                 tensor = tensor.clone()
                 tensor[0, place] = torch.tensor(recorded[name][place])
                 return tensor
 
-            moved[row, place] = difference(run_with_hooks(model, CORRUPTED, {name: swap})) - corrupted
+            moved[row, place] = difference(run_with_hooks(model, changed, {name: swap})) - corrupted
     return moved / (clean - corrupted)
 
 
@@ -39,10 +41,10 @@ def test_every_cell_is_a_run_with_one_activation_swapped(switch, what):
     model = make(**switch)
     if what == "mlp" and not model.config.feed_forward:
         with pytest.raises(PartError, match="no feed-forward half"):
-            finish(patch_map(model, CLEAN, CORRUPTED, what))
+            finish(patch_map(model, *SHORT, what))
         return
-    found = finish(patch_map(model, CLEAN, CORRUPTED, what, answer=0, rival=8))
-    expected = one_by_one(model, what, 0, 8)
+    found = finish(patch_map(model, *SHORT, what, answer=0, rival=8))
+    expected = one_by_one(model, SHORT, what, 0, 8)
     assert found.moved.dtype == np.float32 and len(found.rows) == len(found.moved)
     np.testing.assert_allclose(found.moved, expected, rtol=2e-3, atol=2e-3)
 

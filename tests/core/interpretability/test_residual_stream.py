@@ -28,7 +28,7 @@ def test_it_is_seen_between_the_blocks(gpt):
     np.testing.assert_array_equal(stream[2], recorded["blocks.1.hook_resid_post"])
 
 
-@pytest.mark.parametrize("switch", [*SWITCHES, {"residual": False}, {"kind": "bigram"}], ids=str)
+@pytest.mark.parametrize("switch", [*SWITCHES, {"residual": False}, {"post_norm": True}, {"kind": "bigram"}], ids=str)
 @pytest.mark.parametrize("stage", [0, 1, 2])
 def test_reading_on_from_any_stage_ends_where_the_model_does(switch, stage):
     model = make(**switch)

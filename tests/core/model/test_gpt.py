@@ -73,7 +73,9 @@ def test_every_switch_changes_what_the_model_computes(switch):
     assert not torch.allclose(plain(some_ids())[0], switched(some_ids())[0], atol=1e-3)
 
 
-@given(st.integers(0, SMALL["block_size"] - 2), st.integers(1, VOCAB - 1), st.sampled_from(["learned", "rope"]))
+@given(
+    st.integers(0, SMALL["block_size"] - 2), st.integers(1, VOCAB - 1), st.sampled_from(["learned", "rope", "alibi"])
+)
 def test_a_later_token_never_changes_earlier_logits(position, shift, kind):
     model = small_gpt(position=kind)
     ids = some_ids(batch=1)
@@ -152,6 +154,80 @@ def test_logits_equal_those_of_transformers_with_the_same_weights(tied, activati
         torch.testing.assert_close(patterns[f"blocks.{layer}.attn.hook_pattern"], attentions, rtol=1e-4, atol=1e-5)
 
 
+def test_grouped_queries_are_many_heads_whose_keys_and_values_are_the_same():
+    grouped = small_gpt(n_head=4, n_kv_head=2, bias=True, position="rope")
+    usual = small_gpt(n_head=4, bias=True, position="rope")
+    weights = dict(grouped.state_dict())
+    for name, tensor in weights.items():
+        if "c_attn" in name:
+            queries, *shared = tensor.split((16, 8, 8))
+            repeated = [part.unflatten(0, (2, 4))[[0, 0, 1, 1]].flatten(0, 1) for part in shared]
+            weights[name] = torch.cat((queries, *repeated))
+    usual.load_state_dict(weights)
+    torch.testing.assert_close(grouped(some_ids())[0], usual(some_ids())[0], rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="n_kv_head 3 must divide n_head 4"):
+        ModelConfig(n_head=4, n_kv_head=3)
+
+
+def attention_of(model: GPT) -> tuple[torch.Tensor, torch.Tensor]:
+    """The scores and the weights of the first block's heads, both (B, H, T, T)."""
+    seen = {}
+    model(some_ids(), hook=seen.__setitem__)
+    return seen["blocks.0.attn.hook_attn_scores"], seen["blocks.0.attn.hook_pattern"]
+
+
+def test_a_window_as_long_as_the_context_hides_nothing_and_one_of_three_all_but_three():
+    plain = small_gpt()
+    torch.testing.assert_close(small_gpt(attention_window=12)(some_ids())[0], plain(some_ids())[0])
+    _, weights = attention_of(small_gpt(attention_window=3))
+    for query, key in product(range(12), range(12)):
+        allowed = 0 <= query - key < 3
+        assert (
+            bool((weights[..., query, key] > 0).all())
+            == allowed
+            != ModelConfig(attention_window=3).is_masked(query, key)
+        )
+
+
+def test_alibi_subtracts_a_slope_of_each_head_times_the_distance():
+    (scores, _), (plain, _) = (attention_of(small_gpt(position=position)) for position in ("alibi", "none"))
+    for head, slope in enumerate((2**-4, 2**-8)):  # the paper's, for two heads
+        for query, key in ((0, 0), (7, 2), (11, 0)):
+            expected = plain[:, head, query, key] - slope * (query - key)
+            torch.testing.assert_close(scores[:, head, query, key], expected)
+
+
+def test_an_attention_sink_is_a_score_of_zero_without_a_value():
+    scores, weights = attention_of(small_gpt(attention_sink=True))
+    torch.testing.assert_close(weights, scores.exp() / (1 + scores.exp().sum(dim=-1, keepdim=True)))
+
+
+def test_a_gate_multiplies_what_its_head_returns():
+    gated, plain, seen = small_gpt(gated_attention=True), small_gpt(), {}
+    plain.load_state_dict(gated.state_dict(), strict=False)
+    gated(some_ids(), hook=seen.__setitem__)
+    torch.testing.assert_close(
+        seen["blocks.0.attn.hook_gate"],
+        gated.transformer.h[0].attn.c_gate(gated.transformer.h[0].ln_1(seen["blocks.0.hook_resid_pre"])).sigmoid(),
+    )
+    opened = lambda name, tensor: torch.ones_like(tensor) if name.endswith("hook_gate") else None  # noqa: E731
+    torch.testing.assert_close(gated(some_ids(), hook=opened)[0], plain(some_ids())[0], rtol=1e-4, atol=1e-4)
+
+
+def test_a_post_norm_block_is_that_of_the_first_transformer():
+    block = small_gpt(post_norm=True, bias=True).transformer.h[0]
+    theirs = torch.nn.TransformerEncoderLayer(16, 2, 64, dropout=0.0, activation="gelu", batch_first=True).eval()
+    names = {
+        "self_attn.in_proj_": "attn.c_attn.", "self_attn.out_proj.": "attn.c_proj.", "linear1.": "mlp.c_fc.",
+        "linear2.": "mlp.c_proj.", "norm1.": "ln_1.", "norm2.": "ln_2.",
+    }  # fmt: skip
+    own = block.state_dict()
+    theirs.load_state_dict({a + kind: own[b + kind] for a, b in names.items() for kind in ("weight", "bias")})
+    x = torch.randn(2, 12, 16, generator=torch.Generator().manual_seed(0))
+    mask = torch.nn.Transformer.generate_square_subsequent_mask(12)
+    torch.testing.assert_close(block(x), theirs(x, mask, is_causal=True), rtol=1e-4, atol=1e-4)
+
+
 def test_bfloat16_takes_other_steps_to_nearly_the_same_logits():
     model, ids = small_gpt(), some_ids()
     exact, exact_loss = model(ids, ids)
@@ -181,7 +257,7 @@ MODERN = {"position": "rope", "qk_norm": True, "bigram_start": True, "norm": "rm
 
 
 @pytest.mark.parametrize(
-    "switch", [*({"position": position} for position in ("learned", "sinusoidal", "rope", "none")), MODERN], ids=str
+    "switch", [switch for switch in [*SWITCHES, MODERN] if not ModelConfig(**switch).sees_ahead], ids=str
 )
 @pytest.mark.parametrize("pieces", [(12,), (5, 7), (1,) * 12, (4, 1, 7)], ids=str)
 def test_reading_in_pieces_through_the_cache_gives_the_same_logits(switch, pieces):
