@@ -6,6 +6,8 @@ from pydantic import model_validator
 
 from core.settings import Config, basic_setting, setting
 
+_EXPERTS = {"model.kind": ("gpt",), "model.feed_forward": (True,), "model.mixture_of_experts": (True,)}
+
 
 class ModelConfig(Config):
     """Settings of the model: its shape and the variants of its parts."""
@@ -157,6 +159,34 @@ class ModelConfig(Config):
         label="Activation function",
         used_when={"model.kind": ("gpt",), "model.feed_forward": (True,)},
     )
+    mixture_of_experts: bool = setting(
+        False,
+        "Replace each feed-forward layer by several, the experts; a router chooses a few of them for each token "
+        "(Shazeer 2017).",
+        used_when={"model.kind": ("gpt",), "model.feed_forward": (True,)},
+    )
+    n_expert: int = setting(
+        4,
+        "Experts in each block, each as large as the feed-forward layer would be.",
+        label="Experts",
+        bounds=(1, 16),
+        used_when=_EXPERTS,
+    )
+    n_expert_active: int = setting(
+        2,
+        "Experts that each token is sent to; at most as many as there are.",
+        label="Active experts",
+        bounds=(1, 16),
+        used_when=_EXPERTS,
+    )
+    expert_balance: float = setting(
+        0.01,
+        "Weight in the loss of how unevenly tokens are sent to the experts (Switch, Fedus 2021). Losses are shown "
+        "without it.",
+        bounds=(0.0, 1.0),
+        log=True,
+        used_when=_EXPERTS,
+    )
     qk_norm: bool = setting(
         False,
         "Normalize every query and key in each head, so that a high learning rate stays stable (Henry 2020).",
@@ -193,6 +223,11 @@ class ModelConfig(Config):
         return head * self.kv_heads // self.n_head
 
     @property
+    def experts(self) -> int:
+        """Return how many feed-forward layers lie side by side in each block."""
+        return self.n_expert if self.mixture_of_experts else 1
+
+    @property
     def parts_add_up(self) -> bool:
         """Return whether the last residual stream is the sum of what all parts of the model add."""
         return self.residual and not self.post_norm
@@ -222,6 +257,8 @@ class ModelConfig(Config):
             raise ValueError(
                 f"sinusoidal positions are pairs of a sine and a cosine, so n_embd must be even, not {self.n_embd}"
             )
+        if self.mixture_of_experts and self.n_expert_active > self.n_expert:
+            raise ValueError(f"n_expert_active {self.n_expert_active} cannot be more than n_expert {self.n_expert}")
         if self.zero_init and not self.residual:
             raise ValueError("zero_init needs residual: blocks that start at zero would let nothing through without it")
         return self

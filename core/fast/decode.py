@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.model.gpt import GPT, Block
+from core.model.gpt import GPT, Block, MixtureOfExperts
 from core.model.kv_cache import KVCache
 from core.model.self_attention import rotate
 
@@ -91,6 +91,8 @@ def _parts(block: Block) -> tuple[Any, ...]:
     if mlp is None:
         return (*attention, None, None, None, None, attn)
     before, projection = _norm_before(block, block.ln_2), _projection(mlp.c_proj, block, block.ln_2)
+    if isinstance(mlp, MixtureOfExperts):  # all, and those not chosen times zero
+        return (*attention, before, mlp.neurons, nn.Identity(), projection, attn)
     return (*attention, before, _product(mlp.c_fc), mlp.activation, projection, attn)
 
 

@@ -25,7 +25,7 @@ from core.interpretability.activations import (
     run_with_cache,
 )
 from core.model import GPT
-from core.model.gpt import MLP
+from core.model.gpt import MLP, MixtureOfExperts
 
 
 class TopActivation(NamedTuple):
@@ -106,8 +106,9 @@ class NeuronSteps(NamedTuple):
     products: Float32[np.ndarray, "C"]  # inputs * weights, elementwise
     bias: float  # 0 where the model has none
     before: float  # the sum of products and bias
+    expert_weight: float  # what a router gives its expert, by which `after` is multiplied; 1 without experts
     gate: float | None  # of a gated activation, what `before` is multiplied by, after its own nonlinearity
-    after: float  # after the nonlinearity
+    after: float  # after the nonlinearity, times `expert_weight`
     outputs: Float32[np.ndarray, "C"]  # the neuron's column of the second matrix
     added: Float32[np.ndarray, "C"]  # after * outputs: what it adds to the residual stream
 
@@ -127,8 +128,12 @@ def neuron_steps(model: GPT, ids: Ids, layer: int, neuron: int, position: int) -
     gated = pre.shape[-1] > post.shape[-1]  # the first half of the first matrix makes the gate
     row = neuron + post.shape[-1] * gated
     with torch.no_grad():
-        norm, vector = model.transformer.h[layer].ln_2, torch.from_numpy(stream[position])
-        inputs = norm(vector.to(mlp.c_fc.weight)).float().cpu().numpy()
+        block, vector = model.transformer.h[layer], torch.from_numpy(stream[position])
+        inputs = block.read(vector.to(mlp.c_fc.weight), block.ln_2).float().cpu().numpy()
+    expert_weight = 1.0
+    if isinstance(mlp, MixtureOfExperts):
+        router = run_with_cache(model, ids, [f"{scope}.mlp.hook_router"])[f"{scope}.mlp.hook_router"]
+        expert_weight = float(router[position, neuron * mlp.n_expert // post.shape[-1]])
     bias = mlp.c_fc.bias
     weights = mlp.c_fc.weight.detach()[row].float().cpu().numpy()
     outputs = mlp.c_proj.weight.detach()[:, neuron].float().cpu().numpy()
@@ -139,6 +144,7 @@ def neuron_steps(model: GPT, ids: Ids, layer: int, neuron: int, position: int) -
         products=inputs * weights,
         bias=0.0 if bias is None else bias[row].item(),
         before=float(pre[position, row]),
+        expert_weight=expert_weight,
         gate=float(functional.silu(torch.tensor(float(pre[position, neuron])))) if gated else None,
         after=after,
         outputs=outputs,

@@ -21,8 +21,9 @@ from core.model.self_attention import CausalSelfAttention
 
 
 def feed_forward_width(config: ModelConfig) -> int:
-    """Return the neurons of a feed-forward layer: 4 C, or 8/3 C where a gate takes a third matrix (the same cost)."""
-    return 8 * math.ceil(config.n_embd / 3) if config.activation in GATED else 4 * config.n_embd
+    """Return a block's neurons: 4 C, or 8/3 C where a gate takes a third matrix (the same cost), for each expert."""
+    width = 8 * math.ceil(config.n_embd / 3) if config.activation in GATED else 4 * config.n_embd
+    return config.experts * width
 
 
 def sinusoidal_positions(block_size: int, n_embd: int, height: float = 0.02) -> Float[Tensor, "{block_size} {n_embd}"]:
@@ -55,6 +56,74 @@ class MLP(nn.Module):
         return self.dropout(self.c_proj(hidden))
 
 
+class MixtureOfExperts(MLP):
+    """Several feed-forward layers, of which a router chooses a few for each token (Shazeer 2017; Switch, Fedus 2021).
+
+    The neurons of the E experts lie side by side in `c_fc` and `c_proj`. Each expert computes the tokens sent to it;
+    with a hook all neurons are computed, and those of experts not chosen are set to zero. Both ways agree.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__(config)
+        self.n_expert, self.active = config.n_expert, config.n_expert_active
+        self.router = nn.Linear(config.n_embd, config.n_expert, bias=False)
+        self.balance: Tensor | None = None  # of the last batch trained on: 1 where all experts get as many tokens
+
+    def forward(self, x: Float[Tensor, "B T C"], hook: Hook | None = None) -> Float[Tensor, "B T C"]:
+        if hook is None:
+            return self.dropout(self._by_expert(x.flatten(0, 1), self._route(x).flatten(0, 1)).view(x.shape))
+        return self.dropout(self.c_proj(self.neurons(x, hook)))
+
+    def neurons(self, x: Float[Tensor, "*A C"], hook: Hook | None = None) -> Float[Tensor, "*A N"]:
+        """Return the activations of all neurons, each times the weight of its expert."""
+        weights = hook_point(hook, "hook_router", self._route(x))  # (B, T, E)
+        hidden = self.activation(hook_point(hook, "hook_pre", self.c_fc(x)))  # (B, T, E N), N neurons an expert
+        weights = weights.repeat_interleave(hidden.size(-1) // self.n_expert, dim=-1)
+        return hook_point(hook, "hook_post", hidden * weights)
+
+    def take_balance(self) -> Float[Tensor, ""]:
+        """Return the balance of the last batch trained on, once: it holds on to all that it was computed from."""
+        assert self.balance is not None, "only a forward pass in training makes it"
+        balance, self.balance = self.balance, None
+        return balance
+
+    def _route(self, x: Tensor) -> Tensor:
+        """Return the weight of every expert for every token (B, T, E); 0 for those not chosen."""
+        shares = self.router(x).float().softmax(dim=-1)
+        best, chosen = shares.topk(self.active, dim=-1)
+        if self.active > 1:  # of one alone the share itself, so that the router learns
+            best = best / best.sum(dim=-1, keepdim=True)
+        if self.training and torch.is_grad_enabled():
+            sent = F.one_hot(chosen, self.n_expert).float().mean(dim=(0, 1, 2))  # (E,) share of all tokens
+            self.balance = self.n_expert * (sent * shares.mean(dim=(0, 1))).sum()
+        return torch.zeros_like(shares).scatter(-1, chosen, best)
+
+    def _by_expert(self, x: Tensor, weights: Tensor) -> Tensor:
+        """Return the output (N, C) for tokens x (N, C) with the weights (N, E) of the experts."""
+        out = torch.zeros_like(x)
+        width = self.c_proj.in_features // self.n_expert
+        # For each expert its rows, which are in two places where a gate takes as many (no copies, which would be kept).
+        rows = [part.split(width) for part in self.c_fc.weight.split(self.c_proj.in_features)]
+        biases = None
+        if self.c_fc.bias is not None:
+            biases = [part.split(width) for part in self.c_fc.bias.split(self.c_proj.in_features)]
+        columns = self.c_proj.weight.chunk(self.n_expert, dim=1)
+        for expert in range(self.n_expert):
+            if x.is_meta:  # where work is counted, all experts get as many tokens
+                sent = torch.arange(len(x) * self.active // self.n_expert, device=x.device)
+            else:
+                sent = weights[:, expert].nonzero().squeeze(1)
+            read = x[sent]
+            hidden = [
+                F.linear(read, part[expert], biases[number][expert] if biases else None)
+                for number, part in enumerate(rows)
+            ]
+            hidden = self.activation(torch.cat(hidden, dim=-1) if len(hidden) > 1 else hidden[0])
+            output = F.linear(hidden, columns[expert]) * weights[sent, expert, None]
+            out = out.index_add(0, sent, output.to(out.dtype))
+        return out if self.c_proj.bias is None else out + self.c_proj.bias
+
+
 class Block(nn.Module):
     """Attention (tokens exchange information), then a feed-forward layer; each adds to the residual stream."""
 
@@ -66,7 +135,7 @@ class Block(nn.Module):
         self.mlp: MLP | None = None
         if config.feed_forward:
             self.ln_2 = NORMS[config.norm](config)
-            self.mlp = MLP(config)
+            self.mlp = (MixtureOfExperts if config.mixture_of_experts else MLP)(config)
 
     def forward(
         self, x: Float[Tensor, "B T C"], cache: KVCache | None = None, hook: Hook | None = None

@@ -15,6 +15,7 @@ from core.config import RunConfig
 from core.errors import NotFiniteError, TrainingError
 from core.live_settings import with_change
 from core.model import GPT, all_finite, build_model, evaluating
+from core.model.gpt import MixtureOfExperts
 from core.text.batches import IGNORED, answer_targets, check_length, fixed_windows, problem_starts, random_batch
 from core.text.tasks import AnswerTokens
 from core.training.evaluation import COUNTED, score, windows_at_once
@@ -94,6 +95,7 @@ class Trainer:
         self._parameters = dict(self.model.named_parameters())
         compiled = train.compile == "on" or (train.compile == "auto" and self.device.type == "cuda")
         self._forward = torch.compile(self.model) if compiled else self.model
+        self._mixtures = [module for module in self.model.modules() if isinstance(module, MixtureOfExperts)]
         self._batch_rng = torch.Generator().manual_seed(train.seed)
         self._dropout_state = torch.Generator(self.device).manual_seed(train.seed).get_state()
 
@@ -121,7 +123,10 @@ class Trainer:
         with self._own_dropout():
             with self._mixed_precision():
                 logits, loss = (model if detailed else self._forward)(x, targets)
-            loss.backward()
+            minimized = loss
+            for mixture in self._mixtures:
+                minimized = minimized + self.config.model.expert_balance * mixture.take_balance()
+            minimized.backward()
         if detailed:
             self.step_detail = self._detail_of(x, y, targets, logits.detach())
 

@@ -24,7 +24,7 @@ from core.interpretability.forward_pass import ForwardPass
 from core.interpretability.neurons import neuron_steps
 from core.lessons.sampling_steps import softmax_with_temperature
 from core.model import GPT, Bigram
-from core.model.gpt import MLP, feed_forward_width
+from core.model.gpt import MLP, MixtureOfExperts, feed_forward_width
 from core.model.layers import GATED
 from core.model.self_attention import CausalSelfAttention
 from core.text.token_display import quoted, visible
@@ -213,6 +213,11 @@ def _mlp(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[str, An
             else _("{name} of {before} is {value}: the activation of this neuron.", name=nonlinearity, before=before,
                    value=value),
         ),
+        *([StripStep(
+            _("Router: expert {number}", number=neuron * config.experts // post.shape[1] + 1), _("one number"),
+            _("The activation is multiplied by {weight}, the weight of its expert at {token}.",
+              weight=decimal(worked.expert_weight), token=token),
+        )] if config.mixture_of_experts else []),
         StripStep(
             _("Output: added to the residual stream of {token}", token=token), f"({C},)",
             _("The activation {value} times the neuron's column of the second matrix.", value=value),
@@ -220,11 +225,15 @@ def _mlp(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[str, An
         ),
     ]  # fmt: skip
     gated, number = config.activation in GATED, neuron + 1
+    inner = "silu(W_g·x) ⊙ W₁·x" if gated else f"{nonlinearity}(W₁·x)"
+    inner += " ⊙ router(x)" if config.mixture_of_experts else ""
     return {
         "title": _("MLP {layer}", layer=layer + 1),
         "says": _("Neuron {number} has the activation {value} at {token}.", number=number, value=value, token=token),
-        "formula": "out = W₂·(silu(W_g·x) ⊙ W₁·x)" if gated else f"out = W₂·{nonlinearity}(W₁·x)",
-        "code": code_of(MLP.forward, 'hidden = hook_point(hook, "hook_pre"'),
+        "formula": f"out = W₂·({inner})" if " ⊙ " in inner else f"out = W₂·{inner}",
+        "code": code_of(MixtureOfExperts.neurons, "weights = hook_point")
+        if config.mixture_of_experts
+        else code_of(MLP.forward, 'hidden = hook_point(hook, "hook_pre"'),
         "tensors": [_tensor(_(name), values, shape, picked=values is post) for name, values, shape in tensors],
         "cell": neuron,
         "steps": steps,

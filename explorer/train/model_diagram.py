@@ -71,7 +71,10 @@ def _gpt_boxes(config: ModelConfig, shares: dict[str, float], vocab_size: int) -
     heads = _heads_in_words(config)
     sublayers = _box("attn", shares, heads, f'<div class="model-heads">{squares}</div>')
     if config.feed_forward:
-        sublayers += _box("mlp", shares, config.activation)
+        experts = ngettext("{count} expert", "{count} experts", config.experts)
+        active = _("{count} for each token", count=config.n_expert_active)
+        kinds = f"{config.activation}, {experts}, {active}" if config.mixture_of_experts else config.activation
+        sublayers += _box("mlp", shares, kinds)
     blocks = ngettext("{count} block", "{count} blocks", config.n_layer)
     depth = min(config.n_layer, _MOST_BLOCKS) - 1
     shadows = ", ".join(

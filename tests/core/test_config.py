@@ -83,5 +83,5 @@ def test_only_what_has_an_effect_is_used():
     assert unused(train__optimizer="muon", data__tokenizer="bpe") == set()
     assert unused() == muon
     assert unused(model__kind="bigram") == muon | gpt
-    assert unused(model__feed_forward=False) == muon | {"model.activation"}
+    assert unused(model__feed_forward=False) == muon | {"model.activation", "model.mixture_of_experts"}
     assert unused(train__schedule="constant") == muon | {"train.min_learning_rate", "train.decay_steps"}

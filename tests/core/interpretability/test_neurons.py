@@ -84,7 +84,12 @@ def test_a_neuron_that_is_not_there_is_named(gpt, layer, neuron):
             look()
 
 
-@pytest.mark.parametrize("switch", [{}, {"bias": True}, {"activation": "swiglu"}, {"activation": "relu2"}], ids=str)
+STEPPED = [
+    {}, {"bias": True}, {"activation": "swiglu"}, {"activation": "relu2"}, {"mixture_of_experts": True, "bias": True},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("switch", STEPPED, ids=str)
 def test_a_neuron_step_by_step_is_what_the_model_computes(switch):
     model = make(**switch)
     at = run_with_cache(model, [3, 1, 4, 1])
@@ -93,7 +98,7 @@ def test_a_neuron_step_by_step_is_what_the_model_computes(switch):
     assert steps.after == pytest.approx(float(at["blocks.1.mlp.hook_post"][2, 7]), abs=1e-5)
     nonlinear = {"swiglu": lambda x: x * steps.gate, "relu2": lambda x: max(x, 0) ** 2}.get(switch.get("activation"))
     expected = nonlinear(steps.before) if nonlinear else float(torch.nn.functional.gelu(torch.tensor(steps.before)))
-    assert steps.after == pytest.approx(expected, abs=1e-4)
+    assert steps.after == pytest.approx(steps.expert_weight * expected, abs=1e-4)
     width = at["blocks.1.mlp.hook_post"].shape[-1]
     alone = [neuron_steps(model, [3, 1, 4, 1], 1, neuron, 2).added for neuron in range(width)]
     bias = model.transformer.h[1].mlp.c_proj.bias

@@ -46,6 +46,18 @@ SWITCHES = [
     {"qk_norm": True},
     {"qk_norm": True, "position": "rope"},
     {"bigram_start": True},
+    {"n_kv_head": 1},
+    {"attention_window": 3},
+    {"position": "alibi"},
+    {"attention_sink": True},
+    {"gated_attention": True, "n_kv_head": 1},
+    {"gated_attention": True, "bias": True},
+    {"post_norm": True},
+    {"mixture_of_experts": True},
+    {"mixture_of_experts": True, "n_expert_active": 1, "activation": "swiglu", "bias": True},
+    {"post_norm": True, "norm": "rms", "residual": False},
+    {"attention_window": 3, "position": "alibi", "attention_sink": True, "n_kv_head": 1},
+    {"n_kv_head": 1, "qk_norm": True, "position": "rope"},
 ]
 
 
