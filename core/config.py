@@ -57,7 +57,7 @@ def _decay_rate(default: float, of: str, *, label: str = "", most: float = 0.999
     return setting(default, f"Decay rate of {of}.", label=label, bounds=(0.0, most), step=0.001)
 
 
-_DECAYS = {"train.schedule": ("cosine", "linear")}
+_DECAYS = {"train.schedule": ("cosine", "linear", "wsd")}
 
 
 class TrainConfig(Config):
@@ -98,10 +98,19 @@ class TrainConfig(Config):
         label="Warm-up",
         bounds=(0, 100_000),
     )
-    schedule: Literal["cosine", "linear", "constant"] = setting(
+    schedule: Literal["cosine", "linear", "wsd", "constant"] = setting(
         "cosine",
         "How the learning rate falls after warm-up: along half a cosine (Loshchilov 2016), linearly (Defazio 2023), "
-        "or not at all.",
+        "linearly at the end alone (wsd: warmup-stable-decay, Hu 2024), or not at all.",
+    )
+    decay_share: float = setting(
+        0.2,
+        "Share of the schedule, at its end, over which the learning rate falls; before it stays at its peak "
+        "(Hägele 2024).",
+        label="Decay share",
+        bounds=(0.01, 1.0),
+        step=0.01,
+        used_when={"train.schedule": ("wsd",)},
     )
     decay_steps: int = _steps(
         0,
@@ -138,6 +147,21 @@ class TrainConfig(Config):
         label="Gradient clipping",
         bounds=(0.0, 100.0),
         step=0.1,
+    )
+    label_smoothing: float = setting(
+        0.0,
+        "Share of each target's probability that is spread evenly over all tokens (Szegedy 2015). Losses are shown "
+        "without it.",
+        bounds=(0.0, 0.5),
+        step=0.01,
+    )
+    z_loss: float = setting(
+        0.0,
+        "Weight of the squared logarithm of softmax's denominator in the loss, so that logits stay small (Chowdhery "
+        "2022, which has 1e-4). Losses are shown without it.",
+        label="Z-loss",
+        bounds=(0.0, 0.1),
+        log=True,
     )
     eval_interval: int = _steps(
         100,

@@ -13,6 +13,7 @@ from core.fast.threads import threads_for
 from core.interpretability.activations import Ids, PromptError, as_row, device_of
 from core.model import GPT, Bigram, parameter_count
 from core.training.optimizers import build_optimizer, set_learning_rates
+from core.training.trainer import objective
 
 
 class MatrixUpdate(NamedTuple):
@@ -61,7 +62,7 @@ def training_step(model: GPT | Bigram, ids: Ids, config: TrainConfig) -> Trainin
     with torch.enable_grad(), threads_for(3 * row.numel() * parameter_count(model)):
         logits, _loss = copied(row, hook=hook)
         losses = F.cross_entropy(logits[0, :-1].float(), row[0, 1:], reduction="none")
-        losses.mean().backward()
+        objective(losses.mean(), logits[:, :-1], row[:, 1:], config).backward()
         weights = {name: parameter.detach().clone() for name, parameter in copied.named_parameters()}
         optimizer = build_optimizer(copied, config)
         set_learning_rates(optimizer, config, fraction=1.0)

@@ -122,6 +122,21 @@ RUNGS = (
 )
 
 
+# Parts that came after the lecture's, each by the setting that switches it on.
+MODERN_PARTS: dict[str, dict[str, Any]] = {
+    "grouped queries": {"model.n_kv_head": 1},
+    "sliding window": {"model.attention_window": 8},
+    "ALiBi": {"model.position": "alibi"},
+    "attention sink": {"model.attention_sink": True},
+    "gated attention": {"model.gated_attention": True},
+    "post-norm": {"model.post_norm": True},
+    "experts": {"model.mixture_of_experts": True},
+    "label smoothing": {"train.label_smoothing": 0.1},
+    "z-loss": {"train.z_loss": 1e-4},
+    "WSD": {"train.schedule": "wsd"},
+}
+
+
 def rung_configs(seed: int = 1337) -> dict[str, RunConfig]:
     """Return the settings of every trained rung, by name, in order."""
     shape = dict(_ONE_HEAD)

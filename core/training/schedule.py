@@ -1,4 +1,4 @@
-"""The learning rate schedule: linear warm-up, then decay along half a cosine or a line."""
+"""The learning rate schedule: linear warm-up, then decay along half a cosine or a line, of the whole run or its end."""
 
 import math
 
@@ -10,8 +10,9 @@ def fraction_at(step: int, config: TrainConfig) -> float:
 
     The warm-up is linear and never quite zero, so that the first step already learns. After it the rate falls from
     `learning_rate` to `min_learning_rate` over the steps that are left, or those until `decay_steps`: along half a
-    cosine wave (Loshchilov and Hutter 2016), in a straight line (Defazio 2023), or it stays. A restarted schedule
-    does all of this again from `schedule_start` on.
+    cosine wave (Loshchilov and Hutter 2016), in a straight line (Defazio 2023), in one over the last
+    `decay_share` alone (warmup-stable-decay, Hu 2024), or it stays. A restarted schedule does all of this again from
+    `schedule_start` on.
     """
     done = max(0, step - config.schedule_start)
     if done < config.warmup_steps:
@@ -22,8 +23,11 @@ def fraction_at(step: int, config: TrainConfig) -> float:
     end = (config.decay_steps or config.steps) - config.schedule_start
     if done >= end:
         return lowest
-    progress = (done - config.warmup_steps) / (end - config.warmup_steps)  # 0 to 1
-    height = 1 - progress if config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))  # 1 to 0
+    falling = end - config.warmup_steps  # steps over which the rate falls
+    if config.schedule == "wsd":
+        falling = min(falling, max(1, round(config.decay_share * end)))
+    progress = max(0.0, (done - end + falling) / falling)  # 0 to 1
+    height = 0.5 * (1 + math.cos(math.pi * progress)) if config.schedule == "cosine" else 1 - progress  # 1 to 0
     return lowest + height * (1 - lowest)
 
 

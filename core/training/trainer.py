@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from core.config import RunConfig
+from core.config import RunConfig, TrainConfig
 from core.errors import NotFiniteError, TrainingError
 from core.live_settings import with_change
 from core.model import GPT, all_finite, build_model, evaluating
@@ -46,6 +46,23 @@ class EvaluationEvent(NamedTuple):
     seconds: float
     train_accuracy: float | None = None  # share of problems answered right; None of a text without a task
     val_accuracy: float | None = None
+
+
+def objective(loss: Tensor, logits: Tensor, targets: Tensor, config: TrainConfig) -> Tensor:
+    """Return what training minimizes: the loss with label smoothing (Szegedy 2015) and z-loss (Chowdhery 2022).
+
+    Args:
+        loss: the mean cross-entropy, nats/token.
+        logits: (B, T, V).
+        targets: (B, T), at least one of them not `IGNORED`.
+    """
+    if not (config.label_smoothing or config.z_loss):
+        return loss
+    counts = (targets != IGNORED) / (targets != IGNORED).sum()  # (B, T), each a share of the mean
+    denominator = logits.float().logsumexp(dim=-1)  # its logarithm, (B, T)
+    to_all = (counts * (denominator - logits.float().mean(dim=-1))).sum()  # cross-entropy to equal probabilities
+    smoothed = (1 - config.label_smoothing) * loss + config.label_smoothing * to_all
+    return smoothed + config.z_loss * (counts * denominator.square()).sum()
 
 
 class Trainer:
@@ -123,7 +140,7 @@ class Trainer:
         with self._own_dropout():
             with self._mixed_precision():
                 logits, loss = (model if detailed else self._forward)(x, targets)
-            minimized = loss
+            minimized = objective(loss, logits, targets, config)
             for mixture in self._mixtures:
                 minimized = minimized + self.config.model.expert_balance * mixture.take_balance()
             minimized.backward()

@@ -71,7 +71,8 @@ def test_every_setting_of_a_run_has_a_group_and_others_that_exist():
 
 def test_only_what_has_an_effect_is_used():
     everything = {path for path, _ in fields_of(RunConfig)}
-    pieces = {"data.vocab_size"}
+    pieces = {"data.vocab_size", "train.decay_share"}
+    pieces |= {"model.n_expert", "model.n_expert_active", "model.expert_balance"}
     muon = {path for path in everything if "muon" in path} | pieces
     gpt = {path for path in everything if path.startswith("model.")} - {"model.kind", "model.block_size"}
 
@@ -80,7 +81,8 @@ def test_only_what_has_an_effect_is_used():
         return everything - set(used_settings(RunConfig().replace(changes)))
 
     assert unused(train__optimizer="muon") == pieces
-    assert unused(train__optimizer="muon", data__tokenizer="bpe") == set()
+    wanted = {"data__tokenizer": "bpe", "train__schedule": "wsd", "model__mixture_of_experts": True}
+    assert unused(train__optimizer="muon", **wanted) == set()
     assert unused() == muon
     assert unused(model__kind="bigram") == muon | gpt
     assert unused(model__feed_forward=False) == muon | {"model.activation", "model.mixture_of_experts"}

@@ -156,8 +156,11 @@ def all_keys(app: AppTest) -> set[str]:
     return {element.key for kind in kinds for element in app.get(kind) if element.key}
 
 
-def test_settings_stand_in_groups_and_every_one_of_a_gpt_with_muon_and_bpe_is_there(app):
-    app.query_params.update({"preset": "gpt-tiny", "set": "train.optimizer:muon;data.tokenizer:bpe"})
+def test_settings_stand_in_groups_and_every_one_that_is_used_is_there(app):
+    chosen = (
+        "train.optimizer:muon;data.tokenizer:bpe;train.processes:2;train.schedule:wsd;model.mixture_of_experts:true"
+    )
+    app.query_params.update({"preset": "gpt-tiny", "set": chosen})
     app.run()
     assert not app.exception
     assert [tab.label for tab in app.tabs] == ["Architecture", "Attention", "Training", "Evaluation", "Machine"]

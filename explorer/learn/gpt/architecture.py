@@ -8,17 +8,19 @@ from typing import Any
 import streamlit as st
 from plotly import graph_objects as go
 
-from core.formatting import decimal
-from core.lessons.quick_train import RUNGS, RungLoss, rung_configs, small_gpt, train_ladder
+from core.formatting import decimal, format_setting
+from core.lessons.quick_train import MODERN_PARTS, RUNGS, RungLoss, rung_configs, small_gpt, train_ladder
 from core.model.gpt import MLP, Block
 from core.model.layers import rms_norm, swiglu
 from core.model.self_attention import rotate
+from core.presets import preset
 from core.training.work import exact_parameters
 from explorer.charts.lessons import drop_bars, ladder_chart
 from explorer.components.time_machine import growing_figure
 from explorer.learn.gpt.trained import draw_losses, quick_runs
 from explorer.learn.state import StepState
 from explorer.learn.steps import Step, draw_table
+from explorer.widgets.address import draft_address
 from explorer.widgets.layout import card, chart, current_palette
 
 
@@ -37,6 +39,21 @@ def _draw_ladder(state: StepState) -> None:
             )  # fmt: skip
     with card(state.label("panel parts"), key="lesson_parts"):
         _draw_parts(state, rungs)
+    with card(state.label("panel modern"), key="lesson_modern"):
+        _draw_modern(state)
+
+
+def _draw_modern(state: StepState) -> None:
+    state.write("modern idea")
+    whole = rung_configs(state.seed)["full"]
+    before = exact_parameters(whole.model, state.vocab_size)
+    for name, changes in MODERN_PARTS.items():
+        more = exact_parameters(whole.replace(changes).model, state.vocab_size) - before
+        ((path, value),) = changes.items()
+        size = f"{more:+,} {state.label('parameters')}, ".replace("-", "−") if more else ""
+        link = draft_address(preset("gpt-tiny").replace(changes))
+        about = state.markdown(f"about {name}")
+        st.markdown(f"**[{state.label(name)}]({link})** ({size}`{path}={format_setting(value)}`): {about}")
 
 
 def _draw_growing(state: StepState, rungs: list[RungLoss] | None) -> None:

@@ -36,6 +36,17 @@ def test_a_line_falls_evenly():
     assert [learning_rate_at(step, to_nothing) for step in (500, 900)] == pytest.approx([5e-4, 0])
 
 
+def test_warmup_stable_decay_falls_over_its_last_share_alone():
+    stable = CONFIG.replace({"schedule": "wsd", "decay_share": 0.2})
+    rates = [learning_rate_at(step, stable) for step in (49, 100, 500, 800, 900, 1000, 5000)]
+    assert rates == pytest.approx([1e-3 * 50 / 101, 1e-3, 1e-3, 1e-3, 5.5e-4, 1e-4, 1e-4])
+    line = CONFIG.replace({"schedule": "linear"})
+    falling = line.replace({"schedule": "wsd", "decay_share": 1.0})  # no longer than what the warm-up leaves
+    assert [learning_rate_at(step, falling) for step in range(1001)] == pytest.approx(
+        [learning_rate_at(step, line) for step in range(1001)]
+    )
+
+
 def test_a_constant_schedule_still_warms_up():
     constant = CONFIG.replace({"schedule": "constant"})
     assert learning_rate_at(9, constant) == pytest.approx(1e-3 * 10 / 101)
@@ -52,7 +63,7 @@ def test_no_step_is_zero_or_beyond_the_highest(steps, warmup, at):
     assert 0 < learning_rate_at(at, config) <= config.learning_rate
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "wsd"])
 def test_a_final_rate_above_the_highest_never_lets_the_rate_rise(schedule):
     config = TrainConfig(steps=50, warmup_steps=0, learning_rate=1e-3, min_learning_rate=6e-3, schedule=schedule)
     assert {learning_rate_at(step, config) for step in range(60)} == {1e-3}

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.nn import functional as F
 from torch.nn.utils import get_total_norm
 
 from core.config import ModelConfig, RunConfig, TrainConfig
@@ -11,8 +12,9 @@ from core.errors import TextError, TrainingError
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
 from core.settings import value_at
+from core.text.batches import IGNORED
 from core.training.schedule import learning_rate_at
-from core.training.trainer import EvaluationEvent, StepEvent, Trainer
+from core.training.trainer import EvaluationEvent, StepEvent, Trainer, objective
 
 
 def weights(trainer):
@@ -51,6 +53,21 @@ def test_two_trainers_side_by_side_do_not_disturb_each_other(small, make_trainer
         second.train_step()
     assert equal(weights(first), end)
     assert equal(weights(second), end)
+
+
+def test_training_minimizes_the_loss_with_label_smoothing_and_z_loss_and_reports_it_without(small, make_trainer):
+    torch.manual_seed(0)
+    logits, targets = torch.randn(2, 3, 7, requires_grad=True), torch.tensor([[1, 2, IGNORED], [3, IGNORED, 0]])
+    config = TrainConfig(label_smoothing=0.1, z_loss=0.01)
+    flat, wanted = logits.flatten(0, 1), targets.flatten()
+    squares = flat[wanted != IGNORED].exp().sum(dim=-1).log().square().mean()
+    expected = F.cross_entropy(flat, wanted, ignore_index=IGNORED, label_smoothing=0.1) + 0.01 * squares
+    loss = F.cross_entropy(flat, wanted, ignore_index=IGNORED)
+    torch.testing.assert_close(objective(loss, logits, targets, config), expected)
+
+    plain, smoothed = (make_trainer(small.replace({"train.label_smoothing": share})) for share in (0.0, 0.3))
+    assert plain.train_step().loss == smoothed.train_step().loss
+    assert not equal(weights(plain), weights(smoothed))
 
 
 def test_training_leaves_the_dice_of_others_alone(small, make_trainer):
