@@ -133,6 +133,12 @@ class TrainConfig(Config):
         log=True,
     )
     muon_momentum: float = _decay_rate(0.95, "Muon's average of gradients")
+    muon_normalize_rows: bool = setting(
+        False,
+        "Divide each row of Muon's update by its average size, so that all outputs change about equally (NorMuon, Li "
+        "2025).",
+        label="Normalize Muon's rows",
+    )
     weight_decay: float = setting(
         0.1,
         "Pull of the weight matrices toward zero at each step; biases and norms are excluded (Loshchilov 2017).",

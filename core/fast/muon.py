@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable
 from functools import cache
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,23 +18,35 @@ from core.training.hardware import knows_bfloat16
 _multiplies_bfloat16 = cache(knows_bfloat16)  # needed at every step
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan's quintic: steep at zero, so that small singular values rise fast
 _ITERATIONS = 5
+_ROW_DECAY = 0.95  # of the average of squares by row, with `normalize_rows`
 
 
 class Muon(torch.optim.Optimizer):
     """The same updates as `torch.optim.Muon`, with matrices of one shape, or its transpose, orthogonalized together.
 
     On a processor the update of a small model spends its time on calls, not on arithmetic. A group of parameters with
-    `"parts": 3` has that many matrices stacked (queries, keys and values in `c_attn`), each orthogonalized by itself.
+    `"parts"` has matrices of so many rows stacked (queries, keys, values in `c_attn`), each orthogonalized by itself.
+
+    With `normalize_rows`, each row of an update, which belongs to one output, is divided by its average size so far
+    (NorMuon, Li 2025, https://arxiv.org/abs/2510.05491). The size of the whole update stays.
     """
 
-    def __init__(self, params: Iterable[Any], lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.0):
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "parts": 1})
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 0.02,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        normalize_rows: bool = False,
+    ):
+        self._normalize_rows = normalize_rows
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "parts": ()})
 
     @torch.no_grad()
     # pyrefly: ignore[bad-override]
     def step(self, closure: None = None) -> None:  # noqa: ARG002 (the signature of Optimizer)
         """Update the weights from their gradients."""
-        moves = []  # (update to orthogonalize, the part of a weight matrix that it changes, its learning rate)
+        moves: list[_Move] = []
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
             if not weights:
@@ -43,29 +55,51 @@ class Muon(torch.optim.Optimizer):
             for weight in weights:
                 if not self.state[weight]:
                     self.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+                    if self._normalize_rows:
+                        self.state[weight]["row_squares"] = weight.new_zeros(len(weight))
             averages = [self.state[weight]["momentum_buffer"] for weight in weights]
             torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
             ahead = torch._foreach_lerp(gradients, averages, group["momentum"])
             if decay := group["lr"] * group["weight_decay"]:
                 torch._foreach_mul_(weights, 1 - decay)
             for weight, update in zip(weights, ahead, strict=True):
-                for part, part_update in zip(weight.chunk(group["parts"]), update.chunk(group["parts"]), strict=True):
-                    moves.append((part_update, part, group["lr"]))
-        moves.sort(key=lambda move: sorted(move[0].shape))
-        for _, alike in groupby(moves, key=lambda move: sorted(move[0].shape)):
-            _apply_together(list(alike))
+                parts = group["parts"] or len(weight)  # a number is the rows of each part
+                squares = self.state[weight].get("row_squares", weight.new_empty(len(weight)))
+                split = zip(update.split(parts), weight.split(parts), squares.split(parts), strict=True)
+                moves += [_Move(part_update, part, rows, group["lr"]) for part_update, part, rows in split]
+        moves.sort(key=lambda move: sorted(move.update.shape))
+        for _, alike in groupby(moves, key=lambda move: sorted(move.update.shape)):
+            _apply_together(list(alike), self._normalize_rows)
 
 
-def _apply_together(moves: list[tuple[Tensor, Tensor, float]]) -> None:
-    wide = torch.stack([update.T if update.size(0) > update.size(1) else update for update, _, _ in moves])
-    weights: list[Tensor] = []
-    steps: list[Tensor] = []
-    for orthogonal, (_, weight, lr) in zip(orthogonalize(wide), moves, strict=True):
-        tall = weight.size(0) > weight.size(1)
-        scale = math.sqrt(weight.size(0) / weight.size(1)) if tall else 1.0  # so that all outputs change equally
-        weights.append(weight)
-        steps.append((orthogonal.T if tall else orthogonal) * (-lr * scale))
-    torch._foreach_add_(weights, steps)
+class _Move(NamedTuple):
+    update: Tensor  # (rows, columns), to be orthogonalized
+    weight: Tensor  # the part of a weight matrix that it changes
+    row_squares: Tensor  # (rows,) averages of the mean square of its orthogonal updates
+    lr: float
+
+
+def _apply_together(moves: list[_Move], normalize_rows: bool) -> None:
+    wide = torch.stack([move.update.T if move.update.size(0) > move.update.size(1) else move.update for move in moves])
+    steps = [
+        orthogonal.T if move.weight.size(0) > move.weight.size(1) else orthogonal
+        for orthogonal, move in zip(orthogonalize(wide), moves, strict=True)
+    ]
+    if normalize_rows:
+        steps = _normalize_rows(steps, [move.row_squares for move in moves])
+    # So that all outputs change equally.
+    scales = [math.sqrt(max(1.0, move.weight.size(0) / move.weight.size(1))) for move in moves]
+    steps = torch._foreach_mul(steps, [-move.lr * scale for move, scale in zip(moves, scales, strict=True)])
+    torch._foreach_add_([move.weight for move in moves], steps)
+
+
+def _normalize_rows(steps: list[Tensor], row_squares: list[Tensor]) -> list[Tensor]:
+    """Divide the rows of updates by their average sizes, which it updates; each update as a whole keeps its norm."""
+    torch._foreach_lerp_(row_squares, [step.square().mean(dim=1) for step in steps], 1 - _ROW_DECAY)
+    sizes = torch._foreach_sqrt(torch._foreach_add(row_squares, 1e-12))
+    evened = torch._foreach_div(steps, [size[:, None] for size in sizes])
+    norms, after = torch._foreach_norm(steps), torch._foreach_clamp_min(torch._foreach_norm(evened), 1e-12)
+    return list(torch._foreach_mul(evened, torch._foreach_div(norms, after)))
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:

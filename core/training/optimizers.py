@@ -39,11 +39,13 @@ def muon(parameters: Parameters, config: TrainConfig) -> list[torch.optim.Optimi
         return rest
     stacked = [p for name, p in matrices.items() if "c_attn" in name]  # queries, keys, values
     others = [p for name, p in matrices.items() if "c_attn" not in name]
-    groups = [
-        {"params": stacked, "rate": "muon_learning_rate", "parts": 3},
-        {"params": others, "rate": "muon_learning_rate"},
-    ]
-    return [Muon(groups, config.muon_learning_rate, config.muon_momentum, config.weight_decay), *rest]
+    groups: list[dict[str, Any]] = [{"params": others, "rate": "muon_learning_rate"}]
+    if stacked:
+        rows, width = stacked[0].shape  # keys and values have fewer rows than queries where heads share them
+        parts = (width, (rows - width) // 2, (rows - width) // 2)
+        groups.insert(0, {"params": stacked, "rate": "muon_learning_rate", "parts": parts})
+    rates = config.muon_learning_rate, config.muon_momentum, config.weight_decay
+    return [Muon(groups, *rates, normalize_rows=config.muon_normalize_rows), *rest]
 
 
 OPTIMIZERS: dict[str, Callable[[Parameters, TrainConfig], list[torch.optim.Optimizer]]] = {

@@ -20,6 +20,9 @@ ROUNDS, STEPS_A_ROUND = 20, 5
 PARTS: dict[str, dict[str, Any]] = {
     "rotary positions": {"model.position": "learned"},
     "Muon": {"train.optimizer": "adamw", "train.learning_rate": 6e-3},
+    "normalised rows of Muon's updates": {"train.muon_normalize_rows": False},
+    "two heads of twice the size": {"model.n_head": 4},
+    "no clipping": {"train.grad_clip": 1.0},
     "RMS norm": {"model.norm": "layer"},
     "squared ReLU": {"model.activation": "gelu"},
     "normalised queries and keys": {"model.qk_norm": False},

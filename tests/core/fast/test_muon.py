@@ -40,9 +40,28 @@ def test_stacked_matrices_move_as_if_each_stood_alone():
     stacked.grad = gradient
     for weight, part in zip(alone, gradient.chunk(3), strict=True):
         weight.grad = part
-    Muon([{"params": [stacked], "parts": 3}]).step()
+    Muon([{"params": [stacked], "parts": (8, 8, 8)}]).step()
     Muon(alone).step()
     torch.testing.assert_close(stacked, torch.cat(alone))
+
+
+def test_normalized_rows_are_those_of_the_paper_and_keep_the_size_of_the_update():
+    """Against NorMuon's algorithm (Li 2025), matrix by matrix; its bias correction cancels in the rescaling."""
+    ours = matrices(0)
+    plain, normal = Muon(matrices(0), lr=1.0), Muon(ours, lr=1.0, normalize_rows=True)
+    squares = [torch.zeros(len(weight)) for weight in ours]
+    for step in range(4):
+        (alone,) = (group["params"] for group in plain.param_groups)
+        before = [[weight.detach().clone() for weight in each] for each in (alone, ours)]
+        for left, right, gradient in zip(alone, ours, matrices(step + 1), strict=True):
+            left.grad = right.grad = gradient.detach()
+        plain.step()
+        normal.step()
+        for place, (left, right) in enumerate(zip(alone, ours, strict=True)):
+            update, evened = (each.detach() - old[place] for each, old in zip((left, right), before, strict=True))
+            squares[place] = 0.95 * squares[place] + 0.05 * update.square().mean(dim=1)
+            expected = update / squares[place].sqrt()[:, None]
+            torch.testing.assert_close(evened, expected * update.norm() / expected.norm(), rtol=1e-3, atol=1e-4)
 
 
 def test_all_singular_values_come_near_one():
