@@ -31,7 +31,7 @@ gallery: $(VENV)/.installed
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.benchmarks $(if $(TEXT),--text "$(TEXT)") $(if $(NANOGPT),--nanogpt "$(NANOGPT)") \
-	  $(if $(MINBPE),--minbpe "$(MINBPE)") $(ARGS)
+	  $(if $(MINBPE),--minbpe "$(MINBPE)") $(if $(LLAMA2),--llama2 "$(LLAMA2)") $(ARGS)
 
 $(VENV)/.installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from core.fast.compiled import CompiledDecoder, is_supported, is_worthwhile, with_int8_weights
 from core.fast.decode import Decoder
 from core.fast.threads import one_thread, threads_for
 from core.model import GPT, Bigram, Hook, evaluating, finite_logits, parameter_count
@@ -35,7 +36,8 @@ def generate(
     use_cache: bool = True,  # False computes the whole context again for every token (the same text, slower)
     hook: Hook | None = None,  # reads or changes activations, without a cache
     alternatives: int = 5,  # how many of the most likely tokens to report
-    use_all_threads: bool = False,  # for a large model: faster where nothing else runs, slower during training
+    compiled: bool = True,  # by Numba's kernels where that is faster: the same logits but for their last digits
+    use_all_threads: bool = False,  # of a large model: faster where nothing else runs, slower during training
 ) -> Iterator[GeneratedToken]:
     """Continue a prompt from `context_start` on, yielding each token as it is sampled.
 
@@ -45,11 +47,13 @@ def generate(
     if not prompt:
         raise ValueError("a prompt needs at least one token to start from")
     rng = random.Random(settings.seed)
+    if settings.weights == "int8":
+        model = with_int8_weights(model)
     context, device = list(prompt), next(model.parameters()).device
-    decoder = None
-    if hook is None and use_cache and isinstance(model, GPT) and not model.config.sees_ahead:
-        decoder = Decoder(model)
+    decoder = _decoder(model, settings, compiled) if hook is None and use_cache else None
     step_threads = nullcontext if use_all_threads and parameter_count(model) >= _LARGE else one_thread
+    kernels = decoder if isinstance(decoder, CompiledDecoder) else None
+    kernels_sample = kernels is not None and settings.top_k == 0 and settings.top_p == 1
     cached_from = -1  # the first token whose keys and values are cached
     for _ in range(settings.max_new_tokens):
         first = context_start(len(context), model.block_size, settings.evict_fraction)
@@ -60,19 +64,37 @@ def generate(
                     logits = decoder.read(read)
                 else:
                     logits = model(torch.tensor([read], device=device), hook=hook)[0][0, -1]
-        with step_threads(), torch.inference_mode():
-            if decoder and first == cached_from:
+        elif kernels:
+            logits = kernels.step(context[-1])
+        else:
+            with step_threads():
                 logits = decoder.step(context[-1])
-            # pyrefly: ignore[unbound-name]
-            logits = logits.float().cpu()
-            chosen, sampled = sample_with_probability(logits, settings, rng.random())
-            probabilities = logits.softmax(dim=-1)
-            best = probabilities.topk(min(alternatives, len(probabilities)))
-            pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-            token = GeneratedToken(chosen, float(probabilities[chosen]), tuple(pairs), sampled)
+        if kernels and kernels_sample:
+            token = GeneratedToken(*kernels.sample(settings.temperature, settings.min_p, rng.random(), alternatives))
+        else:
+            with step_threads(), torch.inference_mode():
+                token = _sampled(logits, settings, rng.random(), alternatives)
         yield token
-        context.append(chosen)
+        context.append(token.id)
         cached_from = first
+
+
+def _decoder(model: GPT | Bigram, settings: GenerationConfig, compiled: bool) -> Decoder | CompiledDecoder | None:
+    """Return the fastest way to read one more token, None for a model that has to read all of them again."""
+    if not isinstance(model, GPT) or model.config.sees_ahead:
+        return None
+    if compiled and is_supported(model, settings.weights) and is_worthwhile(model, settings.max_new_tokens):
+        return CompiledDecoder(model, settings.weights)
+    return Decoder(model)
+
+
+def _sampled(logits: Tensor, settings: GenerationConfig, uniform: float, alternatives: int) -> GeneratedToken:
+    logits = logits.float().cpu()
+    id, sampled = sample_with_probability(logits, settings, uniform)
+    probabilities = logits.softmax(dim=-1)
+    best = probabilities.topk(min(alternatives, len(probabilities)))
+    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return GeneratedToken(id, float(probabilities[id]), tuple(pairs), sampled)
 
 
 def text_of(tokens: Iterable[GeneratedToken], tokenizer: Tokenizer, stop: str = "") -> Iterator[str]:

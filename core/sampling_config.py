@@ -1,5 +1,7 @@
 """The settings of generation. Bounds, units and help texts are defined on the fields only."""
 
+from typing import Literal
+
 from core.settings import Config, basic_setting, setting
 
 
@@ -41,11 +43,17 @@ class GenerationConfig(Config):
     )
     evict_fraction: float = setting(
         0.25,
-        "Fraction of the context dropped when it is full, oldest tokens first. 0 is nanoGPT's crop, which drops one "
-        "token for each new one and is many times slower.",
+        "Fraction of the context dropped when it is full, oldest first. The model then sees fewer tokens than with 0, "
+        "nanoGPT's crop by one token, which is many times slower.",
         label="Context dropped when full",
         bounds=(0.0, 0.75),
         step=0.05,
+    )
+    weights: Literal["float32", "int8"] = setting(
+        "float32",
+        "float32: as trained. int8: matrices rounded to whole numbers, about twice as fast for large models; the loss "
+        "changes by about 0.001 nats.",
+        label="Weights",
     )
     seed: int = setting(
         1337,

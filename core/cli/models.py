@@ -82,6 +82,7 @@ def generate_text(options: argparse.Namespace) -> None:
     if options.samples < 1:
         raise ConfigError(f"--samples cannot be {options.samples}: it must be a whole number from 1 up.")
 
+    from core.fast.compiled import is_supported, is_worthwhile, load
     from core.runs.weights import load_model, require_weights
     from core.sampling import generate, text_of
     from core.text.token_display import printable, read_newlines
@@ -89,6 +90,9 @@ def generate_text(options: argparse.Namespace) -> None:
 
     folder, step = find_run_at(options.wanted, data_dir())
     model, tokenizer, _ = load_model(folder, None if step is None else require_weights(folder, step)[0])
+    tokens = options.samples * settings.max_new_tokens
+    if is_supported(model, settings.weights) and is_worthwhile(model, tokens):
+        load()
     prompt, stop = read_newlines(options.prompt), read_newlines(options.stop)
     ids, opening = tokenizer.encode(prompt), prompt
     if not ids:

@@ -186,7 +186,9 @@ class Recorder:
         how = GenerationConfig(
             max_new_tokens=config.sample_length, temperature=config.sample_temperature, seed=config.seed
         )
-        tokens = generate(self.trainer.model, opening_ids(tokenizer), how, alternatives=0, use_all_threads=True)
+        tokens = generate(
+            self.trainer.model, opening_ids(tokenizer), how, alternatives=0, compiled=False, use_all_threads=True
+        )
         return tokenizer.decode([token.id for token in tokens])
 
     def _sample_answers(self) -> dict[str, Any]:

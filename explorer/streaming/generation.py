@@ -11,6 +11,7 @@ from functools import partial
 from ipaddress import ip_address
 
 from core.errors import ExplorerError, RunError
+from core.fast.compiled import load_in_background
 from core.interpretability.token_losses import TokenPredictions
 from core.lessons.lesson_text import ENGLISH
 from core.model import GPT, Bigram
@@ -79,6 +80,7 @@ def generated_text(run_id: str, query: Mapping[str, str], client: str = "") -> I
         finally:
             put(None)
 
+    load_in_background()  # the first text is written without
     job = _threads.submit(for_visitor(work))
     _running[job] = client
     job.add_done_callback(lambda job: _running.pop(job, None))

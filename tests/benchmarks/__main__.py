@@ -1,7 +1,7 @@
 """Run the benchmarks, print their tables and write them into docs/benchmarks.md.
 
-python -m tests.benchmarks [--text FILE] [--nanogpt FOLDER] [--minbpe FOLDER] [--only NAME ...] [--out bench.json]
-                           [--document docs/benchmarks.md]
+python -m tests.benchmarks [--text FILE] [--nanogpt FOLDER] [--minbpe FOLDER] [--llama2 FOLDER]
+                           [--only NAME ...] [--out bench.json] [--document docs/benchmarks.md]
 """
 
 import argparse
@@ -33,6 +33,7 @@ BENCHMARKS = {
     "time-to-quality": lambda given: nanogpt.measure(given.nanogpt, given.text),
     "ablation": lambda given: ablation.measure(given.text),
     "generation": lambda given: generation.measure(given.nanogpt),
+    "generation-in-c": lambda given: generation.measure_llama(given.llama2),
     "inspection": lambda given: inspection.measure(),
     "throughput": lambda given: throughput.measure(given.nanogpt),
     "estimates": lambda given: estimates.measure(),
@@ -54,6 +55,7 @@ NEEDS = {
     "time-to-quality": ("text", "nanogpt"),
     "ablation": ("text",),
     "generation": ("nanogpt",),
+    "generation-in-c": ("llama2",),
     "throughput": ("nanogpt",),
     "token-speed": ("text", "minbpe"),
     "bits-per-byte": ("text",),
@@ -66,6 +68,7 @@ def main() -> None:
     parser.add_argument("--text", type=Path, help="Tiny Shakespeare, for the losses published on it")
     parser.add_argument("--nanogpt", type=Path, help="a checkout of nanoGPT, to be measured side by side")
     parser.add_argument("--minbpe", type=Path, help="a checkout of minbpe, to be measured side by side")
+    parser.add_argument("--llama2", type=Path, help="a checkout of llama2.c, to be compiled by gcc and measured alike")
     parser.add_argument(
         "--only", nargs="+", choices=BENCHMARKS, help="all for which what they need is given, if left out"
     )

@@ -8,6 +8,10 @@ from typing import Any
 
 from core.training.hardware import find_hardware
 
+_MEASURED = re.compile(r"^Measured on: (.*)$", re.MULTILINE)
+_MEASURES = ("nanoGPT", "llama2.c", "ours")  # columns of figures; those in front of them say what a row measures
+_WARNING = "Differs by more than a third between machines: "
+
 _out = Path("bench.json")
 _document = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 

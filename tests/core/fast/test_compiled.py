@@ -1,0 +1,110 @@
+"""The compiled kernels compute and sample what PyTorch's calls do, for every variant that they know."""
+
+import pytest
+import torch
+
+from core.config import ModelConfig
+from core.errors import NotFiniteError
+from core.fast import compiled
+from core.fast.compiled import CompiledDecoder, is_supported, with_int8_weights
+from core.fast.decode import Decoder
+from core.model import build_model
+from core.sampling import sample_with_probability
+from core.sampling_config import GenerationConfig
+from tests.core.fast.test_decode import CAUSAL
+from tests.core.model.test_gpt import SMALL, VOCAB, small_gpt, some_ids
+
+COMPILED = [switch for switch in [*CAUSAL, {"activation": "gelu_tanh"}] if is_supported(small_gpt(**switch))]
+
+
+def test_most_variants_are_compiled():
+    assert len(COMPILED) >= 18
+
+
+@pytest.mark.parametrize("switch", COMPILED, ids=str)
+@pytest.mark.parametrize("read", [0, 3, 9])
+def test_every_step_gives_the_logits_of_the_forward_pass(switch, read):
+    model, ids = small_gpt(**switch), some_ids(batch=1)
+    expected = model(ids)[0][0]
+    decoder = CompiledDecoder(model)
+    if read:
+        torch.testing.assert_close(decoder.read(ids[0, :read].tolist()), expected[read - 1], rtol=1e-4, atol=1e-4)
+    steps = torch.stack([decoder.step(id).clone() for id in ids[0, read:].tolist()])
+    torch.testing.assert_close(steps, expected[read:], rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="13 tokens do not fit into a context of 12"):
+        decoder.step(0)
+
+
+@pytest.mark.parametrize("position", ["learned", "rope"])
+def test_matrices_too_large_for_a_cache_give_the_same(position):
+    model, ids = small_gpt(n_embd=288, n_head=2, position=position), some_ids(batch=1)
+    decoder = CompiledDecoder(model)
+    steps = torch.stack([decoder.step(id).clone() for id in ids[0].tolist()])
+    torch.testing.assert_close(steps, model(ids)[0][0], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("weights", ["float32", "int8"])
+@pytest.mark.parametrize(
+    "sampling", [{"temperature": 0.0}, {}, {"temperature": 1.0, "min_p": 0.1}, {"temperature": 1.7}], ids=str
+)
+def test_the_same_random_numbers_give_the_same_tokens(weights, sampling):
+    model, settings = small_gpt(), GenerationConfig(**sampling)
+    model = with_int8_weights(model) if weights == "int8" else model
+    plain, fast = Decoder(model), CompiledDecoder(model, weights)
+    uniforms = torch.rand(200, generator=torch.Generator().manual_seed(4)).tolist()
+    for number, uniform in enumerate(uniforms):
+        if number % SMALL["block_size"] == 0:
+            logits = plain.read([number % VOCAB])
+            fast.read([number % VOCAB])
+        id, probability, best, sampled = fast.sample(settings.temperature, settings.min_p, uniform, 5)
+        expected, share = sample_with_probability(logits, settings, uniform)
+        own = logits.softmax(-1)
+        assert (id, sampled) == (expected, pytest.approx(share, rel=1e-4))
+        assert probability == pytest.approx(own[id].item(), rel=1e-4)
+        assert [id for id, _ in best] == own.topk(5).indices.tolist()
+        assert [p for _, p in best] == pytest.approx(own.topk(5).values.tolist(), rel=1e-4)
+        if (number + 1) % SMALL["block_size"]:
+            logits = plain.step(id)
+            fast.step(id)
+
+
+@pytest.mark.parametrize("weights", ["float32", "int8"])
+def test_weights_that_training_changed_are_the_ones_used(weights):
+    model, ids = small_gpt(), some_ids()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, fused=True)
+    logits = []
+    for _ in range(2):
+        decoder = CompiledDecoder(with_int8_weights(model) if weights == "int8" else model, weights)
+        logits.append(decoder.read(ids[0, :5].tolist()).clone())
+        model(ids, ids)[1].backward()
+        optimizer.step()
+    assert (logits[0] - logits[1]).abs().max() > 0.1
+
+
+def test_logits_that_are_not_finite_are_refused():
+    model = small_gpt()
+    with torch.no_grad():
+        model.lm_head.weight[3, 0] = float("nan")
+    decoder = CompiledDecoder(model)
+    decoder.read([1, 2])
+    with pytest.raises(NotFiniteError):
+        decoder.sample(0.8, 0.0, 0.5, 0)
+
+
+def test_a_variant_that_no_kernel_knows_is_generated_as_before(monkeypatch):
+    monkeypatch.setattr(compiled, "_KNOWN", compiled._KNOWN - {"qk_norm"})
+    assert not is_supported(small_gpt(qk_norm=True))
+    assert is_supported(small_gpt())
+    assert not is_supported(small_gpt(position="alibi"))
+    assert not is_supported(build_model(ModelConfig(**SMALL, kind="bigram"), VOCAB))
+    assert not is_supported(small_gpt().to(torch.bfloat16))
+
+
+def test_rounded_weights_are_near_the_others():
+    model = small_gpt()
+    rounded = with_int8_weights(model)
+    for before, after in zip(model.parameters(), rounded.parameters(), strict=False):
+        assert (before - after).abs().max() <= before.abs().max() / 200
+    assert len(rounded.lm_head.weight[0].unique()) > 1
+    assert not torch.equal(rounded.lm_head.weight, model.lm_head.weight)
+    assert torch.equal(rounded.transformer.wte.weight, model.transformer.wte.weight)
