@@ -19,6 +19,7 @@ def opening() -> str:
 
 
 session.fit_input("generate_prompt", text, opening)
+cards.fit_length(text)
 left, right = st.columns([4, 10])
 with left:
     typed, settings = cards.ask(folder)

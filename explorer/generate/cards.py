@@ -7,12 +7,14 @@ from urllib.parse import urlencode
 import numpy as np
 import streamlit as st
 import torch
+from streamlit.delta_generator import DeltaGenerator
 
 from core.interpretability.residual_stream import next_token_logits
 from core.runs.folder import RunFolder
 from core.sampling import context_start, sampling_distribution
 from core.sampling_config import GenerationConfig
 from core.settings import fields_of, value_at
+from core.text.tasks import task_of
 from core.text.token_display import visible
 from core.text.tokenizers import opening_ids
 from explorer.charts.lessons import share_pairs
@@ -28,6 +30,8 @@ from explorer.widgets.layout import card, chart, current_palette, errors_shown, 
 from explorer.widgets.prompt import number_key, questions_of, read_prompt
 
 _SHOWN = 16  # tokens of the distribution
+_SAMPLES = (1, 2, 4)  # texts side by side
+_SAMPLES_KEY = "generate_samples"
 
 
 def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
@@ -39,14 +43,29 @@ def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
         typed = st.text_area(_("Prompt"), typed, key="generate_prompt", max_chars=LONGEST_PROMPT, **look)
         button = st.container()  # above the sliders: in sight however many there are
         settings = GenerationConfig.parse(_inputs())
+        samples = st.segmented_control(
+            _("Samples"), _SAMPLES, default=_request_samples(), key=_SAMPLES_KEY, required=True,
+            help=_("Texts side by side, each with its own seed: the chosen one, and those after it."),
+        )  # fmt: skip
         st.caption(_("The same seed, prompt and settings generate the same text."))
         pressed = button.button(
             _("Generate"), type="primary", icon=":material/edit:", width="stretch", key="generate_go"
         )
         request = session.recall("writing")
         if pressed or not request or request["run"] != folder.id:  # on entry it writes by itself
-            _request(folder.id, typed, settings)
+            _request(folder.id, typed, settings, samples or 1)
     return typed, settings
+
+
+def _request_samples() -> int:
+    return (session.recall("writing") or {}).get("samples", 1)
+
+
+def fit_length(corpus: str) -> None:
+    """Let the length be what was chosen last for this task, at first that of its longest problem, or for all texts."""
+    task, usual = task_of(corpus), GenerationConfig().max_new_tokens
+    kind = corpus if task and task.longest else ""
+    session.fit_input(widget_key("max_new_tokens"), kind, lambda: task.longest if kind else usual)
 
 
 def _offer_questions(folder: RunFolder) -> None:
@@ -54,7 +73,7 @@ def _offer_questions(folder: RunFolder) -> None:
     questions = questions_of(folder.record().config.data.corpus)
     if not questions:
         return
-    st.caption(_("Questions that it never trained on. Only what it writes up to the newline is an answer."))
+    st.caption(_("Questions that it never trained on. The text ends with the answer."))
     if key := number_key(folder.record().config.data.corpus, st.session_state["generate_prompt"]):
         st.caption(literal(key))
     with st.container(horizontal=True, gap="small"):
@@ -66,20 +85,21 @@ def _ask_question(run_id: str, question: str) -> None:
     st.session_state["generate_prompt"] = question
     st.session_state[widget_key("temperature")] = 0.0
     if request := session.recall("writing"):
-        _request(run_id, question, request["settings"].replace({"temperature": 0.0}))
+        _request(run_id, question, request["settings"].replace({"temperature": 0.0}), _request_samples())
 
 
-def _request(run_id: str, typed: str, settings: GenerationConfig) -> None:
-    session.remember("writing", {"run": run_id, "typed": typed, "settings": settings, "go": secrets.token_hex(4)})
+def _request(run_id: str, typed: str, settings: GenerationConfig, samples: int) -> None:
+    request = {"run": run_id, "typed": typed, "settings": settings, "samples": samples, "go": secrets.token_hex(4)}
+    session.remember("writing", request)
 
 
-def _branch() -> None:
+def _branch(key: str) -> None:
     """Write on from the text before an alternative that was clicked, with it."""
-    text = (st.session_state.get("written") or {}).get("branch")
+    text = (st.session_state.get(key) or {}).get("branch")
     request = session.recall("writing")
     if isinstance(text, str) and text and request:
         st.session_state["generate_prompt"] = text[-LONGEST_PROMPT:]
-        _request(request["run"], text[-LONGEST_PROMPT:], request["settings"])
+        _request(request["run"], text[-LONGEST_PROMPT:], request["settings"], _request_samples())
 
 
 def distribution_card(opened: Opened, typed: str, settings: GenerationConfig) -> None:
@@ -138,19 +158,34 @@ def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> N
     )
     with card(_("Generated text"), note, more=more, key="card_written"), errors_shown():
         request = session.recall("writing")
-        if (request["typed"], request["settings"]) != (typed, settings):
+        samples = _request_samples()
+        if (request["typed"], request["settings"], samples) != (typed, settings, st.session_state[_SAMPLES_KEY]):
             words = _("Generated before you changed the prompt or the settings. Press **Generate** for a new text.")
             st.caption(words)
         opened = shared.open_model(folder.id)
         prompt = read_prompt(request["typed"], opened.tokenizer, one_line=False)
         if prompt.notes:
             st.info(literal(" ".join(prompt.notes)))
-        query = urlencode({"prompt": prompt.text, "language": language(), **request["settings"].model_dump()})
-        token_text(
-            prompt=prompt.text,
-            go=request["go"],
-            url=f"api/runs/{folder.id}/generate?{query}",
-            total=request["settings"].max_new_tokens,
-            key="written",
-            on_branch=_branch,
-        )
+        for number, place in enumerate(_places(samples)):
+            seed = (request["settings"].seed + number) % 2**31
+            how = request["settings"].replace({"seed": seed})
+            key = f"written_{number}" if number else "written"
+            with place:
+                if samples > 1:
+                    st.caption(_("Seed {seed}", seed=seed))
+                query = urlencode({"prompt": prompt.text, "language": language(), **how.model_dump()})
+                token_text(
+                    prompt=prompt.text,
+                    go=request["go"],
+                    url=f"api/runs/{folder.id}/generate?{query}",
+                    total=how.max_new_tokens,
+                    key=key,
+                    on_branch=partial(_branch, key),
+                )
+
+
+def _places(samples: int) -> list[DeltaGenerator]:
+    """Return a place for each sample, at most two side by side: a letter needs some width for its alternatives."""
+    if samples == 1:
+        return [st.container()]
+    return [place for _row in range(samples // 2) for place in st.columns(2)]

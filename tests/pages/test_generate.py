@@ -45,13 +45,25 @@ def test_without_a_run_a_model_of_the_gallery_writes(app):
 def test_it_has_a_widget_for_every_setting_and_one_primary_button(app, finished_run):
     app.run()
     assert not app.exception
-    keys = {widget.key for kind in ("slider", "select_slider", "number_input") for widget in app.get(kind)}
+    keys = {
+        widget.key
+        for kind in (
+            "slider",
+            "select_slider",
+            "number_input",
+            "selectbox",
+            "segmented_control",
+            "button_group",
+            "radio",
+        )
+        for widget in app.get(kind)
+    }
     assert {widget_key(path) for path, _ in fields_of(GenerationConfig)} <= keys
     assert [button.key for button in app.button if button.proto.type == "primary"] == ["generate_go"]
     assert "The same seed" in said(app)
 
 
-def test_a_model_of_a_task_is_offered_questions_that_it_never_trained_on(app):
+def test_a_model_of_a_task_is_offered_questions_that_it_never_trained_on(app, client):
     app.query_params["run"] = "gallery-induction"
     app.run()
     questions = [question + " " for question, _answer in problems(TASKS["repeats"])[-3:]]
@@ -60,9 +72,17 @@ def test_a_model_of_a_task_is_offered_questions_that_it_never_trained_on(app):
     assert not app.exception and app.text_area(key="generate_prompt").value == questions[2]
     asked = parse_qs(urlsplit(written(app)["url"]).query)
     assert (asked["prompt"], asked["temperature"]) == ([questions[2]], ["0.0"])
+    assert asked["max_new_tokens"] == [str(TASKS["repeats"].longest)]
+    answer = "".join(token["text"] for token in tokens_behind(written(app), client))
+    assert answer == f"{problems(TASKS['repeats'])[-1][1]}\n"  # and nothing after it
+    app.select_slider(key="set-max_new_tokens").set_value(20).run()
     app.query_params["run"] = "gallery-shakespeare"  # of another text, whose prompts are others
     app.run()
     assert app.text_area(key="generate_prompt").value not in ("", *questions) and not app.info
+    assert app.select_slider(key="set-max_new_tokens").value == 300
+    app.query_params["run"] = "gallery-induction"
+    app.run()
+    assert not app.exception and app.select_slider(key="set-max_new_tokens").value == 20
 
 
 def test_the_page_opens_a_stream_of_the_text(app, finished_run):
@@ -107,6 +127,22 @@ def test_new_dice_are_another_seed_and_write_another_text(app, finished_run, cli
     assert written(app) == first and "Generated before you changed" in said(app)
     app.button(key="generate_go").click().run()
     assert tokens_behind(written(app), client) != tokens_behind(first, client)
+
+
+def test_samples_side_by_side_each_have_a_seed_of_their_own(app, finished_run, client):
+    app.run()
+    app.select_slider(key="set-max_new_tokens").set_value(12)
+    app.number_input(key="set-seed").set_value(7)
+    app.segmented_control(key="generate_samples").set_value(4)
+    app.button(key="generate_go").click().run()
+    assert not app.exception
+    components = [json.loads(component.proto.json) for component in app.get("bidi_component")]
+    samples = [component for component in components if "url" in component]
+    assert [parse_qs(urlsplit(sample["url"]).query)["seed"] for sample in samples] == [["7"], ["8"], ["9"], ["10"]]
+    texts = ["".join(token["text"] for token in tokens_behind(sample, client)) for sample in samples]
+    assert len(set(texts)) == 4
+    app.segmented_control(key="generate_samples").set_value(1).run()
+    assert "Generated before you changed" in said(app)
 
 
 def test_an_empty_prompt_writes_too(app, finished_run, client):
