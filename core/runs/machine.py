@@ -188,7 +188,7 @@ def _trial_key(config: RunConfig, vocab_size: int, hardware: Hardware, threads: 
         config.model.model_dump_json(),
         config.train.model_dump_json(include=_OF_A_STEP),
         run_precision(config, hardware, threads, data_dir).precision,
-        speed.to_json(),  # corrected is what was reckoned with it
+        speed.to_json(),  # a correction is valid only for the speed it was computed with
         str((vocab_size, threads)),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]

@@ -14,19 +14,21 @@ from core.sampling_config import GenerationConfig
 from core.settings import Config
 from core.training.evaluation import windows_at_once
 from core.training.hardware import Hardware, free_memory
+from core.training.health import probe_shape
 from core.training.work import exact_parameters, work_of_update, work_per_token
 
 Precision = Literal["float32", "bfloat16"]
 
 FLOAT_BYTES = 4
-MOST_CONTENTION = 3.0
 TYPICAL_VOCABULARY = 80  # characters of the default text, about
 # Python with torch loaded, what its threads and caches take, and the baselines counted once for a text. A worker that
-# is forked (`core.runs.fork_server`) shares most of torch with its parent.
-WORKER_BYTES = (180 if sys.platform == "linux" else 370) * 2**20
-_FRAGMENTS = 1.5  # times the memory of an update: freed blocks of other sizes seldom fit
-_DROPOUT_FRAGMENTS = 1.3  # times the memory of a batch: between masks and random draws, freed blocks stay too small
-_TEXT_BYTES = 6  # a character: its id, and the text itself while it is read
+# is forked (`core.runs.fork_server`) shares all of torch that it does not write to with its parent.
+WORKER_BYTES = (50 if sys.platform == "linux" else 370) * 2**20
+# Times the memory of an update and of a batch: freed blocks of other sizes seldom fit. With dropout they fit even less,
+# because they stay too small between masks and random draws. Measured by tests/benchmarks/memory.py.
+_UPDATE_FRAGMENTS, _BATCH_FRAGMENTS, _DROPOUT_FRAGMENTS = 1.5, 1.17, 1.45
+_TEXT_BYTES = {"char": 6, "byte": 6}  # a character: its id, and the text itself while it is read
+_MOST_TEXT_BYTES = 9  # the same for a tokenizer whose vocabulary is trained
 # Seconds besides training, on a busy machine.
 _FILE_SECONDS = 0.012  # written so that it survives a power cut
 _BYTE_SECONDS = 2e-9  # of a file
@@ -107,12 +109,11 @@ def estimate(
 
 
 def contention(threads: int, cores: int, load: float) -> float:
-    """Return how many times as long a run takes beside other programs, of which `load` threads compute all the time.
+    """Return how many times as long a run takes beside other programs, which keep `load` cores busy.
 
-    The system gives every thread that computes the same share of the cores. The load of the last minute also counts
-    what has ended since, so no more than MOST_CONTENTION is told.
+    The system gives every thread that computes the same share of the cores.
     """
-    return min(MOST_CONTENTION, max(1.0, (threads + load) / cores))
+    return max(1.0, (threads + load) / cores)
 
 
 def step_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> float:
@@ -148,15 +149,17 @@ def memory_needed(config: RunConfig, vocab_size: int, precision: str = "float32"
     parameters, work = exact_parameters(model, vocab_size), work_per_token(model, vocab_size, precision)
     update = work_of_update(model, vocab_size, train.optimizer)
     gradients = vocab_size + 2 * feed_forward_width(model) * (model.kind == "gpt")  # at the start of the backward pass
-    batch = train.batch_size * block_size * (work.saved_numbers + gradients)
-    if model.dropout:
-        batch *= _DROPOUT_FRAGMENTS
+    gradients += vocab_size * bool(train.label_smoothing or train.z_loss)  # of what is added to the loss
+    probed = math.prod(probe_shape(block_size, vocab_size)) if model.kind == "gpt" else 0
+    batch = max(train.batch_size * block_size, probed) * (work.saved_numbers + gradients)
+    batch *= _DROPOUT_FRAGMENTS if model.dropout else _BATCH_FRAGMENTS
     if precision == "bfloat16":
         batch += parameters / 2  # the weights rounded, until the backward pass has used them
-    floats = 2 * parameters + update.state + max(batch, _FRAGMENTS * update.memory)
+    floats = 2 * parameters + update.state + max(batch, _UPDATE_FRAGMENTS * update.memory)
     windows = 2 * train.eval_windows * (block_size + 1) * 8  # int64, both splits
+    text_bytes = _TEXT_BYTES.get(config.data.tokenizer, _MOST_TEXT_BYTES)
     evaluated = min(windows_at_once(config, vocab_size), train.eval_windows) * block_size * vocab_size
-    return int(FLOAT_BYTES * (floats + 2 * evaluated) + windows + _TEXT_BYTES * text_length)
+    return int(FLOAT_BYTES * (floats + 2 * evaluated) + windows + text_bytes * text_length)
 
 
 def check_fits(memory_bytes: int, hardware: Hardware, free: int | None = None) -> None:

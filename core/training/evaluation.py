@@ -19,12 +19,12 @@ from core.text.tokenizers import Tokenizer
 
 _TOKENS_AT_ONCE = 2048  # larger batches run faster, but small batches in training suggest little memory
 COUNTED = 20_000_000  # tokens: pairs and triples of more are hardly better known, and take minutes
-_LOGITS_AT_ONCE = 2**23  # 32 MB; a vocabulary of thousands would need hundreds
+LOGITS_AT_ONCE = 2**23  # 32 MB; a vocabulary of thousands would need hundreds
 
 
 def windows_at_once(config: RunConfig, vocab_size: int) -> int:
     """Return how many windows an evaluation reads together, so that it needs no more memory than a training step."""
-    tokens = min(_TOKENS_AT_ONCE, _LOGITS_AT_ONCE // vocab_size)
+    tokens = min(_TOKENS_AT_ONCE, LOGITS_AT_ONCE // vocab_size)
     return max(config.train.batch_size, tokens // config.model.block_size)
 
 

@@ -15,6 +15,7 @@ from core.model import GPT, evaluating
 from core.model.layers import ACTIVATIONS, GATED
 from core.text.batches import answer_targets
 from core.text.tasks import AnswerTokens
+from core.training.evaluation import LOGITS_AT_ONCE
 
 MOST_ROWS = 24  # measurements of a run, about one step's work each
 PROBE_TOKENS, LONGEST_WINDOW = 512, 256  # of the probe batch at most, and of one of its windows
@@ -70,6 +71,12 @@ def update_ratios(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> 
     return dict(zip(before, ratios, strict=True))
 
 
+def probe_shape(block_size: int, vocab_size: int) -> tuple[int, int]:
+    """Return how many windows the probe batch has at most, and how many tokens each: fewer of a large vocabulary."""
+    length = min(block_size, LONGEST_WINDOW)
+    return max(1, min(PROBE_TOKENS, LOGITS_AT_ONCE // vocab_size) // length), length
+
+
 def measure_health(
     model: GPT,
     windows: Tensor,
@@ -80,9 +87,8 @@ def measure_health(
 ) -> Health | None:
     """Measure on a few of the windows (N, T + 1), evenly spaced; None where a number is not finite."""
     config = model.config
-    windows = windows[:, : LONGEST_WINDOW + 1]
-    count = max(1, PROBE_TOKENS // (windows.size(1) - 1))
-    windows = windows[:: max(1, len(windows) // count)][:count]
+    count, length = probe_shape(windows.size(1) - 1, model.vocab_size)
+    windows = windows[:: max(1, len(windows) // count), : length + 1][:count]
     at: dict[str, Tensor] = {}
     layers = range(config.n_layer)
     point = "blocks.{}.mlp.hook_pre" if config.feed_forward else "blocks.{}.hook_attn_out"

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import NamedTuple
 
 import numpy as np
@@ -79,7 +79,8 @@ def _measure_coefficients(device: str, precision: str) -> CostCoefficients:
     ids = torch.arange(4096) % TYPICAL_VOCABULARY
     trainers = (Trainer(probe, ids, ids, TYPICAL_VOCABULARY, device, precision) for probe in _PROBES)
     # The shortest of a few steps, after a warm-up: the others shared the machine with something else.
-    seconds = np.array([min(_seconds_of(trainer.train_step, _SECONDS_EACH, warm_up=2)) for trainer in trainers])
+    steps = (_computing_seconds(trainer.train_step, device) for trainer in trainers)
+    seconds = np.array([min(each) for each in steps])
     # Divided by the seconds, each probe's error counts by its share and not by its size.
     fitted = _fit_positive(work / seconds[:, None], np.ones(len(seconds)))
     return CostCoefficients(**dict(zip(CostCoefficients.model_fields, fitted, strict=True)))
@@ -98,7 +99,7 @@ def _sampling_seconds(device: str) -> list[float]:
     with torch.random.fork_rng(devices=[]):
         for config in _WRITERS:
             model = build_model(config, TYPICAL_VOCABULARY).to(device).eval()
-            tries = _seconds_of(lambda model=model: list(generate(model, [0], how)), 0.02)
+            tries = _seconds_of(lambda model=model: list(generate(model, [0], how, compiled=False)), 0.02)
             seconds.append(min(tries) / _WRITTEN)
     layers = np.array([[1.0, 0 if config.kind == "bigram" else config.n_layer] for config in _WRITERS])
     return _fit_positive(layers, np.array(seconds))
@@ -152,13 +153,20 @@ def reduced_config(config: RunConfig, vocab_size: int, speed: MachineSpeed, prec
     return config
 
 
-def _seconds_of(work: Callable[[], object], at_least: float, *, warm_up: int = 1) -> list[float]:
+def _computing_seconds(work: Callable[[], object], device: str) -> list[float]:
+    """Return the seconds of each call; on a processor, those in which other programs have it do not count."""
+    return _seconds_of(work, _SECONDS_EACH, warm_up=2, clock=thread_time if device == "cpu" else perf_counter)
+
+
+def _seconds_of(
+    work: Callable[[], object], at_least: float, *, warm_up: int = 1, clock: Callable[[], float] = perf_counter
+) -> list[float]:
     """Return the seconds of each call, after some that warm up, until they have taken so many seconds together."""
     seconds: list[float] = []
     while (len(seconds) < warm_up + 2 or sum(seconds) < at_least) and sum(seconds) <= 2 * _LONGEST_STEP:
-        start = perf_counter()
+        start = clock()
         work()
-        seconds.append(perf_counter() - start)
+        seconds.append(clock() - start)
     return seconds[warm_up:] or seconds[-1:]
 
 

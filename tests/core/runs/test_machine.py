@@ -56,7 +56,7 @@ def test_a_run_takes_what_was_measured_to_be_faster_and_keeps_it(data_dir, confi
     cache = json.loads(measured.read_text())
     coefficients = dict.fromkeys(("step_seconds", "layer_seconds", "flop_seconds", "moved_seconds"), 1e-9)
     cache["speeds"][0]["speed"]["bfloat16"] = coefficients
-    cache["speeds"][0]["speed"]["float32"] = {name: 2 * coefficient for name, coefficient in coefficients.items()}
+    cache["speeds"][0]["speed"]["float32"] = {name: 2 * value for name, value in coefficients.items()}
     (data_dir / "machine.json").write_text(json.dumps(cache))
     run = RunFolder.create(data_dir, config.replace({"train.precision": "auto", "train.device": "cpu"}))
     train_run(run, data_dir, threads=1)
