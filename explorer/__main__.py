@@ -49,6 +49,13 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _start_fork_server(folder: Path) -> None:
+    """Let workers' imports begin now, on another core than those of the server: the first page would share its own."""
+    from core.runs.engines.fork_server import FORK_SERVER
+
+    FORK_SERVER.start(folder)
+
+
 def _have_home_folder(otherwise: Path) -> None:
     """Give this user a home folder where there is none: Streamlit looks for its settings there, or ends."""
     try:

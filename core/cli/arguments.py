@@ -18,6 +18,7 @@ from core.settings import fields_of
 from core.terminal import print_line
 
 if TYPE_CHECKING:
+    from core.runs.supervisor import Supervisor
     from core.text.own_text import Corpus
 
 FIRST_PRESET = next(iter(PRESETS))
@@ -44,6 +45,14 @@ def add_run(parser: argparse.ArgumentParser, *, at_step: bool = False) -> None:
         )
     else:
         parser.add_argument("wanted", metavar="RUN", help=_MEANS)
+
+
+def new_supervisor() -> "Supervisor":
+    """Return a supervisor of the data folder whose runs train where `engine_wanted` says."""
+    from core.runs.engines.local import engine_wanted
+    from core.runs.supervisor import Supervisor
+
+    return Supervisor(data_dir(), engine=engine_wanted())
 
 
 def find_run_at(wanted: str, data_dir: Path) -> tuple[RunFolder, int | None]:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from core.cli.arguments import add_run, assignment, find_run
+from core.cli.arguments import add_run, assignment, find_run, new_supervisor
 from core.cli.train import describe_status
 from core.config import RunConfig
 from core.errors import RunError
@@ -82,18 +82,14 @@ def _change(text: str) -> tuple[str, Any]:
 
 
 def pause(folder: RunFolder, _: argparse.Namespace) -> None:
-    from core.runs.supervisor import Supervisor
-
-    Supervisor(data_dir()).pause(folder)
+    new_supervisor().pause(folder)
     print_line(f"{folder.name} pauses after this step. Go on: python -m core resume {folder.id}")
 
 
 def stop(folder: RunFolder, _: argparse.Namespace) -> None:
-    from core.runs.supervisor import Supervisor
-
     if folder.status().ended:
         raise RunError(f"The run {folder.name!r} is {folder.status().state} already, so there is nothing to stop.")
-    Supervisor(data_dir()).stop(folder)
+    new_supervisor().stop(folder)
     print_line(f"{folder.name} saves and stops after this step. Go on later: python -m core resume {folder.id}")
 
 
@@ -104,11 +100,9 @@ def rename(folder: RunFolder, options: argparse.Namespace) -> None:
 
 
 def delete(folder: RunFolder, options: argparse.Namespace) -> None:
-    from core.runs.supervisor import Supervisor
-
     name = folder.name
     if options.yes or _confirmed(folder):
-        Supervisor(data_dir()).delete(folder)
+        new_supervisor().delete(folder)
         print_line(f"{name} is deleted.")
     else:
         print_line("Nothing was deleted.")

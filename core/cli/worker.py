@@ -12,8 +12,8 @@ from typing import NoReturn
 from core.config import RunConfig
 from core.errors import ExplorerError
 from core.paths import data_dir
+from core.runs.engines.fork_server import CAN_FORK
 from core.runs.folder import RunFolder, open_run
-from core.runs.fork_server import CAN_FORK
 from core.runs.queue import existing_supervisor_lock
 
 log = logging.getLogger(__name__)
@@ -44,9 +44,10 @@ def work(run_id: str) -> int:
 def serve_forks() -> int:
     """Import torch, then fork a worker for each request on standard input, until that is closed.
 
-    A request is a line of JSON: the run's id, and the environment of its worker. The answer is a line with the worker's
-    pid, or with the negative number of the error where the system cannot fork. Where forking is not safe this process
-    answers with its own pid, before it imports, and becomes the worker.
+    A request is a line of JSON: the run's id, or the numbers of threads to measure the machine with, and the
+    environment of the fork. The answer is a line with the fork's pid, or with the negative number of the error where
+    the system cannot fork. Where forking is not safe this process answers with its own pid, before it imports, and
+    becomes the worker.
     """
     if not CAN_FORK:
         _answer(os.getpid())
@@ -57,7 +58,7 @@ def serve_forks() -> int:
             request = json.loads(line)
             os.environ.clear()
             os.environ.update(request["environment"])
-            code = _work_if_assigned(request["run"])
+            code = _measure(request["threads"]) if "threads" in request else _work_if_assigned(request["run"])
             return _end_fork(code) if CAN_FORK else code
     return 0
 
@@ -101,6 +102,15 @@ def _import_all() -> None:
     except ExplorerError as error:
         log.warning("%s", error)
     gc.freeze()  # or the first collection in a fork would copy every page
+
+
+def _measure(threads: list[int]) -> int:
+    from core.runs.machine import machine_speed
+    from core.training.hardware import find_hardware
+
+    for count in threads:
+        machine_speed(data_dir(), find_hardware(), count, again_if_busy=True)
+    return 0
 
 
 def _work_if_assigned(run_id: str) -> int:

@@ -22,7 +22,7 @@ from core.classroom import check_quota
 from core.config import RunConfig
 from core.errors import DiskFullError, RunError
 from core.paths import all_homes, check_path, class_root, gallery_dir, is_shared
-from core.runs.processes import end_orphans, is_alive
+from core.runs.processes import end_orphans
 from core.runs.records import (
     SCORES,
     Probe,
@@ -157,13 +157,13 @@ class RunFolder:
             return Status(state="failed", reason=str(error))
         return self._after_crash(status) if self._has_crashed(status) else status
 
-    def recover(self) -> Status:
-        """Return `status()`; write it down where the worker has died, and end the processes that the worker left."""
+    def recover(self, *, has_died: bool = False) -> Status:
+        """Return `status()`; write it where the worker has died, or `has_died` unseen, and end what it has left."""
         try:
             status = self.read_status()
         except RunError:
             return self.status()
-        if not self._has_crashed(status):
+        if not (has_died or self._has_crashed(status)):
             return status
         end_orphans(status.process)
         return self.write_status(self._after_crash(status))
@@ -202,7 +202,7 @@ class RunFolder:
             yield
 
     def _has_crashed(self, status: Status) -> bool:
-        if status.ended or status.pid is None or is_alive(status.process):
+        if status.ended or status.pid is None or status.has_worker(self.lock_path):
             return False
         try:
             # The worker may have written its end and left after `status` was read.

@@ -56,6 +56,12 @@ def threads_for_run(config: RunConfig, most: int) -> int:
     return max(1, min(most, round(flops / _FLOPS_WORTH_A_THREAD)))
 
 
+def is_measured(data_dir: Path, hardware: Hardware, threads: int) -> bool:
+    """Return whether the machine's speed with so many threads is cached, measured while nothing else computed."""
+    cached = _cached_speeds(data_dir, hardware).get(threads)
+    return cached is not None and not cached["busy"]
+
+
 def machine_speed(data_dir: Path, hardware: Hardware, threads: int, *, again_if_busy: bool = False) -> MachineSpeed:
     """Return how fast this machine trains with so many threads; measured where that is not cached, or was busy."""
     cached = _cached_speeds(data_dir, hardware)

@@ -1,5 +1,6 @@
 """Processes identified by pid and start time, and how they are signaled and ended."""
 
+import fcntl
 import os
 import signal
 import time
@@ -49,6 +50,18 @@ def is_alive(process: ProcessId) -> bool:
         return _has_pid(process) and psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a process, perhaps of another host, holds the lock of a file."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False
 
 
 def _has_pid(process: ProcessId) -> bool:

@@ -3,7 +3,7 @@
 import re
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,8 +74,10 @@ class Queue:
         with self._transaction() as database:
             _put(database, id, member)
 
-    def claim(self, owner: str, slots: int | None = None, most_of_one: int | None = None) -> str | None:
-        """Claim the run whose turn it is; None if none waits, or if `slots` runs are claimed already.
+    def claim(
+        self, owner: str, slots: int | None = None, most_of_one: int | None = None, but: Collection[str] = ()
+    ) -> str | None:
+        """Claim the run whose turn it is, `but` some; None if none waits, or if `slots` runs are claimed already.
 
         It is a run of a member that has the fewest claimed; among them of the lowest round, then the longest wait. At
         most `most_of_one` runs of each member are claimed at a time.
@@ -83,7 +85,9 @@ class Queue:
         with self._transaction() as database:
             (taken,) = database.execute("SELECT count(*) FROM runs WHERE owner IS NOT NULL").fetchone()
             busy = {name for (name,) in database.execute(_BUSY, (most_of_one,))} if most_of_one else set()
-            first = next((row for row in database.execute(_NEXT).fetchall() if row[2] not in busy), None)
+            first = next(
+                (row for row in database.execute(_NEXT).fetchall() if row[2] not in busy and row[0] not in but), None
+            )
             if first is None or (slots is not None and taken >= slots):
                 return None
             id, number, _member = first

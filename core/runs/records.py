@@ -13,7 +13,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from core.atomic_io import parse_row
 from core.config import RunConfig
 from core.errors import ConfigError, Problem, RunError
-from core.runs.processes import ProcessId, Started
+from core.runs.processes import ProcessId, Started, is_alive, is_locked
 from core.text.token_display import JOINERS
 
 State = Literal["queued", "starting", "running", "paused", "finished", "stopped", "failed"]
@@ -84,6 +84,7 @@ class Status(BaseModel):
     steps: int = 0  # steps asked for
     pid: int | None = None  # the worker's, while there is one
     pid_started: Started | None = None  # when that process began (`ProcessId`): a pid alone may be reused
+    host: str = ""  # of a cluster, on which the worker is; its pid is 0 until it has begun
     attempt: int = 0  # how often a worker has begun on this run
     reason: str = ""  # a sentence: why it failed, stopped or waits
     notice: str = ""  # sentences for the page while it goes on: what happened to it, or what it waits for
@@ -113,9 +114,15 @@ class Status(BaseModel):
         assert self.pid is not None
         return ProcessId(self.pid, self.pid_started or 0.0)
 
+    def has_worker(self, lock_path: Path) -> bool:
+        """Return whether the worker lives, or is about to; on another host, it holds the lock of its run."""
+        if self.host:
+            return self.pid == 0 or is_locked(lock_path)
+        return self.pid is not None and is_alive(self.process)
+
     def without_process(self, **changes: Any) -> "Status":
         """Return this status, with some changes, for a run that has no worker."""
-        return self.model_copy(update={"pid": None, "pid_started": None, "seconds_left": None} | changes)
+        return self.model_copy(update={"pid": None, "pid_started": None, "host": "", "seconds_left": None} | changes)
 
     def end(self, state: State, reason: str = "", problem: Problem = "", notice: str = "") -> "Status":
         """Return the status of this run after its end."""
@@ -235,11 +242,11 @@ def after_crash(status: Status, log_lines: str, saved_step: int) -> Status:
     """
     from core.training.hardware import killed_for_memory  # imports torch, which a list of runs does not need
 
-    status = status.without_process()
+    on_this_machine, status = not status.host, status.without_process()
     if status.state == "paused" and not status.problem:
         return status
     start = f"step {saved_step:,}" if saved_step >= 0 else "the beginning"
-    if killed_for_memory(status.oom_kills):
+    if on_this_machine and killed_for_memory(status.oom_kills):
         reason = (
             f"The system ended its process at step {status.step:,} because the machine had no memory left. Choose a "
             f"smaller batch, context or model. Resumed, it goes on from {start}."
@@ -250,7 +257,7 @@ def after_crash(status: Status, log_lines: str, saved_step: int) -> Status:
         notice = f"Its process was ended at step {status.step:,}; {_WILL_RESUME} {start}."
         return status.without_process(state="queued", reason="", notice=notice, problem="", crashes=crashes)
     reason = f"Its process ended {crashes} times without a save in between."
-    reason += f" Its last words: {log_lines}" if log_lines else " It did not say why."
+    reason += f" Its last log lines: {log_lines}" if log_lines else " Its log gives no reason."
     return status.end("failed", reason).model_copy(update={"crashes": crashes})
 
 

@@ -1,6 +1,7 @@
 """The supervisor: starts workers, sends them what users ask for, and recovers runs whose workers have died."""
 
 import logging
+import re
 import signal
 import threading
 import time
@@ -28,10 +29,9 @@ from core.runs.commands import (
     waiting_commands,
 )
 from core.runs.disk_space import shortage
+from core.runs.engines.local import LocalEngine, NoCapacityError
 from core.runs.folder import RunFolder, list_runs, open_run
-from core.runs.fork_server import FORK_SERVER
-from core.runs.machine import slots as machine_slots
-from core.runs.processes import ProcessId, end_orphans, is_alive, kill, send_signal, this_process
+from core.runs.processes import ProcessId, end_orphans, this_process
 from core.runs.queue import Claim, Queue, is_held_by_a_shell, supervisor_lock
 from core.runs.records import Status
 from core.trash import empty_trash, put_into_trash
@@ -43,7 +43,12 @@ PATIENCE = 3  # times the longest that the worker was busy between two looks for
 SETTLED_SECONDS = 1.0  # a pause this long gives its slot back: a worker takes up a waiting resume in less
 STALE_SECONDS = 3600.0  # an unfinished file this old was left by a crash
 WAITS_FOR_DISK_SPACE = "It waits because the disk is nearly full, and begins by itself when there is room."
+FULL_SECONDS = 1.0  # before an engine that had no room is asked again
+TOO_LARGE_SECONDS = 10.0  # before a run that no host can hold is tried again
 LOST_SECONDS = 60.0  # after which a queued run that is not in the queue is put there
+
+# How the sentences begin, which stand last in a notice.
+_WAITS = ("It waits ", "No Ray cluster ", "The Ray cluster ", "Ray is not installed", "Nothing can be written to ")
 
 log = logging.getLogger(__name__)
 
@@ -65,22 +70,30 @@ class Supervisor:
     """What the pages do with runs, and a thread that starts queued runs and recovers crashed ones.
 
     `shown` is the status that a button was drawn for: where the run has changed since, the method raises RunError and
-    does nothing (`check_unchanged`). At most `slots` runs train at once, as many as the machine bears if left out.
+    does nothing (`check_unchanged`). At most `slots` runs train at once, as many as the engine bears if left out.
 
     Its state lies on disk, so a new supervisor goes on where a killed one was, workers outlive it, and two of them on
     one data folder alternate. Only pending stops are in memory.
     """
 
-    def __init__(self, data_dir: Path, slots: int | None = None):
+    def __init__(self, data_dir: Path, slots: int | None = None, engine: LocalEngine | None = None):
         self.data_dir = data_dir
-        self.slots = slots if slots is not None else machine_slots()
+        self.engine = engine or LocalEngine()
+        self._slots = slots
+        self._full_until = 0.0  # monotonic; until then the engine has no room
+        self._too_large: dict[str, float] = {}  # runs that no host can hold, by id; monotonic, when to try again
         (data_dir / "runs").mkdir(parents=True, exist_ok=True)
         self.queue = Queue(data_dir)
-        self._me = this_process()
+        self._owner = "{}:{}".format(*this_process())  # of claims
         self._thread_lock = threading.Lock()
         self._pending_stops: dict[str, PendingStop] = {}  # by run id
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
+
+    @property
+    def slots(self) -> int:
+        """Return how many runs may train at once."""
+        return self.engine.capacity() if self._slots is None else self._slots
 
     def start(self) -> None:
         """Start the thread and the process that forks workers."""
@@ -88,7 +101,7 @@ class Supervisor:
             remove_stale_temporary_files(folder, STALE_SECONDS)
         for home in all_homes(self.data_dir):
             empty_trash(home)
-        FORK_SERVER.start(self.data_dir)
+        self.engine.start(self.data_dir)
         self._queue_lost_runs()
         self._thread.start()
 
@@ -174,7 +187,7 @@ class Supervisor:
                 try:
                     send_command(folder, "stop")
                 except DiskFullError:
-                    send_signal(status.process, signal.SIGTERM)
+                    self.engine.cancel(folder, status, signal.SIGTERM)
                 pending = self._pending_stops.get(folder.id)
                 if pending is None or pending.process != status.process:
                     self._pending_stops[folder.id] = PendingStop(status.process, time.monotonic(), signal.SIGTERM)
@@ -184,7 +197,7 @@ class Supervisor:
         with self._unchanged(folder, shown) as status:
             self.queue.remove(folder.id)
             if not status.ended and status.pid is not None:
-                kill(status.process)
+                self.engine.cancel(folder, status)
             if shortage(folder.data_dir) or folder.path.is_symlink():  # a link's target has a place that a user chose
                 folder.delete()
             else:
@@ -204,7 +217,7 @@ class Supervisor:
             for claim in self.queue.active():
                 self._check_claim(claim)
             self._fill_slots()
-        FORK_SERVER.start(self.data_dir)
+        self.engine.start(self.data_dir)
 
     def _watch(self) -> None:
         while not self._closing.wait(TICK_SECONDS):
@@ -222,6 +235,8 @@ class Supervisor:
             self.queue.remove(claim.id)
             return
         status = folder.recover()
+        if status.host and status.state == "starting" and not self.engine.poll(folder, status):
+            status = folder.recover(has_died=True)  # before it had begun
         if status.state == "queued":
             # It is claimed without a worker while we hold the lock: its worker has died and it is to go on, its claimer
             # has died, or it was resumed so soon after its end that its old claim was still there.
@@ -266,19 +281,23 @@ class Supervisor:
                 status = folder.read_status()
             except RunError:
                 status = folder.status()
-            if status.ended or (status.pid, status.pid_started) != (process.pid, process.started):
+            if status.ended or status.pid is None or status.process != process:
                 del self._pending_stops[id]  # it has ended, or was resumed since: another worker's
-            elif not is_alive(process):  # after a stop it must not go on by itself
+            elif not status.has_worker(folder.lock_path):  # after a stop it must not go on by itself
                 del self._pending_stops[id]
                 end_orphans(process)
                 reason = "Its process ended before it had saved and stopped. Its last save is kept."
                 folder.write_status(status.end("stopped", reason))
-            elif pending.overdue(status) and pending.signal == signal.SIGTERM:
-                send_signal(process, signal.SIGTERM)
-                self._pending_stops[id] = PendingStop(process, time.monotonic(), signal.SIGKILL)
             elif pending.overdue(status):
+                try:
+                    self.engine.cancel(folder, status, pending.signal)
+                except RunError as error:  # a cluster that does not answer is asked again; other runs need not wait
+                    log.warning("%s", error)
+                    continue
+                if pending.signal == signal.SIGTERM:
+                    self._pending_stops[id] = PendingStop(process, time.monotonic(), signal.SIGKILL)
+                    continue
                 del self._pending_stops[id]
-                kill(process)
                 reason = "It was told to stop and did not react, so its process was ended. Its last save is kept."
                 folder.write_status(status.end("stopped", reason))
 
@@ -289,39 +308,57 @@ class Supervisor:
 
     def _fill_slots(self) -> None:
         if shortage(self.data_dir):
-            self._write_disk_notices()
+            self._write_notices(WAITS_FOR_DISK_SPACE, self.queue.waiting())
             return
-        while id := self.queue.claim(f"{self._me.pid}:{self._me.started}", self.slots, most_running(self.data_dir)):
+        if time.monotonic() < self._full_until:
+            return
+        limit = None if self._slots is None and self.engine.says_when_full else self.slots
+        self._too_large = {id: until for id, until in self._too_large.items() if time.monotonic() < until}
+        while id := self.queue.claim(self._owner, limit, most_running(self.data_dir), self._too_large):
             try:
                 folder = open_run(self.data_dir, id)
             except RunError:  # deleted while it waited
                 self.queue.remove(id)
                 continue
-            status = folder.status()
-            if status.state == "paused" and status.pid is not None:
-                send_command(folder, "resume")
-            elif status.state in ("queued", "paused"):
-                if status.state == "paused":  # its worker has left while the resume waited for a slot
-                    drop_commands(folder)
-                notice = status.notice.replace(WAITS_FOR_DISK_SPACE, "").strip()
-                try:
-                    started = status.model_copy(update={"notice": notice})
-                    home = folder.data_dir if folder.member else self.data_dir
-                    FORK_SERVER.start_worker(home, folder, started)
-                except RunError as error:
-                    with suppress(RunError):  # a full disk, say: its status stays queued, and the next start finds it
-                        folder.write_status(status.end("failed", str(error), error.problem))
-                    self.queue.remove(id)
-            elif status.state not in ("starting", "running"):  # those have resumed since they were queued
-                self.queue.remove(id)
+            if (full := self._take_up(folder)) is None:
+                continue
+            self.queue.release(id)
+            # All wait for an engine that does not answer.
+            self._write_notices(str(full), self.queue.waiting() if self.engine.problem else [id])
+            if not full.is_too_large:  # smaller ones behind it wait, or it would never find room
+                self._full_until = time.monotonic() + FULL_SECONDS
+                return
+            self._too_large[id] = time.monotonic() + TOO_LARGE_SECONDS
 
-    def _write_disk_notices(self) -> None:
-        for id in self.queue.waiting():
+    def _take_up(self, folder: RunFolder) -> NoCapacityError | None:
+        """Let a run train that has been claimed; return why it has to wait where the engine has no room."""
+        status = folder.status()
+        if status.state == "paused" and status.pid is not None:
+            send_command(folder, "resume")
+        elif status.state in ("queued", "paused"):
+            if status.state == "paused":  # its worker has left while the resume waited for a slot
+                drop_commands(folder)
+            try:
+                started = status.model_copy(update={"notice": without_wait(status.notice)})
+                self.engine.submit(folder.data_dir if folder.member else self.data_dir, folder, started)
+            except NoCapacityError as error:
+                return error
+            except RunError as error:
+                with suppress(RunError):  # a full disk, say: its status stays queued, and the next start finds it
+                    folder.write_status(status.end("failed", str(error), error.problem))
+                self.queue.remove(folder.id)
+        elif status.state not in ("starting", "running"):  # those have resumed since they were queued
+            self.queue.remove(folder.id)
+        return None
+
+    def _write_notices(self, why: str, ids: list[str]) -> None:
+        """Write why they are not started into the status of waiting runs."""
+        for id in ids:
             with suppress(RunError):  # deleted, or the disk is too full even for that
                 folder = open_run(self.data_dir, id)
                 status = folder.status()
-                if status.state == "queued" and WAITS_FOR_DISK_SPACE not in status.notice:
-                    notice = f"{status.notice} {WAITS_FOR_DISK_SPACE}".strip()
+                if status.state == "queued" and why not in status.notice:
+                    notice = f"{without_wait(status.notice)} {why}".strip()
                     folder.write_status(status.model_copy(update={"notice": notice}))
 
     @contextmanager
@@ -335,6 +372,11 @@ class Supervisor:
             folder.check_writable()
             check_unchanged(folder, shown)
             yield folder.status()
+
+
+def without_wait(notice: str) -> str:
+    """Return a notice without the sentence on why the run waits."""
+    return re.sub(rf"({'|'.join(_WAITS)}).*", "", notice).strip()
 
 
 def _has_resume_waiting(folder: RunFolder, status: Status) -> bool:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -105,6 +106,7 @@ def _take_over(folder: RunFolder, drop_stale: bool) -> Status:
         state="starting",
         pid=process.pid,
         pid_started=process.started,
+        host=os.environ.get("GPT_EXPLORER_HOST", ""),
         attempt=before.attempt + 1,
         notice="" if drop_stale else after_resume(before.notice),
         crashes=0 if drop_stale else before.crashes,

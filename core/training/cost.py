@@ -22,7 +22,7 @@ Precision = Literal["float32", "bfloat16"]
 FLOAT_BYTES = 4
 TYPICAL_VOCABULARY = 80  # characters of the default text, about
 # Python with torch loaded, what its threads and caches take, and the baselines counted once for a text. A worker that
-# is forked (`core.runs.fork_server`) shares all of torch that it does not write to with its parent.
+# is forked (`core.runs.engines.fork_server`) shares all of torch that it does not write to with its parent.
 WORKER_BYTES = (50 if sys.platform == "linux" else 370) * 2**20
 # Times the memory of an update and of a batch: freed blocks of other sizes seldom fit. With dropout they fit even less,
 # because they stay too small between masks and random draws. Measured by tests/benchmarks/memory.py.

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from core.config import RunConfig
 from core.errors import ExplorerError, OutOfMemoryEstimate
 from core.formatting import duration_in_words
+from core.runs.engines.fork_server import worker_environment
 from core.runs.folder import RunFolder, open_run
-from core.runs.fork_server import worker_environment
 from core.runs.machine import cached_correction, threads_for_run, threads_per_run
 from core.training.cost import TYPICAL_VOCABULARY, Correction, check_fits, estimate, memory_needed
 from core.training.hardware import memory_for_queued

@@ -15,6 +15,8 @@ from core.errors import ExplorerError, RunError
 from core.model import GPT, Bigram, parameter_count
 from core.paths import data_dir as home
 from core.runs import machine
+from core.runs.engines.fork_server import FORK_SERVER
+from core.runs.engines.local import engine_wanted
 from core.runs.folder import RunFolder, list_runs, open_run
 from core.runs.machine import threads_for_run, threads_per_run
 from core.runs.records import RunRecord
@@ -58,7 +60,7 @@ def supervisor() -> Supervisor:
     place = home()
     with _supervising:
         if place not in _supervisors:
-            _supervisors[place] = Supervisor(place)
+            _supervisors[place] = Supervisor(place, engine=engine_wanted())
             _supervisors[place].start()
         return _supervisors[place]
 
@@ -73,7 +75,9 @@ def close() -> None:
     """End the supervisors. What trains goes on training."""
     with _supervising:
         while _supervisors:
-            _supervisors.popitem()[1].close()
+            _place, ended = _supervisors.popitem()
+            ended.close()
+            ended.engine.close()
 
 
 def open_model(run_id: str, step: int | None = None) -> Opened:
@@ -114,7 +118,7 @@ def weights_at(folder: RunFolder, step: int) -> Path:
     if path := find_weights(folder, step):
         return path
     values = {"name": repr(folder.name), "step": f"{step:,}"}
-    raise RunError(_("The run {name} keeps no weights of step {step}. Choose another moment.", **values))
+    raise RunError(_("The run {name} keeps no weights of step {step}. Choose another step.", **values))
 
 
 def is_large(model: GPT | Bigram) -> bool:
@@ -127,15 +131,24 @@ def hardware(device: str = "auto") -> Hardware:
     return find_hardware(device)
 
 
-def measured_speed(count: int, *, again_if_busy: bool = False) -> MachineSpeed:
-    """Return how fast this machine trains with so many threads: measured once, a few seconds, then kept in the home."""
+def measure_machine() -> None:
+    """Measure how fast this machine trains with one thread and with a run's, where that is not cached: some seconds."""
     with _measuring:
-        return machine.machine_speed(home(), hardware(), count, again_if_busy=again_if_busy)
+        wanted = sorted({1, threads_per_run()})
+        missing = [count for count in wanted if not machine.is_measured(home(), hardware(), count)]
+        if missing and not FORK_SERVER.measure(home(), missing):
+            for count in missing:
+                machine.machine_speed(home(), hardware(), count, again_if_busy=True)
 
 
 def run_speed(config: RunConfig) -> MachineSpeed:
-    """Return how fast this machine trains with as many threads as a run of these settings would take."""
-    return measured_speed(threads_for_run(config, threads_per_run()))
+    """Return how fast this machine trains with as many threads as a run of these settings would take.
+
+    It is measured now where that was never done.
+    """
+    count = threads_for_run(config, threads_per_run())
+    with _measuring:
+        return machine.machine_speed(home(), hardware(), count)
 
 
 def contention_of(config: RunConfig) -> float:

@@ -23,7 +23,6 @@ from streamlit.runtime.memory_session_storage import MemorySessionStorage
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from core.classroom import Classroom
-from core.runs.machine import threads_per_run
 from core.runs.processes import not_ignored
 from explorer.services import shared
 from explorer.services.cost_trials import end_trial
@@ -105,8 +104,7 @@ def app_parts(sites: AllowedSites, base_path: str = "", announce: Callable[[], N
     @asynccontextmanager
     async def lifespan(_app: st.App) -> AsyncIterator[dict]:
         # Measured before anything else runs, for a clean figure; kept on disk, so only a first start waits for it.
-        for count in {1, threads_per_run()}:
-            await asyncio.to_thread(shared.measured_speed, count, again_if_busy=True)
+        await asyncio.to_thread(shared.measure_machine)
         shared.supervisor()
         collecting = asyncio.create_task(_collect_garbage())
         with _streams_end_first(broadcaster, handled):

@@ -14,8 +14,8 @@ from typing import Any
 
 from core.config import RunConfig
 from core.presets import preset
+from core.runs.engines.fork_server import FORK_SERVER
 from core.runs.folder import RunFolder
-from core.runs.fork_server import FORK_SERVER
 from core.runs.machine import cached_correction, machine_speed, run_precision, threads_for_run, threads_per_run
 from core.runs.queue import supervisor_lock
 from core.text.corpora import load_corpus

@@ -11,8 +11,8 @@ import pytest
 
 from core.errors import ConfigError, RunError
 from core.runs.commands import check_unchanged, send_command, waiting_commands
+from core.runs.engines.fork_server import FORK_SERVER, ForkServer
 from core.runs.folder import RunFolder
-from core.runs.fork_server import FORK_SERVER, ForkServer
 from core.runs.processes import this_process
 from core.runs.queue import Queue
 from core.runs.records import Status
@@ -116,7 +116,7 @@ def test_a_worker_that_cannot_be_started_is_a_failed_run_and_frees_its_slot(data
 
 
 def test_a_worker_that_cannot_write_its_log_is_a_failed_run(data_dir, run, monkeypatch):
-    monkeypatch.setattr("core.runs.supervisor.FORK_SERVER", ForkServer())  # which has no process yet
+    monkeypatch.setattr("core.runs.engines.local.FORK_SERVER", ForkServer())  # which has no process yet
     supervisor = Supervisor(data_dir, slots=1)
     supervisor.start()
     run.log_path.mkdir()  # where the worker's output would go

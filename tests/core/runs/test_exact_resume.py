@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from core.runs.commands import change_settings, send_command, setting_changes, waiting_commands
+from core.runs.engines.fork_server import FORK_SERVER
 from core.runs.folder import RunFolder
-from core.runs.fork_server import FORK_SERVER
 from core.runs.processes import ProcessId, is_alive, kill
 from core.runs.queue import supervisor_lock
 from core.runs.records import last_log_lines

@@ -217,6 +217,8 @@ def test_a_process_ended_by_the_system_for_memory_is_told_from_one_that_was_kill
     assert (status.state, status.problem) == ("failed", "memory")
     assert "the machine had no memory left" in status.reason
     assert "smaller batch" in status.reason
+    run.write_status(died.model_copy(update={"host": "another"}))  # whose memory this machine does not count
+    assert run.recover().state == "queued"
 
 
 def test_a_pid_that_another_process_has_now_is_not_taken_for_the_worker(run):

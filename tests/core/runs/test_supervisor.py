@@ -12,8 +12,8 @@ import pytest
 
 from core.errors import RunError
 from core.runs.commands import config_now, send_command, setting_changes, waiting_commands
+from core.runs.engines.fork_server import CAN_FORK, FORK_SERVER, ForkServer
 from core.runs.folder import RunFolder, list_runs
-from core.runs.fork_server import CAN_FORK, FORK_SERVER, ForkServer
 from core.runs.processes import ProcessId, identify, is_alive, kill
 from core.runs.queue import supervisor_lock
 from core.runs.records import Status
@@ -155,7 +155,7 @@ def test_a_worker_that_fails_says_why(supervisor, data_dir, config):
 
 
 def test_a_worker_that_cannot_even_start_is_a_failed_run(data_dir, run, monkeypatch):
-    monkeypatch.setattr("core.runs.supervisor.FORK_SERVER", server := ForkServer())
+    monkeypatch.setattr("core.runs.engines.local.FORK_SERVER", server := ForkServer())
     monkeypatch.setattr(sys, "executable", "/bin/false")
     supervisor = Supervisor(data_dir, slots=1)
     supervisor.submit(run)

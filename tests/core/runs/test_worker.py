@@ -14,8 +14,8 @@ from core.errors import NotFiniteError, OutOfMemoryEstimate, RunError
 from core.model import build_model
 from core.runs import worker
 from core.runs.commands import send_command
+from core.runs.engines.fork_server import FORK_SERVER
 from core.runs.folder import RunFolder
-from core.runs.fork_server import FORK_SERVER
 from core.runs.queue import supervisor_lock
 from core.runs.records import Status
 from core.runs.weights import load_model

@@ -15,11 +15,12 @@ from typing import IO
 import core
 from core.errors import RunError
 from core.runs.folder import RunFolder
-from core.runs.processes import ProcessId, identify
+from core.runs.processes import ProcessId, identify, is_alive
 from core.runs.records import Status
 
 CAN_FORK = sys.platform == "linux"  # elsewhere a process that has imported torch cannot be forked safely
 RESTART_SECONDS = 3.0  # before the next is started after one has become a worker: its imports would slow a first step
+_LOOK_SECONDS = 0.02  # between two looks whether a measurement has ended, which takes seconds
 RETRY_SECONDS = 30.0  # before another try where one ended by itself, or could not be started
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ def worker_environment(data_dir: Path) -> dict[str, str]:
 
 class ForkServer:
     """A process that has imported torch and forks a worker for each run it is told of (`core.cli.worker.serve_forks`).
+
+    And one that measures the machine: what it allocates for that would stay with a process that goes on.
 
     Workers lead sessions of their own, so that nothing that ends this process or the app ends them. Where the system
     cannot fork, the process becomes the worker itself, and another one is started.
@@ -90,6 +93,23 @@ class ForkServer:
                 "on the disk, then resume it."
             ) from error
         return process
+
+    def measure(self, data_dir: Path, threads: list[int]) -> bool:
+        """Measure in a fork how fast this machine trains with these numbers of threads, and wait until it has ended.
+
+        Return False, having measured nothing, where no process is there to fork.
+        """
+        request = json.dumps({"threads": threads, "environment": worker_environment(data_dir)}).encode() + b"\n"
+        try:
+            with self._lock:
+                pid = self._ask(request) if CAN_FORK else None
+        except OSError as error:
+            log.warning("the machine cannot be measured in a process of its own: %s", error)
+            return False
+        process = identify(pid) if pid else None
+        while process and is_alive(process):
+            time.sleep(_LOOK_SECONDS)
+        return pid is not None
 
     def close(self) -> None:
         """End the process; workers go on."""
