@@ -1,9 +1,9 @@
 """The settings of a run: model, data, training. Bounds, units and help texts are defined on the fields only."""
 
 from functools import partial
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from core.model_config import ModelConfig
 from core.settings import Config, Setting, basic_setting, fields_of, setting, value_at
@@ -77,6 +77,19 @@ class TrainConfig(Config):
         "Sequences in the batch of one step. A larger batch gives a less noisy gradient and takes longer.",
         bounds=(1, 512),
         unit="sequences",
+    )
+    gradient_accumulation: int = _machine(
+        1,
+        "Parts that a batch is computed in, one after the other, with their gradients added up: more parts take less "
+        "memory. The loss is the same.",
+        bounds=(1, 512),
+        log=True,
+    )
+    processes: int = _machine(
+        1,
+        "Processes that train the model together, each on an equal share of every batch. Must divide the batch size.",
+        bounds=(1, 64),
+        divides="train.batch_size",
     )
     learning_rate: float = basic_setting(
         1e-3,
@@ -225,6 +238,12 @@ class TrainConfig(Config):
         "auto",
         "Compile the model with PyTorch: a minute of waiting, then faster steps. auto compiles on an NVIDIA GPU only.",
     )
+
+    @model_validator(mode="after")
+    def _processes_share_the_batch(self) -> Self:
+        if self.batch_size % self.processes:
+            raise ValueError(f"batch_size {self.batch_size} cannot be shared equally among {self.processes} processes")
+        return self
 
 
 class RunConfig(Config):

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from core.cli import control, lists, models, train
-from core.errors import ExplorerError
+from core.errors import ConfigError, ExplorerError
 from core.terminal import prepare_output, print_line
 
 _COMMANDS = (train, control, models, lists)
@@ -27,8 +27,26 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, or 2 after an error with a message."""
     prepare_output()
+    if train.processes_of_torchrun() <= 1:
+        return _run(arguments)
+    from core.runs.followers import follow_leader, release, torchrun_place
+
+    place = torchrun_place()
+    if place.rank:  # the first process runs the command, and the others train with it
+        return follow_leader(place)
+    try:
+        return _run(arguments)
+    finally:
+        release(place.store)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = parser().parse_args(arguments)
     try:
+        if train.processes_of_torchrun() > 1 and options.run not in (train.begin, train.go_on):
+            raise ConfigError(
+                "Only the commands train and resume run in several processes. Run this one without torchrun."
+            )
         code = options.run(options) or 0
         sys.stdout.flush()  # here, so that its errors are handled below
         return code

@@ -4,6 +4,7 @@ Progress is a bar on a terminal; into a pipe or a file, a line for every evaluat
 """
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -80,6 +81,9 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     worker = commands.add_parser("worker")  # the process behind the app; not meant to be typed
     worker.add_argument("run_id", nargs="?")
     worker.add_argument("--forks", action="store_true")
+    worker.add_argument("--follow", type=Path)
+    worker.add_argument("--rank", type=int)
+    worker.add_argument("--size", type=int)
     worker.set_defaults(run=work_for_app)
 
 
@@ -93,6 +97,8 @@ def begin(options: argparse.Namespace) -> int | None:
     if inside:
         check_path(inside)
     config, parent, step, text = config_wanted(options)
+    if count := processes_of_torchrun():
+        config = config.replace({"train.processes": count})
     if options.dump_config:
         print(config.to_json())
         return None
@@ -108,9 +114,20 @@ def begin(options: argparse.Namespace) -> int | None:
     return _train(new_run(data_dir(), config, options.name, inside=inside))
 
 
+def processes_of_torchrun() -> int:
+    """Return how many processes torchrun has started, this one among them; 0 where it was not started by torchrun."""
+    return int(os.environ.get("WORLD_SIZE", "0")) if "TORCHELASTIC_RUN_ID" in os.environ else 0
+
+
 def go_on(options: argparse.Namespace) -> int:
 
     folder = find_run(options.wanted, data_dir())
+    count, processes = processes_of_torchrun(), folder.record().config.train.processes
+    if count and count != processes:
+        raise ConfigError(
+            f"The run {folder.name!r} trains in {processes} processes, and torchrun has started {count}. Go on without "
+            "torchrun: it starts as many as it needs."
+        )
     if options.steps is None and not options.schedule and _let_go_on(folder):
         return 0
     if options.steps is not None:
@@ -185,6 +202,7 @@ def _train(folder: RunFolder, device: str | None = None, *, drop_stale: bool = F
     from core.fast.threads import keep_freed_memory
     from core.runs.documents import progress_of
     from core.runs.worker import StopRequest, train_run
+    from core.training.data_parallel import ProcessLost
 
     keep_freed_memory()
     in_data_dir = folder.path.parent == data_dir() / "runs"
@@ -192,7 +210,11 @@ def _train(folder: RunFolder, device: str | None = None, *, drop_stale: bool = F
     with progress(folder) as show, _stopping_politely(stop, show.note), _taking_a_slot(folder if in_data_dir else None):
         if folder.path.is_symlink():
             show.note(f"Its folder is {folder.path.resolve()}.")
-        status = train_run(folder, data_dir(), device=device, on_status=show, drop_stale=drop_stale, stop_request=stop)
+        how = {"device": device, "on_status": show, "drop_stale": drop_stale, "stop_request": stop}
+        try:
+            status = train_run(folder, data_dir(), **how)
+        except ProcessLost as error:  # in a shell no supervisor resumes it
+            status = folder.write_status(folder.status().end("stopped", f"{error} Its last save is kept."))
     show.note(status.reason or f"The run is {status.state}.")
     if summary := progress_of(folder, folder.rows("metrics")):
         show.note(summary.sentence)
@@ -245,7 +267,8 @@ def _check_fits(config: RunConfig, vocab_size: int, text_length: int) -> None:
 
     hardware = find_hardware(config.train.device)
     precision = run_precision(config, hardware, threads_for_run(config, threads_per_run()), data_dir()).precision
-    check_fits(memory_needed(config, vocab_size, precision, text_length), hardware)
+    needed = memory_needed(config, vocab_size, precision, text_length)
+    check_fits(needed, hardware, processes=config.train.processes)
 
 
 def print_estimate(options: argparse.Namespace) -> None:
@@ -282,6 +305,10 @@ def work_for_app(options: argparse.Namespace) -> int:
 
     if options.forks:
         return serve_forks()
+    if options.follow:
+        from core.runs.followers import follow_file
+
+        return follow_file(options.follow, options.rank, options.size)
     if not options.run_id:
         raise RunError("A worker needs the id of its run, or --forks.")
     return work(options.run_id)

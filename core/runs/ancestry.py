@@ -14,7 +14,7 @@ from core.lessons.shannon import Passage
 from core.paths import class_root
 from core.runs.commands import config_at, config_now
 from core.runs.folder import RunFolder, open_run
-from core.runs.machine import machine_speed, run_precision, threads_for_run, threads_per_run
+from core.runs.machine import check_processes, machine_speed, run_precision, threads_for_run, threads_per_run
 from core.runs.queue import Queue
 from core.runs.records import NAME_LENGTH, RunRecord
 from core.runs.weights import require_weights, weights_step
@@ -48,6 +48,7 @@ def check_startable(
 
     `report` tells of the training of a tokenizer.
     """
+    check_processes(config)
     text = load_corpus(config.data.corpus, data_dir) if text is None else text
     if parent:
         tokenizer = parents_tokenizer(parent, config, text)

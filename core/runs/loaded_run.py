@@ -16,7 +16,7 @@ from core.live_settings import SettingChange
 from core.runs.commands import config_now, setting_changes
 from core.runs.disk_space import DiskSpace
 from core.runs.folder import RunFolder
-from core.runs.machine import resolve_numerics
+from core.runs.machine import check_processes, resolve_numerics
 from core.runs.records import RunRecord
 from core.text.batches import split_ids
 from core.text.bpe import new_tokenizer
@@ -53,6 +53,7 @@ class LoadedRun(NamedTuple):
     baselines: Callable[[], dict[str, Any]]  # computes the losses of counted n-grams on the evaluation windows
     bytes_per_token: float  # of the tokens that an evaluation predicts
     notices: list[str]  # sentences for the status on what is not as before
+    checkpoint: Path | None  # that the trainer was loaded from
 
 
 def prepare(
@@ -69,6 +70,7 @@ def prepare(
     """
     record = folder.record()
     config = record.config
+    check_processes(config, device)
     hardware = find_hardware(device or config.train.device)
     log.info("run %s. %s", folder.id, hardware.sentence)
     text, digest = _text(record, data_dir)
@@ -86,19 +88,11 @@ def prepare(
     del text  # up to 80 MB that training has no use for
     ids = torch.from_numpy(load_ids(config.data.corpus, tokenizer, data_dir, report))
     train_ids, val_ids = split_ids(ids, config.data.val_fraction)
-
-    answers = answers_of(config.data.corpus, tokenizer)
-    trainer = Trainer(config, train_ids, val_ids, tokenizer.vocab_size, hardware.device, how.precision, answers)
-    changes = setting_changes(folder)
-    notices = [how.notice] if how.notice else []
-    if checkpoint:
-        load_checkpoint(checkpoint, trainer)
-        changes = repeat_changes(changes, trainer)
-        if damaged := newer_checkpoints(folder.checkpoints, checkpoint):
-            log.warning("%d save(s) newer than that of step %d are damaged", damaged, trainer.step)
-            notices.append("The newest save was damaged; the one before it was used.")
-    elif record.parent_step is not None:
-        load_weights(folder.start_path, trainer.model)
+    trainer, changes = _trainer_at_save(folder, ids, tokenizer, hardware.device, how.precision, checkpoint)
+    answers, notices = trainer.answers, [how.notice] if how.notice else []
+    if checkpoint and (damaged := newer_checkpoints(folder.checkpoints, checkpoint)):
+        log.warning("%d save(s) newer than that of step %d are damaged", damaged, trainer.step)
+        notices.append("The newest save was damaged; the one before it was used.")
     cut_after(folder, trainer.step if checkpoint else -1)
     return LoadedRun(
         trainer,
@@ -108,7 +102,37 @@ def prepare(
         lambda: _baselines(config, train_ids, val_ids, tokenizer.vocab_size, answers),
         bytes_per_token(config, val_ids, tokenizer, answers),
         notices,
+        checkpoint,
     )
+
+
+def _trainer_at_save(
+    folder: RunFolder, ids: torch.Tensor, tokenizer: Tokenizer, device: str, precision: str, checkpoint: Path | None
+) -> tuple[Trainer, list[SettingChange]]:
+    """Return a trainer at a checkpoint, else at the beginning, and the setting changes of later steps."""
+    record, changes = folder.record(), setting_changes(folder)
+    splits = split_ids(ids, record.config.data.val_fraction)
+    answers = answers_of(record.config.data.corpus, tokenizer)
+    trainer = Trainer(record.config, *splits, tokenizer.vocab_size, device, precision, answers)
+    if checkpoint:
+        load_checkpoint(checkpoint, trainer)
+        changes = repeat_changes(changes, trainer)
+    elif record.parent_step is not None:
+        load_weights(folder.start_path, trainer.model)
+    return trainer, changes
+
+
+def follower_trainer(
+    folder: str, data_dir: str, device: str, precision: str, threads: int, checkpoint: str, index: int
+) -> Trainer:
+    """Return the trainer of another process of a run, as its worker's; `index` is the GPU's among this machine's."""
+    if device == "cuda":
+        torch.cuda.set_device(index)
+    torch.set_num_threads(threads)
+    run = RunFolder(Path(folder))
+    tokenizer = load_tokenizer(run.tokenizer_path)
+    ids = torch.from_numpy(load_ids(run.record().config.data.corpus, tokenizer, Path(data_dir)))
+    return _trainer_at_save(run, ids, tokenizer, device, precision, Path(checkpoint) if checkpoint else None)[0]
 
 
 def cut_after(run: RunFolder, step: int) -> None:
@@ -158,7 +182,7 @@ def _check_memory(config: RunConfig, vocab_size: int, hardware: Hardware, precis
         try:
             # Torch, for one, this process holds already; on a GPU's memory it does not count.
             held = WORKER_BYTES if hardware.device != "cuda" else 0
-            return check_fits(needed, hardware, free_memory(hardware) + held)
+            return check_fits(needed, hardware, free_memory(hardware) + held, config.train.processes)
         except OutOfMemoryEstimate:
             if time.monotonic() >= deadline:
                 raise

@@ -238,7 +238,6 @@ class Recorder:
 
     def _step_detail(self, event: StepEvent) -> None:
         values = self.trainer.step_detail | {"loss": event.loss}
-        values["batch_size"] = len(values["inputs"])
         for name in ("inputs", "targets", "losses", "counted"):
             values[name] = values[name][:STEP_DETAIL_WINDOWS, :STEP_DETAIL_TOKENS].tolist()
         values["losses"] = [[round(loss, 3) for loss in piece] for piece in values["losses"]]

@@ -26,12 +26,15 @@ from core.runs.commands import (
 )
 from core.runs.disk_space import StatusWriter, WaitAborted
 from core.runs.folder import RunFolder
+from core.runs.followers import Followers
 from core.runs.loaded_run import LoadedRun, StopRequest, prepare, repeat_changes
 from core.runs.processes import this_process
 from core.runs.queue import existing_supervisor_lock
 from core.runs.recorder import Recorder
-from core.runs.records import SCORES, Command, State, Status, after_resume
+from core.runs.records import SCORES, Command, State, Status, after_crash, after_resume, last_log_lines
 from core.settings import value_at
+from core.training.checkpoints import newest_save
+from core.training.data_parallel import ProcessLost
 from core.training.hardware import memory_kills
 
 POLL_SECONDS = 0.02  # between two looks for commands while training
@@ -78,13 +81,19 @@ def train_run(
         at_the_end.callback(writer.disk_space.drop_reserve)
         try:
             writer.disk_space.write(lambda: folder.write_status(begun, durable=False))
-            loaded = prepare(folder, data_dir, device, threads, writer.disk_space, while_tokenizing)
-            recorder = at_the_end.enter_context(closing(Recorder(writer, loaded)))
-            return _Attempt(recorder, loaded, stop).run()
+            with Followers(folder, data_dir, folder.record().config.train.processes) as followers:
+                loaded = prepare(folder, data_dir, device, threads, writer.disk_space, while_tokenizing)
+                followers.join(loaded.trainer, loaded.checkpoint)
+                recorder = at_the_end.enter_context(closing(Recorder(writer, loaded)))
+                return _Attempt(recorder, loaded, stop).run()
         except WaitAborted as aborted:
             drop_commands(folder)
             _write_end(folder, "stopped", *aborted.args)
             return folder.status()
+        except ProcessLost:  # as if this process had been killed
+            lost = folder.read_status()
+            folder.write_status(after_crash(lost, last_log_lines(folder.log_path), newest_save(folder.checkpoints)))
+            raise
         except KeyboardInterrupt:
             _write_end(folder, "stopped", "Interrupted. Resumed, it goes on from its last save.")
             raise

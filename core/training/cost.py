@@ -12,7 +12,7 @@ from core.model.gpt import feed_forward_width
 from core.sampling import context_start
 from core.sampling_config import GenerationConfig
 from core.settings import Config
-from core.training.evaluation import windows_at_once
+from core.training.evaluation import sequences_at_once, windows_at_once
 from core.training.hardware import Hardware, free_memory
 from core.training.health import probe_shape
 from core.training.work import exact_parameters, work_of_update, work_per_token
@@ -141,7 +141,7 @@ def amounts(config: RunConfig, vocab_size: int, precision: str) -> tuple[float, 
 
 
 def memory_needed(config: RunConfig, vocab_size: int, precision: str = "float32", text_length: int = 0) -> int:
-    """Return the bytes that a worker takes for training, besides Python and torch (`WORKER_BYTES`).
+    """Return the bytes that each process of a run takes for training, besides Python and torch (`WORKER_BYTES`).
 
     Freed memory is not returned to the system, and blocks of another size seldom fit into it.
     """
@@ -151,7 +151,7 @@ def memory_needed(config: RunConfig, vocab_size: int, precision: str = "float32"
     gradients = vocab_size + 2 * feed_forward_width(model) * (model.kind == "gpt")  # at the start of the backward pass
     gradients += vocab_size * bool(train.label_smoothing or train.z_loss)  # of what is added to the loss
     probed = math.prod(probe_shape(block_size, vocab_size)) if model.kind == "gpt" else 0
-    batch = max(train.batch_size * block_size, probed) * (work.saved_numbers + gradients)
+    batch = max(sequences_at_once(train) * block_size, probed) * (work.saved_numbers + gradients)
     batch *= _DROPOUT_FRAGMENTS if model.dropout else _BATCH_FRAGMENTS
     if precision == "bfloat16":
         batch += parameters / 2  # the weights rounded, until the backward pass has used them
@@ -162,9 +162,12 @@ def memory_needed(config: RunConfig, vocab_size: int, precision: str = "float32"
     return int(FLOAT_BYTES * (floats + 2 * evaluated) + windows + text_bytes * text_length)
 
 
-def check_fits(memory_bytes: int, hardware: Hardware, free: int | None = None) -> None:
-    """Raise OutOfMemoryEstimate where `memory_needed` is more than the free bytes, by default those free now."""
-    needed = memory_bytes + (WORKER_BYTES if hardware.device != "cuda" else 0)
+def check_fits(memory_bytes: int, hardware: Hardware, free: int | None = None, processes: int = 1) -> None:
+    """Raise OutOfMemoryEstimate where `memory_needed` is more than the free bytes, by default those free now.
+
+    Each of several processes has a GPU of its own, but they share a processor's memory.
+    """
+    needed = memory_bytes if hardware.device == "cuda" else processes * (memory_bytes + WORKER_BYTES)
     free = free_memory(hardware) if free is None else free
     if needed > free:
         less = f", of which {memory_in_words(free)} are free" if free < hardware.memory_bytes else ""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.config import RunConfig
+from core.config import RunConfig, TrainConfig
 from core.model import GPT, Bigram, evaluating
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
@@ -16,16 +16,23 @@ from core.text.batches import IGNORED, answer_targets, predicted_positions, prob
 from core.text.ngrams import Baselines, count_baselines
 from core.text.tasks import AnswerTokens
 from core.text.tokenizers import Tokenizer
+from core.training.data_parallel import SINGLE, ProcessGroup
 
 _TOKENS_AT_ONCE = 2048  # larger batches run faster, but small batches in training suggest little memory
 COUNTED = 20_000_000  # tokens: pairs and triples of more are hardly better known, and take minutes
 LOGITS_AT_ONCE = 2**23  # 32 MB; a vocabulary of thousands would need hundreds
 
 
+def sequences_at_once(config: TrainConfig) -> int:
+    """Return how many sequences of a batch a process computes together."""
+    share = config.batch_size // config.processes
+    return -(-share // min(share, config.gradient_accumulation))
+
+
 def windows_at_once(config: RunConfig, vocab_size: int) -> int:
     """Return how many windows an evaluation reads together, so that it needs no more memory than a training step."""
     tokens = min(_TOKENS_AT_ONCE, LOGITS_AT_ONCE // vocab_size)
-    return max(config.train.batch_size, tokens // config.model.block_size)
+    return max(sequences_at_once(config.train), tokens // config.model.block_size)
 
 
 class Score(NamedTuple):
@@ -36,7 +43,13 @@ class Score(NamedTuple):
 
 
 @torch.no_grad()
-def score(model: GPT | Bigram, windows: Tensor, batch_size: int, answers: AnswerTokens | None = None) -> Score:
+def score(
+    model: GPT | Bigram,
+    windows: Tensor,
+    batch_size: int,
+    answers: AnswerTokens | None = None,
+    group: ProcessGroup = SINGLE,  # that shares the windows out
+) -> Score:
     """Return the score over windows (N, T+1), without dropout; raises ValueError for none.
 
     With `answers`, each window must begin with a problem and hold it wholly. An answer whose tokens are each the most
@@ -44,7 +57,8 @@ def score(model: GPT | Bigram, windows: Tensor, batch_size: int, answers: Answer
     """
     if not len(windows):
         raise ValueError("a mean over no windows at all does not exist")
-    parts = windows.split(batch_size)
+    windows = windows[group.rank :: group.size]
+    parts = windows.split(batch_size) if len(windows) else ()
     # One transfer for all of them: asking a GPU for each number by itself would make it wait every time. A small tensor
     # left behind by each part would lie between the large ones that are freed, and the memory would grow by every part.
     losses = torch.empty(len(parts), device=windows.device)
@@ -59,8 +73,9 @@ def score(model: GPT | Bigram, windows: Tensor, batch_size: int, answers: Answer
                 counts[index] = _count_answers(logits, y, answers.end)
     weights = counts[:, 0].tolist() if answers else [len(part) for part in parts]
     weighted = (loss * weight for loss, weight in zip(losses.tolist(), weights, strict=True))
-    _tokens, problems, right = counts.sum(dim=0).tolist()
-    return Score(sum(weighted) / sum(weights), right / problems if answers else None)
+    sums = torch.tensor([sum(weighted), sum(weights), *counts.sum(dim=0)[1:].tolist()], dtype=torch.float64)
+    total, weight, problems, right = group.sum(sums).tolist()
+    return Score(total / weight, right / problems if answers else None)
 
 
 def mean_loss(model: GPT | Bigram, windows: Tensor, batch_size: int) -> float:

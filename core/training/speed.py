@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter, thread_time
 from typing import NamedTuple
 
@@ -124,15 +125,16 @@ def measure_correction(config: RunConfig, vocab_size: int, speed: MachineSpeed, 
 
     Uses as many threads as torch is set to, which should be `speed.threads`. Run it while nothing else trains.
     """
+    train = config.train  # of several processes, each trains on a share of the batch
+    config = config.replace({"train.batch_size": train.batch_size // train.processes, "train.processes": 1})
     config = reduced_config(config, vocab_size, speed, precision)
     ids = torch.randint(vocab_size, (20_000,), generator=torch.Generator().manual_seed(0))
     trainer = Trainer(config, ids, ids, vocab_size, speed.device, precision)
     how = GenerationConfig(max_new_tokens=config.train.sample_length)
     step = _seconds_of(trainer.train_step, _TRIAL_SECONDS, warm_up=2)
     evaluation = _seconds_of(trainer.evaluate, _TRIAL_SECONDS)
-    sampling = _seconds_of(
-        lambda: list(generate(trainer.model, [0], how, alternatives=0, use_all_threads=True)), _TRIAL_SECONDS
-    )
+    written = partial(generate, trainer.model, [0], how, alternatives=0, compiled=False, use_all_threads=True)
+    sampling = _seconds_of(lambda: list(written()), _TRIAL_SECONDS)
     return Correction(
         step=_ratio(step, step_seconds(config, vocab_size, speed, precision)),
         evaluation=_ratio(evaluation, evaluation_seconds(config, vocab_size, speed, precision)),

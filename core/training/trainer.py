@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any, NamedTuple
 
 import torch
@@ -18,7 +18,8 @@ from core.model import GPT, all_finite, build_model, evaluating
 from core.model.gpt import MixtureOfExperts
 from core.text.batches import IGNORED, answer_targets, check_length, fixed_windows, problem_starts, random_batch
 from core.text.tasks import AnswerTokens
-from core.training.evaluation import COUNTED, score, windows_at_once
+from core.training.data_parallel import SINGLE, ProcessGroup
+from core.training.evaluation import COUNTED, score, sequences_at_once, windows_at_once
 from core.training.health import Health, matrices, measure_health, update_ratios
 from core.training.optimizers import build_optimizer, set_learning_rates
 from core.training.schedule import fraction_at, learning_rate_at
@@ -35,6 +36,7 @@ class StepEvent(NamedTuple):
     grad_norm: float  # norm of the whole gradient, before clipping
     tokens: int  # in this step's batch
     seconds: float
+    waiting: float = 0.0  # of them, those in which other programs had the processor
 
 
 class EvaluationEvent(NamedTuple):
@@ -113,12 +115,14 @@ class Trainer:
         compiled = train.compile == "on" or (train.compile == "auto" and self.device.type == "cuda")
         self._forward = torch.compile(self.model) if compiled else self.model
         self._mixtures = [module for module in self.model.modules() if isinstance(module, MixtureOfExperts)]
+        self.group: ProcessGroup = SINGLE
         self._batch_rng = torch.Generator().manual_seed(train.seed)
         self._dropout_state = torch.Generator(self.device).manual_seed(train.seed).get_state()
 
     def change_setting(self, setting: str, value: Any) -> None:
         """Change a setting, by its dotted path, from the next step on; raises ConfigError as `with_change`."""
         self.config = with_change(self.config, setting, value)
+        self.group.announce("change_setting", setting, value)
         for module in self.model.modules():
             if isinstance(module, nn.Dropout):
                 module.p = self.config.model.dropout
@@ -128,7 +132,8 @@ class Trainer:
 
         `detailed` fills `step_detail`, `measure_update` the updates of the next `health`.
         """
-        start = perf_counter()
+        start, computed = perf_counter(), thread_time()
+        self.group.announce("train_step", detailed, measure_update)
         config, model = self.config.train, self.model
         block_size = model.block_size
         x, y = random_batch(self.train_ids, config.batch_size, block_size, self._batch_rng, self.device, self._starts)
@@ -137,20 +142,14 @@ class Trainer:
             parameter.grad = None
         if not model.training:
             model.train()
-        with self._own_dropout():
-            with self._mixed_precision():
-                logits, loss = (model if detailed else self._forward)(x, targets)
-            minimized = objective(loss, logits, targets, config)
-            for mixture in self._mixtures:
-                minimized = minimized + self.config.model.expert_balance * mixture.take_balance()
-            minimized.backward()
+        loss, losses = self._backward(x, y, targets, detailed)
         if detailed:
-            self.step_detail = self._detail_of(x, y, targets, logits.detach())
+            self.step_detail = self._detail_of(x, y, targets, losses)
 
         gradients = [p.grad for p in self._parameters.values() if p.grad is not None]
         norm = get_total_norm(gradients)
         # The only wait for a GPU in a step: no update may follow from a loss that is not finite.
-        loss_value, norm_value = torch.stack((loss.detach(), norm)).tolist()
+        loss_value, norm_value = torch.stack((loss, norm)).tolist()
         if not (math.isfinite(loss_value) and math.isfinite(norm_value)):
             what = "its gradient is" if math.isfinite(loss_value) else f"the loss ({loss_value}) is"
             raise NotFiniteError(
@@ -167,16 +166,20 @@ class Trainer:
         self.step += 1
         if detailed:
             self.step_detail["after"] = self._loss_on(x, targets)
-        return StepEvent(
-            self.step, loss_value, learning_rate, norm_value, config.batch_size * block_size, perf_counter() - start
-        )
+        seconds, tokens = perf_counter() - start, config.batch_size * block_size
+        # A processor that is the only one to compute is never waited for.
+        alone = self.device.type == "cpu" and self.group.size == 1
+        waiting = max(0.0, seconds - (thread_time() - computed)) if alone else 0.0
+        return StepEvent(self.step, loss_value, learning_rate, norm_value, tokens, seconds, waiting)
 
     def evaluate(self) -> EvaluationEvent:
         """Compute loss and accuracy over the fixed windows of both splits, without side effects on training."""
         start, size = perf_counter(), windows_at_once(self.config, self.vocab_size)
+        self.group.announce("evaluate")
         with self._mixed_precision():
             train, val = (
-                score(self.model, part, size, self.answers) for part in (self.train_windows, self.val_windows)
+                score(self.model, windows, size, self.answers, self.group)
+                for windows in (self.train_windows, self.val_windows)
             )
         seconds = perf_counter() - start
         return EvaluationEvent(self.step, train.loss, val.loss, seconds, train.accuracy, val.accuracy)
@@ -247,23 +250,66 @@ class Trainer:
         self._dropout_state = dropout
         self.step = int(state["step"])
 
-    def _detail_of(self, x: Tensor, y: Tensor, targets: Tensor, logits: Tensor) -> dict[str, Any]:
-        """Return a batch with its losses (B, T) in nats, norms by part before clipping, the loss without dropout."""
-        losses = F.cross_entropy(logits.flatten(0, 1).float(), y.flatten(), reduction="none").view_as(y)
+    def _backward(self, x: Tensor, y: Tensor, targets: Tensor, detailed: bool) -> tuple[Tensor, list[Tensor]]:
+        """Compute the gradients of a batch (B, T) and return its loss; where `detailed`, also losses, each (b, T).
+
+        The losses are those of this process's share of the batch, in nats.
+        """
+        group, config = self.group, self.config.train
+        model = self.model if detailed else self._forward
+        own = slice(group.rank * len(x) // group.size, (group.rank + 1) * len(x) // group.size)
+        parts = self._parts(targets[own], targets)
+        size, losses = sequences_at_once(config), list[Tensor]()
+        total = torch.zeros((), device=self.device)
+        with self._own_dropout():
+            for number, (part_x, part_y) in enumerate(zip(x[own].split(size), y[own].split(size), strict=True)):
+                part, share = parts[number]
+                with self._mixed_precision():
+                    logits, loss = model(part_x, part)
+                if share:
+                    minimized, loss = objective(loss, logits, part, config) * share, loss * share
+                    for layer in self._mixtures:
+                        minimized = minimized + self.config.model.expert_balance * share * layer.take_balance()
+                else:  # a mean over no token at all is not a number
+                    minimized = loss = 0 * logits.sum()
+                minimized.backward()
+                total += loss.detach()
+                if detailed:
+                    flat = logits.detach().flatten(0, 1).float()
+                    losses.append(F.cross_entropy(flat, part_y.flatten(), reduction="none").view_as(part_y))
+        return group.sum_gradients(total, self._parameters.values()), losses
+
+    def _parts(self, targets: Tensor, batch: Tensor) -> list[tuple[Tensor, float]]:
+        """Return the parts of some targets that are computed at once, each with its share of the batch's mean loss."""
+        parts = targets.split(sequences_at_once(self.config.train))
+        if self.answers is None:
+            return [(part, len(part) / len(batch)) for part in parts]
+        whole, *counts = torch.stack([(each != IGNORED).sum() for each in (batch, *parts)]).tolist()
+        return [(part, count / whole if whole else math.nan) for part, count in zip(parts, counts, strict=True)]
+
+    def _detail_of(self, x: Tensor, y: Tensor, targets: Tensor, parts: list[Tensor]) -> dict[str, Any]:
+        """Return a batch with losses (B, T) in nats, norms by part before clipping, the loss without dropout.
+
+        Of a batch that processes share, the sequences are this process's.
+        """
+        losses = torch.cat(parts)
         gradients: dict[str, float] = {}
         weights: dict[str, float] = {}
         for name, parameter in self._parameters.items():
             part, gradient = _part(name), parameter.grad if parameter.grad is not None else torch.zeros(())
             gradients[part] = math.hypot(gradients.get(part, 0.0), gradient.norm().item())
             weights[part] = math.hypot(weights.get(part, 0.0), parameter.detach().norm().item())
-        batch = {"inputs": x.cpu(), "targets": y.cpu(), "losses": losses.cpu(), "counted": (targets != IGNORED).cpu()}
-        norms = {"gradient_norms": gradients, "weight_norms": weights}
+        tensors = {"inputs": x, "targets": y, "losses": losses, "counted": targets != IGNORED}
+        batch = {name: tensor[: len(losses)].cpu() for name, tensor in tensors.items()}
+        norms = {"batch_size": len(x), "gradient_norms": gradients, "weight_norms": weights}
         return {"step": self.step + 1, **batch, **norms, "before": self._loss_on(x, targets)}
 
     @torch.no_grad()
     def _loss_on(self, x: Tensor, targets: Tensor) -> float:
+        inputs = x.split(sequences_at_once(self.config.train))
         with evaluating(self.model), self._mixed_precision():
-            return self.model(x, targets)[1].item()
+            parts = zip(inputs, self._parts(targets, targets), strict=True)
+            return sum(share * self.model(part_x, part)[1].item() for part_x, (part, share) in parts if share)
 
     def _mixed_precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
@@ -275,6 +321,9 @@ class Trainer:
             return
         generator = {"cpu": torch, "cuda": torch.cuda, "mps": torch.mps}[self.device.type]
         others = generator.get_rng_state()
+        if self.group.rank:  # no checkpoint has the states of all processes, so these begin anew at each step
+            number = ((self.config.train.seed * 1_000_003 + self.step) * 64 + self.group.rank) % 2**63
+            self._dropout_state = torch.Generator(self.device).manual_seed(number).get_state()
         generator.set_rng_state(self._dropout_state)
         try:
             yield

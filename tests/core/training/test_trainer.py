@@ -13,6 +13,7 @@ from core.sampling import generate
 from core.sampling_config import GenerationConfig
 from core.settings import value_at
 from core.text.batches import IGNORED
+from core.text.tasks import AnswerTokens
 from core.training.schedule import learning_rate_at
 from core.training.trainer import EvaluationEvent, StepEvent, Trainer, objective
 
@@ -313,3 +314,15 @@ def test_a_batch_computed_in_parts_gives_the_same_losses(small, make_trainer, pa
     assert torch.allclose(got.step_detail["losses"], expected.step_detail["losses"], atol=1e-5)
     assert got.step_detail["before"] == pytest.approx(expected.step_detail["before"], abs=1e-6)
     assert got.evaluate().val_loss == pytest.approx(expected.evaluate().val_loss, abs=1e-6)
+
+
+def test_answers_weigh_alike_in_whichever_part_of_the_batch_they_lie(small):
+    ids = torch.tensor([1, 2, 3, 4, 5, 6, 9, 7, 0, 3, 9, 3, 0, 1, 2, 9, 8, 7, 6, 0, 1, 1, 2, 2, 1, 9, 1, 0] * 8)
+    config = small.replace({"model.dropout": 0.0, "model.block_size": 4, "train.batch_size": 32})
+    trainers = [
+        Trainer(config.replace({"train.gradient_accumulation": parts}), ids, ids, 11, answers=AnswerTokens(9, 0))
+        for parts in (1, 32)
+    ]
+    for _ in range(12):  # of some windows no token counts
+        one, other = (trainer.train_step() for trainer in trainers)
+        assert other.loss == pytest.approx(one.loss, abs=1e-6)
