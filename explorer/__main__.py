@@ -2,11 +2,13 @@
 
 import argparse
 import errno
+import gc
 import os
 import socket
 import sys
 from pathlib import Path
 
+from core.cli.arguments import add_track
 from core.errors import ExplorerError
 from core.terminal import prepare_output, print_line
 
@@ -36,7 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
 
         names = tuple(map(checked_host_name, options.host_name))
         choose_access(options.address, options.class_title, options.open)
+        _choose_trackers(options.track, options.class_title)
         sites = AllowedSites(options.address, names, tuple(map(checked_origin, options.embed_origin)))
+        gc.disable()  # hardly anything that imports make goes away again; the running server enables it
         from explorer.web.server import serve
 
         base_path = options.base_path.strip("/")
@@ -47,6 +51,14 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nGPT Explorer has stopped. What was training goes on; start it again to watch.")
     return 0
+
+
+def _choose_trackers(names: list[str], class_title: str | None) -> None:
+    from core.import_export.trackers import NONE, choose_trackers
+
+    if class_title and not {*names} <= {"tensorboard", NONE}:
+        raise ExplorerError("What students write is not sent to another service: --track is not for a class.")
+    choose_trackers(names)
 
 
 def _start_fork_server(folder: Path) -> None:
@@ -131,6 +143,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a site that may show it in a frame, such as https://moodle.school.edu; may be given several times "
         "(default: none)",
     )
+    add_track(parser)
     parser.add_argument("--home", help="folder for runs and texts (default: ~/.gpt-explorer)")
     parser.add_argument("--base-path", default="", help="path under which a proxy serves it, such as gpt")
     parser.add_argument(

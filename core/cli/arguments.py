@@ -47,6 +47,18 @@ def add_run(parser: argparse.ArgumentParser, *, at_step: bool = False) -> None:
         parser.add_argument("wanted", metavar="RUN", help=_MEANS)
 
 
+def add_track(parser: argparse.ArgumentParser) -> None:
+    """Add the option that `choose_trackers` reads."""
+    parser.add_argument(
+        "--track",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="follows runs: tensorboard (event files beside the run), wandb, trackio or mlflow (by their "
+        "own clients, to be installed apart), or none; may be given several times (default: tensorboard)",
+    )
+
+
 def new_supervisor() -> "Supervisor":
     """Return a supervisor of the data folder whose runs train where `engine_wanted` says."""
     from core.runs.engines.local import engine_wanted

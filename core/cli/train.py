@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
-from core.cli.arguments import add_config_options, add_run, config_wanted, find_run, save_own_text
+from core.cli.arguments import add_config_options, add_run, add_track, config_wanted, find_run, save_own_text
 from core.config import RunConfig, TrainConfig
 from core.errors import ConfigError, RunError
 from core.formatting import duration_in_words, format_setting, memory_in_words, whole_number
@@ -44,6 +44,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     add_config_options(train)
     train.add_argument("--name", help="a label for the run (default: one is made up)")
     train.add_argument("--out", type=Path, metavar="DIR", help="where to put the run's folder (default: the home)")
+    add_track(train)
     train.add_argument("--dump-config", action="store_true", help="write the settings as JSON and train nothing")
     train.set_defaults(run=begin)
 
@@ -76,6 +77,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "default) keeps to the schedule, whose rate stays at its last value after its end",
     )
     resume.add_argument("--device", help=f"{devices.help} One of {', '.join(devices.choices)} (default: the run's)")
+    add_track(resume)
     resume.set_defaults(run=go_on)
 
     worker = commands.add_parser("worker")  # the process behind the app; not meant to be typed
@@ -89,6 +91,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 def begin(options: argparse.Namespace) -> int | None:
     """Make a new run and train it; raises ExplorerError before anything is written if it cannot be trained."""
+    from core.import_export.trackers import choose_trackers
     from core.runs.ancestry import check_startable, fork, new_run
     from core.text.corpora import load_corpus
     from core.training.schedule import schedule_notice
@@ -96,6 +99,7 @@ def begin(options: argparse.Namespace) -> int | None:
     inside = options.out and options.out.absolute()
     if inside:
         check_path(inside)
+    choose_trackers(options.track)
     config, parent, step, text = config_wanted(options)
     if count := processes_of_torchrun():
         config = config.replace({"train.processes": count})
@@ -120,7 +124,9 @@ def processes_of_torchrun() -> int:
 
 
 def go_on(options: argparse.Namespace) -> int:
+    from core.import_export.trackers import choose_trackers
 
+    choose_trackers(options.track)
     folder = find_run(options.wanted, data_dir())
     count, processes = processes_of_torchrun(), folder.record().config.train.processes
     if count and count != processes:

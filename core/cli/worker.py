@@ -91,6 +91,9 @@ def _answer(number: int) -> None:
 
 def _import_all() -> None:
     """Import what training needs, without computing: a process that has started torch's threads cannot be forked."""
+    gc.disable()  # hardly anything that imports make goes away again: collections took a sixth of their time
+    import torch.utils.tensorboard  # noqa: F401
+
     import core.runs.worker  # noqa: F401
     from core.text.corpora import load_corpus
     from core.training.cost import TYPICAL_VOCABULARY
@@ -102,6 +105,7 @@ def _import_all() -> None:
     except ExplorerError as error:
         log.warning("%s", error)
     gc.freeze()  # or the first collection in a fork would copy every page
+    gc.enable()
 
 
 def _measure(threads: list[int]) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import NotFiniteError
+from core.import_export.trackers import TrackedFile, TrackedRun, Trackers, Values, chosen_trackers, read_values
 from core.interpretability.attention import attention_patterns, to_bytes
 from core.interpretability.embeddings import token_embeddings
 from core.runs.disk_space import StatusWriter, Stopwatch
@@ -49,8 +50,15 @@ class Recorder:
         self._steps_since_row: list[StepEvent] = []
         self._status_due = self._probe_due = 0.0
         scores = self.folder.last_scores()  # evaluations later than the step that training goes on from no longer count
-        new = [notice for notice in loaded.notices if notice not in status.notice]
+        self._trackers = self._start_trackers()
+        notices = [*loaded.notices, *self._trackers.notices]
+        new = [notice for notice in notices if notice not in status.notice]
         writer.change({"notice": " ".join([status.notice, *new]).strip()} | scores)
+
+    def _start_trackers(self) -> Trackers:
+        record, trainer = self.folder.record(), self.trainer
+        tracked = TrackedRun(self.folder.path, record.id, record.name, trainer.config, trainer.step or -1)
+        return Trackers(tracked, self.folder.rows, chosen_trackers())
 
     def write_first_rows(self) -> None:
         """Write the first rows: of the untrained model, the first point of the curve before anything else."""
@@ -134,7 +142,10 @@ class Recorder:
 
     def close(self) -> None:
         """End what follows the run in this process."""
-        self.writer.disk_space.drop_reserve()
+        if self.writer.status.state == "finished" and (probe := self.folder.read_probe()):
+            tokens = self.tokenizer.tokens[: len(probe.embedding)]
+            self._trackers.log(Values(probe.step, embedding=(probe.embedding, tokens)))
+        self._trackers.close()
 
     def event(self, kind: str, **more: Any) -> None:
         self.writer.event({"step": self.trainer.step, "kind": kind, "time": time.time(), **more})
@@ -145,6 +156,7 @@ class Recorder:
         trainer, folder = self.trainer, self.folder
         state = sum(tensor.nbytes for tensor in trainer.state_dict().values())
         self.writer.disk_space.write(lambda: save_checkpoint(folder.checkpoints, trainer), state)
+        self._trackers.flush()  # before a save that training may go on from: rows up to it are passed on only once
         weights = self._snapshots.size
         self.writer.disk_space.write(lambda: save_weights(folder.weights_path, trainer.model, trainer.step), weights)
         if self.writer.status.crashes and self.trainer.step > self._first_step:  # past the step that crashed
@@ -233,8 +245,9 @@ class Recorder:
         if evaluation:
             self._write_status(durable=False)  # at once: a page shows the losses of both files
 
-    def _append(self, name: Any, row: dict[str, Any]) -> None:
+    def _append(self, name: TrackedFile, row: dict[str, Any]) -> None:
         self.writer.disk_space.write(lambda: self.folder.append(name, row))
+        self._trackers.log(read_values(name, row))
 
     def _step_detail(self, event: StepEvent) -> None:
         values = self.trainer.step_detail | {"loss": event.loss}

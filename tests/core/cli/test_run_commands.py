@@ -93,7 +93,7 @@ def test_a_file_of_settings_stands_between_the_preset_and_the_line(data_dir, tmp
 def test_estimate_takes_what_train_takes(data_dir, text_file, capsys):
     shared = {option for action in commands()["train"]._actions for option in action.option_strings}
     offered = {option for action in commands()["estimate"]._actions for option in action.option_strings}
-    assert shared - offered == {"--name", "--out", "--dump-config"}
+    assert shared - offered == {"--name", "--out", "--dump-config", "--track"}
     assert "for 3 steps" in said(capsys, "estimate", "--text", str(text_file), "--steps", "3", *SMALL)
     assert not list((data_dir / "texts").glob("bottles*"))
     assert "--tokens cannot be -5: it must be a whole number from 2" in refused(capsys, "estimate", "--tokens", "-5")

@@ -1,0 +1,294 @@
+"""Programs that follow a run: TensorBoard by files beside it; Weights & Biases, Trackio and MLflow by their clients.
+
+Each gets the very rows that the run's folder gets. None may change or end a training: one that fails is left out.
+"""
+
+import importlib
+import logging
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol, get_args
+
+import numpy as np
+
+from core.config import RunConfig
+from core.errors import ConfigError
+from core.formatting import format_setting
+from core.settings import fields_of, value_at
+from core.text.token_display import visible
+from core.training.health import BINS, WIDTH, read_health
+
+TrackedFile = Literal["metrics", "samples", "health"]  # files of a run whose rows trackers get
+Rows = Callable[[TrackedFile], list[dict[str, Any]]]
+
+PROJECT = "gpt-explorer"
+NONE = "none"
+_VARIABLE = "GPT_EXPLORER_TRACK"  # names, separated by commas
+_PER = 10_000  # values, in the counts of a histogram: the run's folder has shares
+# Names in the trackers, in groups as TensorBoard draws them, of the values in a row of metrics.jsonl.
+_TAGS = {
+    "loss": "loss/batch",
+    "train_loss": "loss/train",
+    "val_loss": "loss/val",
+    "val_bits_per_byte": "bits_per_byte/val",
+    "train_accuracy": "accuracy/train",
+    "val_accuracy": "accuracy/val",
+    "lr": "learning_rate",
+    "grad_norm": "grad_norm",
+    "tokens_per_second": "tokens_per_second",
+}
+
+log = logging.getLogger(__name__)
+
+
+class TrackedRun(NamedTuple):
+    """What a tracker is told of a run as it begins."""
+
+    folder: Path  # files of trackers go into folders of their own in it
+    id: str
+    name: str
+    config: RunConfig
+    step: int  # rows up to it are passed on already; -1: none
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings by path."""
+        return {path: value_at(self.config, path) for path, _ in fields_of(RunConfig)}
+
+
+class Histogram(NamedTuple):
+    """Counts of values between edges, of _PER values in all."""
+
+    counts: np.ndarray  # (B,)
+    edges: np.ndarray  # (B + 1,)
+
+
+@dataclass(frozen=True)
+class Values:
+    """What trackers get of one step, by tag."""
+
+    step: int
+    scalars: dict[str, float] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+    histograms: dict[str, Histogram] = field(default_factory=dict)
+    embedding: tuple[np.ndarray, Sequence[str]] | None = None  # (V, C) of the finished model, and its V tokens
+
+
+class Tracker(Protocol):
+    """A program that follows one run."""
+
+    def log(self, values: Values) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class TensorBoard:
+    """Event files in the folder `tensorboard` of a run, for `tensorboard --logdir` on the folder of all runs."""
+
+    def __init__(self, run: TrackedRun):
+        from torch.utils.tensorboard import SummaryWriter  # takes 0.2 s, which a list of runs does not need
+
+        # What was written of later steps is passed over when the files are read: those steps are taken again.
+        self._writer = SummaryWriter(run.folder / "tensorboard", purge_step=run.step + 1, flush_secs=2)
+        if run.step < 0:
+            lines = [f"{path} = {format_setting(value)}" for path, value in run.settings().items()]
+            self._text("settings", "\n".join([f"{run.name} ({run.id})", *lines]), 0)
+
+    def log(self, values: Values) -> None:
+        for tag, value in values.scalars.items():
+            self._writer.add_scalar(tag, value, values.step)
+        for tag, text in values.texts.items():
+            self._text(tag, text, values.step)
+        for tag, (counts, edges) in values.histograms.items():
+            middles = (edges[1:] + edges[:-1]) / 2
+            self._writer.add_histogram_raw(
+                tag,
+                min=edges[0],
+                max=edges[-1],
+                num=counts.sum(),
+                sum=(counts * middles).sum(),
+                sum_squares=(counts * middles**2).sum(),
+                bucket_limits=edges[1:].tolist(),
+                bucket_counts=counts.tolist(),
+                global_step=values.step,
+            )
+        if values.embedding:
+            vectors, tokens = values.embedding
+            labels = [visible(token) for token in tokens]
+            self._writer.add_embedding(vectors.astype(np.float32), labels, global_step=values.step, tag="wte")
+
+    def _text(self, tag: str, text: str, step: int) -> None:
+        # TensorBoard reads it as Markdown: what is indented stays as it is.
+        self._writer.add_text(tag, "\n".join(f"    {line}" for line in text.split("\n")), step)
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class WandbLike:
+    """Weights & Biases, or Trackio, which has the same functions. Their own variables say where they write."""
+
+    def __init__(self, run: TrackedRun, module: str, **more: Any):
+        self._module = importlib.import_module(module)
+        self._run = self._module.init(project=PROJECT, name=run.name, config=run.settings(), resume="allow", **more)
+
+    def log(self, values: Values) -> None:
+        table = self._module.Table
+        shown: dict[str, Any] = dict(values.scalars)
+        for tag, text in values.texts.items():
+            shown[tag] = table(columns=["step", "text"], data=[[values.step, text]])
+        for tag, histogram in values.histograms.items():
+            shown[tag] = self._module.Histogram(np_histogram=tuple(histogram))
+        self._run.log(shown, step=values.step)
+
+    def flush(self) -> None:
+        pass  # they have threads that send
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+class Mlflow:
+    """MLflow; MLFLOW_TRACKING_URI says where it writes."""
+
+    def __init__(self, run: TrackedRun):
+        self._client = importlib.import_module("mlflow").MlflowClient()
+        known = self._client.get_experiment_by_name(PROJECT)
+        experiment = known.experiment_id if known else self._client.create_experiment(PROJECT)
+        runs = self._client.search_runs([experiment], filter_string=f"tags.run = '{run.id}'")
+        if runs:
+            self._id = runs[0].info.run_id
+        else:
+            self._id = self._client.create_run(experiment, run_name=run.name, tags={"run": run.id}).info.run_id
+            for path, value in run.settings().items():
+                self._client.log_param(self._id, path, value)
+
+    def log(self, values: Values) -> None:
+        for tag, value in values.scalars.items():
+            self._client.log_metric(self._id, tag, value, step=values.step)
+        for tag, text in values.texts.items():
+            self._client.log_text(self._id, text, f"{tag}/step-{values.step:08d}.txt")
+
+    def flush(self) -> None:
+        pass  # it sends at once
+
+    def close(self) -> None:
+        self._client.set_terminated(self._id)
+
+
+TRACKERS: dict[str, Callable[[TrackedRun], Tracker]] = {
+    "tensorboard": TensorBoard,
+    "wandb": lambda run: WandbLike(run, "wandb", id=run.id, dir=run.folder),
+    # It tells runs apart by their names.
+    "trackio": lambda run: WandbLike(run._replace(name=f"{run.name} ({run.id})"), "trackio"),
+    "mlflow": Mlflow,
+}
+
+
+class Trackers:
+    """The trackers of one run in this process."""
+
+    def __init__(self, run: TrackedRun, rows: Rows, names: Sequence[str]):
+        """Start them; one that is new to the run gets the rows that the run has by then: `rows` by name of a file."""
+        self._trackers: dict[str, Tracker] = {}
+        self.notices: list[str] = []  # sentences on those that failed
+        for name in names:
+            mark = run.folder / f".tracked-{name}"
+            is_new = not mark.exists()
+            with self._leaving_out(name):
+                self._trackers[name] = tracker = TRACKERS[name](run._replace(step=-1) if is_new else run)
+                mark.touch()
+                for values in _merged(rows) if is_new else ():
+                    tracker.log(values)
+
+    def log(self, values: Values) -> None:
+        """Pass on what `read_values` makes of a row."""
+        for name, tracker in list(self._trackers.items()):
+            with self._leaving_out(name):
+                tracker.log(values)
+
+    def flush(self) -> None:
+        """Write what was passed on, as far as that is in this process's hands."""
+        for name, tracker in list(self._trackers.items()):
+            with self._leaving_out(name):
+                tracker.flush()
+
+    def close(self) -> None:
+        """End them all."""
+        for name in list(self._trackers):
+            with self._leaving_out(name):
+                self._trackers.pop(name).close()
+
+    @contextmanager
+    def _leaving_out(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # whatever another program raises: the run goes on without it
+            self._trackers.pop(name, None)
+            log.warning("%s no longer follows this run", name, exc_info=error)
+            self.notices.append(f"{name} does not follow this run ({type(error).__name__}); its log says more.")
+
+
+def _merged(rows: Rows) -> list[Values]:
+    """Return what all files hold in the order of their steps: some trackers pass over a step before the last one."""
+    return sorted(
+        (read_values(file, row) for file in get_args(TrackedFile) for row in rows(file)), key=lambda values: values.step
+    )
+
+
+def read_values(file: TrackedFile, row: Mapping[str, Any]) -> Values:
+    """Return what trackers get of a row of `metrics`, `samples` or `health`."""
+    step = int(row.get("step") or 0)
+    if file == "samples":
+        return Values(step, texts={"sample": str(row.get("text") or "")})
+    if file == "health":
+        return _health_values(step, row)
+    values = {tag: row[name] for name, tag in _TAGS.items() if isinstance(row.get(name), int | float)}
+    return Values(step, {tag: float(value) for tag, value in values.items() if math.isfinite(value)})
+
+
+def _health_values(step: int, row: Mapping[str, Any]) -> Values:
+    health = read_health(row)
+    if health is None:
+        return Values(step)
+    scalars = {f"update_to_weight/{matrix}": ratio for matrix, ratio in health.updates.items()}
+    scalars |= {f"dead_units/h.{layer}": share for layer, share in enumerate(health.dead.tolist())}
+    scalars |= {f"residual_norm/{stage:02}": norm for stage, norm in enumerate(health.norms.tolist())}
+    for layer, heads in enumerate(health.entropy.tolist()):
+        scalars |= {f"attention_entropy/h.{layer}.{head}": entropy for head, entropy in enumerate(heads)}
+    histograms: dict[str, Histogram] = {}
+    for name in ("activation", "gradient"):
+        sizes, shares = getattr(health, f"{name}_rms").tolist(), getattr(health, f"{name}s")
+        for layer, (size, counts) in enumerate(zip(sizes, shares, strict=True)):
+            if size:  # all are 0 otherwise
+                edges = np.linspace(-WIDTH, WIDTH, BINS + 1) * size
+                histograms[f"{name}s/h.{layer}"] = Histogram(_PER * counts, edges)
+    return Values(step, scalars, histograms=histograms)
+
+
+def chosen_trackers() -> list[str]:
+    """Return the trackers of the runs of this process, as the environment says; TensorBoard where it says nothing."""
+    names = os.environ.get(_VARIABLE, "tensorboard").split(",")
+    return [name for name in dict.fromkeys(names) if name in TRACKERS]
+
+
+def choose_trackers(names: Sequence[str]) -> None:
+    """Let runs of this process, and of workers that it starts, be followed by these; raises ConfigError."""
+    for name in names:
+        if name not in (*TRACKERS, NONE):
+            raise ConfigError(f"--track cannot be {name!r}: choose {', '.join(TRACKERS)} or {NONE}.")
+        if name in TRACKERS and find_spec(name) is None:
+            raise ConfigError(f"{name} is not installed. Install it: python -m pip install {name}")
+    if NONE in names and len(set(names)) > 1:
+        raise ConfigError(f"--track {NONE} stands alone.")
+    if names:
+        os.environ[_VARIABLE] = ",".join(names)

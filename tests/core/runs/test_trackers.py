@@ -1,0 +1,120 @@
+"""What other programs read of a run, by TensorBoard's own reader."""
+
+import os
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util.tensor_util import make_ndarray
+
+from core.errors import ConfigError
+from core.import_export.trackers import TRACKERS, choose_trackers, chosen_trackers
+from core.runs.folder import RunFolder
+from core.runs.loaded_run import StopRequest
+from core.runs.worker import train_run
+from explorer.__main__ import main
+
+
+@pytest.fixture
+def track(monkeypatch):
+    """Choose trackers for this test alone."""
+    monkeypatch.delenv("GPT_EXPLORER_TRACK", raising=False)
+    return lambda *names: monkeypatch.setenv("GPT_EXPLORER_TRACK", ",".join(names))
+
+
+def read(run: RunFolder) -> EventAccumulator:
+    everything = {"scalars": 0, "histograms": 0, "tensors": 0}
+    return EventAccumulator(str(run.path / "tensorboard"), size_guidance=everything).Reload()
+
+
+def check_same(run: RunFolder) -> None:
+    """The events are the rows of the run's files: no step is missing, and none is there twice."""
+    events = read(run)
+    tags = {
+        "loss": "loss/batch",
+        "val_loss": "loss/val",
+        "lr": "learning_rate",
+        "tokens_per_second": "tokens_per_second",
+    }
+    for name, tag in tags.items():
+        rows = [(row["step"], pytest.approx(row[name])) for row in run.rows("metrics") if name in row]
+        assert [(event.step, event.value) for event in events.Scalars(tag)] == rows
+    samples = {
+        event.step: make_ndarray(event.tensor_proto)[0].decode() for event in events.Tensors("sample/text_summary")
+    }
+    written = {row["step"]: row["text"].replace("\n", "\n    ") for row in run.rows("samples")}
+    assert samples == {step: f"    {text}" for step, text in written.items()}
+    health = run.health()
+    for name in ("activations", "gradients"):
+        histograms = events.Histograms(f"{name}/h.0")
+        assert [event.step for event in histograms] == [row.step for row in health]
+        shares = [pytest.approx(getattr(row, name)[0] * 10_000) for row in health]
+        assert [event.histogram_value.bucket for event in histograms] == shares
+
+
+def test_tensorboard_reads_a_run(run, data_dir, track):
+    train_run(run, data_dir)
+    check_same(run)
+    tokens = run.read_probe().tokens
+    (labels,) = (run.path / "tensorboard").rglob("metadata.tsv")
+    (vectors,) = (run.path / "tensorboard").rglob("tensors.tsv")
+    assert len(labels.read_text().splitlines()) == len(vectors.read_text().splitlines()) > len(set(tokens))
+    assert "wte" in (run.path / "tensorboard" / "projector_config.pbtxt").read_text()
+
+
+def test_steps_that_are_taken_again_are_there_once(run, data_dir, track):
+    class Killed(BaseException):
+        pass
+
+    def kill(status):
+        if status.step >= 8:  # the last save was that of step 5
+            raise Killed
+
+    with pytest.raises(Killed):
+        train_run(run, data_dir, on_status=kill)
+    train_run(run, data_dir)
+    assert run.status().attempt == 2
+    check_same(run)
+
+
+def test_a_tracker_that_comes_later_gets_what_was_before(run, data_dir, track):
+    track("none")
+    stop = StopRequest()
+    train_run(
+        run, data_dir, on_status=lambda status: setattr(stop, "reason", "x" * (status.step > 6)), stop_request=stop
+    )
+    assert not (run.path / "tensorboard").exists()
+    track("tensorboard")
+    train_run(run, data_dir)
+    check_same(run)
+
+
+def test_a_tracker_that_fails_does_not_end_the_training(run, data_dir, track):
+    track("mlflow", "tensorboard")  # it is not installed
+    status = train_run(run, data_dir)
+    assert (status.state, run.status().notice) == (
+        "finished", "mlflow does not follow this run (ModuleNotFoundError); its log says more."
+    )  # fmt: skip
+    check_same(run)
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (["x"], "choose tensorboard, wandb"),
+        (["mlflow"], "pip install mlflow"),
+        (["none", "tensorboard"], "stands alone"),
+    ],
+)
+def test_what_cannot_be_tracked_is_refused(names, sentence, track):
+    with pytest.raises(ConfigError, match=sentence):
+        choose_trackers(names)
+    assert chosen_trackers() == ["tensorboard"]
+
+
+def test_nothing_of_a_class_is_sent_to_a_service(explorer_home, capsys, track):
+    track("tensorboard")
+    for name in TRACKERS:
+        if name != "tensorboard":
+            assert main(["--class", "11b", "--track", name, "--home", str(explorer_home)]) == 2
+            assert "not sent to another service" in capsys.readouterr().err
+    assert os.environ["GPT_EXPLORER_TRACK"] == "tensorboard"
