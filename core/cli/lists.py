@@ -2,35 +2,52 @@
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from core.atomic_io import write_file
 from core.config import RunConfig
 from core.paths import data_dir
 from core.presets import PRESETS
 from core.settings import Setting, fields_of
+from core.terminal import print_line
 from core.text.token_display import printable
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     for name, show, about in (
-        ("runs", runs, "list your runs, newest first"),
         ("corpora", corpora, "list the texts to learn from"),
         ("presets", presets, "list the presets"),
     ):
         commands.add_parser(name, help=about, description=about).set_defaults(run=show)
+    about = "list your runs, newest first"
+    parser = commands.add_parser("runs", help=about, description=about)
+    parser.add_argument(
+        "--export", metavar="FILE", type=Path, help="write them as one parquet table instead: a row for each run, with "
+        "its losses and all settings (default: none)",
+    )  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="replace a file that exists")
+    parser.set_defaults(run=runs)
     about = "list all settings of a run, with default, bounds and help"
     parser = commands.add_parser("settings", help=about, description=about)
     parser.add_argument("--json", action="store_true", help="write them as JSON")
     parser.set_defaults(run=settings)
 
 
-def runs(_: argparse.Namespace) -> None:
+def runs(options: argparse.Namespace) -> None:
     from core.runs.folder import list_runs
 
+    known = list_runs(data_dir())
+    if options.export:
+        from core.runs.documents import runs_as_parquet
+
+        write_file(options.export.absolute(), runs_as_parquet(known), options.force)
+        print_line(f"The table of runs is in {options.export}.")
+        return
     table = _table("name", "state", "step", "validation loss", "id")
     for folder in list_runs(data_dir()):
         status = folder.status()

@@ -1,5 +1,6 @@
 """What is made of a run's folder for people: its progress in a sentence, a script, a notebook, a report."""
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +19,7 @@ from core.live_settings import RESTART, with_change
 from core.runs.ancestry import ancestors
 from core.runs.commands import config_at, config_now, setting_changes
 from core.runs.folder import RunFolder, open_run
-from core.runs.records import RunRecord
+from core.runs.records import SCORES, RunRecord
 from core.runs.weights import steps_with_weights
 from core.settings import fields_of, value_at
 from core.text.corpora import catalogue, load_hash
@@ -70,6 +71,31 @@ def why_no_document(run: RunFolder, kind: str, data_dir: Path) -> str:
     except ExplorerError as error:
         return str(error)
     return ""
+
+
+def runs_as_parquet(runs: Sequence[RunFolder]) -> bytes:
+    """Return a parquet table with a row for each run: what it is, its state and losses, and every setting by its path.
+
+    Damaged runs are left out; raises RunError where none is left.
+    """
+    import pandas as pd  # takes a second, which a script or a report does not need
+
+    rows: list[dict[str, Any]] = []
+    for run in runs:
+        try:
+            record, status, config = run.record(), run.status(), config_now(run)
+        except RunError:
+            continue
+        fields = record.model_dump(include={"id", "name", "created", "parent", "parent_step", "corpus_hash", "machine"})
+        versions = {f"versions.{name}": version for name, version in record.versions.items()}
+        measured = status.model_dump(include={"state", "step", "seconds", "tokens_per_second", *SCORES})
+        settings = {path: value_at(config, path) for path, _ in fields_of(RunConfig)}
+        rows.append(fields | {"member": run.member} | measured | versions | settings)
+    if not rows:
+        raise RunError("There are no runs yet. Start one: python -m core train")
+    file = io.BytesIO()
+    pd.DataFrame(rows).to_parquet(file, index=False)
+    return file.getvalue()
 
 
 def recipe_of(run: RunFolder, data_dir: Path) -> Recipe:

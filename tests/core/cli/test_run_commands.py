@@ -3,6 +3,7 @@
 import argparse
 import json
 
+import pandas as pd
 import pytest
 import yaml
 from safetensors.torch import load_file
@@ -52,6 +53,21 @@ def test_all_settings_are_listed_with_bounds_default_and_help(data_dir, capsys):
     assert known["model.n_layer"]["low"] == 1 and known["model.n_layer"]["high"] == 48
     assert known["train.compile"]["choices"] == ["auto", "on", "off"]
     assert "1 to 48" in table and "auto, on, off" in table
+
+
+def test_runs_become_a_parquet_table(data_dir, text_file, tmp_path, capsys):
+    table = tmp_path / "runs.parquet"
+    assert "There are no runs yet" in refused(capsys, "runs", "--export", str(table))
+    train = ("train", "--text", str(text_file), "--steps", "2", *SMALL)
+    said(capsys, *train, "--name", "first")
+    said(capsys, *train, "--name", "second", "--set", "train.seed=7")
+    said(capsys, "runs", "--export", str(table))
+    read = pd.read_parquet(table)
+    assert list(read.name) == ["second", "first"] and read["train.seed"][0] == 7
+    assert list(read.val_loss) == [run.status().val_loss for run in list_runs(data_dir)]
+    assert {path for path, _ in fields_of(RunConfig)} <= {*read.columns}
+    said(capsys, "rename", "first", "other")
+    assert "exists already" in refused(capsys, "runs", "--export", str(table))
 
 
 @pytest.mark.parametrize("name", PRESETS)
