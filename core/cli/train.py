@@ -280,9 +280,8 @@ def _check_fits(config: RunConfig, vocab_size: int, text_length: int) -> None:
 def print_estimate(options: argparse.Namespace) -> None:
     from core.fast.threads import keep_freed_memory
     from core.runs.ancestry import check_startable
-    from core.runs.machine import machine_speed, run_precision, run_trial, threads_for_run, threads_per_run
+    from core.runs.machine import estimate_run, run_precision, run_trial, threads_for_run, threads_per_run
     from core.text.corpora import load_corpus
-    from core.training.cost import estimate
     from core.training.hardware import find_hardware
 
     tokens = options.tokens
@@ -298,8 +297,8 @@ def print_estimate(options: argparse.Namespace) -> None:
     keep_freed_memory()  # as a worker does
     count = threads_for_run(config, threads_per_run())
     correction = run_trial(config, tokens, hardware, count, data_dir())
-    choice, speed = run_precision(config, hardware, count, data_dir()), machine_speed(data_dir(), hardware, count)
-    figures = estimate(config, tokens, speed, choice.precision, correction, length)
+    choice = run_precision(config, hardware, count, data_dir())
+    figures = estimate_run(config, tokens, data_dir(), length, correction)
     print(f"{figures.parameters:,} parameters")
     print(f"{memory_in_words(figures.memory_bytes)} of memory while it trains, besides what Python and torch take")
     print(f"about {duration_in_words(figures.seconds)} for {config.train.steps:,} steps")

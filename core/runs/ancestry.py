@@ -14,7 +14,14 @@ from core.lessons.shannon import Passage
 from core.paths import class_root
 from core.runs.commands import config_at, config_now
 from core.runs.folder import RunFolder, open_run
-from core.runs.machine import check_processes, machine_speed, run_precision, threads_for_run, threads_per_run
+from core.runs.machine import (
+    check_processes,
+    estimate_run,
+    machine_speed,
+    run_precision,
+    threads_for_run,
+    threads_per_run,
+)
 from core.runs.queue import Queue
 from core.runs.records import NAME_LENGTH, RunRecord
 from core.runs.weights import require_weights, weights_step
@@ -28,7 +35,6 @@ from core.text.tokenizers import OnProgress, Tokenizer, load_tokenizer
 from core.training.checkpoints import check_weights
 from core.training.cost import TYPICAL_VOCABULARY, estimate
 from core.training.hardware import find_hardware
-from core.training.work import exact_parameters
 
 _SCHEDULE = ("train.warmup_steps", "train.decay_steps", "train.schedule_start")
 _MOST_GENERATIONS = 32  # a record that somebody has edited may name itself
@@ -80,11 +86,11 @@ def check_cost(data_dir: Path, config: RunConfig, vocab_size: int = TYPICAL_VOCA
     if root == data_dir:
         return
     limits = classroom_of(root).settings
-    parameters = exact_parameters(config.model, vocab_size)
-    if parameters > limits.most_parameters:
+    expected = estimate_run(config, vocab_size, root)
+    if expected.parameters > limits.most_parameters:
         raise ClassError(
-            f"This model has {parameters:,} parameters, and your class allows {limits.most_parameters:,}. Choose fewer "
-            "layers or a smaller width."
+            f"This model has {expected.parameters:,} parameters, and your class allows {limits.most_parameters:,}. "
+            "Choose fewer layers or a smaller width."
         )
     hardware = find_hardware(config.train.device)
     threads = threads_for_run(config, threads_per_run())

@@ -6,7 +6,11 @@ A run that goes on with the same threads, libraries and machine goes on bit for 
 import hashlib
 import os
 import re
+import threading
+import time
+from collections import deque
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +24,9 @@ from core.paths import class_root
 from core.runs.queue import Queue
 from core.runs.records import RunRecord
 from core.training.cost import TYPICAL_VOCABULARY, Correction, Estimate, MachineSpeed, contention, estimate
+from core.training.gauge import Gauge, gauge
 from core.training.hardware import Hardware, find_hardware, knows_bfloat16
+from core.training.pace import Pace
 from core.training.speed import WHY, Choice, choose_precision, measure_correction, measure_speed
 from core.training.work import work_per_token
 
@@ -28,6 +34,8 @@ _FLOPS_WORTH_A_THREAD = 1.5e9  # of one step; measured with gpt-quick (0.6e9) an
 _MEMORY_PER_RUN = 2**30  # bytes: torch itself takes a third of it, the models of the presets for a processor the rest
 _BUSY_PERCENT = 40.0  # of all cores
 _MOST_TRIALS = 200
+_LOOK_SECONDS, _LOOKS = 1.0, 3  # between two looks at what other programs compute, and how many are remembered
+_LEAST_SECONDS = 0.2  # that a look goes back
 # The training settings that change how long a step takes. The number of steps is counted, not tried.
 _OF_A_STEP = {"batch_size", "gradient_accumulation", "processes", "optimizer", "grad_clip", "compile"}
 _DECIDE = ("torch", "numpy", "cuda")  # libraries that change the last digits, by their name in the versions
@@ -205,16 +213,30 @@ def estimate_run(
     return estimate(config, vocab_size, speed, precision, correction or Correction(), text_length)
 
 
+def run_gauge(record: RunRecord, config: RunConfig, pace: Pace, vocab_size: int, data_dir: Path) -> Gauge:
+    """Compare a run of that pace, with its settings as they are now, with this machine.
+
+    Without the machine's part where it was not measured yet, or where another machine trains the run.
+    """
+    hardware, speed = find_hardware(config.train.device), None
+    if record.machine == hardware.name and (cached := _cached_speeds(data_dir, hardware).get(record.threads or 0)):
+        speed = MachineSpeed.parse(cached["speed"])
+    return gauge(config, vocab_size, record.precision or "float32", pace, speed, hardware.memory_bytes)
+
+
 def run_trial(config: RunConfig, vocab_size: int, hardware: Hardware, threads: int, data_dir: Path) -> Correction:
     """Try the settings out (one to three seconds), and cache and return the correction; sets torch's threads.
 
-    It is as on a machine that does nothing else; `contention_now` says how much longer a run takes now.
+    CPU time of other processes is subtracted. The load of the last minute would not do, because it counts what has
+    ended since, as the run before.
     """
     speed = machine_speed(data_dir, hardware, threads)
     precision = run_precision(config, hardware, threads, data_dir).precision
     torch.set_num_threads(threads)
-    times_as_long = contention_now(hardware, threads)
+    before, began = _seconds_of_others(), time.perf_counter()
     measured = measure_correction(config, vocab_size, speed, precision)
+    others = (_seconds_of_others() - before) / (time.perf_counter() - began)
+    times_as_long = contention(threads, _cores(hardware), max(0.0, others)) if hardware.device == "cpu" else 1.0
     correction = Correction(**{part: factor / times_as_long for part, factor in measured.model_dump().items()})
     if Queue(data_dir).active():  # somebody has begun to train meanwhile: that is no fair trial
         return correction
@@ -226,11 +248,51 @@ def run_trial(config: RunConfig, vocab_size: int, hardware: Hardware, threads: i
 
 
 def contention_now(hardware: Hardware, threads: int, ours: int = 0) -> float:
-    """Return how many times as long a run takes beside the programs of the last minute, but `ours` of their threads."""
+    """Return how many times as long a run takes beside what other programs compute now, but `ours` of its threads."""
     if hardware.device != "cpu":
         return 1.0
-    cores = max(hardware.cores, psutil.cpu_count() or 1)  # the load is the whole machine's, also in a container
-    return contention(threads, cores, max(0.0, psutil.getloadavg()[0] - ours))
+    return contention(threads, _cores(hardware), max(0.0, other_programs().busy_cores() - ours))
+
+
+class OtherPrograms:
+    """What all processes but this one compute; a thread looks on, because a page cannot wait for seconds to pass."""
+
+    def __init__(self) -> None:
+        self._looks = deque([self._look()], maxlen=_LOOKS)
+        threading.Thread(target=self._watch, daemon=True, name="other programs").start()
+
+    def busy_cores(self) -> float:
+        """Return how many cores they have kept busy in the last seconds, on average."""
+        before, began = self._looks[0]
+        time.sleep(max(0.0, began + _LEAST_SECONDS - time.monotonic()))  # only after the first look
+        now, ended = self._look()
+        return max(0.0, (now - before) / (ended - began))
+
+    @staticmethod
+    def _look() -> tuple[float, float]:
+        return _seconds_of_others(), time.monotonic()
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(_LOOK_SECONDS)
+            self._looks.append(self._look())
+
+
+@cache
+def other_programs() -> OtherPrograms:
+    """Return what looks on at the other programs, from the first call on."""
+    return OtherPrograms()
+
+
+def _cores(hardware: Hardware) -> int:
+    """Return the cores of the whole machine, whose load the system tells, also in a container."""
+    return max(hardware.cores, psutil.cpu_count() or 1)
+
+
+def _seconds_of_others() -> float:
+    """Return the seconds of computing that all processes but this one have taken since the machine started."""
+    machine, own = psutil.cpu_times(), psutil.Process().cpu_times()
+    return sum(machine) - machine.idle - getattr(machine, "iowait", 0.0) - own.user - own.system
 
 
 def _trial_key(config: RunConfig, vocab_size: int, hardware: Hardware, threads: int, data_dir: Path) -> str:

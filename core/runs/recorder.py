@@ -19,9 +19,9 @@ from core.sampling import generate
 from core.sampling_config import GenerationConfig
 from core.text.tokenizers import opening_ids
 from core.training.checkpoints import save_checkpoint, save_weights, snapshot_steps
-from core.training.cost import TimeLeft
 from core.training.evaluation import bits_per_byte, write_answers
 from core.training.health import MOST_ROWS
+from core.training.pace import TimeLeft
 from core.training.trainer import EvaluationEvent, StepEvent
 
 STATUS_SECONDS = 0.2  # between two status files
@@ -93,16 +93,16 @@ class Recorder:
         if not last and (step % config.checkpoint_interval == 0 or is_early_save):
             self.save()
         if not watched:
-            self._step_done(evaluation, sampled)
+            self._step_done(event, evaluation, sampled)
         self._step_began = self.writer.clock.seconds
         if time.monotonic() >= self._status_due:
             self._write_status(durable=False)
 
-    def _step_done(self, evaluation: EvaluationEvent | None, sampled: float) -> None:
+    def _step_done(self, event: StepEvent, evaluation: EvaluationEvent | None, sampled: float) -> None:
         """Note how long a step took with all that was written after it, besides evaluating and sampling."""
         apart = (evaluation.seconds if evaluation else 0.0) + sampled
         seconds = self.writer.clock.seconds - self._step_began - apart
-        self._time_left.step(max(0.0, seconds))
+        self._time_left.step(max(0.0, seconds), event.seconds, event.waiting)
 
     def write_last_rows(self) -> None:
         """Write what belongs to the last step, where it became the last one only after it was taken."""
@@ -268,5 +268,6 @@ class Recorder:
         if not self.writer.status.ended:
             train = self.trainer.config.train
             changes["seconds_left"] = self._time_left.seconds(train, step)
+            changes["pace"] = self._time_left.pace(train)
         self.writer.write(changes, durable=durable)
         self._status_due = time.monotonic() + STATUS_SECONDS

@@ -15,6 +15,7 @@ from core.config import RunConfig
 from core.errors import ConfigError, Problem, RunError
 from core.runs.processes import ProcessId, Started, is_alive, is_locked
 from core.text.token_display import JOINERS
+from core.training.pace import Pace
 
 State = Literal["queued", "starting", "running", "paused", "finished", "stopped", "failed"]
 ENDED: tuple[State, ...] = ("finished", "stopped", "failed")
@@ -100,6 +101,7 @@ class Status(BaseModel):
     train_accuracy: float | None = None  # share of a task's problems answered right; None of a text without a task
     val_accuracy: float | None = None
     seconds_left: float | None = None
+    pace: Pace | None = None  # what its last steps took; None before there were enough of them
     slowest: float = 0.0  # seconds, the longest between two looks for commands
     updated: float = 0.0  # seconds since 1970
 

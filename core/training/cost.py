@@ -1,11 +1,11 @@
-"""The cost of a run: parameters, memory and time before it starts, and the time left while it trains."""
+"""The cost of a run before it starts: parameters, memory and time."""
 
 import math
 import sys
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from core.config import RunConfig, TrainConfig
+from core.config import RunConfig
 from core.errors import OutOfMemoryEstimate
 from core.formatting import memory_in_words
 from core.model.gpt import feed_forward_width
@@ -36,12 +36,6 @@ _START_SECONDS = 0.35  # counting the baselines
 _MORE = 1.02  # times all of it: rows, probes and the loop around a step
 _STREAMED = 5  # numbers that are only read, one after the other, in the time of one of `numbers_moved`
 _EVICTED = GenerationConfig().evict_fraction
-# Of the time left
-SKIPPED = 3  # first steps, in which torch compiles kernels and takes its memory
-ENOUGH = 12  # steps to judge by
-_CERTAIN = 0.1  # the time left is shown once the relative standard error of a step's mean seconds is below this
-_RECENT = 15.0  # seconds over which steps are averaged
-_FEWEST = 30  # steps that are averaged at least
 
 
 class CostCoefficients(Config):
@@ -63,6 +57,7 @@ class MachineSpeed(Config):
     random_seconds: float  # per 64-bit random number that dropout draws
     token_seconds: float  # per generated token, whatever the model
     token_layer_seconds: float  # per generated token and layer
+    peak: dict[str, float]  # floating-point operations a second in one large matrix product, by precision
 
     def coefficients(self, precision: str) -> CostCoefficients:
         """Return the coefficients of a precision; float32's for one that was not measured."""
@@ -118,26 +113,48 @@ def contention(threads: int, cores: int, load: float) -> float:
 
 def step_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> float:
     """Return the expected seconds of one training step."""
-    coefficients = speed.coefficients(precision).model_dump().values()
-    tokens = config.train.batch_size * config.model.block_size
+    return sum(parts_of_a_step(config, vocab_size, speed, precision))
+
+
+class StepParts(NamedTuple):
+    """Expected seconds of one training step, by what they are spent on."""
+
+    products: float  # of matrices
+    calls: float  # of PyTorch's functions, whatever the sizes
+    memory: float  # numbers read or written outside of products
+    casting: float  # of float32 to bfloat16 and back
+    dropout: float  # its random numbers
+
+
+def parts_of_a_step(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> StepParts:
+    """Return the expected seconds of one training step, by what they are spent on."""
+    coefficients, tokens = speed.coefficients(precision), tokens_of_a_step(config)
+    work = work_per_token(config.model, vocab_size, precision)
     update = work_of_update(config.model, vocab_size, config.train.optimizer)
-    return (
-        sum(
-            amount * coefficient
-            for amount, coefficient in zip(amounts(config, vocab_size, precision), coefficients, strict=True)
-        )
-        + update.flops
-        * speed.coefficients("bfloat16").flop_seconds  # an update's products are in bfloat16 if there is any
-        + tokens * work_per_token(config.model, vocab_size, precision).random_numbers * speed.random_seconds
+    calls, layer_calls, flops, moved = amounts(config, vocab_size, precision)
+    casting = (tokens * work.numbers_cast + calls * work.weights_cast) * coefficients.moved_seconds
+    return StepParts(
+        # An update's products are in bfloat16 if there is any.
+        products=flops * coefficients.flop_seconds + update.flops * speed.coefficients("bfloat16").flop_seconds,
+        calls=calls * coefficients.step_seconds + layer_calls * coefficients.layer_seconds,
+        memory=moved * coefficients.moved_seconds - casting,
+        casting=casting,
+        dropout=tokens * work.random_numbers * speed.random_seconds,
     )
 
 
 def amounts(config: RunConfig, vocab_size: int, precision: str) -> tuple[float, float, float, float]:
     """Return what each of the `CostCoefficients` is multiplied by in one training step."""
-    work = work_per_token(config.model, vocab_size, precision)
-    tokens = config.train.batch_size * config.model.block_size
+    work, tokens = work_per_token(config.model, vocab_size, precision), tokens_of_a_step(config)
     update = work_of_update(config.model, vocab_size, config.train.optimizer).numbers_moved
-    return 1, _layers(config), tokens * work.flops, tokens * work.numbers_moved + update
+    calls = -(-tokens // (sequences_at_once(config.train) * config.model.block_size))
+    moved = tokens * work.numbers_moved + calls * work.weights_cast + update
+    return calls, calls * _layers(config), tokens * work.flops, moved
+
+
+def tokens_of_a_step(config: RunConfig) -> int:
+    """Return how many tokens each process trains on in one step."""
+    return config.train.batch_size // config.train.processes * config.model.block_size
 
 
 def memory_needed(config: RunConfig, vocab_size: int, precision: str = "float32", text_length: int = 0) -> int:
@@ -217,45 +234,3 @@ def _saving_seconds(config: RunConfig, parameters: int) -> float:
 
 def _layers(config: RunConfig) -> int:
     return config.model.n_layer if config.model.kind == "gpt" else 0
-
-
-class TimeLeft:
-    """The time a run will still take, from its last seconds, evaluation and sample."""
-
-    def __init__(self) -> None:
-        self._skip = SKIPPED
-        self.evaluation = self.sample = 0.0  # seconds of the last one
-        self.changed()
-
-    def step(self, seconds: float) -> None:
-        """Take in a step with all that was written after it, except for an evaluation and a sample."""
-        if self._skip:
-            self._skip -= 1
-            return
-        # A sum in which what lies 15 seconds back weighs a third. Rare long steps count in full: on a machine that
-        # other programs use too, they take most of the time.
-        keep = max(math.exp(-seconds / _RECENT), 1 - 1 / _FEWEST)
-        self._taken += 1
-        self._weights = keep * self._weights + 1
-        self._sum = keep * self._sum + seconds
-        self._squares = keep * self._squares + seconds**2
-
-    def changed(self) -> None:
-        """Forget the steps so far: a setting change may make them longer or shorter."""
-        self._taken = 0
-        self._weights = self._sum = self._squares = 0.0
-        self._is_known = False
-
-    def seconds(self, config: TrainConfig, step: int) -> float | None:
-        """Return the seconds left after `step`; None until it is known well enough how long a step takes."""
-        if self._taken < ENOUGH:
-            return None
-        mean = self._sum / self._weights
-        variance = max(0.0, self._squares / self._weights - mean**2)
-        self._is_known = self._is_known or math.sqrt(variance / self._taken) <= _CERTAIN * mean
-        if not self._is_known:
-            return None
-        end = config.steps
-        evaluations = -(-end // config.eval_interval) - step // config.eval_interval
-        samples = -(-end // config.sample_interval) - step // config.sample_interval
-        return (end - step) * mean + evaluations * self.evaluation + samples * self.sample

@@ -62,14 +62,16 @@ def measure_speed(threads: int | None = None, device: str = "cpu") -> MachineSpe
     torch.set_num_threads(threads or threads_before)
     try:
         token, token_layer = _sampling_seconds(device)
+        precisions = ("float32", "bfloat16") if knows_bfloat16(device) else ("float32",)
         return MachineSpeed(
             device=device,
             threads=torch.get_num_threads(),
             float32=_measure_coefficients(device, "float32"),
-            bfloat16=_measure_coefficients(device, "bfloat16") if knows_bfloat16(device) else None,
+            bfloat16=_measure_coefficients(device, "bfloat16") if "bfloat16" in precisions else None,
             random_seconds=_random_seconds(device),
             token_seconds=token,
             token_layer_seconds=token_layer,
+            peak={precision: _peak(device, precision) for precision in precisions},
         )
     finally:
         torch.set_num_threads(threads_before)
@@ -85,6 +87,14 @@ def _measure_coefficients(device: str, precision: str) -> CostCoefficients:
     # Divided by the seconds, each probe's error counts by its share and not by its size.
     fitted = _fit_positive(work / seconds[:, None], np.ones(len(seconds)))
     return CostCoefficients(**dict(zip(CostCoefficients.model_fields, fitted, strict=True)))
+
+
+def _peak(device: str, precision: str) -> float:
+    size = 1024 if device == "cpu" else 4096
+    matrix = torch.ones(size, size, device=device, dtype=getattr(torch, precision))
+    product = torch.empty_like(matrix)  # its first use would take longer than the product
+    seconds = _computing_seconds(lambda: torch.mm(matrix, matrix, out=product)[0, 0].item(), device)
+    return 2 * size**3 / min(seconds)
 
 
 def _random_seconds(device: str) -> float:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_iter
 
-from core.config import ModelConfig, TrainConfig
+from core.config import ModelConfig, RunConfig, TrainConfig
 from core.model import GPT, Bigram, build_uninitialized_model
 from core.training.optimizers import build_optimizer
 
@@ -28,9 +28,11 @@ class Work(NamedTuple):
     """The work of one token in one training step, forward and backward; numbers are of float32."""
 
     flops: float  # in matrix products
-    numbers_moved: float  # read or written outside of them
+    numbers_moved: float  # read or written outside of them, those cast among them
     random_numbers: float  # of 64 bits, drawn by dropout
     saved_numbers: float  # that the backward pass needs of the forward pass
+    numbers_cast: float  # read or written when activations and their gradients become bfloat16, or float32 again
+    weights_cast: float  # the same for weights: once in each pass through the model, however many tokens it has
 
 
 class Update(NamedTuple):
@@ -45,6 +47,12 @@ class Update(NamedTuple):
 def work_per_token(config: ModelConfig, vocab_size: int, precision: str = "float32") -> Work:
     """Count one token's part of a training step, without building the model."""
     return Work(*_of_all_layers(_work, config, vocab_size, precision))
+
+
+def flops_of_step(config: RunConfig, vocab_size: int) -> float:
+    """Count the floating-point operations of one training step, forward and backward."""
+    tokens = config.train.batch_size * config.model.block_size
+    return tokens * work_per_token(config.model, vocab_size).flops
 
 
 def work_of_update(config: ModelConfig, vocab_size: int, optimizer: str) -> Update:
@@ -99,8 +107,9 @@ def _work(config: ModelConfig, vocab_size: int, precision: str) -> Work:
         logits, _ = model(ids, ids)
     keep(logits)
     saved = sum(storage.nbytes() for storage in storages.values()) / 4
-    amounts = (3 * counter.flops, 3 * counter.moved, counter.random, saved)
-    return Work(*(amount / ids.numel() for amount in amounts))
+    cast = 2 * counter.cast  # the backward pass casts the gradient of each
+    amounts = (3 * counter.flops, 3 * counter.moved + cast, counter.random, saved, cast)
+    return Work(*(amount / ids.numel() for amount in amounts), weights_cast=2 * counter.weights_cast)
 
 
 @lru_cache(maxsize=512)
@@ -133,7 +142,7 @@ class _Counter(TorchFunctionMode):
     def __init__(self, model: nn.Module, half: bool = False):
         super().__init__()
         self.half = half  # products in bfloat16, as autocast computes them; it does not exist on the meta device
-        self.flops = self.moved = self.random = self.alive = self.most_alive = 0.0
+        self.flops = self.moved = self.random = self.cast = self.weights_cast = self.alive = self.most_alive = 0.0
         self._weights = [t.untyped_storage() for t in (*model.parameters(), *model.buffers())]
         self.constant = {storage._cdata for storage in self._weights}
 
@@ -174,9 +183,15 @@ class _Counter(TorchFunctionMode):
 
     def _rounded(self, tensor: Tensor) -> Tensor:
         rounded = tensor.bfloat16()
+        if tensor.dtype == torch.bfloat16:
+            return rounded
+        numbers = _numbers(tensor) + _numbers(rounded)
         if tensor.untyped_storage()._cdata in self.constant:
+            self.weights_cast += numbers
             self._weights.append(rounded.untyped_storage())  # held, so that its address is not used again
             self.constant.add(rounded.untyped_storage()._cdata)
+        else:
+            self.cast += numbers
         return rounded
 
     def _count_alive(self, size: float) -> None:

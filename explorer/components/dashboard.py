@@ -5,11 +5,12 @@ from typing import Any
 
 from core.palette import DARK, LIGHT
 from core.runs.records import Status
+from core.training.gauge import ADVICE, PARTS
 from core.training.progress_summary import SENTENCES
 from explorer.charts.loss import SMOOTHING, ParentCurve, loss_figure
 from explorer.components.modules import component
 
-_dashboard = component("dashboard", sentences=SENTENCES.values())
+_dashboard = component("dashboard", sentences=[*SENTENCES.values(), *PARTS.values(), *ADVICE.values()])
 _loss = component("loss_chart", isolate=False)
 # Not isolated: the page's own style sheet looks at whether there is a step to see (assets/app.css).
 _step_detail = component("step_detail", isolate=False)

@@ -13,7 +13,8 @@ from core.formatting import duration_in_words
 from core.runs.engines.fork_server import worker_environment
 from core.runs.folder import RunFolder, open_run
 from core.runs.machine import cached_correction, threads_for_run, threads_per_run
-from core.training.cost import TYPICAL_VOCABULARY, Correction, check_fits, estimate, memory_needed
+from core.runs.weights import vocab_size_of
+from core.training.cost import check_fits, memory_needed
 from core.training.hardware import memory_for_queued
 from explorer.i18n.language import _
 from explorer.services import shared
@@ -22,7 +23,7 @@ from explorer.services import shared
 class Tried(NamedTuple):
     """What is known of some settings."""
 
-    correction: Correction | None  # None before a trial
+    measured: bool  # on a few real steps
     under_way: bool  # it will be known soon
 
 
@@ -36,19 +37,18 @@ def tried(config: RunConfig, vocab_size: int) -> Tried:
     global _trial
     shared.run_speed(config)  # measured now, if it never was, while nobody else measures
     count = threads_for_run(config, threads_per_run())
-    known = cached_correction(config, vocab_size, shared.hardware(config.train.device), count, shared.data_dir())
-    if known:
-        return Tried(known, under_way=False)
+    if cached_correction(config, vocab_size, shared.hardware(config.train.device), count, shared.data_dir()):
+        return Tried(measured=True, under_way=False)
     settings = (config.to_json(), vocab_size)
     with _lock:
         if _trial and _trial.poll() is None:
-            return Tried(None, under_way=True)
+            return Tried(measured=False, under_way=True)
         wanted = os.environ.get("GPT_EXPLORER_TRIALS") != "0"  # tests of pages draw many settings
         if settings in _tried or not wanted or shared.supervisor().busy or not _fits(config, vocab_size):
-            return Tried(None, under_way=False)
+            return Tried(measured=False, under_way=False)
         _tried.add(settings)
         _trial = _begin(*settings)
-        return Tried(None, under_way=True)
+        return Tried(measured=False, under_way=True)
 
 
 def train(folder: RunFolder) -> str:
@@ -78,9 +78,7 @@ def _seconds_left(root: Path, id: str) -> float:
         status = folder.status()
         if status.seconds_left is not None:
             return status.seconds_left
-        config = folder.record().config
-        precision = shared.chosen_precision(config).precision
-        whole = estimate(config, TYPICAL_VOCABULARY, shared.run_speed(config), precision).seconds
+        whole = shared.estimate_of(folder.record().config, vocab_size_of(folder)).seconds
     except ExplorerError:  # deleted, or damaged
         return 0.0
     return whole * (1 - min(status.step, status.steps) / max(1, status.steps))
@@ -99,7 +97,7 @@ def _fits(config: RunConfig, vocab_size: int) -> bool:
     hardware = shared.hardware(config.train.device)
     needed = memory_needed(config, vocab_size, shared.chosen_precision(config).precision)
     try:
-        check_fits(needed, hardware, memory_for_queued(hardware))
+        check_fits(needed, hardware, memory_for_queued(hardware), config.train.processes)
     except OutOfMemoryEstimate:
         return False
     return True

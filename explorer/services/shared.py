@@ -23,7 +23,7 @@ from core.runs.records import RunRecord
 from core.runs.supervisor import Supervisor
 from core.runs.weights import find_weights, latest_weights, load_model
 from core.text.tokenizers import Tokenizer
-from core.training.cost import MachineSpeed
+from core.training.cost import Estimate, MachineSpeed
 from core.training.hardware import Hardware, find_hardware
 from core.training.speed import Choice
 from explorer.i18n.language import _
@@ -149,6 +149,12 @@ def run_speed(config: RunConfig) -> MachineSpeed:
     count = threads_for_run(config, threads_per_run())
     with _measuring:
         return machine.machine_speed(home(), hardware(), count)
+
+
+def estimate_of(config: RunConfig, vocab_size: int, text_length: int = 0) -> Estimate:
+    """Estimate the cost of a run on this machine while nothing else computes; `contention_of` says what else does."""
+    with _measuring:
+        return machine.estimate_run(config, vocab_size, home(), text_length)
 
 
 def contention_of(config: RunConfig) -> float:

@@ -2,21 +2,27 @@
 
 import json
 import re
+import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple, Self
 from zlib import crc32
 
 import numpy as np
 
-from core.errors import TextError
+from core.errors import ExplorerError, TextError
 from core.interpretability.embeddings import align, project
+from core.runs.commands import config_at
 from core.runs.documents import progress_of
 from core.runs.folder import RunFolder
+from core.runs.machine import run_gauge
 from core.runs.records import ENDED, Probe
-from core.runs.weights import steps_with_weights
+from core.runs.weights import steps_with_weights, vocab_size_of
 from core.text.token_display import kind_of, visible
 from core.text.tokenizers import load_tokenizer
+from core.training.gauge import ADVICE, PARTS
+from core.training.pace import Pace
 from core.training.progress_summary import SENTENCES
 from explorer.i18n.formatting import part_in_words
 from explorer.streaming.jsonl_tail import (
@@ -38,6 +44,7 @@ MOST_SAMPLES = 200  # of them, as each is a whole text
 MOST_TOKENS = 400  # on the embedding map; more cannot be read
 _CROWD = 0.95  # share of the letters whose place decides on the scale of the map, from either end
 _STRETCH = 2.0  # of the flatter direction, at most
+_GAUGE_SECONDS = 2.0  # between two comparisons of a run with its machine
 ROWS = ("metrics", "samples", "events")
 
 
@@ -87,6 +94,9 @@ class RunReader:
         self._points: np.ndarray | None = None
         self._vocabulary: tuple[str, ...] = ()
         self._step_detail = 0
+        self._pace: dict[str, float] | None = None
+        self._gauge: dict[str, Any] | None = None
+        self._gauge_due = 0.0
 
     def current_position(self) -> Position:
         """Return the current position. The status is read first, so rows written before an end are never missed."""
@@ -98,6 +108,7 @@ class RunReader:
         status["saved_steps"] = steps_with_weights(self.folder)
         ends = {name: self._row_end(name) for name in ROWS}
         status["progress"] = self._judged(status, ends)
+        status["gauge"] = self._gauged(status.pop("pace"))
         self._payloads["status"] = json.dumps(status)
         self._read_probe()
         self._read_step_detail()
@@ -168,6 +179,16 @@ class RunReader:
         self._judged_by, self._judged_until = basis, until
         return self._progress
 
+    def _gauged(self, pace: dict[str, float] | None) -> dict[str, Any] | None:
+        """Return how near the run is to its machine, compared anew every few seconds; None before it has a pace."""
+        if pace is None or (time.monotonic() < self._gauge_due and not self.ended):
+            return self._gauge
+        if pace != self._pace:
+            self._gauge_due, self._pace = time.monotonic() + _GAUGE_SECONDS, pace
+            with suppress(ExplorerError):  # a damaged record, or a vocabulary that is not there
+                self._gauge = _gauge_of(self.folder, Pace.parse(pace))
+        return self._gauge
+
     def _name(self) -> str:
         version = file_version(self.folder.record_path)
         if self._label[0] != version:
@@ -220,6 +241,20 @@ class RunReader:
                 "xy": np.round(scale_to_square(points), 4).tolist(),
             }
             yield "embedding", json.dumps(embedding)
+
+
+def _gauge_of(folder: RunFolder, pace: Pace) -> dict[str, Any]:
+    """Return what assets/components/dashboard/gauge.js draws; raises ExplorerError where the run cannot be read."""
+    gauge = run_gauge(folder.record(), config_at(folder), pace, vocab_size_of(folder), folder.path.parents[1])
+    colors = {part: place % 10 for place, part in enumerate(PARTS)}  # of a palette's ten
+    parts = gauge.shares.items()
+    return {
+        "tokens_per_second": gauge.tokens_per_second,
+        "peak": gauge.peak,
+        "peak_share": gauge.peak_share,
+        "parts": [{"name": PARTS[part], "share": share, "color": colors[part]} for part, share in parts],
+        "advice": [{"sentence": ADVICE[each.kind], "numbers": each.numbers} for each in gauge.advice],
+    }
 
 
 def _as_json(chunk: Chunk, *, reset: bool = False) -> str:

@@ -9,7 +9,6 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.config import GROUPS, RunConfig, used_settings
 from core.errors import ConfigError, ExplorerError
-from core.formatting import duration_in_words, memory_in_words
 from core.presets import PRESETS, preset
 from core.runs.ancestry import check_allowed, check_startable, fork, new_run
 from core.runs.folder import RunFolder
@@ -17,17 +16,15 @@ from core.settings import fields_of, value_at
 from core.text.corpora import catalogue, load_corpus
 from core.text.tasks import task_of
 from core.text.tokenizers import TOKENIZERS
-from core.training.cost import WORKER_BYTES, Correction, Estimate, check_fits, estimate
-from core.training.hardware import memory_for_queued
 from core.training.schedule import schedule_notice
 from explorer.components.page import load_ahead
 from explorer.data.corpus_cards import size_notice, titles_of
 from explorer.data.tokenizer_cards import tokenizer_ready
-from explorer.i18n.formatting import hardware_in_words
-from explorer.i18n.language import N_, _, ngettext, speaking_of, worded
+from explorer.i18n.language import N_, _, speaking_of, worded
 from explorer.services import shared
-from explorer.services.cost_trials import train, tried
+from explorer.services.cost_trials import train
 from explorer.services.visitors import check_may_change
+from explorer.train.estimated_cost import check_memory, cost_of, draw_cost
 from explorer.train.forks import Parent, draw_parent_checkpoint, parent_from_address
 from explorer.train.model_diagram import model_diagram
 from explorer.widgets.address import FORK, STEP, parameter, view_run
@@ -39,8 +36,6 @@ from explorer.widgets.session import click_result, do_once, forget_click, notify
 
 START = "train_start"  # the button that starts a run
 _ACROSS = 3  # settings side by side
-_SLOWED = 1.2  # times as long, from which on it is said
-_LOOK_AGAIN = 0.5  # seconds, while settings are being tried out
 _PARENT = N_("parent")  # what a fork's settings are compared with
 
 
@@ -74,9 +69,7 @@ def draw_setup() -> None:
         base = base.replace({"data.corpus": corpus})
         config, problem, diagram = _pick_settings(config.replace({"data.corpus": corpus}), base, named)
     with outcome, card(_("Estimated cost"), key="estimate"):
-        if problem:
-            show_error(problem)
-        ready = _draw_outcome(config, parent, startable=problem is None)
+        ready = _draw_outcome(config, parent, problem)
     if diagram and ready and not parent:
         with diagram, suppress(ExplorerError):  # the estimate says why the text cannot be read
             st.html(model_diagram(config.model, _tokens_known(config, None)))
@@ -218,9 +211,9 @@ def _pick_corpus(config: RunConfig) -> str:
     return chosen
 
 
-def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) -> bool:
-    """Draw the cost and the button; return whether the tokens are known, which a long text takes its time for."""
-    ready = True
+def _draw_outcome(config: RunConfig, parent: Parent | None, problem: ExplorerError | None) -> bool:
+    """Draw the button and the cost; return whether the tokens are known, which a long text takes its time for."""
+    ready, cost, known = True, None, 0
     try:
         with st.spinner(_("Reading the text ...")):
             text = load_corpus(config.data.corpus, shared.data_dir())
@@ -229,68 +222,40 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, *, startable: bool) 
         if ready:
             known = _tokens_known(config, parent.folder if parent else None)
             check_allowed(shared.data_dir(), config, known)
-            _draw_cost(config, known, len(text))
+            cost = cost_of(config, known, len(text))
+            check_memory(config, cost)
     except ExplorerError as error:
-        show_error(error)
-        startable = False
+        problem = problem or error
+    # First, because lines below it come and go: a button that moves away under the hand is not pressed.
+    start = {"key": START, "on_click": _start, "args": (config, parent, ticket(START))}
+    look = {"type": "primary", "icon": ":material/play_arrow:", "width": "stretch"}
+    st.button(_("Train"), disabled=not ready or problem is not None, **look, **start)
+    if problem:
+        show_error(problem)
+    if cost:
+        draw_cost(config, cost)
     if notice := schedule_notice(config.train):
         sentence, numbers = notice
         st.warning(_(sentence, **numbers))
-        changes = {"train.warmup_steps": numbers["fitting"]} if "fitting" in numbers else {"train.decay_steps": 0}
-        st.button(_("Fit the schedule"), key="fit_schedule", on_click=_fit, args=(config.replace(changes),))
-    start = {"key": START, "on_click": _start, "args": (config, parent, ticket(START))}
-    look = {"type": "primary", "icon": ":material/play_arrow:", "width": "stretch"}
-    st.button(_("Train"), disabled=not (startable and ready), **look, **start)
+        st.button(_("Fit the schedule"), key="fit_schedule", on_click=_fit, args=(config, parent))
     return ready
 
 
-def _draw_cost(config: RunConfig, vocab_size: int, text_length: int) -> None:
-    hardware = shared.hardware(config.train.device)
-    choice = shared.chosen_precision(config)
-    check_fits(_draw_estimate(config, vocab_size, text_length).memory_bytes, hardware, memory_for_queued(hardware))
-    numbers = _(choice.why, precision=choice.precision, times=choice.times)
-    st.caption(_("{machine} It computes in {numbers}", machine=hardware_in_words(hardware), numbers=numbers))
+def _fit(drawn: RunConfig, parent: Parent | None) -> None:
+    with notifying():
+        config = _at_click(drawn, parent)
+        if notice := schedule_notice(config.train):
+            numbers = notice[1]
+            fitting = {"train.warmup_steps": numbers["fitting"]} if "fitting" in numbers else {"train.decay_steps": 0}
+            config = config.replace(fitting)
+        forget_inputs()
+        (write_draft if parameter(FORK) else keep_draft)(config)  # a fork's settings are not those of the next new run
 
 
-def _fit(config: RunConfig) -> None:
-    forget_inputs()
-    (write_draft if parameter(FORK) else keep_draft)(config)  # a fork's settings are not those of the next new run
-
-
-def _draw_estimate(config: RunConfig, vocab_size: int, text_length: int) -> Estimate:
-    correction, under_way = tried(config, vocab_size)
-    reckoned = shared.run_speed(config), shared.chosen_precision(config).precision
-    figures = estimate(config, vocab_size, *reckoned, correction or Correction(), text_length)
-    slowdown = shared.contention_of(config)
-    memory, worker = memory_in_words(figures.memory_bytes), memory_in_words(WORKER_BYTES)
-    lines = (
-        ngettext("**{count}** parameter", "**{count}** parameters", figures.parameters),
-        _("**{memory}** for training, plus {worker} for PyTorch", memory=memory, worker=worker),
-        _("about **{time}** on this machine", time=duration_in_words(figures.seconds * slowdown)),
-    )
-    st.markdown("  \n".join(lines))
-    if slowdown >= _SLOWED:
-        times = f"{slowdown:.1f}"
-        st.caption(_("Other programs use this machine: about {times}× the time of an idle one.", times=times))
-    if correction:
-        st.caption(_("Measured on a few real steps of this model on this machine."))
-    elif under_way:
-        st.caption(_("Estimated from this machine's speed; timing a few real steps ..."))
-        st.fragment(_wait_for_trial, run_every=_LOOK_AGAIN)(config, vocab_size)
-    else:
-        st.caption(_("Estimated from this machine's speed."))
-    return figures
-
-
-def _wait_for_trial(config: RunConfig, vocab_size: int) -> None:
-    if not tried(config, vocab_size).under_way:
-        st.rerun()
-
-
-def _start(config: RunConfig, parent: Parent | None, number: str) -> None:
+def _start(drawn: RunConfig, parent: Parent | None, number: str) -> None:
 
     def start() -> str:
-        data_dir = shared.data_dir()
+        data_dir, config = shared.data_dir(), _at_click(drawn, parent)
         return train(fork(data_dir, parent.folder, parent.step, config) if parent else new_run(data_dir, config))
 
     do_once(number, start)

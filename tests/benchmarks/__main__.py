@@ -37,6 +37,7 @@ BENCHMARKS = {
     "inspection": lambda given: inspection.measure(),
     "throughput": lambda given: throughput.measure(given.nanogpt),
     "estimates": lambda given: estimates.measure(),
+    "gauge": lambda given: estimates.measure_gauge(),
     "memory": lambda given: memory.measure(),
     "growth": lambda given: growth.measure(),
     "health": lambda given: _figures("Cost of measuring a training's health", health_cost.measure()),

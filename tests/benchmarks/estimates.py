@@ -16,15 +16,35 @@ from core.config import RunConfig
 from core.presets import preset
 from core.runs.engines.fork_server import FORK_SERVER
 from core.runs.folder import RunFolder
-from core.runs.machine import cached_correction, machine_speed, run_precision, threads_for_run, threads_per_run
+from core.runs.machine import (
+    cached_correction,
+    machine_speed,
+    run_gauge,
+    run_precision,
+    threads_for_run,
+    threads_per_run,
+)
 from core.runs.queue import supervisor_lock
+from core.runs.worker import train_run
 from core.text.corpora import load_corpus
-from core.training.cost import WORKER_BYTES, estimate
+from core.training.cost import WORKER_BYTES, estimate, tokens_of_a_step
 from core.training.hardware import find_hardware
+from core.training.pace import Pace
 from tests.benchmarks.report import report
 
-STEPS = {"gpt-quick": 2000, "gpt-fast": 560, "bigram": 10_000, "gpt-tiny": 400, "gpt-lecture": 10, "gpt2": 4}
+STEPS = {"gpt-quick": 2000, "gpt-fast": 500, "bigram": 10_000, "gpt-tiny": 400, "gpt-lecture": 10, "gpt2": 4}
 NEAR = 0.25
+GAUGED: dict[str, tuple[str, int, dict[str, Any]]] = {  # preset, steps, changes
+    "gpt-tiny": ("gpt-tiny", 120, {}),
+    "gpt-tiny, batch 2": ("gpt-tiny", 400, {"train.batch_size": 2}),
+    "gpt-fast, batch 4": ("gpt-fast", 240, {"train.batch_size": 4}),
+    "gpt-quick, batch 1, evaluated often": ("gpt-quick", 600, {"train.batch_size": 1, "train.eval_interval": 20}),
+    "gpt-tiny, in four parts": ("gpt-tiny", 100, {"train.gradient_accumulation": 4}),
+    "bigram, batch 8, sampled often": ("bigram", 4000, {"train.batch_size": 8, "train.sample_interval": 200}),
+}
+_ADVICE_NEAR = 0.2
+_ROUNDS = 2
+_VOCABULARY = 65  # about
 _LOOK_SECONDS = 0.02  # between two looks at a worker's memory
 
 
@@ -116,3 +136,40 @@ def _process(data_dir: Path, command: list[str], said: str = "") -> None:
     environment = os.environ | {"GPT_EXPLORER_HOME": str(data_dir)}
     command = [sys.executable, "-m", "core", *command]
     subprocess.run(command, input=said.encode(), stdout=subprocess.DEVNULL, env=environment, check=True)
+
+
+def _advice_rows(data_dir: Path, name: str) -> list[dict[str, Any]]:
+    start, steps, changes = GAUGED[name]
+    config = preset(start).replace({"train.steps": steps, "train.device": "cpu", "train.warmup_steps": 2} | changes)
+    folder, pace = _pace(data_dir, config)
+    advised = run_gauge(folder.record(), config, pace, _VOCABULARY, data_dir).advice
+    rows = []
+    for advice in (each for each in advised if each.changes):
+        followed = config.replace(advice.changes)
+        measured = _speed(followed, _pace(data_dir, followed)[1]) / _speed(config, pace)
+        off = advice.times / measured - 1
+        rows.append(
+            {
+                "settings": name,
+                "advice": f"{', '.join(advice.changes)} {advice.before} to {advice.after}",
+                "told": f"{advice.times:.2f}",
+                "measured": f"{measured:.2f}",
+                "off": f"{100 * off:+.0f}%" + " (!)" * (abs(off) > _ADVICE_NEAR),
+            }
+        )
+    return rows
+
+
+def _speed(config: RunConfig, pace: Pace) -> float:
+    return tokens_of_a_step(config) / (pace.whole - pace.waiting)
+
+
+def _pace(data_dir: Path, config: RunConfig) -> tuple[RunFolder, Pace]:
+    """Return a run of these settings that has ended, and the pace of the faster of two."""
+    runs = []
+    for _ in range(_ROUNDS):
+        folder = RunFolder.create(data_dir, config)
+        status = train_run(folder, data_dir, threads=1)
+        assert status.pace, f"{folder.name} was too short to have a pace"
+        runs.append((folder, status.pace))
+    return min(runs, key=lambda run: run[1].whole - run[1].waiting)

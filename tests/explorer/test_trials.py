@@ -25,23 +25,23 @@ def settings() -> RunConfig:
 
 
 def test_what_is_asked_for_is_tried_out_and_then_known(settings):
-    assert tried(settings, 20) == (None, True)
+    assert tried(settings, 20) == (False, True)
     cost_trials._trial.wait(120)
-    assert tried(settings, 20).correction.step > 0
+    assert tried(settings, 20).measured
 
 
 def test_nothing_is_tried_beside_training(settings):
     folder = RunFolder.create(shared.data_dir(), settings.replace({"train.steps": 100_000}))
     assert tried(settings, 20).under_way
     train(folder)
-    assert tried(settings, 20) == (None, False)
+    assert tried(settings, 20) == (False, False)
     shared.supervisor().stop(folder)
 
 
 def test_what_the_machine_cannot_hold_is_not_tried(settings):
     most = {"model.n_layer": 24, "model.n_embd": 1024, "model.block_size": 2048, "train.batch_size": 512}
     huge = settings.replace(most)
-    assert tried(huge, 20) == (None, False)
+    assert tried(huge, 20) == (False, False)
 
 
 def test_a_trial_that_was_ended_is_tried_again(settings):

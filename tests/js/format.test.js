@@ -3,7 +3,7 @@ import test from "node:test";
 import { formatCount, formatPercent, formatPerplexity, formatRate } from "../../assets/components/shared/format.js";
 import { attentionColumns } from "../../assets/components/shared/heatmaps.js";
 import { labelPlaces } from "../../assets/components/shared/embedding_map.js";
-import { roomFor } from "../../assets/components/shared/thinning.js";
+import { clearHeight, roomFor } from "../../assets/components/shared/thinning.js";
 
 test("a learning rate keeps three digits", () => {
   assert.deepEqual([0.0005, 0.00012345, 0.123456].map(formatRate), ["5e-4", "1.23e-4", "0.123"]);
@@ -48,4 +48,13 @@ test("no label on the map lies over another, and few are hidden", () => {
     seen.forEach(([x, y], one) => seen.slice(0, one).forEach(([otherX, otherY]) => assert.ok(Math.abs(x - otherX) >= size - 2 || Math.abs(y - otherY) >= 11)));
     assert.deepEqual(labelPlaces(places, places.map(() => size), [count - 1]), placed);
   }
+});
+
+test("a label stands at the first height where no curve and no other label is", () => {
+  const curve = [{ left: 0, right: 50, top: 5, bottom: 5 }, { left: 50, right: 60, top: 5, bottom: 70 }];
+  const label = { left: 52, right: 100, height: 12 };
+  assert.equal(clearHeight({ ...label, left: 70 }, [20, 33, 46], curve), 20);
+  assert.equal(clearHeight({ ...label, left: 5, right: 45 }, [12, 20, 33], curve), 20);
+  assert.equal(clearHeight(label, [20, 33, 84], curve), 84);
+  assert.equal(clearHeight({ left: 0, right: 45, height: 12 }, [20, 33], [...curve, { left: 20, right: 30, top: 8, bottom: 20 }]), 33);
 });

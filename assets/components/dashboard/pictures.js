@@ -16,7 +16,7 @@ export function attention(root, component) {
     files: { name: ({ step }) => `attention-step-${step}`, drawn: place, columns: attentionColumns },
     read: (value) => ({ ...value, bytes: bytesFromBase64(value.bytes) }),
     show(shown) {
-      caption.textContent = _("On “{text}” · step {step}", { text: shown.tokens.join(""), step: shown.step.toLocaleString("en") });
+      caption.textContent = caption.title = _("Step {step}, on “{text}”", { text: shown.tokens.join(""), step: shown.step.toLocaleString("en") });
       board.show({ ...shown, palette: component.palette, fade: 350, height: () => place.clientHeight });
     },
     destroy: board.destroy,

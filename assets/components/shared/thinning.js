@@ -58,3 +58,10 @@ export function roomFor(widths, width) {
   }
   return last > 0 ? [...shown, last] : shown;
 }
+
+/* Return at which of some heights a label lies clear: the first where nothing of `taken` overlaps it, else the last.
+   label: { left, right, height }; heights: of its lower edge; taken: boxes { left, right, top, bottom }; all in pixels */
+export function clearHeight({ left, right, height }, heights, taken) {
+  const covered = (bottom) => taken.some((box) => box.left < right && left < box.right && box.top < bottom && bottom - height < box.bottom);
+  return heights.find((bottom) => !covered(bottom)) ?? heights.at(-1);
+}

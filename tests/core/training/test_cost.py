@@ -10,10 +10,8 @@ from core.errors import OutOfMemoryEstimate
 from core.model import GPT, Bigram, build_model, parameter_count
 from core.presets import PRESETS, preset
 from core.training.cost import (
-    ENOUGH,
     CostCoefficients,
     MachineSpeed,
-    TimeLeft,
     check_fits,
     contention,
     estimate,
@@ -23,12 +21,13 @@ from core.training.evaluation import windows_at_once
 from core.training.hardware import Hardware, memory_for_queued
 from core.training.health import probe_shape
 from core.training.optimizers import build_optimizer
+from core.training.pace import ENOUGH, TimeLeft
 from core.training.work import exact_parameters, work_of_update, work_per_token
 
 COEFFICIENTS = CostCoefficients(step_seconds=1e-4, layer_seconds=4e-4, flop_seconds=5e-12, moved_seconds=7e-10)
 SPEED = MachineSpeed(
     device="cpu", threads=2, float32=COEFFICIENTS, bfloat16=COEFFICIENTS, random_seconds=8e-9, token_seconds=1e-4,
-    token_layer_seconds=1e-4,
+    token_layer_seconds=1e-4, peak={"float32": 3e11, "bfloat16": 3e11},
 )  # fmt: skip
 LAPTOP = Hardware("cpu", "A small laptop", "", cores=2, memory_bytes=4 * 2**30, versions={})
 

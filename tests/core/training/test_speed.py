@@ -14,7 +14,7 @@ from core.training.speed import _fit_positive, choose_precision, measure_correct
 COEFFICIENTS = CostCoefficients(step_seconds=1e-4, layer_seconds=1e-3, flop_seconds=1e-11, moved_seconds=1e-9)
 SPEED = MachineSpeed(
     device="cpu", threads=1, float32=COEFFICIENTS, bfloat16=None,
-    random_seconds=1e-9, token_seconds=1e-4, token_layer_seconds=1e-4,
+    random_seconds=1e-9, token_seconds=1e-4, token_layer_seconds=1e-4, peak={"float32": 2e11},
 )  # fmt: skip
 SMALL = RunConfig(
     model=ModelConfig(n_layer=1, n_head=2, n_embd=16, block_size=8),
@@ -94,6 +94,7 @@ def machine(times: float | None) -> MachineSpeed:
         random_seconds=0,
         token_seconds=0,
         token_layer_seconds=0,
+        peak={"float32": 1.0, "bfloat16": 1.0},
     )
 
 

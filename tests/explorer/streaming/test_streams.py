@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from core.lessons.lesson_text import fill
 from core.runs.loaded_run import cut_after
+from core.training.gauge import PARTS
 from explorer.streaming.broadcaster import Broadcaster, RunBroadcast
 from explorer.streaming.jsonl_tail import FilePosition
 from explorer.streaming.run_events import MOST_SAMPLES, Position, RunReader
@@ -148,6 +149,25 @@ def test_the_status_tells_how_training_goes(ruined_run, finished_run):
         f"Loss rose from {best:.2f} to 5.50 after the learning rate was raised at step 21. Go back to step 20."
     )
     assert not whole(finished_run)[0][1]["progress"]["trouble"]
+
+
+def test_the_status_says_how_near_the_run_is_to_this_machine(finished_run, running_run):
+    """The pace is the one that its own worker measured, on this machine."""
+    pace = finished_run.status().pace
+    assert pace.training > pace.waiting >= 0 and pace.evaluation > 0 and pace.sampling > 0
+    gauge = whole(finished_run)[0][1]["gauge"]
+    assert gauge["tokens_per_second"] == pytest.approx(4 * 16 / pace.whole)
+    assert sum(part["share"] for part in gauge["parts"]) == pytest.approx(1)
+    assert 0 < gauge["peak_share"] < 1
+    assert {part["name"] for part in gauge["parts"]} <= set(PARTS.values())
+    assert all(fill(each["sentence"], **each["numbers"]) for each in gauge["advice"])
+
+    running_run.update_record(machine="another machine")
+    reader = RunReader(running_run)
+    reader.current_position()
+    elsewhere = json.loads(reader._payloads["status"])["gauge"]
+    assert elsewhere["peak_share"] is None
+    assert PARTS["step"] in {part["name"] for part in elsewhere["parts"]}
 
 
 def test_how_training_goes_is_judged_anew_after_a_measurement(running_run):

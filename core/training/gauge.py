@@ -1,0 +1,170 @@
+"""How near a run is to its machine: what its seconds go to, and what would give it more tokens a second.
+
+The run itself measures its steps, evaluations, samples and writing (`core.training.pace`). The parts of a step are
+those of `core.training.cost`, scaled to the seconds that steps took.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from core.config import RunConfig
+from core.errors import ConfigError
+from core.training.cost import MachineSpeed, evaluation_seconds, memory_needed, parts_of_a_step, tokens_of_a_step
+from core.training.pace import Pace
+from core.training.work import work_of_update, work_per_token
+
+# What the seconds of a run go to, in the order of the picture.
+PARTS = {
+    "peak": "Matrix products, at the peak",
+    "products": "Matrix products, below the peak",
+    "memory": "Reading and writing numbers",
+    "casting": "Casting to bfloat16 and back",
+    "calls": "Calls of PyTorch functions",
+    "dropout": "Random numbers of dropout",
+    "waiting": "Other programs",
+    "evaluation": "Evaluation",
+    "sampling": "Sampling",
+    "logging": "Logging and saving",
+    "step": "Training steps",  # in place of the first six, where the machine was not measured
+}
+ADVICE = {
+    "batch": "Batch size {before} → {after}: {times}× the tokens per second.",
+    "accumulation": "Gradient accumulation {before} → {after}: {times}× the tokens per second.",
+    "precision": "Precision {before} → {after}: {times}× the tokens per second.",
+    "evaluation": "Evaluate every {before} → {after} steps: {times}× the tokens per second.",
+    "sampling": "Sample every {before} → {after} steps: {times}× the tokens per second.",
+    "waiting": "Other programs use the processor. Without them: {times}× the tokens per second.",
+}
+_BATCHES = (8, 16, 32, 64, 128, 256, 512)
+_ENOUGH = 0.9  # of the highest speed that larger batches reach; a still larger one gives little more
+_OFTEN = 4  # times as rarely, what takes much of the time
+_WORTH_IT = 1.1  # times the tokens a second
+_MOST_ADVICE = 3
+
+
+class Advice(NamedTuple):
+    """A change that would make a run faster, by itself."""
+
+    kind: str  # one of ADVICE
+    times: float  # the tokens a second
+    changes: dict[str, Any]  # to the settings
+    before: str = ""
+    after: str = ""
+
+    @property
+    def numbers(self) -> dict[str, str]:
+        return {"before": self.before, "after": self.after, "times": f"{self.times:.1f}"}
+
+
+class Gauge(NamedTuple):
+    """The speed of a run beside that of its machine."""
+
+    tokens_per_second: float  # with evaluations, samples and writing
+    peak: float | None  # the machine's measured speed of matrix products, FLOP/s; None where it is not known
+    peak_share: float | None  # of it, what the run uses
+    shares: dict[str, float]  # of the run's seconds, by PARTS; together 1
+    advice: list[Advice]  # what helps most first
+
+
+def gauge(
+    config: RunConfig,
+    vocab_size: int,
+    precision: str,
+    pace: Pace,
+    speed: MachineSpeed | None,
+    free: float = float("inf"),
+) -> Gauge:
+    """Compare a run of that pace with its machine; advice is for at most so many free bytes of memory."""
+    tokens = tokens_of_a_step(config) * config.train.processes
+    seconds = _parts_of_the_step(config, vocab_size, precision, pace, speed)
+    seconds |= {name: getattr(pace, name) for name in ("waiting", "evaluation", "sampling", "logging")}
+    whole = max(1e-9, pace.whole)
+    peak = speed.peak[precision] if speed and precision in speed.peak else None
+    share = _seconds_at_peak(config, vocab_size, precision, speed) / whole if speed and peak else None
+    advice = sorted(
+        (each for each in _advice(config, vocab_size, precision, pace, speed, free) if each.times >= _WORTH_IT),
+        key=lambda each: -each.times,
+    )
+    shares = {name: seconds[name] / whole for name in PARTS if seconds.get(name)}
+    return Gauge(tokens / whole, peak, share, shares, advice[:_MOST_ADVICE])
+
+
+def _parts_of_the_step(
+    config: RunConfig, vocab_size: int, precision: str, pace: Pace, speed: MachineSpeed | None
+) -> dict[str, float]:
+    """Return the seconds in which a step computes, by what they are expected to be spent on."""
+    computing = pace.training - pace.waiting
+    if speed is None:
+        return {"step": computing}
+    expected = parts_of_a_step(config, vocab_size, speed, precision)._asdict()
+    at_peak = min(computing, _seconds_at_peak(config, vocab_size, precision, speed))
+    expected["products"] = max(0.0, expected["products"] - at_peak)
+    scale = (computing - at_peak) / max(1e-12, sum(expected.values()))
+    return {"peak": at_peak} | {name: seconds * scale for name, seconds in expected.items()}
+
+
+def _seconds_at_peak(config: RunConfig, vocab_size: int, precision: str, speed: MachineSpeed) -> float:
+    """Return the seconds of one step's matrix products at the machine's measured peak."""
+    products = tokens_of_a_step(config) * work_per_token(config.model, vocab_size, precision).flops
+    update = work_of_update(
+        config.model, vocab_size, config.train.optimizer
+    ).flops  # Muon's, in bfloat16 if there is any
+    fastest = max(speed.peak.values())
+    # An update's products are in bfloat16 if there is any.
+    return products / speed.peak.get(precision, fastest) + update / fastest
+
+
+def _advice(
+    config: RunConfig, vocab_size: int, precision: str, pace: Pace, speed: MachineSpeed | None, free: float
+) -> Iterator[Advice]:
+    train = config.train
+    for kind, path, spent in (
+        ("evaluation", "eval_interval", pace.evaluation),
+        ("sampling", "sample_interval", pace.sampling),
+    ):
+        before = getattr(train, path)
+        if (after := min(_OFTEN * before, train.steps)) > before:
+            times = pace.whole / (pace.whole - spent + spent * before / after)
+            yield Advice(kind, times, {f"train.{path}": after}, f"{before:,}", f"{after:,}")
+    if speed is None:
+        return
+    other = "bfloat16" if precision == "float32" else "float32"
+    if other in speed.peak:
+        times = _times(config, config, vocab_size, pace, speed, (precision, other))
+        yield Advice("precision", times, {"train.precision": other}, precision, other)
+    yield Advice("waiting", pace.whole / max(1e-9, pace.whole - pace.waiting), {})
+    for kind, path, values in (
+        ("batch", "batch_size", [batch for batch in _BATCHES if batch > train.batch_size]),
+        ("accumulation", "gradient_accumulation", [1] if train.gradient_accumulation > 1 else []),
+    ):
+        changes = [{f"train.{path}": value} for value in values]
+        fitting = [each for each in changes if _fits(config, each, vocab_size, precision, free)]
+        speeds = [_step_speed(config.replace(each), vocab_size, precision, speed) for each in fitting]
+        for change, reached in zip(fitting, speeds, strict=True):
+            if reached >= _ENOUGH * max(speeds):
+                times = _times(config, config.replace(change), vocab_size, pace, speed, (precision, precision))
+                yield Advice(kind, times, change, str(getattr(train, path)), str(*change.values()))
+                break
+
+
+def _fits(config: RunConfig, changes: dict[str, Any], vocab_size: int, precision: str, free: float) -> bool:
+    try:
+        return memory_needed(config.replace(changes), vocab_size, precision) <= free
+    except ConfigError:  # processes that could not share such a batch
+        return False
+
+
+def _step_speed(config: RunConfig, vocab_size: int, precision: str, speed: MachineSpeed) -> float:
+    """Return the expected tokens a second of steps alone: a larger batch should not only spread evaluations thinner."""
+    return tokens_of_a_step(config) / sum(parts_of_a_step(config, vocab_size, speed, precision))
+
+
+def _times(
+    config: RunConfig, changed: RunConfig, vocab_size: int, pace: Pace, speed: MachineSpeed, precisions: tuple[str, str]
+) -> float:
+    """Return how many times the tokens a second a run of that pace would have with changed settings."""
+    both = list(zip((config, changed), precisions, strict=True))
+    step, step_then = (sum(parts_of_a_step(each, vocab_size, speed, precision)) for each, precision in both)
+    windows, windows_then = (evaluation_seconds(each, vocab_size, speed, precision) for each, precision in both)
+    then = pace.training * step_then / step + pace.evaluation * windows_then / windows + pace.sampling + pace.logging
+    return pace.whole / then * tokens_of_a_step(changed) / tokens_of_a_step(config)

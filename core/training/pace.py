@@ -1,0 +1,89 @@
+"""The pace of a run while it trains: what its seconds go to, and the time left.
+
+It imports no torch, because the status of a run holds a pace.
+"""
+
+import math
+
+from core.config import TrainConfig
+from core.settings import Config
+
+SKIPPED = 3  # first steps, in which torch compiles kernels and takes its memory
+ENOUGH = 12  # steps to judge by
+_CERTAIN = 0.1  # the time left is shown once the relative standard error of a step's mean seconds is below this
+_RECENT = 15.0  # seconds over which steps are averaged
+_FEWEST = 30  # steps that are averaged at least
+
+
+class Pace(Config):
+    """Seconds that a run takes for one step, by what they are spent on; of what happens less often, its share."""
+
+    training: float  # the training step itself
+    waiting: float  # of them, those in which other programs had the processor
+    evaluation: float
+    sampling: float
+    logging: float  # all other writing: metrics, probes, snapshots, checkpoints, health
+
+    @property
+    def whole(self) -> float:
+        return self.training + self.evaluation + self.sampling + self.logging
+
+
+class TimeLeft:
+    """The time a run will still take, and its pace, from its last seconds, evaluation and sample."""
+
+    def __init__(self) -> None:
+        self._skip = SKIPPED
+        self.evaluation = self.sample = 0.0  # seconds of the last one
+        self.changed()
+
+    def step(self, seconds: float, training: float = 0.0, waiting: float = 0.0) -> None:
+        """Take in a step with all that was written after it, except for an evaluation and a sample.
+
+        Of its seconds, `training` were those of the step itself, and `waiting` those in which it did not compute.
+        """
+        if self._skip:
+            self._skip -= 1
+            return
+        # A sum in which what lies 15 seconds back weighs a third. Rare long steps count in full: on a machine that
+        # other programs use too, they take most of the time.
+        keep = max(math.exp(-seconds / _RECENT), 1 - 1 / _FEWEST)
+        self._taken += 1
+        self._weights = keep * self._weights + 1
+        self._sum = keep * self._sum + seconds
+        self._squares = keep * self._squares + seconds**2
+        self._training = keep * self._training + training
+        self._waiting = keep * self._waiting + waiting
+
+    def changed(self) -> None:
+        """Forget the steps so far: a setting change may make them longer or shorter."""
+        self._taken = 0
+        self._weights = self._sum = self._squares = self._training = self._waiting = 0.0
+        self._is_known = False
+
+    def pace(self, config: TrainConfig) -> Pace | None:
+        """Return what a step takes; None before there were enough of them."""
+        if self._taken < ENOUGH:
+            return None
+        training = self._training / self._weights
+        return Pace(
+            training=training,
+            waiting=min(training, self._waiting / self._weights),
+            evaluation=self.evaluation / config.eval_interval,
+            sampling=self.sample / config.sample_interval,
+            logging=max(0.0, self._sum / self._weights - training),
+        )
+
+    def seconds(self, config: TrainConfig, step: int) -> float | None:
+        """Return the seconds left after `step`; None until it is known well enough how long a step takes."""
+        if self._taken < ENOUGH:
+            return None
+        mean = self._sum / self._weights
+        variance = max(0.0, self._squares / self._weights - mean**2)
+        self._is_known = self._is_known or math.sqrt(variance / self._taken) <= _CERTAIN * mean
+        if not self._is_known:
+            return None
+        end = config.steps
+        evaluations = -(-end // config.eval_interval) - step // config.eval_interval
+        samples = -(-end // config.sample_interval) - step // config.sample_interval
+        return (end - step) * mean + evaluations * self.evaluation + samples * self.sample
