@@ -8,7 +8,7 @@ import socket
 import sys
 from pathlib import Path
 
-from core.cli.arguments import add_track
+from core.cli.arguments import add_engine, add_track, choose_engine
 from core.errors import ExplorerError
 from core.terminal import prepare_output, print_line
 
@@ -30,10 +30,14 @@ def main(arguments: list[str] | None = None) -> int:
 
         folder = data_dir()
         os.environ["GPT_EXPLORER_HOME"] = str(folder)
+        os.chdir(Path(__file__).parents[1])  # Streamlit reads the theme and more from .streamlit here, or not at all
         with supervisor_lock(folder / "runs"):
             pass  # it must be possible: where files cannot be locked, no run can be trained
         _have_home_folder(folder)
         check_free(options.address, options.port)
+        choose_engine(options)
+        if not os.environ.get("GPT_EXPLORER_RAY"):
+            _start_fork_server(folder)
         from explorer.web.middleware import AllowedSites, checked_host_name, checked_origin, choose_access
 
         names = tuple(map(checked_host_name, options.host_name))
@@ -145,6 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_track(parser)
     parser.add_argument("--home", help="folder for runs and texts (default: ~/.gpt-explorer)")
+    add_engine(parser)
     parser.add_argument("--base-path", default="", help="path under which a proxy serves it, such as gpt")
     parser.add_argument(
         "--dev", action="store_true", help="for work on GPT Explorer: reload on change, show tracebacks"

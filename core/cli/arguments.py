@@ -1,6 +1,7 @@
 """Arguments that several commands share: settings with values, the run that is meant, and the config of a new run."""
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -59,12 +60,55 @@ def add_track(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Add the options of where runs train, which `choose_engine` reads."""
+    parser.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        help="where runs train: on this machine (local), or on the hosts of a Ray cluster (ray, which needs "
+        "requirements-ray.txt); default: ray where GPT_EXPLORER_RAY names a cluster",
+    )
+    address = "of the cluster's head (default: GPT_EXPLORER_RAY, else auto)"
+    parser.add_argument("--ray-address", metavar="HOST:PORT", help=address)
+    parser.add_argument(
+        "--ray-storage",
+        metavar="URL",
+        default=os.environ.get("GPT_EXPLORER_RAY_STORAGE", ""),
+        help="an object store, such as s3://bucket/runs, through which runs travel to hosts that do not share the "
+        "folder of runs (default: GPT_EXPLORER_RAY_STORAGE)",
+    )
+
+
+def choose_engine(options: argparse.Namespace) -> None:
+    """Let `engine_wanted` return the engine of `add_engine`; raises ExplorerError where no cluster answers."""
+    if options.engine == "local":
+        os.environ.pop("GPT_EXPLORER_RAY", None)
+        return
+    address = options.ray_address or os.environ.get("GPT_EXPLORER_RAY") or ("auto" if options.engine else "")
+    if address:
+        _connect_to_ray(address, options.ray_storage)
+
+
 def new_supervisor() -> "Supervisor":
-    """Return a supervisor of the data folder whose runs train where `engine_wanted` says."""
+    """Return a supervisor of the data folder whose runs train where `choose_engine` or the environment says."""
     from core.runs.engines.local import engine_wanted
     from core.runs.supervisor import Supervisor
 
     return Supervisor(data_dir(), engine=engine_wanted())
+
+
+def _connect_to_ray(address: str, storage: str) -> None:
+    """Let runs train on the hosts of a Ray cluster, and print those that cannot."""
+    from core.runs.engines.cluster import RayEngine
+
+    engine = RayEngine(address, storage)
+    try:
+        hosts = engine.connect(data_dir())
+    finally:
+        engine.close()
+    for host in hosts:
+        print_line(f"{host.name}: {host.problem or f'{host.cpus:.0f} cores, {host.gpus:.0f} GPUs'}")
+    os.environ |= {"GPT_EXPLORER_RAY": address, "GPT_EXPLORER_RAY_STORAGE": storage}
 
 
 def find_run_at(wanted: str, data_dir: Path) -> tuple[RunFolder, int | None]:

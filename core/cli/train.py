@@ -84,6 +84,9 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     worker.add_argument("run_id", nargs="?")
     worker.add_argument("--forks", action="store_true")
     worker.add_argument("--follow", type=Path)
+    worker.add_argument("--ray")
+    worker.add_argument("--storage", default="")
+    worker.add_argument("--attempt")
     worker.add_argument("--rank", type=int)
     worker.add_argument("--size", type=int)
     worker.set_defaults(run=work_for_app)
@@ -310,12 +313,20 @@ def work_for_app(options: argparse.Namespace) -> int:
 
     if options.forks:
         return serve_forks()
+    if options.ray:
+        from core.runs.engines.ray_broker import serve_ray
+
+        return serve_ray(options.ray, data_dir(), options.storage)
     if options.follow:
         from core.runs.followers import follow_file
 
         return follow_file(options.follow, options.rank, options.size)
     if not options.run_id:
         raise RunError("A worker needs the id of its run, or --forks.")
+    if options.storage:
+        from core.runs.engines.object_store import HostedRun
+
+        return HostedRun(options.storage, options.run_id, options.attempt).train()
     return work(options.run_id)
 
 

@@ -103,13 +103,20 @@ class Archive(zipfile.ZipFile):
 def zip_run(run: RunFolder, file: BinaryIO) -> None:
     """Write the whole folder of a run as a zip into a file or a pipe, a piece at a time."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for path in run.files():
-            name = f"{run.id}/{path.relative_to(run.path)}"
-            try:
-                with path.open("rb") as source, archive.open(name, "w", force_zip64=True) as target:
-                    shutil.copyfileobj(source, target, 1 << 20)
-            except FileNotFoundError:  # an old checkpoint, replaced meanwhile
-                continue
+        add_run_files(archive, run, run.id)
+
+
+def add_run_files(archive: zipfile.ZipFile, run: RunFolder, folder: str, *, weights: bool = True) -> None:
+    """Write the files of a run into a folder of a zip that is being made; without weights only what is small."""
+    for path in run.files():
+        if path.suffix == ".safetensors" and not weights:
+            continue
+        name = f"{folder}/{path.relative_to(run.path)}"
+        try:
+            with path.open("rb") as source, archive.open(name, "w", force_zip64=True) as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+        except FileNotFoundError:  # an old checkpoint, replaced meanwhile
+            continue
 
 
 def holds_run(path: Path) -> bool:

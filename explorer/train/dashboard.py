@@ -183,13 +183,19 @@ def _draw_header(folder: RunFolder, record: RunRecord) -> None:
     draw_trouble(folder, status)
     if notice := take_notice():
         st.warning(notice)
-    machine, clip = _(_MACHINES[shared.hardware().device]), record.config.train.grad_clip
+    machine, clip = status.host or device_label(record.config), record.config.train.grad_clip
     waits = place_in_queue(folder) if status.state == "queued" else ""
     state, step = live_status(folder.id, name=folder.name, status=status, grad_clip=clip, machine=machine, waits=waits)
     if step is not None:
         open_fork_at(folder, step)
     if state:
         st.rerun()  # the whole page: the sidebar tells of the run too
+
+
+def device_label(config: RunConfig) -> str:
+    """Return `CPU`, `GPU` or `Apple GPU`: what a run of these settings trains on."""
+    wanted = config.train.device  # may be absent here, of a run that was imported
+    return _(_MACHINES[shared.hardware().device if wanted == "auto" else wanted])
 
 
 def _draw_buttons(folder: RunFolder, record: RunRecord, status: Status) -> None:

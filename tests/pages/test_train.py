@@ -14,6 +14,7 @@ from core.runs.queue import Queue
 from core.settings import fields_of
 from core.text.own_text import save_text
 from explorer.services import shared
+from explorer.train.dashboard import device_label
 from explorer.widgets.address import ROOT
 
 
@@ -251,6 +252,11 @@ def test_the_live_board_offers_what_fits_the_state(app, add_run, status, buttons
     assert "How well does it predict" in words_of(app)
     if status["state"] == "failed":
         assert app.error[0].value == "It \\*broke\\*\\."
+
+
+def test_the_speed_names_the_device_of_the_run():
+    labels = {device: device_label(RunConfig().replace({"train.device": device})) for device in ("cpu", "cuda", "mps")}
+    assert labels == {"cpu": "CPU", "cuda": "GPU", "mps": "Apple GPU"}
 
 
 def test_a_run_that_waits_tells_its_place(app, add_run, running_run):

@@ -1,6 +1,7 @@
 """With real workers: processes that are started, paused, killed and found again."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -95,6 +96,21 @@ def test_a_run_is_paused_stepped_resumed_and_stopped(prewarming, supervisor, end
     wait_for(lambda: not psutil.pid_exists(paused.pid), "the worker to leave and be reaped")
 
 
+def test_a_stop_that_cannot_reach_another_host_holds_up_no_other_run(
+    supervisor, endless, data_dir, config, monkeypatch
+):
+    there = RunFolder.create(data_dir, config)
+    there.write_status(Status(state="starting", pid=0, host="another"))  # placed by an app on a cluster
+    monkeypatch.setattr("core.runs.supervisor.STOP_SECONDS", 0.0)
+    supervisor.stop(there)
+    supervisor.submit(endless)
+    wait_for_step(endless, 3)
+    assert [command.name for command in waiting_commands(there)] == ["stop"]
+    assert there.status().state == "starting"  # only an app with its engine can end its process
+    supervisor.stop(endless)
+    wait_for_state(endless, "stopped")
+
+
 def test_a_killed_worker_is_followed_by_another_that_goes_on_from_its_save(prewarming, supervisor, endless):
     supervisor.submit(endless)
     wait_for_step(endless, 30)
@@ -186,6 +202,14 @@ def test_a_worker_trains_only_the_run_whose_status_names_it(data_dir, run):
     worker = FORK_SERVER.fork(data_dir, run)  # and its status is not written, as on a full disk
     wait_for(lambda: not is_alive(worker), "the worker to leave")
     assert run.status() == before
+
+
+def test_a_machine_is_measured_in_a_fork_where_there_is_a_process_to_fork(data_dir, run, measured):
+    assert not ForkServer().measure(data_dir, [1])
+    FORK_SERVER.fork(data_dir, run)
+    shutil.copy(measured, data_dir)  # it finds this and ends: to measure takes seconds
+    assert FORK_SERVER.measure(data_dir, [1]) == CAN_FORK
+    assert (data_dir / "machine.json").read_bytes() == measured.read_bytes()
 
 
 @pytest.mark.skipif(not CAN_FORK, reason="workers share nothing")

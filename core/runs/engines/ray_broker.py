@@ -1,0 +1,307 @@
+"""The process that speaks with a Ray cluster for the app: a Ray driver ends with its cluster, and the app must not.
+
+It answers each line of JSON on standard input with one on standard output. Workers are started by detached actors, one
+for each run and named after it, so that no run is started twice. A worker leads a session of its own: it outlives its
+actor, the head node and the app, and holds the lock of its run for as long as it trains.
+"""
+
+import hashlib
+import json
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import core
+from core.errors import ExplorerError
+from core.runs.engines.object_store import StoredRun, check_store
+from core.runs.folder import open_run
+from core.runs.processes import is_locked
+
+NAMESPACE = "gpt-explorer"
+ROOT = Path(core.__file__).parents[1]
+_CONNECT_SECONDS = 5.0  # for the address of a cluster to accept a connection
+_CHECK_SECONDS = 60.0  # for a host to answer
+_SIGNAL_SECONDS = 5.0  # for an actor to send a signal: less than the app waits for an answer
+_CLOCK_SECONDS = 60.0  # by which clocks may differ
+_REGISTER_SECONDS = 20.0  # for the head to know a new actor
+_RESERVED_SECONDS = 3.0  # until Ray knows what a new actor has taken
+_LAST_WORKER = "It waits for its last worker to end."
+_BEING_CHECKED = "It has just joined the cluster and is being checked."
+_CLOCK = "Its clock is {minutes:.0f} minutes off. Set it, for instance with NTP."
+_TORCH = "It has PyTorch {theirs}, and this machine has {ours}. Install the same requirements.txt on all hosts."
+_CODE = "It has another version of GPT Explorer in {root}, or none. Share that folder, or update it there."
+_STORE = "It cannot read and write {url}. Install the client of that store there, and give it access."
+_FOLDER = "It does not share the folder {folder}: a file written here cannot be read and answered there."
+
+
+def code_digest(root: Path = ROOT) -> str:
+    """Return a hash of the program's own source, as its version."""
+    digest = hashlib.sha256()
+    for path in sorted((root / "core").rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def inspect_host(root: str, question: str) -> dict[str, Any]:
+    """Return what decides whether a host can train: versions, clock, and whether it answers in the shared folder."""
+    with suppress(Exception):
+        write_answer(question)
+    return {
+        "torch": metadata.version("torch"),
+        "code": code_digest(Path(root)),
+        "time": time.time(),
+        "pid": os.getpid(),
+    }
+
+
+def write_answer(question: str) -> None:
+    """Write what a question has into the file of an answer, in the shared folder or in an object store."""
+    with open_shared(question) as file, open_shared(f"{question}.{os.getpid()}", "w") as answer:
+        answer.write(file.read())
+
+
+def open_shared(path: str, mode: str = "r") -> Any:
+    """Open a text file by its path, or by its URL in an object store."""
+    if "://" not in path:
+        return Path(path).open(mode)
+    import fsspec
+
+    return fsspec.open(path, mode, auto_mkdir=True, use_listings_cache=False)
+
+
+class WorkerHost:
+    """The actor that starts one worker and ends with it; for as long, Ray keeps the worker's resources."""
+
+    def __init__(
+        self, run_id: str, root: str, environment: dict[str, str], names: dict[str, str], url: str, attempt: str
+    ):
+        import ray
+
+        environment |= {"GPT_EXPLORER_HOST": names[ray.get_runtime_context().get_node_id()], "PYTHONPATH": root}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "core", "worker", run_id, "--storage", url, "--attempt", attempt],
+            env=os.environ | environment,
+            cwd=root,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        threading.Thread(target=self._wait, daemon=True).start()
+
+    def _wait(self) -> None:
+        self._process.wait()
+        os._exit(0)
+
+    def send(self, number: int) -> None:
+        """Send a signal to the worker and its children."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+
+class Broker:
+    """The requests of the app, as methods by their names."""
+
+    def __init__(self, address: str, data_dir: Path, url: str = ""):
+        import ray
+        from ray import cloudpickle
+
+        host, colon, port = address.rpartition(":")
+        if colon and port.isdecimal():  # Ray tries for a minute and more
+            socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
+
+        if url:
+            check_store(url)
+        # Hosts need nothing of ours to look at them.
+        cloudpickle.register_pickle_by_value(sys.modules[__name__])
+        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
+        self._ray, self._data_dir, self._url = ray, data_dir, url
+        self._stored: dict[str, StoredRun] = {}  # by run
+        self._new: dict[str, tuple[float, Any]] = {}  # actors that the head may not know yet, by run, with their times
+        self._problems: dict[str, str] = {}  # by node; empty where nothing is wrong
+        self._reserved: list[tuple[float, str, dict[str, float]]] = []  # when, node, resources
+
+    def hosts(self) -> dict[str, Any]:
+        """Return all hosts of the cluster, with what they have free."""
+        from ray._private.state import available_resources_per_node
+
+        nodes = [node for node in self._ray.nodes() if node["Alive"]]
+        new = {node["NodeID"] for node in nodes} - self._problems.keys()
+        if new:  # the first time all are waited for, later ones are looked at meanwhile
+            is_first = not self._problems
+            self._problems |= dict.fromkeys(new, _BEING_CHECKED)
+            checking = threading.Thread(target=self._check, args=(new,), daemon=True)
+            checking.start()
+            checking.join(_CHECK_SECONDS if is_first else 0.0)
+        free = available_resources_per_node()
+        self._reserved = [each for each in self._reserved if time.monotonic() - each[0] < _RESERVED_SECONDS]
+        names = [node["NodeManagerHostname"] for node in nodes]
+        hosts = []
+        for node in nodes:
+            name, has, id = node["NodeManagerHostname"], node["Resources"], node["NodeID"]
+            host = {"node": id, "name": f"{name} ({id[:6]})" if names.count(name) > 1 else name}
+            for what, resource in (("cpus", "CPU"), ("gpus", "GPU"), ("memory", "memory")):
+                taken = sum(needs.get(resource, 0) for _, reserved, needs in self._reserved if reserved == id)
+                host[what] = has.get(resource, 0)
+                host[f"free_{what}"] = max(0, free.get(id, {}).get(resource, 0) - taken)
+            hosts.append(host | {"problem": self._problems.get(id, "")})
+        return {"hosts": sorted(hosts, key=lambda host: host["name"])}
+
+    def submit(self, run: str, environment: dict[str, str], needs: dict[str, float]) -> dict[str, Any]:
+        """Start a worker on the host with the most free cores of those that have what it needs.
+
+        Where another app has just taken that room, Ray takes another sound host, or waits until one has room.
+        """
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        if self.exists(run)["exists"]:
+            if not self._url or is_locked(open_run(self._data_dir, run).lock_path):
+                return {"wait": _LAST_WORKER}
+            self._follow(run)  # an app that has ended had started it
+            return {}
+        sound = [host for host in self.hosts()["hosts"] if not host["problem"]]
+        fitting = [host for host in sound if all(host[f"free_{what}"] >= needs[what] for what in needs)]
+        if not fitting:
+            return {"wait": ""}
+        host = max(fitting, key=lambda host: host["free_cpus"])
+        options: dict[str, Any] = {
+            "num_cpus": needs["cpus"],
+            "num_gpus": needs["gpus"],
+            "memory": needs["memory"],
+            "max_restarts": 0,
+            "name": run,
+            "lifetime": "detached",
+            "scheduling_strategy": NodeAffinitySchedulingStrategy(host["node"], soft=True, _spill_on_unavailable=True),
+            "label_selector": {"ray.io/node-id": f"in({','.join(each['node'] for each in sound)})"},
+        }
+        actor = self._ray.remote(WorkerHost).options(**options)
+        names = {each["node"]: each["name"] for each in sound}
+
+        def start(attempt: str = "") -> None:
+            # Ray cancels an actor whose handle is gone before the head knows it.
+            self._new[run] = time.monotonic(), actor.remote(run, str(ROOT), environment, names, self._url, attempt)
+
+        try:
+            self._follow(run, start) if self._url else start()
+        except ValueError:  # another app has been quicker
+            return {"wait": _LAST_WORKER}
+        taken = {"CPU": needs["cpus"], "GPU": needs["gpus"], "memory": needs["memory"]}
+        self._reserved.append((time.monotonic(), host["node"], taken))
+        return {}
+
+    def exists(self, run: str) -> dict[str, Any]:
+        """Return whether the actor of a run lives, or is about to."""
+        stored = self._stored.get(run)
+        return {"exists": (stored is not None and stored.is_alive()) or self._has_actor(run)}
+
+    def _has_actor(self, run: str) -> bool:
+        with suppress(ValueError):
+            self._ray.get_actor(run)
+            self._new.pop(run, None)
+            return True
+        since, _handle = self._new.get(run, (-math.inf, None))
+        return time.monotonic() - since < _REGISTER_SECONDS
+
+    def _follow(self, run: str, start: Callable[[str], None] | None = None) -> None:
+        folder = open_run(self._data_dir, run)
+        self._stored[run] = StoredRun(folder, self._url, start, partial(self._has_actor, run))
+        self._stored[run].start()
+
+    def cancel(self, run: str, number: int) -> dict[str, Any]:
+        """Send a signal to a run's worker; an actor that still waits for room ends with SIGKILL only."""
+        if run in self._stored and number == signal.SIGKILL:
+            self._stored[run].is_killed = True
+        with suppress(ValueError):  # there is none
+            actor = self._ray.get_actor(run)
+            try:
+                self._ray.get(actor.send.remote(number), timeout=_SIGNAL_SECONDS)
+            except Exception:  # it ends with its worker, and may do so before it has answered
+                if number == signal.SIGKILL:
+                    self._ray.kill(actor)
+        return {}
+
+    def _check(self, nodes: set[str]) -> None:
+        """Look at hosts that are new, all at once; one that does not answer is asked again."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        if not nodes:
+            return
+        question = f"{self._url.rstrip('/') or self._data_dir / 'runs'}/shared-{os.urandom(8).hex()}"
+        with open_shared(question, "w") as file:
+            file.write(question)
+        try:
+            look = self._ray.remote(num_cpus=0, max_retries=0)(inspect_host)
+            there = {node: NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes}
+            refs = {n: look.options(scheduling_strategy=there[n]).remote(str(ROOT), question) for n in nodes}
+            self._ray.wait(list(refs.values()), num_returns=len(refs), timeout=_CHECK_SECONDS)
+            for node, ref in refs.items():
+                try:
+                    self._problems[node] = problem_of(self._ray.get(ref, timeout=0), question)
+                except Exception:
+                    self._problems.pop(node, None)  # it is asked again
+        finally:
+            remove_shared(question)
+
+
+def problem_of(answer: dict[str, Any], question: str) -> str:
+    """Return why a host that answered so cannot train; empty where nothing is wrong."""
+    ours, off = metadata.version("torch"), abs(answer["time"] - time.time())
+    written = ""
+    with suppress(FileNotFoundError), open_shared(f"{question}.{answer['pid']}") as file:
+        written = file.read()
+    if written != question:
+        where = question.rpartition("/")[0]
+        return _STORE.format(url=where) if "://" in where else _FOLDER.format(folder=Path(where).parent)
+    if answer["code"] != code_digest():
+        return _CODE.format(root=ROOT)
+    if answer["torch"] != ours:
+        return _TORCH.format(theirs=answer["torch"], ours=ours)
+    return _CLOCK.format(minutes=off / 60) if off > _CLOCK_SECONDS else ""
+
+
+def remove_shared(question: str) -> None:
+    """Remove a question and its answers."""
+    from fsspec.core import url_to_fs
+
+    files, path = url_to_fs(question, use_listings_cache=False)
+    for answer in files.glob(f"{path}*"):
+        files.rm_file(answer)
+
+
+def serve_ray(address: str, data_dir: Path, url: str = "") -> int:
+    """Answer requests until standard input is closed."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # Ray prints
+    broker: Broker | None = None
+
+    def answer_of(call: Callable[[], dict[str, Any]]) -> None:
+        try:
+            answer = call()
+        except ExplorerError as error:
+            answer = {"error": str(error), "is_sentence": True}
+        except ImportError:
+            answer = {"error": "missing"}
+        except Exception as error:
+            answer = {"error": str(error) or type(error).__name__}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+    def connect() -> dict[str, Any]:
+        nonlocal broker
+        broker = Broker(address, data_dir, url)
+        return broker.hosts()
+
+    answer_of(connect)
+    for line in sys.stdin:
+        request = json.loads(line)
+        answer_of(partial(getattr(broker, request.pop("do")), **request))
+    return 0

@@ -1,0 +1,1 @@
+"""Many runs over many hosts, and one run over several processes."""
