@@ -1,35 +1,49 @@
 """A class: its members, how they join, and what the teacher has set, in one SQLite file of the class's data folder.
 
-Nothing personal is kept: a member is a nickname and a random id. A signed cookie identifies who asks.
+Nothing personal is kept: a member is a nickname and a random id. A signed cookie identifies the member of a request.
 """
 
+import hashlib
 import json
 import secrets
 import shutil
 import sqlite3
 import time
 import unicodedata
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from threading import Lock
+from typing import Any, TypeVar
 
+from cachetools import LRUCache
 from itsdangerous import BadData, URLSafeTimedSerializer
-from pydantic import BaseModel
 
-from core.errors import ExplorerError
-from core.formatting import memory_in_words
+from core.class_records import (
+    Answer,
+    ClassError,
+    ClassSettings,
+    GalleryClosed,
+    Member,
+    Visitor,
+    WrongCode,
+    checked_nickname,
+    fitting_nickname,
+    nickname_key,
+)
+from core.formatting import memory_in_words, one_line
 from core.paths import class_root, made_data_dir, member_home, member_homes
 from core.trash import empty_trash
 
 STUDENT_SECONDS, TEACHER_SECONDS = 14 * 86400, 12 * 3600  # that a cookie is valid
-LONGEST_NICKNAME = 24
-MOST_MEMBERS = 300
 LONGEST_QUESTION, LONGEST_CHOICE, MOST_CHOICES = 200, 60, 6
+MOST_MEMBERS, MOST_LINKS = 300, 500
+_CODE_LETTERS, _CODE_LENGTH = "abcdefghjkmnpqrstuvwxyz23456789", 4  # none is taken for another
 _SYLLABLES = [f"{consonant}{vowel}" for consonant in "bdfghklmnprstvz" for vowel in "aeiou"]
-_FILE, _TEACHER = "class.sqlite3", "teacher"
+_FILE, _TEACHER, _NO_TITLE = "class.sqlite3", "teacher", "Class"
 _ERASE_TRIES, _ERASE_WAIT = 50, 0.1  # seconds
+_SETTLED = 10**8  # nanoseconds after which another write certainly gives a file another time
 _TABLES = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS members (
@@ -40,67 +54,25 @@ CREATE TABLE IF NOT EXISTS members (
     session INTEGER NOT NULL,  -- cookies of earlier ones are invalid
     may_return INTEGER NOT NULL DEFAULT 0
 );
+CREATE TABLE IF NOT EXISTS accounts (account TEXT PRIMARY KEY, member TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS predictions (member TEXT PRIMARY KEY, choice TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (
     member TEXT, question TEXT, response TEXT, expected TEXT, is_right INTEGER, tries INTEGER,
     PRIMARY KEY (member, question)
 );
+CREATE TABLE IF NOT EXISTS links (
+    code TEXT PRIMARY KEY,
+    address TEXT NOT NULL UNIQUE  -- relative to that of the app
+);
+CREATE TABLE IF NOT EXISTS games (member TEXT PRIMARY KEY, state TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS handed_in (member TEXT, run TEXT, PRIMARY KEY (member, run));
 """
+_OF_NICKNAME = "SELECT id, session, may_return FROM members WHERE key = ?"
+_OF_SESSION = "SELECT nickname FROM members WHERE id = ? AND session = ?"
+_OF_ACCOUNT = "SELECT id, session FROM members JOIN accounts ON member = id WHERE account = ?"
 
 
-class ClassError(ExplorerError):
-    """A request that this class does not allow, in a sentence for whoever asked."""
-
-
-class Visitor(NamedTuple):
-    """Who asks: a student of the class, its teacher, or whoever uses an app without a class."""
-
-    member: str = ""  # a student's id
-    nickname: str = ""
-    is_teacher: bool = True  # sees and does everything, as the only user of an app without a class
-
-    def home(self, root: Path) -> Path:
-        """Return the data folder with what is the visitor's own."""
-        return root if self.is_teacher else made_data_dir(member_home(root, self.member))
-
-
-class Member(NamedTuple):
-    """A student of the class."""
-
-    id: str
-    nickname: str
-    joined: float  # seconds since 1970
-    may_return: bool  # under the same nickname, from another browser
-
-
-class Answer(NamedTuple):
-    """A student's last answer to a question of a lesson."""
-
-    member: str
-    question: str  # lesson and step
-    response: str
-    expected: str  # for the text and the seed that the student chose
-    is_right: bool
-    tries: int
-
-
-class ClassSettings(BaseModel):
-    """What the teacher sets."""
-
-    frozen: bool = False  # students can look, but start and change nothing
-    message: str = ""  # shown on all pages
-    question: str = ""  # whose answer the class predicts before the runs are done
-    choices: list[str] = []
-    revealed: bool = False
-    page: str = ""  # to which the students were brought last
-    page_query: dict[str, str] = {}
-    page_number: int = 0  # how often they were
-    most_running: int = 1  # of one student
-    most_waiting: int = 1
-    most_parameters: int = 3_000_000
-    most_minutes: float = 15.0  # that a run is expected to take
-    most_megabytes: int = 500  # of one student's runs and texts
+Result = TypeVar("Result")
 
 
 class Classroom:
@@ -112,7 +84,7 @@ class Classroom:
             for statement in filter(str.strip, _TABLES.split(";\n")):
                 database.execute(statement)
             made = {
-                "title": _printable(title)[:80] or "Class",
+                "title": one_line(title)[:80] or _NO_TITLE,
                 "code": "-".join("".join(secrets.choice(_SYLLABLES) for _ in range(2)) for _ in range(2)),
                 "teacher_key": secrets.token_urlsafe(18),
                 "secret": secrets.token_urlsafe(32),
@@ -124,32 +96,49 @@ class Classroom:
                 _set(database, "title", made["title"])
             self.title, self.code, self.teacher_key = (_get(database, n) for n in ("title", "code", "teacher_key"))
             self._serializer = URLSafeTimedSerializer(_get(database, "secret"), salt="visitor")
+        self._cache: LRUCache[tuple[Any, ...], tuple[int, Any]] = LRUCache(2 * MOST_MEMBERS)  # with the file's time
+        self._caching = Lock()
 
-    def join(self, code: str, nickname: str) -> str:
-        """Return the cookie of a new member, or of one that may return; raises ClassError where it cannot be."""
+    def join(self, code: str, nickname: str, account: str = "") -> str:
+        """Return the cookie of a new member, or of one that may return; raises ClassError where it cannot be.
+
+        The owner of an `account` may always return, and gets another nickname where that one is taken.
+        """
         if not secrets.compare_digest(_plain_code(code).encode(), _plain_code(self.code).encode()):
             raise WrongCode("This is not the code of this class. Ask your teacher for it.")
-        nickname = checked_nickname(nickname)
-        key = unicodedata.normalize("NFKC", nickname).casefold()
+        nickname = fitting_nickname(nickname) if account else checked_nickname(nickname)
+        account = hashlib.sha256(account.encode()).hexdigest() if account else ""
         with self._transaction() as database:
-            row = database.execute("SELECT id, session, may_return FROM members WHERE key = ?", (key,)).fetchone()
-            if row and not row[2]:
-                raise ClassError(
-                    f"The nickname {nickname!r} is taken. Choose another one; if it is yours, ask your teacher to let "
-                    "you in again."
-                )
-            if row:
-                id, session = row[0], row[1] + 1
-                database.execute("UPDATE members SET session = ?, may_return = 0 WHERE id = ?", (session, id))
+            if account and (row := database.execute(_OF_ACCOUNT, (account,)).fetchone()):
+                id, session = row
             else:
-                (count,) = database.execute("SELECT count(*) FROM members").fetchone()
-                if count >= MOST_MEMBERS:
-                    raise ClassError(f"This class has {MOST_MEMBERS} members, and no more can join.")
-                id, session = secrets.token_hex(8), 1
-                values = (id, nickname, key, time.time(), session)
-                database.execute("INSERT INTO members VALUES (?, ?, ?, ?, ?, 0)", values)
+                while account and database.execute(_OF_NICKNAME, (nickname_key(nickname),)).fetchone():
+                    nickname = fitting_nickname(nickname, another=True)
+                id, session = self._enter(database, nickname)
+            if account:
+                database.execute("INSERT OR REPLACE INTO accounts VALUES (?, ?)", (account, id))
         made_data_dir(member_home(self.root, id))
         return self._serializer.dumps([id, session])
+
+    def _enter(self, database: sqlite3.Connection, nickname: str) -> tuple[str, int]:
+        """Return id and session of a new member, or of the one that may return under that nickname."""
+        row = database.execute(_OF_NICKNAME, (nickname_key(nickname),)).fetchone()
+        if row and not row[2]:
+            raise ClassError(
+                f"The nickname {nickname!r} is taken. Choose another one; if it is yours, ask your teacher to let "
+                "you in again."
+            )
+        if row:
+            id, session = row[0], row[1] + 1
+            database.execute("UPDATE members SET session = ?, may_return = 0 WHERE id = ?", (session, id))
+            return id, session
+        (count,) = database.execute("SELECT count(*) FROM members").fetchone()
+        if count >= MOST_MEMBERS:
+            raise ClassError(f"This class has {MOST_MEMBERS} members, and no more can join.")
+        id, session = secrets.token_hex(8), 1
+        values = (id, nickname, nickname_key(nickname), time.time(), session)
+        database.execute("INSERT INTO members VALUES (?, ?, ?, ?, ?, 0)", values)
+        return id, session
 
     def teach(self, key: str) -> str:
         """Return the teacher's cookie for the key in the teacher's link; raises ClassError for another."""
@@ -164,12 +153,10 @@ class Classroom:
             (id, session), signed = self._serializer.loads(cookie, STUDENT_SECONDS, return_timestamp=True)
         except (BadData, ValueError, TypeError):
             return None
-        with self._transaction(writes=False) as database:
-            if id == _TEACHER:
-                is_valid = session == _get(database, "teacher_session")
-                return Visitor() if is_valid and time.time() - signed.timestamp() < TEACHER_SECONDS else None
-            row = database.execute("SELECT nickname FROM members WHERE id = ? AND session = ?", (id, session))
-            row = row.fetchone()
+        if id == _TEACHER:
+            is_valid = session == self._read(lambda database: _get(database, "teacher_session"), _TEACHER)
+            return Visitor() if is_valid and time.time() - signed.timestamp() < TEACHER_SECONDS else None
+        row = self._read(lambda database: database.execute(_OF_SESSION, (id, session)).fetchone(), id, session)
         return Visitor(id, row[0], is_teacher=False) if row else None
 
     def members(self) -> list[Member]:
@@ -179,33 +166,36 @@ class Classroom:
         return [Member(id, nickname, joined, bool(may_return)) for id, nickname, joined, may_return in rows]
 
     def let_in_again(self, member: str) -> None:
-        """End a member's session, and let whoever joins under the same nickname go on with its runs."""
+        """End a member's session; the next browser that joins under the same nickname goes on with its runs."""
         with self._transaction() as database:
             database.execute("UPDATE members SET session = session + 1, may_return = 1 WHERE id = ?", (member,))
 
     @property
     def settings(self) -> ClassSettings:
         """What the teacher has set."""
-        with self._transaction(writes=False) as database:
-            row = database.execute("SELECT value FROM settings WHERE name = 'class'").fetchone()
-        return ClassSettings.model_validate_json(row[0]) if row else ClassSettings()
+        return self._read(_class_settings, "settings")
 
     def change(self, **settings: Any) -> ClassSettings:
         """Change some of the settings, and return them all."""
-        changed = ClassSettings.model_validate(self.settings.model_dump() | settings)
         with self._transaction() as database:
+            changed = ClassSettings.model_validate(_class_settings(database).model_dump() | settings)
             database.execute("INSERT OR REPLACE INTO settings VALUES ('class', ?)", (changed.model_dump_json(),))
         return changed
 
-    def ask(self, question: str, choices: Sequence[str]) -> None:
+    def show(self, page: str, query: Mapping[str, str], inputs: Mapping[str, Any] | None = None) -> None:
+        """Bring all students to a page with `inputs` in its controls, once; while it is mirrored, keep them there."""
+        number = self.settings.page_number + 1
+        self.change(page=page, page_query=dict(query), page_inputs=dict(inputs or {}), page_number=number)
+
+    def ask(self, question: str, choices: Sequence[str], *, closes_gallery: bool = True) -> None:
         """Ask the class to predict one of some answers; raises ClassError where there are too few or too many."""
-        question = _printable(question)[:LONGEST_QUESTION]
-        named = list(dict.fromkeys(filter(None, (_printable(choice)[:LONGEST_CHOICE] for choice in choices))))
+        question = one_line(question)[:LONGEST_QUESTION]
+        named = list(dict.fromkeys(filter(None, (one_line(choice)[:LONGEST_CHOICE] for choice in choices))))
         if not question or not 2 <= len(named) <= MOST_CHOICES:
             raise ClassError(f"Write a question and 2 to {MOST_CHOICES} different answers.")
         with self._transaction() as database:
             database.execute("DELETE FROM predictions")
-        self.change(question=question, choices=named, revealed=False)
+        self.change(question=question, choices=named, revealed=False, closes_gallery=closes_gallery)
 
     def predict(self, member: str, choice: str) -> None:
         """Note what a member predicts; raises ClassError for no answer of the question, or once it is revealed."""
@@ -238,6 +228,25 @@ class Classroom:
             rows = database.execute("SELECT * FROM answers ORDER BY question, rowid").fetchall()
         return [Answer(*row[:4], is_right=bool(row[4]), tries=row[5]) for row in rows]
 
+    def move(self, member: str, passage: int, change: Callable[[str], str]) -> str:
+        """Replace the state of a member's game, "" at its start, by what `change` makes of it; return the new one.
+
+        Raises ClassError where the game of that passage is over.
+        """
+        with self._transaction() as database:
+            now = _class_settings(database)
+            if not now.game_text or now.game_passage != passage:
+                raise ClassError("This game is over. Wait for the next one.")
+            row = database.execute("SELECT state FROM games WHERE member = ?", (member,)).fetchone()
+            state = change(row[0] if row else "")
+            database.execute("INSERT OR REPLACE INTO games VALUES (?, ?)", (member, state))
+        return state
+
+    def games(self) -> dict[str, str]:
+        """Return the state of each member's game."""
+        with self._transaction(writes=False) as database:
+            return dict(database.execute("SELECT member, state FROM games").fetchall())
+
     def hand_in(self, member: str, run: str) -> None:
         """Hand a run in to the teacher."""
         with self._transaction() as database:
@@ -248,6 +257,24 @@ class Classroom:
         with self._transaction(writes=False) as database:
             return database.execute("SELECT member, run FROM handed_in ORDER BY rowid").fetchall()
 
+    def link_code(self, address: str) -> str:
+        """Return the short code of a page's address, relative to the app's own; the oldest of too many is dropped."""
+        with self._transaction() as database:
+            row = database.execute("SELECT code FROM links WHERE address = ?", (address,)).fetchone()
+            if row:
+                return row[0]
+            code = "".join(secrets.choice(_CODE_LETTERS) for _ in range(_CODE_LENGTH))
+            database.execute("INSERT OR REPLACE INTO links VALUES (?, ?)", (code, address))
+            newest = "SELECT rowid FROM links ORDER BY rowid DESC LIMIT ?"
+            database.execute(f"DELETE FROM links WHERE rowid NOT IN ({newest})", (MOST_LINKS,))
+            return code
+
+    def linked_address(self, code: str) -> str | None:
+        """Return the address for a short code, whose letters may be capitals; None where there is none."""
+        with self._transaction(writes=False) as database:
+            row = database.execute("SELECT address FROM links WHERE code = ?", (code.casefold(),)).fetchone()
+        return row[0] if row else None
+
     def erase(self) -> None:
         """Remove all members with their runs and texts, what was shared, and the settings. Runs must have ended.
 
@@ -255,9 +282,11 @@ class Classroom:
         """
         with self._transaction() as database:
             database.execute("DELETE FROM members")
-            for table in ("predictions", "answers", "handed_in"):
+            for table in ("accounts", "predictions", "answers", "games", "handed_in", "links"):
                 database.execute(f"DELETE FROM {table}")
             database.execute("DELETE FROM settings WHERE name = 'class'")
+            _set(database, "title", _NO_TITLE)
+        self.title = _NO_TITLE
         # From now on nobody makes a folder for a member anew; what was under way may still write a file.
         left = [*member_homes(self.root), self.root / "shared"]
         for _ in range(_ERASE_TRIES):
@@ -267,6 +296,25 @@ class Classroom:
                 return
             time.sleep(_ERASE_WAIT)
         raise ClassError(f"Not all could be erased: {len(left)} folders are in use. Stop all runs and erase once more.")
+
+    def _read(self, read: Callable[[sqlite3.Connection], Result], *key: Any) -> Result:
+        """Return what is read from the file, or was under that key since it was last written: a page asks fifty times.
+
+        Do not change it.
+        """
+        now = written = time.time_ns()
+        with suppress(OSError):  # the file is gone, which reading it says
+            written = self._path.stat().st_mtime_ns
+            with self._caching:
+                known = self._cache.get(key)
+            if known and known[0] == written:
+                return known[1]
+        with self._transaction(writes=False) as database:
+            value = read(database)
+        if now - written > _SETTLED:
+            with self._caching:
+                self._cache[key] = written, value
+        return value
 
     @contextmanager
     def _transaction(self, *, writes: bool = True) -> Iterator[sqlite3.Connection]:
@@ -302,6 +350,13 @@ def _bytes_in(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
+def check_gallery_open(data_dir: Path) -> None:
+    """Raise RunError where the member with this data folder may not open the gallery now."""
+    root = class_root(data_dir)
+    if root != data_dir and classroom_of(root).settings.gallery_is_closed:
+        raise GalleryClosed("The gallery is closed until your teacher shows the answers of the question.")
+
+
 def most_running(data_dir: Path) -> int | None:
     """Return how many runs of one student may train at a time; None in a data folder without a class."""
     return classroom_of(data_dir).settings.most_running if (data_dir / _FILE).exists() else None
@@ -313,30 +368,17 @@ def classroom_of(root: Path) -> Classroom:
     return Classroom(root)
 
 
-class WrongCode(ClassError):
-    """A code or key that is not this class's: whoever guesses is slowed."""
-
-
-def checked_nickname(nickname: str) -> str:
-    """Return a nickname as it is shown; raises ClassError for an empty or long one, or other signs than a name has."""
-    name = " ".join(unicodedata.normalize("NFC", nickname).split())
-    if not name or len(name) > LONGEST_NICKNAME:
-        raise ClassError(f"A nickname has 1 to {LONGEST_NICKNAME} letters. Choose a short one.")
-    if not all(unicodedata.category(letter)[0] in "LMN" or letter in " -_." for letter in name):
-        raise ClassError("A nickname may have letters, digits, spaces, points and hyphens only. Choose another one.")
-    return name
-
-
 def _plain_code(code: str) -> str:
     return "".join(letter for letter in unicodedata.normalize("NFKC", code).casefold() if letter.isalnum())
 
 
-def _printable(text: str) -> str:
-    return " ".join("".join(c if unicodedata.category(c)[0] != "C" else " " for c in text).split())
-
-
 def _get(database: sqlite3.Connection, name: str) -> Any:
     return json.loads(database.execute("SELECT value FROM settings WHERE name = ?", (name,)).fetchone()[0])
+
+
+def _class_settings(database: sqlite3.Connection) -> ClassSettings:
+    row = database.execute("SELECT value FROM settings WHERE name = 'class'").fetchone()
+    return ClassSettings.model_validate_json(row[0]) if row else ClassSettings()
 
 
 def _set(database: sqlite3.Connection, name: str, value: Any) -> None:

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from core.atomic_io import parse_json
 from core.errors import ExplorerError
+from core.paths import all_homes, class_root
 
 DAYS = 7
 _SECONDS = DAYS * 86400.0
@@ -53,6 +55,18 @@ def place_of(data_dir: Path, id: str) -> Path:
     if id not in {entry.id for entry in deleted(data_dir)}:
         raise ExplorerError("It is not in the bin any more: it was restored or removed meanwhile.")
     return _folder(data_dir) / id
+
+
+def why_no_run(data_dir: Path, id: str) -> str:
+    """Return why a data folder has no run of that id: the same for a run of others as for none at all."""
+    for home in all_homes(data_dir):
+        for entry in (entry for entry in deleted(home) if entry.name == id):
+            with suppress(OSError, ValueError, KeyError, TypeError):  # its record is damaged
+                record = parse_json((_folder(home) / entry.id / "runs" / id / "run.json").read_bytes())
+                by = f" by {record['changed_by']}" if record.get("changed_by") else ""
+                return f"The run {record['name']!r} was deleted{by}. It lies in the bin of the page Runs."
+    shared = ", is not shared any more" if class_root(data_dir) != data_dir else ""
+    return f"There is no run with the id {id[:80]!r}. It was deleted for good{shared}, or the id is misspelled."
 
 
 def restore(data_dir: Path, id: str) -> None:

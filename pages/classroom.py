@@ -9,6 +9,7 @@ from explorer.classroom.wall import draw_wall
 from explorer.i18n.language import _
 from explorer.services.visitors import classroom, visitor
 from explorer.widgets.layout import page_header
+from explorer.widgets.session import take_notice
 
 known = classroom()
 if known is None:
@@ -20,13 +21,15 @@ if not visitor().is_teacher:
     draw_wall(known)
     st.stop()
 page_header(known.title, _("Who is here, what do they train, and what holds for all?"))
-draw_invitation(known)
-draw_roster(known)
-draw_wall(known)
-draw_handed_in(known)
-left, right = st.columns(2, gap="medium")
+if notice := take_notice():
+    st.toast(notice)
+left, right = st.columns([1.15, 1], gap="small")
 with left:
     draw_class_settings(known)
 with right:
-    draw_poll_form(known)
-    draw_end(known)
+    draw_invitation(known)
+draw_roster(known)
+draw_poll_form(known)
+draw_wall(known)
+draw_handed_in(known)
+draw_end(known)

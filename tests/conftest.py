@@ -15,6 +15,7 @@ import psutil
 import pytest
 from hypothesis import settings
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
 from tests.shapes import check_shapes
@@ -24,7 +25,9 @@ from tests.shapes import check_shapes
 check_shapes(["core.model", "core.interpretability"])
 
 from core.atomic_io import lock
+from core.classroom import Classroom
 from core.config import DataConfig, ModelConfig, RunConfig, TrainConfig
+from core.paths import member_home
 from core.runs.folder import RunFolder, list_runs
 from core.runs.machine import machine_speed, threads_per_run
 from core.runs.worker import train_run
@@ -209,3 +212,41 @@ def damaged_run(add_run: Callable[..., RunFolder]) -> RunFolder:
     path = next(folder.path.glob("run.json"))
     path.write_bytes(path.read_bytes()[:40])
     return folder
+
+
+@pytest.fixture
+def known(explorer_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Classroom]:
+    """A class that is served; afterwards this thread works for nobody."""
+    from explorer.services import visitors
+
+    monkeypatch.setattr(visitors, "_classrooms", [])
+    yield visitors.serve_class("Physics 11b")
+    visitors._asking.set(None)
+
+
+@pytest.fixture
+def people(known: Classroom) -> dict[str, TestClient]:
+    """Browsers of nobody, of the teacher and of two students who have joined."""
+    from explorer.streaming.broadcaster import Broadcaster
+    from explorer.web.class_door import ClassDoor, door_routes
+    from explorer.web.middleware import AllowedSites, RequestGuard
+    from explorer.web.routes import api_routes
+
+    routes = [*api_routes(Broadcaster()), *door_routes()]
+    middleware = [Middleware(RequestGuard, AllowedSites(host_names=("testserver",))), Middleware(ClassDoor)]
+    app = Starlette(routes=routes, middleware=middleware)
+    browsers = {name: TestClient(app, follow_redirects=False) for name in ("nobody", "teacher", "Ada", "Bob")}
+    browsers["teacher"].post("/teach", data={"key": known.teacher_key})
+    for name in ("Ada", "Bob"):
+        assert browsers[name].post("/join", data={"code": known.code, "nickname": name}).status_code == 303
+    return browsers
+
+
+@pytest.fixture
+def run_of_ada(known: Classroom, people: dict[str, TestClient], finished_run: RunFolder) -> RunFolder:
+    """A real run with its own text, in Ada's folder."""
+    home = next(member_home(known.root, member.id) for member in known.members() if member.nickname == "Ada")
+    text = finished_run.record().config.data.corpus
+    for file in (known.root / "texts").glob(f"{text}.*"):
+        shutil.move(file, home / "texts" / file.name)
+    return RunFolder(Path(shutil.move(finished_run.path, home / "runs")))

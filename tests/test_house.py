@@ -24,6 +24,7 @@ FLOORS = [  # from the ground up; a module may import its own floor and those be
         "core.fast.threads",
         "core.formatting",
         "core.trash",
+        "core.class_records",
         "core.classroom",
     },
     {"core.text", "core.model"},

@@ -11,31 +11,26 @@ from core.config import RunConfig
 from core.errors import ConfigError, ExplorerError, RunError
 from core.formatting import duration_in_words
 from core.lessons.shannon import Passage
+from core.live_settings import STEPS
 from core.paths import class_root
+from core.presets import PRESETS, preset
 from core.runs.commands import config_at, config_now
 from core.runs.folder import RunFolder, open_run
-from core.runs.machine import (
-    check_processes,
-    estimate_run,
-    machine_speed,
-    run_precision,
-    threads_for_run,
-    threads_per_run,
-)
+from core.runs.machine import check_processes, estimate_run
 from core.runs.queue import Queue
 from core.runs.records import NAME_LENGTH, RunRecord
 from core.runs.weights import require_weights, weights_step
 from core.settings import differences, fields_of, value_at
 from core.text import split_point
 from core.text.bpe import new_tokenizer
-from core.text.corpora import load_corpus, text_hash
+from core.text.corpora import find_corpus, load_corpus, text_hash
 from core.text.own_text import check_trainable
 from core.text.tasks import check_task
 from core.text.tokenizers import OnProgress, Tokenizer, load_tokenizer
 from core.training.checkpoints import check_weights
-from core.training.cost import TYPICAL_VOCABULARY, estimate
-from core.training.hardware import find_hardware
+from core.training.cost import TYPICAL_VOCABULARY
 
+CLASS_STEPS = 300  # of the run that one button starts: seconds, so that thirty of them are a matter of minutes
 _SCHEDULE = ("train.warmup_steps", "train.decay_steps", "train.schedule_start")
 _MOST_GENERATIONS = 32  # a record that somebody has edited may name itself
 _CONTEXT = 40  # characters before a passage that count: a few letters alone occur in many texts
@@ -65,22 +60,53 @@ def check_startable(
     return tokenizer.vocab_size
 
 
-def check_allowed(data_dir: Path, config: RunConfig, vocab_size: int) -> None:
-    """Raise ClassError where the member of a class may train no other run now, or not one of these settings."""
+def check_allowed(data_dir: Path, config: RunConfig, vocab_size: int, base: RunConfig | None = None) -> None:
+    """Raise ClassError where the member of a class may train no other run now, or not one of these settings.
+
+    Hidden settings are those of `base`, which is the preset if left out.
+    """
     root = class_root(data_dir)
     if root == data_dir:
         return
     limits = classroom_of(root).settings
-    if limits.frozen:
+    if limits.paused:
         raise ClassError("Your teacher has paused the class: you can look, but start and change nothing.")
     if Queue(root).count_of(data_dir.name) >= limits.most_running + limits.most_waiting:
         raise ClassError(
             "You have as many runs in training and waiting as your class allows. Wait for one to end, or stop one."
         )
+    if limits.text not in ("", config.data.corpus):
+        title = find_corpus(limits.text, root).title
+        raise ClassError(f"Your teacher has chosen the text {title!r} for this lesson. Choose it on Train.")
+    check_hidden(data_dir, config, base or _preset_of(config))
     check_cost(data_dir, config, vocab_size)
 
 
-def check_cost(data_dir: Path, config: RunConfig, vocab_size: int = TYPICAL_VOCABULARY) -> None:
+def _preset_of(config: RunConfig) -> RunConfig:
+    """Return the preset of settings, or the defaults where they have none."""
+    return preset(config.preset) if config.preset in PRESETS else RunConfig()
+
+
+def hidden_settings(data_dir: Path) -> list[str]:
+    """Return the settings that the member of a class does not choose, by path; none for any other data folder."""
+    if (root := class_root(data_dir)) == data_dir:
+        return []
+    names = {*classroom_of(root).settings.hidden}
+    return [path for path, known in fields_of(RunConfig) if path != "data.corpus" and names & {path, known.group}]
+
+
+def check_hidden(data_dir: Path, config: RunConfig, base: RunConfig) -> None:
+    """Raise ClassError where settings differ from others in one that the class hides."""
+    known = dict(fields_of(RunConfig))
+    for path in hidden_settings(data_dir):
+        if value_at(config, path) != value_at(base, path):
+            raise ClassError(
+                f"Your teacher has hidden the setting {known[path].label!r} in this lesson, so it stays "
+                f"{value_at(base, path)}."
+            )
+
+
+def check_cost(data_dir: Path, config: RunConfig, vocab_size: int) -> None:
     """Raise ClassError where the member of a class may not train a model of this size, or not for so long."""
     root = class_root(data_dir)
     if root == data_dir:
@@ -92,15 +118,32 @@ def check_cost(data_dir: Path, config: RunConfig, vocab_size: int = TYPICAL_VOCA
             f"This model has {expected.parameters:,} parameters, and your class allows {limits.most_parameters:,}. "
             "Choose fewer layers or a smaller width."
         )
-    hardware = find_hardware(config.train.device)
-    threads = threads_for_run(config, threads_per_run())
-    speed, precision = machine_speed(root, hardware, threads), run_precision(config, hardware, threads, root).precision
-    minutes = estimate(config, vocab_size, speed, precision).seconds / 60
-    if minutes > limits.most_minutes:
+    if config.train.steps > limits.most_steps:
         raise ClassError(
-            f"This run would take about {duration_in_words(60 * minutes)}, and your class allows "
+            f"This run would train for {config.train.steps:,} steps, and your class allows {limits.most_steps:,}. "
+            "Choose fewer steps."
+        )
+    if expected.seconds > 60 * limits.most_minutes:
+        raise ClassError(
+            f"This run would take about {duration_in_words(expected.seconds)}, and your class allows "
             f"{limits.most_minutes:g} minutes. Choose fewer steps or a smaller model."
         )
+
+
+def short_config(data_dir: Path, config: RunConfig) -> RunConfig:
+    """Return settings for the short run of a class's member: few steps, that take no longer than the class allows.
+
+    For any other data folder, the settings as they are.
+    """
+    root = class_root(data_dir)
+    if root == data_dir:
+        return config
+    limits = classroom_of(root).settings
+    steps, most = min(config.train.steps, CLASS_STEPS, limits.most_steps), 60 * limits.most_minutes
+    while steps > 1 and estimate_run(config.replace({STEPS: steps}), TYPICAL_VOCABULARY, root).seconds > most:
+        steps //= 2
+    config = config.replace({"data.corpus": limits.text or config.data.corpus})
+    return config.replace({STEPS: steps, "train.warmup_steps": min(config.train.warmup_steps, steps // 4)})
 
 
 def parents_tokenizer(parent: RunFolder, config: RunConfig, text: str) -> Tokenizer:
@@ -119,9 +162,19 @@ def parents_tokenizer(parent: RunFolder, config: RunConfig, text: str) -> Tokeni
     return tokenizer
 
 
-def new_run(data_dir: Path, config: RunConfig, name: str | None = None, *, inside: Path | None = None) -> RunFolder:
-    """Make a run that begins from scratch, queued; raises ExplorerError where it could not be trained."""
-    check_allowed(data_dir, config, check_startable(data_dir, config))
+def new_run(
+    data_dir: Path,
+    config: RunConfig,
+    name: str | None = None,
+    *,
+    inside: Path | None = None,
+    base: RunConfig | None = None,
+) -> RunFolder:
+    """Make a run that begins from scratch, queued; raises ExplorerError where it could not be trained.
+
+    In a class, hidden settings are those of `base`, which is the preset if left out.
+    """
+    check_allowed(data_dir, config, check_startable(data_dir, config), base)
     return RunFolder.create(data_dir, config, name, inside=inside)
 
 
@@ -161,7 +214,7 @@ def fork(
             "dropout: leave these as they are, or start a new run."
         )
     tokenizer = load_tokenizer(folder.tokenizer_path)
-    check_allowed(data_dir, config, check_startable(data_dir, config, folder))
+    check_allowed(data_dir, config, check_startable(data_dir, config, folder), fork_config(folder, step))
 
     def fill(fork: RunFolder) -> None:
         temporary = fork.path / f"{TEMPORARY}{fork.start_path.name}"

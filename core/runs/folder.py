@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from core.atomic_io import FULL, TEMPORARY, append_row, last_rows, lock, parse_json, read_rows, write_atomically
-from core.classroom import check_quota
+from core.classroom import check_gallery_open, check_quota
 from core.config import RunConfig
 from core.errors import DiskFullError, RunError
 from core.paths import all_homes, check_path, class_root, gallery_dir, is_shared
@@ -38,6 +38,7 @@ from core.runs.records import (
     parse_record,
     parse_status,
 )
+from core.trash import why_no_run
 
 if TYPE_CHECKING:
     from core.training.health import Health
@@ -145,9 +146,9 @@ class RunFolder:
             lock(file)
             self.write_record(self.record().model_copy(update=changes))
 
-    def rename(self, name: str) -> None:
-        """Give the run another label. Its folder and its id stay as they are."""
-        self.update_record(name=clean_name(name))
+    def rename(self, name: str, by: str = "") -> None:
+        """Give the run another label, not another id. Its record names who did, `by`, where that is not its owner."""
+        self.update_record(name=clean_name(name), former_name=self.name if by else "", changed_by=by)
 
     def status(self) -> Status:
         """Return the run's state; for a run whose worker has died, what `after_crash` makes of it. Never raises."""
@@ -365,6 +366,7 @@ def open_run(data_dir: Path, id: str) -> RunFolder:
     that others have shared.
     """
     if GALLERY_ID.fullmatch(id) and (gallery_dir() / id).is_dir():
+        check_gallery_open(data_dir)
         return RunFolder(gallery_dir() / id)
     if RUN_ID.fullmatch(id):
         for home in all_homes(data_dir):
@@ -373,7 +375,7 @@ def open_run(data_dir: Path, id: str) -> RunFolder:
         if (root := class_root(data_dir)) != data_dir and is_shared(root, id):
             with suppress(RunError):
                 return RunFolder(open_run(root, id).path, is_shared=True)
-    raise RunError(f"There is no run with the id {id[:80]!r}. It may have been deleted.")
+    raise RunError(why_no_run(data_dir, id))
 
 
 def list_runs(data_dir: Path) -> list[RunFolder]:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from core.atomic_io import write_atomically
+from core.classroom import check_gallery_open
 from core.config import RunConfig
 from core.errors import RunError
 from core.paths import class_root, gallery_dir, shared_names
@@ -50,9 +51,13 @@ _STEPS = {
 }
 
 
-def gallery_runs() -> list[RunFolder]:
-    """Return the models that come with the app."""
-    return [folder for id in RECIPES if (folder := RunFolder(gallery_dir() / id)).path.is_dir()]
+def gallery_runs(data_dir: Path | None = None) -> list[RunFolder]:
+    """Return the models that come with the app; none where the member with this data folder may not open them."""
+    with suppress(RunError):
+        if data_dir:
+            check_gallery_open(data_dir)
+        return [folder for id in RECIPES if (folder := RunFolder(gallery_dir() / id)).path.is_dir()]
+    return []
 
 
 def shared_runs(data_dir: Path) -> list[RunFolder]:
@@ -69,7 +74,7 @@ def shared_runs(data_dir: Path) -> list[RunFolder]:
 
 def runs_with_weights(data_dir: Path) -> Iterator[RunFolder]:
     """Yield the runs whose model can be opened: the data folder's, newest first, then others'."""
-    return (run for run in (*list_runs(data_dir), *shared_runs(data_dir), *gallery_runs()) if run.has_weights)
+    return (run for run in (*list_runs(data_dir), *shared_runs(data_dir), *gallery_runs(data_dir)) if run.has_weights)
 
 
 def make_model(place: Path, name: str, config: RunConfig, steps: Sequence[int] = ()) -> RunFolder:

@@ -60,6 +60,8 @@ class RunRecord(BaseModel):
     parent: str | None = None  # id of the run whose settings or weights this one started from
     parent_step: int | None = None  # of the parent's weights that this one started from, if it did
     origin: str | None = None  # where an imported model comes from, in words
+    former_name: str = ""  # before somebody other than its owner renamed it
+    changed_by: str = ""  # who renamed or deleted it last, where that was not its owner
     corpus_hash: str | None = None  # sha256 of the text; known once a worker has begun
     versions: dict[str, str] = {}
     hardware: str | None = None  # in words; known once a worker has begun
@@ -271,6 +273,11 @@ def after_resume(notice: str) -> str:
 def without_crash(notice: str) -> str:
     """Return a notice without the sentence on a crash that another worker has made up for."""
     return re.sub(rf"Its process was ended at step [0-9,]+; {_RESUMED} [^.]*\. ?", "", notice).strip()
+
+
+def stopped_in_words(by: str, step: int) -> str:
+    """Return the reason of a run that was stopped, by its owner where nobody is named."""
+    return f"Stopped by {by or 'hand'} at step {step:,}."
 
 
 def last_log_lines(path: Path, lines: int = 3) -> str:

@@ -15,7 +15,7 @@ from core.classroom import most_running
 from core.errors import DiskFullError, RunError
 from core.live_settings import with_change
 from core.paths import all_homes
-from core.runs.ancestry import check_cost
+from core.runs.ancestry import check_cost, check_hidden
 from core.runs.commands import (
     Schedule,
     change_settings,
@@ -33,7 +33,8 @@ from core.runs.engines.local import LocalEngine, NoCapacityError
 from core.runs.folder import RunFolder, list_runs, open_run
 from core.runs.processes import ProcessId, end_orphans, this_process
 from core.runs.queue import Claim, Queue, is_held_by_a_shell, supervisor_lock
-from core.runs.records import Status
+from core.runs.records import Status, stopped_in_words
+from core.runs.weights import vocab_size_of
 from core.trash import empty_trash, put_into_trash
 
 TICK_SECONDS = 0.25
@@ -148,7 +149,10 @@ class Supervisor:
     def change_setting(self, folder: RunFolder, setting: str, value: Any) -> None:
         """Change a setting between two steps, or when a run that does not train now goes on; see `change_settings`."""
         with self._unchanged(folder, None):
-            check_cost(folder.data_dir, with_change(config_now(folder), setting, value))
+            before = config_now(folder)
+            after = with_change(before, setting, value)
+            check_hidden(folder.data_dir, after, before)
+            check_cost(folder.data_dir, after, vocab_size_of(folder))
             change_settings(folder, (setting, value))
 
     def continue_for(
@@ -157,7 +161,10 @@ class Supervisor:
         """Let a run that has ended train for so many steps more, as soon as a slot is free; see `extend`."""
         with self._unchanged(folder, shown):
             step = folder.status().step
-            check_cost(folder.data_dir, extended_config(config_now(folder), step, more_steps, schedule))
+            before = config_now(folder)
+            after = extended_config(before, step, more_steps, schedule)
+            check_hidden(folder.data_dir, after, before)
+            check_cost(folder.data_dir, after, vocab_size_of(folder))
             extend(folder, more_steps, schedule)
             self._enqueue(folder, folder.status())
             self._fill_slots()
@@ -174,26 +181,33 @@ class Supervisor:
             send_command(folder, "step")
             self._fill_slots()
 
-    def stop(self, folder: RunFolder, *, shown: Status | None = None) -> None:
-        """Save and end; a queued run just leaves the queue. One that has ended stays as it is."""
+    def stop(self, folder: RunFolder, *, shown: Status | None = None, by: str = "") -> None:
+        """Save and end; a queued run just leaves the queue. One that has ended stays as it is.
+
+        Its status names who stopped it, `by`, where that is not its owner.
+        """
         with self._unchanged(folder, shown) as status:
             if status.ended:
                 return
             if status.pid is None:
                 self.queue.remove(folder.id)
-                at = f"by hand at step {status.step:,}" if status.step else "before a worker had taken it up"
-                folder.write_status(status.end("stopped", f"Stopped {at}."))
+                before = f"Stopped{f' by {by}' if by else ''} before a worker had taken it up."
+                reason = stopped_in_words(by, status.step) if status.step else before
+                folder.write_status(status.end("stopped", reason))
             else:
                 try:
-                    send_command(folder, "stop")
+                    send_command(folder, "stop", **({"by": by} if by else {}))
                 except DiskFullError:
                     self.engine.cancel(folder, status, signal.SIGTERM)
                 pending = self._pending_stops.get(folder.id)
                 if pending is None or pending.process != status.process:
                     self._pending_stops[folder.id] = PendingStop(status.process, time.monotonic(), signal.SIGTERM)
 
-    def delete(self, folder: RunFolder, *, shown: Status | None = None) -> None:
-        """End its worker, if there is one, and put the run into the bin; where the disk is full, remove it for good."""
+    def delete(self, folder: RunFolder, *, shown: Status | None = None, by: str = "") -> None:
+        """End its worker, if there is one, and put the run into the bin; where the disk is full, remove it for good.
+
+        Its record names who deleted it, `by`, where that is not its owner.
+        """
         with self._unchanged(folder, shown) as status:
             self.queue.remove(folder.id)
             if not status.ended and status.pid is not None:
@@ -201,6 +215,8 @@ class Supervisor:
             if shortage(folder.data_dir) or folder.path.is_symlink():  # a link's target has a place that a user chose
                 folder.delete()
             else:
+                with suppress(RunError):  # its record is damaged
+                    folder.update_record(changed_by=by)
                 with folder.writing("deleted"):
                     put_into_trash(folder.data_dir, [folder.path])
             self._pending_stops.pop(folder.id, None)

@@ -31,7 +31,16 @@ from core.runs.loaded_run import LoadedRun, StopRequest, prepare, repeat_changes
 from core.runs.processes import this_process
 from core.runs.queue import existing_supervisor_lock
 from core.runs.recorder import Recorder
-from core.runs.records import SCORES, Command, State, Status, after_crash, after_resume, last_log_lines
+from core.runs.records import (
+    SCORES,
+    Command,
+    State,
+    Status,
+    after_crash,
+    after_resume,
+    last_log_lines,
+    stopped_in_words,
+)
 from core.settings import value_at
 from core.training.checkpoints import newest_save
 from core.training.data_parallel import ProcessLost
@@ -161,7 +170,7 @@ class _Attempt:
         self._steps_until_pause = math.inf
         self._pauses: dict[str, Command] = {}  # obeyed, and not removed yet, by id
         self._stop_requested = False
-        self._stop_reason = ""
+        self._stop_reason = self._stopped_by = ""
         self._poll_due = 0.0
 
     def run(self) -> Status:
@@ -205,7 +214,7 @@ class _Attempt:
             recorder.event("finish")
             recorder.set_state("finished")
         else:
-            recorder.set_state("stopped", self._stop_reason or f"Stopped by hand at step {trainer.step:,}.")
+            recorder.set_state("stopped", self._stop_reason or stopped_in_words(self._stopped_by, trainer.step))
         return self.writer.status
 
     @property
@@ -261,7 +270,7 @@ class _Attempt:
         elif command.name == "step":
             self._steps_until_pause = 1 + (0 if self._steps_until_pause == math.inf else self._steps_until_pause)
         elif command.name == "stop":
-            self._stop_requested, self._stop_reason = True, str(command.args.get("reason", ""))
+            self._stop_requested, self._stopped_by = True, str(command.args.get("by", ""))
         elif command.name == CHANGE:
             self._change_setting(command)
         else:

@@ -14,7 +14,7 @@ import numpy as np
 
 from core.atomic_io import write_atomically
 from core.errors import TextError
-from core.paths import class_root
+from core.paths import class_root, is_shared, mark_shared
 from core.text.generated import dna, server_log, tunes
 from core.text.large_text import beginning_of, hash_of_large, is_large_text, token_ids
 from core.text.own_text import Corpus, load_own_text, own_text_file, own_texts, read_text, student_text
@@ -209,6 +209,12 @@ def find_corpus(name: str, data_dir: Path) -> Corpus:
     if name not in known:
         raise TextError(f"There is no text called {name!r}. The texts are: {', '.join(known)}.")
     return known[name]
+
+
+def share_text(name: str, root: Path) -> None:
+    """Let all members of the class in `root` read a text, where it is the teacher's own; raises ExplorerError."""
+    if find_corpus(name, root).own and not is_shared(root, name):
+        mark_shared(root, name)
 
 
 def load_corpus(name: str, data_dir: Path) -> str:

@@ -1,26 +1,30 @@
 """The teacher's cards: how students join, who does what now, what holds for all, and the end of the class."""
 
-import io
 import time
 from collections import Counter
 from functools import partial
 
-import segno
 import streamlit as st
 
-from core.classroom import Classroom, Member
+from core.classroom import Classroom, ClassSettings, Member
+from core.config import GROUPS, RunConfig
 from core.paths import member_home
 from core.runs.folder import RunFolder, list_runs
+from core.settings import fields_of
+from core.text.corpora import share_text
 from explorer.classroom.hand_in import stuck
 from explorer.i18n.formatting import state_in_words
 from explorer.i18n.language import _, ngettext
 from explorer.services import shared, visitors
 from explorer.services.visitors import join_link
 from explorer.widgets import address
+from explorer.widgets.class_link import qr_code
+from explorer.widgets.forms import text_labels
 from explorer.widgets.layout import card, literal
-from explorer.widgets.session import notify, notifying
+from explorer.widgets.session import notify, notifying, recall, remember, take_notice
 
 _LOOK_AGAIN = 2.0  # seconds between two looks at what the students do
+_ROSTER = "class_roster"  # in the session: how often the selection was cleared
 _HERE = 20.0  # seconds without a sign of a browser after which its student counts as gone
 _CARD = 150  # px, of the picture of a QR code
 
@@ -36,6 +40,8 @@ def _draw_students(known: Classroom) -> None:
     if not members:
         st.caption(_("Nobody has joined yet. Show the code, or the QR code, to your class."))
         return
+    if notice := take_notice():  # of a button of this table
+        st.toast(notice)
     places = {id: place for place, id in enumerate(shared.supervisor().queue.waiting(), start=1)}
     at = stuck(known)
     rows = [_row(known, member, places) | {"stuck": at.get(member.id, "")} for member in members]
@@ -56,16 +62,22 @@ def _draw_students(known: Classroom) -> None:
         "selection_mode": "multi-row",
         "hide_index": True,
         "placeholder": "–",
-        "key": "roster_table",
+        "key": f"roster_table_{recall(_ROSTER, 0)}",
     }
     chosen = st.dataframe(rows, column_config=columns, width="stretch", **options)
     picked = [members[place] for place in chosen.selection.rows if place < len(members)]
     with st.container(horizontal=True, gap="small"):
         look = {"disabled": not picked}
         st.button(_("Stop their runs"), icon=":material/stop:", on_click=_stop, args=(known, picked), **look)
-        about = _("Whoever joins under the same nickname then goes on with these runs, from any browser.")
-        again = {"on_click": _let_in_again, "args": (known, picked), "help": about}
-        st.button(_("Let in again"), icon=":material/login:", **again, **look)
+        with st.popover(_("Let in again"), icon=":material/login:", key=f"again_{recall(_ROSTER, 0)}", **look):
+            about = _(
+                "Their browsers are signed out. The next browser that joins under the same nickname goes on with these "
+                "runs and texts."
+            )
+            st.caption(about)
+            names = literal(", ".join(member.nickname for member in picked))
+            label = _("Let {names} in again", names=names)
+            st.button(label, type="primary", key="let_in_again", on_click=_let_in_again, args=(known, picked))
         if len(picked) == 1 and (newest := _newest_run(known, picked[0])):
             query = {address.RUN: newest.id}
             st.page_link(address.page_file("train"), label=_("Open the newest run"), query_params=query)
@@ -100,6 +112,7 @@ def _newest_run(known: Classroom, member: Member) -> RunFolder | None:
 def _let_in_again(known: Classroom, picked: list[Member]) -> None:
     for member in picked:
         known.let_in_again(member.id)
+    remember(_ROSTER, recall(_ROSTER, 0) + 1)  # another key is another table, in which nobody is selected
     names = ", ".join(member.nickname for member in picked)
     notify(_("{names} can join again under the same nickname.", names=names))
 
@@ -111,22 +124,20 @@ def _stop(known: Classroom, picked: list[Member] | None = None) -> None:
     stopped = 0
     for folder in (folder for home in homes for folder in list_runs(home)):
         if not folder.status().ended:
-            shared.supervisor().stop(folder)
+            shared.supervisor().stop(folder, by=visitors.acting_on(folder))
             stopped += 1
     notify(ngettext("{count} run is being stopped.", "{count} runs are being stopped.", stopped))
 
 
 def draw_invitation(known: Classroom) -> None:
     """Draw how students join: the address, the code, and both as a QR code to be scanned."""
-    link = visitors.class_address() or st.context.url.rpartition("/")[0]
-    drawing = io.BytesIO()
-    segno.make(join_link(link, known.code), micro=False).save(drawing, kind="svg", scale=4, border=3, light="#fff")
-    row = {"horizontal": True, "gap": "large", "vertical_alignment": "center"}
+    link = visitors.address_for_others()
+    row = {"horizontal": True, "gap": "medium", "vertical_alignment": "center"}
     with st.container(border=True, key="invitation", **row):
-        st.image(drawing.getvalue().decode(), width=_CARD)
-        with st.container(width="content", gap="xsmall"):
+        qr_code(join_link(link, known.code), _CARD)
+        with st.container(width=215, gap="xsmall"):
             st.caption(_("Students open this address, or scan the picture, and type the code."))
-            st.markdown(f"### {literal(link)}")
+            st.markdown(f"#### {literal(link)}")
             st.markdown(f"# {literal(known.code)}")
 
 
@@ -138,18 +149,54 @@ def draw_class_settings(known: Classroom) -> None:
         st.toggle(_("Freeze: everybody can look, nobody can start or change anything"), now.frozen, **frozen)
         message = {"key": "class_message", "on_change": partial(_change, known, "message", "class_message")}
         st.text_input(_("Message on every page"), now.message, max_chars=200, **message)
-        labels = {
-            "most_parameters": (_("Most parameters of a model"), 1_000, 200_000_000, 100_000),
-            "most_minutes": (_("Longest run, in minutes"), 1.0, 600.0, 1.0),
-            "most_running": (_("Runs at a time of one student"), 1, 20, 1),
-            "most_waiting": (_("Runs that wait, of one student"), 0, 20, 1),
-            "most_megabytes": (_("Megabytes of one student"), 10, 100_000, 50),
-        }
+        _draw_text(known, now)
+        st.button(_("Stop all runs"), icon=":material/stop_circle:", on_click=_stop, args=(known,), key="stop_all")
+        with st.expander(_("Hidden settings")):
+            _draw_hidden(known, now)
         with st.expander(_("Limits")):
-            for name, (label, low, high, step) in labels.items():
-                key = f"class_{name}"
-                options = {"key": key, "on_change": partial(_change, known, name, key), "step": step}
-                st.number_input(label, low, high, getattr(now, name), **options)
+            _draw_limits(known, now)
+
+
+def _draw_text(known: Classroom, now: ClassSettings) -> None:
+    texts = {"": _("Each student chooses one")}
+    texts |= text_labels()
+    about = _("Students train on this text alone. A text of your own is shared with the class.")
+    key, names = "class_text", list(texts)
+    chosen = names.index(now.text) if now.text in texts else 0
+    take = {"key": key, "on_change": _choose_text, "args": (known, key), "help": about}
+    st.selectbox(_("Text to train on"), names, chosen, format_func=texts.get, **take)
+
+
+@notifying()
+def _choose_text(known: Classroom, key: str) -> None:
+    if text := st.session_state[key]:
+        share_text(text, known.root)
+    known.change(text=text)
+
+
+def _draw_hidden(known: Classroom, now: ClassSettings) -> None:
+    about = _("Students do not see them on Train, and train with what the preset says, by a link as well.")
+    labels = {group: _("All of {group}", group=_(group)) for group in GROUPS}
+    labels |= {path: _(setting.label) for path, setting in fields_of(RunConfig) if path != "data.corpus"}
+    key = "class_hidden"
+    hide = {"key": key, "on_change": partial(_change, known, "hidden", key), "help": about}
+    names = [name for name in now.hidden if name in labels]
+    st.multiselect(_("Settings of a run, or groups of them"), list(labels), names, format_func=labels.get, **hide)
+
+
+def _draw_limits(known: Classroom, now: ClassSettings) -> None:
+    labels = {
+        "most_parameters": (_("Most parameters of a model"), 1_000, 200_000_000, 100_000),
+        "most_steps": (_("Most steps of a run"), 1, 1_000_000, 1_000),
+        "most_minutes": (_("Longest run, in minutes"), 1.0, 600.0, 1.0),
+        "most_running": (_("Runs at a time of one student"), 1, 20, 1),
+        "most_waiting": (_("Runs that wait, of one student"), 0, 20, 1),
+        "most_megabytes": (_("Megabytes of one student"), 10, 100_000, 50),
+    }
+    for name, (label, low, high, step) in labels.items():
+        key = f"class_{name}"
+        options = {"key": key, "on_change": partial(_change, known, name, key), "step": step}
+        st.number_input(label, low, high, getattr(now, name), **options)
 
 
 @notifying()
@@ -158,15 +205,24 @@ def _change(known: Classroom, name: str, key: str) -> None:
 
 
 def draw_end(known: Classroom) -> None:
-    """Draw what ends everything: all training, and the class itself."""
-    with card(_("End"), key="class_end"), st.container(horizontal=True, gap="small"):
-        st.button(_("Stop all runs"), icon=":material/stop_circle:", on_click=_stop, args=(known,), key="stop_all")
-        with st.popover(_("Erase the class"), icon=":material/delete_forever:"):
-            words = _("This removes all students with their runs and texts. It cannot be undone.")
-            st.caption(words)
-            typed = st.text_input(_("Type the class code to confirm"), key="erase_code")
-            erase = {"on_click": _erase, "args": (known,), "key": "erase_go", "type": "primary"}
-            st.button(_("Erase"), disabled=typed.strip() != known.code, **erase)
+    """Draw the end of the class: the ways to keep it and to erase it."""
+    with card(_("End of the class"), key="class_end"):
+        about = _("All students, answers, predictions, reports, texts and runs: settings, losses and samples.")
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            query = (
+                "?weights=1" if st.toggle(_("With the weights of runs, which are large"), key="keep_weights") else ""
+            )
+            label = _("Keep the class as a zip")
+            st.link_button(label, f"api/class.zip{query}", icon=":material/download:", help=about)
+        _draw_eraser(known)
+
+
+def _draw_eraser(known: Classroom) -> None:
+    with st.popover(_("Erase the class"), icon=":material/delete_forever:"):
+        st.caption(_("This removes all students with their runs and texts. It cannot be undone."))
+        typed = st.text_input(_("Type the class code to confirm"), key="erase_code")
+        erase = {"on_click": _erase, "args": (known,), "key": "erase_go", "type": "primary"}
+        st.button(_("Erase"), disabled=typed.strip() != known.code, **erase)
 
 
 @notifying()

@@ -20,6 +20,8 @@ def draw_poll_form(known: Classroom) -> None:
     with card(_("Predict"), note, key="predict"):
         st.text_input(_("Question"), key=_WHAT, max_chars=LONGEST_QUESTION)
         st.text_input(_("Answers, separated by semicolons"), key="predict_choices", placeholder=_("this one; that one"))
+        about = _("Its models have losses that may answer the question.")
+        st.checkbox(_("Close the gallery until the answers are shown"), True, key="predict_closes", help=about)
         with st.container(horizontal=True, gap="small"):
             st.button(_("Ask the class"), key="predict_ask", type="primary", on_click=_ask, args=(known,))
             st.button(
@@ -61,7 +63,8 @@ def draw_poll(known: Classroom, now: ClassSettings) -> None:
 
 @notifying()
 def _ask(known: Classroom) -> None:
-    known.ask(st.session_state[_WHAT], st.session_state["predict_choices"].split(";"))
+    state = st.session_state
+    known.ask(state[_WHAT], state["predict_choices"].split(";"), closes_gallery=state["predict_closes"])
 
 
 @notifying()

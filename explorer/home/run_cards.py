@@ -2,9 +2,11 @@
 
 import streamlit as st
 
+from core.classroom import check_gallery_open
 from core.formatting import duration_in_words
 from core.presets import preset
-from core.runs.ancestry import new_run
+from core.runs.ancestry import new_run, short_config
+from core.runs.folder import RunFolder
 from core.runs.gallery import gallery_runs
 from core.runs.weights import steps_with_weights
 from core.text.tokenizers import TOKENIZERS
@@ -34,8 +36,14 @@ _LOOK_AGAIN = 3.0  # seconds, while something trains
 
 
 def start_first_run(number: str) -> None:
-    """Start gpt-quick, once for a ticket; the page leads to it."""
-    session.do_once(number, lambda: train(new_run(shared.data_dir(), preset("gpt-quick"))))
+    """Start gpt-quick, with fewer steps in a class, once for a ticket; the page leads to it."""
+
+    def start() -> str:
+        data_dir = shared.data_dir()
+        config = short_config(data_dir, preset("gpt-quick"))
+        return train(new_run(data_dir, config, base=config))
+
+    session.do_once(number, start)
 
 
 def lead_to_first_run() -> None:
@@ -69,7 +77,12 @@ def draw_start(rows: list[RunRow]) -> None:
 
 def draw_living_model() -> None:
     """Draw the first model of the gallery as it writes, under a slider over its training."""
-    folder = gallery_runs()[0]
+    with errors_shown():
+        check_gallery_open(shared.data_dir())
+        _draw_living_model(gallery_runs()[0])
+
+
+def _draw_living_model(folder: RunFolder) -> None:
     steps = steps_with_weights(folder)
     state = TimeMachineState("home", folder.id, _PROMPT, steps, steps[-1], steps[-1], place="", writes=_TOKENS)
     with st.container(border=True, gap="small", key="home_model"):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from math import log2
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import numpy as np
 import streamlit as st
@@ -27,6 +28,7 @@ from explorer.learn.state import MOST_CHARACTERS
 from explorer.services import shared
 from explorer.streaming.jsonl_tail import curve_rows
 from explorer.widgets import address, lesson_links, session
+from explorer.widgets.class_link import link_popover
 from explorer.widgets.forms import distinct_labels, text_labels
 from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette, literal, show_error
@@ -71,7 +73,10 @@ def choose_game() -> tuple[str, Game]:
                                       on_change=_choose)  # fmt: skip
         another = partial(_choose, number % 97)
         st.button(words("another"), icon=":material/shuffle:", key="play_another", on_click=another)
-    text, chosen = load_corpus(name, shared.data_dir()), (name, number, length)
+        query = {address.TEXT: name, address.PASSAGE: number, address.LETTERS: length}
+        say = partial(st.caption, _("This link opens the game with this passage."))
+        link_popover(_("Link for a class"), "play_link", lambda: f"play?{urlencode(query)}", say)
+    chosen = (name, number, length)
     key, game = session.recall(_GAME) or (None, None)
     if key != chosen:
         game = Game(

@@ -274,7 +274,7 @@ def _save_name(folder: RunFolder, name_on_page: str) -> None:
     if folder.name != name_on_page:
         name = repr(folder.name)
         raise RunError(_("This run was renamed to {name} meanwhile, so your name was not saved.", name=name))
-    folder.rename(st.session_state[f"rename_to_{folder.id}"])
+    folder.rename(st.session_state[f"rename_to_{folder.id}"], visitors.acting_on(folder))
     session.notify(_("Renamed."))
 
 
@@ -300,7 +300,8 @@ def _confirm_delete(picked: list[run_rows.RunRow]) -> None:
 def _delete(picked: list[run_rows.RunRow]) -> None:
     for row in picked:
         if row.folder.path.exists():  # a second click, or somebody else was quicker
-            shared.supervisor_for_visitor().delete(row.folder, shown=row.status)
+            by = visitors.acting_on(row.folder)
+            shared.supervisor_for_visitor().delete(row.folder, shown=row.status, by=by)
         if address.parameter(address.RUN) == row.id:
             address.view_run(None)
     session.notify(ngettext("Deleted.", "{count} runs deleted.", len(picked)))

@@ -1,7 +1,7 @@
-"""Who asks, and for what data folder: every page, route and stream takes its folder from here.
+"""The user of a page, route or stream, and that user's data folder.
 
-Without a class there is one user, who owns everything. In a class a visitor's data folder has what is its own, so
-that anything else is not found, whoever asks and by whatever id.
+Without a class there is one user, who owns everything. In a class each student has a data folder; runs and texts of
+others are not found in it, whatever the id.
 """
 
 import time
@@ -11,7 +11,7 @@ from functools import lru_cache, wraps
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -19,11 +19,14 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from core.classroom import Classroom, ClassSettings, Visitor
 from core.errors import ExplorerError
 from core.paths import data_dir as home
+from core.runs.folder import RunFolder
 from explorer.i18n.language import N_, _
 
 COOKIE = "gpt_explorer_class"
 JOIN, TEACH = "join", "teach"  # the pages on which one comes in
+LINK = "j"  # before the short code of a link
 FROZEN = N_("Your teacher has paused the class for a moment: you can look, but start and change nothing.")
+MIRRORED = N_("All see your teacher's screen now: you can look, but start and change nothing.")
 _LEFT = N_("You are not in this class any more. Join it again.")
 _asking: ContextVar[Visitor | None] = ContextVar("visitor", default=None)
 _addresses: list[str] = []
@@ -45,16 +48,33 @@ class Visit(NamedTuple):
 _visits: dict[str, Visit] = {}  # by member
 
 
-def serve_class(title: str, address: str = "") -> Classroom:
-    """Serve a class from now on: everybody but its teacher and members is refused. Students open the address."""
+def serve_class(title: str) -> Classroom:
+    """Serve a class from now on: all but its teacher and members are refused."""
     _classrooms[:] = [Classroom(home(), title)]
-    _addresses[:] = [address]
     return _classrooms[0]
+
+
+def serve_at(address: str) -> None:
+    """Note the address by which others in the network reach this server."""
+    _addresses[:] = [address]
 
 
 def class_address() -> str:
     """Return the address that students open; "" where it is not known."""
     return _addresses[0] if _addresses else ""
+
+
+def address_for_others() -> str:
+    """Return the address of the app for links: that of the network rather than one that only this machine reaches."""
+    shown = st.context.url or ""
+    here = shown.split("?")[0].rpartition("/")[0] if shown else ""
+    return next((known for known in (class_address(), here) if known and not is_local(known)), here or class_address())
+
+
+def is_local(address: str) -> bool:
+    """Return whether only this machine reaches an address."""
+    host = urlsplit(address).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def join_link(address: str, code: str) -> str:
@@ -81,7 +101,7 @@ def note_answer(question: str, response: str, expected: str, *, is_right: bool) 
 
 
 def hand_in(run_id: str) -> None:
-    """Hand a run of the student who asks in to the teacher."""
+    """Hand a run of the present student in to the teacher."""
     if _classrooms:
         _classrooms[0].hand_in(visitor().member, run_id)
 
@@ -91,8 +111,13 @@ def is_handed_in(run_id: str) -> bool:
     return bool(_classrooms) and run_id in {run for _member, run in _classrooms[0].handed_in()}
 
 
+def acting_on(run: RunFolder) -> str:
+    """Return who changes a run, for its record, where that is not its owner: the teacher; else ""."""
+    return "the teacher" if _classrooms and run.member and visitor().is_teacher else ""
+
+
 def note_page(page: str) -> None:
-    """Note that whoever asks has a page open."""
+    """Note that the present user has a page open."""
     _visits[visitor().member] = Visit(time.time(), page)
 
 
@@ -118,12 +143,12 @@ def visitor_of(cookies: str) -> Visitor | None:
 
 
 def visitor() -> Visitor:
-    """Return who asks: of the request, the page or the job that runs this. Raises NotAllowed for nobody."""
+    """Return the user of the request, page or job that runs this; raises NotAllowed where there is none."""
     if not _classrooms:
         return Visitor()
     if asking := _asking.get():
         return asking
-    # A thread that works for nobody in particular is refused, too: it must be told for whom (`for_visitor`).
+    # Threads without a visitor are refused: start them with `for_visitor`.
     cookie = st.context.cookies.get(COOKIE) if get_script_run_ctx(suppress_warning=True) else None
     if cookie and (asking := _classrooms[0].visitor(cookie)):
         return asking
@@ -131,12 +156,12 @@ def visitor() -> Visitor:
 
 
 def set_visitor(asking: Visitor) -> None:
-    """Say who asks in this task or thread, from now on."""
+    """Set the user of this task or thread from now on."""
     _asking.set(asking)
 
 
 def for_visitor(work: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Return the same function for another thread, working for whoever asks now."""
+    """Return the same function for another thread, working for the present user."""
     asking = visitor()
 
     @wraps(work)
@@ -151,23 +176,23 @@ def for_visitor(work: Callable[Arguments, Result]) -> Callable[Arguments, Result
 
 
 def visitor_dir() -> Path:
-    """Return the data folder of whoever asks; raises ExplorerError where there is none."""
+    """Return the data folder of the present user; raises ExplorerError where there is none."""
     return visitor().home(home())
 
 
 @lru_cache(maxsize=1)
 def _no_limits() -> ClassSettings:
-    return ClassSettings(most_parameters=10**12, most_minutes=10**9)
+    return ClassSettings(most_parameters=10**12, most_steps=10**9, most_minutes=10**9)
 
 
 def limits() -> ClassSettings:
-    """Return what holds for whoever asks: nothing is limited for a teacher or without a class."""
+    """Return the limits of the present user: none for a teacher or without a class."""
     if not _classrooms or visitor().is_teacher:
         return _no_limits()
     return _classrooms[0].settings
 
 
 def check_may_change() -> None:
-    """Raise NotAllowed where the teacher has frozen the class."""
-    if limits().frozen:
-        raise NotAllowed(_(FROZEN))
+    """Raise NotAllowed where the present user is a student who can look only now."""
+    if (now := limits()).paused:
+        raise NotAllowed(_(MIRRORED if now.mirrored else FROZEN))

@@ -26,11 +26,12 @@ from explorer.i18n.formatting import look_in_words, run_in_words, state_color, v
 from explorer.i18n.language import N_, _, ngettext, speaking_of
 from explorer.services import shared
 from explorer.services.cost_trials import place_in_queue
+from explorer.services.visitors import acting_on, visitor
 from explorer.streaming.jsonl_tail import curve_rows
 from explorer.train.forks import draw_fork, draw_parent, draw_trouble, open_fork_at
 from explorer.train.live_settings import draw_drawer_switch, draw_live_settings
 from explorer.widgets.address import PART, VIEW, open_page
-from explorer.widgets.import_export import draw_exports
+from explorer.widgets.import_export import draw_exports, draw_sharing
 from explorer.widgets.layout import card, chart, current_palette, errors_shown, literal, show_error
 from explorer.widgets.run_rows import corpus_titles, fork_verdict, parent_curve, run_bytes_per_token
 from explorer.widgets.session import notifying, take_notice
@@ -178,9 +179,13 @@ def _draw_header(folder: RunFolder, record: RunRecord) -> None:
         st.markdown(f":{color}-badge[● {words}]", width="content")
         st.space("stretch")
         _draw_buttons(folder, record, status)
+        draw_sharing(folder)
         if not folder.read_only:
             draw_drawer_switch(status)
     draw_trouble(folder, status)
+    if record.former_name and not visitor().is_teacher:
+        names = {"by": record.changed_by, "name": record.former_name}
+        st.info(literal(_("This run was renamed by {by}; it was {name}.", **names)), icon=":material/edit:")
     if notice := take_notice():
         st.warning(notice)
     machine, clip = status.host or device_label(record.config), record.config.train.grad_clip
@@ -220,7 +225,11 @@ def _draw_buttons(folder: RunFolder, record: RunRecord, status: Status) -> None:
 
 @notifying()
 def _tell(call: Callable[..., None], folder: RunFolder, shown: Status) -> None:
-    call(shared.supervisor_for_visitor(), folder, shown=shown)
+    supervisor = shared.supervisor_for_visitor()
+    if call is Supervisor.stop:
+        supervisor.stop(folder, shown=shown, by=acting_on(folder))
+    else:
+        call(supervisor, folder, shown=shown)
 
 
 @errors_shown()

@@ -17,13 +17,13 @@ from core.runs.documents import progress_of
 from core.runs.folder import RunFolder, open_run
 from core.runs.records import RunRecord, Status
 from core.runs.weights import weights_step
-from core.settings import fields_of
 from core.training.progress_summary import SENTENCES
 from explorer.i18n.formatting import model_in_words, number
 from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
 from explorer.services.cost_trials import train
 from explorer.streaming.jsonl_tail import curve_rows
+from explorer.train.estimated_cost import most_steps
 from explorer.widgets import address
 from explorer.widgets.forms import forget_inputs
 from explorer.widgets.layout import errors_shown, literal
@@ -116,11 +116,11 @@ def _step_in_words(step: int, loss: float | None, *, risen: bool) -> str:
 
 
 def _settings(folder: RunFolder, step: int) -> RunConfig | None:
-    setting = dict(fields_of(RunConfig))[STEPS]
     slot, label = f"fork_steps-{folder.id}-{step}", _("Steps to train from there")
     st.session_state["fork_steps"] = recall(slot) or usual_steps(folder.status(), step)
     keep = {"key": "fork_steps", "on_change": lambda: remember(slot, st.session_state["fork_steps"])}
-    steps = st.number_input(label, setting.low, setting.high, step=100, **keep)
+    most = max(most_steps(), st.session_state["fork_steps"])
+    steps = st.number_input(label, 1, most, step=100, **keep)
     with errors_shown():
         return fork_config(folder, step).replace({STEPS: steps})
 

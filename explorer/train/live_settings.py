@@ -8,6 +8,7 @@ import streamlit as st
 from core.config import RunConfig, used_settings
 from core.errors import ExplorerError
 from core.live_settings import LIVE_SETTINGS, RATE, STEPS
+from core.runs.ancestry import hidden_settings
 from core.runs.commands import CHANGE, NO_TRAINING_OF_ITS_OWN, Schedule, config_now, extended_config, requested_changes
 from core.runs.folder import RunFolder
 from core.runs.records import Status
@@ -20,6 +21,7 @@ from explorer.i18n.formatting import change_in_words, number
 from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.streaming.jsonl_tail import curve_rows
+from explorer.train.estimated_cost import most_steps
 from explorer.train.forks import usual_steps
 from explorer.widgets.forms import setting_input
 from explorer.widgets.layout import card, current_palette, errors_shown, show_error
@@ -69,16 +71,17 @@ def draw_live_settings(folder: RunFolder) -> None:
 
 
 def _draw_all(folder: RunFolder, status: Status, config: RunConfig) -> None:
-    shown = [path for path in used_settings(config) if path in LIVE_SETTINGS]
+    hidden = hidden_settings(folder.data_dir)
     if status.state == "finished":  # the field above asks for how long
-        shown.remove(STEPS)
+        hidden.append(STEPS)
+    shown = [path for path in used_settings(config) if path in LIVE_SETTINGS and path not in hidden]
     first = folder.record().config
     wide, small = (
         [name for name in LIVE_SETTINGS if name in shown and (name in _SMALL) is narrow] for narrow in (False, True)
     )
     for name in wide:
         _draw_setting(folder, name, config, first)
-    for column, name in zip(st.columns(len(small)), small, strict=True):
+    for column, name in zip(st.columns(max(1, len(small))), small, strict=False):
         with column:
             _draw_setting(folder, name, config, first)
     _show_problem(folder)
@@ -91,7 +94,8 @@ def _draw_setting(folder: RunFolder, name: str, config: RunConfig, first: RunCon
         st.session_state[key] = value
     more = {"key": key, "on_change": lambda: _ask(folder, Supervisor.change_setting, name, st.session_state[key])}
     if name == STEPS:
-        st.number_input(_("Stop at step"), setting.low, setting.high, value, step=100, help=_(setting.help), **more)
+        most = max(most_steps(), value)
+        st.number_input(_("Stop at step"), setting.low, most, value, step=100, help=_(setting.help), **more)
         return
     setting_input(name, setting, value, value_at(first, name), named=N_("initially"), **more)
     if name == RATE:
@@ -120,7 +124,7 @@ def _show_problem(folder: RunFolder) -> None:
 
 
 def _draw_continue(folder: RunFolder, status: Status, config: RunConfig) -> None:
-    most = dict(fields_of(RunConfig))[STEPS].high - status.step
+    most = most_steps() - status.step
     if most < 1:
         st.caption(_("This run has reached the maximum number of steps."))
         return

@@ -10,8 +10,9 @@ from streamlit.delta_generator import DeltaGenerator
 from core.config import GROUPS, RunConfig, used_settings
 from core.errors import ConfigError, ExplorerError
 from core.presets import PRESETS, preset
-from core.runs.ancestry import check_allowed, check_startable, fork, new_run
+from core.runs.ancestry import check_allowed, check_startable, fork, hidden_settings, new_run
 from core.runs.folder import RunFolder
+from core.runs.machine import gains_by_processes
 from core.settings import fields_of, value_at
 from core.text.corpora import catalogue, load_corpus
 from core.text.tasks import task_of
@@ -23,18 +24,28 @@ from explorer.data.tokenizer_cards import tokenizer_ready
 from explorer.i18n.language import N_, _, speaking_of, worded
 from explorer.services import shared
 from explorer.services.cost_trials import train
-from explorer.services.visitors import check_may_change
+from explorer.services.visitors import check_may_change, limits
 from explorer.train.estimated_cost import check_memory, cost_of, draw_cost
 from explorer.train.forks import Parent, draw_parent_checkpoint, parent_from_address
 from explorer.train.model_diagram import model_diagram
 from explorer.widgets.address import FORK, STEP, parameter, view_run
 from explorer.widgets.drafts import draft, keep_draft, lead_to_run, write_draft
 from explorer.widgets.forms import distinct_labels, divisors, forget_inputs, setting_input, widget_key
-from explorer.widgets.layout import card, page_header, show_error
+from explorer.widgets.layout import card, literal, page_header, show_error
 from explorer.widgets.links import draft_of_link, say_misread_number
-from explorer.widgets.session import click_result, do_once, forget_click, notifying, take_notice, ticket
+from explorer.widgets.session import (
+    click_result,
+    do_once,
+    forget_click,
+    notifying,
+    recall,
+    remember,
+    take_notice,
+    ticket,
+)
 
 START = "train_start"  # the button that starts a run
+_HIDDEN_NOTICE = "hidden_settings_told"  # in the session: the sentence on settings of a link that the class hides
 _ACROSS = 3  # settings side by side
 _PARENT = N_("parent")  # what a fork's settings are compared with
 
@@ -49,6 +60,8 @@ def draw_setup() -> None:
     except ExplorerError as error:
         parent, problem = None, error
     opening = "preset" not in st.session_state
+    if opening:
+        remember(_HIDDEN_NOTICE, None)
     config = draft_of_link(_("Train with another text"))
     if problem:
         show_error(problem)
@@ -119,8 +132,12 @@ def _pick_settings(
     config: RunConfig, base: RunConfig, named: str
 ) -> tuple[RunConfig, ConfigError | None, DeltaGenerator | None]:
     """Draw the settings that have an effect, by their groups; return them, and the place for the model's diagram."""
+    hidden = hidden_settings(shared.data_dir())
+    config = _with_hidden(config, base, hidden)
+    if config.train.processes == 1 and not gains_by_processes(shared.hardware(config.train.device)):
+        hidden = [*hidden, "train.processes"]
     now, diagram = _with_moved_sliders(config), None
-    settings = {path: known for path, known in used_settings(now).items() if path != "data.corpus"}
+    settings = {path: known for path, known in used_settings(now).items() if path not in ("data.corpus", *hidden)}
     changes = {path: value_at(config, path) for path, _unused in fields_of(RunConfig) if path not in settings}
     if named == _PARENT:  # it keeps the architecture and the tokenizer
         fixed = {path for path, _unused in fields_of(RunConfig) if path.startswith("model.")} - {"model.dropout"}
@@ -147,6 +164,24 @@ def _pick_settings(
         return base.replace(changes), None, diagram
     except ConfigError as error:
         return config, error, diagram
+
+
+def _with_hidden(config: RunConfig, base: RunConfig, hidden: list[str]) -> RunConfig:
+    """Return the settings with those that the class hides as `base` has them; say which ones a link has set."""
+    changed = {path: value_at(base, path) for path in hidden if value_at(config, path) != value_at(base, path)}
+    for path in hidden:
+        st.session_state.pop(widget_key(path), None)
+    if changed:
+        labels = ", ".join(_(known.label) for path, known in fields_of(RunConfig) if path in changed)
+        remember(
+            _HIDDEN_NOTICE, _("Your teacher has hidden {settings} in this lesson: the preset decides.", settings=labels)
+        )
+    if notice := recall(_HIDDEN_NOTICE):
+        st.info(literal(notice), icon=":material/visibility_off:")
+    try:
+        return config.replace(changed)
+    except ConfigError:  # the other settings do not fit the hidden ones
+        return base
 
 
 def _with_moved_sliders(config: RunConfig) -> RunConfig:
@@ -193,6 +228,8 @@ def _grid(config: RunConfig, base: RunConfig, paths: list[str], named: str) -> d
 
 def _pick_corpus(config: RunConfig) -> str:
     known = {corpus.name: corpus for corpus in catalogue(shared.data_dir())}
+    if (of_class := limits().text) in known:
+        known = {of_class: known[of_class]}
     wanted = st.session_state.get("corpus", config.data.corpus)
     st.session_state["corpus"] = wanted if wanted in known else next(iter(known))
     titles = titles_of(known.values())
@@ -203,6 +240,8 @@ def _pick_corpus(config: RunConfig) -> str:
     }
     labels = distinct_labels(titles)
     about = _("The text to train on. View it, or add your own, on the page Data.")
+    if of_class in known:
+        about = _("Your teacher has chosen the text of this lesson.")
     chosen = st.selectbox(_("Text"), known, key="corpus", format_func=labels.get, help=about)
     if known[chosen].own and (notice := size_notice(known[chosen].characters)):
         st.caption(notice)
@@ -221,7 +260,7 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, problem: ExplorerErr
         ready = parent is not None or tokenizer_ready(config.data, shared.data_dir())
         if ready:
             known = _tokens_known(config, parent.folder if parent else None)
-            check_allowed(shared.data_dir(), config, known)
+            check_allowed(shared.data_dir(), config, known, parent.config if parent else None)
             cost = cost_of(config, known, len(text))
             check_memory(config, cost)
     except ExplorerError as error:

@@ -1,8 +1,9 @@
-"""The door of a class: who may come in, and the pages on which students join and the teacher opens the class."""
+"""The door of a class: who may come in, the pages on which students join and the teacher opens it, and short links."""
 
+import re
 import time
 from collections import defaultdict, deque
-from functools import lru_cache
+from functools import lru_cache, partial
 from http import HTTPStatus
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -16,21 +17,24 @@ from core.classroom import STUDENT_SECONDS, ClassError, Classroom, WrongCode
 from core.lessons.lesson_text import ENGLISH
 from core.palette import DARK, LIGHT
 from explorer.i18n.language import _
-from explorer.services.visitors import COOKIE, JOIN, TEACH, classroom, set_visitor, visitor_of
+from explorer.services.visitors import COOKIE, JOIN, LINK, TEACH, classroom, set_visitor, visitor_of
 from explorer.widgets.address import ROOT
 
 WRONG_OF_ONE, WRONG_OF_ALL = 20, 60  # wrong codes a minute, from one address and from all, before none is tried
 _MINUTE = 60.0  # seconds
 _LONGEST_FORM = 4096  # bytes
+NEXT = "next"  # in an address and a form: the short code of the link that is opened after joining
+_LINK_CODE = re.compile(r"[a-zA-Z0-9]{4}")
 
 
 class ClassDoor:
-    """ASGI middleware that lets in whoever has a cookie of the class, and sends others to the page where they join."""
+    """ASGI middleware that lets in browsers with a cookie of the class, and sends others to the page for joining."""
 
     def __init__(self, app: ASGIApp, base_path: str = ""):
         self.app, self._base = app, _base(base_path)
-        # Whoever watches over the server may ask whether it answers; Streamlit's scripts are the same for everybody.
-        self._open = {f"{self._base}/{path}" for path in (JOIN, TEACH, "_stcore/health", "favicon.ico")}
+        # A monitor may look whether the server answers; Streamlit's scripts are the same for everybody.
+        paths = (JOIN, TEACH, "_stcore/health", "favicon.ico")
+        self._open = {f"{self._base}/{path}" for path in paths}
         self._scripts = f"{self._base}/static/"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,7 +46,9 @@ class ClassDoor:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": "not a member of the class"})
         elif scope["method"] == "GET" and "text/html" in Headers(scope=scope).get("accept", ""):
-            await RedirectResponse(f"{self._base}/{JOIN}", HTTPStatus.SEE_OTHER)(scope, receive, send)
+            code = scope["path"].removeprefix(f"{self._base}/{LINK}/")
+            wanted = f"?{NEXT}={code}" if _LINK_CODE.fullmatch(code) else ""
+            await RedirectResponse(f"{self._base}/{JOIN}{wanted}", HTTPStatus.SEE_OTHER)(scope, receive, send)
         else:
             await PlainTextResponse("Join the class first.", HTTPStatus.UNAUTHORIZED)(scope, receive, send)
 
@@ -83,7 +89,21 @@ def door_routes(base_path: str = "") -> list[Route]:
         return await _answer(request, tries, base, teaches=True)
 
     both = ["GET", "POST"]
-    return [Route(f"{base}/{JOIN}", join, methods=both), Route(f"{base}/{TEACH}", teach, methods=both)]
+    return [
+        Route(f"{base}/{JOIN}", join, methods=both),
+        Route(f"{base}/{TEACH}", teach, methods=both),
+        Route(f"{base}/{LINK}/{{code}}", partial(_follow_link, base=base)),
+    ]
+
+
+async def _follow_link(request: Request, base: str) -> Response:
+    """Open the page that a short code stands for."""
+    known, code = classroom(), request.path_params["code"]
+    address = known.linked_address(code) if known else None
+    if known and address is None:
+        sentence = _("The class has no link {code}. Compare it with your teacher's.", code=repr(code[:20]))
+        return _page(known, base, problem=sentence, status=HTTPStatus.NOT_FOUND, lost=True)
+    return RedirectResponse(f"{base}/{address or ''}", HTTPStatus.SEE_OTHER)
 
 
 async def _answer(request: Request, tries: _Tries, base: str, *, teaches: bool) -> Response:
@@ -91,7 +111,8 @@ async def _answer(request: Request, tries: _Tries, base: str, *, teaches: bool) 
     if known is None:
         return RedirectResponse(f"{base}/", HTTPStatus.SEE_OTHER)
     if request.method == "GET":
-        return _page(known, base, teaches=teaches, code=request.query_params.get("code", ""))
+        parameters = {name: request.query_params.get(name, "") for name in ("code", NEXT)}
+        return _page(known, base, teaches=teaches, code=parameters["code"], wanted=parameters[NEXT])
     client = request.client.host if request.client else ""
     fields: dict[str, str] = {}
     try:
@@ -108,9 +129,11 @@ async def _answer(request: Request, tries: _Tries, base: str, *, teaches: bool) 
     except ClassError as error:
         if isinstance(error, WrongCode):
             tries.add(client)
-        shown = {name: fields.get(name, "") for name in ("code", "nickname")}
+        shown = {name: fields.get(name, "") for name in ("code", "nickname")} | {"wanted": fields.get(NEXT, "")}
         return _page(known, base, teaches=teaches, problem=str(error), status=HTTPStatus.FORBIDDEN, **shown)
-    answer = RedirectResponse(f"{base}/{'classroom' if teaches else ''}", HTTPStatus.SEE_OTHER)
+    code = fields.get(NEXT, "")
+    wanted = f"{LINK}/{code}" if _LINK_CODE.fullmatch(code) else ""
+    answer = RedirectResponse(f"{base}/{'classroom' if teaches else wanted}", HTTPStatus.SEE_OTHER)
     secure = "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
     answer.set_cookie(
         COOKIE, cookie, max_age=STUDENT_SECONDS, path=f"{base}/", httponly=True, samesite="lax", secure=secure
@@ -119,11 +142,13 @@ async def _answer(request: Request, tries: _Tries, base: str, *, teaches: bool) 
 
 
 def _page(
-    known: Classroom, base: str, *, teaches: bool, problem: str = "", code: str = "", nickname: str = "",
-    status: int = HTTPStatus.OK, wait: float = 0.0,
+    known: Classroom, base: str, *, teaches: bool = False, problem: str = "",
+    code: str = "", nickname: str = "", wanted: str = "", status: int = HTTPStatus.OK, wait: float = 0.0,
+    lost: bool = False,
 ) -> Response:  # fmt: skip
     html = _template().render(
         title=known.title, teaches=teaches, problem=problem, code=code[:40], nickname=nickname[:40], _=_,
+        wanted=wanted if _LINK_CODE.fullmatch(wanted) else "", lost=lost, home=f"{base}/",
         action=f"{base}/{TEACH if teaches else JOIN}", light=LIGHT, dark=DARK, language=ENGLISH,
     )  # fmt: skip
     headers = {"Cache-Control": "no-store"} | ({"Retry-After": str(round(wait) + 1)} if wait else {})

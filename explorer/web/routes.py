@@ -8,13 +8,15 @@ import gzip
 import os
 import re
 import tempfile
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO
 
 import plotly
+from anyio import CancelScope
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
@@ -32,6 +34,7 @@ from explorer.look_inside.model_picture import HOTTEST, PictureRequest
 from explorer.look_inside.opened_part import MOST_ROWS
 from explorer.services.model_files import EXPORTS, why_no_export, write_export
 from explorer.services.shared import data_dir
+from explorer.services.visitors import classroom, visitor_of
 from explorer.streaming.broadcaster import Broadcaster
 from explorer.streaming.generation import LONGEST_PROMPT, TooManyTexts, generated_text, problem_event
 from explorer.streaming.run_events import event
@@ -39,6 +42,7 @@ from explorer.widgets.address import ROOT
 
 MOST_DOWNLOADS = 4  # at once: each keeps a whole archive on disk until it is sent
 MOST_WATCHED = 8  # runs that one page shows and has watched
+CHECK_SECONDS = 1.0  # between two looks whether a stream's user may still read its run
 _CHUNK = 2**18  # bytes of an archive sent at a time
 _FOR_A_DAY = {"Cache-Control": "public, max-age=86400"}
 _STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would wait for a full buffer
@@ -50,10 +54,10 @@ def api_routes(broadcaster: Broadcaster, base: str = "") -> list[Route]:
 
     async def stream(request: Request) -> Response:
         cursor = request.headers.get("last-event-id") or request.query_params.get("cursor") or ""
-        return _event_stream(broadcaster.watch(_run_of(request), cursor))
+        return _event_stream(request, broadcaster.watch(_run_of(request), cursor))
 
     async def news(request: Request) -> Response:
-        return _event_stream(broadcaster.news(request.query_params.getlist("run")[:MOST_WATCHED]))
+        return _event_stream(request, broadcaster.news(request.query_params.getlist("run")[:MOST_WATCHED]))
 
     return [
         Route(f"{base}/api/news", news),
@@ -148,7 +152,7 @@ class _Text(Response):
             client = self.request.client.host if self.request.client else ""
             with generated_text(self.request.path_params["id"], self.request.query_params, client) as chunks:
                 _run_of(self.request)
-                await _event_stream(chunks)(scope, receive, send)
+                await _event_stream(self.request, chunks)(scope, receive, send)
         except TooManyTexts as error:
             await _refused(self.request, error)(scope, receive, send)
 
@@ -223,8 +227,45 @@ def _run_of(request: Request) -> RunFolder:
         raise HTTPException(404, str(error)) from None
 
 
-def _event_stream(chunks: AsyncIterator[bytes] | AsyncIterator[str]) -> StreamingResponse:
-    return StreamingResponse(chunks, media_type="text/event-stream", headers=_STREAM_HEADERS)
+def _event_stream(request: Request, chunks: AsyncGenerator[bytes] | AsyncGenerator[str]) -> StreamingResponse:
+    stream = _while_allowed(request, chunks) if classroom() else chunks
+    return StreamingResponse(stream, media_type="text/event-stream", headers=_STREAM_HEADERS)
+
+
+async def _while_allowed(
+    request: Request, chunks: AsyncGenerator[bytes] | AsyncGenerator[str]
+) -> AsyncIterator[bytes | str]:
+    """Yield the chunks of a stream as long as its user is in the class and may read its run."""
+    due = time.monotonic() + CHECK_SECONDS
+    following: asyncio.Future | None = None
+    try:
+        while True:
+            following = following or asyncio.ensure_future(anext(chunks, None))
+            await asyncio.wait({following}, timeout=max(0.0, due - time.monotonic()))
+            if time.monotonic() >= due:
+                if not await asyncio.to_thread(_may_read, request):
+                    return
+                due = time.monotonic() + CHECK_SECONDS
+            if following.done():
+                chunk, following = following.result(), None
+                if chunk is None:
+                    return
+                yield chunk
+    finally:
+        # A browser that has left cancels this: without a shield, also what ends its stream.
+        with CancelScope(shield=True):
+            if following:
+                following.cancel()
+                await asyncio.wait({following})
+            await chunks.aclose()
+
+
+def _may_read(request: Request) -> bool:
+    if visitor_of(request.headers.get("cookie", "")) is None:
+        return False
+    with suppress(ExplorerError):
+        return "id" not in request.path_params or bool(open_run(data_dir(), request.path_params["id"]))
+    return False
 
 
 @lru_cache(maxsize=1)

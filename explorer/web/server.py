@@ -12,6 +12,7 @@ from functools import partial, partialmethod
 from types import FrameType
 from typing import Any
 
+# The first page needs these: Streamlit imports pandas to draw any component. What is imported now is frozen below.
 import pandas  # noqa: F401
 import plotly.graph_objects  # noqa: F401
 import segno
@@ -26,7 +27,7 @@ from core.classroom import Classroom
 from core.runs.processes import not_ignored
 from explorer.services import shared
 from explorer.services.cost_trials import end_trial
-from explorer.services.visitors import class_address, classroom, join_link, serve_class, teacher_link
+from explorer.services.visitors import class_address, classroom, join_link, serve_at, serve_class, teacher_link
 from explorer.streaming.broadcaster import Broadcaster
 from explorer.web.class_door import ClassDoor, door_routes
 from explorer.web.middleware import (
@@ -73,8 +74,9 @@ def serve(
         class_title: of the class whose members and teacher alone are let in; None: everybody is.
     """
     address = sites.address
+    serve_at(_network_url(address, port, base_path))
     if class_title is not None:
-        serve_class(class_title, _network_url(address, port, base_path))
+        serve_class(class_title)
     for logger in uvicorn.config.LOGGING_CONFIG["loggers"].values():
         logger["level"] = "WARNING"  # uvicorn tells of its own coming and going; we say it once, below
     greet = partial(print, _greeting(address, port, base_path), flush=True)

@@ -65,22 +65,28 @@ def draw_import() -> None:
 def draw_exports(folder: RunFolder) -> None:
     """Draw links to a run as other programs and people read it; where it cannot be taken there, say why."""
     with st.popover(_("Export"), icon=":material/ios_share:", key=f"export_{folder.id}"), errors_shown():
-        if visitors.classroom() and not folder.read_only:
-            key = f"share_{folder.id}"
-            share = {"key": key, "on_change": _share, "args": (folder, key)}
-            help = _("All members can then look inside it, generate with it and fork it, and it stands on the wall.")
-            if not visitors.visitor().is_teacher:
-                done = visitors.is_handed_in(folder.id)
-                label = _("Handed in to the teacher") if done else _("Hand in to the teacher")
-                hand_in = {"key": f"hand_in_{folder.id}", "on_click": _hand_in, "args": (folder,), "disabled": done}
-                st.button(label, icon=":material/check:" if done else None, **hand_in)
-            st.toggle(_("Share with the class"), is_shared(visitors.home(), folder.id), help=help, **share)
+        if visitors.classroom() and not folder.read_only and not visitors.visitor().is_teacher:
+            done = visitors.is_handed_in(folder.id)
+            label = _("Handed in to the teacher") if done else _("Hand in to the teacher")
+            hand_in = {"key": f"hand_in_{folder.id}", "on_click": _hand_in, "args": (folder,), "disabled": done}
+            st.button(label, icon=":material/check:" if done else None, **hand_in)
         for kind, (label, _ending) in EXPORTS.items():
             if obstacle := why_no_export(shared.data_dir(), folder, kind):
                 st.caption(f"{_(label)}: {literal(obstacle)}")
             else:
                 address = f"api/runs/{folder.id}/download?for={kind}"
                 st.link_button(_(label), address, icon=":material/download:", width="stretch")
+
+
+def draw_sharing(folder: RunFolder) -> None:
+    """Draw the switch that lets the class read a run; nothing without a class, or for a run of others."""
+    if not visitors.classroom() or folder.read_only:
+        return
+    key = f"share_{folder.id}"
+    # What is on disk counts: the teacher may have shared it too.
+    st.session_state[key] = is_shared(visitors.home(), folder.id)
+    help = _("All members can then look inside it, generate with it and fork it, and it stands on the wall.")
+    st.toggle(_("Share with the class"), key=key, help=help, on_change=_share, args=(folder, key))
 
 
 @session.notifying()

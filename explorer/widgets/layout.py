@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 from plotly import graph_objects as go
 
+from core.classroom import GalleryClosed
 from core.errors import ExplorerError
 from core.interpretability.activations import PartError
 from core.palette import Palette
@@ -97,7 +98,7 @@ def errors_shown(*, end: bool = False) -> Iterator[None]:
     """Show an ExplorerError that is raised inside, in place of what was to follow there; `end`: and end the page."""
     try:
         yield
-    except PartError as error:  # a model that has no such part is no mistake of anybody's
+    except (PartError, GalleryClosed) as error:  # which are no mistake of anybody's
         st.info(literal(str(error)))
     except ExplorerError as error:
         show_error(error)

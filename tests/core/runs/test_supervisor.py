@@ -85,9 +85,10 @@ def test_a_run_is_paused_stepped_resumed_and_stopped(prewarming, supervisor, end
     wait_for_step(endless, paused.step + 10)
     assert endless.status().pid == paused.pid
     assert [claim.id for claim in supervisor.queue.active()] == [endless.id]
-    supervisor.stop(endless)
+    supervisor.stop(endless, by="the teacher")
     stopped = wait_for_state(endless, "stopped")
     assert stopped.attempt == 1
+    assert stopped.reason == f"Stopped by the teacher at step {stopped.step}."
     assert steps_of(endless) == list(range(steps_of(endless)[-1] + 1))
     kinds = [row["kind"] for row in endless.rows("events")]
     assert kinds[:3] == ["start", "pause", "step"]
@@ -123,7 +124,9 @@ def test_a_killed_worker_is_followed_by_another_that_goes_on_from_its_save(prewa
     last = before[-1]["step"]
     wait_for_step(endless, last + 5)
     supervisor.stop(endless)
-    assert wait_for_state(endless, "stopped").attempt == 2
+    stopped = wait_for_state(endless, "stopped")
+    assert stopped.attempt == 2
+    assert not stopped.notice  # it has trained on past the crash, and saved
     assert steps_of(endless) == list(range(steps_of(endless)[-1] + 1))  # no gap, no repeat
     saved = {row["step"]: row["loss"] for row in before if "loss" in row}
     again = {row["step"]: row["loss"] for row in endless.rows("metrics") if "loss" in row}

@@ -1,16 +1,12 @@
-"""A class: whoever asks for a run or a text gets what is their own, by any route and any command."""
+"""A class: its users find their own runs and texts and no others, by any route and any command."""
 
 import inspect
 import io
-import shutil
 import threading
 import time
 import zipfile
-from pathlib import Path
 
 import pytest
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
@@ -18,52 +14,24 @@ from core.classroom import ClassError, Classroom, checked_nickname
 from core.config import RunConfig
 from core.errors import ExplorerError, RunError, TextError
 from core.paths import mark_shared, member_home
-from core.runs.ancestry import check_allowed, fork
-from core.runs.folder import RunFolder, list_runs, open_run
+from core.runs.ancestry import check_allowed, fork, short_config
+from core.runs.folder import list_runs, open_run
 from core.runs.gallery import gallery_runs
 from core.runs.queue import existing_supervisor_lock, supervisor_lock
 from core.runs.supervisor import Supervisor
 from core.text.corpora import catalogue, load_corpus
 from core.text.own_text import delete_text, save_text
 from explorer.classroom.hand_in import answer_table, reports, stuck
+from explorer.data.corpus_cards import facts_of
+from explorer.learn.state import load_data
 from explorer.services import shared, visitors
 from explorer.services.visitors import COOKIE, NotAllowed
 from explorer.streaming.broadcaster import Broadcaster
 from explorer.web import class_door
-from explorer.web.class_door import WRONG_OF_ONE, ClassDoor, door_routes
-from explorer.web.middleware import AllowedSites, RequestGuard
+from explorer.web.class_door import WRONG_OF_ONE
 from explorer.web.routes import api_routes
 
 SECRET = "The secret of Ada is kept in this very text. " * 40
-
-
-@pytest.fixture
-def known(explorer_home, monkeypatch):
-    monkeypatch.setattr(visitors, "_classrooms", [])
-    return visitors.serve_class("Physics 11b", "http://127.0.0.1")
-
-
-@pytest.fixture
-def people(known) -> dict[str, TestClient]:
-    """Browsers of nobody, of the teacher and of two students who have joined."""
-    routes = [*api_routes(Broadcaster()), *door_routes()]
-    middleware = [Middleware(RequestGuard, AllowedSites(host_names=("testserver",))), Middleware(ClassDoor)]
-    app = Starlette(routes=routes, middleware=middleware)
-    browsers = {name: TestClient(app, follow_redirects=False) for name in ("nobody", "teacher", "Ada", "Bob")}
-    browsers["teacher"].post("/teach", data={"key": known.teacher_key})
-    for name in ("Ada", "Bob"):
-        assert browsers[name].post("/join", data={"code": known.code, "nickname": name}).status_code == 303
-    return browsers
-
-
-@pytest.fixture
-def run_of_ada(known, people, finished_run) -> RunFolder:
-    """A real run with its own text, in Ada's folder."""
-    home = home_of(known, "Ada")
-    text = finished_run.record().config.data.corpus
-    for file in (known.root / "texts").glob(f"{text}.*"):
-        shutil.move(file, home / "texts" / file.name)
-    return RunFolder(Path(shutil.move(finished_run.path, home / "runs")))
 
 
 def home_of(known: Classroom, nickname: str):
@@ -71,14 +39,8 @@ def home_of(known: Classroom, nickname: str):
 
 
 def as_visitor(browser: TestClient):
-    """Let this thread work for whoever uses a browser, as a page would."""
+    """Let this thread work for the user of a browser, as a page would."""
     visitors.set_visitor(visitors.visitor_of(f"{COOKIE}={browser.cookies.get(COOKIE)}"))
-
-
-@pytest.fixture(autouse=True)
-def nobody_afterwards():
-    yield
-    visitors._asking.set(None)
 
 
 def test_every_route_answers_its_owner_and_nobody_else(people, run_of_ada):
@@ -119,6 +81,24 @@ def test_what_is_shared_is_read_and_never_changed(known, people, run_of_ada):
     assert people["Bob"].get(f"/api/runs/{run_of_ada.id}/stream").status_code == 404
 
 
+def test_a_run_says_who_changed_it(known, people, run_of_ada):
+    as_visitor(people["teacher"])
+    run_of_ada.rename("tidy-toad", visitors.acting_on(run_of_ada))
+    assert (run_of_ada.record().former_name, run_of_ada.record().changed_by) == ("patient-otter", "the teacher")
+    home, absent = run_of_ada.data_dir, "20260101-000000-zzzzzzzzzzzz"
+    shared.supervisor().delete(run_of_ada, by=visitors.acting_on(run_of_ada))
+    with pytest.raises(RunError, match="'tidy-toad' was deleted by the teacher"):
+        open_run(home, run_of_ada.id)
+    said = {}
+    for id in (run_of_ada.id, absent):
+        with pytest.raises(RunError, match="is not shared any more") as refused:
+            open_run(home_of(known, "Bob"), id)
+        said[id] = str(refused.value).replace(id, "")
+    assert said[run_of_ada.id] == said[absent]
+    as_visitor(people["Ada"])
+    assert visitors.acting_on(run_of_ada) == ""
+
+
 def test_lists_and_texts_are_ones_own(known, people, run_of_ada):
     text = run_of_ada.record().config.data.corpus
     seen = {}
@@ -134,6 +114,15 @@ def test_lists_and_texts_are_ones_own(known, people, run_of_ada):
     as_visitor(people["Bob"])
     with pytest.raises(TextError):
         load_corpus(text, shared.data_dir())
+
+
+def test_what_is_counted_in_a_text_is_counted_once_for_the_class(known, people, run_of_ada):
+    homes = [known.root, home_of(known, "Ada"), home_of(known, "Bob")]
+    for count in (facts_of, load_data):
+        assert len({id(count("surnames", home)) for home in homes}) == 1
+        count(run_of_ada.record().config.data.corpus, homes[1])
+        with pytest.raises(TextError):  # whoever else has counted it
+            count(run_of_ada.record().config.data.corpus, homes[2])
 
 
 def test_a_text_that_the_teacher_shares_is_read_by_all(known, people):
@@ -191,7 +180,7 @@ def test_a_join_is_refused_in_a_sentence(known, people):
     assert people["nobody"].post("/join", content=b"x" * 9000).status_code == 403
 
 
-def test_whoever_guesses_codes_is_slowed(known, people, monkeypatch):
+def test_guessing_codes_is_slowed(known, people, monkeypatch):
     for _ in range(WRONG_OF_ONE):
         assert people["nobody"].post("/join", data={"code": "guess", "nickname": "Eve"}).status_code == 403
     waits = people["nobody"].post("/join", data={"code": known.code, "nickname": "Eve"})
@@ -212,7 +201,14 @@ def test_limits_hold_where_runs_are_made(known, people, run_of_ada):
     known.change(most_parameters=100)
     with pytest.raises(ClassError, match="your class allows 100"):
         fork(home, run_of_ada, 20, config)
-    known.change(most_parameters=10**7, most_minutes=0.0)
+    known.change(most_parameters=10**7, most_steps=config.train.steps - 1)
+    with pytest.raises(ClassError, match="would train for"):
+        check_allowed(home, config, 30)
+    known.change(most_steps=10**7, text="surnames")
+    with pytest.raises(ClassError, match="has chosen the text"):
+        check_allowed(home, config, 30)
+    assert short_config(home, config).data.corpus == "surnames"
+    known.change(text="", most_minutes=0.0)
     with pytest.raises(ClassError, match="Choose fewer steps"):
         check_allowed(home, config, 30)
     as_visitor(people["Ada"])
