@@ -5,6 +5,7 @@ import time
 from collections import defaultdict, deque
 from functools import lru_cache, partial
 from http import HTTPStatus
+from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.datastructures import Headers
@@ -18,6 +19,7 @@ from core.lessons.lesson_text import ENGLISH
 from core.palette import DARK, LIGHT
 from explorer.i18n.language import _
 from explorer.services.visitors import COOKIE, JOIN, LINK, TEACH, classroom, set_visitor, visitor_of
+from explorer.web.school_account import CALLBACK, LOGIN, LOGOUT, SchoolAccount, account_of, sign_in_links
 from explorer.widgets.address import ROOT
 
 WRONG_OF_ONE, WRONG_OF_ALL = 20, 60  # wrong codes a minute, from one address and from all, before none is tried
@@ -33,7 +35,7 @@ class ClassDoor:
     def __init__(self, app: ASGIApp, base_path: str = ""):
         self.app, self._base = app, _base(base_path)
         # A monitor may look whether the server answers; Streamlit's scripts are the same for everybody.
-        paths = (JOIN, TEACH, "_stcore/health", "favicon.ico")
+        paths = (JOIN, TEACH, "_stcore/health", "favicon.ico", LOGIN, LOGOUT, CALLBACK)
         self._open = {f"{self._base}/{path}" for path in paths}
         self._scripts = f"{self._base}/static/"
 
@@ -112,25 +114,28 @@ async def _answer(request: Request, tries: _Tries, base: str, *, teaches: bool) 
         return RedirectResponse(f"{base}/", HTTPStatus.SEE_OTHER)
     if request.method == "GET":
         parameters = {name: request.query_params.get(name, "") for name in ("code", NEXT)}
-        return _page(known, base, teaches=teaches, code=parameters["code"], wanted=parameters[NEXT])
+        way = _ways_to_sign_in(request, base, teaches=teaches)
+        return _page(known, base, way, teaches=teaches, code=parameters["code"], wanted=parameters[NEXT])
     client = request.client.host if request.client else ""
     fields: dict[str, str] = {}
+    way = _ways_to_sign_in(request, base, teaches=teaches)
     try:
         if wait := tries.seconds_to_wait(client):
             status, sentence = HTTPStatus.TOO_MANY_REQUESTS, _("Too many wrong codes. Wait a minute and try again.")
-            return _page(known, base, teaches=teaches, problem=sentence, status=status, wait=wait)
+            return _page(known, base, way, teaches=teaches, problem=sentence, status=status, wait=wait)
         if int(request.headers.get("content-length") or _LONGEST_FORM + 1) > _LONGEST_FORM:
             raise ClassError(_("This form is too long."))
         fields = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
         if teaches:
             cookie = known.teach(fields.get("key", ""))
         else:
-            cookie = known.join(fields.get("code", ""), fields.get("nickname", ""))
+            account = way.account or SchoolAccount("", fields.get("nickname", ""))
+            cookie = known.join(fields.get("code", ""), account.name, account.id)
     except ClassError as error:
         if isinstance(error, WrongCode):
             tries.add(client)
         shown = {name: fields.get(name, "") for name in ("code", "nickname")} | {"wanted": fields.get(NEXT, "")}
-        return _page(known, base, teaches=teaches, problem=str(error), status=HTTPStatus.FORBIDDEN, **shown)
+        return _page(known, base, way, teaches=teaches, problem=str(error), status=HTTPStatus.FORBIDDEN, **shown)
     code = fields.get(NEXT, "")
     wanted = f"{LINK}/{code}" if _LINK_CODE.fullmatch(code) else ""
     answer = RedirectResponse(f"{base}/{'classroom' if teaches else wanted}", HTTPStatus.SEE_OTHER)
@@ -141,14 +146,29 @@ async def _answer(request: Request, tries: _Tries, base: str, *, teaches: bool) 
     return answer
 
 
+class _SignIn(NamedTuple):
+    """How a browser signs in with an account: the addresses that begin it, or the account that it has already."""
+
+    links: dict[str, str]
+    account: SchoolAccount | None
+
+
+_NO_SIGN_IN = _SignIn({}, None)
+
+
+def _ways_to_sign_in(request: Request, base: str, *, teaches: bool) -> _SignIn:
+    return _NO_SIGN_IN if teaches else _SignIn(sign_in_links(base), account_of(request))
+
+
 def _page(
-    known: Classroom, base: str, *, teaches: bool = False, problem: str = "",
+    known: Classroom, base: str, way: _SignIn = _NO_SIGN_IN, *, teaches: bool = False, problem: str = "",
     code: str = "", nickname: str = "", wanted: str = "", status: int = HTTPStatus.OK, wait: float = 0.0,
     lost: bool = False,
 ) -> Response:  # fmt: skip
     html = _template().render(
         title=known.title, teaches=teaches, problem=problem, code=code[:40], nickname=nickname[:40], _=_,
         wanted=wanted if _LINK_CODE.fullmatch(wanted) else "", lost=lost, home=f"{base}/",
+        way=way, logout=f"{base}/{LOGOUT}",
         action=f"{base}/{TEACH if teaches else JOIN}", light=LIGHT, dark=DARK, language=ENGLISH,
     )  # fmt: skip
     headers = {"Cache-Control": "no-store"} | ({"Retry-After": str(round(wait) + 1)} if wait else {})
