@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from explorer.classroom.notices import draw_notices, follow, let_in
+from explorer.classroom.notices import draw_notices, let_in
+from explorer.classroom.screen import follow, note_screen
 from explorer.home.tour import draw_tour
 from explorer.i18n.language import N_, _
 from explorer.services.visitors import classroom
@@ -37,8 +38,10 @@ st.set_page_config(
     layout="wide",
     initial_sidebar_state=230,
 )
-follow()
+name = page.url_path or "home"
+follow(name)
 draw_sidebar(pages, page)
-draw_notices(page.url_path or "home", page.title)
-draw_tour(page.url_path or "home")
+draw_notices(name, page.title)
+draw_tour(name)
 page.run()
+note_screen(name)  # the page may have written its step or prompt into the address

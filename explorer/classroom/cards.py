@@ -13,6 +13,7 @@ from core.runs.folder import RunFolder, list_runs
 from core.settings import fields_of
 from core.text.corpora import share_text
 from explorer.classroom.hand_in import stuck
+from explorer.classroom.screen import draw_mirror_switch
 from explorer.i18n.formatting import state_in_words
 from explorer.i18n.language import _, ngettext
 from explorer.services import shared, visitors
@@ -146,7 +147,8 @@ def draw_class_settings(known: Classroom) -> None:
     now = known.settings
     with card(_("For all students"), key="class_settings"):
         frozen = {"key": "class_frozen", "on_change": partial(_change, known, "frozen", "class_frozen")}
-        st.toggle(_("Freeze: everybody can look, nobody can start or change anything"), now.frozen, **frozen)
+        st.toggle(_("Freeze: students can only look"), now.frozen, **frozen)
+        draw_mirror_switch(known, "class_mirror")
         message = {"key": "class_message", "on_change": partial(_change, known, "message", "class_message")}
         st.text_input(_("Message on every page"), now.message, max_chars=200, **message)
         _draw_text(known, now)

@@ -20,6 +20,7 @@ from explorer.i18n.language import _, worded
 from explorer.learn.state import FIRST_TEXT, StepState, StillComputing, absent_in_link, choose_text, load_lesson_text
 from explorer.services.visitors import note_answer
 from explorer.widgets import address, lesson_links, session
+from explorer.widgets.class_link import link_popover
 from explorer.widgets.layout import card, chart, current_palette, literal, show_error
 from explorer.widgets.links import quoted_part
 
@@ -260,10 +261,11 @@ def _draw_way_on(state: StepState) -> None:
 
 
 def _draw_class_link(state: StepState) -> None:
-    with st.popover(state.word("link"), icon=":material/link:", type="tertiary", key="lesson_link"):
+    key = f"hide-{state.lesson}-{state.step}"
+
+    def draw() -> None:
         st.caption(state.word("link_idea"))
-        key, names = f"hide-{state.lesson}-{state.step}", list(state.controls)
-        hide = st.multiselect(state.word("link_hide"), names, key=key, format_func=state.labels.get)
-        base = st.context.url.split("?")[0].removesuffix("/").removesuffix("/learn") if st.context.url else ""
-        query = lesson_links.lesson_query(state.lesson, state.step, state.controls, hide)
-        st.code(f"{base}/{query}" if base else query, language=None, wrap_lines=True)
+        st.multiselect(state.word("link_hide"), list(state.controls), key=key, format_func=state.labels.get)
+
+    address_of_step = partial(lesson_links.lesson_query, state.lesson, state.step, state.controls)
+    link_popover(state.word("link"), "lesson_link", lambda: address_of_step(st.session_state[key]), draw)

@@ -2,6 +2,7 @@
 
 import inspect
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -28,7 +29,8 @@ from explorer.services.visitors import check_may_change, limits
 from explorer.train.estimated_cost import check_memory, cost_of, draw_cost
 from explorer.train.forks import Parent, draw_parent_checkpoint, parent_from_address
 from explorer.train.model_diagram import model_diagram
-from explorer.widgets.address import FORK, STEP, parameter, view_run
+from explorer.widgets.address import FORK, STEP, draft_address, parameter, view_run
+from explorer.widgets.class_link import link_popover
 from explorer.widgets.drafts import draft, keep_draft, lead_to_run, write_draft
 from explorer.widgets.forms import distinct_labels, divisors, forget_inputs, setting_input, widget_key
 from explorer.widgets.layout import card, literal, page_header, show_error
@@ -52,7 +54,10 @@ _PARENT = N_("parent")  # what a fork's settings are compared with
 
 def draw_setup() -> None:
     """Draw everything that is chosen before a run, and the button that starts it."""
-    page_header(_("Train"), _("Pick a text, move the sliders, press Train. Then watch a model learn it."))
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        with st.container(width="content"):
+            page_header(_("Train"), _("Pick a text, move the sliders, press Train. Then watch a model learn it."))
+        link = st.container(width="content")
     if notice := take_notice():
         st.error(notice)
     try:
@@ -88,6 +93,9 @@ def draw_setup() -> None:
             st.html(model_diagram(config.model, _tokens_known(config, None)))
     if not parent:
         keep_draft(config)
+        with link:
+            say = partial(st.caption, _("This link opens Train with these settings."))
+            link_popover(_("Link for a class"), "train_link", partial(draft_address, config), say)
     write_draft(config, opening=opening)
     with speaking_of(TOKENIZERS[config.data.tokenizer]):
         _draw_preview(config)

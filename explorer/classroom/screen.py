@@ -1,0 +1,222 @@
+"""What the teacher shows: a page to which students are brought once, or the teacher's own screen, which they follow."""
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import streamlit as st
+
+from core.classroom import Classroom, ClassSettings
+from core.errors import ExplorerError
+from core.paths import is_shared, mark_shared
+from core.runs.folder import RunFolder, open_run
+from core.sampling_config import GenerationConfig
+from core.settings import fields_of
+from explorer.i18n.language import _
+from explorer.services.visitors import classroom, visitor
+from explorer.widgets.address import (
+    LANGUAGE,
+    LESSON,
+    OTHER_RUN,
+    PRESET,
+    PROMPT,
+    RUN,
+    SET,
+    STEP,
+    TOUR,
+    lead,
+    parameter,
+)
+from explorer.widgets.forms import widget_key
+from explorer.widgets.layout import literal
+from explorer.widgets.run_picker import newest_run
+from explorer.widgets.session import notifying, put_input, recall, remember
+
+CLASS_PAGE = "classroom"  # of the teacher, which is not shown to students
+_OF_ONE_RUN = ("look_inside", "generate")
+_OWN = (LANGUAGE, TOUR)  # parameters that each browser has for itself
+_SETTLED_BY_PAGE = (PRESET, SET)  # those that Train writes into the address by itself
+_BROUGHT, _BROUGHT_TO, _LED = "class_page_number", "class_brought_to", "class_led"  # in the session
+_OF_GENERATE = ("generate_prompt", *(widget_key(path) for path, _setting in fields_of(GenerationConfig)))
+_GENERATED = "generated"  # among the inputs: which text the teacher has generated
+_AGAIN = 1.5  # seconds before a page that is not the teacher's is led back once more
+
+
+def shown_query(page: str) -> dict[str, str]:
+    """Return the parameters of the teacher's page that let another browser show the same run, step and prompt."""
+    query = {name: value for name, value in st.query_params.to_dict().items() if name not in _OWN}
+    if page in _OF_ONE_RUN and not query.get(RUN) and (newest := newest_run()):
+        query[RUN] = newest
+    if page == "look_inside" and not query.get(PROMPT) and (typed := st.session_state.get("inspect_prompt")):
+        query[PROMPT] = typed
+    return query
+
+
+def shown_inputs(page: str) -> dict[str, Any]:
+    """Return the values of the page's controls that its address does not have: Generate's, or a lesson step's."""
+    values = {str(key): value for key, value in st.session_state.items()}
+    step = f"lesson-{parameter(LESSON)}-{parameter(STEP) or ''}"
+    inputs = {
+        key: value
+        for key, value in values.items()
+        if (page == "generate" and key in _OF_GENERATE)
+        or (page == "learn" and (key == "lesson-text" or key.startswith(step)))
+    }
+    if page == "generate" and (request := recall("writing")):
+        inputs[_GENERATED] = request["go"]
+    return {key: value for key, value in inputs.items() if isinstance(value, bool | int | float | str)}
+
+
+def _take_inputs(inputs: Mapping[str, Any]) -> None:
+    """Give the controls of the page that is opened next the values of the teacher's."""
+    for key, value in inputs.items():
+        if key != _GENERATED:
+            put_input(key, value)
+        elif recall(_GENERATED) != value:
+            remember(_GENERATED, value)
+            remember("writing", None)  # so that the page generates the text by itself
+
+
+def unshared_runs(known: Classroom, query: Mapping[str, str]) -> list[RunFolder]:
+    """Return the runs of an address that the class cannot read yet."""
+    runs = []
+    for id in filter(None, map(query.get, (RUN, OTHER_RUN))):
+        with suppress(ExplorerError):  # deleted, which the page itself says
+            run = open_run(known.root, id)
+            if not run.in_gallery and not is_shared(known.root, id):
+                runs.append(run)
+    return runs
+
+
+def run_of_whom(known: Classroom, run_id: str) -> str:
+    """Return which run it is and whose, for the present user; "" where there is none of that id."""
+    try:
+        run = open_run(known.root, run_id)
+    except ExplorerError:
+        return ""
+    nicknames = {member.id: member.nickname for member in known.members()}
+    if run.in_gallery:
+        return _("the gallery's model {name}", name=run.name)
+    if run.member and run.member == visitor().member:
+        return _("your own run {name}", name=run.name)
+    if run.member:
+        return _("{student}'s run {name}", student=nicknames.get(run.member, _("a student")), name=run.name)
+    return _("the teacher's run {name}", name=run.name)
+
+
+def draw_screen_controls(known: Classroom, page: str) -> None:
+    """Draw what brings the class to the page on view or keeps it there; of a run that is not shared, ask first."""
+    if page == CLASS_PAGE:  # which has the switch itself
+        return
+    query, mirrored = shown_query(page), known.settings.mirrored
+    shares = [
+        _("The button shares {run} with the class.", run=run_of_whom(known, run.id))
+        for run in unshared_runs(known, query)
+    ]
+    if shares:
+        shares.append(
+            _("All can then read it, fork it and see it on the wall. To undo it, switch its sharing off on Train.")
+        )
+    if mirrored and shares:
+        st.warning(literal(" ".join([_("Students do not see this page: its run is not shared."), *shares])))
+        st.button(_("Share the run and show it"), key="mirror_share", on_click=_share, args=(known, query))
+    with st.sidebar:
+        draw_mirror_switch(known, "mirror")
+        if not mirrored:
+            _draw_bring(known, page, query, shares)
+
+
+def _draw_bring(known: Classroom, page: str, query: dict[str, str], shares: list[str]) -> None:
+    # Another key is another popover, which is closed: so it goes once the class was brought.
+    with st.popover(_("Bring the class here"), icon=":material/co_present:", key=f"bring_{known.settings.page_number}"):
+        st.caption(literal(" ".join([_("Every student's browser opens this page. Students may leave it."), *shares])))
+        label = _("Share and bring the class") if shares else _("Bring the class")
+        st.button(label, type="primary", key="bring_class", on_click=_bring, args=(known, page, query))
+
+
+def draw_mirror_switch(known: Classroom, key: str) -> None:
+    """Draw the switch that lets the students' pages follow the teacher's."""
+    about = _(
+        "Students' pages show your run, prompt, training step and a lesson's controls, and change nothing, until you "
+        "switch this off. While you are on Class, they stay."
+    )
+    st.session_state[key] = known.settings.mirrored
+    options = {"key": key, "help": about, "on_change": _mirror, "args": (known, key)}
+    st.toggle(_("Everybody looks at my screen"), **options)
+
+
+@notifying()
+def _mirror(known: Classroom, key: str) -> None:
+    known.change(mirrored=st.session_state[key])
+
+
+@notifying()
+def _share(known: Classroom, query: Mapping[str, str]) -> None:
+    for run in unshared_runs(known, query):
+        mark_shared(known.root, run.id)
+
+
+@notifying()
+def _bring(known: Classroom, page: str, query: Mapping[str, str]) -> None:
+    _share(known, query)
+    known.show(page, query, shown_inputs(page))
+    st.toast(_("The class is brought to this page."))
+
+
+def note_screen(page: str) -> None:
+    """Show the class what the teacher looks at, while it follows the teacher's screen; call it after the page."""
+    known = classroom()
+    if known is None or page == CLASS_PAGE or not visitor().is_teacher:
+        return
+    now, shown = known.settings, (page, shown_query(page), shown_inputs(page))
+    if now.mirrored and shown != (now.page, now.page_query, now.page_inputs) and not unshared_runs(known, shown[1]):
+        known.show(*shown)
+
+
+def follow(page: str) -> None:
+    """Open the page that the teacher shows: once, or as long as the class follows the teacher's screen.
+
+    A browser that joins after the class was brought to a page stays where it is.
+    """
+    if (known := classroom()) is None or visitor().is_teacher:
+        return
+    now = known.settings
+    if recall(_BROUGHT) is None:
+        remember(_BROUGHT, now.page_number)
+    led = recall(_LED, 0.0)
+    if is_behind(now, page) and (recall(_BROUGHT) < now.page_number or time.monotonic() - led > _AGAIN):
+        remember(_BROUGHT, now.page_number)
+        remember(_BROUGHT_TO, (now.page, now.page_query.get(RUN)))
+        remember(_LED, time.monotonic())
+        _take_inputs(now.page_inputs)
+        lead(now.page, now.page_query)
+
+
+def is_behind(now: ClassSettings, page: str) -> bool:
+    """Return whether a student's page is to be left for the one that the teacher shows."""
+    return (recall(_BROUGHT) or 0) < now.page_number or (now.mirrored and bool(now.page) and not _is_at(now, page))
+
+
+def _is_at(now: ClassSettings, page: str) -> bool:
+    here = {name: value for name, value in st.query_params.to_dict().items() if name not in (*_OWN, *_SETTLED_BY_PAGE)}
+    wanted = {name: value for name, value in now.page_query.items() if name not in _SETTLED_BY_PAGE}
+    return (page, here) == (now.page, wanted)
+
+
+def draw_banner(known: Classroom, now: ClassSettings, page: str) -> None:
+    """Tell a student, on a page that the teacher shows, that it is, and whose run it has."""
+    if now.mirrored and now.page:
+        run = run_of_whom(known, now.page_query.get(RUN, ""))
+        words = (
+            _("All see your teacher's screen now: {run}.", run=run) if run else _("All see your teacher's screen now.")
+        )
+        words = f"{words} {_('You can look, but start and change nothing.')}"
+    elif recall(_BROUGHT_TO) == (page, parameter(RUN)):
+        run = run_of_whom(known, parameter(RUN) or "")
+        words = _("Your teacher brought the class here: {run}.", run=run)
+        words = words if run else _("Your teacher brought the class here.")
+    else:
+        remember(_BROUGHT_TO, None)  # it was left
+        return
+    st.info(literal(words), icon=":material/co_present:")
