@@ -228,6 +228,12 @@ class Classroom:
             rows = database.execute("SELECT * FROM answers ORDER BY question, rowid").fetchall()
         return [Answer(*row[:4], is_right=bool(row[4]), tries=row[5]) for row in rows]
 
+    def start_game(self, text: str, passage: int, letters: int) -> None:
+        """Let the class play Shannon's game on a passage of a text, from its start; the text "" ends the game."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM games")
+        self.change(game_text=text, game_passage=passage, game_letters=letters)
+
     def move(self, member: str, passage: int, change: Callable[[str], str]) -> str:
         """Replace the state of a member's game, "" at its start, by what `change` makes of it; return the new one.
 

@@ -7,6 +7,7 @@ from explorer.classroom.hand_in import draw_handed_in
 from explorer.classroom.poll import draw_poll_form
 from explorer.classroom.wall import draw_wall
 from explorer.i18n.language import _
+from explorer.play.class_board import draw_class_game
 from explorer.services.visitors import classroom, visitor
 from explorer.widgets.layout import page_header
 from explorer.widgets.session import take_notice
@@ -19,6 +20,8 @@ if known is None:
 if not visitor().is_teacher:
     page_header(known.title, _("What has the class trained, and what made a difference?"))
     draw_wall(known)
+    draw_class_game(known)
+
     st.stop()
 page_header(known.title, _("Who is here, what do they train, and what holds for all?"))
 if notice := take_notice():
@@ -31,5 +34,6 @@ with right:
 draw_roster(known)
 draw_poll_form(known)
 draw_wall(known)
+draw_class_game(known)
 draw_handed_in(known)
 draw_end(known)

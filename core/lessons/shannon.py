@@ -4,6 +4,7 @@ Claude Shannon had people guess an unknown text letter by letter, and counted th
 ("Prediction and Entropy of Printed English", 1951). A language model plays the same game with probabilities.
 """
 
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -101,6 +102,19 @@ class Game:
             wrong=(),
             revealed=self.revealed | {len(self.guesses)},
         )
+
+    def to_json(self) -> str:
+        """Return what was guessed, for `restore`; the passage is not part of it."""
+        stopped = bool(self.passage.after)
+        return json.dumps([self.guesses, self.wrong, sorted(self.revealed), stopped], ensure_ascii=False)
+
+    def restore(self, state: str) -> Self:
+        """Return this game, at its start, with what `to_json` of it returned; "" is its start."""
+        if not state:
+            return self
+        guesses, wrong, revealed, stopped = json.loads(state)
+        game = replace(self, guesses=tuple(guesses), wrong=tuple(wrong), revealed=frozenset(revealed))
+        return game.stop() if stopped else game
 
     def stop(self) -> Self:
         """End the game: cut the passage to the guessed part."""

@@ -3,13 +3,16 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import log2
+from threading import Lock
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import numpy as np
 import streamlit as st
 import torch
+from cachetools import LRUCache, cached
 
+from core.classroom import Classroom
 from core.errors import ExplorerError
 from core.lessons.lesson_text import fill, links, load_prose
 from core.lessons.shannon import Game, Play, bits_from_guesses, choose_passage, play_by_counting, play_by_model
@@ -22,10 +25,11 @@ from core.text.token_display import visible
 from core.text.tokenizers import TOKENIZERS
 from explorer.charts.loss import Player, loss_figure, player_columns, with_players
 from explorer.components.lesson_views import guess_board
-from explorer.data.corpus_cards import facts_of
+from explorer.data.corpus_cards import Facts, facts_of
 from explorer.i18n.language import _, language
 from explorer.learn.state import MOST_CHARACTERS
 from explorer.services import shared
+from explorer.services.visitors import check_may_change, classroom, visitor
 from explorer.streaming.jsonl_tail import curve_rows
 from explorer.widgets import address, lesson_links, session
 from explorer.widgets.class_link import link_popover
@@ -37,7 +41,8 @@ from explorer.widgets.links import absent_text, end_absent, say_misread_number
 LENGTHS = (15, 30, 60, 100)
 _MOST_NAMED = 6  # of the runs that do not play
 MOST_PASSAGES = 9999
-_GAME = "shannon-game"
+_GAME, _OF_CLASS = "shannon-game", "class"
+_LEFT = "shannon-left"  # the passage of the class's game that this student has left
 _UNKNOWN_KEY = "shannon-strange"  # the game, and the last key if the text does not have it
 
 
@@ -79,11 +84,41 @@ def choose_game() -> tuple[str, Game]:
     chosen = (name, number, length)
     key, game = session.recall(_GAME) or (None, None)
     if key != chosen:
-        game = Game(
-            choose_passage(text, number, length), frozenset(facts_of(name, shared.data_dir()).characters.tokens)
-        )
+        game = new_game(name, number, length)
         session.remember(_GAME, (chosen, game))
     return name, game
+
+
+def new_game(text: str, passage: int, letters: int) -> Game:
+    """Return a game at its start. Raises ExplorerError for a text that is absent or too short."""
+    data_dir = shared.data_dir()
+    hidden = choose_passage(load_corpus(text, data_dir), passage, letters)
+    return Game(hidden, frozenset(facts_of(text, data_dir).characters.tokens))
+
+
+def class_game() -> tuple[str, Game] | None:
+    """Draw the head of the game that the class plays; return its text and the student's own game. None without one."""
+    if (known := classroom()) is None or visitor().is_teacher or not (now := known.settings).game_text:
+        return None
+    if session.recall(_LEFT) == now.game_passage:
+        back = partial(session.remember, _LEFT, None)
+        st.button(_("Back to the game of the class"), icon=":material/groups:", key="play_class", on_click=back)
+        return None
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(_("**The game of the class.** Everybody guesses the same passage. The page Class has the scores."))
+        leave = partial(session.remember, _LEFT, now.game_passage)
+        st.button(_("Play on your own"), key="play_alone", type="tertiary", on_click=leave)
+    key = (_OF_CLASS, now.game_text, now.game_passage, now.game_letters)
+    start = new_game(*key[1:])
+    game = start.restore(known.games().get(visitor().member, ""))
+    session.remember(_GAME, (key, game))
+    return now.game_text, game
+
+
+def class_move(known: Classroom, start: Game, passage: int, move: Callable[[Game], Game]) -> Game:
+    """Make a move of the student who asks in the game of the class: the state is the server's, whoever shows it."""
+    state = known.move(visitor().member, passage, lambda state: move(start.restore(state)).to_json())
+    return start.restore(state)
 
 
 def _choose(shift: int | None = None) -> None:
@@ -93,10 +128,17 @@ def _choose(shift: int | None = None) -> None:
     address.write({address.TEXT: chosen["play_text"], address.PASSAGE: number, address.LETTERS: letters})
 
 
+@session.notifying()
 def _make_move(move: Callable[[Game], Game]) -> None:
     key, game = session.recall(_GAME)
     session.remember(_UNKNOWN_KEY, None)
-    session.remember(_GAME, (key, move(game)))
+    known = classroom()
+    if key[0] == _OF_CLASS and known:
+        check_may_change()
+        moved = class_move(known, new_game(*key[1:]), key[2], move)
+    else:
+        moved = move(game)
+    session.remember(_GAME, (key, moved))
 
 
 @st.fragment
@@ -146,14 +188,15 @@ def draw_result(name: str, game: Game) -> None:
     """Draw the passage, the scores of all players, and how guesses become bits."""
     with card(words("passage"), key="play_passage"):
         st.code(game.passage.whole, language=None, wrap_lines=True)
-        begin = partial(session.remember, _GAME, None)
-        st.button(words("again"), icon=":material/replay:", key="play_again", on_click=begin)
+        if session.recall(_GAME)[0][0] != _OF_CLASS:  # where everybody plays once
+            begin = partial(session.remember, _GAME, None)
+            st.button(words("again"), icon=":material/replay:", key="play_again", on_click=begin)
     if not game.guesses:
         st.info(words("nothing"))
         return
     with card(words("result"), words("result_note", guesses=len(game.guesses)), key="play_result"):
         folder, step = _choose_run(name, game)
-        predictions = _predictions(name, game, folder, step)
+        predictions = predictions_of(name, game, folder, step)
         if predictions is None:
             return
         _chart(game, predictions, folder)
@@ -168,11 +211,17 @@ def draw_result(name: str, game: Game) -> None:
     st.caption(words("read on"))
 
 
-def _choose_run(name: str, game: Game) -> tuple[RunFolder | None, int | None]:
+def runs_that_play(name: str, game: Game) -> tuple[dict[str, RunFolder], list[RunFolder]]:
+    """Return the runs on a text by id, and those that do not play because they may have trained on the passage."""
     data_dir = shared.data_dir()
     reading = [folder for folder in runs_with_weights(data_dir) if _is_on_text(folder, name)]
     runs = {run.id: run for run in reading if not may_have_trained_on(run, data_dir, name, game.passage)}
-    if left_out := [folder for folder in reading if folder.id not in runs]:
+    return runs, [folder for folder in reading if folder.id not in runs]
+
+
+def _choose_run(name: str, game: Game) -> tuple[RunFolder | None, int | None]:
+    runs, left_out = runs_that_play(name, game)
+    if left_out:
         names = [folder.name for folder in left_out[:_MOST_NAMED]] + ["…"] * (len(left_out) > _MOST_NAMED)
         st.caption(words("left_out", names=literal(", ".join(names))))
     if not runs:
@@ -205,10 +254,17 @@ def _is_on_text(folder: RunFolder, name: str) -> bool:
     return data.corpus == name and TOKENIZERS[data.tokenizer].by_character
 
 
-def _predictions(name: str, game: Game, folder: RunFolder | None, step: int | None) -> list[Prediction] | None:
+@cached(LRUCache(256), key=lambda name, _facts, start, length: (name, start, length), lock=Lock())
+def _counted(_name: str, facts: Facts, start: int, length: int) -> Play:
+    """Play with pairs counted in a whole text, once for all who ask: the board of a class asks every three seconds."""
+    return play_by_counting(facts.ids, start, length, facts.characters.vocab_size)
+
+
+def predictions_of(name: str, game: Game, folder: RunFolder | None, step: int | None) -> list[Prediction] | None:
+    """Return how counting, and a run's model at a step and at its end, play what was guessed; None while computing."""
     facts = facts_of(name, shared.data_dir())
     start, length = game.passage.start, len(game.guesses)
-    predictions = [Prediction(words("bigram"), play_by_counting(facts.ids, start, length, facts.characters.vocab_size))]
+    predictions = [Prediction(words("bigram"), _counted(name, facts, start, length))]
     for step_or_end in ([step, None] if step is not None else [None]) if folder else []:
         try:
             opened = shared.open_model(folder.id, step_or_end)

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, TimeoutError, expect
 
 from core.classroom import Classroom
 from core.runs.folder import list_runs
@@ -46,30 +47,75 @@ def lesson(server: Server, known: Classroom, open_page: Callable[..., Page]) -> 
     teacher.goto(f"{server.url}/teach#{known.teacher_key}")
     expect(teacher.get_by_text(known.code)).to_be_visible()
 
-    ada.goto(f"{server.url}/train?{SMALL}")
+    teacher.locator(".st-key-sizes_steps input").fill("20")
+    teacher.locator(".st-key-sizes_steps input").press("Enter")
+    teacher.locator(".st-key-sizes_hand_out button").click()
+    expect(teacher.get_by_text("Runs done: 0.")).to_be_visible()
+    ada.goto(f"{server.url}/train")
+    expect(ada.get_by_text("Your size: 1 layer, 16 wide")).to_be_visible()
+    ada.locator(".st-key-own_size_take button").click()
+    ada.wait_for_url(re.compile(r"/train\?.*train.steps"))
     ada.locator(".st-key-train_start button").click()
     ada.wait_for_url(re.compile(r"/train\?.*run="))
-    ada.get_by_text("20 steps, done in").wait_for(timeout=120_000)
+    ada.get_by_text("for 20 steps").wait_for(timeout=120_000)
     (run,) = list_runs(known.root)
     bob.goto(f"{server.url}/train?run={run.id}")
     expect(bob.get_by_text("There is no run with the id")).to_be_visible()
-    ada.locator(f".st-key-export_{run.id} button").first.click()
-    ada.locator(f".st-key-share_{run.id} label").click()
+    ada.locator(f".st-key-share_{run.id} label").first.click()
+    expect(ada.locator(f".st-key-share_{run.id} input")).to_be_checked()
     bob.reload()
     expect(bob.get_by_text(f"shared · {run.name}")).to_be_visible()
     expect(bob.locator(".st-key-train_stop, .st-key-live_settings")).to_have_count(0)
     bob.goto(f"{server.url}/classroom")
-    expect(bob.locator(".st-key-wall_chart .js-plotly-plot")).to_be_visible()
+    opened = re.compile(rf"/look_inside\?.*run={run.id}")
+    point = bob.locator(".st-key-wall_chart .scatterlayer .point").first
+    for patience in (5_000, 5_000, 60_000):  # a chart that plotly is still laying out takes no click
+        point.hover(force=True)
+        point.click(force=True)
+        with suppress(TimeoutError):
+            bob.wait_for_url(opened, timeout=patience)
+            break
+    expect(bob).to_have_url(opened)
+    expect(teacher.get_by_text("Runs done: 1. Different sizes: 1 of 5.")).to_be_visible()
+
+    teacher.locator(".st-key-game_start button").click()
+    bob.goto(f"{server.url}/play")
+    expect(bob.get_by_text("The game of the class.")).to_be_visible()
+    bob.locator(".st-key-play_tell button:visible").click()
+    expect(bob.locator(".board-letter")).to_have_count(1)
+    expect(teacher.locator(".st-key-class_game")).to_contain_text("1 player has guessed a character.")
+    expect(teacher.locator(".st-key-class_game_chart")).to_contain_text("Bob")
+    bob.goto(f"{server.url}/classroom")
 
     teacher.locator(".st-key-class_frozen label").click()
     expect(bob.get_by_text("Your teacher has paused")).to_be_visible()
     ada.goto(f"{server.url}/train?{SMALL}")
     expect(ada.locator(".st-key-train_start button")).to_be_disabled()
+    teacher.locator(".st-key-class_frozen label").click()
+    expect(bob.get_by_text("Your teacher has paused")).to_have_count(0)
+
     teacher.goto(f"{server.url}/look_inside?run={run.id}")
-    teacher.locator(".st-key-bring_class button").first.click()
+    teacher.locator(".st-key-bring_0 button").first.click()
+    teacher.locator(".st-key-bring_class button").click()
     bob.wait_for_url(re.compile(rf"/look_inside\?.*run={run.id}"))
+    expect(bob.get_by_text(f"Your teacher brought the class here: Ada's run {run.name}.")).to_be_visible()
+    teacher.locator(".st-key-mirror label").first.click()
+    expect(bob.get_by_text("All see your teacher's screen now")).to_be_visible()
+    bob.goto(f"{server.url}/data")  # and is led back
+    teacher.locator(".st-key-inspect_prompt input").fill("Speak")
+    teacher.locator(".st-key-inspect_prompt input").press("Enter")
+    bob.wait_for_url(re.compile(r"/look_inside\?.*prompt=Speak"))
+    expect(bob.locator(".st-key-inspect_prompt input")).to_have_value("Speak")
+    teacher.goto(f"{server.url}/generate?run={run.id}")
+    teacher.locator(".st-key-generate_prompt textarea").fill("Speak, sir")
+    teacher.locator(".st-key-generate_go button").click()
+    expect(bob.locator(".st-key-generate_prompt textarea")).to_have_value("Speak, sir")
+    expect(bob.locator(".st-key-written")).to_contain_text("Speak, sir")
+    teacher.locator(".st-key-mirror label").first.click()
+    expect(bob.get_by_text("All see your teacher's screen now")).to_have_count(0)
 
     ada.close()  # its streams will be refused, which its console would say
+    bob.goto(f"{server.url}/data")  # which has none
     teacher.goto(f"{server.url}/classroom")
     teacher.get_by_role("button", name="Erase the class").click()
     teacher.locator(".st-key-erase_code input").fill(known.code)

@@ -59,6 +59,13 @@ def test_stopping_keeps_what_was_guessed():
     assert game.done and game.passage.hidden == "to" and game.guess("x") is game and game.give_up_letter() is game
 
 
+def test_a_game_goes_on_from_what_was_written_down():
+    for game in (GAME, played("at" + "ob"), played("to").guess("a").give_up_letter(), played("to").stop()):
+        again = GAME.restore(game.to_json())
+        assert again == game and again.counts().tolist() == game.counts().tolist()
+    assert GAME.restore("") is GAME
+
+
 def test_bounds_of_known_cases():
     assert bits_from_guesses([20]) == (0, 0)
     assert bits_from_guesses([0, 3, 3, 3, 3]) == pytest.approx((2, 2))  # four equally likely numbers of guesses
