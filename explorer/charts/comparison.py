@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from math import inf, isfinite, log
 from typing import Any
 
@@ -10,7 +11,7 @@ from plotly import graph_objects as go
 from core.lessons.paired_runs import ModelResult, Outcome
 from core.palette import LIGHT, Palette
 from explorer.charts.csv_export import Columns
-from explorer.charts.loss import UNITS
+from explorer.charts.loss import NATS, UNITS, LossUnit
 from explorer.charts.text_format import plain
 from explorer.charts.theme import line, side_note, style
 from explorer.i18n.language import N_, _
@@ -125,11 +126,15 @@ def comparison_columns(rows: Mapping[str, Sequence[Mapping[str, Any]]], names: M
 
 
 def courses_figure(
-    outcome: Outcome, names: tuple[str, str], guessing: str, vocab_size: int, palette: Palette = LIGHT
-) -> go.Figure:
+    outcome: Outcome, names: tuple[str, str], guessing: str, vocab_size: int, palette: Palette = LIGHT,
+    unit: LossUnit = NATS,
+) -> go.Figure:  # fmt: skip
     """Draw both models' losses on validation (solid) and training text (dotted); `guessing` labels the line at ln V."""
-    figure, height, top = go.Figure(), 380, log(vocab_size)
-    courses = (outcome.control, outcome.treatment)
+    figure, height, top = go.Figure(), 380, unit.of(log(vocab_size))
+    courses = [
+        replace(course, train=list(map(unit.of, course.train)), val=list(map(unit.of, course.val)))
+        for course in (outcome.control, outcome.treatment)
+    ]
     low, high = _pair_range(courses, top)
     labels = {guessing: (top, palette.muted)}
     for course, name, color in zip(courses, names, palette.runs, strict=False):
@@ -147,7 +152,7 @@ def courses_figure(
         showlegend=False,
         margin={"r": _PAIR_LABELS, "t": 14},
         xaxis={"title": {"text": _("step")}, "range": [0, outcome.steps], "nticks": 6},
-        yaxis={"title": {"text": _("loss (nats/token)")}, "range": [low, high]},
+        yaxis={"title": {"text": unit.title(_("loss"))}, "range": [low, high]},
     )
     figure.add_hline(y=top, line={"color": palette.lines, "width": 1, "dash": "dot"}, layer="below")
     gap = _LINE * (high - low) / (height - _AROUND)

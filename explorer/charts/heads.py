@@ -11,6 +11,7 @@ from core.interpretability.head_roles import ROLES, TASK_TITLES, HeadName
 from core.palette import LIGHT, Palette
 from explorer.charts.bars import horizontal_bars
 from explorer.charts.heatmaps import signed_heatmap
+from explorer.charts.loss import NATS
 from explorer.charts.theme import line, row_ticks, style
 from explorer.i18n.formatting import named
 from explorer.i18n.language import _
@@ -128,7 +129,10 @@ def emergence_figure(
                 marker={"color": color, "size": 9},
                 hovertemplate=f"{words}<extra></extra>",
             )
-    title, ticks = {"text": _("validation loss"), "font": {"color": palette.validation, "size": 12}}, {"nticks": 5}
+    title, ticks = (
+        {"text": NATS.title(_("validation loss")), "font": {"color": palette.validation, "size": 12}},
+        {"nticks": 5},
+    )
     ticks |= {"tickfont": {"color": palette.muted, "size": 12}, "tickmode": "auto", "automargin": True}
     loss_axis = {"title": title, "overlaying": "y", "side": "right", "showgrid": False} | ticks
     return style(figure, palette, height=340, zoom=True).update_layout(

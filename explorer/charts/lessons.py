@@ -12,9 +12,12 @@ from core.palette import LIGHT, Palette
 from core.text.token_display import visible
 from explorer.charts.bars import horizontal_bars
 from explorer.charts.heatmaps import signed_heatmap, token_axes
+from explorer.charts.loss import NATS, UNITS, LossUnit
 from explorer.charts.text_format import percent, plain, quoted_for_plotly
 from explorer.charts.theme import legend_above, line, row_ticks, style, token_ticks
 from explorer.i18n.language import _
+
+_FEW = 40  # points of a curve, which are then marked
 
 
 def share_pairs(
@@ -64,6 +67,37 @@ def curves(
     legend_above(figure).update_layout(hovermode="x unified")
     figure.update_xaxes(title_text=titles[0])
     return figure.update_yaxes(title_text=titles[1], rangemode="tozero")
+
+
+Curve = tuple[Sequence[float], Sequence[float]]  # x and y
+
+
+def course_with_shares(
+    losses: Mapping[str, Curve], shares: Mapping[str, Curve], colors: Sequence[str], titles: tuple[str, str, str],
+    now: int, palette: Palette = LIGHT,
+) -> go.Figure:  # fmt: skip
+    """Draw losses, or none, and shares on an axis of their own over the same steps, with a line at the step on view.
+
+    `titles` are those of the axes: steps, losses, shares.
+    """
+    figure, right = go.Figure(), {"yaxis": "y2"} if losses else {}
+    for (name, (x, y)), color in zip((losses | shares).items(), colors, strict=True):
+        more = {"mode": "lines+markers"} if len(x) < _FEW else {}
+        more |= right | {"hovertemplate": "%{y:.0%}"} if name in shares else {"hovertemplate": "%{y:.2f}"}
+        figure.add_trace(line(list(x), list(y), color, 2.4, name, **more))
+    style(figure, palette, height=300)
+    legend_above(figure).update_layout(hovermode="x unified", hoversubplots="axis")
+    of_shares = {"title_text": titles[2], "tickformat": ".0%", "range": [0, 1.03]}
+    if losses:
+        ticks = {"tickfont": {"color": palette.muted, "size": 12}, "title_font": {"color": palette.muted, "size": 12}}
+        right_axis = {"overlaying": "y", "side": "right", "showgrid": False, "automargin": True, "tickmode": "auto"}
+        figure.update_layout(yaxis2=of_shares | right_axis | ticks)
+        figure.update_layout(yaxis={"title_text": titles[1], "rangemode": "tozero"})
+    else:
+        figure.update_layout(yaxis=of_shares)
+    figure.add_vline(x=now, line={"color": palette.muted, "width": 1.5, "dash": "dot"})
+    last = max(x[-1] for x, _y in (losses | shares).values())
+    return figure.update_xaxes(title_text=titles[0], range=[-0.01 * last, 1.01 * last], tickformat=",d")
 
 
 def product_bars(products: Sequence[float], palette: Palette = LIGHT) -> go.Figure:
@@ -154,16 +188,19 @@ def closing_curve(steps: Sequence[int], distances: Sequence[float], now: int, pa
     return figure.update_yaxes(tickformat=".2~%", rangemode="tozero", nticks=4)
 
 
-def two_losses(named: Mapping[str, float], uniform: float, palette: Palette = LIGHT) -> go.Figure:
-    """Draw the losses on training and validation text as bars by name, on a scale that ends at guessing at random."""
+def two_losses(
+    named: Mapping[str, float], unigram: float, palette: Palette = LIGHT, unit: LossUnit = NATS
+) -> go.Figure:
+    """Draw the losses on training and validation text as bars by name, on a scale up to that of counted characters."""
+    shown, words = {name: unit.of(loss) for name, loss in named.items()}, _(UNITS[unit.name])
     return horizontal_bars(
-        list(named.values()),
+        list(shown.values()),
         list(map(plain, named)),
         [palette.training, palette.validation],
-        [f"{loss:.2f}" for loss in named.values()],
+        [f"{loss:.2f}" for loss in shown.values()],
         palette,
-        hover=[_("{name}: {loss} nats/token", name=plain(name), loss=f"{loss:.3f}") for name, loss in named.items()],
-        span=(0, uniform * 1.12),
+        hover=[f"{plain(name)}: {loss:.3f} {words}" for name, loss in shown.items()],
+        span=(0, unit.of(unigram) * 1.4),
         row=43,
     )
 
@@ -186,19 +223,21 @@ def change_heatmap(
 
 
 def ladder_chart(
-    names: Sequence[str], rungs: Sequence[RungLoss], expected: Sequence[str] = (), palette: Palette = LIGHT
-) -> go.Figure:
-    """Draw every rung's loss in nats a token as a dot, and a bar from the rung it stands on; `expected` come later."""
+    names: Sequence[str], rungs: Sequence[RungLoss], expected: Sequence[str] = (), palette: Palette = LIGHT,
+    unit: LossUnit = NATS,
+) -> go.Figure:  # fmt: skip
+    """Draw every rung's loss as a dot, and a bar from the rung it stands on; `expected` come later."""
     figure = go.Figure()
-    low = min(1.75, math.floor((min(rung.loss for rung in rungs) - 0.1) * 4) / 4)
-    standing, high = rungs[0].loss, rungs[0].loss + 0.55
-    for place, (name, rung) in enumerate(zip(names, rungs, strict=True)):
-        loss, color = rung.loss, palette.validation if rung.trained else palette.lines
+    losses = [unit.of(rung.loss) for rung in rungs]
+    low = min(1.75, math.floor((min(losses) - 0.1) * 4) / 4)
+    standing, high = losses[0], low + 1.15 * (losses[0] - low)
+    for place, (name, rung, loss) in enumerate(zip(names, rungs, losses, strict=True)):
+        color = palette.validation if rung.trained else palette.lines
         drop = loss - standing
         change = f" ({decimal(drop, plus=True)})" if place else ""
         words = _(
-            "{name}: {loss} nats, as uncertain as a uniform choice among {choices} letters",
-            name=plain(name), loss=f"{loss:.3f}", choices=f"{math.exp(loss):.1f}",
+            "{name}: {loss}, as uncertain as a uniform choice among {choices} letters",
+            name=plain(name), loss=f"{loss:.3f} {_(UNITS[unit.name])}", choices=f"{math.exp(rung.loss):.1f}",
         )  # fmt: skip
         figure.add_bar(
             x=[drop], base=[standing], y=[place], orientation="h", width=0.5, hoverinfo="text", hovertext=[words],
@@ -222,7 +261,7 @@ def ladder_chart(
     labels = [*names, *expected]
     style(figure, palette, height=60 + 34 * len(labels))
     figure.update_layout(showlegend=False, barmode="overlay", margin={"r": 12})
-    figure.update_xaxes(title_text=_("validation loss (nats/token)"), range=[low, high], showgrid=True)
+    figure.update_xaxes(title_text=unit.title(_("validation loss")), range=[low, high], showgrid=True)
     return figure.update_yaxes(row_ticks(list(map(plain, labels)), tickfont={"color": palette.text, "size": 13}))
 
 

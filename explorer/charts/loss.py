@@ -1,7 +1,7 @@
 """The loss over steps and by position, players in Shannon's game, and the learning rate of a run that is continued."""
 
 from collections.abc import Mapping, Sequence
-from math import exp, inf, log, log10
+from math import ceil, exp, inf, isfinite, log, log10
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from explorer.i18n.language import N_, _
 
 UNITS = {"nats": N_("nats/token"), "bits": N_("bits/byte"), "choices": N_("perplexity")}  # of a loss
 SMOOTHING = 0.8
+_SPANS = 10  # of smoothing, at least, in a curve: a short one is smoothed less
 BIT = log(2)  # nats
 _LONGEST = 24  # characters of a name in the chart
 _SPREAD = 1.25  # a position is averaged with those from this much nearer to this much further
@@ -87,6 +88,29 @@ def in_unit(loss: float, unit: str, bytes_per_token: float) -> float:
     return {"nats": loss, "bits": loss / BIT / bytes_per_token, "choices": exp(min(loss, 700.0))}[unit]
 
 
+class LossUnit(NamedTuple):
+    """The unit that a chart of losses is drawn in."""
+
+    name: str = "nats"  # of `UNITS`
+    bytes_per_token: float = 1.0
+
+    def of(self, loss: float) -> float:
+        """Return a loss in nats/token in this unit."""
+        return in_unit(loss, self.name, self.bytes_per_token) if isfinite(loss) else loss
+
+    def in_words(self, loss: float) -> str:
+        """Return a loss in nats/token as a sentence has it."""
+        value, words = f"{self.of(loss):.2f}", _(UNITS[self.name])
+        return f"{words} {value}" if self.name == "choices" else f"{value} {words}"
+
+    def title(self, what: str) -> str:
+        """Return the title of an axis: what is measured, and the unit."""
+        return f"{what} ({_(UNITS[self.name])})"
+
+
+NATS = LossUnit()
+
+
 Points = Sequence[tuple[int, float]]
 
 
@@ -122,13 +146,31 @@ def _traces(training: tuple, validation: tuple, parent: ParentCurve | None, pale
 
 
 def smoothed(values: Sequence[float], share: float = SMOOTHING) -> list[float]:
-    """Return an exponential average with bias correction (Kingma and Ba 2014, section 3)."""
-    average, weight, averages = 0.0, 0.0, []
+    """Return a line fitted around each value, weighted by share**distance, within the range of the values nearby.
+
+    Unlike an average of what came before, it does not lag behind a falling curve (Cleveland 1979, local regression).
+    """
+    share = min(share, max(0.0, 1 - _SPANS / max(1, len(values))))
+    reach, fitted = ceil(1 / (1 - share)), []
+    sums = zip(values, _weighted_sums(values, share), _weighted_sums(values[::-1], share)[::-1], strict=True)
+    for at, (value, (b0, b1, b2, bv, bd), (a0, a1, a2, av, ad)) in enumerate(sums):
+        weight, first, second = b0 + a0 - 1, a1 - b1, a2 + b2
+        total, slope = bv + av - value, ad - bd
+        spread = weight * second - first * first
+        fit = (total * second - slope * first) / spread if spread > 0 else value
+        near = values[max(0, at - reach) : at + reach + 1]
+        fitted.append(max(min(near), min(max(near), fit)))
+    return fitted
+
+
+def _weighted_sums(values: Sequence[float], share: float) -> list[tuple[float, ...]]:
+    """Return for each value the sums over it and those before of share**d times 1, d, d², value and d value."""
+    sums, w0, w1, w2, v, d = [], 0.0, 0.0, 0.0, 0.0, 0.0
     for value in values:
-        average = share * average + (1 - share) * value
-        weight = share * weight + (1 - share)
-        averages.append(average / weight)
-    return averages
+        w0, w1, w2 = share * w0 + 1, share * (w1 + w0), share * (w2 + 2 * w1 + w0)
+        v, d = share * v + value, share * (d + v)
+        sums.append((w0, w1, w2, v, d))
+    return sums
 
 
 def loss_range(values: Sequence[float], baselines: Mapping[str, float]) -> list[float]:
@@ -223,20 +265,21 @@ def rates_figure(
     return figure.update_yaxes(tickvals=[0, highest], ticktext=["0", format_setting(float(f"{highest:.3g}"))])
 
 
-def position_curve(losses: np.ndarray, palette: Palette = LIGHT) -> go.Figure:
+def position_curve(losses: np.ndarray, palette: Palette = LIGHT, unit: LossUnit = NATS) -> go.Figure:
     """Draw the loss (T,) in nats after each number of tokens: dots as measured, a line through their running mean."""
     places = np.arange(1, len(losses) + 1)
-    hover = _("after {count} tokens: {loss} nats", count="%{x:,}", loss="%{y:.2f}")
+    hover = _("after {count} tokens: {loss}", count="%{x:,}", loss=f"%{{y:.2f}} {_(UNITS[unit.name])}")
     dots = {"color": palette.validation, "size": 4, "opacity": 0.45}
-    figure = go.Figure(go.Scatter(x=places, y=losses, mode="markers", marker=dots, hoverinfo="skip"))
-    means = running_mean(losses)
+    shown = list(map(unit.of, losses.tolist()))
+    figure = go.Figure(go.Scatter(x=places, y=shown, mode="markers", marker=dots, hoverinfo="skip"))
+    means = list(map(unit.of, running_mean(losses).tolist()))
     figure.add_trace(line(places, means, palette.validation, 2.4, hovertemplate=f"{hover}<extra></extra>"))
     style(figure, palette, height=300).update_layout(showlegend=False, hovermode="closest")
     ticks = [2**power for power in range(12) if 2**power <= len(losses)]
     span = [-0.03, max(log10(len(losses)), 0.1) + 0.03]
     labels = {"tickvals": ticks, "ticktext": [f"{place:,}" for place in ticks], "title_text": _("tokens of context")}
     figure.update_xaxes(type="log", range=span, **labels)
-    return figure.update_yaxes(title_text=_("loss, nats"))
+    return figure.update_yaxes(title_text=unit.title(_("loss")))
 
 
 def running_mean(losses: np.ndarray) -> np.ndarray:

@@ -13,7 +13,14 @@ from plotly import graph_objects as go
 from core.lessons.experiment_results import explanation, result_numbers, verdict
 from core.lessons.experiments import EXPERIMENTS, Experiment
 from core.lessons.lesson_text import fill, load_prose
-from core.lessons.paired_runs import Outcome, control_config, kind_of_sample, make_pair, train_pair, treatment_config
+from core.lessons.paired_runs import (
+    Outcome,
+    control_config,
+    kind_of_sample,
+    make_pair,
+    train_pair,
+    treatment_config,
+)
 from core.training.evaluation import run_baselines
 from core.training.health_readings import SENTENCES, troubles
 from explorer.charts.comparison import course_columns, courses_figure
@@ -21,38 +28,62 @@ from explorer.charts.text_format import percent
 from explorer.components.time_machine import growing_figure
 from explorer.i18n.language import _
 from explorer.learn.state import StepState
-from explorer.learn.steps import Step, draw_curves
+from explorer.learn.steps import Question, Step, choose_unit, draw_curves
 from explorer.widgets import address, lesson_links, session
 from explorer.widgets.layout import card, chart, current_palette, literal
 
-STEPS_OF_TRAINING = (50, 200, 400, 800)
+STEPS_OF_TRAINING, FIRST_STEPS = (50, 200, 400, 800), 400
 CURVES = ("control_lower", "broken_lower", "same_loss")
 KINDS = ("words", "rubbish", "stuck", "copied")
+_QUESTIONS = ("ask_curve", "ask_sample")
 _SIZES = (300, 500, 1000, 3000, 10_000, 30_000)
 _TIMES = (1, 10, 30, 100, 300, 1000)
 
 
 def _draw(experiment: Experiment, state: StepState) -> None:
     steps, choices = _controls(experiment, state)
-    key = ("break", experiment.name, steps, *sorted(choices.items()))
+    key = _key(experiment, steps, choices)
     if session.recall(_prediction_key(experiment), (None,))[0] != (*state.key, *key):
         _predict(experiment, state, (*state.key, *key))
         return
-    pair = partial(make_pair, experiment, state.text, steps=steps, seed=state.seed, choices=choices)
     with card(shared(state, "running"), shared(state, "lines"), key="lesson_result"):
-        growing = partial(_draw_growing, steps, state)
-        outcome = state.compute(key, lambda: train_pair(pair()), shared(state, "training"), growing)
+        state.results["unit"] = choose_unit(state)
+        outcome, numbers = _compute(experiment, steps, choices, state)
         name, figure = f"control-and-broken-{state.step}", _figure(outcome, state)
         chart(figure, key="break_curves", name=name, numbers=lambda: course_columns(outcome))
+    _draw_outcome(experiment, outcome, state, numbers)
+
+
+def _key(experiment: Experiment, steps: int, choices: dict[str, Any]) -> tuple:
+    return ("break", experiment.name, steps, *sorted(choices.items()))
+
+
+def _compute(
+    experiment: Experiment, steps: int, choices: dict[str, Any], state: StepState
+) -> tuple[Outcome, dict[str, Any]]:
+    pair = partial(make_pair, experiment, state.text, steps=steps, seed=state.seed, choices=choices)
+    growing = partial(_draw_growing, steps, state)
+    key = _key(experiment, steps, choices)
+    outcome = state.compute(key, lambda: train_pair(pair()), shared(state, "training"), growing)
     counted = run_baselines(control_config(steps, state.seed), state.train_ids, state.val_ids, state.vocab_size)
-    _draw_outcome(experiment, outcome, state, result_numbers(outcome, counted, state.vocab_size, percent) | choices)
+    return outcome, result_numbers(outcome, counted, state.vocab_size, percent) | choices
+
+
+def _predicted(experiment: Experiment, state: StepState) -> tuple[list[Question], str]:
+    outcome, numbers = _compute(experiment, *_controls(experiment, state), state)
+    questions = [
+        Question(shared(state, ask), [shared(state, name) for name in names], shared(state, result))
+        for ask, names, result in zip(_QUESTIONS, (CURVES, KINDS), _results(outcome), strict=True)
+    ]
+    words = explanation(experiment.name, outcome, numbers, state.language)
+    return questions, "\n\n".join(state.fill_markdown(part, **numbers) for part in words)
 
 
 def _controls(experiment: Experiment, state: StepState) -> tuple[int, dict[str, Any]]:
     row = {"horizontal": True, "vertical_alignment": "bottom", "gap": "medium"}
     with card(state.label("panel"), key="lesson_controls"), st.container(**row):
         choices = {name: _choice(name, default, state) for name, default in experiment.choices.items()}
-        steps = state.value("steps", 400, st.segmented_control, shared(state, "steps"), STEPS_OF_TRAINING)
+        steps = state.value("steps", FIRST_STEPS, st.segmented_control, shared(state, "steps"), STEPS_OF_TRAINING)
         if {"steps", *choices} <= lesson_links.hidden_controls():
             st.space("small")  # below the title
     return steps, choices
@@ -80,7 +111,7 @@ def _predict(experiment: Experiment, state: StepState, key: Hashable) -> None:
                     format_func=partial(shared, state),
                 )
                 for column, question, options, part in zip(
-                    st.columns(2), ("ask_curve", "ask_sample"), (CURVES, KINDS), ("curve", "kind"), strict=True
+                    st.columns(2), _QUESTIONS, (CURVES, KINDS), ("curve", "kind"), strict=True
                 )
             )  # fmt: skip
             submitted = st.form_submit_button(
@@ -111,10 +142,12 @@ def _draw_outcome(experiment: Experiment, outcome: Outcome, state: StepState, nu
         for part in explanation(experiment.name, outcome, numbers, state.language):
             st.markdown(state.fill_markdown(part, **numbers), width=820)
         if experiment.by_position:
-            losses = outcome.control.by_position, outcome.treatment.by_position
+            unit = state.results["unit"]
+            both = outcome.control.by_position, outcome.treatment.by_position
+            losses = [list(map(unit.of, part)) for part in both]
             draw_curves(
                 range(1, len(losses[0]) + 1), dict(zip(_names(state), losses, strict=True)), current_palette().runs,
-                (_("position in the window"), _("loss, nats")), ("position", "control", "treatment"),
+                (_("position in the window"), unit.title(_("loss"))), ("position", "control", "treatment"),
                 key="break_places", name="loss-by-place", mode="lines+markers",
             )  # fmt: skip
         st.markdown(_table(outcome, state))
@@ -140,11 +173,15 @@ def _draw_health(experiment: Experiment, outcome: Outcome, state: StepState) -> 
         st.markdown(" · ".join(links))
 
 
+def _results(outcome: Outcome) -> tuple[str, str]:
+    """Return which of CURVES and of KINDS is right."""
+    ending = {"higher": "control_lower", "same": "same_loss"}.get(verdict(outcome), "broken_lower")
+    return ending, kind_of_sample(outcome.treatment, outcome.control)
+
+
 def _compare(experiment: Experiment, outcome: Outcome, state: StepState) -> None:
     _key, curve, kind = session.recall(_prediction_key(experiment))
-    ending = {"higher": "control_lower", "same": "same_loss"}.get(verdict(outcome), "broken_lower")
-    sample_kind = kind_of_sample(outcome.treatment, outcome.control)
-    for question, response, correct in (("ask_curve", curve, ending), ("ask_sample", kind, sample_kind)):
+    for question, response, correct in zip(_QUESTIONS, (curve, kind), _results(outcome), strict=True):
         right = response == correct
         part = "prediction_right" if right else "prediction_wrong"
         sentence = shared(state, part, prediction=shared(state, response), result=shared(state, correct))
@@ -169,7 +206,8 @@ def _table(outcome: Outcome, state: StepState) -> str:
 
 
 def _figure(outcome: Outcome, state: StepState) -> go.Figure:
-    return courses_figure(outcome, _names(state), shared(state, "uniform"), state.vocab_size, current_palette())
+    names, guessing = _names(state), shared(state, "uniform")
+    return courses_figure(outcome, names, guessing, state.vocab_size, current_palette(), state.results["unit"])
 
 
 def _names(state: StepState) -> tuple[str, str]:
@@ -191,6 +229,7 @@ STEPS = tuple(
         partial(_draw, experiment),
         code=(*map(locate, experiment.code), *filter(None, [experiment.corrupt]), train_pair),
         numbers=lambda state: {"guess": f"{log(state.vocab_size):.2f}"},
+        predicted=partial(_predicted, experiment),
     )
     for name, experiment in EXPERIMENTS.items()
 )

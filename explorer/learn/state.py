@@ -90,6 +90,12 @@ class StepState:
         return [visible(token) for token in self.tokens]
 
     @cached_property
+    def bytes_per_token(self) -> float:
+        """Return the bytes in UTF-8 of a token of the validation text."""
+        validation = self.text[len(self.train_ids) :]
+        return len(validation.encode()) / len(validation)
+
+    @cached_property
     def id_of(self) -> dict[str, int]:
         """Return the id of every token of the vocabulary."""
         return {token: id for id, token in enumerate(self.tokens)}

@@ -14,6 +14,7 @@ from core.formatting import decimal
 from core.lessons import LESSONS
 from core.lessons.lesson_text import load_prose
 from explorer.charts.lessons import curves, share_pairs
+from explorer.charts.loss import UNITS, LossUnit
 from explorer.components.lesson_views import lesson_path
 from explorer.components.page import load_ahead
 from explorer.i18n.language import _, worded
@@ -24,8 +25,17 @@ from explorer.widgets.class_link import link_popover
 from explorer.widgets.layout import card, chart, current_palette, literal, show_error
 from explorer.widgets.links import quoted_part
 
+_UNIT = "lesson-unit"
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 _DECIMAL = re.compile(r"[+-]?(\d{1,30}\.?\d{0,30}|\.\d{1,30})(e[+-]?\d{1,2})?", re.ASCII | re.IGNORECASE)
+
+
+class Question(NamedTuple):
+    """A question as it is printed, in Markdown."""
+
+    words: str
+    options: list[str]  # to choose from; none where a number is asked for
+    answer: str
 
 
 class Step(NamedTuple):
@@ -45,6 +55,8 @@ class Step(NamedTuple):
     show: Callable[[StepState, Any], None] | None = None  # explains a wrong answer, given the response
     more: Callable[[StepState], dict[str, Any]] = lambda state: {}  # further numbers for the question's words
     uses_text: bool = True  # else it has models of its own, and no text is chosen
+    # What is to be predicted, without an `answer`, and what explains the result, as Markdown; raises StillComputing.
+    predicted: Callable[[StepState], tuple[list[Question], str]] | None = None
 
 
 def draw_question(step: Step, state: StepState) -> bool:
@@ -98,6 +110,16 @@ def _draw_verdict(step: Step, state: StepState, response: Any) -> bool:
 def redraw_button(state: StepState, slot: str, word: str = "again", key: str = "lesson_again") -> int:
     """Draw a button that asks for another random draw; return how often it was clicked."""
     return session.reseed_button(state.word(word), slot, key)
+
+
+def choose_unit(state: StepState, bytes_per_token: float | None = None) -> LossUnit:
+    """Draw the switch of the unit of the step's losses and return it, at first the one chosen last in a lesson."""
+    chosen = state.value(
+        "unit", session.recall(_UNIT, "nats"), st.segmented_control, _("Unit"), list(UNITS),
+        format_func=lambda name: _(UNITS[name]), label_visibility="collapsed",
+    )  # fmt: skip
+    session.remember(_UNIT, chosen)
+    return LossUnit(chosen, bytes_per_token or state.bytes_per_token)
 
 
 def draw_curves(

@@ -1,23 +1,28 @@
 """The lesson on abilities that come all at once: induction heads and grokking, in two models of the gallery."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from math import nan
 
 import streamlit as st
 import torch
 
 from core.interpretability import Progress
 from core.interpretability.embeddings import FourierComponents, fourier_components, token_embeddings
+from core.lessons.lesson_text import load_prose
 from core.lessons.phase_changes import first_step, induction_scores, remainder
 from core.paths import gallery_dir
 from core.runs.folder import RunFolder
 from core.runs.weights import load_model
 from core.text.tasks import MODULUS, NUMBERS
+from explorer.charts.csv_export import Columns
 from explorer.charts.embedding_map import number_circle
+from explorer.charts.lessons import Curve, course_with_shares
 from explorer.charts.text_format import percent
 from explorer.learn.state import StepState
-from explorer.learn.steps import Step, draw_curves, draw_table
+from explorer.learn.steps import Step, choose_unit, draw_curves, draw_table
 from explorer.widgets.layout import card, chart, current_palette
+from explorer.widgets.run_rows import run_bytes_per_token
 
 _EMERGED = 0.3  # of a head's attention, from which it counts as an induction head
 _RIGHT = 0.5  # share of problems
@@ -43,24 +48,41 @@ def _compute_scores() -> Iterator[Progress[dict[int, float]]]:
     return induction_scores({step: each.model for step, each in loaded.items()}, letters, tokens.index(" "))
 
 
+def _draw_course(
+    state: StepState, losses: dict[str, Curve], shares: dict[str, Curve], colors: Sequence[str], *, now: int,
+    loss_title: str = "", name: str,
+) -> None:  # fmt: skip
+    """Draw losses and shares over one axis of steps, with a line at the step of the slider."""
+    titles = state.label("axis step"), loss_title, state.label("axis score")
+    figure = course_with_shares(losses, shares, colors, titles, now, current_palette())
+    chart(figure, key="lesson_course", name=name, numbers=lambda: _columns(losses | shares))
+
+
+def _columns(lines: dict[str, Curve]) -> Columns:
+    """Return a row for each step of any of the lines; what was not measured at a step stays empty."""
+    steps = sorted({step for x, _y in lines.values() for step in x})
+    known = {name: dict(zip(*line, strict=True)) for name, line in lines.items()}
+    return {"step": steps} | {name: [line.get(step, nan) for step in steps] for name, line in known.items()}
+
+
+def _near(rows: dict[str, list[float]], column: str, step: int) -> float:
+    """Return what was last measured at a step or before it."""
+    return rows[column][max(place for place, other in enumerate(rows["step"]) if other <= step)]
+
+
 def _draw_induction(state: StepState) -> None:
     palette, rows = current_palette(), _evaluations("induction")
     scores = state.results["scores"] = state.compute(("induction",), _compute_scores, state.word("computing"))
-    span = {"xaxis": {"range": [0, rows["step"][-1]]}}
     with card(state.label("panel"), key="lesson_result"):
-        titles = state.label("axis step"), state.label("axis loss")
-        draw_curves(
-            rows["step"], {titles[1]: rows["val_loss"]}, [palette.validation], titles, ("step", "loss"),
-            key="lesson_loss", name="induction-loss", height=230, **span,
-        )  # fmt: skip
-    with card(state.label("panel heads"), key="lesson_heads"):
-        titles = state.label("axis step"), state.label("axis score")
-        draw_curves(
-            list(scores), {titles[1]: list(scores.values())}, [palette.accent], titles, ("step", "score"),
-            key="lesson_scores", name="induction-score", mode="lines+markers", hover=".0%", height=230,
-            yaxis={"tickformat": ".0%", "range": [0, 1.02]}, **span,
-        )  # fmt: skip
-        state.write("result", last=percent(list(scores.values())[-1]))
+        unit = choose_unit(state, run_bytes_per_token(_run("induction")))
+        now = state.value("step", list(scores)[-1], st.select_slider, "axis step", list(scores))
+        losses = {state.label("axis loss"): (rows["step"], list(map(unit.of, rows["val_loss"])))}
+        shares = {state.label("axis score"): (list(scores), list(scores.values()))}
+        title = unit.title(state.label("axis loss"))
+        colors = palette.validation, palette.accent
+        _draw_course(state, losses, shares, colors, now=now, loss_title=title, name="induction")
+        loss = unit.in_words(_near(rows, "val_loss", now))
+        state.write("result", step=f"{now:,}", loss=loss, score=percent(scores[now]))
 
 
 def _emergence(state: StepState) -> int:
@@ -90,22 +112,42 @@ def _draw_grokking(state: StepState) -> None:
     palette, rows = current_palette(), _evaluations("grokking")
     names = state.label("train"), state.label("val")
     with card(state.label("panel"), key="lesson_result"):
-        lines = dict(zip(names, (rows["train_accuracy"], rows["val_accuracy"]), strict=True))
-        draw_curves(
-            rows["step"], lines, (palette.training, palette.validation),
-            (state.label("axis step"), state.label("axis accuracy")), ("step", *lines), key="lesson_accuracy",
-            name="grokking-accuracy", hover=".0%", height=280, yaxis={"tickformat": ".0%", "range": [0, 1.04]},
-        )  # fmt: skip
+        now = state.value("step", list(_components())[-1], st.select_slider, "axis step", list(_components()))
+        _draw_accuracies(state, now)
         memorized = first_step(rows["step"], rows["train_accuracy"], 0.99)
-        state.write("result", memorized=f"{memorized:,}", modulus=MODULUS, chance=percent(1 / MODULUS))
+        state.write(
+            "result",
+            memorized=f"{memorized:,}", modulus=MODULUS, chance=percent(1 / MODULUS), step=f"{now:,}",
+            known=percent(_near(rows, "train_accuracy", now)), right=percent(_near(rows, "val_accuracy", now)),
+            circle=percent(_five(_components()[now])),
+        )  # fmt: skip
     with card(state.label("panel loss"), key="lesson_losses"):
-        lines = dict(zip(names, (rows["train_loss"], rows["val_loss"]), strict=True))
+        unit = choose_unit(state, run_bytes_per_token(_run("grokking")))
+        losses = (list(map(unit.of, rows[f"{part}_loss"])) for part in ("train", "val"))
+        lines = dict(zip(names, losses, strict=True))
         draw_curves(
             rows["step"], lines, (palette.training, palette.validation),
-            (state.label("axis step"), state.label("axis loss")), ("step", *lines), key="lesson_grokking_loss",
-            name="grokking-loss", height=250,
+            (state.label("axis step"), unit.title(state.label("axis loss"))), ("step", *lines),
+            key="lesson_grokking_loss", name="grokking-loss", height=250,
         )  # fmt: skip
         state.write("loss")
+
+
+def _draw_accuracies(state: StepState, now: int) -> None:
+    """Draw how much of both halves is answered right, and how much of the embeddings lies on circles."""
+    palette, rows, words = current_palette(), _evaluations("grokking"), load_prose("sudden", "grokking", state.language)
+    circle = {step: _five(each) for step, each in _components().items()}
+    shares = {
+        words.parts["train"]: (rows["step"], rows["train_accuracy"]),
+        words.parts["val"]: (rows["step"], rows["val_accuracy"]),
+        words.parts["circle"]: (list(circle), list(circle.values())),
+    }
+    _draw_course(state, {}, shares, (palette.training, palette.validation, palette.accent), now=now, name="grokking")
+
+
+def _five(each: FourierComponents) -> float:
+    """Return the share of the variance that lies on the circles of the five strongest frequencies."""
+    return float(sum(sorted(each.power)[-5:]))
 
 
 def _generalized() -> int:
@@ -145,8 +187,10 @@ def _components() -> dict[int, FourierComponents]:
 
 def _draw_circle(state: StepState) -> None:
     components = _components()
-    with card(state.label("panel"), key="lesson_result"):
+    with card(state.label("panel course"), key="lesson_way_there"):
         step = state.value("step", list(components)[-1], st.select_slider, "axis step", list(components))
+        _draw_accuracies(state, step)
+    with card(state.label("panel"), key="lesson_result"):
         each = components[step]
         drawn = number_circle([each], [str(number) for number in range(MODULUS)], current_palette())
         for trace, values in zip(drawn.figure.data, drawn.moves[0]["traces"], strict=True):
@@ -155,8 +199,7 @@ def _draw_circle(state: StepState) -> None:
             drawn.figure.update_layout({axis.replace(".", "_"): reach})
         power = {"frequency": list(range(1, len(each.power) + 1)), "share": each.power.tolist()}
         chart(drawn.figure, key="lesson_circle", name="fourier", numbers=lambda: power)
-        five = float(sum(sorted(each.power)[-5:]))
-        state.write("result", frequency=each.strongest, five=percent(five))
+        state.write("result", frequency=each.strongest, five=percent(_five(each)))
 
 
 def _numbers(state: StepState) -> tuple[int, int]:

@@ -16,15 +16,16 @@ from core.interpretability.token_losses import KindLoss, loss_by_kind, loss_by_p
 from core.text.token_display import visible
 from core.text.tokenizers import token_texts
 from explorer.charts.bars import kind_bars
-from explorer.charts.loss import position_curve, running_mean
+from explorer.charts.loss import UNITS, LossUnit, position_curve, running_mean
 from explorer.charts.text_format import percent
 from explorer.i18n.language import N_, _, ngettext
 from explorer.look_inside.inspection import Inspection
 from explorer.look_inside.predictions import draw_predicted
-from explorer.look_inside.run_text import affordable_windows, run_text, windows
+from explorer.look_inside.run_text import affordable_windows, run_text, task_name, windows
 from explorer.widgets import session
 from explorer.widgets.job_progress import result_of
-from explorer.widgets.layout import card, chart, current_palette
+from explorer.widgets.layout import card, chart, choose, current_palette
+from explorer.widgets.run_rows import run_bytes_per_token
 
 LONGEST = 256  # tokens of a window
 MOST_WINDOWS, FEWEST_WINDOWS = 512, 16
@@ -55,6 +56,8 @@ _PASSAGE = N_(
 
 def draw(inspection: Inspection) -> None:
     """Draw the loss along the context, by kind of token, and on a passage token by token."""
+    if task_name(inspection):
+        st.info(_("Only answers were trained on. The high loss on questions, which are random, says nothing."))
     with st.container(key="losses_measured"):
         with st.spinner(_("Reading the text ...")):
             measured_on = _windows(inspection)
@@ -63,7 +66,7 @@ def draw(inspection: Inspection) -> None:
         if losses is not None:
             left, right = st.columns(2)
             with left:
-                _position_card(losses.numpy())
+                _position_card(inspection, losses.numpy())
             with right:
                 _kind_card(inspection, losses.numpy(), measured_on)
     _passage_card(inspection)
@@ -82,7 +85,7 @@ def measure(inspection: Inspection, measured_on: Tensor) -> Iterator[Progress[Te
         yield Progress(sum(map(len, losses)), len(measured_on), torch.cat(losses))
 
 
-def _position_card(losses: np.ndarray) -> None:
+def _position_card(inspection: Inspection, losses: np.ndarray) -> None:
     curve = loss_by_position(losses)
     measured = ngettext(
         "Measured on {count} window of held-out text.", "Measured on {count} windows of held-out text.", len(losses)
@@ -91,7 +94,10 @@ def _position_card(losses: np.ndarray) -> None:
     with card(_("Loss by position"), _("Does more context help?"), more=more, key="card_loss_position"):
         st.caption(position_in_words(curve))
         columns = {"tokens read": range(1, len(curve) + 1), "loss in nats": curve}
-        figure = position_curve(curve, current_palette())
+        size = run_bytes_per_token(inspection.folder)
+        units = [name for name in UNITS if name != "bits" or size]
+        name = choose(_("Unit"), units, key="loss_position_unit", format_func=lambda name: _(UNITS[name]))
+        figure = position_curve(curve, current_palette(), LossUnit(name, size or 1.0))
         chart(figure, key="loss_position", name="loss-by-position", numbers=lambda: columns)
 
 

@@ -118,10 +118,10 @@ THINGS = re.compile(
     r"positions|products|runs|sequences|spans|steps|texts|threads|times(?! the)|tokens|windows|words|years)\b(?!/)"
 )
 UNCOUNTED = {
-    "after {count} tokens: {loss} nats": "plotly fills it in for each point",
+    "after {count} tokens: {loss}": "plotly fills it in for each point",
     "Mean distance: {distance} tokens.": "a mean is no whole number",
     "Mean distance: {distance} tokens back.": "likewise",
-    "{name}: {loss} nats, as uncertain as a uniform choice among {choices} letters": "a perplexity is no whole number",
+    "{name}: {loss}, as uncertain as a uniform choice among {choices} letters": "a perplexity is no whole number",
 }
 
 

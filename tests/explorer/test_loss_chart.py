@@ -1,5 +1,7 @@
 """The loss chart: what is drawn, and the contract with the browser that fills it."""
 
+import math
+
 import pytest
 
 from core.text.ngrams import BASELINES
@@ -48,10 +50,21 @@ def test_axis_holds_everything_and_seldom_moves():
     assert loss_range([float("nan")], {})[0] < loss_range([float("nan")], {})[1]
 
 
-def test_smoothing_starts_at_the_first_value():
-    assert smoothed([3.0, 3.0, 3.0], 0.9) == pytest.approx([3.0, 3.0, 3.0])
-    assert smoothed([4.0, 2.0], 0.0) == [4.0, 2.0]
-    assert 2.0 < smoothed([4.0, 2.0], 0.5)[1] < 4.0
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.98])
+def test_the_smoothed_line_does_not_lag_behind_a_falling_curve(share):
+    assert smoothed([3.0] * 40, share) == pytest.approx([3.0] * 40)
+    falling = [4 - 0.05 * at for at in range(60)]
+    assert smoothed(falling, share) == pytest.approx(falling)
+    late = [0.7 + 2.7 / (1 + math.exp((at - 28) / 4)) for at in range(41)]  # an ability that comes at once
+    for at, value in enumerate(smoothed(late, share)):
+        assert late[min(at + 4, 40)] <= value <= late[max(at - 4, 0)]
+
+
+def test_smoothing_takes_noise_away():
+    noisy = [2 + 0.1 * (-1) ** at for at in range(200)]
+    assert smoothed(noisy, 0.0) == noisy
+    assert all(abs(value - 2) < 0.04 for value in smoothed(noisy, 0.8)[1:-1])
+    assert abs(smoothed(noisy, 0.8)[-1] - 2) < 0.1
 
 
 def test_close_labels_move_apart():

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { chooseUnit, chosenUnit, forkRange, lossRange, lowestPositive, smoothed, spreadLabels, stepRange } from "../../assets/components/loss_chart/axes.js";
+import { chooseUnit, chosenUnit, crowdedLabels, forkRange, lossRange, lowestPositive, numberSide, smoothed, spreadLabels, stepRange } from "../../assets/components/loss_chart/axes.js";
 import { settingChangeTraces } from "../../assets/components/loss_chart/setting_changes.js";
 
 const WIDTH = 800; // pixels
@@ -13,9 +13,9 @@ test("the loss axis holds all values and seldom changes", () => {
   assert.ok(lossRange([])[0] < lossRange([])[1]);
 });
 
-test("smoothing starts at the first value", () => {
+test("without smoothing the values stay", () => {
   assert.deepEqual(smoothed([4, 2], 0), [4, 2]);
-  assert.ok(smoothed([4, 2], 0.5)[1] > 2 && smoothed([4, 2], 0.5)[1] < 4);
+  assert.deepEqual(smoothed([], 0.8), []);
 });
 
 test("a fork is shown over as many steps of its past as it has itself", () => {
@@ -85,6 +85,12 @@ test("labels stand apart in their order, and where they fit as they are, there",
   assert.deepEqual(spreadLabels([100, 90, 95, 20], 15), [110, 80, 95, 20]);
 });
 
+test("of lines in one place as many have labels as can be told apart, at most half a label off", () => {
+  assert.deepEqual(crowdedLabels([90, 50, 10], 15), []);
+  assert.deepEqual(crowdedLabels([52, 51, 50, 0], 15), [0]);
+  assert.deepEqual(crowdedLabels([50, 50, 50, 50], 15), [0, 1]);
+});
+
 test("the unit chosen on one chart is that of the next, bits/byte only where a token's size is known", () => {
   assert.equal(chosenUnit(1), "nats"); // node has no storage
   chooseUnit("bits");
@@ -98,4 +104,11 @@ test("the unit chosen on one chart is that of the next, bits/byte only where a t
   assert.equal(chosenUnit(0), "choices");
   if (before) Object.defineProperty(globalThis, "localStorage", before);
   else delete globalThis.localStorage;
+});
+
+test("the number of the last point covers no label and stays within the chart", () => {
+  assert.equal(numberSide(0.5, 0.1, []), "top");
+  assert.equal(numberSide(0.5, 0.1, [{ low: 0.55, high: 0.7 }]), "bottom");
+  assert.equal(numberSide(0.5, 0.1, [{ low: 0.35, high: 0.7 }]), "");
+  assert.equal(numberSide(0.05, 0.1, [{ low: 0.1, high: 0.2 }]), "");
 });

@@ -1,5 +1,6 @@
 """The lessons on tokens and on sudden abilities: each question is checked from what was computed."""
 
+import json
 import math
 
 import pytest
@@ -13,6 +14,7 @@ from core.runs.folder import RunFolder
 from core.text.bpe import train_merges
 from core.text.own_text import save_text
 from core.text.tokenizers import BPETokenizer
+from explorer.charts.loss import UNITS
 from explorer.widgets.address import ROOT
 from tests.pages.test_learn_gpt import answer, said, settled
 
@@ -100,6 +102,18 @@ def test_the_gallerys_models_have_learned_what_the_lesson_says(open_step):
     share = int(said(app).split("The five strongest have ")[1].split(" %")[0].split("%")[0])
     app.select_slider[0].set_value(0).run()
     assert share > 2 * int(said(app).split("The five strongest have ")[1].split(" %")[0].split("%")[0])
+
+
+def test_losses_are_drawn_in_the_unit_chosen_last(open_step):
+    app = open_step("sudden", "induction")
+    last = RunFolder(gallery_dir() / "gallery-induction").rows("metrics")[-1]
+    for unit, loss in {"bits": last["val_bits_per_byte"], "choices": math.exp(last["val_loss"])}.items():
+        app.session_state["lesson-sudden-induction-unit"] = unit
+        drawn = json.loads(app.run().get("plotly_chart")[0].proto.spec)
+        assert UNITS[unit] in drawn["layout"]["yaxis"]["title"]["text"]
+        assert drawn["data"][0]["y"][-1] == pytest.approx(loss, abs=1e-6)
+    app.button(key="lesson_next").click().run()
+    assert "perplexity" in app.get("plotly_chart")[1].proto.spec
 
 
 def test_the_first_step_at_a_level_is_found():

@@ -1,13 +1,32 @@
 /* The ranges of the loss chart's axes, and its smoothed line. */
 
-/* An exponential average without bias from its start; as `smoothed` in explorer/charts/loss.py. */
-export function smoothed(values, share) {
-  let average = 0;
-  let weight = 0;
+const SPANS = 10; // of smoothing, at least, in a curve: a short one is smoothed less
+
+/* A line fitted around each value, which does not lag behind a falling curve; as `smoothed` in explorer/charts/loss.py. */
+export function smoothed(values, most) {
+  const share = Math.min(most, Math.max(0, 1 - SPANS / Math.max(1, values.length)));
+  const reach = Math.ceil(1 / (1 - share));
+  const sumsBefore = weightedSums(values, share);
+  const sumsAfter = weightedSums([...values].reverse(), share).reverse();
+  return values.map((value, at) => {
+    const [b0, b1, b2, bv, bd] = sumsBefore[at];
+    const [a0, a1, a2, av, ad] = sumsAfter[at];
+    const [weight, first, second] = [b0 + a0 - 1, a1 - b1, a2 + b2];
+    const [total, slope] = [bv + av - value, ad - bd];
+    const spread = weight * second - first * first;
+    const fit = spread > 0 ? (total * second - slope * first) / spread : value;
+    const near = values.slice(Math.max(0, at - reach), at + reach + 1);
+    return Math.max(Math.min(...near), Math.min(Math.max(...near), fit));
+  });
+}
+
+/* For each value the sums over it and those before of share ** d times 1, d, d ** 2, value and d * value. */
+function weightedSums(values, share) {
+  let [w0, w1, w2, v, d] = [0, 0, 0, 0, 0];
   return values.map((value) => {
-    average = share * average + (1 - share) * value;
-    weight = share * weight + (1 - share);
-    return average / weight;
+    [w0, w1, w2] = [share * w0 + 1, share * (w1 + w0), share * (w2 + 2 * w1 + w0)];
+    [v, d] = [share * v + value, share * (d + v)];
+    return [w0, w1, w2, v, d];
   });
 }
 
@@ -87,4 +106,25 @@ export function spreadLabels(places, apart) {
     for (let at = 0; at < count; at++) spread[order[first + at]] = middle + (at - (count - 1) / 2) * apart;
   }
   return spread;
+}
+
+/* Which labels are left out, as indices of `places`: as many as it takes until `spreadLabels` moves none further than half
+   `apart`, and one can see which line it names. Of lines in one place the last ones keep their labels. */
+export function crowdedLabels(places, apart) {
+  const shown = [...places.keys()];
+  for (;;) {
+    const spread = spreadLabels(shown.map((index) => places[index]), apart);
+    const moved = shown.map((index, at) => Math.abs(spread[at] - places[index]));
+    const worst = Math.max(0, ...moved);
+    if (worst <= apart / 2 + 0.01) return [...places.keys()].filter((index) => !shown.includes(index));
+    shown.splice(moved.indexOf(worst), 1);
+  }
+}
+
+/* Return on which side of a point its number covers no label and stays within the chart: "top", "bottom", or "" for neither.
+   middle, apart, labels { low, high }: as shares of the chart's height */
+export function numberSide(middle, apart, labels) {
+  const clear = (at) => at >= 0 && !labels.some(({ low, high }) => low < at && at < high);
+  if (clear(middle + apart)) return "top";
+  return clear(middle - apart) ? "bottom" : "";
 }

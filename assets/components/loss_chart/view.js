@@ -1,7 +1,7 @@
 /* The loss chart. Its figure is made in Python (explorer/charts/loss.py), drawn once with plotly, and filled from the stream.
    Its traces are those of `fill`, in that order; the parent's losses stay as Python sent them. data.fork: { begins, mark } of a
    fork, whose steps are counted on from there. */
-import { bytesPerTokenOf, chooseUnit, chosenUnit, forkRange, inUnit, lossRange, lowestPositive, smoothed, spreadLabels, stepRange } from "./axes.js";
+import { bytesPerTokenOf, chooseUnit, chosenUnit, crowdedLabels, forkRange, inUnit, lossRange, lowestPositive, numberSide, smoothed, spreadLabels, stepRange } from "./axes.js";
 import { MARK_HEIGHT, MARK_LETTER, settingChangeTraces } from "./setting_changes.js";
 import { hearButton } from "./sound.js";
 import { downloadButtons, lossColumns } from "../shared/download.js";
@@ -151,7 +151,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
       training,
       { ...training, y: smoothed(trained.map(({ loss }) => loss), share).map(shown) },
       curve(measured, "val_loss"),
-      { ...curve(end, "val_loss"), text: end.map((row) => shown(row.val_loss).toFixed(2)), textposition: end.map((row) => numberSide(row, placeOf(row.step), labels, axes, yaxis)) },
+      { ...curve(end, "val_loss"), ...numberOf(end, placeOf, labels, axes, yaxis) },
       ...settingChangeTraces(marked, placeOf, stepOf, xaxis._length, labels),
       { x: Array.from(parent.x, onAxisOf), y: Array.from(parent.y, shown) },
     ];
@@ -160,13 +160,17 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     rest = Math.max(200, 4 * (performance.now() - begun));
   }
 
-  /* Where the number of the last point stands: on the left near the right edge, and below the point where a label is above it. */
-  function numberSide({ val_loss }, place, labels, axes, yaxis) {
-    const [bottom, top] = axes["yaxis.range"] || yaxis.range;
-    const value = choice.logLoss ? Math.log10(shown(val_loss)) : shown(val_loss);
-    const middle = (value - bottom) / (top - bottom) + MARK_HEIGHT / yaxis._length;
-    const covered = labels.some(({ left, low, high }) => left < place && low < middle && middle < high);
-    return `${covered ? "bottom" : "top"} ${place > 0.85 ? "left" : "right"}`;
+  /* The number of the last point: on its left near the right edge, and above or below it, where it covers no label; none where
+     there is no such place, as the same number stands above the chart. */
+  function numberOf(end, placeOf, labels, axes, yaxis) {
+    const sides = end.map(({ step, val_loss }) => {
+      const [bottom, top] = axes["yaxis.range"] || yaxis.range;
+      const value = choice.logLoss ? Math.log10(shown(val_loss)) : shown(val_loss);
+      const [place, middle] = [placeOf(step), (value - bottom) / (top - bottom)];
+      const side = numberSide(middle, MARK_HEIGHT / yaxis._length, labels.filter(({ left }) => left < place));
+      return side && `${side} ${place > 0.85 ? "left" : "right"}`;
+    });
+    return { text: end.map(({ val_loss }, index) => (sides[index] ? shown(val_loss).toFixed(2) : "")), textposition: sides.map((side) => side || "top left") };
   }
 
   /* The labels of the lines where they stand within a narrow chart: from which share of its width on, and at which shares of its
@@ -186,8 +190,10 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     const whole = figure();
     const made = whole.layout;
     const narrow = chart.clientWidth < 560;
-    const layout = { "yaxis.title.text": _("loss ({unit})", { unit: units[choice.unit] }), "margin.r": narrow ? 10 : made.margin.r };
-    layout["xaxis.nticks"] = Math.min(made.xaxis.nticks, Math.max(2, Math.floor(chart._fullLayout.xaxis._length / TICK_PIXELS)));
+    const title = chart.clientWidth < 420 ? "" : _("loss ({unit})", { unit: units[choice.unit] }); // which stands below too
+    const layout = { "yaxis.title.text": title, "margin.r": narrow ? 10 : made.margin.r };
+    const length = chart._fullLayout.xaxis._length + chart._fullLayout.margin.r - layout["margin.r"]; // as wide as it will be
+    layout["xaxis.nticks"] = Math.min(made.xaxis.nticks, Math.max(2, Math.floor(length / TICK_PIXELS)));
     const types = { xaxis: choice.logSteps ? "log" : "linear", yaxis: choice.logLoss ? "log" : "linear" };
     for (const [axis, type] of Object.entries(types)) {
       // Only when it changes: naming a type makes plotly choose the range anew, and the zoom would be lost.
@@ -203,15 +209,19 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
       layout[`shapes[${index}].visible`] = layout[`annotations[${index}].visible`] = known;
       if (!known) return;
       const y = choice.logLoss ? Math.log10(value) : value;
-      lines.push({ index, place: y * pixels });
+      if (y >= Math.min(bottom, top) && y <= Math.max(bottom, top)) lines.push({ index, place: y * pixels }); // the others are out of sight
       layout[`shapes[${index}].y0`] = layout[`shapes[${index}].y1`] = value;
       layout[`annotations[${index}].y`] = y;
       layout[`annotations[${index}].xanchor`] = narrow ? "right" : "left";
       layout[`annotations[${index}].bgcolor`] = narrow ? `${component.palette.surface}d0` : "rgba(0,0,0,0)"; // marks and curves pass behind it
       layout[`annotations[${index}].xshift`] = narrow ? -2 : 8;
     });
-    const spread = spreadLabels(lines.map(({ place }) => place + (narrow ? 8 : 0)), MARK_HEIGHT); // within a narrow chart above their lines
-    for (const [at, { index, place }] of lines.entries()) layout[`annotations[${index}].yshift`] = spread[at] - place;
+    const wanted = ({ place }) => place + (narrow ? 8 : 0); // within a narrow chart above their lines
+    const crowded = crowdedLabels(lines.map(wanted), MARK_HEIGHT);
+    for (const at of crowded) layout[`annotations[${lines[at].index}].visible`] = false;
+    const labeled = lines.filter((_line, at) => !crowded.includes(at));
+    const spread = spreadLabels(labeled.map(wanted), MARK_HEIGHT);
+    for (const [at, { index, place }] of labeled.entries()) layout[`annotations[${index}].yshift`] = spread[at] - place;
     return layout;
   }
 

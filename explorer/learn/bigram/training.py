@@ -21,14 +21,15 @@ from core.text.token_display import visible
 from core.training.evaluation import whole_split_loss
 from explorer.charts.csv_export import matrix_columns
 from explorer.charts.lessons import before_and_after, change_heatmap
-from explorer.charts.loss import loss_columns, loss_figure
+from explorer.charts.loss import LossUnit, loss_columns, loss_figure
 from explorer.charts.text_format import percent
 from explorer.components.text import token_pairs, token_strip
 from explorer.components.time_machine import growing_figure
 from explorer.i18n.formatting import number
+from explorer.i18n.language import _
 from explorer.learn.bigram.training_text import batch_of, batch_slot
 from explorer.learn.state import StepState
-from explorer.learn.steps import Step, redraw_button
+from explorer.learn.steps import Step, choose_unit, redraw_button
 from explorer.widgets import session
 from explorer.widgets.layout import card, chart, current_palette
 
@@ -72,7 +73,7 @@ def _train(state: StepState, learning_rate: float, batch_size: int) -> Iterator[
         trained.model, state.train_ids, steps=TRAINING_STEPS, batch_size=batch_size, learning_rate=learning_rate,
         seed=state.seed,
     )  # fmt: skip
-    for _ in range(TRAINING_STEPS // _REPORT_EVERY):
+    for _part in range(TRAINING_STEPS // _REPORT_EVERY):
         with one_thread():
             for step, loss in islice(loop, _REPORT_EVERY):
                 trained.rows.append({"step": step, "loss": loss})
@@ -187,10 +188,11 @@ def _draw_training(state: StepState) -> None:
             "rate", LEARNING_RATE, left.select_slider, "control rate", _TRAINING_RATES, format_func=number
         )
         batch = state.value("batch", BATCH_SIZE, right.select_slider, "control batch", _BATCHES)
+        unit = choose_unit(state)
         with st.container(height=445, border=False):
-            trained = trained_bigram(state, rate, batch, on_progress=_draw_growing)
+            trained = trained_bigram(state, rate, batch, on_progress=partial(_draw_growing, unit))
             columns = partial(loss_columns, trained.rows)
-            chart(_loss_figure(trained, 400), key="lesson_training", name="bigram-loss", numbers=columns)
+            chart(_loss_figure(unit, trained, 400), key="lesson_training", name="bigram-loss", numbers=columns)
         state.write(
             "result",
             steps=f"{TRAINING_STEPS:,}",
@@ -201,13 +203,16 @@ def _draw_training(state: StepState) -> None:
         )
 
 
-def _draw_growing(trained: TrainedBigram | None) -> None:
-    growing_figure(_loss_figure(trained, 350), key="lesson_growing")
+def _draw_growing(unit: LossUnit, trained: TrainedBigram | None) -> None:
+    growing_figure(_loss_figure(unit, trained, 350), key="lesson_growing")
 
 
-def _loss_figure(trained: TrainedBigram | None, height: int) -> go.Figure:
-    rows, baselines = (list(trained.rows), vars(trained.baselines)) if trained else ([], None)
-    return loss_figure(rows, baselines, TRAINING_STEPS, current_palette(), height=height)
+def _loss_figure(unit: LossUnit, trained: TrainedBigram | None, height: int) -> go.Figure:
+    rows, baselines = (list(trained.rows), vars(trained.baselines)) if trained else ([], {})
+    shown = [{name: value if name == "step" else unit.of(value) for name, value in row.items()} for row in rows]
+    lines = {name: unit.of(loss) for name, loss in baselines.items()}
+    figure = loss_figure(shown, lines, TRAINING_STEPS, current_palette(), height=height)
+    return figure.update_yaxes(title_text=unit.title(_("loss")))
 
 
 def _end(state: StepState) -> tuple[float, float]:

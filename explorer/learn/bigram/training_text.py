@@ -26,7 +26,7 @@ from explorer.charts.text_format import percent
 from explorer.components.text import MarkedRow, marked_text, token_pairs, token_strip
 from explorer.i18n.language import _
 from explorer.learn.state import StepState
-from explorer.learn.steps import Step, draw_curves, redraw_button
+from explorer.learn.steps import Step, choose_unit, draw_curves, redraw_button
 from explorer.widgets import session
 from explorer.widgets.layout import card, chart, current_palette
 from explorer.widgets.prompt import read_line
@@ -121,11 +121,12 @@ def _draw_split(state: StepState) -> None:
             with column:
                 st.caption(f"{name}: {len(text):,}")
                 st.code(text[:150].strip(), language=None, height=110, wrap_lines=True)
+        unit = state.results["unit"] = choose_unit(state)
         letters = state.value("letters", 2, st.slider, "control", 0, LONGEST_CONTEXT)
         with st.container(height=175, border=False):
             losses = state.results["losses"] = context_losses(state)
             on_train, on_val = losses[letters]
-            figure = two_losses({names[0]: on_train, names[1]: on_val}, losses[0][0] * 1.25, current_palette())
+            figure = two_losses({names[0]: on_train, names[1]: on_val}, losses[0][0], current_palette(), unit)
             chart(
                 figure, key="lesson_two", name="memory",
                 numbers=lambda: {"part": names, "loss": [on_train, on_val]},

@@ -19,13 +19,14 @@ from explorer.charts.lessons import drop_bars, ladder_chart
 from explorer.components.time_machine import growing_figure
 from explorer.learn.gpt.trained import draw_losses, quick_runs
 from explorer.learn.state import StepState
-from explorer.learn.steps import Step, draw_table
+from explorer.learn.steps import Step, choose_unit, draw_table
 from explorer.widgets.address import draft_address
 from explorer.widgets.layout import card, chart, current_palette
 
 
 def _draw_ladder(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
+        state.results["unit"] = choose_unit(state)
         make = partial(train_ladder, state.train_ids, state.val_ids, state.vocab_size, state.seed)
         rungs = state.compute(("ladder",), make, state.label("coming"), partial(_draw_growing, state))
         state.results["rungs"] = rungs

@@ -1,6 +1,7 @@
 """Attention without scaling, without the causal mask and without positions."""
 
 import math
+from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 
 import streamlit as st
@@ -21,7 +22,7 @@ from core.text.token_display import visible
 from explorer.charts.text_format import percent
 from explorer.learn.gpt.trained import draw_losses, quick_runs, typed_ids
 from explorer.learn.state import StepState
-from explorer.learn.steps import Step, draw_curves, draw_shares, draw_table
+from explorer.learn.steps import Step, choose_unit, draw_curves, draw_shares, draw_table
 from explorer.services.shared import result_for
 from explorer.widgets.layout import card, current_palette
 
@@ -109,8 +110,9 @@ def _draw_mask(state: StepState) -> None:
     colors = (palette.accent, palette.bad)
     with card(state.label("panel"), key="lesson_result"):
         runs = quick_runs(state, MODELS)
-        losses = {names[name]: run.train for name, run in runs.items()}
-        titles = state.label("axis step"), state.label("axis loss")
+        unit = state.results["unit"] = choose_unit(state)
+        losses = {names[name]: list(map(unit.of, run.train)) for name, run in runs.items()}
+        titles = state.label("axis step"), unit.title(state.label("axis loss"))
         columns = ("step", *losses)
         draw_curves(runs["open"].steps, losses, colors, titles, columns, key="lesson_mask_curves", name="training-loss")
         last_loss = {name: run.train[-1] for name, run in runs.items()}
@@ -129,8 +131,9 @@ def _draw_mask(state: StepState) -> None:
             measure = partial(position_losses, run.model, state.val_ids)
             by_position[names[name]] = result_for(run.model, ("by-place", state.key), measure).tolist()
         positions = list(range(1, open_model.block_size + 1))
-        titles, columns = (state.label("axis place"), state.label("axis val")), ("position", *by_position)
-        draw_curves(positions, by_position, colors, titles, columns, key="lesson_by_place", name="loss-by-place")
+        titles = state.label("axis place"), unit.title(state.label("axis val"))
+        losses, columns = _in_unit(state, by_position), ("position", *by_position)
+        draw_curves(positions, losses, colors, titles, columns, key="lesson_by_place", name="loss-by-place")
         to_next = result_for(open_model, ("ahead", state.key), lambda: attention_to_next(open_model, state.val_ids))
         losses = by_position[names["open"]]
         state.write(
@@ -141,6 +144,10 @@ def _draw_mask(state: StepState) -> None:
             before=f"{sum(losses[:-1]) / (len(losses) - 1):.3f}",
         )
     state.results["open"] = losses
+
+
+def _in_unit(state: StepState, losses: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+    return {name: list(map(state.results["unit"].of, values)) for name, values in losses.items()}
 
 
 def _text(state: StepState, model) -> tuple[str, list[float]]:
@@ -159,11 +166,12 @@ def _worst_position(state: StepState) -> str:
 
 
 def _show_position_losses(state: StepState, response: str) -> None:
-    losses = {state.label("open"): state.results["open"]}
+    losses = _in_unit(state, {state.label("open"): state.results["open"]})
     positions = list(range(1, len(state.results["open"]) + 1))
     draw_curves(
-        positions, losses, [current_palette().bad], (state.label("axis place"), state.label("axis val")),
-        ("position", "loss"), key="lesson_worst", name="loss-by-place", height=220,
+        positions, losses, [current_palette().bad],
+        (state.label("axis place"), state.results["unit"].title(state.label("axis val"))), ("position", "loss"),
+        key="lesson_worst", name="loss-by-place", height=220,
     )  # fmt: skip
     state.write("see")
 

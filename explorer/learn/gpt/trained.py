@@ -8,7 +8,7 @@ from core.interpretability import Progress
 from core.lessons.quick_train import QuickRun, small_gpt, train_briefly
 from core.model import GPT
 from explorer.learn.state import StepState
-from explorer.learn.steps import draw_curves
+from explorer.learn.steps import choose_unit, draw_curves
 from explorer.services.jobs import job
 from explorer.widgets.prompt import read_line
 
@@ -26,8 +26,9 @@ def the_gpt(state: StepState) -> GPT:
 
 def draw_losses(state: StepState, runs: Mapping[str, QuickRun], colors: Sequence[str], *, key: str, name: str) -> None:
     """Draw the validation losses of several models, by their labels."""
-    steps, losses = next(iter(runs.values())).steps[1:], {label: run.val[1:] for label, run in runs.items()}
-    titles, columns = (state.label("axis step"), state.label("axis loss")), ("step", *losses)
+    unit, steps = choose_unit(state), next(iter(runs.values())).steps[1:]
+    losses = {label: list(map(unit.of, run.val[1:])) for label, run in runs.items()}
+    titles, columns = (state.label("axis step"), unit.title(state.label("axis loss"))), ("step", *losses)
     draw_curves(steps, losses, colors, titles, columns, key=key, name=name, yaxis={"rangemode": "normal"})
 
 
