@@ -6,8 +6,11 @@ Claude Shannon had people guess an unknown text letter by letter, and counted th
 
 import json
 import random
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -27,6 +30,11 @@ VAL_FRACTION = 0.1  # of a text, at its end: the validation split of runs by def
 SHOWN = 160  # characters in front of the passage that can be read
 _LONGEST_CONTEXT = 512  # characters that a model reads before each guess
 _ROWS = 8  # letters that a model predicts at once
+EASY = 1  # the number of the passage that one sees first
+_TRIED = 2000  # random places, of which it is the easiest
+_COUNTED = 2**20  # characters of the training text whose words are counted
+_BEGUN = 2  # letters of its first word that are shown
+_WORD = re.compile(r"[^\W\d_]+")
 
 
 class Passage(NamedTuple):
@@ -43,14 +51,45 @@ class Passage(NamedTuple):
 
 
 def choose_passage(text: str, number: int, length: int) -> Passage:
-    """Return a random passage of the validation text, by its number, from a word on; raises TextError."""
+    """Return a random passage of the validation text, by its number, from a word on; EASY is one of frequent words.
+
+    Raises TextError where the text is too short.
+    """
     begin = split_point(len(text), VAL_FRACTION)
     if len(text) - begin < length + SHOWN:
         raise TextError(f"A text of {len(text):,} characters is too short for this game. Choose a longer one.")
-    start = random.Random(number).randrange(begin + SHOWN // 2, len(text) - length + 1)
-    word = next((place for place in range(start, begin, -1) if text[place - 1] in " \n" and text[place] > " "), start)
-    _, space, before = text[max(0, word - SHOWN) : word].partition(" ")  # it begins with a whole word, too
-    return Passage(word, before if space else text[max(0, word - SHOWN) : word], text[word : word + length])
+    start = (
+        _easiest(text, begin, length) if number == EASY else _random_word(text, begin, length, random.Random(number))
+    )
+    _, space, before = text[max(0, start - SHOWN) : start].partition(" ")  # it begins with a whole word, too
+    return Passage(start, before if space else text[max(0, start - SHOWN) : start], text[start : start + length])
+
+
+def _random_word(text: str, begin: int, length: int, rng: random.Random) -> int:
+    """Return where a word starts that lies at a random place; in a text without white space that is the place."""
+    place = rng.randrange(begin + SHOWN // 2, len(text) - length + 1)
+    return next((at for at in range(place, begin, -1) if text[at - 1] in " \n" and text[at] > " "), place)
+
+
+@lru_cache(maxsize=2)  # in a class it is asked for at every guess
+def _easiest(text: str, begin: int, length: int) -> int:
+    """Return a place within the first word of the easiest passage: fewest signs, then the most frequent words.
+
+    How frequent the words are in the training text is measured by the rarest of them. The first one is longer than the
+    letters of it that are shown.
+    """
+    counts = Counter(_WORD.findall(text, 0, min(begin, _COUNTED)))
+
+    def ease(start: int) -> tuple[bool, int, int]:
+        passage = text[start : start + _BEGUN + length]
+        cut = _WORD.match(text, start + len(passage))  # the rest of its last word
+        words = _WORD.findall(passage + (cut.group() if cut else ""))
+        signs = sum(not (letter.isalpha() or letter == " ") for letter in passage)
+        return len(words) > 0 and len(words[0]) > _BEGUN, -signs, min(map(counts.__getitem__, words), default=0)
+
+    rng = random.Random(EASY)
+    start = max((_random_word(text, begin, length + _BEGUN, rng) for _ in range(_TRIED)), key=ease)
+    return start + _BEGUN if ease(start)[0] else start
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ _PARTS = {
     "lm_head": N_("output"),
     "token_embedding_table": N_("table"),
 }
+_SIGN = re.compile(r"(?<!\S)[·⏎⇥](?!\S)")
+_SIGN_NAMES = {"·": N_("space"), "⏎": N_("new line"), "⇥": N_("tab")}  # the signs of `core.text.token_display.visible`
 _NUMBERED = {
     "head": N_("head {head}"),
     "attention": N_("attention {layer}"),
@@ -117,6 +119,11 @@ def named(words: str) -> str:
     if kind in _NUMBERED:
         return _(_NUMBERED[kind], head=place, layer=place, block=place)
     return _(words) if words in _ALONE else words
+
+
+def name_signs(shown: str) -> str:
+    """Return shown tokens with the signs that stand for white space named: "· (space)", "3: ⏎ (new line)"."""
+    return _SIGN.sub(lambda sign: f"{sign[0]} ({_(_SIGN_NAMES[sign[0]])})", shown)
 
 
 def loss_in_words(loss: float, uniform: float | None) -> str:

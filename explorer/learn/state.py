@@ -45,10 +45,14 @@ class LessonData(NamedTuple):
     val_ids: Tensor
 
 
-@lru_cache(maxsize=4)
 def load_data(name: str, data_dir: Path) -> LessonData:
     """Load the part of a corpus that lessons read. Raises TextError if it cannot be used."""
-    text = load_corpus(name, data_dir)[:MOST_CHARACTERS]
+    return _lesson_data(name, load_corpus(name, data_dir))
+
+
+@lru_cache(maxsize=4)
+def _lesson_data(name: str, whole: str) -> LessonData:
+    text = whole[:MOST_CHARACTERS]
     tokenizer = CharTokenizer.from_text(text)
     if tokenizer.vocab_size > MOST_TOKENS:
         raise TextError(
@@ -111,8 +115,11 @@ class StepState:
     def fill_markdown(self, text: str, **numbers: Any) -> str:
         """Return other text as Markdown, filled and linked."""
         known = {name: literal(value) if isinstance(value, str) else value for name, value in self._with(numbers)}
-        filled = fill(text, **known)
-        return links(filled, lambda term: lesson_links.lesson_query("glossary", term), self.language)
+        return self.linked(fill(text, **known))
+
+    def linked(self, text: str) -> str:
+        """Return a text with its terms as links to the glossary."""
+        return links(text, lambda term: lesson_links.lesson_query("glossary", term), self.language)
 
     def label(self, part: str, **numbers: Any) -> str:
         """Return a part for a label or a chart: not escaped, without links."""
@@ -132,7 +139,7 @@ class StepState:
         key = f"{_CONTROL}{self.lesson}-{self.step}-{name}"
         label = self.labels[name] = self.label(label)
         value = st.session_state[key] if key in st.session_state else session.recall(key)
-        fitted = partial(_fitted, default=default, widget=widget.__name__, args=args, options=options)
+        fitted = partial(fitted_value, default=default, widget=widget.__name__, args=args, options=options)
         if value is None or value != fitted(value):  # the options may depend on the text
             linked = lesson_links.lesson_values().get(name)
             wanted = _read(linked, type(default))
@@ -166,7 +173,8 @@ def _read(linked: str | None, kind: type) -> Any:
         return None
 
 
-def _fitted(value: Any, default: Any, widget: str, args: tuple, options: dict) -> Any:
+def fitted_value(value: Any, default: Any, widget: str, args: tuple, options: dict) -> Any:
+    """Return a value of a control, brought within its bounds or options."""
     if widget == "slider":
         return min(max(args[0], value), args[1]) if value == value else default
     if widget == "text_input":
@@ -178,6 +186,11 @@ _KEY = "lesson-text"
 _CHOSEN = "lesson-text-chosen"  # whether the visitor has chosen a text
 FIRST_TEXT = "shakespeare"
 _ALWAYS_AVAILABLE = "python"  # Python's own library is on every machine
+
+
+def chosen_text() -> str:
+    """Return the name of the text that this visitor's lessons read."""
+    return session.recall(_KEY) or FIRST_TEXT
 
 
 def choose_text(language: str) -> str:

@@ -17,6 +17,7 @@ from explorer.charts.lessons import curves, share_pairs
 from explorer.charts.loss import UNITS, LossUnit
 from explorer.components.lesson_views import lesson_path
 from explorer.components.page import load_ahead
+from explorer.i18n.formatting import name_signs
 from explorer.i18n.language import _, worded
 from explorer.learn.state import FIRST_TEXT, StepState, StillComputing, absent_in_link, choose_text, load_lesson_text
 from explorer.services.visitors import note_answer
@@ -69,7 +70,8 @@ def draw_question(step: Step, state: StepState) -> bool:
         if choices := step.named or step.options:
             response = st.radio(
                 state.word("your_answer"), list(choices(state)), index=None, key=f"{key}-given",
-                format_func=state.label if step.named else literal, label_visibility="collapsed",
+                format_func=state.label if step.named else lambda choice: literal(name_signs(choice)),
+                label_visibility="collapsed",
             )  # fmt: skip
         else:
             typed = st.text_input(state.word("your_answer"), key=f"{key}-given", width=220, max_chars=40)
@@ -84,11 +86,18 @@ def draw_question(step: Step, state: StepState) -> bool:
     return checked == state.key and response is not None and _draw_verdict(step, state, response)
 
 
+def correct_answer(step: Step, state: StepState) -> tuple[Any, Callable[[Any], str]]:
+    """Return the correct answer to a step's question, and how an answer is shown. The step has been drawn."""
+    shown = state.label if step.named else name_signs
+    if not (step.named or step.options):
+        shown = partial(decimal, places=2 if 0 < step.tolerance < 10 else 0)
+    return step.answer(state), shown
+
+
 def _judge(step: Step, state: StepState, response: Any) -> tuple[Any, bool, Callable[[Any], str]]:
     """Return the correct answer, whether the response is right, and how an answer is shown."""
-    correct, choices = step.answer(state), step.named or step.options
-    right = response == correct if choices else abs(response - correct) <= step.tolerance + 1e-9
-    shown = state.label if step.named else str if choices else lambda value: decimal(value, 2 if step.tolerance else 0)
+    correct, shown = correct_answer(step, state)
+    right = response == correct if step.named or step.options else abs(response - correct) <= step.tolerance + 1e-9
     return correct, right, shown
 
 

@@ -1,7 +1,9 @@
-"""Answers that are numbers are read as people type them."""
+"""Answers that are numbers are read as people type them, and signs among choices are named."""
 
 import pytest
 
+from core.text.token_display import visible
+from explorer.i18n.formatting import name_signs
 from explorer.learn.steps import number_typed
 
 
@@ -33,3 +35,11 @@ def test_a_number_is_read_as_people_type_it(typed, number):
 )
 def test_what_is_none_is_none(typed):
     assert number_typed(typed) is None
+
+
+@pytest.mark.parametrize(("space", "name"), [(" ", "space"), ("\n", "new line"), ("\t", "tab")])
+def test_a_sign_for_white_space_is_named_where_it_is_a_token(space, name):
+    sign = visible(space)
+    assert name_signs(sign) == f"{sign} ({name})" and name_signs(f"3: {sign}") == f"3: {sign} ({name})"
+    assert name_signs(f"e + {sign}") == f"e + {sign} ({name})"
+    assert name_signs(visible(f"{space}the")) == f"{sign}the"

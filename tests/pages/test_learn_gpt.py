@@ -1,12 +1,14 @@
 """The GPT lesson: every step runs on the page, and its question is checked from what was computed."""
 
 import json
+import re
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.lessons import LESSONS
 from core.lessons.lesson_text import load_prose
+from core.lessons.quick_train import MODERN_PARTS
 from core.text.own_text import save_text
 from explorer.services import jobs
 from explorer.widgets.address import ROOT
@@ -56,6 +58,7 @@ def charts(app: AppTest) -> dict[str, dict]:
 
 def answer(app: AppTest, given: str) -> AppTest:
     if app.radio:
+        given = re.sub(r"(?<=[·⏎⇥]) \([a-z ]+\)", "", given)  # the choice, without a name shown with it
         app.radio[0].set_value(given)
     else:
         next(box for box in app.text_input if box.key.startswith("question")).set_value(given)
@@ -103,6 +106,8 @@ def test_the_ladder_has_every_rung_and_says_what_each_took_off(open_step):
     assert ladder["layout"]["yaxis"]["ticktext"][0].strip() == "uniform guess"
     assert len(ladder["layout"]["yaxis"]["ticktext"]) == len(ladder["data"]) / 2 == 11
     assert said(app).count("parameters):") == 8
+    links = re.findall(r"train\?preset=gpt-tiny&set=([a-z_]+\.[a-z_]+):", said(app))
+    assert links == [path for changes in MODERN_PARTS.values() for path in changes]
 
 
 def test_a_ladder_that_was_stopped_no_longer_says_that_it_is_coming(explorer_home):

@@ -41,8 +41,7 @@ def _draw_text(state: StepState) -> None:
         start = state.value("start", 0, st.slider, "control", 0, max(1, len(state.text) - _SHOWN_CHARACTERS), step=100)
         st.code(state.text[start : start + _SHOWN_CHARACTERS], language=None, height=260, wrap_lines=True)
         state.write("result")
-        letters = [letter for letter in state.tokens if letter != "\n"]  # a new line would break the row
-        token_strip(letters, [state.id_of[letter] for letter in letters], note="", key="lesson_alphabet")
+        token_strip(state.tokens, [state.id_of[letter] for letter in state.tokens], note="", key="lesson_alphabet")
 
 
 def _show_frequent(state: StepState, response: str) -> None:
@@ -51,6 +50,12 @@ def _show_frequent(state: StepState, response: str) -> None:
     shown = [visible(letter) for letter in letters]
     figure = character_bars(shown, [kind_of(letter) for letter in letters], numbers, len(state.text), current_palette())
     chart(figure, key="lesson_frequent", name="characters", numbers=lambda: {"character": shown, "count": numbers})
+
+
+def _most_frequent(state: StepState) -> dict[str, str]:
+    [(letter, count), *_others] = most_frequent(state.text)
+    name = state.label("space") if letter == " " else visible(letter)
+    return {"named": name, "share": percent(count / len(state.text))}
 
 
 TEXT = Step(
@@ -62,7 +67,7 @@ TEXT = Step(
         visible(letter) for letter in sorted(letter for letter, _count in most_frequent(state.text)[:4])
     ],
     show=_show_frequent,
-    more=lambda state: {"share": percent(most_frequent(state.text)[0][1] / len(state.text))},
+    more=_most_frequent,
 )
 
 
@@ -135,11 +140,13 @@ def _draw_split(state: StepState) -> None:
 
 
 def _show_loss_curves(state: StepState, response: float) -> None:
-    losses, palette = list(zip(*state.results["losses"], strict=True)), current_palette()
+    palette, unit = current_palette(), state.results["unit"]
+    losses = (list(map(unit.of, part)) for part in zip(*state.results["losses"], strict=True))
     lines = dict(zip((state.label("train"), state.label("val")), losses, strict=True))
     draw_curves(
-        range(len(losses[0])), lines, (palette.training, palette.validation), (state.label("axis"), _("loss, nats")),
-        ("letters", *lines), key="lesson_memory", name="memory-all", mode="lines+markers", xaxis={"dtick": 1},
+        range(LONGEST_CONTEXT + 1), lines, (palette.training, palette.validation),
+        (state.label("axis"), unit.title(_("loss"))), ("letters", *lines), key="lesson_memory", name="memory-all",
+        mode="lines+markers", xaxis={"dtick": 1},
     )  # fmt: skip
 
 

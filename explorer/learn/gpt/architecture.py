@@ -65,7 +65,9 @@ def _draw_growing(state: StepState, rungs: list[RungLoss] | None) -> None:
 def _ladder_figure(state: StepState, rungs: list[RungLoss]) -> go.Figure:
     names = [rung.name for rung in rungs]
     remaining = [rung.name for rung in RUNGS if rung.name not in names]
-    return ladder_chart(list(map(state.label, names)), rungs, list(map(state.label, remaining)), current_palette())
+    labels = (list(map(state.label, part)) for part in (names, remaining))
+    named, expected = labels
+    return ladder_chart(named, rungs, expected, current_palette(), state.results["unit"])
 
 
 def _draw_parts(state: StepState, rungs: list[RungLoss]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.config import ModelConfig
@@ -14,6 +14,7 @@ from core.errors import TextError
 from core.interpretability import finish
 from core.interpretability.token_losses import window_losses
 from core.lessons.shannon import (
+    EASY,
     Game,
     Passage,
     bits_from_guesses,
@@ -23,6 +24,8 @@ from core.lessons.shannon import (
     play_by_model,
 )
 from core.model import build_model
+from core.runs.gallery import gallery_runs
+from core.runs.weights import latest_weights, load_model
 from core.text import split_point
 from core.text.corpora import load_corpus
 
@@ -94,12 +97,26 @@ def test_the_lower_bound_is_never_above_the_upper(counts):
 
 
 @given(st.integers(0, 10**6), st.integers(10, 60))
+@example(EASY, 30)
 def test_a_passage_is_the_same_for_everybody_and_was_kept_aside(number, length):
     text = load_corpus("shakespeare", Path())[:20_000]
     passage = choose_passage(text, number, length)
     assert passage == choose_passage(text, number, length)
     assert split_point(len(text), 0.1) <= passage.start and len(passage.hidden) == length
     assert text[passage.start :].startswith(passage.hidden) and text[: passage.start].endswith(passage.before)
+
+
+def test_the_first_passage_is_easier_than_most_and_begins_within_a_word():
+    text, gallery = load_corpus("shakespeare", Path()), gallery_runs()[0]
+    model, tokenizer = load_model(gallery, latest_weights(gallery))[:2]
+    ids = torch.tensor(tokenizer.encode(text))
+
+    def bits(number: int) -> float:
+        return finish(play_by_model(model, ids, choose_passage(text, number, 30).start, 30)).bits.mean()
+
+    assert bits(EASY) < sorted(map(bits, range(2, 14)))[4]
+    first = choose_passage(text, EASY, 30)
+    assert first.before[-1].isalpha() and first.hidden.replace(" ", "").isalpha()
 
 
 def test_a_text_too_short_is_refused():
