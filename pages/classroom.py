@@ -6,7 +6,8 @@ from explorer.classroom.cards import draw_class_settings, draw_end, draw_invitat
 from explorer.classroom.hand_in import draw_handed_in
 from explorer.classroom.poll import draw_poll_form
 from explorer.classroom.wall import draw_wall
-from explorer.i18n.language import _
+from explorer.i18n.language import _, language
+from explorer.learn.lessons import draw_papers
 from explorer.play.class_board import draw_class_game
 from explorer.services.visitors import classroom, visitor
 from explorer.widgets.layout import page_header
@@ -36,4 +37,5 @@ draw_poll_form(known)
 draw_wall(known)
 draw_class_game(known)
 draw_handed_in(known)
+draw_papers(language())
 draw_end(known)

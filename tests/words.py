@@ -13,6 +13,7 @@ from babel.messages import Catalog
 from babel.messages.extract import extract
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
+from jinja2.ext import babel_extract
 
 from core.config import RunConfig
 from core.formatting import CHOICES, SCHEDULE_RESTARTED
@@ -36,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = LOCALE / f"{DOMAIN}.pot"
 _HEADER = "Sentences of GPT Explorer's pages. `{name}` stands for a value. `make words` writes this file."
 _KEYWORDS = {"_": None, "N_": None, "ngettext": (1, 2)}
-_LANGUAGES = {".py": "python", ".js": "javascript"}
+_LANGUAGES = {".py": "python", ".js": "javascript", ".html": babel_extract}
 
 
 @cache
@@ -44,7 +45,7 @@ def sentences_in(source: str, suffix: str) -> list[tuple[str | tuple[str, ...], 
     """Return the sentences that a file marks, each with the translators' comments above it.
 
     Args:
-        suffix: of the file, ".py" or ".js".
+        suffix: of the file, ".py", ".js" or ".html" for a template of Jinja2.
     """
     options = {"parse_template_string": "True"} if suffix == ".js" else {}
     file = BytesIO(source.encode())
@@ -74,6 +75,7 @@ def collect() -> Catalog:
     """Return every sentence once, with the files it stands in."""
     catalog = Catalog(domain=DOMAIN, header_comment=f"# {_HEADER}", project="GPT Explorer", fuzzy=False)
     pages = [*(ROOT / "explorer").rglob("*.py"), *(ROOT / "pages").glob("*.py"), *COMPONENTS.rglob("*.js")]
+    pages += (ROOT / "explorer").rglob("*.html")
     for path in sorted(pages):
         for sentence, comments in sentences_in(path.read_text("utf-8"), path.suffix):
             location = (path.relative_to(ROOT).as_posix(), 1)

@@ -18,6 +18,8 @@ ENGLISH = "en"
 _FOLDER = Path(__file__).with_name("text")
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{(\w+)\}")
 _TERM = re.compile(r"\[\[([^\[\]|]+)(?:\|([^\[\]]+))?\]\]")
+PATHS = (45, 90)  # minutes of a lesson, for each of which a guide has a path
+_STAGE = re.compile(r"- (\d+) \[([\w, ]*)\] (.+)")
 
 
 class Prose(NamedTuple):
@@ -25,6 +27,22 @@ class Prose(NamedTuple):
 
     title: str
     parts: dict[str, str]
+
+
+class LessonPart(NamedTuple):
+    """One part of a lesson in class."""
+
+    minutes: int
+    steps: list[str]  # of the lesson; none where the class talks
+    words: str
+
+
+class Guide(NamedTuple):
+    """How a lesson goes in class. The parts "expect" and "objection" of a step are for its teacher, too."""
+
+    title: str
+    idea: str
+    paths: dict[int, list[LessonPart]]  # by the minutes of the whole lesson
 
 
 def languages() -> list[str]:
@@ -37,6 +55,20 @@ def load_prose(lesson: str, step: str, language: str = ENGLISH) -> Prose:
     """Return the words of one step. Raises ExplorerError where no language has them."""
     own, english = _read(f"{lesson}/{step}.md", language), _read(f"{lesson}/{step}.md", ENGLISH)
     return Prose(own.title or english.title, _translated(english.parts, own.parts))
+
+
+def load_guide(lesson: str, language: str = ENGLISH) -> Guide:
+    """Return the teacher's guide of a lesson. A line of a path is `- minutes [step, step] words`."""
+    prose = load_prose(lesson, "guide", language)
+    paths = {
+        minutes: [
+            LessonPart(int(stage[1]), stage[2].split(", ") if stage[2] else [], stage[3])
+            for stage in map(_STAGE.fullmatch, prose.parts[f"{minutes} minutes"].splitlines())
+            if stage
+        ]
+        for minutes in PATHS
+    }
+    return Guide(prose.title, prose.parts["idea"], paths)
 
 
 def fill(part: str, /, **numbers: object) -> str:

@@ -9,9 +9,11 @@ from core.lessons import LESSONS
 from core.lessons.lesson_text import glossary, links, load_prose, word
 from explorer.i18n.language import _
 from explorer.learn import bigram, experiments, gpt, sudden, tokens
+from explorer.learn.printed import draw_paper_links
+from explorer.learn.state import chosen_text
 from explorer.learn.steps import Step, draw_path
 from explorer.widgets import lesson_links
-from explorer.widgets.layout import page_header, show_error
+from explorer.widgets.layout import card, page_header, show_error
 from explorer.widgets.links import quoted_part
 
 _STEPS: dict[str, tuple[Step, ...]] = {
@@ -57,12 +59,24 @@ def draw_overview(language: str) -> None:
                         "application/x-ipynb+json", on_click="ignore", icon=":material/download:",
                         help=word("notebook_idea", language), key=f"notebook-{lesson}",
                     )  # fmt: skip
+            with st.container(horizontal=True, gap="small", key=f"papers_{lesson}"):
+                draw_paper_links(lesson, chosen_text(), language)
             if clicked:
                 lesson_links.view_lesson(lesson, clicked)
                 st.rerun()
     if st.button(word("glossary", language), icon=":material/menu_book:", type="tertiary", key="lesson_glossary"):
         lesson_links.view_lesson("glossary")
         st.rerun()
+
+
+def draw_papers(language: str) -> None:
+    """Draw the worksheets and guides of all lessons, as a card."""
+    note = _("Pages to print, with the questions and answers for the text that your lessons read.")
+    with card(_("Worksheets and guides"), note, key="papers"):
+        for lesson in lessons():
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.markdown(load_prose(lesson, "lesson", language).title, width=330)
+                draw_paper_links(lesson, chosen_text(), language)
 
 
 def draw_glossary(language: str, first_term: str | None) -> None:

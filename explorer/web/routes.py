@@ -38,6 +38,7 @@ from explorer.services.visitors import classroom, visitor_of
 from explorer.streaming.broadcaster import Broadcaster
 from explorer.streaming.generation import LONGEST_PROMPT, TooManyTexts, generated_text, problem_event
 from explorer.streaming.run_events import event
+from explorer.web.worksheets import paper
 from explorer.widgets.address import ROOT
 
 MOST_DOWNLOADS = 4  # at once: each keeps a whole archive on disk until it is sent
@@ -65,6 +66,7 @@ def api_routes(broadcaster: Broadcaster, base: str = "") -> list[Route]:
         Route(f"{base}/api/runs/{{id}}/download", partial(download, places=asyncio.Semaphore(MOST_DOWNLOADS))),
         Route(f"{base}/api/runs/{{id}}/generate", stream_text),
         Route(f"{base}/api/runs/{{id}}/frames/{{step}}", frame),
+        Route(f"{base}/api/lessons/{{lesson}}/{{paper}}", paper),
         Route(f"{base}/api/plotly.js", plotly_js),
         Route(f"{base}/api/chart2music.js", chart2music_js),
     ]

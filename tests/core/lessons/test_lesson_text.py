@@ -7,10 +7,12 @@ import pytest
 from core.errors import ExplorerError
 from core.lessons import LESSONS, lesson_text
 from core.lessons.lesson_text import (
+    PATHS,
     fill,
     glossary,
     languages,
     links,
+    load_guide,
     load_prose,
     parse_prose,
     placeholders,
@@ -31,11 +33,24 @@ def test_every_step_has_words_and_every_term_in_them_is_explained(lesson, step, 
     step_prose = load_prose(lesson, step, language)
     assert step_prose.title and step_prose.parts["idea"]
     if step != "lesson":
-        assert step_prose.parts.keys() >= {"try", "read on"}
+        assert step_prose.parts.keys() >= {"try", "read on", "expect", "objection"}
     known = glossary(language)
     for name, part in step_prose.parts.items():
         assert part, f"{name} is empty"
         assert set(terms_in(part)) <= known.keys(), name
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+@pytest.mark.parametrize("language", languages())
+def test_every_lesson_has_a_guide_whose_paths_take_as_long_as_they_say(lesson, language):
+    guide = load_guide(lesson, language)
+    assert guide.title and guide.idea
+    assert list(guide.paths) == list(PATHS) == [45, 90]
+    for minutes, stages in guide.paths.items():
+        lines = load_prose(lesson, "guide", language).parts[f"{minutes} minutes"].splitlines()
+        assert len(stages) == len(lines) and sum(stage.minutes for stage in stages) == minutes
+        assert {step for stage in stages for step in stage.steps} <= set(LESSONS[lesson])
+    assert [step for stage in guide.paths[90] for step in stage.steps] == list(LESSONS[lesson])
 
 
 @pytest.mark.parametrize("language", languages())

@@ -55,6 +55,19 @@ def test_every_route_answers_its_owner_and_nobody_else(people, run_of_ada):
         assert missing.text.replace("20260101-000000-zzzzzzzzzzzz", run_of_ada.id) == people["Bob"].get(address).text
 
 
+def test_a_student_gets_the_worksheet_and_the_teacher_the_guide_too(people):
+    answers = {}
+    for paper in ("worksheet", "guide", "key"):
+        address = f"/api/lessons/sudden/{paper}"
+        answers[paper] = {name: browser.get(address) for name, browser in people.items()}
+    codes = {paper: {name: each.status_code for name, each in row.items()} for paper, row in answers.items()}
+    assert codes["worksheet"] == {"nobody": 401, "teacher": 200, "Ada": 200, "Bob": 200}
+    assert codes["guide"] == {"nobody": 401, "teacher": 200, "Ada": 404, "Bob": 404}
+    assert answers["guide"]["Ada"].text == answers["key"]["Ada"].text
+    assert "Expected answer" not in answers["worksheet"]["Ada"].text
+    assert "Training text" not in answers["guide"]["teacher"].text  # its models come with the app
+
+
 def test_what_is_shared_is_read_and_never_changed(known, people, run_of_ada):
     mark_shared(known.root, run_of_ada.id)
     for route in (f"/api/runs/{run_of_ada.id}/{end}" for end in ("stream", "frames/20", "generate", "download")):

@@ -1,0 +1,81 @@
+"""Worksheets and guides: every question is printed with the answer that the lesson's own page takes as right."""
+
+import html
+import re
+
+import pytest
+from starlette.testclient import TestClient
+from streamlit.testing.v1 import AppTest
+
+from core.lessons import LESSONS
+from core.lessons.lesson_text import load_prose
+from core.text.own_text import save_text
+from explorer.learn import experiments
+from explorer.learn.lessons import steps_of
+from explorer.learn.printed import printed_steps
+from explorer.services import jobs
+from explorer.widgets.address import page_file
+from tests.pages.test_learn_gpt import answer, settled
+
+POEM = "The fog comes\non little cat feet.\nIt sits looking\nover harbor and cité\n" * 60
+
+
+def printed(lesson: str, corpus: str, names: tuple[str, ...] = ()):
+    """The printed steps of a lesson, once all that they wait for is computed."""
+    steps = {name: step for name, step in steps_of(lesson).items() if not names or name in names}
+    made = printed_steps(lesson, steps, corpus, "en")
+    while not all(step.is_ready for step in made):
+        assert not any(step.problem for step in made)
+        jobs.wait_for_all()
+        made = printed_steps(lesson, steps, corpus, "en")
+    return {step.name: step for step in made}
+
+
+def open_step(lesson: str, step: str, corpus: str, more: str = "") -> AppTest:
+    app = AppTest.from_file(page_file("learn"), default_timeout=60)
+    app.query_params.update({"lesson": lesson, "step": step, "set": f"text:{corpus}{more}"})
+    return app.run()
+
+
+def plain(markdown: str) -> str:
+    return re.sub(r"\\(.)", r"\1", markdown)
+
+
+@pytest.mark.parametrize("lesson", [lesson for lesson in LESSONS if lesson != "break"])
+def test_every_answer_of_a_guide_is_what_the_lesson_computes(lesson, explorer_home):
+    corpus = save_text(POEM, "Fog", explorer_home).name
+    made = printed(lesson, corpus)
+    assert list(made) == list(LESSONS[lesson])
+    for name, step in made.items():
+        (question,) = step.questions
+        assert question.words and step.why and step.title == load_prose(lesson, name).title
+        assert (question.answer in question.options) == bool(question.options)
+        app = answer(settled(open_step(lesson, name, corpus)), plain(question.answer).replace("−", "-"))
+        assert len(app.success) == 1, (name, question)
+
+
+def test_the_results_of_experiments_are_those_that_a_prediction_is_compared_with(explorer_home, monkeypatch):
+    monkeypatch.setattr(experiments, "FIRST_STEPS", 5)
+    corpus = save_text(POEM, "Fog", explorer_home).name
+    for name, step in printed("break", corpus, ("mask", "planted")).items():
+        app = open_step("break", name, corpus, ";steps:5")
+        for part, question in zip(("curve", "kind"), step.questions, strict=True):
+            app.radio(f"predict-{part}-{name}").set_value(plain(question.answer))
+        app = settled(app.button("break_run").click().run())
+        assert len(app.success) == 2 and step.why
+
+
+def test_a_page_to_print_is_a_whole_page_of_its_own(client: TestClient, explorer_home):
+    corpus = save_text("<b>Fog</b> & *cat* [x](javascript:alert(1)) comes\n" * 60, "<i>Mine</i>", explorer_home).name
+    for paper in ("worksheet", "guide"):
+        address = f"/api/lessons/bigram/{paper}?text={corpus}"
+        while 'http-equiv="refresh"' in (page := client.get(address)).text:
+            assert page.status_code == 200
+            jobs.wait_for_all()
+        assert "<i>" not in page.text and "&lt;i&gt;Mine" in page.text
+        assert not re.search(r"<(b|script|a)[ >]", page.text)
+        said = html.unescape(page.text)
+        assert all(load_prose("bigram", step).title in said for step in LESSONS["bigram"])
+        assert ("Expected answer" in said) == (paper == "guide") == ("A path of 90 minutes" in said)
+    for absent in ("bigram/key", "nothing/guide", "bigram/guide?text=gone"):
+        assert client.get(f"/api/lessons/{absent}").status_code == 404
