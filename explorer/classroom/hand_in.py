@@ -4,14 +4,18 @@ import io
 import json
 import zipfile
 from functools import partial
+from typing import BinaryIO
 
 import streamlit as st
 
 from core.classroom import Classroom
 from core.errors import ExplorerError
+from core.paths import member_home
+from core.runs.archive import add_run_files
 from core.runs.documents import DOCUMENTS
-from core.runs.folder import open_run
+from core.runs.folder import list_runs, open_run
 from core.runs.records import plain_name
+from explorer.charts.csv_export import csv_of
 from explorer.i18n.language import _, ngettext
 from explorer.widgets.layout import card, table_download
 
@@ -67,13 +71,47 @@ def stuck(known: Classroom) -> dict[str, str]:
 
 def reports(known: Classroom) -> bytes:
     """Return a zip of the reports of all runs that were handed in; those deleted since are left out."""
-    nicknames, archive = {member.id: member.nickname for member in known.members()}, io.BytesIO()
+    archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-        for member, id in known.handed_in():
-            try:
-                run = open_run(known.root, id)
-                report = DOCUMENTS["report"](run, run.data_dir)
-            except ExplorerError:
-                continue
-            file.writestr(f"{plain_name(nicknames.get(member, 'student'))}-{plain_name(run.name)}-{id}.html", report)
+        _add_reports(known, file, "")
     return archive.getvalue()
+
+
+def _add_reports(known: Classroom, archive: zipfile.ZipFile, folder: str) -> None:
+    nicknames = {member.id: member.nickname for member in known.members()}
+    for member, id in known.handed_in():
+        try:
+            run = open_run(known.root, id)
+            report = DOCUMENTS["report"](run, run.data_dir)
+        except ExplorerError:
+            continue
+        name = f"{plain_name(nicknames.get(member, 'student'))}-{plain_name(run.name)}-{id}.html"
+        archive.writestr(f"{folder}{name}", report)
+
+
+def zip_class(known: Classroom, file: BinaryIO, *, weights: bool = False) -> None:
+    """Write all that the class has made as a zip: its members, answers, predictions, reports, runs and texts.
+
+    Nothing that lets anybody in is part of it: no code, no key, no secret of cookies.
+    """
+    members, now = known.members(), known.settings
+    names = {member.id: member.nickname for member in members}
+    about = {
+        "title": known.title,
+        "members": [{"nickname": member.nickname, "joined": member.joined} for member in members],
+        "question": now.question,
+        "predictions": {names[member]: choice for member, choice in known.predictions().items() if member in names},
+        "games": {names[member]: json.loads(state) for member, state in known.games().items() if member in names},
+        "answers": [each._asdict() | {"member": names.get(each.member, "")} for each in known.answers()],
+        "handed_in": [{"member": names.get(member, ""), "run": run} for member, run in known.handed_in()],
+    }
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("class.json", json.dumps(about, ensure_ascii=False, indent=1))
+        archive.writestr("answers.csv", csv_of(answer_table(known)))
+        _add_reports(known, archive, "reports/")
+        for place, member in enumerate(members, start=1):
+            home, folder = member_home(known.root, member.id), f"members/{place:03d}-{plain_name(member.nickname)}"
+            for run in list_runs(home):
+                add_run_files(archive, run, f"{folder}/runs/{run.id}", weights=weights)
+            for text in (home / "texts").glob("text-*.txt"):
+                archive.write(text, f"{folder}/texts/{text.name}")

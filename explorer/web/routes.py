@@ -29,12 +29,13 @@ from core.lessons.lesson_text import ENGLISH, languages
 from core.runs.archive import zip_run
 from core.runs.folder import RunFolder, open_run
 from core.runs.records import plain_name
+from explorer.classroom.hand_in import zip_class
 from explorer.look_inside.frames import FrameRequest, TooManyFrames, frame_bytes
 from explorer.look_inside.model_picture import HOTTEST, PictureRequest
 from explorer.look_inside.opened_part import MOST_ROWS
 from explorer.services.model_files import EXPORTS, why_no_export, write_export
 from explorer.services.shared import data_dir
-from explorer.services.visitors import classroom, visitor_of
+from explorer.services.visitors import classroom, visitor, visitor_of
 from explorer.streaming.broadcaster import Broadcaster
 from explorer.streaming.generation import LONGEST_PROMPT, TooManyTexts, generated_text, problem_event
 from explorer.streaming.run_events import event
@@ -66,6 +67,7 @@ def api_routes(broadcaster: Broadcaster, base: str = "") -> list[Route]:
         Route(f"{base}/api/runs/{{id}}/download", partial(download, places=asyncio.Semaphore(MOST_DOWNLOADS))),
         Route(f"{base}/api/runs/{{id}}/generate", stream_text),
         Route(f"{base}/api/runs/{{id}}/frames/{{step}}", frame),
+        Route(f"{base}/api/class.zip", partial(keep_class, places=asyncio.Semaphore(1))),
         Route(f"{base}/api/lessons/{{lesson}}/{{paper}}", paper),
         Route(f"{base}/api/plotly.js", plotly_js),
         Route(f"{base}/api/chart2music.js", chart2music_js),
@@ -89,6 +91,16 @@ async def download(request: Request, places: asyncio.Semaphore) -> Response:
         if obstacle:
             raise HTTPException(409, obstacle)
         archive = _Archive(partial(write_export, data_dir(), folder, kind), f"{name}-{EXPORTS[kind][1]}", places)
+    return Response(headers=archive.headers) if request.method == "HEAD" else archive
+
+
+async def keep_class(request: Request, places: asyncio.Semaphore) -> Response:
+    """Send the class's teacher all that it has made, as a zip; with `?weights=1` also the weights of its runs."""
+    known = classroom()
+    if known is None or not visitor().is_teacher:
+        raise HTTPException(404)
+    make = partial(zip_class, known, weights=request.query_params.get("weights") == "1")
+    archive = _Archive(make, f"class-{plain_name(known.title)}.zip", places)
     return Response(headers=archive.headers) if request.method == "HEAD" else archive
 
 

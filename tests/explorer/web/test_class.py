@@ -2,6 +2,7 @@
 
 import inspect
 import io
+import json
 import threading
 import time
 import zipfile
@@ -316,3 +317,34 @@ def test_nothing_is_left_of_a_class_that_was_erased(known, people, run_of_ada):
     assert not run_of_ada.path.exists()
     with pytest.raises(ExplorerError):
         open_run(known.root, run_of_ada.id)
+
+
+@pytest.mark.parametrize("weights", [False, True])
+def test_the_teacher_keeps_the_class_as_a_zip_that_lets_nobody_in(known, people, run_of_ada, weights):
+    as_visitor(people["Ada"])
+    visitors.note_answer("bigram: counts", "=1", "4", is_right=False)
+    visitors.hand_in(run_of_ada.id)
+    known.ask("Which loss is lower?", ["2 layers", "4 layers"])
+    known.predict(run_of_ada.member, "2 layers")
+    address = f"/api/class.zip?weights={int(weights)}"
+    answers = {name: browser.get(address) for name, browser in people.items()}
+    assert {name: answer.status_code for name, answer in answers.items()} == {
+        "nobody": 401, "teacher": 200, "Ada": 404, "Bob": 404
+    }  # fmt: skip
+    with zipfile.ZipFile(io.BytesIO(answers["teacher"].content)) as archive:
+        assert archive.testzip() is None
+        files = {name: archive.read(name) for name in archive.namelist()}
+    about = json.loads(files["class.json"])
+    assert [member["nickname"] for member in about["members"]] == ["Ada", "Bob"]
+    assert about["predictions"] == {"Ada": "2 layers"} and about["answers"][0]["member"] == "Ada"
+    run = f"members/001-Ada/runs/{run_of_ada.id}"
+    assert files[f"{run}/metrics.jsonl"] == run_of_ada.path.joinpath("metrics.jsonl").read_bytes()
+    assert {f"{run}/run.json", f"{run}/status.json", "answers.csv"} <= files.keys()
+    assert sum(name.startswith("reports/") for name in files) == 1
+    assert any(SECRET.encode() in content or name.endswith(".txt") for name, content in files.items())
+    assert any(name.endswith(".safetensors") for name in files) == weights
+    secrets = [known.teacher_key, known.code, known._serializer.secret_keys[0]]
+    secrets += [browser.cookies.get(COOKIE) for browser in people.values() if browser.cookies]
+    everything = b"".join(files.values())
+    for secret in secrets:
+        assert (secret if isinstance(secret, bytes) else secret.encode()) not in everything
