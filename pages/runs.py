@@ -4,6 +4,7 @@ import streamlit as st
 
 from explorer.i18n.language import _
 from explorer.runs import table
+from explorer.runs.comparison import draw_comparison
 from explorer.runs.hosts import draw_hosts
 from explorer.services import shared
 from explorer.services.visitors import visitor
@@ -33,7 +34,8 @@ if not rows:
         address.page_file("train"),
         _("Train a first model"),
     )
-    table.draw_gallery()
+    if gallery := table.draw_gallery():
+        draw_comparison([], [], gallery)
     st.stop()
 
 for row in rows:
@@ -41,5 +43,5 @@ for row in rows:
         st.warning(literal(row.problem), icon=":material/warning:")
 picked = table.draw_run_table(rows)
 table.draw_actions(picked)
-table.draw_gallery()
-table.draw_comparison(rows, picked)
+gallery = table.draw_gallery()
+draw_comparison(rows, picked, gallery)

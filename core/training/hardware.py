@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -123,8 +124,19 @@ def _versions() -> dict[str, str]:
         "numpy": numpy.__version__,
         "safetensors": safetensors.__version__,
         "system": f"{platform.system()} {platform.release()}",
+        "code": code_version(),
     }
     return versions | ({"cuda": torch.version.cuda} if torch.version.cuda else {})
+
+
+@lru_cache(maxsize=1)
+def code_version() -> str:
+    """Return eight digits of a hash of the code that decides a run's numbers: texts, models and training."""
+    core, digest = Path(__file__).parents[1], sha256()
+    for folder in ("text", "model", "fast", "training"):
+        for path in sorted((core / folder).glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]
 
 
 def _cores() -> int:

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import inf, isfinite, log
+from statistics import fmean, stdev
 from typing import Any
 
 from plotly import graph_objects as go
@@ -14,7 +15,7 @@ from explorer.charts.csv_export import Columns
 from explorer.charts.loss import NATS, UNITS, LossUnit
 from explorer.charts.text_format import plain
 from explorer.charts.theme import line, side_note, style
-from explorer.i18n.language import N_, _
+from explorer.i18n.language import N_, _, ngettext
 
 _LABELS, _LABEL = 130, 17  # beside the chart: pixels, and characters on a line
 _PAIR_LABELS = 104  # pixels, beside the chart of two
@@ -38,12 +39,13 @@ def comparison_figure(
     over: str = "step",
     begins: Mapping[str, float] | None = None,
     unit: str = "nats",
+    bands: Mapping[str, Sequence[float]] | None = None,
     height: int = 400,
 ) -> go.Figure:
     """Draw the validation loss or accuracy of each run (rows of metrics.jsonl by run id), its name beside the chart.
 
     `over` is a column of the rows (see `AXES`), `unit` that of their `val_loss`, or ACCURACY (see `MEASURES`);
-    `begins` says by run id where a fork branched off.
+    `begins` says by run id where a fork branched off, `bands` how far a mean of runs (`averaged`) may be off.
     """
     figure, begins, accuracy = go.Figure(), begins or {}, unit == ACCURACY
     column, form = ("val_accuracy", ".1%") if accuracy else ("val_loss", ".3f")
@@ -51,6 +53,8 @@ def comparison_figure(
     for id, run_rows in rows.items():
         known = [row for row in run_rows if row.get(column) is not None and row.get(over) is not None]
         points_of[id] = [(begins.get(id, 0) + row[over], row[column]) for row in known]
+        if bands and id in bands:
+            _add_band(figure, points_of[id], bands[id], colors[id])
         _add_curve(figure, points_of[id], names[id], colors[id], palette, form, forked=id in begins)
     right = max((points[-1][0] for points in points_of.values() if points), default=1) or 1
     low, high = (-0.02, 1.02) if accuracy else _range(points_of.values(), right)
@@ -77,6 +81,42 @@ def comparison_figure(
         figure.add_trace(leader)  # from the end of the curve to its name
         figure.add_annotation(side_note(place, labels[id], colors[id], hovertext=plain(names[id])))
     return figure
+
+
+def averaged(
+    rows: Mapping[str, Sequence[Mapping[str, Any]]],
+    names: Mapping[str, str],
+    groups: Sequence[Sequence[str]],
+    over: str,
+    column: str,
+) -> tuple[dict[str, Sequence[Mapping[str, Any]]], dict[str, str], dict[str, list[float]]]:
+    """Return rows, names and bands with the mean of each group of runs under the id of its first one.
+
+    A mean has the steps that all of the group have measured; its band is the standard deviation over the runs.
+    """
+    means, labels, bands = dict(rows), dict(names), {}
+    for ids in groups:
+        by_step = [{row["step"]: row for row in rows[id] if row.get(column) is not None} for id in ids]
+        steps = [step for step in by_step[0] if all(step in of_run for of_run in by_step)]
+        measured = [[of_run[step] for of_run in by_step] for step in steps]
+        for id in ids:
+            del means[id]
+        means[ids[0]] = [
+            {"step": step, column: fmean(row[column] for row in at), over: fmean(row.get(over) or 0 for row in at)}
+            for step, at in zip(steps, measured, strict=True)
+        ]
+        bands[ids[0]] = [stdev(row[column] for row in at) for at in measured]
+        labels[ids[0]] = ngettext("{name}, {count} seed", "{name}, {count} seeds", len(ids), name=names[ids[0]])
+    return means, labels, bands
+
+
+def _add_band(figure: go.Figure, points: _Points, widths: Sequence[float], color: str) -> None:
+    """Add an area of one width above and below a curve."""
+    x = [place for place, _loss in points]
+    high = [loss + width for (_place, loss), width in zip(points, widths, strict=True)]
+    low = [loss - width for (_place, loss), width in zip(points, widths, strict=True)]
+    area = {"x": [*x, *x[::-1]], "y": [*high, *low[::-1]], "fill": "toself", "fillcolor": color, "opacity": 0.18}
+    figure.add_trace(go.Scatter(area, mode="lines", line={"width": 0}, hoverinfo="skip", showlegend=False))
 
 
 def _add_curve(

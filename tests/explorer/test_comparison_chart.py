@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.charts.comparison import comparison_figure, spread
+from explorer.charts.comparison import averaged, comparison_figure, spread
 
 ROWS = [
     {"step": 0, "val_loss": 4.2, "seconds": 0.1},
@@ -66,3 +66,16 @@ def test_a_long_name_stands_on_two_lines_and_whole_under_the_pointer():
     name = "swift-hedgehog from step 100 with <b>"
     (label,) = comparison_figure({"a": ROWS}, {"a": name}, {"a": "#111111"}).layout.annotations
     assert label.text.startswith("swift-hedgehog<br>from step 100") and label.hovertext.endswith("with &lt;b&gt;")
+
+
+def test_runs_that_differ_in_their_seed_become_a_mean_with_a_band():
+    rows = {id: [{"step": step, "seconds": step / 2, "val_loss": loss + step / 10} for step in (0, 10, 20)]
+            for id, loss in (("a", 2.0), ("b", 4.0), ("c", 3.0))}  # fmt: skip
+    rows["b"] = rows["b"][:2]  # it still trains
+    means, names, bands = averaged(rows, {"a": "one", "b": "two", "c": "other"}, [["a", "b"]], "seconds", "val_loss")
+    assert list(means) == ["c", "a"] and means["c"] is rows["c"]
+    assert means["a"] == [{"step": 0, "val_loss": 3.0, "seconds": 0}, {"step": 10, "val_loss": 4.0, "seconds": 5}]
+    assert names["a"] == "one, 2 seeds" and bands == {"a": [2**0.5] * 2}
+    figure = comparison_figure(means, names, dict.fromkeys("ac", "#123456"), over="seconds", bands=bands)
+    band = next(trace for trace in figure.data if trace.fill == "toself")
+    assert list(band.y) == [3 + 2**0.5, 4 + 2**0.5, 4 - 2**0.5, 3 - 2**0.5]

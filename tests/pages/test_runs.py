@@ -89,6 +89,25 @@ def test_the_curves_of_all_are_there_until_some_are_picked(page, add_run):
     assert not page.exception and len(page.get("plotly_chart")) == 1
 
 
+def test_a_model_of_the_gallery_joins_the_comparison(page, add_run):
+    add_run("one"), add_run("two")
+    pick(page, 0)
+    assert not any("learned best" in caption.value for caption in page.caption)
+    page.checkbox(key="compare_gallery-bigram").check().run()
+    assert not page.exception and any("learned best" in caption.value for caption in page.caption)
+    figure = json.loads(page.get("plotly_chart")[0].proto.spec)
+    drawn = {curve["name"]: curve["line"]["color"] for curve in figure["data"] if curve.get("name")}
+    assert list(drawn) == ["two", "Shakespeare, bigram"] and len({*drawn.values()}) == 2
+    settings = page.dataframe[1].value
+    assert "Model" in list(settings["Setting"]) and {"two", "Shakespeare, bigram"} <= {*settings}
+    assert len(page.code) == 2  # the newest samples
+    highest = max(value for curve in figure["data"] if curve.get("name") for value in curve["y"])
+    assert figure["layout"]["yaxis"]["range"][1] < highest
+    assert any(f"up to {highest:.2f}, lie above" in caption.value for caption in page.caption)
+    page.segmented_control(key="compare_over").set_value("seconds").run()
+    assert not page.exception and any("no times of training" in caption.value for caption in page.caption)
+
+
 def test_runs_and_home_show_that_a_run_is_ruined(page, ruined_run, add_run):
     add_run("sound")
     page.run()
@@ -172,14 +191,19 @@ def test_the_comparison_lists_the_settings_that_differ(page, add_run):
     add_run("one")
     second = add_run("one")
     page.run()
-    assert "These runs have the same settings." in [caption.value for caption in page.caption]
+    assert "These runs have the same settings, text, code and machine." in [caption.value for caption in page.caption]
     record = second.record()
     changed = record.config.replace({"train.steps": 40, "model.n_layer": 1})
-    second.write_record(record.model_copy(update={"config": changed}))
+    versions = record.versions | {"code": "0a1b2c3d"}
+    second.write_record(record.model_copy(update={"config": changed, "machine": "another", "versions": versions}))
     page.run()
     table = page.dataframe[1].value
-    assert not page.exception and list(table["Setting"]) == ["Layers", "Steps"]
-    assert list(table["one"]) == ["2", "20"] and list(table["one (2)"]) == ["1", "40"]
+    assert not page.exception and list(table["Setting"]) == ["Layers", "Steps", "Code version", "Machine"]
+    assert list(table["one"])[:2] == ["2", "20"] and list(table["one (2)"]) == ["1", "40", "0a1b2c3d", "another"]
+    assert "compare_seeds" not in [toggle.key for toggle in page.toggle]
+    second.write_record(record.model_copy(update={"config": record.config.replace({"train.seed": 7})}))
+    page.run()
+    assert not page.exception and page.toggle(key="compare_seeds").value
 
 
 def test_runs_of_different_tokens_compare_in_bits_per_byte_only(page, add_run, explorer_home):
