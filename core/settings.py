@@ -91,6 +91,11 @@ class Setting(NamedTuple):
     used_when: UsedWhen
     divides: str
 
+    @property
+    def in_factors(self) -> bool:
+        """Whether the bounds are so far apart that a slider moves, and a sweep divides a range, in factors."""
+        return self.log or (self.type is int and not self.advanced and self.high >= 100 * self.low > 0)
+
 
 def fields_of(config: type[Config], prefix: str = "") -> Iterator[tuple[str, Setting]]:
     """Yield every setting of a config class with its dotted path, in the order of declaration."""

@@ -38,6 +38,7 @@ if not rows:
         draw_comparison([], [], gallery)
     st.stop()
 
+rows = table.without_sweeps(rows)
 for row in rows:
     if row.problem:
         st.warning(literal(row.problem), icon=":material/warning:")

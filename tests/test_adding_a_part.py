@@ -12,6 +12,8 @@ import pytest
 
 from core.config import DataConfig, TrainConfig
 from core.lessons.experiments import EXPERIMENTS
+from core.sweeps.search import _NEXT
+from core.sweeps.space import METHODS, OFFERED, MethodName
 from core.text.tokenizers import TOKENIZERS
 from core.training.optimizers import OPTIMIZERS
 from explorer.look_inside.frames import PARTS
@@ -45,9 +47,6 @@ def sgd(parameters, config):
 
 
 OPTIMIZERS: """
-# An attention sink: a key and a value of zeros before all others, to which a head that looks for nothing can attend.
-SINK = "if self.config.attention_sink:\n{0}    {1}, {2} = (F.pad(part, (0, 0, 1, 0)) for part in ({1}, {2}))\n{0}"
-FIRST = "int(self.config.attention_sink) :"
 TOYS = {  # what is put in place of what, in each file
     "tokenizer": {
         "core/text/tokenizers.py": {
@@ -62,30 +61,36 @@ TOYS = {  # what is put in place of what, in each file
     },
     "attention variant": {
         "core/model_config.py": {
-            "    attention_scale: bool": '    attention_sink: bool = setting(False, "Add a sink.", label="Sink")\n'
+            "    attention_scale: bool": '    attention_gain: bool = setting(False, "Double z.", label="Gain")\n'
             "    attention_scale: bool"
         },
-        "core/model/self_attention.py": {
-            "        fused = hook": "        " + SINK.format(" " * 8, "k", "v") + "fused = hook",
-            "scores.softmax(dim=axis))": f"scores.softmax(dim=axis)[..., {FIRST}])",
-            "self.attn_dropout(pattern) @ v": f"self.attn_dropout(pattern) @ v[..., {FIRST}, :]",
-        },
-        "core/fast/decode.py": {"z = F.scaled": SINK.format(" " * 12, "keys", "values") + "z = F.scaled"},
-        "core/import_export/layouts.py": {"_FIXED = {": '_FIXED = {"attention_sink": False,'},
+        "core/model/self_attention.py": {'"hook_z", z)': '"hook_z", (1 + self.config.attention_gain) * z)'},
+        "core/fast/decode.py": {"(x, z.reshape(": "(x, (1 + config.attention_gain) * z.reshape("},
     },
     "experiment": {
         "core/lessons/experiments.py": {
-            '        Experiment("mask"': '        Experiment("sink", {"model.attention_sink": True}),\n'
+            '        Experiment("mask"': '        Experiment("gain", {"model.attention_gain": True}),\n'
             '        Experiment("mask"'
         },
-        "core/lessons/text/en/break/sink.md": {"": (WORDS / "mask.md").read_text("utf-8")},
+        "core/lessons/text/en/break/gain.md": {"": (WORDS / "mask.md").read_text("utf-8")},
     },
     "setting": {
         "core/config.py": {
             "    grad_clip: float": '    loss_scale: float = setting(1.0, "Scale of the loss.", label="Scale", '
             "bounds=(0.0, 2.0))\n    grad_clip: float"
         },
-        "core/training/trainer.py": {"loss.backward()": "(loss * config.loss_scale).backward()"},
+        "core/training/trainer.py": {"minimized.backward()": "(minimized * config.loss_scale).backward()"},
+    },
+    "search method": {
+        "core/sweeps/space.py": {
+            'Literal["tpe", "random", ': 'Literal["tpe", "highest", "random", ',
+            '    "random": Method(': '    "highest": Method("Highest", "takes the highest"),\n    "random": Method(',
+        },
+        "core/sweeps/search.py": {
+            "# Fixed points are all": "def _highest(record, results, before, rng):\n"
+            "    return {each.path: max(each.grid()) for each in record.dimensions}\n\n\n# Fixed points are all",
+            '"random": _next_at_random,': '"random": _next_at_random, "highest": _highest,',
+        },
     },
     "gallery model": {
         "core/runs/gallery.py": {
@@ -105,13 +110,16 @@ from core.lessons.lesson_text import load_prose
 from core.lessons.paired_runs import make_pair
 from core.presets import preset
 from core.runs.gallery import RECIPES, make_model
+from core.sweeps.folder import planned
+from core.sweeps.search import next_point
+from core.sweeps.space import parse_dimension
 from core.text.tokenizers import TOKENIZERS, load_tokenizer
 from core.training.cost import memory_needed
 from core.training.trainer import Trainer
 from core.training.work import work_of_update
 
 config = preset("gpt-tiny").replace({
-    "data.tokenizer": "lower", "train.optimizer": "sgd", "model.attention_sink": True, "model.n_layer": 1,
+    "data.tokenizer": "lower", "train.optimizer": "sgd", "model.attention_gain": True, "model.n_layer": 1,
     "model.n_embd": 16, "model.block_size": 8, "train.batch_size": 4, "train.warmup_steps": 0,
 })
 assert RunConfig.model_validate_json(config.model_dump_json()) == config
@@ -137,14 +145,17 @@ decoder.read(prompt[:1].tolist())
 for id in prompt[1:].tolist():
     logits = decoder.step(id)
 torch.testing.assert_close(logits, explicit[0, -1])
-assert "attention_sink=True" in GPT2.obstacles(config.model)
+assert "attention_gain=True" in GPT2.obstacles(config.model)
 
 still = Trainer(config.replace({"train.loss_scale": 0.0}), ids, ids, tokenizer.vocab_size, "cpu", "float32")
 assert still.train_step().grad_norm == 0
 assert make_model(Path("gallery-toy"), *RECIPES["gallery-toy"]).status().step == 3
 
-pair = make_pair(EXPERIMENTS["sink"], text * 20, steps=1)
-assert pair.treatment.train_step().loss and load_prose("break", "sink")
+sweep = planned(preset("bigram"), [parse_dimension("train.batch_size=4,8")], "highest")
+assert next_point(sweep, []) == {"train.batch_size": 8} and not sweep.prune
+
+pair = make_pair(EXPERIMENTS["gain"], text * 20, steps=1)
+assert pair.treatment.train_step().loss and load_prose("break", "gain")
 """
 
 
@@ -180,7 +191,8 @@ def test_toys_of_all_parts_are_configured_estimated_and_trained(tmp_path):
 def test_every_choice_comes_from_its_table():
     assert set(get_args(DataConfig.model_fields["tokenizer"].annotation)) == set(TOKENIZERS)
     assert set(get_args(TrainConfig.model_fields["optimizer"].annotation)) == set(OPTIMIZERS)
-    assert set(EXPERIMENTS) == {path.stem for path in WORDS.glob("*.md")} - {"lesson"}
+    assert get_args(MethodName) == tuple(METHODS) and set(_NEXT) == set(OFFERED)
+    assert set(EXPERIMENTS) == {path.stem for path in WORDS.glob("*.md")} - {"lesson", "guide"}
 
 
 def test_every_page_is_in_the_table_of_pages():

@@ -32,6 +32,7 @@ FLOORS = [  # from the ground up; a module may import its own floor and those be
     {"core.lessons"},
     {"core.import_export"},
     {"core.runs"},
+    {"core.sweeps"},
     {"core.__main__", "core.cli"},
     {"explorer.i18n"},
     {"explorer.charts"},
@@ -40,7 +41,7 @@ FLOORS = [  # from the ground up; a module may import its own floor and those be
     {"explorer.widgets"},
     {
         f"explorer.{name}"
-        for name in ["classroom", "data", "generate", "home", "learn", "look_inside", "play", "runs", "train"]
+        for name in ["classroom", "data", "generate", "home", "learn", "look_inside", "play", "runs", "sweeps", "train"]
     },
     {"explorer.web", "explorer.navigation", "explorer.app", "explorer.__main__"},
     {"pages"},

@@ -21,10 +21,12 @@ from core.presets import PRESETS
 from core.runs.commands import NO_TRAINING_OF_ITS_OWN
 from core.sampling_config import GenerationConfig
 from core.settings import fields_of
+from core.sweeps.space import METHODS
 from core.text import own_text
 from core.text.corpora import catalogue
 from core.text.ngrams import BASELINES
 from core.text.token_display import KINDS
+from core.training.gauge import ADVICE, PARTS
 from core.training.hardware import SENTENCES
 from core.training.health_readings import SENTENCES as HEALTH
 from core.training.progress_summary import SENTENCES as PROGRESS
@@ -67,7 +69,9 @@ def core_sentences() -> list[str]:
     texts = [*catalogue(ROOT / "nowhere"), own_text._corpus("", {"title": "", "characters": 0, "license": ""})]
     corpora = [words for text in texts for words in (text.description, text.language, text.license)]
     corpora = [words for words in corpora if not words.startswith("Python ")]
-    tables = [words for table in (SENTENCES, WHY, PROGRESS, HEALTH, CHOICES, BASELINES) for words in table.values()]
+    tables = (SENTENCES, WHY, PROGRESS, HEALTH, CHOICES, BASELINES, PARTS, ADVICE)
+    tables = [words for table in tables for words in table.values()]
+    tables += [words for method in METHODS.values() for words in method[:2]]
     return [*presets, *corpora, *tables, NO_TRAINING_OF_ITS_OWN, SCHEDULE_RESTARTED, LONG_WARMUP, LATE_DECAY, *KINDS]
 
 

@@ -31,6 +31,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "its losses and all settings (default: none)",
     )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace a file that exists")
+    parser.add_argument("--all", action="store_true", help="list the runs of sweeps too")
     parser.set_defaults(run=runs)
     about = "list all settings of a run, with default, bounds and help"
     parser = commands.add_parser("settings", help=about, description=about)
@@ -40,6 +41,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 def runs(options: argparse.Namespace) -> None:
     from core.runs.folder import list_runs
+    from core.sweeps.folder import single_runs
 
     known = list_runs(data_dir())
     if options.export:
@@ -49,12 +51,15 @@ def runs(options: argparse.Namespace) -> None:
         print_line(f"The table of runs is in {options.export}.")
         return
     table = _table("name", "state", "step", "validation loss", "id")
-    for folder in list_runs(data_dir()):
+    shown = known if options.all else list(single_runs(data_dir(), known))
+    for folder in shown:
         status = folder.status()
         loss = "" if status.val_loss is None else f"{status.val_loss:.3f}"
         table.add_row(
             Text(printable(folder.name)), status.state, f"{status.step:,} of {status.steps:,}", loss, folder.id
         )
+    if folded := len(known) - len(shown):
+        table.add_row(f"... and {folded} of sweeps (runs --all)")
     _show(table, "There are no runs yet. Start one: python -m core train")
 
 

@@ -61,6 +61,7 @@ class RunRecord(BaseModel):
     parent_step: int | None = None  # of the parent's weights that this one started from, if it did
     origin: str | None = None  # where an imported model comes from, in words
     former_name: str = ""  # before somebody other than its owner renamed it
+    sweep: str = ""  # the id of the sweep that made it (`core.sweeps`)
     changed_by: str = ""  # who renamed or deleted it last, where that was not its owner
     corpus_hash: str | None = None  # sha256 of the text; known once a worker has begun
     versions: dict[str, str] = {}

@@ -10,11 +10,10 @@ from typing import NamedTuple
 import streamlit as st
 
 from core.errors import ExplorerError
-from core.runs.gallery import runs_with_weights
 from explorer.i18n.language import N_, _
-from explorer.services import shared
 from explorer.widgets import address, session
 from explorer.widgets.links import say_misread_number
+from explorer.widgets.run_picker import runs_to_pick
 
 _LAST = "tour"  # in the session: the step drawn last
 
@@ -119,7 +118,7 @@ def _query(number: int) -> dict[str, str]:
     with suppress(ExplorerError, StopIteration):  # the home cannot be used, as the page itself says
         if step.of_run:
             on_view = address.parameter(address.RUN)
-            runs = sorted(runs_with_weights(shared.data_dir()), key=lambda run: run.id != on_view)
+            runs = sorted(runs_to_pick(on_view).values(), key=lambda run: run.id != on_view)
             gpts = (run.id for run in runs if not run.problem and run.record().config.model.kind == "gpt")
             query[address.RUN] = next(gpts)
     return query

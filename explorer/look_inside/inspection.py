@@ -14,7 +14,6 @@ from core.formatting import whole_number
 from core.interpretability.residual_stream import next_token_logits
 from core.model import GPT, Bigram
 from core.runs.folder import RunFolder
-from core.runs.gallery import runs_with_weights
 from core.runs.weights import steps_with_weights
 from core.text.token_display import quoted, visible
 from core.text.tokenizers import Tokenizer
@@ -29,7 +28,7 @@ from explorer.widgets.forms import distinct_labels
 from explorer.widgets.layout import literal, show_error
 from explorer.widgets.links import end_absent, quoted_part, say_misread_number
 from explorer.widgets.prompt import Prompt
-from explorer.widgets.run_picker import run_problem, step_line
+from explorer.widgets.run_picker import run_problem, runs_to_pick, step_line
 from explorer.widgets.run_rows import run_bytes_per_token
 
 LAYER, HEAD = "inspect_layer", "inspect_head"
@@ -113,8 +112,8 @@ def choose_snapshot(folder: RunFolder, opened: Opened, state: TimeMachineState) 
 
 def choose_other(state: TimeMachineState) -> TimeMachineState | None:
     """Draw the select of what to compare with, another step of this run or another run, and that one's slider."""
-    runs = {folder.id: folder for folder in runs_with_weights(shared.data_dir())}
     other_run = address.parameter(address.OTHER_RUN)
+    runs = runs_to_pick(other_run, state.run)
     if other_run and other_run not in runs:
         end_absent(run_problem(other_run), _("Compare with nothing"), _compare)
     st.session_state["compare_with"] = other_run

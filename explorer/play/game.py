@@ -18,7 +18,6 @@ from core.lessons.lesson_text import fill, links, load_prose
 from core.lessons.shannon import Game, Play, bits_from_guesses, choose_passage, play_by_counting, play_by_model
 from core.runs.ancestry import may_have_trained_on
 from core.runs.folder import RunFolder
-from core.runs.gallery import runs_with_weights
 from core.runs.weights import steps_with_weights
 from core.text.corpora import load_corpus
 from core.text.token_display import visible
@@ -37,6 +36,7 @@ from explorer.widgets.forms import distinct_labels, text_labels
 from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette, literal, show_error
 from explorer.widgets.links import absent_text, end_absent, say_misread_number
+from explorer.widgets.run_picker import runs_to_pick
 
 LENGTHS = (15, 30, 60, 100)
 _MOST_NAMED = 6  # of the runs that do not play
@@ -214,7 +214,7 @@ def draw_result(name: str, game: Game) -> None:
 def runs_that_play(name: str, game: Game) -> tuple[dict[str, RunFolder], list[RunFolder]]:
     """Return the runs on a text by id, and those that do not play because they may have trained on the passage."""
     data_dir = shared.data_dir()
-    reading = [folder for folder in runs_with_weights(data_dir) if _is_on_text(folder, name)]
+    reading = [run for run in runs_to_pick(address.parameter(address.RUN)).values() if _is_on_text(run, name)]
     runs = {run.id: run for run in reading if not may_have_trained_on(run, data_dir, name, game.passage)}
     return runs, [folder for folder in reading if folder.id not in runs]
 

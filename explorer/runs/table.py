@@ -10,6 +10,7 @@ from core.errors import RunError
 from core.runs.folder import RunFolder
 from core.runs.gallery import gallery_runs
 from core.runs.records import RunRecord
+from core.sweeps.folder import single_runs
 from core.trash import DAYS
 from explorer.i18n.formatting import model_in_words, state_in_words, when_in_words
 from explorer.i18n.language import N_, _, ngettext
@@ -21,7 +22,18 @@ from explorer.widgets.layout import current_palette, errors_shown, table_downloa
 
 _COLOR = " "  # the column with each run's color
 _WAYS = {"train": N_("Open"), "look_inside": N_("Look inside"), "generate": N_("Generate")}
-_COMPARED = 5  # curves shown as long as none are picked
+
+
+def without_sweeps(rows: list[run_rows.RunRow]) -> list[run_rows.RunRow]:
+    """Return the rows but those of runs of a sweep, which a switch shows too."""
+    single = {folder.id for folder in single_runs(shared.data_dir(), (row.folder for row in rows))}
+    if not single or len(single) == len(rows):
+        return rows
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="runs_sweeps"):
+        label = ngettext("Show {count} run of a sweep", "Show {count} runs of sweeps", len(rows) - len(single))
+        shown = st.toggle(label, key="runs_of_sweeps")
+        st.page_link(address.page_file("sweeps"), label=_("Sweeps"), icon=":material/apps:")
+    return rows if shown else [row for row in rows if row.id in single]
 
 
 def draw_run_table(rows: list[run_rows.RunRow]) -> list[run_rows.RunRow]:

@@ -22,6 +22,7 @@ from core.runs.machine import threads_for_run, threads_per_run
 from core.runs.records import RunRecord
 from core.runs.supervisor import Supervisor
 from core.runs.weights import find_weights, latest_weights, load_model
+from core.sweeps.driver import SweepDriver
 from core.text.tokenizers import Tokenizer
 from core.training.cost import Estimate, MachineSpeed
 from core.training.hardware import Hardware, find_hardware
@@ -50,6 +51,7 @@ class Opened(NamedTuple):
 # One lock for each resource: loading a model does not block a request that needs only the machine's speed.
 _supervising, _opening, _measuring, _storing = (threading.Lock() for _ in range(4))
 _supervisors: dict[Path, Supervisor] = {}
+_drivers: dict[Path, SweepDriver] = {}
 _models: LRUCache[tuple[Path, int], Opened] = LRUCache(MOST_MODELS)
 _results: WeakKeyDictionary[GPT | Bigram, LRUCache] = WeakKeyDictionary()
 _ahead = ThreadPoolExecutor(1, thread_name_prefix="open ahead")
@@ -62,6 +64,8 @@ def supervisor() -> Supervisor:
         if place not in _supervisors:
             _supervisors[place] = Supervisor(place, engine=engine_wanted())
             _supervisors[place].start()
+            _drivers[place] = SweepDriver(_supervisors[place])
+            _drivers[place].start()
         return _supervisors[place]
 
 
@@ -74,6 +78,8 @@ def supervisor_for_visitor() -> Supervisor:
 def close() -> None:
     """End the supervisors. What trains goes on training."""
     with _supervising:
+        while _drivers:
+            _drivers.popitem()[1].close()
         while _supervisors:
             _place, ended = _supervisors.popitem()
             ended.close()

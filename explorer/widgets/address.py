@@ -40,6 +40,7 @@ FORK = "fork"  # the run with whose weights of STEP it begins
 PASSAGE, LETTERS = "passage", "letters"  # of TEXT, to be guessed
 LESSON, HIDE = "lesson", "hide"  # a lesson, whose step is STEP, with the values of controls in SET; and those hidden
 LANGUAGE = "language"  # of the pages
+SWEEP = "sweep"  # the sweep on view
 TOUR = "tour"  # the step of the tour (`explorer.home.tour`)
 SHOWN = {"train": (RUN, FORK), "learn": (LESSON, STEP)}  # the parameters that say which thing a page shows
 

@@ -53,10 +53,11 @@ def setting_input(
     key: str | None = None,
     on_change: Callable[[], None] | None = None,
     whole: int = 0,
+    most: Any = None,
 ) -> Any:
     """Draw the one widget that fits a setting, marked where `value` is not `base`; return its value.
 
-    With `whole`, only the values that divide it are offered.
+    With `whole`, only the values that divide it are offered; with `most`, a slider ends there.
     """
     key = key or widget_key(path)
     value = st.session_state.setdefault(key, value)
@@ -71,23 +72,20 @@ def setting_input(
         return st.selectbox(label, setting.choices, setting.choices.index(value), **more)
     if whole:
         return st.select_slider(label, divisors(setting, whole), value, **more)
-    if moves_in_factors(setting):
-        return st.select_slider(label, positions(setting, {value, base}), value, format_func=number, **more)
+    high = setting.high if most is None else max(most, value)
+    if setting.in_factors:
+        stops = [stop for stop in positions(setting, {value, base, high}) if stop <= high]
+        return st.select_slider(label, stops, value, format_func=number, **more)
     if setting.step is None and setting.high - setting.low > 1000:
         return st.number_input(label, setting.low, setting.high, value, step=1, **more)
     kind = setting.type
     step = kind(setting.step or 1)
-    return st.slider(label, kind(setting.low), kind(setting.high), kind(value), step=step, format=_format(step), **more)
+    return st.slider(label, kind(setting.low), kind(high), kind(value), step=step, format=_format(step), **more)
 
 
 def divisors(setting: Setting, whole: int) -> list[int]:
-    """Return the values of a setting that divide a whole number, which may be those of `setting.divides`."""
-    return [value for value in range(setting.low, setting.high + 1) if whole % value == 0]
-
-
-def moves_in_factors(setting: Setting) -> bool:
-    """Return whether the ends of a slider are so far apart that it should move in factors."""
-    return setting.log or (setting.type is int and not setting.advanced and setting.high >= 100 * setting.low > 0)
+    """Return the values within the bounds of a setting that divide `whole`; 0 too where the bounds include it."""
+    return [value for value in range(setting.low, setting.high + 1) if not value or whole % value == 0]
 
 
 def positions(setting: Setting, also: Iterable[Any] = ()) -> list[Any]:

@@ -6,40 +6,66 @@ import streamlit as st
 
 from core.errors import ExplorerError, RunError
 from core.runs.folder import RunFolder, open_run
-from core.runs.gallery import runs_with_weights
+from core.runs.gallery import gallery_runs, runs_with_weights
+from core.sweeps.folder import single_runs
 from explorer.i18n.formatting import model_in_words, run_in_words, state_in_words
-from explorer.i18n.language import _
+from explorer.i18n.language import _, ngettext
 from explorer.services import shared
 from explorer.services.shared import Opened
 from explorer.widgets import address
 from explorer.widgets.forms import distinct_labels
-from explorer.widgets.layout import errors_shown
+from explorer.widgets.layout import errors_shown, show_error
 from explorer.widgets.links import end_absent
+from explorer.widgets.session import recall, remember
+
+_OF_SWEEPS = "runs_of_sweeps_listed"
+
+
+def runs_to_pick(*on_view: str | None) -> dict[str, RunFolder]:
+    """Return the runs with weights by id, those of sweeps only where they are on view or the visitor lists them."""
+    runs = {folder.id: folder for folder in runs_with_weights(shared.data_dir())}
+    if recall(_OF_SWEEPS):
+        return runs
+    single = {folder.id for folder in single_runs(shared.data_dir(), runs.values())}
+    return {id: folder for id, folder in runs.items() if id in single or id in on_view} or runs
 
 
 def choose_run(title: str) -> RunFolder:
     """Draw the page's title and the select of runs and models of the gallery; return the one on view."""
-    runs = {folder.id: folder for folder in runs_with_weights(shared.data_dir())}
+    wanted = address.parameter(address.RUN)
+    runs = runs_to_pick(wanted)
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.title(title, anchor=False, width="content")
-        place = st.container(width=340)
-    wanted = address.parameter(address.RUN)
+        place = st.container(width=440)
+    if not runs:  # the gallery is closed
+        show_error(run_problem(wanted or gallery_runs()[0].id))
+        st.stop()
     if wanted and wanted not in runs:
-        end_absent(run_problem(wanted), _("Show the newest run"), partial(address.view_run, next(iter(runs))))
+        end_absent(run_problem(wanted), _("Show the newest run"), partial(address.view_run, newest_run()))
     labels = distinct_labels({id: _label(folder) for id, folder in runs.items()})
+    if folded := sum(1 for _run in runs_with_weights(shared.data_dir())) - len(runs):
+        labels[_OF_SWEEPS] = ngettext("Show {count} run of a sweep", "Show {count} runs of sweeps", folded)
     # The widget's own memory would outlive a change of the address by another page, so the address goes first.
-    st.session_state["inspect_run"] = wanted if wanted in runs else next(iter(runs))
-    view = {"key": "inspect_run", "on_change": lambda: address.view_run(st.session_state["inspect_run"])}
-    chosen = place.selectbox(_("Run"), list(runs), format_func=labels.get, label_visibility="collapsed", **view)
+    st.session_state["inspect_run"] = wanted if wanted in runs else newest_run() or next(iter(runs))
+    view = {"key": "inspect_run", "on_change": _view_chosen}
+    chosen = place.selectbox(_("Run"), list(labels), format_func=labels.get, label_visibility="collapsed", **view)
     if wanted is None:
         address.rewrite({address.RUN: chosen})
     return runs[chosen]
 
 
+def _view_chosen() -> None:
+    if (chosen := st.session_state["inspect_run"]) == _OF_SWEEPS:
+        remember(_OF_SWEEPS, True)
+    else:
+        address.view_run(chosen)
+
+
 def newest_run() -> str | None:
     """Return the id of the run that `choose_run` takes where none is asked for, so that a link can name it."""
     try:
-        return next((folder.id for folder in runs_with_weights(shared.data_dir())), None)
+        data_dir = shared.data_dir()
+        return next((folder.id for folder in single_runs(data_dir, runs_with_weights(data_dir))), None)
     except ExplorerError:  # the home cannot be used, as the page itself says
         return None
 

@@ -6,12 +6,12 @@ from streamlit.testing.v1 import AppTest
 from core.config import RunConfig
 from core.presets import PRESETS, preset
 from core.settings import fields_of, value_at
-from explorer.widgets.forms import distinct_labels, moves_in_factors, number, positions, widget_key
+from explorer.widgets.forms import distinct_labels, number, positions, widget_key
 
 NUMBERS = {path: setting for path, setting in fields_of(RunConfig) if setting.type in (int, float)}
 
 
-@pytest.mark.parametrize("path", [path for path, setting in NUMBERS.items() if moves_in_factors(setting)])
+@pytest.mark.parametrize("path", [path for path, setting in NUMBERS.items() if setting.in_factors])
 def test_positions_reach_both_ends_and_every_one_is_valid(path: str):
     setting = NUMBERS[path]
     places = positions(setting)
@@ -28,7 +28,7 @@ def test_positions_reach_both_ends_and_every_one_is_valid(path: str):
 def test_every_preset_is_a_position(name: str):
     for path, setting in NUMBERS.items():
         value = value_at(preset(name), path)
-        if moves_in_factors(setting):
+        if setting.in_factors:
             assert value in positions(setting, {value})
 
 

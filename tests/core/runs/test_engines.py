@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from core.cli import main
 from core.cli.arguments import add_engine, choose_engine
 from core.errors import ExplorerError
 from core.runs.commands import config_now
@@ -20,6 +21,7 @@ from core.runs.engines.ray_broker import ROOT, inspect_host, open_shared, proble
 from core.runs.folder import RunFolder, list_runs
 from core.runs.processes import ProcessId, kill
 from core.runs.supervisor import Supervisor
+from core.sweeps.folder import list_sweeps
 from core.text.own_text import save_text
 from tests.core.runs.conftest import wait_for, wait_for_state
 
@@ -226,6 +228,14 @@ def test_a_store_that_cannot_be_written_to_is_said_in_a_sentence(tmp_path):
     for url in (f"file://{tmp_path}/file/store", "nothing://bucket"):
         with pytest.raises(ExplorerError, match=f"Nothing can be written to {url}"):
             check_store(url)
+
+
+def test_a_cluster_that_is_not_there_is_said_in_a_sentence(data_dir, monkeypatch, capsys):
+    monkeypatch.setenv("GPT_EXPLORER_HOME", str(data_dir))
+    assert main(["sweep", "--vary", "model.n_layer=1,2", "--engine", "ray", "--ray-address", "127.0.0.1:1"]) == 2
+    said = capsys.readouterr().err
+    assert "No Ray cluster answers at 127.0.0.1:1. Start one with: ray start --head" in said
+    assert not list_sweeps(data_dir)
 
 
 def test_the_environment_or_an_option_decides_where_a_shell_trains(monkeypatch):

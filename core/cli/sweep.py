@@ -1,0 +1,270 @@
+"""`sweep` and `sweeps`: train many runs that differ in chosen settings, and see what came of them."""
+
+import argparse
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from core.cli.arguments import (
+    add_config_options,
+    add_engine,
+    choose_engine,
+    config_wanted,
+    new_supervisor,
+    save_own_text,
+)
+from core.config import RunConfig
+from core.errors import ConfigError, RunError
+from core.formatting import duration_in_words, format_setting
+from core.paths import data_dir
+from core.presets import PRESETS, preset
+from core.settings import differences
+from core.sweeps.space import METHODS, OFFERED
+from core.terminal import print_line
+from core.text.token_display import printable
+
+if TYPE_CHECKING:
+    from core.runs.supervisor import Supervisor
+    from core.sweeps.folder import SweepFolder, SweepRecord
+    from core.sweeps.results import PointResult
+    from core.sweeps.space import Dimension
+
+_LOOK_SECONDS = 0.5
+_MEANS = "id, the beginning of one or name of a sweep, or: latest"
+
+
+def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "sweep",
+        help="train many runs that differ in chosen settings",
+        description="Train many runs that differ in chosen settings, and say which were best. It trains until all are "
+        "done; Ctrl-C stops it, and --resume goes on.",
+    )
+    add_config_options(parser)
+    parser.add_argument(
+        "--vary", action="append", default=[], metavar="train.learning_rate=1e-4..1e-2",
+        help="a setting with its range, or its list (model.n_layer=2,4,6); in a grid a range has 4 positions, or as "
+        "many as 1e-4..1e-2:6 says; may be given several times (default: none)",
+    )  # fmt: skip
+    about = ", ".join(f"{name} {METHODS[name].about}" for name in OFFERED)
+    parser.add_argument("--method", choices=OFFERED, default="tpe", help=f"{about} (default: tpe)")
+    parser.add_argument("--points", type=int, metavar="N", help="how many combinations (default: 12; a grid has all)")
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="runs of each combination (default: 1)")
+    prune = {"action": argparse.BooleanOptionalAction, "default": None}
+    parser.add_argument("--prune", **prune, help="stop runs above the median loss of others (default: with tpe only)")
+    parser.add_argument("--name", help="a label for the sweep (default: one is made up)")
+    parser.add_argument("--estimate", action="store_true", help="say what it would take, and train nothing")
+    parser.add_argument("--resume", metavar="SWEEP", help=f"go on with a stopped sweep: {_MEANS} (default: a new one)")
+    parser.add_argument("--extend", metavar="SWEEP", help="train --points more of a sweep (default: a new one)")
+    parser.add_argument(
+        "--around-best", metavar="SWEEP", help="narrow the ranges around a sweep's best (default: no sweep)"
+    )
+    add_engine(parser)
+    parser.set_defaults(run=begin_sweep)
+
+    parser = commands.add_parser(
+        "sweeps", help="list your sweeps, or show one", description="List your sweeps, or show the points of one."
+    )
+    parser.add_argument("wanted", nargs="?", metavar="SWEEP", help=_MEANS)
+    parser.add_argument("--json", action="store_true", help="write one as JSON, with the losses of all its points")
+    parser.add_argument("--stop", action="store_true", help="stop one: its runs save and end")
+    parser.add_argument("--delete", action="store_true", help="delete one; its runs stay")
+    parser.set_defaults(run=show_sweeps)
+
+
+def begin_sweep(options: argparse.Namespace) -> int:
+    """Make, resume or extend a sweep, and train it to its end; 130 where it was stopped."""
+    from core.sweeps.driver import extend_sweep, resume_sweep
+    from core.sweeps.folder import open_sweep
+
+    others = [name for name in ("resume", "extend", "around_best") if getattr(options, name)]
+    if len(others) > 1 or (others and options.vary):
+        raise ConfigError("Give only one of --vary, --resume, --extend and --around-best.")
+    if not options.estimate:
+        choose_engine(options)
+    supervisor = new_supervisor()
+    if options.resume:
+        sweep = open_sweep(data_dir(), options.resume)
+        resume_sweep(sweep, supervisor)
+    elif options.extend:
+        sweep = open_sweep(data_dir(), options.extend)
+        extend_sweep(sweep, 4 if options.points is None else options.points)
+    else:
+        made = _new_sweep(options)
+        if made is None:
+            return 0
+        sweep = made
+    return drive_sweep(sweep, supervisor)
+
+
+def _new_sweep(options: argparse.Namespace) -> "SweepFolder | None":
+    """Make the sweep that the options describe; None where only its cost was asked for."""
+    from core.runs.ancestry import check_startable
+    from core.sweeps.folder import cost_in_words, create_sweep, expected_cost, open_sweep, planned
+    from core.sweeps.results import narrowed, sweep_results
+    from core.sweeps.space import parse_dimension
+
+    def plan(config: RunConfig, dimensions: "list[Dimension]") -> "SweepRecord":
+        return planned(
+            config, dimensions, options.method, points=options.points, seeds=options.seeds, prune=options.prune,
+            name=options.name or "",
+        )  # fmt: skip
+
+    if options.around_best:
+        earlier = open_sweep(data_dir(), options.around_best)
+        record = earlier.record()
+        dimensions = narrowed(record, sweep_results(earlier, record))
+        record = plan(record.config, dimensions)
+    else:
+        config, parent, _, text = config_wanted(options)
+        if parent:
+            raise ConfigError("The runs of a sweep begin from scratch. Leave out --from.")
+        if not options.vary:
+            raise ConfigError("A sweep needs --vary, such as --vary train.learning_rate=1e-4..1e-2")
+        record = plan(config, [parse_dimension(each) for each in options.vary])
+        check_startable(data_dir(), config, None, text)
+        if text and not options.estimate:
+            config = config.replace({"data.corpus": save_own_text(options.text, text).name})
+            record = record.model_copy(update={"config": config})
+    cost = expected_cost(data_dir(), record, check_startable(data_dir(), record.config))
+    print_line(f"{cost_in_words(cost)}{', less with pruning' if record.prune else ''}")
+    return None if options.estimate else create_sweep(data_dir(), record)
+
+
+def drive_sweep(sweep: "SweepFolder", supervisor: "Supervisor") -> int:
+    """Train a sweep in the foreground, with a line for each run that ends; Ctrl-C stops it."""
+    from core.fast.threads import keep_freed_memory
+    from core.sweeps.driver import advance, stop_sweep
+
+    keep_freed_memory()
+    record = sweep.record()
+    print_line(f"Sweep {record.name} ({sweep.id})")
+    shown = {*record.ended}
+    supervisor.start()
+    try:
+        while (record := advance(sweep, supervisor)).state == "running":
+            shown = _print_ended(sweep, record, shown)
+            time.sleep(_LOOK_SECONDS)
+        _print_ended(sweep, record, shown)
+    except KeyboardInterrupt:
+        record = stop_sweep(sweep, supervisor)
+        print_line(f"Stopped; its runs save and end. Go on: python -m core sweep --resume {sweep.id}")
+        return 130
+    finally:
+        supervisor.close()
+    if record.reason:
+        raise RunError(record.reason)
+    if record.state == "stopped":
+        print_line(f"Stopped from elsewhere. Go on: python -m core sweep --resume {sweep.id}")
+        return 130
+    _print_outcome(sweep, record)
+    return 0
+
+
+def _print_ended(sweep: "SweepFolder", record: "SweepRecord", shown: set[str]) -> set[str]:
+    from core.sweeps.results import sweep_results
+
+    if not {*record.ended} - shown:
+        return shown
+    for point in sweep_results(sweep, record):
+        for run in point.runs:
+            if run.id in record.ended and run.id not in shown:
+                loss = "no loss" if run.loss is None else f"loss {run.loss:.3f}"
+                done = f"{len(shown) + 1} of {record.total}"
+                print_line(f"{done}: {_values(point)} · {loss} · {run.state} · {duration_in_words(run.seconds)}")
+                shown = shown | {run.id}
+    return shown
+
+
+def _print_outcome(sweep: "SweepFolder", record: "SweepRecord") -> None:
+    from core.sweeps.results import best_point, best_run, importances, recipe, sweep_results
+
+    results = sweep_results(sweep, record)
+    if best := best_point(results):
+        spread = "" if best.spread is None else f" ± {best.spread:.3f} over {len(best.losses)} seeds"
+        print_line(f"Best: {_values(best)} · loss {best.loss:.3f}{spread}")
+        print_line(f"Open it: python -m core show {best_run(best)}")
+        print_line(f"Train with it: python -m core train {_as_options(recipe(record, best))}")
+    for importance in importances(record, results):
+        print_line(f"{importance.path} explains {importance.share:.0%} of the differences in loss")
+
+
+def _as_options(config: RunConfig) -> str:
+    """Return the options of `train` that give these settings."""
+    name = config.preset if config.preset in PRESETS else next(iter(PRESETS))
+    return f"--preset {name} {_changes(config, preset(name))}".strip()
+
+
+def _changes(config: RunConfig, base: RunConfig) -> str:
+    """Return the options that change the settings of `base` to those of `config`."""
+    return " ".join(f"--set {path}={_plain(value)}" for path, value in differences(config, base).items())
+
+
+def _plain(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _values(point: "PointResult") -> str:
+    return ", ".join(f"{path.partition('.')[2]} {format_setting(value)}" for path, value in point.shown.items())
+
+
+def show_sweeps(options: argparse.Namespace) -> None:
+    from core.sweeps.driver import stop_sweep
+    from core.sweeps.folder import delete_sweep, open_sweep
+
+    if options.wanted is None:
+        _list()
+        return
+    sweep = open_sweep(data_dir(), options.wanted)
+    if options.stop:
+        record = stop_sweep(sweep, new_supervisor())
+        print_line(f"{record.name} is {record.state}. Go on: python -m core sweep --resume {sweep.id}")
+    elif options.delete:
+        name = sweep.record().name
+        delete_sweep(sweep)
+        print_line(f"{name} is deleted; its runs stay.")
+    else:
+        _show_one(sweep, as_json=options.json)
+
+
+def _list() -> None:
+    from core.sweeps.folder import list_sweeps
+    from core.sweeps.results import best_point, sweep_results
+
+    table = Table("name", "state", "runs", "best loss", "varies", "id", box=None, pad_edge=False)
+    for sweep in list_sweeps(data_dir()):
+        try:
+            record = sweep.record()
+        except RunError as error:
+            print_line(str(error))
+            continue
+        best = best_point(sweep_results(sweep, record))
+        loss = "" if best is None else f"{best.loss:.3f}"
+        varied = ", ".join(dimension.path for dimension in record.dimensions)
+        done = f"{len(record.ended)} of {record.total}"
+        table.add_row(Text(printable(record.name)), record.state, done, loss, varied, sweep.id)
+    console = Console(width=None if Console().is_terminal else 200)
+    none = "There are no sweeps yet. Start one: python -m core sweep --vary train.learning_rate=1e-4..1e-2"
+    console.print(table if table.row_count else none)
+
+
+def _show_one(sweep: "SweepFolder", *, as_json: bool) -> None:
+    from core.sweeps.results import sweep_results
+
+    record = sweep.record()
+    results = sweep_results(sweep, record)
+    if as_json:
+        points = [{**point._asdict(), "runs": [run._asdict() for run in point.runs]} for point in results]
+        print(json.dumps({**record.model_dump(mode="json"), "points": points}, indent=2, ensure_ascii=False))
+        return
+    state = f"{record.state}, {len(record.ended)} of {record.total} runs"
+    print_line(f"{record.name} ({sweep.id}): {state}{f'. {record.reason}' if record.reason else ''}")
+    for point in sorted(results, key=lambda each: (each.loss is None, each.loss or 0.0)):
+        loss = "–" if point.loss is None else f"{point.loss:.3f}"
+        spread = "" if point.spread is None else f" ± {point.spread:.3f}"
+        print_line(f"  {point.number}: {_values(point)} · {loss}{spread} · {point.problem or point.state}")
+    _print_outcome(sweep, record)

@@ -1,0 +1,261 @@
+"""Sweeps at work: new runs into the queue as others end, pruning, and stop, resume and extend.
+
+All that a sweep knows lies on disk, so whichever process looks next goes on where a killed one was.
+"""
+
+import logging
+import threading
+from pathlib import Path
+
+from core.class_records import ClassError
+from core.classroom import classroom_of
+from core.errors import ConfigError, ExplorerError, RunError
+from core.paths import class_root
+from core.runs.ancestry import new_run
+from core.runs.folder import list_runs
+from core.runs.records import NAME_LENGTH
+from core.runs.supervisor import Supervisor
+from core.sweeps.folder import Point, SweepFolder, SweepRecord, list_sweeps
+from core.sweeps.results import outcome_of, sweep_results, why_none_finished
+from core.sweeps.search import next_point, runs_to_prune
+from core.sweeps.space import METHODS, MOST_RUNS
+
+TICK_SECONDS = 1.0
+_MOST_REFUSED = 5  # points in a row whose runs could not begin
+_PRUNED_BY = "median pruning"
+_TIME = len("YYYYmmdd-HHMMSS")  # with which an id begins
+_ENDED = ("finished", "pruned", "diverged", "stopped", "failed", "deleted")
+
+log = logging.getLogger(__name__)
+
+
+def advance(sweep: SweepFolder, supervisor: Supervisor) -> SweepRecord:
+    """Look once at a sweep: note what has ended, prune, begin the next runs, and end it; return its record."""
+    with sweep.changing() as record:
+        if record.pending:
+            record = _change_pending(sweep, record, supervisor)
+        if record.state != "running":
+            return record
+        before, record = record, _with_ended(sweep, record)
+        if record.prune:
+            record = _prune(sweep, record, supervisor)
+        record = _begin_runs(sweep, record, supervisor)
+        _queue_lost_runs(sweep, record, supervisor)
+        if _is_complete(record) and len(record.ended) >= len(record.runs):
+            reason = why_none_finished(sweep_results(sweep, record))
+            record = record.model_copy(update={"state": "finished", "reason": reason})
+        return sweep.write(record) if record != before else record
+
+
+def stop_sweep(sweep: SweepFolder, supervisor: Supervisor, reason: str = "") -> SweepRecord:
+    """Begin no more runs, and save and stop those that train or wait."""
+    with sweep.changing() as record:
+        if record.state != "running":
+            return record
+        going = [run.id for run in sweep.runs(record) if not run.status().ended]
+        changes = {"state": "stopped", "reason": reason, "pending": going}
+        return _change_pending(sweep, sweep.write(record.model_copy(update=changes)), supervisor)
+
+
+def resume_sweep(sweep: SweepFolder, supervisor: Supervisor) -> SweepRecord:
+    """Go on with a stopped sweep: its stopped runs first, then those that are missing."""
+    with sweep.changing() as record:
+        if record.state == "running":
+            raise RunError(f"The sweep {record.name!r} is running already.")
+        if record.state == "finished":
+            raise RunError(f"The sweep {record.name!r} has trained all its runs. Extend it to train more.")
+        states = {run.id: run.status() for run in sweep.runs(record) if run.id not in record.pruned}
+        resumed = [id for id, status in states.items() if status.state == "stopped" or not status.ended]
+        ended = [id for id in record.ended if id not in resumed]
+        changes = {"state": "running", "reason": "", "ended": ended, "pending": resumed}
+        return _change_pending(sweep, sweep.write(record.model_copy(update=changes)), supervisor)
+
+
+def _change_pending(sweep: SweepFolder, record: SweepRecord, supervisor: Supervisor) -> SweepRecord:
+    """Stop the pending runs of a stopped sweep, or resume those of a running one; raises ExplorerError after the last.
+
+    They are written down first, so that the next process goes on where one was killed in between. A run that still
+    saves, because its sweep was resumed right after a stop, stays pending until it has stopped.
+    """
+    saving, problem = list[str](), None
+    for run in sweep.runs(record):
+        if run.id not in record.pending:
+            continue
+        try:
+            if record.state != "running":
+                supervisor.stop(run, by="its sweep" if record.reason else "")
+            elif (status := run.status()).state == "stopped":
+                supervisor.resume(run)
+            elif not status.ended and status.state != "queued":
+                saving.append(run.id)
+        except ExplorerError as error:  # such as a full disk
+            problem = error
+    if saving != record.pending:
+        record = sweep.write(record.model_copy(update={"pending": saving}))
+    if problem:
+        raise problem
+    return record
+
+
+def extend_sweep(sweep: SweepFolder, more: int) -> SweepRecord:
+    """Let a sweep train so many points more; a grid, which has all of its own, goes on with TPE in the same ranges."""
+    with sweep.changing() as record:
+        if more < 1:
+            raise ConfigError(f"A sweep is extended by at least one point, not by {more}.")
+        if record.method == "fixed_points":
+            raise ConfigError("A scaling study has the sizes that were chosen. Start another one with more sizes.")
+        if (total := (record.size + more) * record.seeds) > MOST_RUNS:
+            raise ConfigError(f"The sweep would have {total:,} runs, and a sweep has at most {MOST_RUNS}.")
+        method = "tpe" if record.method == "grid" else record.method
+        changes = {"size": record.size + more, "method": method, "state": "running", "reason": ""}
+        return sweep.write(record.model_copy(update=changes | {"pending": list[str]()}))
+
+
+def _with_ended(sweep: SweepFolder, record: SweepRecord) -> SweepRecord:
+    open_ids = [id for id in record.runs if id not in record.ended and id not in record.pending]
+    ended = [id for id in open_ids if outcome_of(sweep, record, id).state in _ENDED]
+    return record.model_copy(update={"ended": [*record.ended, *ended]}) if ended else record
+
+
+def _prune(sweep: SweepFolder, record: SweepRecord, supervisor: Supervisor) -> SweepRecord:
+    runs = runs_to_prune(sweep, record) if len(record.ended) < len(record.runs) else []
+    if runs:  # noted first: a killed process leaves a run that goes on, and no stop without its reason
+        record = sweep.write(record.model_copy(update={"pruned": [*record.pruned, *(run.id for run in runs)]}))
+    for run in runs:
+        supervisor.stop(run, by=_PRUNED_BY)
+    return record
+
+
+def _begin_runs(sweep: SweepFolder, record: SweepRecord, supervisor: Supervisor) -> SweepRecord:
+    """Make and queue runs until as many are open as there are slots; one more where no result is needed for it."""
+    ahead = max(1, supervisor.slots) + (not METHODS[record.method].learns)
+    record = _adopt(sweep, record)
+    while len(record.runs) - len(record.ended) < ahead and _has_place(sweep.data_dir, supervisor):
+        place = next((place for place, point in enumerate(record.points) if _is_open(point, record)), None)
+        if place is None and len(record.points) < record.size:
+            try:
+                values = next_point(record, sweep_results(sweep, record))
+            except ConfigError as error:
+                return record.model_copy(update={"state": "stopped", "reason": str(error)})
+            record = sweep.write(record.model_copy(update={"points": [*record.points, Point(values=values)]}))
+            place = len(record.points) - 1
+        if place is None:
+            break
+        record = _begin_run(sweep, record, place, supervisor)
+        refused = [point.problem for point in record.points[-_MOST_REFUSED:] if point.problem]
+        if len(refused) == _MOST_REFUSED:
+            reason = f"It stopped because its last {_MOST_REFUSED} runs could not begin. {refused[-1]}"
+            return sweep.write(record.model_copy(update={"state": "stopped", "reason": reason}))
+    return record
+
+
+def _begin_run(sweep: SweepFolder, record: SweepRecord, place: int, supervisor: Supervisor) -> SweepRecord:
+    point, number = record.points[place], len(record.points[place].runs)
+    try:
+        config = record.config_of(point.values, number)
+        run = new_run(sweep.data_dir, config, _name_of_run(record, place))
+        run.update_record(sweep=record.id)
+    except ExplorerError as error:
+        return _with_point(sweep, record, place, point.model_copy(update={"problem": str(error)}))
+    record = _with_point(sweep, record, place, point.model_copy(update={"runs": [*point.runs, run.id]}))
+    supervisor.submit(run)
+    return record
+
+
+def _name_of_run(record: SweepRecord, place: int) -> str:
+    """Return the name of the next run of a point."""
+    suffix = f" {place + 1}" + (f" seed {len(record.points[place].runs) + 1}" if record.seeds > 1 else "")
+    return record.name[: NAME_LENGTH - len(suffix)] + suffix
+
+
+def _with_point(sweep: SweepFolder, record: SweepRecord, place: int, point: Point) -> SweepRecord:
+    points = [*record.points[:place], point, *record.points[place + 1 :]]
+    return sweep.write(record.model_copy(update={"points": points}))
+
+
+def _adopt(sweep: SweepFolder, record: SweepRecord) -> SweepRecord:
+    """Take a run that a killed process made for the sweep and did not note."""
+    place = next((place for place, point in enumerate(record.points) if _is_open(point, record)), None)
+    if place is None:
+        return record
+    point, known, name = record.points[place], {*record.runs}, _name_of_run(record, place)
+    for run in list_runs(sweep.data_dir):
+        if run.id[:_TIME] < record.id[:_TIME]:
+            break  # made before the sweep
+        if run.id in known or run.name != name or run.problem:
+            continue
+        if run.record().config == record.config_of(point.values, len(point.runs)):
+            run.update_record(sweep=record.id)
+            return _with_point(sweep, record, place, point.model_copy(update={"runs": [*point.runs, run.id]}))
+    return record
+
+
+def _queue_lost_runs(sweep: SweepFolder, record: SweepRecord, supervisor: Supervisor) -> None:
+    """Queue runs that a killed process noted and did not queue."""
+    waiting = [run for run in sweep.runs(record) if run.id not in record.ended and run.status().state == "queued"]
+    queued = {*supervisor.queue.waiting(), *(claim.id for claim in supervisor.queue.active())} if waiting else set()
+    for run in waiting:
+        if run.id not in queued:
+            supervisor.submit(run)
+
+
+def _is_open(point: Point, record: SweepRecord) -> bool:
+    return not point.problem and len(point.runs) < record.seeds
+
+
+def _is_complete(record: SweepRecord) -> bool:
+    return len(record.points) >= record.size and not any(_is_open(point, record) for point in record.points)
+
+
+def _has_place(data_dir: Path, supervisor: Supervisor) -> bool:
+    """Return whether the owner may put one more run into the queue now; a class limits each member's."""
+    if (root := class_root(data_dir)) == data_dir:
+        return True
+    try:
+        limits = classroom_of(root).settings
+    except ClassError:
+        return False
+    most = limits.most_running + limits.most_waiting
+    return not limits.paused and supervisor.queue.count_of(data_dir.name) < most
+
+
+class SweepDriver:
+    """A thread that looks at all running sweeps of a data folder, those of a class's members too."""
+
+    def __init__(self, supervisor: Supervisor):
+        self._supervisor = supervisor
+        self._closing = threading.Event()
+        self._idle: dict[Path, tuple[int, int]] = {}  # sweeps that do not run, with the version of their record
+        self._thread = threading.Thread(target=self._watch, name="sweeps", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop the thread. Runs that train go on."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def check(self) -> None:
+        """Look once at all running sweeps."""
+        for sweep in list_sweeps(self._supervisor.data_dir):
+            try:
+                file = sweep.record_path.stat()
+                version = file.st_ino, file.st_mtime_ns  # each write makes another file
+                if self._idle.get(sweep.path) == version:
+                    continue
+                if advance(sweep, self._supervisor).state != "running":
+                    self._idle[sweep.path] = version  # as it was before: what another process writes now is seen next
+            except FileNotFoundError:  # deleted meanwhile
+                continue
+            except ExplorerError as error:  # damaged, or on a full disk
+                log.warning("sweep %s: %s", sweep.id, error)
+
+    def _watch(self) -> None:
+        while not self._closing.wait(TICK_SECONDS):
+            try:
+                self.check()
+            except Exception:  # the thread goes on
+                log.exception("a check of the sweeps failed")

@@ -1,0 +1,277 @@
+"""The space of a sweep: settings with a range or a list of values, as a grid or drawn at random."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from core.atomic_io import parse_json
+from core.config import RunConfig, used_settings
+from core.errors import ConfigError
+from core.settings import Setting, fields_of
+
+MOST_RUNS = 200  # of a sweep
+MOST_DIMENSIONS = 6
+MOST_SEEDS = 10  # runs of one point
+MOST_POSITIONS = 50  # of a range in a grid
+FIRST_POSITIONS = 4
+_TRIES = 100  # to draw values that fit together and are new
+_EXAMPLE = "train.learning_rate=1e-4..1e-2"
+_SETTINGS = dict(fields_of(RunConfig))
+_NO_DIMENSIONS = {
+    "train.seed": "seeds are chosen as their number",
+    "train.device": "every run takes the same device",
+}
+
+Values = dict[str, Any]  # by the path of a setting
+MethodName = Literal["tpe", "random", "grid", "fixed_points"]
+
+
+class Method(NamedTuple):
+    """How the points of a sweep are chosen; `core.sweeps.search` has the function that does it."""
+
+    label: str
+    about: str  # what it does
+    learns: bool = False  # from the losses of earlier points, which it waits for; and prunes, unless told otherwise
+    offered: bool = True  # to users
+
+
+METHODS: dict[MethodName, Method] = {
+    "tpe": Method("TPE", "searches near good points (Optuna)", learns=True),
+    "random": Method("Random", "draws from the ranges"),
+    "grid": Method("Grid", "trains every combination"),
+    "fixed_points": Method("Fixed points", "trains the sizes of a scaling study", offered=False),
+}
+OFFERED = [name for name, method in METHODS.items() if method.offered]
+
+
+class Dimension(BaseModel):
+    """One setting that a sweep varies: over a list of values, or over a range from `low` to `high`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    values: tuple[bool | int | float | str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    positions: int = FIRST_POSITIONS  # of a range in a grid
+
+    @property
+    def setting(self) -> Setting:
+        """The setting that is varied."""
+        return _SETTINGS[self.path]
+
+    @property
+    def is_log(self) -> bool:
+        """Whether a range is divided by factors rather than by differences."""
+        return self.setting.in_factors
+
+    def at(self, fraction: float) -> Any:
+        """Return the value at a fraction of a range, 0 to 1, as the setting takes it."""
+        assert self.low is not None and self.high is not None
+        if self.is_log:
+            return self.fitting(self.low * (self.high / self.low) ** fraction)
+        return self.fitting(self.low + (self.high - self.low) * fraction)
+
+    def fitting(self, value: float) -> Any:
+        """Return the nearest value of the setting's type and step, inside of the range."""
+        assert self.low is not None and self.high is not None
+        if self.setting.type is not int:
+            return min(max(_rounded(value, self.high - self.low), self.low), self.high)
+        step = int(self.setting.step or 1)
+        return min(max(round(value / step) * step, math.ceil(self.low)), math.floor(self.high))
+
+    def grid(self) -> list[Any]:
+        """Return the values of a grid: those of the list, or positions at equal distances of the range."""
+        if self.values:
+            return list(self.values)
+        fractions = np.linspace(0.0, 1.0, self.positions)
+        return list(dict.fromkeys(self.at(float(fraction)) for fraction in fractions))
+
+    def place(self, value: Any) -> float:
+        """Return where a value lies on the dimension, 0 to 1; of a list by its place there."""
+        if self.values:
+            places = [place for place, known in enumerate(self.values) if known == value]
+            return (places[0] if places else 0) / max(1, len(self.values) - 1)
+        assert self.low is not None and self.high is not None
+        if self.is_log:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)
+
+
+def parse_dimension(text: str) -> Dimension:
+    """Return the dimension of `model.n_layer=2,4,6`, `train.learning_rate=1e-4..1e-2` or, with 5 positions, `...:5`."""
+    path, equals, rest = (part.strip() for part in text.partition("="))
+    if not equals or not rest:
+        raise ConfigError(f"--vary needs a setting and its range or list, such as {_EXAMPLE}, not {text!r}.")
+    if ".." not in rest:
+        return Dimension(path=path, values=tuple(_value(part) for part in rest.split(",")))
+    ends, _, positions = rest.partition(":")
+    low, _, high = ends.partition("..")
+    try:
+        count = int(positions) if positions else FIRST_POSITIONS
+        return Dimension(path=path, low=float(low), high=float(high), positions=count)
+    except ValueError:
+        raise ConfigError(f"The range {rest!r} of {path} is not possible. Write it as in {_EXAMPLE}:5.") from None
+
+
+def check_dimensions(base: RunConfig, dimensions: Sequence[Dimension], *, as_grid: bool = False) -> None:
+    """Raise ConfigError where no run could have these values, or some of a list could not."""
+    if not 1 <= len(dimensions) <= MOST_DIMENSIONS:
+        raise ConfigError(f"A sweep varies 1 to {MOST_DIMENSIONS} settings, and {len(dimensions)} are chosen.")
+    if len({dimension.path for dimension in dimensions}) < len(dimensions):
+        raise ConfigError("A sweep varies each setting only once.")
+    for dimension in dimensions:
+        _check_one(base, dimension)
+    used = _used_by_some(base, dimensions)
+    for dimension in dimensions:
+        if dimension.path not in used:
+            raise ConfigError(f"{dimension.path} has no effect with the other settings, so its runs would be the same.")
+    if as_grid and grid_size(dimensions) <= MOST_RUNS:  # a larger one is refused for its size
+        for values in grid_points(dimensions):
+            base.replace(values)  # each of them is trained, so one that cannot be is refused before the first
+    elif not as_grid:
+        draw_point(base, dimensions, np.random.default_rng(0), [])
+
+
+def _used_by_some(base: RunConfig, dimensions: Sequence[Dimension]) -> set[str]:
+    """Return the settings that have an effect with some value of each list."""
+    used = set(used_settings(base))
+    for dimension in dimensions:
+        section, name = dimension.path.split(".")
+        for value in dimension.values:  # not validated: a value may fit only with others of the sweep
+            part = getattr(base, section).model_copy(update={name: value})
+            used |= set(used_settings(base.model_copy(update={section: part})))
+    return used
+
+
+def _check_one(base: RunConfig, dimension: Dimension) -> None:
+    path = dimension.path
+    if path not in _SETTINGS:
+        raise ConfigError(f"There is no setting called {path!r}. See: python -m core settings")
+    if path in _NO_DIMENSIONS:
+        raise ConfigError(f"{path} cannot be varied: {_NO_DIMENSIONS[path]}.")
+    if dimension.values:
+        if len(set(dimension.values)) < len(dimension.values):
+            raise ConfigError(f"The list of {path} has a value twice.")
+        if len(dimension.values) < 2:
+            raise ConfigError(f"The list of {path} has one value only. Give at least two, or a range.")
+        for value in dimension.values:
+            _check_value(base, path, value)
+        return
+    _check_range(dimension)
+
+
+def _check_range(dimension: Dimension) -> None:
+    path, low, high, known = dimension.path, dimension.low, dimension.high, dimension.setting
+    if known.type not in (int, float) or known.choices:
+        raise ConfigError(f"{path} has no range: it is a choice. Give a list of its values.")
+    if low is None or high is None or not math.isfinite(low + high):
+        raise ConfigError(f"The range of {path} needs two numbers, such as {_EXAMPLE}.")
+    if not known.low <= low <= known.high or not known.low <= high <= known.high:
+        raise ConfigError(
+            f"The range of {path} goes from {low:g} to {high:g}, and the setting from {known.low:g} to {known.high:g}."
+        )
+    if low >= high:
+        raise ConfigError(f"The range of {path} must rise, and {low:g} is not below {high:g}.")
+    if dimension.is_log and low <= 0:
+        raise ConfigError(f"The range of {path} is divided by factors, so it must begin above 0.")
+    if not 2 <= dimension.positions <= MOST_POSITIONS:
+        raise ConfigError(f"A range has 2 to {MOST_POSITIONS} positions in a grid, not {dimension.positions}.")
+
+
+def _check_value(base: RunConfig, path: str, value: Any) -> None:
+    """Raise ConfigError for a value out of bounds; one that only fits with other values of the sweep may be."""
+    section, name = path.split(".")
+    try:
+        type(getattr(base, section)).parse({name: value})
+    except ConfigError as error:
+        if str(error).startswith(f"{name} cannot be"):  # its bounds or type
+            raise ConfigError(f"{section}.{error}") from None
+
+
+def grid_points(dimensions: Sequence[Dimension]) -> Iterator[Values]:
+    """Yield every point of the grid, the last dimension fastest."""
+    paths = [dimension.path for dimension in dimensions]
+    for values in product(*(dimension.grid() for dimension in dimensions)):
+        yield dict(zip(paths, values, strict=True))
+
+
+def grid_size(dimensions: Sequence[Dimension]) -> int:
+    """Return the number of points of the grid."""
+    return math.prod(len(dimension.grid()) for dimension in dimensions)
+
+
+def draw_point(
+    base: RunConfig, dimensions: Sequence[Dimension], rng: np.random.Generator, before: Sequence[Values]
+) -> Values:
+    """Return a point drawn uniformly that fits together, a new one if there is; raises ConfigError where none fits."""
+    fits: Values | None = None
+    problem = ConfigError("")
+    for _ in range(_TRIES):
+        values = {dimension.path: _draw(dimension, rng) for dimension in dimensions}
+        try:
+            base.replace(values)
+        except ConfigError as error:
+            problem = error
+            continue
+        if values not in before:
+            return values
+        fits = values
+    if fits is None:
+        raise ConfigError(f"No values of these ranges fit together. {problem}")
+    return fits
+
+
+def _draw(dimension: Dimension, rng: np.random.Generator) -> Any:
+    if dimension.values:
+        return dimension.values[int(rng.integers(len(dimension.values)))]
+    return dimension.at(float(rng.random()))
+
+
+def drawn_points(base: RunConfig, dimensions: Sequence[Dimension], count: int) -> list[Values]:
+    """Return points drawn at random, for an estimate of a sweep's cost."""
+    rng, points = np.random.default_rng(0), list[Values]()
+    for _ in range(count):
+        points.append(draw_point(base, dimensions, rng, points))
+    return points
+
+
+def around(dimension: Dimension, best: Any) -> Dimension:
+    """Return a dimension around the best value: half of a range, or the value's neighbors in a list of numbers."""
+    if dimension.values:
+        if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in dimension.values):
+            return dimension
+        ordered = sorted(dimension.values)
+        place = ordered.index(best)
+        near = tuple(ordered[max(0, place - 1) : place + 2])
+        return dimension.model_copy(update={"values": near if len(near) > 1 else dimension.values})
+    known, low, high = dimension.setting, dimension.low, dimension.high
+    assert low is not None and high is not None
+    if dimension.is_log:
+        factor = (high / low) ** 0.25
+        ends = (best / factor, best * factor)
+    else:
+        ends = (best - (high - low) / 4, best + (high - low) / 4)
+    if known.type is int:
+        least, most = math.floor(ends[0]), math.ceil(ends[1])
+    else:
+        least, most = (_rounded(end, ends[1] - ends[0]) for end in ends)
+    return dimension.model_copy(update={"low": float(max(least, known.low)), "high": float(min(most, known.high))})
+
+
+def _rounded(value: float, width: float) -> float:
+    """Return a value of a range of this width to three digits, or to as many as tell its values apart."""
+    digits = 2 - math.floor(math.log10(min(abs(value) or width, width)))
+    return round(value, digits)
+
+
+def _value(text: str) -> Any:
+    try:
+        value = parse_json(text.strip())
+    except ValueError:
+        return text.strip()
+    return value if isinstance(value, bool | int | float | str) else text.strip()
