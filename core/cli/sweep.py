@@ -75,6 +75,14 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument("--delete", action="store_true", help="delete one; its runs stay")
     parser.set_defaults(run=show_sweeps)
 
+    about = "raise the learning rate over some steps and suggest one"
+    parser = commands.add_parser(
+        "find-rate", help=about, description="Train for about a hundred steps while the learning rate rises by equal "
+        "factors, save nothing, and suggest a rate below the one with the lowest loss.",
+    )  # fmt: skip
+    add_config_options(parser)
+    parser.set_defaults(run=print_rate)
+
 
 def begin_sweep(options: argparse.Namespace) -> int:
     """Make, resume or extend a sweep, and train it to its end; 130 where it was stopped."""
@@ -210,6 +218,26 @@ def _plain(value: Any) -> str:
 
 def _values(point: "PointResult") -> str:
     return ", ".join(f"{path.partition('.')[2]} {format_setting(value)}" for path, value in point.shown.items())
+
+
+def print_rate(options: argparse.Namespace) -> None:
+    """Run a range test and print its losses and the suggested rate, with those that change in proportion."""
+    from core.fast.threads import keep_freed_memory
+    from core.interpretability import finish
+    from core.sweeps.rate_finder import range_test
+
+    config, parent, _, text = config_wanted(options)
+    if parent or text:
+        raise ConfigError("A range test trains a new model on a text of the list. Leave out --from and --text.")
+    keep_freed_memory()
+    test = finish(range_test(config, data_dir()))
+    smoothed = test.smoothed
+    for place in range(0, len(smoothed), 5):
+        print_line(f"{format_setting(test.rates[place]):>8}  {smoothed[place]:.3f}")
+    if test.suggestion is None:
+        raise RunError("The loss never fell in this test, so no rate is suggested. Check the text and the model.")
+    print_line(f"Lowest loss at {format_setting(test.lowest)}{', then it diverged' if test.diverged else ''}.")
+    print_line(f"Suggested: {_changes(test.settings(config), config)}")
 
 
 def show_sweeps(options: argparse.Namespace) -> None:

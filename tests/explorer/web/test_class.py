@@ -20,6 +20,7 @@ from core.runs.folder import list_runs, open_run
 from core.runs.gallery import gallery_runs
 from core.runs.queue import existing_supervisor_lock, supervisor_lock
 from core.runs.supervisor import Supervisor
+from core.sweeps.rate_finder import range_test
 from core.text.corpora import catalogue, load_corpus
 from core.text.own_text import delete_text, save_text
 from explorer.classroom.hand_in import answer_table, reports, stuck
@@ -215,6 +216,8 @@ def test_limits_hold_where_runs_are_made(known, people, run_of_ada):
     known.change(most_parameters=100)
     with pytest.raises(ClassError, match="your class allows 100"):
         fork(home, run_of_ada, 20, config)
+    with pytest.raises(ClassError, match="your class allows 100"):
+        next(range_test(config, home))
     known.change(most_parameters=10**7, most_steps=config.train.steps - 1)
     with pytest.raises(ClassError, match="would train for"):
         check_allowed(home, config, 30)
