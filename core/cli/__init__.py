@@ -8,11 +8,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from core.cli import control, lists, models, sweep, train
+from core.cli import control, lists, models, scaling_study, sweep, train
 from core.errors import ConfigError, ExplorerError
 from core.terminal import prepare_output, print_line
 
-_COMMANDS = (train, sweep, control, models, lists)
+_COMMANDS = (train, sweep, scaling_study, control, models, lists)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,0 +1,106 @@
+"""Sizes of models that a teacher hands out, one to each student in turns, and the runs that were trained of them."""
+
+import re
+from typing import NamedTuple
+
+from core.class_records import ClassError, ClassSettings
+from core.classroom import Classroom
+from core.config import RunConfig
+from core.errors import ExplorerError
+from core.presets import preset
+from core.runs.folder import list_runs
+from core.runs.weights import vocab_size_of
+from core.settings import differences
+from core.text.corpora import share_text
+from core.training.scaling_law import LEAST_SIZES
+from core.training.work import exact_parameters
+
+MOST_LAYERS, WIDEST, WIDTH_STEP, MOST_SIZES = 24, 1024, 8, 12
+_SIZE = re.compile(r"(\d{1,2})\s*[x×]\s*(\d{1,4})", re.IGNORECASE)
+
+
+class Size(NamedTuple):
+    """The size of a GPT."""
+
+    layers: int
+    width: int
+
+    def __str__(self) -> str:
+        return f"{self.layers}x{self.width}"
+
+
+class SizedRun(NamedTuple):
+    """A finished run that counts: of one of the sizes handed out, or of another one that was predicted."""
+
+    run: str
+    member: str
+    size: Size
+    parameters: int
+    loss: float  # on validation text, nats/token
+    is_handed_out: bool
+
+
+def parse_size(text: str) -> Size:
+    """Return the size of "4x96", 4 layers 96 wide; raises ClassError for anything else."""
+    match = _SIZE.fullmatch(text.strip())
+    size = Size(int(match[1]), int(match[2])) if match else Size(0, 0)
+    if not (1 <= size.layers <= MOST_LAYERS and WIDTH_STEP <= size.width <= WIDEST and not size.width % WIDTH_STEP):
+        raise ClassError(
+            f"{text.strip()[:20]!r} is no size. Write layers and width as in 4x96, with at most {MOST_LAYERS} layers "
+            f"and a width of at most {WIDEST}, a multiple of {WIDTH_STEP}."
+        )
+    return size
+
+
+def hand_out_sizes(known: Classroom, sizes: str, text: str, steps: int) -> None:
+    """Hand out sizes, "1x16, 2x32": students get one each, in the order in which they joined; raises ExplorerError."""
+    parsed = list(dict.fromkeys(parse_size(size) for size in sizes.split(",") if size.strip()))
+    if not LEAST_SIZES <= len(parsed) <= MOST_SIZES:
+        raise ClassError(f"Write {LEAST_SIZES} to {MOST_SIZES} different sizes, separated by commas.")
+    share_text(text, known.root)
+    known.change(sizes=[str(size) for size in parsed], sizes_text=text, sizes_steps=steps)
+
+
+def size_of_member(known: Classroom, member: str) -> RunConfig | None:
+    """Return the settings of the run that a student is asked to train; None where no sizes are handed out.
+
+    Each student has another seed: runs of the same size then show how much a loss varies.
+    """
+    now = known.settings
+    places = {each.id: place for place, each in enumerate(sorted(known.members(), key=lambda each: each.joined))}
+    if not now.sizes or member not in places:
+        return None
+    place = places[member]
+    config = config_of_size(now, parse_size(now.sizes[place % len(now.sizes)]))
+    return config.replace({"train.seed": config.train.seed + place})
+
+
+def config_of_size(now: ClassSettings, size: Size) -> RunConfig:
+    """Return the settings of a run of some size, on the text and for the steps that are handed out."""
+    return preset("gpt-quick").replace(
+        {
+            "data.corpus": now.sizes_text,
+            "model.n_layer": size.layers,
+            "model.n_embd": size.width,
+            "train.steps": now.sizes_steps,
+        }
+    )
+
+
+def sized_runs(known: Classroom) -> list[SizedRun]:
+    """Return the finished runs of the class and its teacher that differ in their size and seed alone, oldest first."""
+    now = known.settings
+    runs: list[SizedRun] = []
+    for folder in reversed(list_runs(known.root)):
+        try:
+            record, status = folder.record(), folder.status()
+            size = Size(record.config.model.n_layer, record.config.model.n_embd)
+            other = differences(record.config, config_of_size(now, size)).keys() - {"train.seed"}
+            if other or status.state != "finished" or status.val_loss is None:
+                continue
+            parameters = exact_parameters(record.config.model, vocab_size_of(folder))
+        except ExplorerError:  # deleted, or damaged
+            continue
+        is_handed_out = str(size) in now.sizes
+        runs.append(SizedRun(folder.id, folder.member, size, parameters, status.val_loss, is_handed_out))
+    return runs
