@@ -16,7 +16,7 @@ GROUPS = {
     N_("Build"): {"data": N_("Data"), "train": N_("Train"), "generate": N_("Generate")},
     N_("Understand"): {"look_inside": N_("Look inside")},
     N_("Learn"): {"learn": N_("Lessons"), "play": N_("Play")},
-    N_("Manage"): {"runs": N_("Runs"), "classroom": N_("Class")},
+    N_("Manage"): {"runs": N_("Runs"), "sweeps": N_("Sweeps"), "classroom": N_("Class")},
 }
 
 keep_written()

@@ -3,12 +3,11 @@
 import streamlit as st
 
 from explorer.components.page import load_ahead
-from explorer.home.run_cards import RECENT, draw_living_model, draw_recent, draw_start, lead_to_first_run
+from explorer.home.run_cards import draw_living_model, draw_recent, draw_start, lead_to_first_run, recent_runs
 from explorer.i18n.formatting import hardware_in_words
 from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.widgets.layout import errors_shown, page_header
-from explorer.widgets.run_rows import read_run_rows
 
 lead_to_first_run()
 
@@ -17,11 +16,9 @@ page_header(
     _("This small GPT has learned from Shakespeare. Move the slider back to step 0, where it knew nothing."),
 )
 with errors_shown(end=True):
-    rows = read_run_rows(shared.data_dir(), RECENT)
-    draw_start(rows)
+    draw_start(recent_runs())
 draw_living_model()
-if rows:
-    draw_recent(rows)
+draw_recent()
 with errors_shown():
     st.caption(hardware_in_words(shared.hardware()))
 load_ahead()

@@ -1,34 +1,40 @@
 """The home page's cards: the first run, a model of the gallery that writes, and the recent runs."""
 
+from itertools import islice
+
 import streamlit as st
 
 from core.classroom import check_gallery_open
+from core.errors import RunError
 from core.formatting import duration_in_words
 from core.presets import preset
 from core.runs.ancestry import new_run, short_config
-from core.runs.folder import RunFolder
+from core.runs.folder import RunFolder, list_runs
 from core.runs.gallery import gallery_runs
 from core.runs.weights import steps_with_weights
+from core.sweeps.folder import SweepFolder, list_sweeps, single_runs
+from core.sweeps.results import best_point, sweep_results
 from core.text.tokenizers import TOKENIZERS
 from explorer.components.time_machine import TimeMachineState, time_bar, time_machine_view
 from explorer.home.tour import draw_tour_start
 from explorer.i18n.formatting import loss_in_words, model_in_words, when_in_words
-from explorer.i18n.language import _, speaking_of
+from explorer.i18n.language import _, ngettext, speaking_of
 from explorer.services import shared
 from explorer.services.cost_trials import train
+from explorer.sweeps.sweep_cards import draw_badge, draw_progress
 from explorer.widgets import address, drafts, session
 from explorer.widgets.layout import errors_shown, literal
 from explorer.widgets.run_rows import (
     RunRow,
     corpus_titles,
     draw_state,
-    read_run_rows,
+    rows_of,
     run_bytes_per_token,
     trouble_in_words,
     waiting_in_words,
 )
 
-RECENT = 6
+_RECENT = 6
 _PROMPT = "ROMEO:⏎"  # of the model that writes
 _TOKENS = 14  # of it drawn at a time
 _START = "start_quick"  # the button that starts gpt-quick
@@ -91,18 +97,42 @@ def _draw_living_model(folder: RunFolder) -> None:
         time_machine_view("model", state, key="home_picture")
 
 
-def draw_recent(rows: list[RunRow]) -> None:
-    """Draw the newest runs as cards, looked at again while one of them goes on."""
-    st.markdown(f"## {_('Recent runs')}")
-    st.fragment(_cards, run_every=_LOOK_AGAIN if any(row.going_on for row in rows) else None)()
+def recent_runs() -> list[RunRow]:
+    """Return the newest runs but those of sweeps, newest first."""
+    data_dir = shared.data_dir()
+    return rows_of(islice(single_runs(data_dir, list_runs(data_dir)), _RECENT))
+
+
+def draw_recent() -> None:
+    """Draw the newest runs and sweeps as cards, looked at again while one of them goes on."""
+    if shown := _recent():
+        st.markdown(f"## {_('Recent runs')}")
+        st.fragment(_cards, run_every=_LOOK_AGAIN if any(map(_goes_on, shown)) else None)()
+
+
+def _recent() -> list[RunRow | SweepFolder]:
+    shown = [*recent_runs(), *list_sweeps(shared.data_dir())[:_RECENT]]
+    return sorted(shown, key=lambda each: each.id, reverse=True)[:_RECENT]  # an id begins with its time
+
+
+def _goes_on(shown: RunRow | SweepFolder) -> bool:
+    if isinstance(shown, RunRow):
+        return shown.going_on
+    try:
+        return shown.record().state == "running"
+    except RunError:
+        return False
 
 
 def _cards() -> None:
-    rows, titles = read_run_rows(shared.data_dir(), RECENT), corpus_titles(shared.data_dir())
+    titles = corpus_titles(shared.data_dir())
     with st.container(horizontal=True, gap="small", key="run_cards"):
-        for row in rows:
-            with st.container(border=True, gap="xsmall", width=308, height="stretch", key=f"run_card_{row.id}"):
-                _card(row, titles)
+        for shown in _recent():
+            with st.container(border=True, gap="xsmall", width=308, height="stretch", key=f"run_card_{shown.id}"):
+                if isinstance(shown, RunRow):
+                    _card(shown, titles)
+                else:
+                    _sweep_card(shown)
     with st.container(key="all_runs"):
         st.page_link(address.page_file("runs"), label=_("Compare all runs"), icon=":material/arrow_forward:")
 
@@ -140,3 +170,22 @@ def _card(row: RunRow, titles: dict[str, str]) -> None:
         if not row.going_on and row.folder.has_weights:
             st.page_link(address.page_file("look_inside"), label=_("Look inside"), query_params=query)
             st.page_link(address.page_file("generate"), label=_("Generate"), query_params=query)
+
+
+def _sweep_card(sweep: SweepFolder) -> None:
+    try:
+        record = sweep.record()
+    except RunError as error:
+        st.caption(literal(str(error)))
+        return
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.text(record.name, width="content")
+        draw_badge(record)
+    kind = _("Scaling study") if record.budget else _("Sweep")
+    st.caption(f"{kind} · {when_in_words(record.created)}")
+    if record.state == "running":
+        draw_progress(record)
+    elif best := best_point(sweep_results(sweep, record)):
+        runs = ngettext("{count} run", "{count} runs", len(record.runs))
+        st.caption(_("{runs}, lowest loss **{loss}**", runs=runs, loss=f"{best.loss:.2f}"))
+    st.page_link(address.page_file("sweeps"), label=_("Open"), query_params={address.SWEEP: sweep.id})

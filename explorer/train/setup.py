@@ -18,6 +18,7 @@ from core.settings import fields_of, value_at
 from core.text.corpora import catalogue, load_corpus
 from core.text.tasks import task_of
 from core.text.tokenizers import TOKENIZERS
+from core.training.cost import TYPICAL_VOCABULARY
 from core.training.schedule import schedule_notice
 from explorer.components.page import load_ahead
 from explorer.data.corpus_cards import size_notice, titles_of
@@ -26,9 +27,11 @@ from explorer.i18n.language import N_, _, speaking_of, worded
 from explorer.services import shared
 from explorer.services.cost_trials import train
 from explorer.services.visitors import check_may_change, limits
-from explorer.train.estimated_cost import check_memory, cost_of, draw_cost
+from explorer.train.estimated_cost import check_memory, class_limit, cost_of, draw_cost
 from explorer.train.forks import Parent, draw_parent_checkpoint, parent_from_address
 from explorer.train.model_diagram import model_diagram
+from explorer.train.rate_finder import draw_rate_finder
+from explorer.train.sweep_form import draw_sweep_form, open_started_sweep, range_input, varied_settings
 from explorer.widgets.address import FORK, STEP, draft_address, parameter, view_run
 from explorer.widgets.class_link import link_popover
 from explorer.widgets.drafts import draft, keep_draft, lead_to_run, write_draft
@@ -60,6 +63,7 @@ def draw_setup() -> None:
         link = st.container(width="content")
     if notice := take_notice():
         st.error(notice)
+    open_started_sweep()
     try:
         parent, problem = parent_from_address(), None
     except ExplorerError as error:
@@ -225,13 +229,30 @@ def _at_click(drawn: RunConfig, parent: Parent | None) -> RunConfig:
 
 def _grid(config: RunConfig, base: RunConfig, paths: list[str], named: str) -> dict[str, Any]:
     changes, known = {}, dict(fields_of(RunConfig))
+    varied = varied_settings(used_settings(config)) if named != _PARENT else []
     for start in range(0, len(paths), _ACROSS):
         for column, path in zip(st.columns(_ACROSS, gap="medium"), paths[start : start + _ACROSS], strict=False):
             with column:
                 before, value, divided = value_at(base, path), value_at(config, path), known[path].divides
                 whole = st.session_state.get(widget_key(divided), value_at(config, divided)) if divided else 0
-                changes[path] = setting_input(path, known[path], value, before, named=named, whole=whole)
+                most, why = class_limit(path, known[path], config, _vocabulary)
+                if path in varied:
+                    range_input(path, known[path], value, whole=whole, most=most)
+                    changes[path] = value
+                else:
+                    changes[path] = setting_input(path, known[path], value, before, named=named, whole=whole, most=most)
+                if most and changes[path] >= most:
+                    st.caption(why)
     return changes
+
+
+def _vocabulary(config: RunConfig) -> int:
+    """Return how many tokens a new model would know; a usual number where the text cannot be read or is long."""
+    if config.data.tokenizer == "bpe":
+        return config.data.vocab_size
+    with suppress(ExplorerError):
+        return _tokens_known(config, None)
+    return TYPICAL_VOCABULARY
 
 
 def _pick_corpus(config: RunConfig) -> str:
@@ -279,6 +300,10 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, problem: ExplorerErr
     st.button(_("Train"), disabled=not ready or problem is not None, **look, **start)
     if problem:
         show_error(problem)
+    if cost and not parent:
+        with st.container(gap=None, key="search_settings"):
+            draw_rate_finder(config)
+            draw_sweep_form(config, used_settings(config), known)
     if cost:
         draw_cost(config, cost)
     if notice := schedule_notice(config.train):

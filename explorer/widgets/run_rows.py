@@ -61,11 +61,16 @@ class RunRow:
         return _config(self.folder.path, *map(file_version, (self.folder.record_path, self.folder.events_path)))
 
 
-def read_run_rows(data_dir: Path, most: int | None = None) -> list[RunRow]:
+def read_run_rows(data_dir: Path) -> list[RunRow]:
     """Return the runs, newest first, damaged ones among them."""
+    return rows_of(list_runs(data_dir))
+
+
+def rows_of(runs: Iterable[RunFolder]) -> list[RunRow]:
+    """Return each run as lists show it."""
     return [
         RunRow(folder, None if (problem := folder.problem) else folder.record(), folder.status(), problem)
-        for folder in list_runs(data_dir)[:most]
+        for folder in runs
     ]
 
 

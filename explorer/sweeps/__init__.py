@@ -1,0 +1,1 @@
+"""What the page Sweeps is made of."""
