@@ -7,6 +7,7 @@ LESSONS: dict[str, tuple[str, ...]] = {
     "gpt": ("averaging", "attention", "scaling", "mask", "ladder", "positions", "today", "choosing", "likeliest"),
     "tokens": ("bytes", "pairs", "merges", "price"),
     "sudden": ("induction", "grokking", "circle"),
+    "scaling": ("budget", "prediction", "law"),
     "break": tuple(EXPERIMENTS),
 }
 """The lessons with their steps, in their order."""

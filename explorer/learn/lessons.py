@@ -8,7 +8,7 @@ from core.import_export.notebooks import NOTEBOOKS, lesson_notebook
 from core.lessons import LESSONS
 from core.lessons.lesson_text import glossary, links, load_prose, word
 from explorer.i18n.language import _
-from explorer.learn import bigram, experiments, gpt, sudden, tokens
+from explorer.learn import bigram, equal_compute, experiments, gpt, sudden, tokens
 from explorer.learn.printed import draw_paper_links
 from explorer.learn.state import chosen_text
 from explorer.learn.steps import Step, draw_path
@@ -21,6 +21,7 @@ _STEPS: dict[str, tuple[Step, ...]] = {
     "gpt": gpt.STEPS,
     "tokens": tokens.STEPS,
     "sudden": sudden.STEPS,
+    "scaling": equal_compute.STEPS,
     "break": experiments.STEPS,
 }
 

@@ -32,6 +32,7 @@ from explorer.charts.sweeps import (
 from explorer.i18n.formatting import number, when_in_words
 from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared, visitors
+from explorer.sweeps.scaling_cards import draw_scaling
 from explorer.widgets import address, session
 from explorer.widgets.forms import distinct_labels
 from explorer.widgets.layout import card, chart, current_palette, literal, page_header, table_download
@@ -101,6 +102,8 @@ def _draw(sweep: SweepFolder, *, was_running: bool) -> None:
         _draw_state(sweep, record, results)
     with best:
         _draw_best(sweep, record, results)
+    if record.budget:
+        draw_scaling(sweep, record, results)
     _draw_charts(record, results)
     _draw_points(results)
 

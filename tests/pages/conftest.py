@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from core.lessons import paired_runs, quick_train
+from core.lessons import equal_compute, paired_runs, quick_train
 from explorer.learn import experiments
 from explorer.learn.bigram import training
 from explorer.look_inside import ablation, memorization
@@ -32,6 +32,7 @@ def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models are trained for fewer steps, write less and are measured on less: what they learn is tested elsewhere."""
     monkeypatch.setattr(quick_train, "STEPS", 10)
     monkeypatch.setattr(quick_train, "RUNG_STEPS", 5)
+    monkeypatch.setattr(equal_compute, "STEPS", 8)
     monkeypatch.setattr(training, "TRAINING_STEPS", 500)
     monkeypatch.setattr(memorization, "LENGTH", 60)
     monkeypatch.setattr(ablation, "GENERATED", 40)

@@ -1,7 +1,8 @@
-"""The lessons on tokens and on sudden abilities: each question is checked from what was computed."""
+"""The lessons on tokens, on sudden abilities and on scaling laws: each question is checked from what was computed."""
 
 import json
 import math
+import re
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -26,7 +27,7 @@ def open_step(explorer_home):
     def open_(lesson: str, step: str) -> AppTest:
         app = AppTest.from_file(ROOT / "pages" / "learn.py", default_timeout=60)
         app.query_params.update({"lesson": lesson, "step": step})
-        if lesson == "tokens":
+        if lesson in ("tokens", "scaling"):
             app.query_params["set"] = f"text:{save_text(POEM, 'Fog', explorer_home).name}"
         return settled(app.run())
 
@@ -73,6 +74,21 @@ def test_merging_by_hand_shortens_the_sentence_and_shows_what_comes_next(open_st
     assert f"The last merge made {left}{right}" in said(app)
     app.slider[0].set_value(40).run()
     assert not app.exception and app.dataframe[0].value.iloc[0].iloc[1] <= first.iloc[1]
+
+
+@pytest.mark.parametrize("step", LESSONS["scaling"])
+def test_a_step_on_scaling_laws_asks_for_a_prediction_first(open_step, step):
+    app = open_step("scaling", step)
+    assert app.code and "{" not in said(app) and "The law predicted" not in said(app)
+    if app.radio:
+        drawn = json.loads(app.get("plotly_chart")[0].proto.spec)
+        assert len(drawn["data"]) == 2  # of three budgets: the whole one is to be predicted
+        assert_one_is_right(app, list(app.radio[0].options))
+        return
+    answer(app, "99")
+    right = re.search(r"(?:gave|By) \*\*([\d.]+)\*\*", said(app))[1]
+    assert app.warning and (step != "prediction" or "The law predicted" in said(app))
+    assert answer(app, right).success
 
 
 def generalized() -> int:
