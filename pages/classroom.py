@@ -5,6 +5,7 @@ import streamlit as st
 from explorer.classroom.cards import draw_class_settings, draw_end, draw_invitation, draw_roster
 from explorer.classroom.hand_in import draw_handed_in
 from explorer.classroom.poll import draw_poll_form
+from explorer.classroom.sizes import draw_sizes
 from explorer.classroom.wall import draw_wall
 from explorer.i18n.language import _, language
 from explorer.learn.lessons import draw_papers
@@ -22,7 +23,7 @@ if not visitor().is_teacher:
     page_header(known.title, _("What has the class trained, and what made a difference?"))
     draw_wall(known)
     draw_class_game(known)
-
+    draw_sizes(known)
     st.stop()
 page_header(known.title, _("Who is here, what do they train, and what holds for all?"))
 if notice := take_notice():
@@ -36,6 +37,7 @@ draw_roster(known)
 draw_poll_form(known)
 draw_wall(known)
 draw_class_game(known)
+draw_sizes(known)
 draw_handed_in(known)
 draw_papers(language())
 draw_end(known)

@@ -1,9 +1,12 @@
 """The wall of a class: every run that somebody shares is a point, and it grows while the class trains."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from math import log10
+from threading import Lock
+from typing import Any, NamedTuple
 
 import streamlit as st
+from cachetools import TTLCache, cached
 from plotly import graph_objects as go
 
 from core.classroom import Classroom
@@ -17,7 +20,8 @@ from core.training.work import exact_parameters
 from explorer.charts.csv_export import Columns
 from explorer.charts.text_format import plain
 from explorer.charts.theme import legend_above, style
-from explorer.i18n.language import N_, _
+from explorer.i18n.language import N_, _, language
+from explorer.widgets.address import open_page
 from explorer.widgets.layout import card, chart, current_palette
 from explorer.widgets.run_rows import RunRow
 
@@ -25,6 +29,8 @@ _LOOK_AGAIN = 3.0  # seconds
 _HEIGHT = 430  # px
 _SAMPLE = 160  # characters of the newest sample, shown at a point
 _LINE = 40  # characters
+_LEAST_SPAN = 0.2  # of a linear axis, as a share of its largest value
+_MARGIN = 1.15  # times the span, so that no point lies on the frame
 _TEACHER = N_("Teacher")
 
 
@@ -57,7 +63,9 @@ AXES: dict[str, tuple[str, Callable[[SharedRun], float | None], bool]] = {  # la
 
 def draw_wall(known: Classroom) -> None:
     """Draw all shared runs over two axes to choose, looked at again while they train."""
-    note = _("Share a run under Export on its page. Every shared run is a point; hovering shows what it writes.")
+    note = _(
+        "Share a run with the switch on its page. Every shared run is a point: hover for its text, click to open it."
+    )
     with card(_("The wall"), note, key="wall"):
         names = {name: _(label) for name, (label, *_rest) in AXES.items()}
         with st.container(horizontal=True, gap="small"):
@@ -67,13 +75,26 @@ def draw_wall(known: Classroom) -> None:
 
 
 def _draw(known: Classroom, x: str, y: str) -> None:
-    runs = shared_on_wall(known)
+    runs, figure = _drawn(known, x, y, current_palette())
     if not any(_point(run, x, y) for run in runs):
         st.caption(_("Nothing is shared yet. The first run that somebody shares appears here by itself."))
         return
     alt = _("The shared runs of the class: {y} over {x}.", x=_(AXES[x][0]), y=_(AXES[y][0]))
-    figure = wall_figure(runs, x, y, current_palette())
-    chart(figure, key="wall_chart", numbers=lambda: _numbers(runs), name="wall", alt=alt)
+    select = {"on_select": "rerun", "selection_mode": "points"}
+    chosen = chart(figure, key="wall_chart", numbers=lambda: _numbers(runs), name="wall", alt=alt, **select)
+    for point in chosen.selection.points:
+        open_page("look_inside", point["customdata"][0])
+
+
+# Once for all who look: it is the same for everybody, and with thirty runs takes 70 ms.
+@cached(
+    TTLCache(16, 0.8 * _LOOK_AGAIN),
+    key=lambda known, x, y, palette: (known.root, language(), x, y, palette is LIGHT),
+    lock=Lock(),
+)
+def _drawn(known: Classroom, x: str, y: str, palette: Palette) -> tuple[list[SharedRun], go.Figure]:
+    runs = shared_on_wall(known)
+    return runs, wall_figure(runs, x, y, palette)
 
 
 def shared_on_wall(known: Classroom) -> list[SharedRun]:
@@ -128,18 +149,35 @@ def wall_figure(runs: Sequence[SharedRun], x: str, y: str, palette: Palette = LI
                     "symbol": ["circle-open" if run.row.going_on else "circle" for run, _point in own],
                     "line": {"width": 2, "color": color},
                 },
-                customdata=[_hover(run) for run, _point in own],
-                hovertemplate="%{customdata}<extra></extra>",
+                customdata=[(run.row.id, _hover(run)) for run, _point in own],
+                hovertemplate="%{customdata[1]}<extra></extra>",
             )
         )
     (across, _value, log_x), (up, _value, log_y) = AXES[x], AXES[y]
+    points = [point for run in runs if (point := _point(run, x, y))]
     style(figure, palette, height=_HEIGHT, zoom=True).update_layout(
         hovermode="closest",
+        clickmode="event+select",
         uirevision=f"{x} {y}",
-        xaxis={"title": {"text": _(across)}, "type": "log" if log_x else "linear"},
-        yaxis={"title": {"text": _(up)}, "type": "log" if log_y else "linear"},
+        xaxis={"title": {"text": _(across)}} | axis_span([point[0] for point in points], logarithmic=log_x),
+        yaxis={"title": {"text": _(up)}} | axis_span([point[1] for point in points], logarithmic=log_y),
     )
     return legend_above(figure)
+
+
+def axis_span(values: Sequence[float], *, logarithmic: bool) -> dict[str, Any]:
+    """Return type and range of an axis with all values, wide enough that noise between equal runs looks small.
+
+    A linear axis spans a fifth of its largest value at least, a logarithmic one a factor of two.
+    """
+    kind = {"type": "log" if logarithmic else "linear"}
+    ends = [log10(value) if logarithmic else value for value in values if value > 0 or not logarithmic]
+    if not ends:
+        return kind
+    low, high = min(ends), max(ends)
+    least = log10(2) if logarithmic else _LEAST_SPAN * max(abs(low), abs(high), 1e-9)
+    half = max(high - low, least) / 2 * _MARGIN
+    return kind | {"range": [(low + high) / 2 - half, (low + high) / 2 + half]}
 
 
 def _hover(run: SharedRun) -> str:

@@ -20,6 +20,7 @@ from core.text.tasks import task_of
 from core.text.tokenizers import TOKENIZERS
 from core.training.cost import TYPICAL_VOCABULARY
 from core.training.schedule import schedule_notice
+from explorer.classroom.sizes import draw_own_size
 from explorer.components.page import load_ahead
 from explorer.data.corpus_cards import size_notice, titles_of
 from explorer.data.tokenizer_cards import tokenizer_ready
@@ -76,6 +77,7 @@ def draw_setup() -> None:
         show_error(problem)
     if parent:
         say_misread_number(STEP, range(10**9), _("The newest weights are used instead."))
+    draw_own_size()
     choices, outcome = st.columns([2.6, 1], gap="small")
     with choices:
         if parent:
