@@ -1,7 +1,13 @@
 """The documents: every path that they name exists, and the benchmarks write their tables into one of them."""
 
+import json
+import os
 import re
+import shutil
+import socket
+import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,9 +15,10 @@ import pytest
 from tests.benchmarks import report
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.report import replace_section
+from tests.core.runs.conftest import wait_for
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs/deploy").iterdir()]
 FOLDERS = ("core", "explorer", "pages", "assets", "tests", "docs")
 
 
@@ -22,6 +29,38 @@ def test_every_path_that_a_document_names_exists(document):
     paths |= {target.partition("#")[0] for target in re.findall(r"\]\((?!https?:)([^)#]+)", text)}
     missing = [path for path in paths if not (ROOT / path).exists() and not (document.parent / path).exists()]
     assert not missing, f"{document.name} names paths that do not exist: {missing}"
+
+
+def test_the_image_starts_the_app_and_its_health_check_sees_it(tmp_path, measured):
+    """The Dockerfile's commands without Docker: what it copies is enough, and its two commands do what they are for."""
+    dockerfile = (ROOT / "docs/deploy/Dockerfile").read_text("utf-8")
+    app, home = tmp_path / "app", tmp_path / "home"
+    app.mkdir(), home.mkdir()
+    shutil.copy(measured, home)
+    for source, target in re.findall(r"^COPY (\S+) (\S+)$", dockerfile, re.MULTILINE):
+        if (ROOT / source).is_dir():
+            shutil.copytree(ROOT / source, app / target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / source, app / target)
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    entry = json.loads(re.search(r"^ENTRYPOINT (.*)$", dockerfile, re.MULTILINE)[1])
+    check = json.loads(re.search(r"^HEALTHCHECK .*?CMD (.*)$", dockerfile, re.MULTILINE)[1].replace("8501", str(port)))
+    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {"PATH": places, "HOME": str(home), "GPT_EXPLORER_HOME": str(home), "GPT_EXPLORER_ARGS": "--open"}
+
+    def is_healthy() -> bool:
+        return not subprocess.run(check, env=environment, stderr=subprocess.DEVNULL).returncode
+
+    assert not is_healthy()
+    server = subprocess.Popen([*entry, "--port", str(port)], cwd=app, env=environment, stdout=subprocess.PIPE)
+    try:
+        assert b"GPT Explorer is at" in server.stdout.readline()
+        wait_for(is_healthy, "the app to answer")
+    finally:
+        server.terminate()
+        server.communicate()
 
 
 def test_a_benchmark_replaces_its_table_and_leaves_the_note():
