@@ -71,6 +71,23 @@ def test_a_benchmark_replaces_its_table_and_leaves_the_note():
     assert replace_section(document, "Quality", "| q |\n").endswith("| 1 |\n\n## Quality\n\n| q |\n")
 
 
+def test_a_section_holds_a_table_for_each_machine_and_warns_where_ratios_differ():
+    def measured(machine: str, ratio: float) -> str:
+        rows = [
+            {"shape": "4/4", "ours": 9, "ratio (median)": ratio},
+            {"shape": "6/6", "ours": 5, "ratio (median)": 2.0},
+        ]
+        return f"{report.table(rows)}\n\nMeasured on: {machine}\n"
+
+    document = replace_section("# Benchmarks\n", "Growth", measured("A", 3.0)) + "\n> A note.\n\n## Memory\n"
+    document = replace_section(document, "Growth", measured("B", 4.5))
+    assert document.count("Measured on: ") == 2
+    assert "between machines: 4/4: ratio (median) is 3 and 4.5.\n" in document and "6/6: ratio" not in document
+    document = replace_section(document, "Growth", measured("A", 4.0))
+    assert [document.count(f"Measured on: {machine}") for machine in "AB"] == [1, 1]
+    assert "between machines" not in document and document.endswith("> A note.\n\n## Memory\n")
+
+
 def test_a_document_that_is_absent_is_made(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "_out", tmp_path / "bench.json")
     monkeypatch.setattr(report, "_document", tmp_path / "new.md")

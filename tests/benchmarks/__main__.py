@@ -5,6 +5,7 @@ python -m tests.benchmarks [--text FILE] [--nanogpt FOLDER] [--minbpe FOLDER] [-
 """
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.benchmarks import (
@@ -25,6 +26,7 @@ from tests.benchmarks import (
     throughput,
     tokens,
 )
+from tests.benchmarks.cluster import engines, waiting
 from tests.benchmarks.report import report, send_to, why_not_writable
 
 # Each says what it measures; `text` is Tiny Shakespeare, `nanogpt` a checkout of nanoGPT.
@@ -39,12 +41,18 @@ BENCHMARKS = {
     "estimates": lambda given: estimates.measure(),
     "gauge": lambda given: estimates.measure_gauge(),
     "memory": lambda given: memory.measure(),
+    "footprint": lambda given: memory.measure_footprint(),
     "growth": lambda given: growth.measure(),
     "health": lambda given: _figures("Cost of measuring a training's health", health_cost.measure()),
     "board": lambda given: _figures("All heads of GPT-2 in a browser", board.measure()),
     "picture": lambda given: _figures("The picture of the whole model", picture.measure()),
     "live": lambda given: _figures("The page while a run is live", live.measure()),
     "classroom": lambda given: _figures("A class of thirty", classroom.measure()),
+    "shared-run": lambda given: _figures("One run that a class opens", classroom.measure_shared_run()),
+    "sessions": lambda given: _figures("Sessions that lose their connection", classroom.measure_sessions()),
+    "waiting": lambda given: _figures("1,000 runs of 100 students on 16 GPUs", waiting.measure()),
+    "processes": lambda given: _figures("Two processes against one", engines.measure_processes()),
+    "engines": lambda given: _figures("A Ray cluster against this machine's processes", engines.measure()),
     "long-run": lambda given: long_run.measure(),
     "token-speed": lambda given: tokens.measure_speed(given.text, given.minbpe),
     "bits-per-byte": lambda given: tokens.measure_bits(given.text),
@@ -85,12 +93,19 @@ def main() -> None:
     if problem := why_not_writable(given.out) or why_not_writable(given.document):
         parser.error(problem)
     send_to(given.out, given.document)
-    for name in given.only or [name for name in BENCHMARKS if not missing[name]]:
-        BENCHMARKS[name](given)
+    for name in given.only or BENCHMARKS:
+        if missing[name]:
+            print(f"{name} is left out: it needs {' and '.join(missing[name])}.")
+        else:
+            BENCHMARKS[name](given)
 
 
-def _figures(name: str, figures: dict[str, str]) -> None:
-    report(name, [{"what": what, "measured": value} for what, value in figures.items()])
+def _figures(name: str, figures: Mapping[str, str | float]) -> None:
+    rows = figures.items()
+    report(
+        name,
+        [{"what": what, "measured": f"{value:.3g}" if isinstance(value, float) else value} for what, value in rows],
+    )
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +81,11 @@ def _row(data_dir: Path, name: str, steps: int) -> dict[str, Any]:
     _process(data_dir, ["estimate", "--settings"], config.to_json())
     speed = machine_speed(data_dir, hardware, count)
     precision = run_precision(config, hardware, count, data_dir).precision
-    vocabulary = len(set(load_corpus(config.data.corpus, data_dir)))
+    text = load_corpus(config.data.corpus, data_dir)
+    vocabulary = len(set(text))
     correction = cached_correction(config, vocabulary, hardware, count, data_dir)
     reckoned = estimate(config, vocabulary, speed, precision)
-    expected = estimate(config, vocabulary, speed, precision, correction)
+    expected = estimate(config, vocabulary, speed, precision, correction, len(text))
     folder = RunFolder.create(data_dir, config)
     peak, status = worker_peak(data_dir, folder), folder.status()
     needed = expected.memory_bytes + WORKER_BYTES
@@ -101,17 +103,20 @@ def _row(data_dir: Path, name: str, steps: int) -> dict[str, Any]:
     }
 
 
-def worker_peak(data_dir: Path, folder: RunFolder) -> int:
+def worker_peak(data_dir: Path, folder: RunFolder, on_look: Callable[[], None] = lambda: None) -> int:
     """Train a run in a worker as the app starts one, and return the most memory of its own that it held, in bytes.
 
-    Neither pages that it shares with the process that it was forked from count, nor those of libraries.
+    `on_look` is called while it trains, some 50 times a second. Neither pages that it shares with the process that it
+    was forked from count, nor those of libraries.
     """
     with supervisor_lock(data_dir / "runs"):
         FORK_SERVER.start_worker(data_dir, folder, folder.status())
     peak, pid = 0, folder.status().pid
     while kilobytes := private_kilobytes(pid):
         peak = max(peak, 1024 * kilobytes)
+        on_look()
         time.sleep(_LOOK_SECONDS)
+    on_look()
     status = folder.status()
     if status.state != "finished":
         raise RuntimeError(f"{folder.name} ended as {status.state}: {status.reason}")
@@ -136,6 +141,21 @@ def _process(data_dir: Path, command: list[str], said: str = "") -> None:
     environment = os.environ | {"GPT_EXPLORER_HOME": str(data_dir)}
     command = [sys.executable, "-m", "core", *command]
     subprocess.run(command, input=said.encode(), stdout=subprocess.DEVNULL, env=environment, check=True)
+
+
+def measure_gauge() -> None:
+    """Does a run that follows the gauge's advice get the tokens a second that were promised?
+
+    Real runs of one thread; seconds in which other programs had the processor are left out on both sides.
+    """
+    os.environ["GPT_EXPLORER_THREADS"] = "1"
+    with tempfile.TemporaryDirectory() as folder:
+        data_dir = Path(folder)
+        for name in ("runs", "texts", "downloads"):
+            (data_dir / name).mkdir()
+        machine_speed(data_dir, find_hardware("cpu"), 1)
+        rows = [row for name in GAUGED for row in _advice_rows(data_dir, name)]
+    report("The gauge's advice, followed", rows)
 
 
 def _advice_rows(data_dir: Path, name: str) -> list[dict[str, Any]]:

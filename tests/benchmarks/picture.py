@@ -15,7 +15,7 @@ from tests.e2e.browser import find_browser
 from tests.e2e.server import Server
 
 SNAPSHOTS = 12
-ROUNDS = 3  # fresh servers
+ROUNDS = 5  # fresh servers
 VIEWPORT = {"width": 1280, "height": 720}
 PLAYED = 4.0  # seconds that frames are counted for
 PROMPT = "First Citizen: before we proceed any further, hear me speak. All"  # 64 characters

@@ -3,6 +3,8 @@
 import json
 import os
 import re
+from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -53,15 +55,42 @@ def report(name: str, rows: list[dict[str, Any]]) -> None:
 def replace_section(document: str, name: str, text: str) -> str:
     """Return a markdown document with `text` below the heading `## name`; a new section goes to the end.
 
-    Notes, the paragraphs that begin with `>`, stay below the text.
+    Tables of other machines, each ended by its line "Measured on", stay in front of it, with a warning where a ratio
+    differs. Notes, the paragraphs that begin with `>`, stay below the text.
     """
     heading = f"## {name}\n"
     before, present, rest = f"{document.rstrip()}\n".partition(f"\n{heading}")
     if not present:
         return f"{before}\n{heading}\n{text}"
     section, next_heading, after = rest.partition("\n## ")
+    machine = _MEASURED.search(text)
+    blocks = [block for block in _blocks(section) if machine and _MEASURED.search(block)[1] != machine[1]] + [text]
+    text = "\n".join(blocks + [f"{_WARNING}{warning}\n" for warning in differing_ratios(blocks)])
     notes = "\n".join(re.findall(r"(?:^>.*\n?)+", section, re.MULTILINE))
     return f"{before}\n{heading}\n{text}" + (f"\n{notes.rstrip()}\n" if notes else "") + next_heading + after
+
+
+def _blocks(section: str) -> list[str]:
+    return [block[0] for block in re.finditer(r"(?:^\|.*\n)+\n+Measured on: .*\n", section, re.MULTILINE)]
+
+
+def differing_ratios(blocks: list[str]) -> list[str]:
+    """Return a sentence for each row whose ratio differs by more than a third between two machines' tables."""
+    measured: dict[tuple[str, str], list[float]] = {}
+    for block in blocks:
+        lines = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in block.splitlines() if "|" in line]
+        heads, rows = lines[0], lines[2:]
+        labels = list(takewhile(lambda head: head not in _MEASURES and "ratio" not in head, heads))
+        for row in rows:
+            for head, cell in zip(heads, row, strict=True):
+                with suppress(ValueError):
+                    if "ratio" in head:
+                        measured.setdefault((", ".join(row[: len(labels)]), head), []).append(float(cell))
+    return [
+        f"{label}: {head} is {' and '.join(f'{value:g}' for value in values)}."
+        for (label, head), values in measured.items()
+        if max(values) > min(values) * 4 / 3
+    ]
 
 
 def table(rows: list[dict[str, Any]]) -> str:
