@@ -25,11 +25,16 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        environment = {**os.environ, "GPT_EXPLORER_HOME": str(self.data_dir), "GPT_EXPLORER_PREWARM": "1"}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "GPT_EXPLORER_HOME": str(self.data_dir),
+            "GPT_EXPLORER_PREWARM": "1",
+        }
         self.log = (self.data_dir.parent / f"{self.data_dir.name}.log").open("a")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.e2e.short_lessons", "--port", str(self.port), *self.options],
-            cwd=ROOT, env=environment, stdout=self.log, stderr=self.log,
+            cwd=self.data_dir.parent, env=environment, stdout=self.log, stderr=self.log,
         )  # fmt: skip
         while not self.answers():
             with suppress(subprocess.TimeoutExpired):

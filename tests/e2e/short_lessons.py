@@ -4,10 +4,10 @@ import sys
 
 from explorer.__main__ import main  # first: it sets what must be set before torch is imported
 
-from core.lessons import paired_runs, quick_train  # isort: skip
+from core.lessons import equal_compute, paired_runs, quick_train  # isort: skip
 from explorer.learn.bigram import training
 
-quick_train.STEPS, quick_train.RUNG_STEPS = 60, 30
+quick_train.STEPS, quick_train.RUNG_STEPS, equal_compute.STEPS = 20, 10, 8
 paired_runs._WINDOWS, paired_runs._SAMPLE = 60, 60
 training.TRAINING_STEPS = 500
 

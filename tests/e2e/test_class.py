@@ -1,7 +1,9 @@
 """A class in three browsers: the teacher and two students, from joining to erasing."""
 
 import re
+import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -9,19 +11,21 @@ from playwright.sync_api import Page, TimeoutError, expect
 
 from core.classroom import Classroom
 from core.runs.folder import list_runs
+from tests.benchmarks import classroom
 from tests.e2e.conftest import opening_pages
 from tests.e2e.server import Server
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("class")]
 
 SMALL = "preset=gpt-quick&set=train.steps:20;model.n_layer:1;model.n_embd:16;train.batch_size:4;train.eval_windows:8"
 
 
-@pytest.fixture
-def class_server(tmp_path, measured):
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "machine.json").write_bytes(measured.read_bytes())
-    server = Server(tmp_path / "home", "--class", "Physics 11b")
+@pytest.fixture(scope="module")
+def class_server(tmp_path_factory, measured):
+    home = tmp_path_factory.mktemp("class") / "home"
+    home.mkdir()
+    shutil.copy(measured, home)
+    server = Server(home, "--class", "Physics 11b")
     yield server, Classroom(server.data_dir)
     server.close()
 
@@ -30,6 +34,16 @@ def test_a_teacher_and_two_students_share_a_lesson(class_server, visitor):
     server, known = class_server
     with opening_pages(visitor, server) as open_page:
         lesson(server, known, open_page)
+
+
+def test_one_shared_run_is_enough_for_a_class(class_server):
+    server, known = class_server  # which was erased
+    small = {"train.steps": 20, "model.n_layer": 1, "model.n_embd": 16, "train.batch_size": 4, "train.eval_windows": 8}
+    run = classroom.train_shared(server.data_dir, small)
+    with ThreadPoolExecutor(1) as thread:  # Playwright's event loop runs in this one
+        seconds, drawn = thread.submit(classroom.open_shared_run, server, known, run).result()
+    assert drawn == len(seconds) == classroom.STUDENTS * len(classroom.SHARED_PAGES)
+    assert server.answers()
 
 
 def lesson(server: Server, known: Classroom, open_page: Callable[..., Page]) -> None:

@@ -71,8 +71,10 @@ NAMELESS = """() => {
 SHIFTS = """window.shifts = [];
 new PerformanceObserver((list) => window.shifts.push(...list.getEntries().filter((each) => !each.hadRecentInput)))
   .observe({ type: "layout-shift", buffered: true })"""
-SETTLED = """() => !document.getAnimations().some((each) => each instanceof CSSTransition)
-  && ![...document.querySelectorAll("*")].some(({ shadowRoot }) => shadowRoot?.querySelector(".snapshot-waits"))"""
+# A document's animations are not those in its components.
+SETTLED = """() => [document, ...[...document.querySelectorAll("*")].map((host) => host.shadowRoot).filter(Boolean)]
+  .every((root) => !root.getAnimations().some((each) => each instanceof CSSTransition)
+    && !root.querySelector(".snapshot-waits"))"""
 MOST_SHIFT = 0.1  # of a whole load, good for Google's Core Web Vitals; under 0.05 unless the machine does much else
 VIEWS = (
     "Attention",

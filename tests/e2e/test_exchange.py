@@ -9,7 +9,8 @@ from playwright.sync_api import expect
 from core.config import DataConfig, ModelConfig, RunConfig, TrainConfig
 from core.runs.folder import RunFolder, list_runs
 from core.runs.worker import train_run
-from core.text.own_text import save_text
+from core.text.own_text import own_texts, save_text
+from tests.core.text.test_bad_input import BAD
 
 pytestmark = pytest.mark.e2e
 
@@ -57,3 +58,26 @@ def test_a_model_leaves_and_comes_back(server, open_page, tmp_path):
     back = list_runs(server.data_dir)[0]
     assert back.name == "<b>back</b> again" and back.id != run.id
     assert not list((server.data_dir / "downloads").iterdir())
+
+
+def test_each_bad_upload_is_one_sentence_and_a_good_one_is_taken_after_them(server, open_page):
+    page = open_page()
+    page.goto(f"{server.url}/data")
+    page.get_by_role("button", name="Use your own text").click()
+    page.get_by_role("tab", name="Upload").click()
+    problems, taken = page.locator(".stAlert:visible"), set(own_texts(server.data_dir))
+    for number, what in enumerate(("a table without a column of text", "a zip bomb", "a pdf with a password")):
+        name, content, sentence = BAD[what]
+        data = content.encode() if isinstance(content, str) else content
+        name = f"{number}{name}"
+        expect(page.locator(".stApp")).to_have_attribute("data-test-script-state", "notRunning")  # else it is lost
+        page.locator("input[type=file]").set_input_files({"name": name, "mimeType": "", "buffer": data})
+        expect(page.get_by_role("button", name=f"Remove {name}")).to_be_visible()
+        page.get_by_role("button", name="Use this file").click()
+        expect(problems).to_have_text([re.compile(sentence)])  # nor is that of the last file left
+    expect(page.locator(".stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    page.locator("input[type=file]").set_input_files({"name": "hamlet.md", "mimeType": "", "buffer": TEXT.encode()})
+    expect(problems).to_have_count(0)
+    page.get_by_role("button", name="Use this file").click()
+    expect(page.locator(".st-key-corpus input")).to_have_value("hamlet")
+    assert {text.title for text in set(own_texts(server.data_dir)) - taken} == {"hamlet"}

@@ -8,12 +8,13 @@ from playwright.sync_api import Page, expect
 from core.lessons import LESSONS
 from core.lessons.lesson_text import load_prose
 from tests.e2e.board import wait_until
+from tests.e2e.conftest import forget
 
 pytestmark = pytest.mark.e2e
 
 STEPS = LESSONS["bigram"]
 # What a newcomer might answer on Shakespeare's plays; the first and last rightly, the third not.
-ANSWERS = {"text": "·", "split": "6", "batch": "32", "loss": "4.14", "context": "exactly the same both times"}
+ANSWERS = {"text": "· (space)", "split": "6", "batch": "32", "loss": "4.14", "context": "exactly the same both times"}
 GPT_ANSWERS = {
     "averaging": "1/5", "scaling": "16", "positions": "yes, it changes", "today": "1,536",
     "likeliest": "greedy",
@@ -43,15 +44,10 @@ def answer(page: Page, given: str) -> None:
         question.get_by_role("button", name="Check").click()
 
 
-def walk(page: Page, server) -> None:
-    """Every step by its button alone."""
-    page.goto(f"{server.url}/learn?lesson=bigram&step={STEPS[0]}")
-    for step, following in zip(STEPS, [*STEPS[1:], None], strict=True):
-        see(page, step)
-        overflow = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth - window.innerWidth")
-        assert overflow <= 0, step
-        if following:
-            page.locator(".st-key-lesson_next button").click()
+def fits_a_phone(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    wait_until(page, "document.querySelector('[data-testid=stMain]').scrollWidth <= window.innerWidth")
+    page.set_viewport_size({"width": 1280, "height": 900})
 
 
 def test_a_newcomer_walks_the_bigram_lesson(server, open_page):
@@ -59,7 +55,10 @@ def test_a_newcomer_walks_the_bigram_lesson(server, open_page):
     page.goto(f"{server.url}/learn")
     page.locator(".st-key-begin-bigram button").click()
     for step in STEPS:
+        if step == STEPS[len(STEPS) // 2]:
+            page.emulate_media(color_scheme="dark")
         see(page, step)
+        fits_a_phone(page)
         if step == "numbers":  # letters that are typed are no shortcuts
             name = page.locator(".st-key-lesson_result input")
             name.fill("")
@@ -92,16 +91,11 @@ def test_a_newcomer_walks_the_bigram_lesson(server, open_page):
     kept.locator(".path-here").click()
     see(page, STEPS[-1])
 
-    page = open_page(another=True)  # another browser: steps before the one it is led to have not been opened
+    forget(page, server)  # as another browser: steps before the one it is led to have not been opened
     page.goto(f"{server.url}/learn?lesson=bigram&step=loss")
     see(page, "loss")
     expect(page.locator(".st-key-lesson_path .path-here")).to_have_text(re.compile("6"))
     expect(page.locator(".st-key-lesson_path .path-seen")).to_have_count(1)
-
-
-def test_the_bigram_lesson_is_walked_on_a_phone_in_the_dark(server, open_page):
-    page = open_page(width=390, height=844, color_scheme="dark")
-    walk(page, server)
 
 
 def test_a_newcomer_walks_the_gpt_lesson_and_climbs_the_ladder(server, open_page):
@@ -122,10 +116,8 @@ def test_a_newcomer_walks_the_gpt_lesson_and_climbs_the_ladder(server, open_page
             expect(page.locator(".st-key-lesson_drops .js-plotly-plot")).to_be_visible()
             for part in ("one head", "full GPT"):
                 expect(page.locator(".st-key-lesson_parts")).to_contain_text(part)
-        page.set_viewport_size({"width": 390, "height": 844})
-        wait_until(page, "document.querySelector('[data-testid=stMain]').scrollWidth <= window.innerWidth")
+        fits_a_phone(page)
         if step != LESSONS["gpt"][-1]:
             page.locator(".st-key-lesson_next button").click()
-        page.set_viewport_size({"width": 1280, "height": 900})
     page.locator(".st-key-lesson_end button").click()
     expect(page.locator(".st-key-path-gpt .path-here")).to_contain_text("continue here")

@@ -1,5 +1,6 @@
 """A run that goes on whatever the machine, started once for these tests: watched, zoomed into, left and found again."""
 
+import re
 from collections.abc import Iterator
 
 import psutil
@@ -118,6 +119,12 @@ def test_the_zoom_is_kept_while_points_stream_in_and_the_board_fits_a_phone(serv
     overflow = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth - window.innerWidth")
     assert overflow <= 0
     wait_until(page, LOSS_THEN_TEXT)  # both places at one moment: the header may still be on its way
+    heads = page.locator(".st-key-live_attention canvas").first
+    assert heads.evaluate("canvas => canvas.closest('.place').clientHeight >= canvas.offsetHeight")
+
+    heads.click(position={"x": 50, "y": 30})
+    page.wait_for_url(re.compile(r"look_inside\?.*part=head-1\.1"))
+    expect(page.locator(".model-opened h2")).to_contain_text("1.1")
 
 
 def test_training_goes_on_without_the_web_server_and_the_page_finds_it_again(server, run, open_page):

@@ -149,8 +149,9 @@ CHANGES = """() => {
 def test_nothing_moves_by_itself_on_home_for_who_wants_no_motion(server, open_page):
     page = open_page(reduced_motion="reduce")
     page.goto(server.url)
-    expect(page.locator(".model-square").first).to_be_visible()
+    drawn(page)
     expect(page.locator(".st-key-home_bar .time-readout b")).to_have_text("Step 6,000 of 6,000")
+    expect(page.locator(".stApp")).to_have_attribute("data-test-script-state", "notRunning")
     page.evaluate(CHANGES)
     another = open_page()
     another.goto(server.url)

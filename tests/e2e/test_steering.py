@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 from core.runs.commands import setting_changes
 from core.runs.folder import open_run
 from tests.e2e.board import wait_until
+from tests.e2e.test_every_page import MOST_SHIFT, SHIFTS
 
 pytestmark = pytest.mark.e2e
 
@@ -32,10 +33,16 @@ def run_on(page: Page, server):
 
 def test_a_run_is_turned_seen_closely_continued_and_forked(free_server, open_page):
     page = open_page()
+    page.add_init_script(SHIFTS)
     page.goto(f"{free_server.url}/train?preset=gpt-quick&set=train.steps:100000;{SMALL}")
-    page.locator(".st-key-train_start button").click()
+    start = page.locator(".st-key-train_start button")
+    start.wait_for()
+    page.evaluate("window.shifts.length = 0")
+    start.click()
     page.wait_for_url(re.compile(r"/train\?.*run="))
     wait_until(page, f"() => {CHART}?.data?.[2]?.x?.length > 1")
+    shifts = page.evaluate("window.shifts.map((each) => each.value)")
+    assert sum(shifts) < MOST_SHIFT, shifts  # what was left does not move down under the new page
     run = run_on(page, free_server)
 
     page.locator(".st-key-live_settings label").click()
@@ -73,7 +80,7 @@ def test_a_run_is_turned_seen_closely_continued_and_forked(free_server, open_pag
     end.press("Enter")
     expect(page.locator(".change-label").first).to_contain_text("steps →")
     page.locator(".st-key-train_resume button").click()
-    expect(page.get_by_text(f"{stopped_at + 40:,} steps, done in")).to_be_visible()
+    expect(page.get_by_text(f"for {stopped_at + 40:,} steps")).to_be_visible()
     page.locator(".st-key-train_look button").wait_for()
     assert page.evaluate(f"{CHART}.data[2].x.at(-1)") == run.status().step == stopped_at + 40
 
