@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from contextlib import closing
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,22 @@ def test_every_path_that_a_document_names_exists(document):
     paths |= {target.partition("#")[0] for target in re.findall(r"\]\((?!https?:)([^)#]+)", text)}
     missing = [path for path in paths if not (ROOT / path).exists() and not (document.parent / path).exists()]
     assert not missing, f"{document.name} names paths that do not exist: {missing}"
+
+
+@pytest.mark.parametrize("room", ["core", "explorer"])
+def test_the_readme_names_every_package(room):
+    tree = re.search(rf"^{room}/ .*?(?=^\S)", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)[0]
+    missing = [path.parent.name for path in (ROOT / room).glob("*/__init__.py") if f"{path.parent.name}/ " not in tree]
+    assert not missing, f"the tree of {room} in README.md lacks {missing}"
+
+
+def test_the_document_of_the_run_folder_names_every_file_of_a_run(finished_run):
+    rows = re.findall(r"^\| `([^`]+)` \|", (ROOT / "docs/runs.md").read_text("utf-8"), re.MULTILINE)
+    patterns = [re.sub(r"<\w+>", "*", name + "*" * name.endswith("/")) for name in rows]
+    files = [path.relative_to(finished_run.path).as_posix() for path in finished_run.path.rglob("*") if path.is_file()]
+    assert "run.json" in files
+    unnamed = [file for file in files if not any(fnmatch(file, pattern) for pattern in patterns)]
+    assert not unnamed, f"docs/runs.md names no {unnamed}"
 
 
 def test_the_image_starts_the_app_and_its_health_check_sees_it(tmp_path, measured):
