@@ -4,9 +4,12 @@ Each gets the very rows that the run's folder gets. None may change or end a tra
 """
 
 import importlib
+import io
 import logging
 import math
 import os
+import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +19,7 @@ from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 
+from core.atomic_io import FULL
 from core.config import RunConfig
 from core.errors import ConfigError
 from core.formatting import format_setting
@@ -88,26 +92,81 @@ class Tracker(Protocol):
     def close(self) -> None: ...
 
 
+class _EventFile:
+    """An event file of TensorBoard. What does not fit on a full disk is written with a later event.
+
+    TensorBoard's own writer has a thread for it, which ends with the first error, and the training would go on without.
+    """
+
+    def __init__(self, folder: Path, first_step: int):
+        """Create it; events of `first_step` and later in files before it no longer count, as those steps come again."""
+        from tensorboard.summary.writer.record_writer import RecordWriter
+        from torch.utils.tensorboard.writer import Event, SessionLog
+
+        self._event = Event
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{time.time_ns():020d}.{socket.gethostname()}"  # read in the order of their names
+        self._file = (folder / name).open("xb", buffering=0)
+        self._waiting = io.BytesIO()
+        self._records = RecordWriter(self._waiting)
+        self._write(Event(wall_time=time.time(), step=first_step, file_version="brain.Event:2"))
+        start = SessionLog(status=SessionLog.START)
+        self._write(Event(wall_time=time.time(), step=first_step, session_log=start))
+
+    def add(self, step: int, summary: Any) -> None:
+        """Write a summary, one of TensorBoard's messages, as the event of a step."""
+        self._write(self._event(wall_time=time.time(), step=step, summary=summary))
+
+    def _write(self, event: Any) -> None:
+        self._records.write(event.SerializeToString())
+        try:
+            self._append()
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+
+    def _append(self) -> None:
+        """Append all events that wait, or nothing."""
+        size, waiting = self._file.tell(), self._waiting.getbuffer()
+        try:
+            written = 0
+            while written < len(waiting):  # a disk that fills up takes a part of it before the error
+                written += self._file.write(waiting[written:])
+        except OSError:
+            self._file.truncate(size)
+            self._file.seek(size)
+            raise
+        finally:
+            waiting.release()
+        self._waiting.seek(0)
+        self._waiting.truncate()
+
+    def close(self) -> None:
+        """Close it. Raises OSError where the disk is still full."""
+        with self._file:
+            self._append()
+
+
 class TensorBoard:
     """Event files in the folder `tensorboard` of a run, for `tensorboard --logdir` on the folder of all runs."""
 
     def __init__(self, run: TrackedRun):
-        from torch.utils.tensorboard import SummaryWriter  # takes 0.2 s, which a list of runs does not need
+        from torch.utils.tensorboard import summary  # takes 0.2 s, which a list of runs does not need
 
-        # What was written of later steps is passed over when the files are read: those steps are taken again.
-        self._writer = SummaryWriter(run.folder / "tensorboard", purge_step=run.step + 1, flush_secs=2)
+        self._summary, self._folder = summary, run.folder / "tensorboard"
+        self._events = _EventFile(self._folder, run.step + 1)
         if run.step < 0:
             lines = [f"{path} = {format_setting(value)}" for path, value in run.settings().items()]
             self._text("settings", "\n".join([f"{run.name} ({run.id})", *lines]), 0)
 
     def log(self, values: Values) -> None:
         for tag, value in values.scalars.items():
-            self._writer.add_scalar(tag, value, values.step)
+            self._events.add(values.step, self._summary.scalar(tag, value))
         for tag, text in values.texts.items():
             self._text(tag, text, values.step)
         for tag, (counts, edges) in values.histograms.items():
             middles = (edges[1:] + edges[:-1]) / 2
-            self._writer.add_histogram_raw(
+            histogram = self._summary.histogram_raw(
                 tag,
                 min=edges[0],
                 max=edges[-1],
@@ -116,22 +175,28 @@ class TensorBoard:
                 sum_squares=(counts * middles**2).sum(),
                 bucket_limits=edges[1:].tolist(),
                 bucket_counts=counts.tolist(),
-                global_step=values.step,
             )
+            self._events.add(values.step, histogram)
         if values.embedding:
-            vectors, tokens = values.embedding
-            labels = [visible(token) for token in tokens]
-            self._writer.add_embedding(vectors.astype(np.float32), labels, global_step=values.step, tag="wte")
+            self._embedding(*values.embedding)
+
+    def _embedding(self, vectors: np.ndarray, tokens: Sequence[str]) -> None:
+        """Write the files that TensorBoard's projector reads, for vectors (V, C)."""
+        np.savetxt(self._folder / "tensors.tsv", vectors, "%.6g", delimiter="\t")
+        labels = "".join(f"{visible(token)}\n" for token in tokens)
+        (self._folder / "metadata.tsv").write_text(labels, "utf-8")
+        config = 'embeddings { tensor_name: "wte" tensor_path: "tensors.tsv" metadata_path: "metadata.tsv" }\n'
+        (self._folder / "projector_config.pbtxt").write_text(config, "utf-8")
 
     def _text(self, tag: str, text: str, step: int) -> None:
         # TensorBoard reads it as Markdown: what is indented stays as it is.
-        self._writer.add_text(tag, "\n".join(f"    {line}" for line in text.split("\n")), step)
+        self._events.add(step, self._summary.text(tag, "\n".join(f"    {line}" for line in text.split("\n"))))
 
     def flush(self) -> None:
-        self._writer.flush()
+        pass  # each event is written at once
 
     def close(self) -> None:
-        self._writer.close()
+        self._events.close()
 
 
 class WandbLike:

@@ -1,17 +1,19 @@
 """What other programs read of a run, by TensorBoard's own reader."""
 
 import os
+from contextlib import ExitStack
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
 from core.errors import ConfigError
-from core.import_export.trackers import TRACKERS, choose_trackers, chosen_trackers
+from core.import_export.trackers import TRACKERS, TrackedRun, Trackers, Values, choose_trackers, chosen_trackers
 from core.runs.folder import RunFolder
 from core.runs.loaded_run import StopRequest
 from core.runs.worker import train_run
 from explorer.__main__ import main
+from tests.conftest import no_file_longer_than
 
 
 @pytest.fixture
@@ -74,6 +76,21 @@ def test_steps_that_are_taken_again_are_there_once(run, data_dir, track):
     train_run(run, data_dir)
     assert run.status().attempt == 2
     check_same(run)
+
+
+def test_events_that_find_the_disk_full_are_written_when_there_is_room(run, config):
+    trackers = Trackers(TrackedRun(run.path, "id", "name", config, step=-1), lambda file: [], ["tensorboard"])
+    losses = [(step, float(step)) for step in range(6)]
+    for step, loss in losses:
+        with ExitStack() as disk:
+            if step in (2, 3):  # the events of step 2 are cut in the middle
+                size = sum(file.stat().st_size for file in (run.path / "tensorboard").iterdir())
+                disk.enter_context(no_file_longer_than(size + 10 * (step == 2)))
+            trackers.log(Values(step, {"loss": loss}))
+            trackers.flush()
+    trackers.close()
+    assert not trackers.notices
+    assert [(event.step, event.value) for event in read(run).Scalars("loss")] == losses
 
 
 def test_a_tracker_that_comes_later_gets_what_was_before(run, data_dir, track):
