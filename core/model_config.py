@@ -152,6 +152,12 @@ class ModelConfig(Config):
         label="Positions",
         group="Attention",
     )
+    token_shift: bool = setting(
+        False,
+        "Add the embedding of the token before, times a learned weight for each channel, to each token's own (RWKV, "
+        "Peng 2023; Primer, So 2021).",
+        label="Look one token back",
+    )
     activation: Literal["relu", "gelu", "gelu_tanh", "swiglu", "relu2"] = setting(
         "gelu",
         "Nonlinearity of the feed-forward layer. relu: the lecture's. gelu: smooth (Hendrycks 2016). gelu_tanh: "

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.model.gpt import GPT, Block, MixtureOfExperts
+from core.model.gpt import GPT, Block, MixtureOfExperts, one_back
 from core.model.kv_cache import KVCache
 from core.model.self_attention import rotate
 
@@ -58,6 +58,9 @@ class Decoder:
         if position == config.block_size:
             raise ValueError(f"{position + 1} tokens do not fit into a context of {config.block_size}")
         x = self.model.transformer.wte.weight[id]  # (C,)
+        if config.token_shift:
+            x = x.view(1, 1, -1)
+            x = x + self.model.transformer.wte_shift * one_back(x, self.cache)
         if self.position_table is not None:
             x = x + self.position_table[position]
         x = x.view(1, -1)  # (1, C)

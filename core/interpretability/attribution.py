@@ -29,16 +29,18 @@ class Attribution(NamedTuple):
     mlps: Float64[np.ndarray, "L"]  # each with its bias
     biases: float  # of attention's output layers and the last norm
     pairs: float  # the table of counted pairs, where the model has one; else 0
+    shift: float = 0.0  # the embedding of the token before, where the model adds it
 
     @property
     def total(self) -> float:
         """Return the sum of all contributions: `logit`, but for rounding."""
-        rest = self.embedding + self.position + self.biases + self.pairs
+        rest = self.embedding + self.position + self.biases + self.pairs + self.shift
         return float(rest + self.heads.sum() + self.mlps.sum())
 
     def shares(self) -> list[tuple[str, float]]:
         """Return every part with its contribution, from the first layer up; layers and heads count from 1."""
         rows = [("the token read", self.embedding), ("its place", self.position), ("counted pairs", self.pairs)]
+        rows += [("the token before", self.shift)] if self.shift else []
         for layer, (heads, mlp) in enumerate(zip(self.heads, self.mlps, strict=True), start=1):
             rows += [(f"head {layer}.{head}", float(share)) for head, share in enumerate(heads, start=1)]
             rows.append((f"MLP {layer}", float(mlp)))
@@ -101,6 +103,7 @@ def attribute(
         mlps=np.array([float(said @ direction) for said in mlps]),
         biases=constant,
         pairs=pair,
+        shift=float(at["hook_shift_embed"] @ direction) if "hook_shift_embed" in at else 0.0,
     )
 
 
@@ -141,6 +144,7 @@ def _reference(logits: np.ndarray, against: int | Literal["mean", "zero"]) -> fl
 def _sources(model: GPT) -> list[str]:
     """Return the hook points of everything that is added to the residual stream or to the logits."""
     names = ["hook_embed"] + ["hook_pos_embed"] * (model.config.position in ("learned", "sinusoidal"))
+    names += ["hook_shift_embed"] * model.config.token_shift
     for layer in range(model.config.n_layer):
         names += [f"blocks.{layer}.attn.hook_z"] + [f"blocks.{layer}.hook_mlp_out"] * model.config.feed_forward
     return names + ["hook_bigram"] * model.config.bigram_start

@@ -26,18 +26,19 @@ class SourceAttribution(NamedTuple):
     mlps: Float[np.ndarray, "L T"]  # 0 where the model has none
     biases: Float[np.ndarray, "T"]  # of attention's output layers and the last norm
     pairs: Float[np.ndarray, "T"]  # the table of counted pairs; 0 where the model has none
+    shift: Float[np.ndarray, "T"]  # the embedding of the token before; 0 where the model does not add it
 
     @property
     def total(self) -> Float[np.ndarray, "T"]:
         """Return the sum of all contributions."""
-        parts = self.embedding + self.position + self.biases + self.pairs
+        parts = self.embedding + self.position + self.biases + self.pairs + self.shift
         return parts + self.heads.sum(axis=(0, 1, 3)) + self.mlps.sum(axis=0)
 
 
 class ForwardPass(NamedTuple):
     """Everything that one forward pass of a prompt computes."""
 
-    embedding: Float32[np.ndarray, "T C"]  # token and position embeddings: the residual stream before the first block
+    embedding: Float32[np.ndarray, "T C"]  # the sum of all embeddings: the residual stream before the first block
     patterns: Float32[np.ndarray, "L H T T"]  # attention weights of each query (row) for each key (column)
     neurons: Float32[np.ndarray, "L T F"]  # after the nonlinearity; F is 0 where the model has no feed-forward layers
     # Euclidean norm of the residual stream: before the first block, then after each part
@@ -57,7 +58,7 @@ def forward_pass(model: GPT | Bigram, ids: Ids, contributions: bool = True) -> F
         none = np.zeros((0, 0, T, T), np.float32)
         best = logits.max(axis=-1)
         zeros = np.zeros(T)
-        shares = SourceAttribution(best, zeros, none, np.zeros((0, T)), zeros, zeros)
+        shares = SourceAttribution(best, zeros, none, np.zeros((0, T)), zeros, zeros, zeros)
         norms, no_neurons = np.linalg.norm(logits, axis=-1)[None], np.zeros((0, T, 0), np.float32)
         return ForwardPass(logits, none, no_neurons, norms, logits, shares)
     at = run_with_cache(model, ids)
@@ -106,4 +107,5 @@ def _contributions(model: GPT, at: dict[str, np.ndarray], logits: np.ndarray) ->
         mlps=np.stack([share(f"blocks.{layer}.hook_mlp_out") for layer in range(config.n_layer)]),
         biases=constant.numpy(),
         pairs=at["hook_bigram"][range(T), best].astype(np.float64) if "hook_bigram" in at else zeros,
+        shift=share("hook_shift_embed"),
     )

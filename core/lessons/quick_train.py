@@ -128,6 +128,7 @@ MODERN_PARTS: dict[str, dict[str, Any]] = {
     "sliding window": {"model.attention_window": 8},
     "ALiBi": {"model.position": "alibi"},
     "attention sink": {"model.attention_sink": True},
+    "token shift": {"model.token_shift": True},
     "gated attention": {"model.gated_attention": True},
     "post-norm": {"model.post_norm": True},
     "experts": {"model.mixture_of_experts": True},

@@ -39,6 +39,15 @@ def sinusoidal_positions(block_size: int, n_embd: int, height: float = 0.02) -> 
     return height * waves
 
 
+def one_back(embeddings: Float[Tensor, "B T C"], cache: KVCache | None) -> Float[Tensor, "B T C"]:
+    """Return the embedding of the token before each one; zeros before the first token of the context."""
+    before = cache.last_embedding if cache and cache.length else None
+    if cache:
+        cache.last_embedding = embeddings[:, -1:]
+    before = torch.zeros_like(embeddings[:, :1]) if before is None else before
+    return torch.cat((before, embeddings[:, :-1]), dim=1)
+
+
 class MLP(nn.Module):
     """Feed-forward layer: two linear layers with a nonlinearity between them, for each token by itself."""
 
@@ -165,6 +174,8 @@ class Transformer(nn.Module):
         self.wte = nn.Embedding(vocab_size, config.n_embd)
         if config.position == "learned":
             self.wpe = nn.Embedding(config.block_size, config.n_embd)
+        if config.token_shift:
+            self.wte_shift = nn.Parameter(torch.full((config.n_embd,), 0.5))
         self.drop = Dropout(config.dropout)
         # PyTorch's type of a list of modules does not say of which.
         self.h = cast(Sequence[Block], nn.ModuleList(Block(config, layer) for layer in range(config.n_layer)))
@@ -235,6 +246,8 @@ class GPT(nn.Module):
         if past + T > self.block_size:
             raise ValueError(f"{past + T} tokens do not fit into a context of {self.block_size}")
         x = hook_point(hook, "hook_embed", self.transformer.wte(ids))  # (B, T, C)
+        if self.config.token_shift:
+            x = x + hook_point(hook, "hook_shift_embed", self.transformer.wte_shift * one_back(x, cache))
         if self.config.position == "learned":
             positions = torch.arange(past, past + T, device=ids.device)
             x = x + hook_point(hook, "hook_pos_embed", self.transformer.wpe(positions).expand_as(x))

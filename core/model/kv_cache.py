@@ -1,4 +1,4 @@
-"""Keys and values of earlier tokens, so that generation reads each token once."""
+"""Keys and values of earlier tokens, and the last one's embedding, so that generation reads each token once."""
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,7 @@ class KVCache:
         self._layers = self._store.unbind()  # each (2, B, G, block_size, D)
         self._keys_and_values = [layer.unbind() for layer in self._layers]
         self.length = 0  # tokens so far, at most block_size
+        self.last_embedding: Tensor | None = None  # (B, 1, C) of the last token; only where the next one reads it
 
     def extend(
         self, layer: int, keys: Float[Tensor, "B G T D"], values: Float[Tensor, "B G T D"]

@@ -49,6 +49,7 @@ _ALONE = {
     N_("embedding"),
     N_("the token read"),
     N_("its place"),
+    N_("the token before"),
     N_("counted pairs"),
     N_("biases"),
     N_("previous token"),

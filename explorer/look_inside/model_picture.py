@@ -135,7 +135,7 @@ def _contributions(of: SourceAttribution, rows: slice) -> dict[str, Any]:
         return np.round(values[..., rows], 4).tolist()
 
     return {
-        "embedding": numbers(of.embedding + of.position),
+        "embedding": numbers(of.embedding + of.position + of.shift),
         "attention": np.round(heads.sum(axis=(1, 3)), 4).tolist(),  # (L, T), of all heads
         "mlps": numbers(of.mlps),
         "rest": numbers(of.biases + of.pairs),

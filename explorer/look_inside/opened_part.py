@@ -242,11 +242,13 @@ def _mlp(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[str, An
 
 def _embedding(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[str, Any]:
     model, config = snapshot.model, snapshot.model.config
-    at = run_with_cache(model, snapshot.ids, ["hook_embed"] + ["hook_pos_embed"] * (config.position in _ADDED))
-    tokens, positions = at["hook_embed"], at.get("hook_pos_embed")
+    names = ["hook_shift_embed"] * config.token_shift + ["hook_pos_embed"] * (config.position in _ADDED)
+    at = run_with_cache(model, snapshot.ids, ["hook_embed", *names])
+    tokens, shifted, positions = at["hook_embed"], at.get("hook_shift_embed"), at.get("hook_pos_embed")
     shown, C = quoted(visible(snapshot.tokenizer.tokens[snapshot.ids[place.token]])), config.n_embd
-    tensors = [(_("token"), tokens)] + ([(_("position"), positions)] if positions is not None else [])
-    if positions is not None:
+    parts = [(_("token"), tokens), (_("token before"), shifted), (_("position"), positions)]
+    tensors = [(name, vectors) for name, vectors in parts if vectors is not None]
+    if names:
         tensors.append((_("sum"), whole.embedding))
     most = float(np.abs(whole.embedding[place.token]).max()) or 1.0
     steps = [
@@ -254,21 +256,31 @@ def _embedding(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[s
                   _("Token id {number}: row {number} of the table.", number=snapshot.ids[place.token]),
                   [Strip.of_numbers("wte", tokens[place.token], most)]),
     ]  # fmt: skip
+    if shifted is not None:
+        steps.append(StripStep(
+            _("Embedding of the token before"), f"({C},)",
+            _("Multiplied by a learned weight for each channel; zeros before the first token."),
+            [Strip.of_numbers("s ⊙ wte", shifted[place.token], most)],
+        ))  # fmt: skip
     if positions is not None:
-        steps += [
-            StripStep(_("Row of the position embedding"), f"({C},)",
-                      _("Position {number}, counted from 0.", number=place.token),
-                      [Strip.of_numbers("wpe", positions[place.token], most)]),
-            StripStep(_("Sum: the residual stream before the first block"), f"({C},)", "",
-                      [Strip.of_numbers("x", whole.embedding[place.token], most)]),
-        ]  # fmt: skip
+        steps.append(StripStep(
+            _("Row of the position embedding"), f"({C},)",
+            _("Position {number}, counted from 0.", number=place.token),
+            [Strip.of_numbers("wpe", positions[place.token], most)],
+        ))  # fmt: skip
+    if names:
+        steps.append(StripStep(
+            _("Sum: the residual stream before the first block"), f"({C},)", "",
+            [Strip.of_numbers("x", whole.embedding[place.token], most)],
+        ))  # fmt: skip
     return {
         "title": _("Embedding"),
         "says": ngettext(
             "Each token's id looks up a vector of {count} number.",
             "Each token's id looks up a vector of {count} numbers.", C,
         ),
-        "formula": "x = wte[id] + wpe[position]" if positions is not None else "x = wte[id]",
+        "formula": "x = wte[id]" + " + s ⊙ wte[id before]" * (shifted is not None)
+        + " + wpe[position]" * (positions is not None),
         "code": code_of(GPT.forward, 'x = hook_point(hook, "hook_embed"', "x = self.transformer.drop(x)"),
         "tensors": [_tensor(name, values, "T, C") for name, values in tensors],
         "steps": steps,

@@ -17,6 +17,7 @@ SWITCHES = [  # every switch that changes what the model computes, but for `resi
     {"bigram_start": True},
     {"zero_init": True},
     {"n_kv_head": 1},
+    {"token_shift": True},
     {"attention_window": 3, "position": "alibi"},
     {"attention_sink": True},
     {"gated_attention": True, "n_kv_head": 1},

@@ -26,9 +26,9 @@ def test_each_position_has_the_contributions_that_attribution_finds(switch):
         one = attribute(model, IDS, position=position)
         assert np.allclose(whole.heads[:, :, position].sum(axis=-1), one.heads, atol=1e-4)
         assert np.allclose(whole.mlps[:, position], one.mlps, atol=1e-4)
-        parts = (whole.embedding, whole.position, whole.biases, whole.pairs)
+        parts = (whole.embedding, whole.position, whole.biases, whole.pairs, whole.shift)
         assert [part[position] for part in parts] == pytest.approx(
-            [one.embedding, one.position, one.biases, one.pairs], abs=1e-4
+            [one.embedding, one.position, one.biases, one.pairs, one.shift], abs=1e-4
         )
 
 

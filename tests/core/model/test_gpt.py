@@ -47,6 +47,7 @@ SWITCHES = [
     {"qk_norm": True, "position": "rope"},
     {"bigram_start": True},
     {"n_kv_head": 1},
+    {"token_shift": True},
     {"attention_window": 3},
     {"position": "alibi"},
     {"attention_sink": True},

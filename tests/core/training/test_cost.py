@@ -54,6 +54,7 @@ SWITCHES = [
     {"attention_window": 5},
     {"attention_sink": True},
     {"gated_attention": True},
+    {"token_shift": True},
     {"mixture_of_experts": True},
     {"mixture_of_experts": True, "activation": "swiglu", "bias": True, "n_expert": 3},
     {"post_norm": True, "bias": True},
