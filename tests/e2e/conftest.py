@@ -14,6 +14,9 @@ from tests.e2e.browser import find_browser
 from tests.e2e.server import Server
 
 expect.set_options(timeout=30_000)  # two tests share two cores, and some of them train
+SHIFTS = """window.shifts = [];
+new PerformanceObserver((list) => window.shifts.push(...list.getEntries().filter((each) => !each.hadRecentInput)))
+  .observe({ type: "layout-shift", buffered: true })"""
 STREAMLIT_PROBES = ("_stcore/health", "_stcore/host-config")  # Streamlit asks twice, for a base path it may have
 
 
@@ -80,8 +83,15 @@ def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext
         context = playwright.chromium.launch_persistent_context(
             tmp_path_factory.mktemp("browser"), executable_path=find_browser(playwright), args=arguments
         )
+        context.add_init_script(SHIFTS)
         yield context
         context.close()
+
+
+@pytest.fixture(scope="session")
+def tabs() -> list[Page]:
+    """Tabs that earlier tests have left: a page in one of them costs two thirds of one in a new tab."""
+    return []
 
 
 def forget(page: Page, server: Server) -> None:
@@ -93,43 +103,69 @@ def forget(page: Page, server: Server) -> None:
     page.context.clear_cookies()
 
 
+def put_back(page: Page, tabs: list[Page], server: Server, listeners: dict[str, Callable[..., None]]) -> None:
+    """Empty a tab and keep it for the next test; close one that does not show a page of the server."""
+    if not page.url.startswith(server.url):
+        page.close()
+    elif not page.is_closed():
+        page.evaluate("sessionStorage.clear()")
+        page.goto("about:blank")
+        for event, listener in listeners.items():
+            page.remove_listener(event, listener)
+        tabs.append(page)
+
+
 @contextmanager
-def opening_pages(visitor: BrowserContext, server: Server) -> Iterator[Callable[..., Page]]:
+def opening_pages(visitor: BrowserContext, tabs: list[Page], server: Server) -> Iterator[Callable[..., Page]]:
     """Opens pages (`open_page(color_scheme="dark")`); afterwards no console may hold an error.
 
     The browser has nothing stored from earlier tests; with `another=True`, nothing from this one either.
     """
-    pages, contexts, errors = [], [], []
+    own_tabs, contexts, errors = [], [], []
 
     def note(message) -> None:
         if message.type == "error" and not any(probe in message.location.get("url", "") for probe in STREAMLIT_PROBES):
             errors.append(f"{message.text} ({message.location.get('url')})")
 
+    def note_error(error) -> None:
+        errors.append(str(error))
+
+    listeners = {"console": note, "pageerror": note_error}
+
     def open_page(
-        width: int = 1280, height: int = 900, another: bool = False, user_agent: str | None = None, **media: str
+        width: int = 1280,
+        height: int = 900,
+        another: bool = False,
+        user_agent: str | None = None,
+        color_scheme: str = "null",  # as the system has it
+        reduced_motion: str = "null",
     ) -> Page:
-        context = visitor
+        is_first = not (own_tabs or contexts)
         if another or user_agent:
             context = visitor.browser.new_context(user_agent=user_agent)
             contexts.append(context)
-        page = context.new_page()
-        if not pages:
+            page = context.new_page()
+        else:
+            page = tabs.pop() if tabs else visitor.new_page()
+            own_tabs.append(page)
+        if is_first:
             forget(page, server)
-        pages.append(page)
         page.set_viewport_size({"width": width, "height": height})
-        page.emulate_media(**media)
+        page.emulate_media(color_scheme=color_scheme, reduced_motion=reduced_motion)
         page.set_default_timeout(60_000)
-        page.on("console", note)
-        page.on("pageerror", lambda error: errors.append(f"{error} ({page.url})"))
+        for event, listener in listeners.items():
+            page.on(event, listener)
         return page
 
     yield open_page
-    for opened in [*pages, *contexts]:
-        opened.close()
+    for page in own_tabs:
+        put_back(page, tabs, server, listeners)
+    for context in contexts:
+        context.close()
     assert not errors
 
 
 @pytest.fixture
-def open_page(visitor: BrowserContext, running_server: Server) -> Iterator[Callable[..., Page]]:
-    with opening_pages(visitor, running_server) as open_page:
+def open_page(visitor: BrowserContext, tabs: list[Page], running_server: Server) -> Iterator[Callable[..., Page]]:
+    with opening_pages(visitor, tabs, running_server) as open_page:
         yield open_page

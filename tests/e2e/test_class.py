@@ -30,9 +30,9 @@ def class_server(tmp_path_factory, measured):
     server.close()
 
 
-def test_a_teacher_and_two_students_share_a_lesson(class_server, visitor):
+def test_a_teacher_and_two_students_share_a_lesson(class_server, visitor, tabs):
     server, known = class_server
-    with opening_pages(visitor, server) as open_page:
+    with opening_pages(visitor, tabs, server) as open_page:
         lesson(server, known, open_page)
 
 

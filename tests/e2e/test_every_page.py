@@ -68,9 +68,6 @@ NAMELESS = """() => {
     .filter((each) => large(each.getBoundingClientRect()) && !speaks(each))
     .map((each) => each.outerHTML.slice(0, 200));
 }"""
-SHIFTS = """window.shifts = [];
-new PerformanceObserver((list) => window.shifts.push(...list.getEntries().filter((each) => !each.hadRecentInput)))
-  .observe({ type: "layout-shift", buffered: true })"""
 # A document's animations are not those in its components.
 SETTLED = """() => [document, ...[...document.querySelectorAll("*")].map((host) => host.shadowRoot).filter(Boolean)]
   .every((root) => !root.getAnimations().some((each) => each instanceof CSSTransition)
@@ -98,7 +95,6 @@ PAGES = (
 @pytest.mark.parametrize("address", PAGES)
 def test_everybody_can_use_the_page_in_light_and_dark(server, open_page, trained_run, address):
     page = open_page()
-    page.add_init_script(SHIFTS)
     themes = ["light", "dark"] if PAGES.index(address) % 2 else ["dark", "light"]
     page.emulate_media(color_scheme=themes[0])
     page.goto(f"{server.url}/{address.format(run=trained_run.id)}")

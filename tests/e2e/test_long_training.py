@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from core.runs.folder import RunFolder, list_runs, open_run
 from tests.e2e.board import (
@@ -33,9 +33,9 @@ COUNT_SHIFTS = """() => {
 
 
 @pytest.fixture(scope="module")
-def run(running_server: Server, visitor: BrowserContext) -> Iterator[RunFolder]:
+def run(running_server: Server, visitor: BrowserContext, tabs: list[Page]) -> Iterator[RunFolder]:
     """gpt-quick for very many steps, started from a link by two clicks."""
-    with opening_pages(visitor, running_server) as open_page:
+    with opening_pages(visitor, tabs, running_server) as open_page:
         page = open_page()
         page.goto(
             f"{running_server.url}/train?preset=gpt-quick"

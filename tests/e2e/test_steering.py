@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from core.runs.commands import setting_changes
 from core.runs.folder import open_run
 from tests.e2e.board import wait_until
-from tests.e2e.test_every_page import MOST_SHIFT, SHIFTS
+from tests.e2e.test_every_page import MOST_SHIFT
 
 pytestmark = pytest.mark.e2e
 
@@ -33,7 +33,6 @@ def run_on(page: Page, server):
 
 def test_a_run_is_turned_seen_closely_continued_and_forked(free_server, open_page):
     page = open_page()
-    page.add_init_script(SHIFTS)
     page.goto(f"{free_server.url}/train?preset=gpt-quick&set=train.steps:100000;{SMALL}")
     start = page.locator(".st-key-train_start button")
     start.wait_for()
