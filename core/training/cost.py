@@ -45,6 +45,8 @@ class CostCoefficients(Config):
     layer_seconds: float  # per layer, however small
     flop_seconds: float  # per floating-point operation of matrix products
     moved_seconds: float  # per float32 number moved outside of them
+    update_moved_seconds: float  # the same in the update of the weights, by a fused kernel one after the other
+    update_flop_seconds: float  # per operation of the update's own products, which are small ones (Muon's)
 
 
 class MachineSpeed(Config):
@@ -130,26 +132,24 @@ def parts_of_a_step(config: RunConfig, vocab_size: int, speed: MachineSpeed, pre
     """Return the expected seconds of one training step, by what they are spent on."""
     coefficients, tokens = speed.coefficients(precision), tokens_of_a_step(config)
     work = work_per_token(config.model, vocab_size, precision)
-    update = work_of_update(config.model, vocab_size, config.train.optimizer)
-    calls, layer_calls, flops, moved = amounts(config, vocab_size, precision)
+    calls, layer_calls, flops, moved, updated, update_flops = amounts(config, vocab_size, precision)
     casting = (tokens * work.numbers_cast + calls * work.weights_cast) * coefficients.moved_seconds
     return StepParts(
-        # An update's products are in bfloat16 if there is any.
-        products=flops * coefficients.flop_seconds + update.flops * speed.coefficients("bfloat16").flop_seconds,
+        products=flops * coefficients.flop_seconds + update_flops * coefficients.update_flop_seconds,
         calls=calls * coefficients.step_seconds + layer_calls * coefficients.layer_seconds,
-        memory=moved * coefficients.moved_seconds - casting,
+        memory=moved * coefficients.moved_seconds + updated * coefficients.update_moved_seconds - casting,
         casting=casting,
         dropout=tokens * work.random_numbers * speed.random_seconds,
     )
 
 
-def amounts(config: RunConfig, vocab_size: int, precision: str) -> tuple[float, float, float, float]:
+def amounts(config: RunConfig, vocab_size: int, precision: str) -> tuple[float, ...]:
     """Return what each of the `CostCoefficients` is multiplied by in one training step."""
     work, tokens = work_per_token(config.model, vocab_size, precision), tokens_of_a_step(config)
-    update = work_of_update(config.model, vocab_size, config.train.optimizer).numbers_moved
+    update = work_of_update(config.model, vocab_size, config.train.optimizer)
     calls = -(-tokens // (sequences_at_once(config.train) * config.model.block_size))
-    moved = tokens * work.numbers_moved + calls * work.weights_cast + update
-    return calls, calls * _layers(config), tokens * work.flops, moved
+    moved = tokens * work.numbers_moved + calls * work.weights_cast
+    return calls, calls * _layers(config), tokens * work.flops, moved, update.numbers_moved, update.flops
 
 
 def tokens_of_a_step(config: RunConfig) -> int:

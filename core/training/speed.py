@@ -31,17 +31,19 @@ from core.training.hardware import knows_bfloat16
 from core.training.trainer import Trainer
 
 _SECONDS_EACH = 0.1
-# Small models that differ in what takes their time: calls, layers, numbers moved, products of matrices.
+# Small models that differ in what takes their time: calls, layers, numbers moved, products of matrices, updates.
 _PROBES = tuple(
-    RunConfig(model=model, train=TrainConfig(batch_size=batch_size, eval_windows=1))
-    for model, batch_size in (
-        (ModelConfig(kind="bigram", block_size=8), 32),
-        (ModelConfig(n_layer=1, n_embd=64, block_size=32), 4),
-        (ModelConfig(n_layer=6, n_embd=64, block_size=32), 4),
-        (ModelConfig(n_layer=2, n_embd=64, block_size=64), 32),
-        (ModelConfig(n_layer=2, n_embd=128, block_size=64), 12),
-        (ModelConfig(n_layer=1, n_embd=384, n_head=6, block_size=64), 8),
-        (ModelConfig(n_layer=1, n_embd=384, n_head=6, block_size=256), 8),
+    RunConfig(model=model, train=TrainConfig(batch_size=batch_size, eval_windows=1, optimizer=optimizer))
+    for model, batch_size, optimizer in (
+        (ModelConfig(kind="bigram", block_size=8), 32, "adamw"),
+        (ModelConfig(n_layer=1, n_embd=64, block_size=32), 4, "adamw"),
+        (ModelConfig(n_layer=6, n_embd=64, block_size=32), 4, "adamw"),
+        (ModelConfig(n_layer=2, n_embd=64, block_size=64), 32, "adamw"),
+        (ModelConfig(n_layer=2, n_embd=128, block_size=64), 12, "adamw"),
+        (ModelConfig(n_layer=1, n_embd=384, n_head=6, block_size=64), 8, "adamw"),
+        (ModelConfig(n_layer=1, n_embd=384, n_head=6, block_size=256), 8, "adamw"),
+        (ModelConfig(n_layer=2, n_embd=384, n_head=6, block_size=16), 2, "adamw"),
+        (ModelConfig(n_layer=2, n_embd=128, block_size=32), 4, "muon"),
     )
 )
 _WRITERS = (ModelConfig(kind="bigram", block_size=64), *(ModelConfig(n_layer=n, n_embd=64) for n in (1, 4)))
@@ -119,6 +121,7 @@ def _sampling_seconds(device: str) -> list[float]:
 def _fit_positive(amounts: np.ndarray, totals: np.ndarray) -> list[float]:
     """Fit (kinds,) coefficients, none negative, to (probes, kinds) amounts and (probes,) totals by least squares."""
     scale = amounts.max(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
     kinds = list(range(amounts.shape[1]))
     while True:
         coefficients = np.linalg.lstsq((amounts / scale)[:, kinds], totals, rcond=None)[0]

@@ -20,6 +20,7 @@ from core.runs.machine import (
 from core.runs.records import RunRecord
 from core.runs.worker import train_run
 from core.training import speed
+from core.training.cost import CostCoefficients
 from core.training.hardware import Hardware, find_hardware, knows_bfloat16
 
 HARDWARE = find_hardware("cpu")
@@ -54,7 +55,7 @@ def test_the_settings_decide_where_they_say_so(tmp_path):
 
 def test_a_run_takes_what_was_measured_to_be_faster_and_keeps_it(data_dir, config, measured):
     cache = json.loads(measured.read_text())
-    coefficients = dict.fromkeys(("step_seconds", "layer_seconds", "flop_seconds", "moved_seconds"), 1e-9)
+    coefficients = dict.fromkeys(CostCoefficients.model_fields, 1e-9)
     cache["speeds"][0]["speed"]["bfloat16"] = coefficients
     cache["speeds"][0]["speed"]["float32"] = {name: 2 * value for name, value in coefficients.items()}
     (data_dir / "machine.json").write_text(json.dumps(cache))

@@ -24,7 +24,14 @@ from core.training.optimizers import build_optimizer
 from core.training.pace import ENOUGH, TimeLeft
 from core.training.work import exact_parameters, work_of_update, work_per_token
 
-COEFFICIENTS = CostCoefficients(step_seconds=1e-4, layer_seconds=4e-4, flop_seconds=5e-12, moved_seconds=7e-10)
+COEFFICIENTS = CostCoefficients(
+    step_seconds=1e-4,
+    layer_seconds=4e-4,
+    flop_seconds=5e-12,
+    moved_seconds=7e-10,
+    update_moved_seconds=7e-10,
+    update_flop_seconds=5e-12,
+)
 SPEED = MachineSpeed(
     device="cpu", threads=2, float32=COEFFICIENTS, bfloat16=COEFFICIENTS, random_seconds=8e-9, token_seconds=1e-4,
     token_layer_seconds=1e-4, peak={"float32": 3e11, "bfloat16": 3e11},

@@ -8,7 +8,14 @@ from core.training.cost import CostCoefficients, MachineSpeed, parts_of_a_step, 
 from core.training.gauge import ADVICE, PARTS, gauge
 from core.training.pace import ENOUGH, SKIPPED, Pace, TimeLeft
 
-COEFFICIENTS = CostCoefficients(step_seconds=1e-4, layer_seconds=1e-3, flop_seconds=5e-12, moved_seconds=7e-10)
+COEFFICIENTS = CostCoefficients(
+    step_seconds=1e-4,
+    layer_seconds=1e-3,
+    flop_seconds=5e-12,
+    moved_seconds=7e-10,
+    update_moved_seconds=7e-10,
+    update_flop_seconds=5e-12,
+)
 SPEED = MachineSpeed(
     device="cpu", threads=1, float32=COEFFICIENTS, bfloat16=COEFFICIENTS.replace({"flop_seconds": 2e-12}),
     random_seconds=4e-9, token_seconds=1e-4, token_layer_seconds=1e-4, peak={"float32": 2.5e11, "bfloat16": 1e12},

@@ -11,7 +11,14 @@ from core.training.cost import Correction, CostCoefficients, MachineSpeed, estim
 from core.training.hardware import knows_bfloat16
 from core.training.speed import _fit_positive, choose_precision, measure_correction, measure_speed, reduced_config
 
-COEFFICIENTS = CostCoefficients(step_seconds=1e-4, layer_seconds=1e-3, flop_seconds=1e-11, moved_seconds=1e-9)
+COEFFICIENTS = CostCoefficients(
+    step_seconds=1e-4,
+    layer_seconds=1e-3,
+    flop_seconds=1e-11,
+    moved_seconds=1e-9,
+    update_moved_seconds=1e-9,
+    update_flop_seconds=5e-12,
+)
 SPEED = MachineSpeed(
     device="cpu", threads=1, float32=COEFFICIENTS, bfloat16=None,
     random_seconds=1e-9, token_seconds=1e-4, token_layer_seconds=1e-4, peak={"float32": 2e11},
@@ -84,7 +91,7 @@ def machine(times: float | None) -> MachineSpeed:
     """One whose bfloat16 is so many times as fast; None has none."""
 
     def coefficients(share: float) -> CostCoefficients:
-        return CostCoefficients(step_seconds=share, layer_seconds=0, flop_seconds=0, moved_seconds=0)
+        return CostCoefficients(**dict.fromkeys(CostCoefficients.model_fields, 0) | {"step_seconds": share})
 
     return MachineSpeed(
         device="cpu",
