@@ -18,7 +18,7 @@ from core.runs.folder import open_run
 from core.text.tokenizers import load_tokenizer
 from core.training.scaling_law import ScalingLaw, fit_scaling_law
 from core.training.work import exact_parameters
-from explorer.charts.scaling import Point, scaling_figure
+from explorer.charts.scaling_law import Point, scaling_figure
 from explorer.i18n.language import _, ngettext
 from explorer.services.visitors import classroom, visitor
 from explorer.widgets import address

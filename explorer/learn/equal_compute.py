@@ -19,7 +19,7 @@ from core.runs.class_sizes import Size
 from core.sweeps.scaling import PredictedSize
 from core.training.scaling_law import BUDGETS, ScalingRun, fit_joint_law, law_of
 from core.training.work import flops_of_step
-from explorer.charts.scaling import joint_law_figures
+from explorer.charts.scaling_law import joint_law_figures
 from explorer.learn.state import StepState
 from explorer.learn.steps import Step, draw_table
 from explorer.widgets.layout import card, chart, current_palette

@@ -18,7 +18,7 @@ from core.sweeps.scaling import (
     train_prediction,
 )
 from core.training.scaling_law import JointLaw, ScalingRun, law_of
-from explorer.charts.scaling import joint_law_figures
+from explorer.charts.scaling_law import joint_law_figures
 from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.services.visitors import check_may_change
