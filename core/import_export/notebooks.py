@@ -27,6 +27,7 @@ NOTEBOOKS = {
     "gpt": "GPT_Language_Model.ipynb",
     "tokens": "From_Characters_to_Tokens.ipynb",
     "sudden": "Sudden_Abilities.ipynb",
+    "scaling": "Scaling_Laws.ipynb",
     "break": "Breaking_a_GPT.ipynb",
 }
 """The file name of each lesson's notebook."""
