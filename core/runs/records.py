@@ -43,6 +43,8 @@ MOST_CRASHES = 3  # of the process by itself
 MOST_KILLS = 10  # from outside: by its user, or by the machine
 _CRASH = "Fatal Python error"  # how the output of Python's faulthandler begins, which every worker has
 _WILL_RESUME, _RESUMED = "it goes on by itself from", "it went on by itself from"
+# How sentences on why a run waits begin, which stand last in a notice.
+_WAITS = ("It waits ", "No Ray cluster ", "The Ray cluster ", "Ray is not installed", "Nothing can be written to ")
 # How Python introduces the frames of a traceback or of a crash.
 _UNINFORMATIVE = ("Traceback (most recent", "Current thread 0x", "Thread 0x", "Extension modules:")
 
@@ -276,8 +278,15 @@ def without_crash(notice: str) -> str:
     return re.sub(rf"Its process was ended at step [0-9,]+; {_RESUMED} [^.]*\. ?", "", notice).strip()
 
 
-def stopped_in_words(by: str, step: int) -> str:
-    """Return the reason of a run that was stopped, by its owner where nobody is named."""
+def without_wait(notice: str) -> str:
+    """Return a notice without the sentence on why the run waits."""
+    return re.sub(rf"({'|'.join(_WAITS)}).*", "", notice).strip()
+
+
+def stopped_in_words(by: str, step: int | None) -> str:
+    """Return the reason of a run that was stopped, by its owner where nobody is named; step None before it began."""
+    if step is None:
+        return f"Stopped{f' by {by}' if by else ''} before a worker had taken it up."
     return f"Stopped by {by or 'hand'} at step {step:,}."
 
 

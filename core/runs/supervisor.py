@@ -1,7 +1,6 @@
 """The supervisor: starts workers, sends them what users ask for, and recovers runs whose workers have died."""
 
 import logging
-import re
 import signal
 import threading
 import time
@@ -33,7 +32,7 @@ from core.runs.engines.local import LocalEngine, NoCapacityError
 from core.runs.folder import RunFolder, list_runs, open_run
 from core.runs.processes import ProcessId, end_orphans, this_process
 from core.runs.queue import Claim, Queue, is_held_by_a_shell, supervisor_lock
-from core.runs.records import Status, stopped_in_words
+from core.runs.records import Status, stopped_in_words, without_wait
 from core.runs.weights import vocab_size_of
 from core.trash import empty_trash, put_into_trash
 
@@ -46,10 +45,8 @@ STALE_SECONDS = 3600.0  # an unfinished file this old was left by a crash
 WAITS_FOR_DISK_SPACE = "It waits because the disk is nearly full, and begins by itself when there is room."
 FULL_SECONDS = 1.0  # before an engine that had no room is asked again
 TOO_LARGE_SECONDS = 10.0  # before a run that no host can hold is tried again
+_STOPPED_LATE = "Its process ended before it had saved and stopped. Its last save is kept."
 LOST_SECONDS = 60.0  # after which a queued run that is not in the queue is put there
-
-# How the sentences begin, which stand last in a notice.
-_WAITS = ("It waits ", "No Ray cluster ", "The Ray cluster ", "Ray is not installed", "Nothing can be written to ")
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +57,7 @@ class PendingStop(NamedTuple):
     process: ProcessId
     since: float  # monotonic seconds
     signal: signal.Signals  # what it gets if it takes too long
+    reason: str = ""  # where its worker never begins
 
     def overdue(self, status: Status) -> bool:
         """Return whether it takes too long. A worker looks for commands between two steps, which may take minutes."""
@@ -189,19 +187,21 @@ class Supervisor:
         with self._unchanged(folder, shown) as status:
             if status.ended:
                 return
-            if status.pid is None:
-                self.queue.remove(folder.id)
-                before = f"Stopped{f' by {by}' if by else ''} before a worker had taken it up."
-                reason = stopped_in_words(by, status.step) if status.step else before
-                folder.write_status(status.end("stopped", reason))
-            else:
-                try:
-                    send_command(folder, "stop", **({"by": by} if by else {}))
-                except DiskFullError:
+            reason = stopped_in_words(by, status.step or None)
+            if status.host and not status.pid:  # it has not begun, and may wait for room that others have taken
+                with suppress(RunError):
                     self.engine.cancel(folder, status, signal.SIGTERM)
-                pending = self._pending_stops.get(folder.id)
-                if pending is None or pending.process != status.process:
-                    self._pending_stops[folder.id] = PendingStop(status.process, time.monotonic(), signal.SIGTERM)
+            if status.pid is None or not (status.pid or self.engine.poll(folder, status)):
+                self.queue.remove(folder.id)
+                folder.write_status(status.end("stopped", reason))
+                return
+            try:
+                send_command(folder, "stop", **({"by": by} if by else {}))
+            except DiskFullError:
+                self.engine.cancel(folder, status, signal.SIGTERM)
+            pending = self._pending_stops.get(folder.id)
+            if pending is None or pending.process != status.process:
+                self._pending_stops[folder.id] = PendingStop(status.process, time.monotonic(), signal.SIGTERM, reason)
 
     def delete(self, folder: RunFolder, *, shown: Status | None = None, by: str = "") -> None:
         """End its worker, if there is one, and put the run into the bin; where the disk is full, remove it for good.
@@ -253,19 +253,22 @@ class Supervisor:
         status = folder.recover()
         if status.host and status.state == "starting" and not self.engine.poll(folder, status):
             status = folder.recover(has_died=True)  # before it had begun
-        if status.state == "queued":
+        goes_on = status.state == "queued" or _has_resume_waiting(folder, status)
+        if goes_on and is_held_by_a_shell(claim):  # which is about to train it
+            return
+        if status.state == "queued" and _has_waiting(folder, "stop"):  # another app stopped it before its worker died
+            self.queue.remove(claim.id)
+            folder.write_status(status.end("stopped", _STOPPED_LATE))
+        elif goes_on:
             # It is claimed without a worker while we hold the lock: its worker has died and it is to go on, its claimer
             # has died, or it was resumed so soon after its end that its old claim was still there.
-            if not is_held_by_a_shell(claim):  # which is about to train it
-                self.queue.release(claim.id)
-            return
-        if _has_resume_waiting(folder, status) and not is_held_by_a_shell(claim):
-            folder.write_status(status.model_copy(update={"state": "queued"}))  # the next worker takes the command
+            if status.state != "queued":
+                folder.write_status(status.model_copy(update={"state": "queued"}))  # the next worker takes the command
             self.queue.release(claim.id)
-            return
-        has_paused = status.state == "paused" and claim.since < status.updated < time.time() - SETTLED_SECONDS
-        if status.ended or (has_paused and status.problem != "disk"):  # for disk space it waits with its slot
-            self.queue.remove(claim.id)
+        else:
+            has_paused = status.state == "paused" and claim.since < status.updated < time.time() - SETTLED_SECONDS
+            if status.ended or (has_paused and status.problem != "disk"):  # for disk space it waits with its slot
+                self.queue.remove(claim.id)
 
     def _queue_lost_runs(self) -> None:
         """Queue crashed runs, and those whose supervisor ended too soon, or whose queue was deleted."""
@@ -292,18 +295,16 @@ class Supervisor:
             except RunError:
                 del self._pending_stops[id]
                 continue
+            status = folder.status() if folder.problem else folder.read_status()
+            if status.host and status.pid and not pending.process.pid:  # it has begun meanwhile
+                pending = self._pending_stops[id] = pending._replace(process=status.process)
             process = pending.process
-            try:
-                status = folder.read_status()
-            except RunError:
-                status = folder.status()
             if status.ended or status.pid is None or status.process != process:
                 del self._pending_stops[id]  # it has ended, or was resumed since: another worker's
-            elif not status.has_worker(folder.lock_path):  # after a stop it must not go on by itself
+            elif not self.engine.poll(folder, status):  # after a stop it must not go on by itself
                 del self._pending_stops[id]
                 end_orphans(process)
-                reason = "Its process ended before it had saved and stopped. Its last save is kept."
-                folder.write_status(status.end("stopped", reason))
+                folder.write_status(status.end("stopped", _STOPPED_LATE if status.pid else pending.reason))
             elif pending.overdue(status):
                 try:
                     self.engine.cancel(folder, status, pending.signal)
@@ -311,7 +312,7 @@ class Supervisor:
                     log.warning("%s", error)
                     continue
                 if pending.signal == signal.SIGTERM:
-                    self._pending_stops[id] = PendingStop(process, time.monotonic(), signal.SIGKILL)
+                    self._pending_stops[id] = pending._replace(since=time.monotonic(), signal=signal.SIGKILL)
                     continue
                 del self._pending_stops[id]
                 reason = "It was told to stop and did not react, so its process was ended. Its last save is kept."
@@ -390,11 +391,9 @@ class Supervisor:
             yield folder.status()
 
 
-def without_wait(notice: str) -> str:
-    """Return a notice without the sentence on why the run waits."""
-    return re.sub(rf"({'|'.join(_WAITS)}).*", "", notice).strip()
-
-
 def _has_resume_waiting(folder: RunFolder, status: Status) -> bool:
-    lost = status.state == "paused" and status.pid is None
-    return lost and any(command.name in ("resume", "step") for command in waiting_commands(folder))
+    return status.state == "paused" and status.pid is None and _has_waiting(folder, "resume", "step")
+
+
+def _has_waiting(folder: RunFolder, *names: str) -> bool:
+    return any(command.name in names for command in waiting_commands(folder))

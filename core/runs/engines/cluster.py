@@ -23,6 +23,7 @@ from core.runs.engines.fork_server import worker_environment
 from core.runs.engines.local import Host, LocalEngine, NoCapacityError
 from core.runs.folder import RunFolder
 from core.runs.machine import threads_for_run
+from core.runs.processes import is_locked
 from core.runs.records import Status
 from core.runs.weights import vocab_size_of
 from core.training.cost import memory_needed
@@ -96,7 +97,8 @@ class RayEngine(LocalEngine):
     def poll(self, folder: RunFolder, status: Status) -> bool:
         if not status.host or status.pid:
             return status.has_worker(folder.lock_path)
-        return bool(self._ask("exists", run=folder.id).get("exists", True))  # while nobody knows, it may be there
+        # Another app may still send its files. While nobody knows, its actor may be there.
+        return is_locked(folder.lock_path) or bool(self._ask("exists", run=folder.id).get("exists", True))
 
     def cancel(self, folder: RunFolder, status: Status, number: signal.Signals = signal.SIGKILL) -> None:
         if not status.host:

@@ -32,7 +32,8 @@ NAMESPACE = "gpt-explorer"
 ROOT = Path(core.__file__).parents[1]
 _CONNECT_SECONDS = 5.0  # for the address of a cluster to accept a connection
 _CHECK_SECONDS = 60.0  # for a host to answer
-_SIGNAL_SECONDS = 5.0  # for an actor to send a signal: less than the app waits for an answer
+_SIGNAL_SECONDS = 5.0  # for an actor to send a signal
+_SEND_SECONDS = 0.5  # of that the app waits
 _CLOCK_SECONDS = 60.0  # by which clocks may differ
 _REGISTER_SECONDS = 20.0  # for the head to know a new actor
 _RESERVED_SECONDS = 3.0  # until Ray knows what a new actor has taken
@@ -217,17 +218,29 @@ class Broker:
         self._stored[run].start()
 
     def cancel(self, run: str, number: int) -> dict[str, Any]:
-        """Send a signal to a run's worker; an actor that still waits for room ends with SIGKILL only."""
-        if run in self._stored and number == signal.SIGKILL:
-            self._stored[run].is_killed = True
-        with suppress(ValueError):  # there is none
+        """Send a signal to a run's worker, without waiting for a host that is slow; end what has not begun."""
+        from ray._private.state import actors
+
+        stored = self._stored.get(run)
+        if stored and (number == signal.SIGKILL or not self._has_actor(run)):
+            stored.is_killed = True
+        _since, actor = self._new.pop(run, (0.0, None))
+        with suppress(ValueError):  # the head does not know it yet, or there is none
             actor = self._ray.get_actor(run)
-            try:
-                self._ray.get(actor.send.remote(number), timeout=_SIGNAL_SECONDS)
-            except Exception:  # it ends with its worker, and may do so before it has answered
-                if number == signal.SIGKILL:
-                    self._ray.kill(actor)
+        if actor is not None and actors(actor._actor_id.hex()).get("State") == "ALIVE":
+            sending = threading.Thread(target=self._send, args=(actor, number), daemon=True)
+            sending.start()
+            sending.join(_SEND_SECONDS)
+        elif actor is not None:  # it waits for room: its place ends with it
+            self._ray.kill(actor)
         return {}
+
+    def _send(self, actor: Any, number: int) -> None:
+        try:
+            self._ray.get(actor.send.remote(number), timeout=_SIGNAL_SECONDS)
+        except Exception:  # it ends with its worker, and may do so before it has answered
+            if number == signal.SIGKILL:
+                self._ray.kill(actor)
 
     def _check(self, nodes: set[str]) -> None:
         """Look at hosts that are new, all at once; one that does not answer is asked again."""

@@ -1,14 +1,18 @@
 """The engines: the same runs on this machine and on a Ray cluster of three hosts, whose processes are killed."""
 
 import logging
+import shutil
+import signal
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from moto.server import ThreadedMotoServer
 
 from core.cli import main
 from core.cli.arguments import add_engine, choose_engine
@@ -113,7 +117,7 @@ def test_a_run_is_steered_killed_resumed_and_finished(start_app, data_dir, confi
 def test_a_ray_cluster_trains_the_same_and_loses_nothing_with_a_host_or_its_head(
     cluster, start_app, data_dir, config, monkeypatch
 ):
-    runs = [RunFolder.create(data_dir, config.replace({"train.steps": 100_000})) for _ in range(4)]
+    runs = [RunFolder.create(data_dir, config.replace({"train.steps": 100_000})) for _ in range(5)]
     too_large = RunFolder.create(data_dir, config.replace({"train.processes": 2}))
     app, other = start_app(RayEngine(cluster.address)), start_app(RayEngine(cluster.address))
     app.submit(too_large)  # and none waits behind it
@@ -122,7 +126,23 @@ def test_a_ray_cluster_trains_the_same_and_loses_nothing_with_a_host_or_its_head
     assert "None is that large." in too_large.status().notice
     app.stop(too_large)
 
-    _done, first, second, third = runs
+    raylets = [host.all_processes["raylet"][0].process for host in cluster.hosts]
+    for raylet in raylets:  # Ray waits for hosts that hang
+        raylet.send_signal(signal.SIGSTOP)
+    app.submit(runs[1])
+    wait_for_state(runs[1], "starting")
+    app.stop(runs[1])
+    wait_for_state(runs[1], "stopped")
+    assert "before a worker had taken it up" in runs[1].status().reason  # or it would have been ended for no reaction
+    for raylet in raylets:
+        raylet.send_signal(signal.SIGCONT)
+    app.resume(runs[1])  # and its place on the cluster is free again
+    wait_for_state(runs[1], "running")
+    app.stop(runs[1])
+    wait_for_state(runs[1], "stopped")
+    wait_for(lambda: not app.queue.active(), "its slot")
+
+    _done, _stopped, first, second, third = runs
     app.submit(first)  # at once by two apps: neither sees yet what the other has taken
     other.submit(second)
     wait_for(lambda: all(run.status().step >= 6 for run in (first, second)), "two runs")
