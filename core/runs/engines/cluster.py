@@ -79,11 +79,12 @@ class RayEngine(LocalEngine):
         words = f"{cores} free core{'s' * (cores != 1)} and {memory} of memory"
         words += f" and {needs['gpus']:.0f} GPU{'s' * (needs['gpus'] != 1)}" if needs["gpus"] else ""
         why = f"It waits for {words} on one host of the Ray cluster."
-        sound = [host for host in self.hosts() if not host.problem]
-        able = [host for host in sound if all(getattr(host, what) >= needs[what] for what in needs)]
-        if sound and not able:
+        hosts = self.hosts()
+        able = [host for host in hosts if all(getattr(host, what) >= needs[what] for what in needs)]
+        if hosts and not able:
             raise NoCapacityError(f"{why} None is that large.", is_too_large=True)
-        if not any(all(getattr(host, f"free_{what}") >= needs[what] for what in needs) for host in able):
+        free = [host for host in able if all(getattr(host, f"free_{what}") >= needs[what] for what in needs)]
+        if not any(not host.problem for host in free):
             raise NoCapacityError(self.problem or why)
         wanted = {"GPT_EXPLORER_HOME": str(home), "GPT_EXPLORER_THREADS": str(int(needs["cpus"]))}
         placed = {"state": "starting", "pid": 0, "pid_started": None, "reason": "", "host": "the Ray cluster"}
