@@ -15,8 +15,8 @@ def draw_hosts() -> None:
     """Draw what each host has free and which of the visitor's runs train there; nothing without a cluster."""
     engine = shared.supervisor().engine
     hosts = engine.hosts()
-    if engine.problem:
-        st.warning(literal(engine.problem), icon=":material/lan:")
+    for sentence in filter(None, (engine.problem, engine.silence)):
+        st.warning(literal(sentence), icon=":material/lan:")
     if not hosts:
         return
     training: dict[str, list[str]] = {}

@@ -112,6 +112,7 @@ class RayEngine(LocalEngine):
         if time.monotonic() >= self._hosts_due:
             answer = self._ask("hosts")
             self._hosts = [Host(**{name: host[name] for name in Host._fields}) for host in answer.get("hosts", ())]
+            self.silence = answer.get("silence", "")
             self._hosts_due = time.monotonic() + _HOSTS_SECONDS
         return self._hosts
 
@@ -173,7 +174,8 @@ class RayEngine(LocalEngine):
     def _start_broker(self) -> subprocess.Popen[str]:
         assert self._data_dir is not None, "`start` comes first"
         command = [sys.executable, "-m", "core", "worker", "--ray", self.address, "--storage", self._storage]
-        environment = worker_environment(self._data_dir) | {"RAY_ADDRESS": ""}
+        once = {"AWS_MAX_ATTEMPTS": "1"}  # it is asked once a second: 5 attempts took 128 s to say that none answers
+        environment = once | worker_environment(self._data_dir) | {"RAY_ADDRESS": ""}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
         return subprocess.Popen(command, env=environment, start_new_session=True, **pipes)
 

@@ -38,6 +38,7 @@ class LocalEngine:
     """Workers as processes of this machine. The queue decides which run is next, an engine only where it trains."""
 
     problem = ""  # a sentence, while no worker can be started
+    silence = ""  # a sentence, while the object store through which runs travel does not answer
     says_when_full = False  # whether `submit`, and not the number of runs, says when there is no room
 
     def start(self, data_dir: Path) -> None:

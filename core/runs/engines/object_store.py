@@ -1,14 +1,16 @@
 """Runs on hosts without the data folder: their files travel through an object store that fsspec can open.
 
-A run has a folder in the store. `manifest.json` names its files with their hashes and is written after them: a file
-that has another hash is being replaced, and is read again at the next look. The app writes the files that a worker
-begins with; from then on the host writes all of them but `commands.json`, which has the commands that wait.
+A run has a folder in the store. `manifest.json` names its files with the hashes of their parts and is written after
+them: a part that has another hash is being replaced, and is read again at the next look. Files to which rows are added
+have many parts, so that only their ends travel. The app writes the files that a worker begins with; from then on the
+host writes all of them but `commands.json`, which has the commands that wait.
 """
 
 import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,8 +18,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,21 @@ from core.runs.folder import RunFolder
 from core.text.own_text import own_text_file
 
 SYNC_SECONDS = 1.0  # between two looks
-_LAST_SECONDS = 60.0  # for which the files of a worker that has ended are tried
-_GROWING = (".jsonl", ".log")  # rows are added to these, and their readers hold them open
+_LAST_SECONDS = 900.0  # for which the files of a worker that has ended are tried
+_GONE_SECONDS = 300.0  # for which a store without the run may be one that was lost for a while; then it is deleted
+_GROWING = re.compile(r"\.(jsonl|log)$|/events\.out\.tfevents")  # rows are added, and readers hold them open
+_PART_BYTES = 32 * 2**10  # of a growing file; any other is one part
+_SILENT = "The object store has not answered since "
+_GOES_ON = "The run goes on, and what it writes is shown here when the store answers."
+_BEGINS = "The run begins when it answers."
+
+
+class StoreError(RunError):
+    """A store did not answer, or refused."""
+
+
+class NotThereError(StoreError):
+    """A store has nothing of a run, or was emptied: one that is mounted may be away."""
 
 
 def check_store(url: str) -> None:
@@ -47,7 +62,7 @@ def check_store(url: str) -> None:
 
 
 class StoreFolder:
-    """The folder of one run in a store, and what of it is the same here."""
+    """The folder of one run in a store, and what of it is the same here; all but `remove` raise StoreError."""
 
     def __init__(self, url: str, run_id: str):
         from fsspec.core import url_to_fs
@@ -55,55 +70,92 @@ class StoreFolder:
         folder = f"{url.rstrip('/')}/{run_id}"
         options = {"auto_mkdir": True} if folder.startswith("file:") else {"use_listings_cache": False}
         self._fs, self._path = url_to_fs(folder, **options)
-        self._hashes: dict[str, str] = {}  # of the files that are the same here and there
+        self._hashes: dict[str, list[str]] = {}  # of the parts of files that are the same here and there
         self._objects: dict[str, bytes] = {}  # JSON as it was last written
         self._stamps: dict[str, tuple[int, int]] = {}  # when such a file was last changed here, in ns, and its bytes
+        self._unsent = set[str]()  # those of them that are not there: only their hashes are known
 
-    def push(self, files: Mapping[str, Path], **more: Any) -> None:
-        """Write the files that have changed, by their names in the store, and a manifest with `more` in it."""
+    def adopt(self) -> None:
+        """Take the files that an earlier attempt has left there as sent."""
+        manifest = self.read_json("manifest.json") or {}
+        self._hashes, self._unsent = manifest.get("files", {}), {*manifest.get("unsent", ())}
+
+    def push(self, files: Mapping[str, Path], unsent: Collection[str] = (), **more: Any) -> None:
+        """Write what has changed in files, by their names in the store, and a manifest with `more` in it.
+
+        Those that are `unsent` are only named in the manifest, unless the store has them already.
+        """
         hashes = {}
         for name, path in files.items():
             try:
                 stat = path.stat()
                 if (stamp := (stat.st_mtime_ns, stat.st_size)) != self._stamps.get(name):
-                    data = path.read_bytes()
-                    if (digest := _hash(data)) != self._hashes.get(name):
-                        self._write(name, data)
-                    self._hashes[name], self._stamps[name] = digest, stamp
+                    parts = _parts(name, path.read_bytes())
+                    before, now = self._hashes.get(name, []), [_hash(part) for part in parts]
+                    before = before[: 0 if name in self._unsent else None]
+                    if name in unsent and before != now:
+                        self._unsent.add(name)
+                    else:
+                        for place, part in enumerate(parts):
+                            if before[place : place + 1] != now[place : place + 1]:
+                                self._write(_part_name(name, place), part)
+                        self._unsent.discard(name)
+                    self._hashes[name], self._stamps[name] = now, stamp
                 hashes[name] = self._hashes[name]
             except FileNotFoundError:  # replaced or removed meanwhile
                 continue
-        self.write_json("manifest.json", {"files": hashes, **more})
+        self.write_json("manifest.json", {"files": hashes, "unsent": sorted(self._unsent & hashes.keys()), **more})
         for name in self._hashes.keys() - hashes.keys():
-            del self._hashes[name]
             self._stamps.pop(name, None)
-            with suppress(FileNotFoundError):
-                self._fs.rm_file(f"{self._path}/{name}")
+            for place in range(len(self._hashes.pop(name))):
+                with suppress(FileNotFoundError), self._answering():
+                    self._fs.rm_file(f"{self._path}/{_part_name(name, place)}")
 
     def pull(self, folder: Path, under: str = "") -> dict[str, Any]:
-        """Write the files of the manifest that have changed into a folder; return the manifest, empty without one."""
-        manifest = self.read_json("manifest.json") or {}
-        hashes = {name: digest for name, digest in manifest.get("files", {}).items() if _is_below(name, under)}
-        for name, digest in sorted(hashes.items(), key=lambda item: item[0].endswith("status.json")):
-            if self._hashes.get(name) != digest:
-                with suppress(FileNotFoundError):
-                    data = self._fs.cat_file(f"{self._path}/{name}")
-                    if _hash(data) == digest:
-                        _replace(folder / name, data)
-                        self._hashes[name] = digest
+        """Write the files of the manifest that have changed into a folder; return the manifest.
+
+        Of files that were not sent empty ones are made, where there are none. Raises NotThereError without a manifest.
+        """
+        if (manifest := self.read_json("manifest.json")) is None:
+            raise NotThereError("There is no manifest.json.")
+        hashes = {name: digests for name, digests in manifest.get("files", {}).items() if _is_below(name, under)}
+        for name, digests in sorted(hashes.items(), key=lambda item: item[0].endswith("status.json")):
+            if self._hashes.get(name) == digests:
+                continue
+            path = folder / name
+            for parent in reversed([each for each in path.parents if folder / under in each.parents]):
+                parent.mkdir(exist_ok=True)  # but not a run's folder that has been deleted
+            if name in manifest.get("unsent", ()):
+                if not path.exists():
+                    path.touch()
+                self._unsent.add(name)
+                self._stamps[name] = path.stat().st_mtime_ns, path.stat().st_size
+            elif not self._fetch(name, digests, path):
+                continue
+            self._hashes[name] = digests
         for name in [name for name in self._hashes if manifest and _is_below(name, under) and name not in hashes]:
             del self._hashes[name]
             (folder / name).unlink(missing_ok=True)
         return manifest
 
+    def has_all(self, manifest: Mapping[str, Any]) -> bool:
+        """Return whether all files of a manifest are the same here."""
+        return self._hashes == manifest.get("files")
+
+    def forget(self, name: str) -> None:
+        """Read a file again at the next look, because it was changed here."""
+        self._hashes.pop(name, None)
+
     def read_json(self, name: str) -> dict[str, Any] | None:
         """Return an object; empty where it is being written, None where there is none."""
         try:
-            return json.loads(self._fs.cat_file(f"{self._path}/{name}"))
+            with self._answering():
+                data = self._fs.cat_file(f"{self._path}/{name}")
         except FileNotFoundError:
             return None
-        except ValueError:
-            return {}
+        with suppress(ValueError):
+            return json.loads(data)
+        return {}
 
     def write_json(self, name: str, data: dict[str, Any]) -> None:
         """Write an object, unless it is the same already."""
@@ -118,7 +170,34 @@ class StoreFolder:
             self._fs.rm(self._path, recursive=True)
 
     def _write(self, name: str, data: bytes) -> None:
-        self._fs.pipe_file(f"{self._path}/{name}", data)
+        with self._answering():
+            self._fs.pipe_file(f"{self._path}/{name}", data)
+
+    def _fetch(self, name: str, digests: list[str], path: Path) -> bool:
+        """Make a file have the parts with these hashes; return False while one is being replaced there."""
+        parts, fetched = _parts(name, path.read_bytes()) if path.exists() else [], False
+        for place, digest in enumerate(digests):
+            if [_hash(part) for part in parts[place : place + 1]] != [digest]:
+                try:
+                    with self._answering():
+                        part = self._fs.cat_file(f"{self._path}/{_part_name(name, place)}")
+                except FileNotFoundError:
+                    return False
+                if _hash(part) != digest:
+                    return False
+                parts[place : place + 1], fetched = [part], True
+        if fetched or len(parts) > len(digests):
+            _replace(path, b"".join(parts[: len(digests)]))
+        return True
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:  # an answer
+            raise
+        except Exception as error:
+            raise StoreError(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
 
 
 class StoredRun(threading.Thread):
@@ -132,39 +211,81 @@ class StoredRun(threading.Thread):
     ):
         super().__init__(name=f"stored-{folder.id}", daemon=True)
         self.folder, self.is_killed = folder, False
-        self._start, self._is_alive = start, is_alive
+        self.silence = ""  # a sentence, while the store does not answer
+        self._answered = time.time()  # the last time
+        self._url, self._start, self._is_alive = url, start, is_alive
         self._store = StoreFolder(url, folder.id)
-        known = None if start else self._store.read_json("commands.json")
-        self._attempt = (known or {}).get("attempt") or os.urandom(8).hex()
+        self._attempt = os.urandom(8).hex() if start else ""
 
     def run(self) -> None:
         with suppress(RunError), self.folder.training_lock():  # another app follows it
             try:
-                if self._start:
-                    self._store.remove()
-                    self._send_commands()
-                    self._store.push(self._files(), attempt=self._attempt)
-                    self._start(self._attempt)
+                is_alive = self._begin(self._start) if self._start else True
             except Exception as error:
-                why = f"Its files cannot be written to the object store ({type(error).__name__}: {error})."
+                why = f"Its files cannot be read, or its worker cannot be started ({type(error).__name__}: {error})."
                 self.folder.write_status(self.folder.read_status().end("failed", why))
                 return
-            while self._is_alive():
-                self._sync()
-                time.sleep(SYNC_SECONDS)
-            self._sync()
-            with suppress(Exception):  # what is left harms nobody
-                self._store.remove()
+            while is_alive or (self.silence and not self.is_killed):  # what it sent last may lie in the store
+                is_alive = self._is_alive()
+                self._sync(is_alive)
+                if is_alive or self.silence:
+                    time.sleep(SYNC_SECONDS)
+            if self.is_killed or not self.folder.path.exists() or self.folder.read_status().ended:
+                with suppress(Exception):  # what is left harms nobody, and the next attempt of a crashed run takes it
+                    self._store.remove()
 
-    def _sync(self) -> None:
-        with suppress(Exception):  # the store or the network may be back at the next look
+    def _begin(self, start: Callable[[str], object]) -> bool:
+        """Send the files and start the worker, once the store answers; return False where it is ended before."""
+        while not self.is_killed:
+            try:
+                self._store = StoreFolder(self._url, self.folder.id)
+                self._send_commands()  # first: a worker of an earlier attempt, which may send files still, ends at them
+                self._store.adopt()
+                self._say("")  # or the worker would go on saying it
+                files = self._files()
+                snapshots = {name for name in files if self.folder.snapshots_folder.name in Path(name).parts}
+                self._store.push(files, unsent=snapshots, attempt=self._attempt)
+            except StoreError as error:
+                self._say(f"{self._since()} ({error}). {_BEGINS}")
+                time.sleep(SYNC_SECONDS)
+            else:
+                self._answered = time.time()
+                start(self._attempt)
+                return True
+        return False
+
+    def _sync(self, is_alive: bool) -> None:
+        try:
             self._send_commands()
             if not self.is_killed:
                 manifest = self._store.pull(self.folder.data_dir, under=f"runs/{self.folder.id}/")
                 for name in manifest.get("done", ()):
                     (self.folder.commands / Path(name).name).unlink(missing_ok=True)
+            self._answered, self.silence = time.time(), ""
+        except StoreError as error:
+            with suppress(RunError):  # deleted
+                is_lost = isinstance(error, NotThereError) and not is_alive
+                self._say("" if is_lost else f"{self._since()}. {_GOES_ON}")
+        except Exception:  # this machine's disk may have room at the next look; or the run was deleted
+            self.silence = ""
+
+    def _since(self) -> str:
+        return f"{_SILENT}{time.strftime('%H:%M', time.gmtime(self._answered))} UTC"
+
+    def _say(self, silence: str) -> None:
+        """Write into the status that the store does not answer; the worker's own replaces it when the store does."""
+        self.silence, status = silence, self.folder.read_status()
+        before = re.sub(f"{_SILENT}.*", "", status.notice).strip()
+        notice = f"{before} {silence}".strip()
+        if not status.ended and (_SILENT in notice) != (_SILENT in status.notice):
+            self.folder.write_status(status.model_copy(update={"notice": notice}))
+            self._store.forget(f"runs/{self.folder.id}/{self.folder.status_path.name}")
 
     def _send_commands(self) -> None:
+        if not self._attempt:  # that of the worker which another app has started
+            self._attempt = (self._store.read_json("commands.json") or {}).get("attempt", "")
+            if not self._attempt:
+                raise NotThereError("There is no commands.json.")
         commands = {path.name: path.read_text() for path in _commands_of(self.folder)}
         self._store.write_json("commands.json", {"attempt": self._attempt, "commands": commands})
 
@@ -188,15 +309,20 @@ class HostedRun:
         for subfolder in (run.probes, run.snapshots_folder, run.checkpoints, run.commands):
             subfolder.mkdir(parents=True)
         self._attempt, self._taken = attempt, set[str]()
+        self._gone_at = time.monotonic() + _GONE_SECONDS
         self._store = StoreFolder(url, run_id)
-        self._store.pull(self.home)
+        if not self._store.has_all(self._store.pull(self.home)):
+            raise StoreError("The worker of an earlier attempt still writes these files.")
         self.sync()
 
     def sync(self) -> bool:
         """Send what the worker has written and take commands; return whether this still is the newest attempt."""
         sent = self._store.read_json("commands.json")
+        if sent is None and time.monotonic() < self._gone_at:
+            raise NotThereError("There is no commands.json.")
         if sent is None or sent.get("attempt", self._attempt) != self._attempt:
             return False
+        self._gone_at = time.monotonic() + _GONE_SECONDS
         commands = sent.get("commands", {})
         for name in commands.keys() - self._taken:
             write_atomically(self._folder.commands / Path(name).name, commands[name].encode())
@@ -244,12 +370,20 @@ def _is_below(name: str, under: str) -> bool:
 
 
 def _hash(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def _parts(name: str, data: bytes) -> list[bytes]:
+    size = _PART_BYTES if _GROWING.search(name) else max(1, len(data))
+    return [data[start : start + size] for start in range(0, len(data), size)] or [data]
+
+
+def _part_name(name: str, place: int) -> str:
+    return f"{name}.part-{place}" if place else name
 
 
 def _replace(path: Path, data: bytes) -> None:
-    path.parent.mkdir(exist_ok=True)  # but not a run's folder that has been deleted
-    if path.suffix in _GROWING and path.exists() and data.startswith(before := path.read_bytes()):
+    if _GROWING.search(str(path)) and path.exists() and data.startswith(before := path.read_bytes()):
         with path.open("ab") as file:
             file.write(data[len(before) :])
     else:

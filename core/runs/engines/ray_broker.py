@@ -155,7 +155,8 @@ class Broker:
                 host[what] = has.get(resource, 0)
                 host[f"free_{what}"] = max(0, free.get(id, {}).get(resource, 0) - taken)
             hosts.append(host | {"problem": self._problems.get(id, "")})
-        return {"hosts": sorted(hosts, key=lambda host: host["name"])}
+        silences = [stored.silence for stored in self._stored.values() if stored.is_alive()]
+        return {"hosts": sorted(hosts, key=lambda host: host["name"]), "silence": max(silences, default="")}
 
     def submit(self, run: str, environment: dict[str, str], needs: dict[str, float]) -> dict[str, Any]:
         """Start a worker on the host with the most free cores of those that have what it needs.

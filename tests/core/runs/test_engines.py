@@ -20,7 +20,7 @@ from core.errors import ExplorerError
 from core.runs.commands import config_now
 from core.runs.engines.cluster import RayEngine
 from core.runs.engines.local import LocalEngine, engine_wanted
-from core.runs.engines.object_store import StoreFolder, check_store
+from core.runs.engines.object_store import HostedRun, StoredRun, StoreError, StoreFolder, check_store
 from core.runs.engines.ray_broker import ROOT, inspect_host, open_shared, problem_of, remove_shared
 from core.runs.folder import RunFolder, list_runs
 from core.runs.processes import ProcessId, kill
@@ -42,23 +42,44 @@ def cluster() -> Iterator[Any]:
     made.shutdown()
 
 
+class StoreServer:
+    """A server that speaks S3, with a bucket, which outlives its stop."""
+
+    url = "s3://runs"
+
+    def __init__(self) -> None:
+        self._port = 0
+        self.start()
+
+    def start(self) -> None:
+        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=self._port, verbose=False)
+        self._server.start()
+        self.host, self._port = self._server.get_host_and_port()
+        self.address = f"http://{self.host}:{self._port}"
+
+    def stop(self) -> None:
+        self._server.stop()
+
+
 @pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """A bucket of a server that speaks S3."""
-    from moto.server import ThreadedMotoServer
+def store_server() -> Iterator[StoreServer]:
     from s3fs import S3FileSystem
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # or it tells each request
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
+    server = StoreServer()
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        environment.setenv("AWS_ENDPOINT_URL", server.address)
+        environment.setenv("AWS_MAX_ATTEMPTS", "1")  # one that is stopped will not answer the next
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             environment.setenv(name, "any")
         S3FileSystem().mkdir("runs")
-        yield "s3://runs"
+        yield server
     server.stop()
+
+
+@pytest.fixture
+def bucket(store_server: StoreServer) -> str:
+    return store_server.url
 
 
 @pytest.fixture(params=["file", "s3"])
@@ -224,6 +245,111 @@ def test_files_in_an_object_store_are_whole_or_left_for_later(tmp_path, store_ur
     assert fresh.pull(tmp_path)["files"] and not (tmp_path.parent / "outside").exists()
     there.remove()
     assert fresh.read_json("manifest.json") is None
+
+
+def bytes_sent(store: Path, push: Callable[..., None], *args: Any, **more: Any) -> dict[str, int]:
+    """Push, and return the sizes of the objects that were written, by their names."""
+    store.rename(before := store.with_name("before"))
+    push(*args, **more)
+    sent = {path.relative_to(store).as_posix(): path.stat().st_size for path in store.rglob("*") if path.is_file()}
+    shutil.copytree(store, before, dirs_exist_ok=True)
+    shutil.rmtree(store)
+    before.rename(store)
+    return sent
+
+
+def test_only_what_has_changed_travels(tmp_path):
+    url, store = f"file://{tmp_path}/store", tmp_path / "store" / "a-run"
+    there, here = StoreFolder(url, "a-run"), StoreFolder(url, "a-run")
+    for folder in (tmp_path / "source/snapshots", tmp_path / "hosted", tmp_path / "app", store):
+        folder.mkdir(parents=True)
+    files = {name: tmp_path / "source" / name for name in ("rows.jsonl", "checkpoint", "snapshots/step-1")}
+    row = "a row\n" * 10_000
+    for path in files.values():
+        path.write_text(row * 4)
+    sent = bytes_sent(store, there.push, files, unsent=["snapshots/step-1"])
+    assert "snapshots/step-1" not in sent and sent["checkpoint"] == 4 * len(row)
+
+    here.pull(tmp_path / "hosted")
+    hosted = {name: tmp_path / "hosted" / name for name in files}
+    assert hosted["rows.jsonl"].read_text() == row * 4 and not hosted["snapshots/step-1"].stat().st_size
+    with hosted["rows.jsonl"].open("a") as file:
+        file.write("one more\n")
+    sent = bytes_sent(store, here.push, hosted)
+    assert 0 < sent.pop("rows.jsonl.part-7") < len(row) and sent.keys() == {"manifest.json"}
+    there.pull(tmp_path / "source")
+    assert (
+        files["rows.jsonl"].read_text() == f"{row * 4}one more\n" and files["snapshots/step-1"].read_text() == row * 4
+    )
+
+    again = StoreFolder(url, "a-run")  # of the attempt after one whose host has died
+    again.adopt()
+    sent = bytes_sent(store, again.push, files, unsent=["snapshots/step-1"], attempt="2")
+    assert sent.keys() == {"manifest.json"}
+    other = StoreFolder(url, "a-run")
+    assert other.has_all(other.pull(tmp_path / "app")) and (tmp_path / "app" / "snapshots/step-1").exists()
+    hosted["snapshots/step-1"].unlink()  # as a worker does with those that it misses least
+    here.push(hosted)
+    there.pull(tmp_path / "source")
+    assert not files["snapshots/step-1"].exists()
+
+
+def test_a_store_that_does_not_answer_is_said_until_it_does(data_dir, config, store_server, monkeypatch):
+    monkeypatch.setattr("core.runs.engines.object_store.SYNC_SECONDS", 0.02)
+    run, attempts, has_worker = RunFolder.create(data_dir, config), list[str](), Event()
+    has_worker.set()
+    store_server.stop()
+    app = StoredRun(run, store_server.url, attempts.append, has_worker.is_set)
+    app.start()
+    wait_for(lambda: "has not answered since" in run.status().notice, "why it does not begin")
+    assert not attempts
+    store_server.start()
+    wait_for(lambda: attempts, "its start")
+    host = HostedRun(store_server.url, run.id, attempts[0])
+    there = RunFolder(host.home / "runs" / run.id)
+    began = there.write_status(there.read_status().model_copy(update={"state": "running", "step": 5}))
+    assert host.sync() and not began.notice
+    wait_for(lambda: run.status().step == 5, "what the worker writes")
+
+    store_server.stop()
+    wait_for(lambda: "The run goes on" in run.status().notice, "that the store does not answer")
+    assert run.status().state == "running" and app.silence == run.status().notice
+    there.write_status(began.model_copy(update={"step": 9}))
+    with pytest.raises(StoreError):
+        host.sync()
+    store_server.start()
+    assert host.sync()
+    wait_for(lambda: run.status().step == 9, "what it has written meanwhile")
+    assert not run.status().notice
+    wait_for(lambda: not app.silence, "that the store answers")
+
+    there.write_status(began.end("finished"))
+    assert host.sync()
+    has_worker.clear()
+    app.join()
+    assert run.status().state == "finished" and StoreFolder(store_server.url, run.id).read_json("manifest.json") is None
+
+
+def test_a_worker_goes_on_while_the_folder_of_its_store_is_away(data_dir, config, tmp_path, monkeypatch):
+    monkeypatch.setattr("core.runs.engines.object_store.SYNC_SECONDS", 0.02)
+    url, attempts, has_worker = f"file://{tmp_path}/store", list[str](), Event()
+    has_worker.set()
+    run = RunFolder.create(data_dir, config)
+    app = StoredRun(run, url, attempts.append, has_worker.is_set)
+    app.start()
+    wait_for(lambda: attempts, "its start")
+    host = HostedRun(url, run.id, attempts[0])
+    (tmp_path / "store").rename(tmp_path / "away")  # as where it was mounted
+    with pytest.raises(StoreError):  # and no end of the worker, as of a run that was deleted
+        host.sync()
+    wait_for(lambda: "has not answered since" in run.status().notice, "that the store does not answer")
+    (tmp_path / "store").mkdir(exist_ok=True)
+    (tmp_path / "store").rename(tmp_path / "empty")
+    (tmp_path / "away").rename(tmp_path / "store")
+    assert host.sync()
+    wait_for(lambda: not run.status().notice, "that the store answers")
+    has_worker.clear()
+    app.join()
 
 
 def test_what_is_wrong_with_a_cluster_is_said_in_a_sentence(tmp_path, store_url):
