@@ -28,6 +28,7 @@ from core.terminal import print_line
 from core.text.token_display import printable
 
 if TYPE_CHECKING:
+    from core.runs.engines.local import LocalEngine
     from core.runs.supervisor import Supervisor
     from core.sweeps.folder import SweepFolder, SweepRecord
     from core.sweeps.results import PointResult
@@ -151,11 +152,13 @@ def drive_sweep(sweep: "SweepFolder", supervisor: "Supervisor") -> int:
     keep_freed_memory()
     record = sweep.record()
     print_line(f"Sweep {record.name} ({sweep.id})")
-    shown = {*record.ended}
+    shown, waits, silence = {*record.ended}, set[str](), ""
     supervisor.start()
     try:
         while (record := advance(sweep, supervisor)).state == "running":
             shown = _print_ended(sweep, record, shown)
+            silence = _print_silence(supervisor.engine, silence)
+            waits = _print_waits(sweep, record, waits | {silence})
             time.sleep(_LOOK_SECONDS)
         _print_ended(sweep, record, shown)
     except KeyboardInterrupt:
@@ -185,6 +188,25 @@ def _print_ended(sweep: "SweepFolder", record: "SweepRecord", shown: set[str]) -
                 done = f"{len(shown) + 1} of {record.total}"
                 print_line(f"{done}: {_values(point)} · {loss} · {run.state} · {duration_in_words(run.seconds)}")
                 shown = shown | {run.id}
+    return shown
+
+
+def _print_silence(engine: "LocalEngine", before: str) -> str:
+    """Print that a cluster or its object store does not answer, and when it does again; return that sentence."""
+    engine.hosts()
+    now = engine.problem or engine.silence
+    if now != before:
+        print_line(now or "It answers.")
+    return now
+
+
+def _print_waits(sweep: "SweepFolder", record: "SweepRecord", shown: set[str]) -> set[str]:
+    """Print what its runs wait for, each sentence with the first run that does; return those that were printed."""
+    for run in sweep.runs(record):
+        status = run.status()
+        if status.state == "queued" and status.notice and status.notice not in shown:
+            print_line(f"{run.name}: {status.notice}")
+            shown = shown | {status.notice}
     return shown
 
 

@@ -122,7 +122,19 @@ def _draw_state(sweep: SweepFolder, record: SweepRecord, results: list[PointResu
         st.caption(literal(" · ".join(counts)))
         if record.reason:
             st.warning(literal(record.reason), icon=":material/warning:")
+        for notice in _notices(sweep, record):
+            st.info(literal(notice), icon=":material/info:")
         _draw_actions(sweep, record)
+
+
+def _notices(sweep: SweepFolder, record: SweepRecord) -> list[str]:
+    """Return what the runs wait for where none trains, or what a cluster's store does not do; each sentence once."""
+    if record.state != "running":
+        return []
+    open_runs = [run.status() for run in sweep.runs(record) if run.id not in record.ended]
+    if any(status.state == "running" and not status.notice for status in open_runs):
+        return []
+    return list(dict.fromkeys(status.notice for status in open_runs if status.notice))
 
 
 def draw_badge(record: SweepRecord) -> None:
