@@ -1,21 +1,26 @@
 """Generation of text, one token at a time."""
 
 import random
-from collections.abc import Iterable, Iterator
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from core.fast.compiled import CompiledDecoder, is_supported, is_worthwhile, with_int8_weights
+from core.fast.compiled import CompiledDecoder, cached_bytes, is_supported, is_worthwhile, with_int8_weights
 from core.fast.decode import Decoder
 from core.fast.threads import one_thread, threads_for
 from core.model import GPT, Bigram, Hook, evaluating, finite_logits, parameter_count
 from core.sampling_config import GenerationConfig
 from core.text.tokenizers import IncrementalDecoder, Tokenizer
 
+_MOST_AT_ONCE, _MOST_CACHED = 16, 256_000_000  # texts, and bytes of their keys and values
+_AT_ONCE_SECONDS, _MOST_TOKENS = 0.01, 64  # that the kernels compute before the first of them is seen
 _LARGE = 4_000_000  # parameters: more than fit into a core's cache, so that each token reads them from memory
 
 
@@ -44,48 +49,189 @@ def generate(
     The random numbers come from a generator of their own, seeded by `settings.seed`, so torch's state does not change.
     Raises NotFiniteError where the logits are not finite, ValueError where the prompt is empty.
     """
-    if not prompt:
-        raise ValueError("a prompt needs at least one token to start from")
-    rng = random.Random(settings.seed)
+    text = _Text(0, list(prompt), settings)
+    if hook is None and use_cache and compiled and _is_compiled(model, [settings]):
+        for _, token in _write(model, [text], alternatives, threads=1):
+            yield token
+        return
     if settings.weights == "int8":
         model = with_int8_weights(model)
-    context, device = list(prompt), next(model.parameters()).device
-    decoder = _decoder(model, settings, compiled) if hook is None and use_cache else None
+    device = next(model.parameters()).device
+    decoder = None
+    if hook is None and use_cache and isinstance(model, GPT) and not model.config.sees_ahead:
+        decoder = Decoder(model)
     step_threads = nullcontext if use_all_threads and parameter_count(model) >= _LARGE else one_thread
-    kernels = decoder if isinstance(decoder, CompiledDecoder) else None
-    kernels_sample = kernels is not None and settings.top_k == 0 and settings.top_p == 1
-    cached_from = -1  # the first token whose keys and values are cached
-    for _ in range(settings.max_new_tokens):
-        first = context_start(len(context), model.block_size, settings.evict_fraction)
-        if decoder is None or first != cached_from:
-            read = context[first:]
+    while text.left:
+        read = text.unread(model.block_size)
+        if decoder is None or read:
+            read = read or text.context[text.cached_from :]
             with evaluating(model), threads_for(len(read) * parameter_count(model)), torch.inference_mode():
                 if decoder:
                     logits = decoder.read(read)
                 else:
                     logits = model(torch.tensor([read], device=device), hook=hook)[0][0, -1]
-        elif kernels:
-            logits = kernels.step(context[-1])
         else:
             with step_threads():
-                logits = decoder.step(context[-1])
-        if kernels and kernels_sample:
-            token = GeneratedToken(*kernels.sample(settings.temperature, settings.min_p, rng.random(), alternatives))
-        else:
-            with step_threads(), torch.inference_mode():
-                token = _sampled(logits, settings, rng.random(), alternatives)
+                logits = decoder.step(text.context[-1])
+        with step_threads(), torch.inference_mode():
+            token = _sampled(logits, settings, text.rng.random(), alternatives)
         yield token
-        context.append(token.id)
-        cached_from = first
+        text.add(token)
 
 
-def _decoder(model: GPT | Bigram, settings: GenerationConfig, compiled: bool) -> Decoder | CompiledDecoder | None:
-    """Return the fastest way to read one more token, None for a model that has to read all of them again."""
-    if not isinstance(model, GPT) or model.config.sees_ahead:
-        return None
-    if compiled and is_supported(model, settings.weights) and is_worthwhile(model, settings.max_new_tokens):
-        return CompiledDecoder(model, settings.weights)
-    return Decoder(model)
+def generate_together(
+    model: GPT | Bigram,
+    prompts: Sequence[list[int]],
+    settings: Sequence[GenerationConfig],  # of each text
+    *,
+    end: int | None = None,  # the token after which a text is complete
+    alternatives: int = 5,
+    compiled: bool = True,
+    use_all_threads: bool = False,  # two threads write eight texts or more
+) -> list[Iterator[GeneratedToken]]:
+    """Continue several prompts side by side, and return the tokens of each, which are computed as one reads on.
+
+    Each text is what `generate` makes of its prompt and its settings, but where the last digits of the logits decide.
+    The compiled kernels compute four texts in about the time of two, other models write one after the other.
+    """
+    texts = [_Text(number, list(ids), how) for number, (ids, how) in enumerate(zip(prompts, settings, strict=True))]
+    if texts and compiled and _is_compiled(model, settings):
+        threads = torch.get_num_threads() if use_all_threads else 1
+        return _separated(_write(model, texts, alternatives, threads, end), len(texts))
+    how: Any = {"alternatives": alternatives, "compiled": compiled, "use_all_threads": use_all_threads}
+    return [_until(generate(model, text.context, text.settings, **how), end) for text in texts]
+
+
+def _until(tokens: Iterator[GeneratedToken], end: int | None) -> Iterator[GeneratedToken]:
+    for token in tokens:
+        yield token
+        if token.id == end:
+            return
+
+
+def _separated(written: Iterator[tuple[int, GeneratedToken]], count: int) -> list[Iterator[GeneratedToken]]:
+    """Return the tokens of each text; what comes of the others in between waits for its reader."""
+    waiting: list[deque[GeneratedToken]] = [deque() for _ in range(count)]
+
+    def tokens_of(text: int) -> Iterator[GeneratedToken]:
+        while True:
+            while not waiting[text]:
+                number, token = next(written, (-1, None))
+                if token is None:
+                    return
+                waiting[number].append(token)
+            yield waiting[text].popleft()
+
+    return [tokens_of(text) for text in range(count)]
+
+
+class _Text:
+    """A text that is written: its tokens, and which of them are cached."""
+
+    def __init__(self, number: int, context: list[int], settings: GenerationConfig):
+        if not context:
+            raise ValueError("a prompt needs at least one token to start from")
+        self.number, self.context, self.settings = number, context, settings
+        self.rng, self.left = random.Random(settings.seed), settings.max_new_tokens
+        self.cached_from = -1  # the first token whose keys and values are cached
+
+    def unread(self, block_size: int) -> list[int]:
+        """Return the tokens to be read anew, none where all but the last one are cached."""
+        first = context_start(len(self.context), block_size, self.settings.evict_fraction)
+        if first == self.cached_from:
+            return []
+        self.cached_from = first
+        return self.context[first:]
+
+    def add(self, token: GeneratedToken) -> None:
+        self.context.append(token.id)
+        self.left -= 1
+
+
+def _is_compiled(model: GPT | Bigram, settings: Sequence[GenerationConfig]) -> bool:
+    weights = {how.weights for how in settings}
+    if len(weights) > 1 or not isinstance(model, GPT) or model.config.sees_ahead:
+        return False
+    tokens = sum(how.max_new_tokens for how in settings)
+    return is_supported(model, weights.pop()) and is_worthwhile(model, tokens)
+
+
+def _write(
+    model: GPT | Bigram, texts: list[_Text], alternatives: int, threads: int, end: int | None = None
+) -> Iterator[tuple[int, GeneratedToken]]:
+    """Write texts by the compiled kernels, so many at once as fit into memory."""
+    assert isinstance(model, GPT)
+    weights = texts[0].settings.weights
+    model = with_int8_weights(model) if weights == "int8" else model
+    at_once = min(_MOST_AT_ONCE, max(1, _MOST_CACHED // cached_bytes(model)))
+    for first in range(0, len(texts), at_once):
+        some = texts[first : first + at_once]
+        groups = max(1, min(threads, len(some) // 4))  # four texts are computed at once
+        writers = [_Writer(model, some[group::groups], alternatives, end) for group in range(groups)]
+        with ThreadPoolExecutor(groups) if groups > 1 else nullcontext() as pool:
+            while writers := [writer for writer in writers if writer.texts]:
+                for written in pool.map(_Writer.write, writers) if pool else map(_Writer.write, writers):
+                    yield from written
+
+
+class _Writer:
+    """Texts that one thread writes, some tokens at a time."""
+
+    def __init__(self, model: GPT, texts: list[_Text], alternatives: int, end: int | None):
+        self.decoder = CompiledDecoder(model, texts[0].settings.weights, len(texts))
+        self.texts = dict(enumerate(texts))
+        self.alternatives, self.end, self._tokens = alternatives, end, 1
+
+    def write(self) -> list[tuple[int, GeneratedToken]]:
+        """Write some tokens of each text, and forget those that are complete."""
+        self._read()
+        cuts = any(text.settings.top_k or text.settings.top_p < 1 for text in self.texts.values())
+        start = time.perf_counter()
+        rows = [self._sample_cut()] if cuts else self._sample()
+        if time.perf_counter() - start < _AT_ONCE_SECONDS:
+            self._tokens = min(2 * self._tokens, _MOST_TOKENS)
+        written = []
+        for row in rows:
+            for place, token in row.items():
+                if place in self.texts:
+                    text = self.texts[place]
+                    text.add(token)
+                    written.append((text.number, token))
+                    if not text.left or token.id == self.end:
+                        del self.texts[place]
+        return written
+
+    def _read(self) -> None:
+        """Let the decoder read every text to its end."""
+        block_size = self.decoder.config.block_size
+        unread = {place: tuple(text.unread(block_size)) for place, text in self.texts.items()}
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for place, ids in unread.items():
+            alike.setdefault(ids, []).append(place)
+        for ids, places in alike.items():
+            if ids:
+                with threads_for(len(ids) * parameter_count(self.decoder.model)):
+                    self.decoder.read(list(ids), places)
+            else:
+                self.decoder.step([self.texts[place].context[-1] for place in places], places)
+
+    def _sample(self) -> list[dict[int, GeneratedToken]]:
+        texts = list(self.texts.values())
+        fits = self.decoder.config.block_size - max(len(text.context) - text.cached_from for text in texts) + 1
+        tokens = min(self._tokens, fits, *(text.left for text in texts))
+        uniforms = [[text.rng.random() for text in texts] for _ in range(tokens)]
+        settings = [(text.settings.temperature, text.settings.min_p) for text in texts]
+        written = self.decoder.write(list(self.texts), settings, uniforms, self.alternatives)
+        return [
+            {place: GeneratedToken(*token) for place, token in zip(self.texts, row, strict=True)} for row in written
+        ]
+
+    def _sample_cut(self) -> dict[int, GeneratedToken]:
+        with one_thread(), torch.inference_mode():
+            return {
+                place: _sampled(self.decoder.logits(place), text.settings, text.rng.random(), self.alternatives)
+                for place, text in self.texts.items()
+            }
 
 
 def _sampled(logits: Tensor, settings: GenerationConfig, uniform: float, alternatives: int) -> GeneratedToken:

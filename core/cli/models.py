@@ -84,7 +84,7 @@ def generate_text(options: argparse.Namespace) -> None:
 
     from core.fast.compiled import is_supported, is_worthwhile, load
     from core.runs.weights import load_model, require_weights
-    from core.sampling import generate, text_of
+    from core.sampling import generate_together, text_of
     from core.text.token_display import printable, read_newlines
     from core.text.tokenizers import opening_ids
 
@@ -98,12 +98,13 @@ def generate_text(options: argparse.Namespace) -> None:
     if not ids:
         ids = opening_ids(tokenizer)
         opening = tokenizer.decode(ids).lstrip("\n")
-    for number in range(options.samples):
+    how = [settings.replace({"seed": (settings.seed + number) % 2**31}) for number in range(options.samples)]
+    samples = generate_together(model, [ids] * options.samples, how, alternatives=0, use_all_threads=True)
+    for number, sample in enumerate(samples):
         if number:
             sys.stdout.write("---------------\n")
-        how = settings.replace({"seed": (settings.seed + number) % 2**31})
         sys.stdout.write(printable(opening))
-        for text in text_of(generate(model, ids, how, alternatives=0, use_all_threads=True), tokenizer, stop):
+        for text in text_of(sample, tokenizer, stop):
             sys.stdout.write(printable(text))
             sys.stdout.flush()
         sys.stdout.write("\n")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from functools import cache
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from core.fast.kernels import Linear, State, Switches, Weights
 
 WeightType = Literal["float32", "int8"]
+# An id, the model's own probability of it, the most likely tokens with theirs, and what it was sampled with.
+Token = tuple[int, float, tuple[tuple[int, float], ...], float]
 Model = TypeVar("Model", bound=GPT | Bigram)
 Result = TypeVar("Result")
 
@@ -74,9 +76,9 @@ def is_worthwhile(model: GPT | Bigram, tokens: int) -> bool:
 
 def load() -> None:
     """Load the kernels, which takes seconds where they were never compiled before."""
-    from core.fast import kernels
+    from core.fast import sampling_kernels
 
-    kernels.warm_up()
+    sampling_kernels.warm_up()
     _loaded.set()
 
 
@@ -94,7 +96,7 @@ def _is_installed() -> bool:
 def _load() -> None:
     try:
         # The first compilation of a machine takes seconds, and would hold Python's lock for as long.
-        compile_once = "from core.fast import kernels; kernels.warm_up()"
+        compile_once = "from core.fast import sampling_kernels; sampling_kernels.warm_up()"
         root = Path(__file__).parents[2]
         subprocess.run([sys.executable, "-c", compile_once], cwd=root, check=True, capture_output=True)
         load()
@@ -138,71 +140,102 @@ _rounded: _OfModels[nn.Module] = _OfModels(lambda model: 4 * parameter_count(mod
 
 
 class CompiledDecoder:
-    """The same as `core.fast.decode.Decoder`, by compiled kernels, with the weights that the model has now."""
+    """Some texts that a model continues side by side, by compiled kernels, with the weights that it has now.
 
-    def __init__(self, model: GPT, weights: WeightType = "float32"):
-        from core.fast import kernels
+    What a text's logits are does not depend on the others but for their last digits: four texts are multiplied at once.
+    """
+
+    def __init__(self, model: GPT, weights: WeightType = "float32", texts: int = 1):
+        from core.fast import kernels, sampling_kernels
 
         _loaded.set()
-        self.model, self.config, self.length = model, model.config, 0
-        self._kernels = kernels
+        self.model, self.config = model, model.config
+        self.lengths = np.zeros(texts, np.int64)  # tokens of each text that are read
+        self._kernels, self._sampling_kernels = kernels, sampling_kernels
         with torch.inference_mode():
             self._weights = _packed.get(
                 model, weights, lambda: _in_one_block(kernels.as_tuples(_weights(model, weights)))
             )
-        self._state = _state(model)
-        self._switches, self._memory = kernels.as_tuples(_switches(model)), kernels.as_tuples(self._state)
+        self._state = _state(model, texts)
+        self._parts = kernels.as_tuples(_switches(model)), self._weights, kernels.as_tuples(self._state)
         self._probabilities = np.zeros(model.vocab_size, np.float32)
 
     @torch.inference_mode()
-    def read(self, ids: list[int]) -> Tensor:
-        """Forget all tokens, read these, and return the logits (V,) of the next one; valid until the next call."""
-        self.length = 0
+    def read(self, ids: list[int], texts: Sequence[int] = (0,)) -> Tensor:
+        """Let texts be these tokens alone; return the logits (V,) of the next one, valid until the next call."""
+        first, *others = texts
+        self.lengths[first] = 0
         if len(ids) < _READ_AT_ONCE:
             for id in ids:
-                self.step(id)
-            return torch.from_numpy(self._state.logits)
+                self.step([id], [first])
+        else:
+            self._read_at_once(first, ids)
+        for text in others:
+            self.lengths[text] = self.lengths[first]
+            for array in (self._state.keys, self._state.values):
+                array[text, :, :, : len(ids)] = array[first, :, :, : len(ids)]
+            self._state.logits[text] = self._state.logits[first]
+        return torch.from_numpy(self._state.logits[first])
+
+    def _read_at_once(self, text: int, ids: list[int]) -> None:
         cache = KVCache(self.config)
         with evaluating(self.model):
             logits, _ = self.model(torch.tensor([ids]), cache=cache)
-        self.length = len(ids)
         for layer in range(self.config.n_layer):
             keys, values = (part[0].numpy() for part in cache.of(layer))  # (G, T, D)
-            self._state.keys[layer, :, : self.length] = keys
-            self._state.values[layer, :, : self.length] = values
-        self._state.logits[:] = logits[0, -1].numpy()
-        return torch.from_numpy(self._state.logits)
+            self._state.keys[text, layer, :, : len(ids)] = keys
+            self._state.values[text, layer, :, : len(ids)] = values
+        self._state.logits[text] = logits[0, -1].numpy()
+        self.lengths[text] = len(ids)
 
-    def step(self, id: int) -> Tensor:
-        """Read one more token, and return the logits (V,) of the next; raises ValueError where the context is full."""
-        if self.length == self.config.block_size:
-            raise ValueError(f"{self.length + 1} tokens do not fit into a context of {self.config.block_size}")
-        self._kernels.step(id, self.length, self._switches, self._weights, self._memory)
-        self.length += 1
-        return torch.from_numpy(self._state.logits)
+    def step(self, ids: Sequence[int], texts: Sequence[int] = (0,)) -> Tensor:
+        """Read one more token of each of some texts (N,), and return the logits (N, V) of the next ones.
 
-    def sample(
-        self, temperature: float, min_p: float, uniform: float, alternatives: int
-    ) -> tuple[int, float, tuple[tuple[int, float], ...], float]:
-        """Return the next token, its own probability, the most likely tokens with theirs, and what it was sampled with.
-
-        As `core.sampling.sample_with_probability` of the same settings. Raises NotFiniteError.
+        Raises ValueError where a context is full.
         """
-        logits, probabilities, kernels = self._state.logits, self._probabilities, self._kernels
-        if not np.isfinite(kernels.probabilities_of(logits, np.float32(temperature or 1), probabilities)):
-            finite_logits(torch.from_numpy(logits))
-        if temperature == 0:
-            id, sampled = int(logits.argmax()), 1.0
-        else:
-            id, sampled = kernels.sample(probabilities, np.float32(min_p), uniform)
-            if temperature != 1:
-                kernels.probabilities_of(logits, np.float32(1), probabilities)
-        best: tuple[tuple[int, float], ...] = ()
-        if alternatives:
-            ids = np.zeros(min(alternatives, len(probabilities)), np.int64)
-            kernels.rank_most_likely(probabilities, ids)
-            best = tuple(zip(ids.tolist(), probabilities[ids].tolist(), strict=True))
-        return id, float(probabilities[id]), best, sampled
+        chosen = np.array(texts, np.int64)
+        self._require(chosen, 1)
+        self._kernels.step(chosen, np.array(ids, np.int64), self.lengths[chosen], *self._parts)
+        self.lengths[chosen] += 1
+        return torch.from_numpy(self._state.logits[chosen])
+
+    def logits(self, text: int) -> Tensor:
+        """Return the logits (V,) of a text's next token, valid until the next call."""
+        return torch.from_numpy(self._state.logits[text])
+
+    def write(
+        self,
+        texts: Sequence[int],  # N of them
+        settings: Sequence[tuple[float, float]],  # temperature and min-p of each
+        uniforms: Sequence[Sequence[float]],  # (tokens, N) random numbers in [0, 1)
+        alternatives: int,
+    ) -> list[list[Token]]:
+        """Sample some tokens of each of some texts, and read all but the last: the tokens, each (N,).
+
+        As `core.sampling.sample_with_probability` of the same settings. Raises ValueError where a context is full,
+        NotFiniteError.
+        """
+        chosen, shape = np.array(texts, np.int64), (len(uniforms), len(texts))
+        self._require(chosen, shape[0] - 1)
+        temperatures, min_ps = np.array(settings, np.float32).T.copy()
+        best = (*shape, min(alternatives, self.model.vocab_size))
+        sampled = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape), np.zeros(best, np.int64), np.zeros(best)
+        how = (temperatures, min_ps, np.array(uniforms)), sampled, self._probabilities
+        refused = self._sampling_kernels.write_tokens(shape[0], chosen, self.lengths[chosen], *how, *self._parts)
+        if refused >= 0:
+            finite_logits(self.logits(refused))
+        self.lengths[chosen] += shape[0] - 1
+        rows: Iterable[Any] = zip(*(array.tolist() for array in sampled), strict=True)
+        return [[_token(*parts) for parts in zip(*row, strict=True)] for row in rows]
+
+    def _require(self, texts: np.ndarray, more: int) -> None:
+        longest = int(self.lengths[texts].max()) + more
+        if longest > self.config.block_size:
+            raise ValueError(f"{longest} tokens do not fit into a context of {self.config.block_size}")
+
+
+def _token(id: int, own: float, sampled: float, best: list[int], best_own: list[float]) -> Token:
+    return id, own, tuple(zip(best, best_own, strict=True)), sampled
 
 
 def with_int8_weights(model: Model) -> Model:
@@ -309,14 +342,34 @@ def _switches(model: GPT) -> "Switches":
     return Switches(norm, activation, config.residual, config.qk_norm, scale)
 
 
-def _state(model: GPT) -> "State":
+def cached_bytes(model: GPT) -> int:
+    """Return the size of the keys and values of one text."""
+    config = model.config
+    return 8 * config.n_layer * config.kv_heads * config.block_size * (config.n_embd // config.n_head)
+
+
+def _state(model: GPT, texts: int) -> "State":
     from core.fast.kernels import State
 
     config, mlp = model.config, model.transformer.h[0].mlp
     head_size = config.n_embd // config.n_head
-    cached = (config.n_layer, config.kv_heads, config.block_size, head_size)
+    cached = (texts, config.n_layer, config.kv_heads, config.block_size, head_size)
     qkv = config.n_embd + 2 * config.kv_heads * head_size
     hidden = mlp.c_fc.out_features if mlp is not None else 0
-    sizes = (config.n_embd, config.n_embd, qkv, config.block_size, config.n_embd, hidden, model.vocab_size)
-    vectors = [np.zeros(size, np.float32) for size in sizes]
-    return State(np.zeros(cached, np.float32), np.zeros(cached, np.float32), *vectors)
+
+    def numbers(*shape: int) -> np.ndarray:
+        return np.zeros(shape, np.float32)
+
+    return State(
+        keys=numbers(*cached),
+        values=numbers(*cached),
+        stream=numbers(texts, config.n_embd),
+        normed=numbers(texts, config.n_embd),
+        qkv=numbers(texts, qkv),
+        weights=numbers(config.block_size),
+        z=numbers(texts, config.n_embd),
+        hidden=numbers(texts, hidden),
+        scores=numbers(texts, model.vocab_size),
+        logits=numbers(texts, model.vocab_size),
+        block=numbers(4, max(config.n_embd, hidden)),
+    )

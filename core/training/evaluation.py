@@ -1,7 +1,6 @@
 """The loss of a model on text, computed without side effects."""
 
 import math
-from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from core.config import RunConfig, TrainConfig
 from core.model import GPT, Bigram, evaluating
-from core.sampling import generate
+from core.sampling import generate_together
 from core.sampling_config import GenerationConfig
 from core.text.batches import IGNORED, answer_targets, predicted_positions, problem_starts
 from core.text.ngrams import Baselines, count_baselines
@@ -102,14 +101,16 @@ def write_answers(
     The question ends with the separator, and no answer has its end. The model is given the question alone, and writes
     its most likely tokens until it ends the problem, or no later than three tokens after the right answer's end.
     """
-    written = []
+    questions: list[list[int]] = []
+    rights: list[list[int]] = []
     for window in windows[:: max(1, len(windows) // count)][:count].tolist():
         middle, end = window.index(answers.separator) + 1, window.index(answers.end)
-        question, right = window[:middle], window[middle:end]
-        greedy = GenerationConfig(max_new_tokens=len(right) + 3, temperature=0.0)
-        tokens = (token.id for token in generate(model, question, greedy, alternatives=0))
-        written.append((question, right, list(takewhile(lambda id: id != answers.end, tokens))))
-    return written
+        questions.append(window[:middle])
+        rights.append(window[middle:end])
+    greedy = [GenerationConfig(max_new_tokens=len(right) + 3, temperature=0.0) for right in rights]
+    texts = generate_together(model, questions, greedy, end=answers.end, alternatives=0, compiled=False)
+    written = [[token.id for token in tokens if token.id != answers.end] for tokens in texts]
+    return list(zip(questions, rights, written, strict=True))
 
 
 def whole_split_loss(model: GPT | Bigram, ids: Tensor, batch_size: int = 64) -> float:

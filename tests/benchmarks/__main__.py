@@ -36,6 +36,7 @@ BENCHMARKS = {
     "ablation": lambda given: ablation.measure(given.text),
     "generation": lambda given: generation.measure(given.nanogpt),
     "generation-in-c": lambda given: generation.measure_llama(given.llama2),
+    "generation-of-batches": lambda given: generation.measure_batches(),
     "inspection": lambda given: inspection.measure(),
     "throughput": lambda given: throughput.measure(given.nanogpt),
     "estimates": lambda given: estimates.measure(),

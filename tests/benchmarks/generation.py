@@ -22,7 +22,7 @@ import torch
 from core.config import ModelConfig
 from core.fast.compiled import load
 from core.model import GPT, build_model
-from core.sampling import generate
+from core.sampling import generate, generate_together
 from core.sampling_config import GenerationConfig
 from tests.benchmarks.report import report
 
@@ -67,6 +67,10 @@ def _interleaved(nano: Any, ours: Any, length: int, rounds: int) -> list[tuple[f
     ][1:]
 
 
+def _shape(config: ModelConfig) -> str:
+    return f"{config.n_layer}/{config.n_head}/{config.n_embd}"
+
+
 def _seconds(work: Callable[[], Any]) -> float:
     start = perf_counter()
     work()
@@ -77,7 +81,7 @@ def _row(config: ModelConfig, length: int, aim: int, seconds: list[tuple[float, 
     ratios = [nano / ours for nano, ours in seconds]
     nano, ours = (length / statistics.median(side) for side in zip(*seconds, strict=True))
     return {
-        "layers/heads/width": f"{config.n_layer}/{config.n_head}/{config.n_embd}",
+        "layers/heads/width": _shape(config),
         "context": config.block_size,
         "tokens": length,
         "nanoGPT": round(nano),
@@ -130,7 +134,7 @@ def _llama_row(theirs: "Llama", model: GPT, weights: str, aim: float, rounds: in
     llama, ours = (LLAMA_TOKENS / statistics.median(side) for side in zip(*seconds, strict=True))
     config = model.config
     return {
-        "layers/heads/width": f"{config.n_layer}/{config.n_head}/{config.n_embd}",
+        "layers/heads/width": _shape(config),
         "our weights": weights,
         "llama2.c": round(llama),
         "ours": round(ours),
@@ -138,6 +142,45 @@ def _llama_row(theirs: "Llama", model: GPT, weights: str, aim: float, rounds: in
         "ratio (least)": round(min(ratios), 2),
         "aim": aim,
     }
+
+
+BATCH_SHAPES = (  # with what is aimed at: 16 texts in so many times the time of one
+    (ModelConfig(n_layer=4, n_head=4, n_embd=128, block_size=64), 2),
+    (ModelConfig(n_layer=6, n_head=6, n_embd=384, block_size=256), ""),
+)
+BATCHES = (1, 2, 4, 8, 16)
+
+
+def measure_batches(rounds: int = ROUNDS) -> None:
+    """Report the time of several texts written side by side, as a multiple of that of one, which takes its turn.
+
+    CPU seconds of one thread, and seconds of two, which are right only where nothing else runs.
+    """
+    torch.set_num_threads(2)
+    load()
+    rows = []
+    for config, aim in BATCH_SHAPES:
+        model = build_model(config, VOCAB).eval()
+        for weights in ("float32", "int8"):
+            how = GenerationConfig(max_new_tokens=config.block_size, weights=weights)
+            row = {"layers/heads/width": _shape(config), "context": config.block_size, "weights": weights}
+            for texts in BATCHES[1:]:
+                row[f"{texts} texts"] = round(_times_one(model, how, texts, _cpu_seconds, False, rounds), 1)
+            row["16, two threads"] = round(_times_one(model, how, 16, _seconds, True, rounds), 1)
+            rows.append(row | {"aim": aim})
+    report("Several texts at once", rows)
+
+
+def _times_one(
+    model: GPT, how: GenerationConfig, texts: int, clock: Callable[..., float], shared: bool, rounds: int
+) -> float:
+    def write(count: int) -> None:
+        settings = [how.replace({"seed": seed}) for seed in range(count)]
+        for tokens in generate_together(model, [[0]] * count, settings, alternatives=0, use_all_threads=shared):
+            list(tokens)
+
+    pairs = [(clock(lambda: write(1)), clock(lambda: write(texts))) for _ in range(3 * rounds + 1)]
+    return statistics.median(together / one for one, together in pairs[1:])
 
 
 def _cpu_seconds(work: Callable[[], Any]) -> float:

@@ -10,11 +10,21 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from tokenizers.implementations import ByteLevelBPETokenizer
 
+from core import sampling
 from core.config import ModelConfig
 from core.errors import NotFiniteError
+from core.fast.compiled import cached_bytes, load
 from core.interpretability.ablation import Part, ablation_hook
 from core.model import build_model
-from core.sampling import GeneratedToken, context_start, generate, sample_token, sampling_distribution, text_of
+from core.sampling import (
+    GeneratedToken,
+    context_start,
+    generate,
+    generate_together,
+    sample_token,
+    sampling_distribution,
+    text_of,
+)
 from core.sampling_config import GenerationConfig
 from core.text.tokenizers import BPETokenizer, CharTokenizer
 
@@ -273,3 +283,50 @@ def test_tokens_are_sampled_as_often_as_the_distribution_says(how):
     shares = shares / shares.sum()
     drawn = torch.bincount(torch.tensor([sample_token(logits, config, at / 1500) for at in range(1500)]), minlength=9)
     assert torch.allclose(drawn / 1500, shares.float(), atol=1e-3)
+
+
+TEXTS = [  # prompts and settings, past the context of 16 tokens
+    ([1], GREEDY),
+    ([1], GenerationConfig(max_new_tokens=40, seed=1)),
+    (list(range(20)), GenerationConfig(max_new_tokens=30, seed=2, temperature=1.3, min_p=0.05)),
+    ([4, 5, 6], GenerationConfig(max_new_tokens=7, seed=3, evict_fraction=0.5)),
+    (list(range(9)), GenerationConfig(max_new_tokens=33, seed=4)),
+    ([8], GenerationConfig(max_new_tokens=12, seed=5, evict_fraction=0.0)),
+]
+
+
+def written_together(model, texts=TEXTS, **options) -> list[list[int]]:
+    return [[token.id for token in tokens] for tokens in generate_together(model, *zip(*texts, strict=True), **options)]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("weights", ["float32", "int8"])
+def test_texts_side_by_side_are_those_that_each_would_be_alone(monkeypatch, weights, threads):
+    load()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    model = make(norm="layer", position="learned")
+    texts = [(prompt, how.replace({"weights": weights})) for prompt, how in TEXTS * 2]
+    alone = [written(model, how, prompt, compiled=False) for prompt, how in texts]
+    assert written_together(model, texts, use_all_threads=True) == alone
+    assert written_together(model, texts, compiled=False) == alone
+    cut = [(prompt, how.replace({"top_k": 5, "top_p": 0.8})) for prompt, how in texts[:5]]
+    assert written_together(model, cut) == [written(model, how, prompt, compiled=False) for prompt, how in cut]
+
+
+def test_each_text_ends_with_its_end():
+    load()
+    model = make()
+    whole = written_together(model)
+    end = whole[0][5]
+    ended = [text[: text.index(end) + 1] if end in text else text for text in whole]
+    assert written_together(model, end=end) == written_together(model, end=end, compiled=False) == ended
+    assert len(ended[0]) <= 6
+
+
+def test_more_texts_than_fit_into_memory_follow_each_other(monkeypatch):
+    load()
+    model = make()
+    whole = written_together(model)
+    monkeypatch.setattr(sampling, "_MOST_CACHED", 4 * cached_bytes(model))
+    assert written_together(model) == whole
+    assert generate_together(model, [], []) == []

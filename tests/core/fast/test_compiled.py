@@ -29,18 +29,34 @@ def test_every_step_gives_the_logits_of_the_forward_pass(switch, read):
     decoder = CompiledDecoder(model)
     if read:
         torch.testing.assert_close(decoder.read(ids[0, :read].tolist()), expected[read - 1], rtol=1e-4, atol=1e-4)
-    steps = torch.stack([decoder.step(id).clone() for id in ids[0, read:].tolist()])
+    steps = torch.cat([decoder.step([id]) for id in ids[0, read:].tolist()])
     torch.testing.assert_close(steps, expected[read:], rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match="13 tokens do not fit into a context of 12"):
-        decoder.step(0)
+        decoder.step([0])
 
 
 @pytest.mark.parametrize("position", ["learned", "rope"])
 def test_matrices_too_large_for_a_cache_give_the_same(position):
     model, ids = small_gpt(n_embd=288, n_head=2, position=position), some_ids(batch=1)
     decoder = CompiledDecoder(model)
-    steps = torch.stack([decoder.step(id).clone() for id in ids[0].tolist()])
+    steps = torch.cat([decoder.step([id]) for id in ids[0].tolist()])
     torch.testing.assert_close(steps, model(ids)[0][0], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("width", [24, 288])
+@pytest.mark.parametrize("weights", ["float32", "int8"])
+def test_several_texts_have_the_logits_that_each_has_alone(weights, width):
+    model, ids = small_gpt(n_embd=width, n_head=2, position="rope", activation="swiglu"), some_ids(batch=7)
+    model = with_int8_weights(model) if weights == "int8" else model
+    expected = model(ids)[0]
+    decoder, starts = CompiledDecoder(model, weights, texts=7), [1, 2, 3, 4, 5, 6, 9]
+    for text, start in enumerate(starts):
+        decoder.read(ids[text, :start].tolist(), [text])
+    for step in range(3):
+        places = [start + step for start in starts]
+        logits = decoder.step([ids[text, place].item() for text, place in enumerate(places)], range(7))
+        for text, place in enumerate(places):
+            torch.testing.assert_close(logits[text], expected[text, place], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("weights", ["float32", "int8"])
@@ -56,7 +72,8 @@ def test_the_same_random_numbers_give_the_same_tokens(weights, sampling):
         if number % SMALL["block_size"] == 0:
             logits = plain.read([number % VOCAB])
             fast.read([number % VOCAB])
-        id, probability, best, sampled = fast.sample(settings.temperature, settings.min_p, uniform, 5)
+        how = [(settings.temperature, settings.min_p)]
+        id, probability, best, sampled = fast.write([0], how, [[uniform]], 5)[0][0]
         expected, share = sample_with_probability(logits, settings, uniform)
         own = logits.softmax(-1)
         assert (id, sampled) == (expected, pytest.approx(share, rel=1e-4))
@@ -65,7 +82,7 @@ def test_the_same_random_numbers_give_the_same_tokens(weights, sampling):
         assert [p for _, p in best] == pytest.approx(own.topk(5).values.tolist(), rel=1e-4)
         if (number + 1) % SMALL["block_size"]:
             logits = plain.step(id)
-            fast.step(id)
+            fast.step([id])
 
 
 @pytest.mark.parametrize("weights", ["float32", "int8"])
@@ -88,7 +105,7 @@ def test_logits_that_are_not_finite_are_refused():
     decoder = CompiledDecoder(model)
     decoder.read([1, 2])
     with pytest.raises(NotFiniteError):
-        decoder.sample(0.8, 0.0, 0.5, 0)
+        decoder.write([0], [(0.8, 0.0)], [[0.5]], 0)
 
 
 def test_a_variant_that_no_kernel_knows_is_generated_as_before(monkeypatch):
