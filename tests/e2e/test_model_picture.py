@@ -136,6 +136,29 @@ def test_home_shows_a_model_that_writes_at_every_step_of_its_training(server, op
     expect(page.locator(".model-square").first).to_be_visible()
 
 
+ONE_VIEW = """async () => {
+  const { mountOnce } = await import("gpt-explorer/shared/mount.js");
+  const parentElement = document.body.appendChild(document.createElement("div"));
+  const palettes = { light: {}, dark: {} };
+  const mount = () => mountOnce({ parentElement, data: { palettes, sentences: { language: "en" } } }, () => ({}));
+  const [first, second] = [mount(), mount()];
+  const views = [];
+  for (const clean of [first, second]) {
+    clean();
+    views.push(parentElement.children.length);
+  }
+  parentElement.remove();
+  second();
+  return [...views, parentElement.children.length];
+}"""
+
+
+def test_a_view_goes_only_with_its_place_on_the_page(server, open_page):
+    page = open_page()
+    page.goto(f"{server.url}/runs")
+    assert page.evaluate(ONE_VIEW) == [1, 1, 0]
+
+
 CHANGES = """() => {
   window.moved = [];
   const note = (all) => window.moved.push(...all.map(({ target }) => target.className || target.data));

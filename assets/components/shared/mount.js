@@ -1,6 +1,6 @@
 /* Streamlit calls a component's function again after every change of its data or of the theme, and may call the cleanup of a
    call that a newer one has overtaken. `mountOnce` has one view for each node: it builds the view on the first call, updates it
-   on later ones, and removes it only when the newest call is cleaned up. In another language the view is built anew.
+   on later ones, and removes it only when the newest call is cleaned up and the node has left the page. In another language the view is built anew.
 
    The palette is `component.palette` and, in style sheets, variables such as --accent.
 
@@ -83,7 +83,8 @@ export function mountOnce(mounting, build) {
   mounted.view.update?.();
   for (const drawn of [mounted.root, ...mounted.root.querySelectorAll(".named")]) if (drawn.matches(".named")) nameFigure(drawn);
   return () => {
-    if (parent.__explorer !== mounted || mounted.call !== call) return;
+    // A place that is still on the page shows a newer call, which may have mounted before this one.
+    if (parent.isConnected || parent.__explorer !== mounted || mounted.call !== call) return;
     mounted.view.destroy?.();
     mounted.root.remove();
     delete parent.__explorer;
