@@ -1,6 +1,7 @@
 """Settings declared once, with bounds, unit and help, and read everywhere through `fields_of`."""
 
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args, get_origin
 
@@ -148,7 +149,9 @@ def _sentences(error: ValidationError, config: type[Config]) -> str:
 
 
 def _unknown_setting(path: str, config: type[Config]) -> str:
-    return f"There is no setting called {path!r}. The settings are: {', '.join(dict(fields_of(config)))}."
+    near = get_close_matches(path, dict(fields_of(config)), cutoff=0.75)
+    similar = f"Did you mean {' or '.join(near)}? " if near else ""
+    return f"There is no setting called {path!r}. {similar}`python -m core settings` lists all of them."
 
 
 def _expectation(known: Setting) -> str:

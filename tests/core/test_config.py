@@ -43,6 +43,8 @@ def test_words_that_are_no_choice_and_unknown_settings_are_refused():
         RunConfig().replace({"model.norm": "batch"})
     with pytest.raises(ConfigError, match="no setting called 'model.depth'"):
         RunConfig().replace({"model.depth": 3})
+    with pytest.raises(ConfigError, match=r"called 'model.n_layers'. Did you mean model.n_layer\? `python"):
+        RunConfig().replace({"model.n_layers": 3})
     with pytest.raises(ConfigError, match="no setting called 'modell'"):
         RunConfig.parse('{"modell": {}}')
     with pytest.raises(ConfigError, match="not valid JSON"):
