@@ -3,7 +3,8 @@
 import streamlit as st
 
 from explorer.components.page import load_ahead
-from explorer.home.run_cards import draw_living_model, draw_recent, draw_start, lead_to_first_run, recent_runs
+from explorer.home.living_model import CAPTION, TITLE, draw_living_model
+from explorer.home.run_cards import draw_recent, draw_start, lead_to_first_run, recent_runs
 from explorer.i18n.formatting import hardware_in_words
 from explorer.i18n.language import _
 from explorer.services import shared
@@ -11,10 +12,7 @@ from explorer.widgets.layout import errors_shown, page_header
 
 lead_to_first_run()
 
-page_header(
-    _("Watch a language model learn"),
-    _("This small GPT has learned from Shakespeare. Move the slider back to step 0, where it knew nothing."),
-)
+page_header(_(TITLE), _(CAPTION))
 with errors_shown(end=True):
     draw_start(recent_runs())
 draw_living_model()

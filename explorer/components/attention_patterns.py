@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from explorer.components.modules import component
+from explorer.components.modules import Component
 from explorer.i18n.language import _, worded
 
-_attention = component("attention")
+_attention = Component("attention")
 _MOST_NUMBERS = 4096  # of one strip
 
 

@@ -8,12 +8,12 @@ from core.runs.records import Status
 from core.training.gauge import ADVICE, PARTS
 from core.training.progress_summary import SENTENCES
 from explorer.charts.loss import SMOOTHING, ParentCurve, loss_figure
-from explorer.components.modules import component
+from explorer.components.modules import Component
 
-_dashboard = component("dashboard", sentences=[*SENTENCES.values(), *PARTS.values(), *ADVICE.values()])
-_loss = component("loss_chart", isolate=False)
+_dashboard = Component("dashboard", sentences=[*SENTENCES.values(), *PARTS.values(), *ADVICE.values()])
+_loss = Component("loss_chart", isolate=False)
 # Not isolated: the page's own style sheet looks at whether there is a step to see (assets/app.css).
-_step_detail = component("step_detail", isolate=False)
+_step_detail = Component("step_detail", isolate=False)
 
 
 def live_loss(run_id: str, steps: int, parent: ParentCurve | None, bytes_per_token: float | None = None) -> None:

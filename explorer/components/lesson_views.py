@@ -6,11 +6,11 @@ from functools import partial
 import streamlit as st
 
 from core.text.token_display import visible
-from explorer.components.modules import component
+from explorer.components.modules import Component
 
 _TAKEN = "taken-"  # before the key: the number of the last key that was taken
-_board = component("guess_board")
-_path = component("lesson_path")
+_board = Component("guess_board")
+_path = Component("lesson_path")
 
 
 def lesson_path(

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,28 +25,34 @@ _SENTENCE = re.compile(r'(?<![\w$.])_\(("(?:[^"\\]|\\.)+")')
 _COUNTED = re.compile(r'\bngettext\(("(?:[^"\\]|\\.)+"), ("(?:[^"\\]|\\.)+")')
 
 
-def component(name: str, *, isolate: bool = True, sentences: Iterable[str] = ()) -> Callable[..., Any]:
-    """Register the component of a folder in `assets/components`; call this once, when its module is imported.
+class Component:
+    """A browser component, a folder of `assets/components`; make it once, when its module is imported."""
 
-    Its styles live in a shadow root of its own with `isolate`; plotly must not be isolated, as it puts its styles in
-    the document's head. `sentences` are those that the server streams to it, besides the ones in its own code.
-    """
-    scripts = with_imports(f"{name}/view.js")
-    base = (COMPONENTS / "shared" / "base.css").read_text("utf-8") if isolate else ""
-    # Streamlit takes a text of one line with a slash for the path of a file.
-    js = f'import view from "{MODULES}{name}/view.js";\nexport default view;'
-    css = base + _styles_of(scripts)
-    drawn = st.components.v2.component(f"gpt_explorer.{name}", js=js, css=css or None, isolate_styles=isolate)
-    plain, counted = sentences_of("".join(script.read_text("utf-8") for script in scripts))
-    plain += sentences
+    def __init__(self, name: str, *, isolate: bool = True, sentences: Iterable[str] = ()):
+        """Register the component with Streamlit.
 
-    def draw(view: str = "", data: Mapping[str, Any] = {}, *, triggers: Iterable[str] = (), **options: Any) -> Any:
+        Its styles live in a shadow root of its own with `isolate`; plotly must not be isolated, as it puts its styles
+        in the document's head. `sentences` are those that the server streams to it, besides the ones in its own code.
+        """
+        scripts = with_imports(f"{name}/view.js")
+        base = (COMPONENTS / "shared" / "base.css").read_text("utf-8") if isolate else ""
+        # Streamlit takes a text of one line with a slash for the path of a file.
+        js = f'import view from "{MODULES}{name}/view.js";\nexport default view;'
+        self.name, self.styles = f"gpt_explorer.{name}", base + _styles_of(scripts)
+        self._drawn = st.components.v2.component(self.name, js=js, css=self.styles or None, isolate_styles=isolate)
+        plain, self._counted = sentences_of("".join(script.read_text("utf-8") for script in scripts))
+        self._plain = [*plain, *sentences]
+
+    def message(self, view: str, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all that the browser is told, in the current language."""
+        return {"view": view, "palettes": _PALETTES, "sentences": _translations(self._plain, self._counted), **data}
+
+    def __call__(
+        self, view: str = "", data: Mapping[str, Any] = {}, *, triggers: Iterable[str] = (), **options: Any
+    ) -> Any:
         """Draw one of the component's views; Streamlit reports only `triggers`, which have a callback."""
-        common = {"view": view, "palettes": _PALETTES, "sentences": _translations(plain, counted)}
         callbacks = {f"on_{trigger}_change": lambda: None for trigger in triggers}
-        return drawn(data=common | dict(data), **callbacks, **options)
-
-    return draw
+        return self._drawn(data=self.message(view, data), **callbacks, **options)
 
 
 def with_imports(file: str) -> list[Path]:

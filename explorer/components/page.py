@@ -6,9 +6,9 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from explorer.charts.csv_export import Columns, table_of
-from explorer.components.modules import component
+from explorer.components.modules import Component
 
-_page = component("page")
+_page = Component("page")
 
 
 def page_change(page: str, parameters: Sequence[str]) -> None:

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, NotRequired, TypedDict
 
 from core.text.token_display import kind_of, visible
-from explorer.components.modules import component
+from explorer.components.modules import Component
 from explorer.i18n.language import unit, worded
 
-_text = component("text")
-_tokens = component("tokens")
-_merges = component("merges")
+_text = Component("text")
+_tokens = Component("tokens")
+_merges = Component("merges")
 
 
 class WrittenToken(TypedDict):

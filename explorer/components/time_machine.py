@@ -12,13 +12,13 @@ import numpy as np
 from plotly import graph_objects as go
 
 from explorer.charts.theme import MovingFigure
-from explorer.components.modules import component
+from explorer.components.modules import Component
 from explorer.i18n.formatting import named
 from explorer.i18n.language import language, unit, worded
 
-_bar = component("time_bar")
-_view = component("time_machine")
-_figure = component("figure", isolate=False)
+_bar = Component("time_bar")
+_view = Component("time_machine")
+_figure = Component("figure", isolate=False)
 
 
 class HeadEmergence(NamedTuple):
@@ -55,6 +55,30 @@ class TimeMachineMap(NamedTuple):
     axes: dict[str, list[tuple[float, str]]] | None = None  # "across" and "up": places with names, drawn as lines
 
 
+class PartAhead(NamedTuple):
+    """A component that the browser draws before Streamlit has begun, as assets/components/page/ahead.js does."""
+
+    key: str
+    name: str
+    message: dict[str, Any]
+    styles: str
+
+
+def parts_ahead(
+    state: TimeMachineState, frame: Mapping[str, Any], *, steps: int, bytes_per_token: float | None, keys: Sequence[str]
+) -> list[PartAhead]:
+    """Return what `time_bar` and `time_machine_view("model")` draw, with the frame of the step on view at hand."""
+    bar = _bar_data(state, steps=steps, note="", same=False, bytes_per_token=bytes_per_token)
+    drawn = ((_bar, _bar.message("", bar | {"frame": frame})), (_view, _view.message("model", _view_data(state))))
+    return [PartAhead(key, part.name, message, part.styles) for key, (part, message) in zip(keys, drawn, strict=True)]
+
+
+def _bar_data(
+    state: TimeMachineState, *, steps: int, note: str, same: bool, bytes_per_token: float | None
+) -> dict[str, Any]:
+    return _view_data(state) | {"steps": steps, "note": note, "same": same, "bytes_per_token": bytes_per_token}
+
+
 def time_bar(
     state: TimeMachineState,
     *,
@@ -69,8 +93,8 @@ def time_bar(
     `same`: side "b" shows the run of side "a"; moved together, they then keep their distance. `bytes_per_token` is of a
     run whose rows do not say it.
     """
-    data = {"steps": steps, "note": note, "same": same, "bytes_per_token": bytes_per_token}
-    moved = _bar(data=_view_data(state) | data, key=key, triggers=["step"]).step
+    data = _bar_data(state, steps=steps, note=note, same=same, bytes_per_token=bytes_per_token)
+    moved = _bar(data=data, key=key, triggers=["step"]).step
     valid = isinstance(moved, Mapping) and isinstance(moved.get("step"), int)
     return (moved["step"], bool(moved.get("newest"))) if valid else None
 

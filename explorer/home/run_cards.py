@@ -1,21 +1,18 @@
-"""The home page's cards: the first run, a model of the gallery that writes, and the recent runs."""
+"""The home page's cards: the first run and the recent runs."""
 
 from itertools import islice
 
 import streamlit as st
 
-from core.classroom import check_gallery_open
 from core.errors import RunError
 from core.formatting import duration_in_words
 from core.presets import preset
 from core.runs.ancestry import new_run, short_config
-from core.runs.folder import RunFolder, list_runs
+from core.runs.folder import list_runs
 from core.runs.gallery import gallery_runs
-from core.runs.weights import steps_with_weights
 from core.sweeps.folder import SweepFolder, list_sweeps, single_runs
 from core.sweeps.results import best_point, sweep_results
 from core.text.tokenizers import TOKENIZERS
-from explorer.components.time_machine import TimeMachineState, time_bar, time_machine_view
 from explorer.home.tour import draw_tour_start
 from explorer.i18n.formatting import loss_in_words, model_in_words, when_in_words
 from explorer.i18n.language import _, ngettext, speaking_of
@@ -29,14 +26,11 @@ from explorer.widgets.run_rows import (
     corpus_titles,
     draw_state,
     rows_of,
-    run_bytes_per_token,
     trouble_in_words,
     waiting_in_words,
 )
 
 _RECENT = 6
-_PROMPT = "ROMEO:⏎"  # of the model that writes
-_TOKENS = 14  # of it drawn at a time
 _START = "start_quick"  # the button that starts gpt-quick
 _LOOK_AGAIN = 3.0  # seconds, while something trains
 
@@ -79,22 +73,6 @@ def draw_start(rows: list[RunRow]) -> None:
         if st.button(_("Look inside this model"), icon=":material/search:", type="tertiary", key="home_look"):
             address.open_page("look_inside", gallery_runs()[0].id)
         draw_tour_start()
-
-
-def draw_living_model() -> None:
-    """Draw the first model of the gallery as it writes, under a slider over its training."""
-    with errors_shown():
-        check_gallery_open(shared.data_dir())
-        _draw_living_model(gallery_runs()[0])
-
-
-def _draw_living_model(folder: RunFolder) -> None:
-    steps = steps_with_weights(folder)
-    state = TimeMachineState("home", folder.id, _PROMPT, steps, steps[-1], steps[-1], place="", writes=_TOKENS)
-    with st.container(border=True, gap="small", key="home_model"):
-        size = run_bytes_per_token(folder)
-        time_bar(state, steps=folder.status().steps, note="", key="home_bar", bytes_per_token=size)
-        time_machine_view("model", state, key="home_picture")
 
 
 def recent_runs() -> list[RunRow]:

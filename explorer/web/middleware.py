@@ -4,7 +4,9 @@ A page of another site can have its own name resolved to this machine's address 
 takes our answers for that site's own. Only the Host header still says which name was asked for.
 """
 
+import asyncio
 import json
+import re
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,11 +23,14 @@ from core.errors import ExplorerError
 from core.formatting import whole_number
 from core.palette import DARK, LIGHT
 from explorer.services import shared
+from explorer.web.home_ahead import with_picture
 from explorer.web.scripts import import_map, preloads
 from explorer.widgets.address import ROOT, RUN, STEP
 
 LOOPBACK_NAME = "localhost"
-_HEAD, _HEAD_END, _END = b"<head>", b"</head>", b"</body>"
+_HEAD, _END = b"<head>", b"</body>"
+_TITLES = b"<title>Streamlit</title>", b"<title>GPT Explorer</title>"
+_STYLES = re.compile(rb'<link rel="stylesheet"[^>]*>')
 _PAGE_COLORS = ("accent", "muted", "surface")  # of the palette, as CSS variables
 EVERY_ADDRESS = ("0.0.0.0", "::")
 _PAGES_OF_A_MODEL = ("look_inside", "generate")
@@ -183,7 +188,7 @@ def page_style() -> str:
 class PageShell:
     """ASGI middleware that opens a page's model while the browser loads Streamlit, and writes into its HTML.
 
-    Where the modules of our components are, and what else to load with Streamlit's shell.
+    Where the modules of our components are, and what else to load with Streamlit's shell; of Home the picture itself.
 
     The address of Streamlit's backend: Streamlit's pages ask for `<page>/_stcore/health` first and, when that is not
     found, for the same above it: two errors on the console of every page that is opened by its own address.
@@ -221,9 +226,13 @@ class PageShell:
                 body += message.get("body", b"")
                 if not message.get("more_body"):
                     page = scope["path"].rpartition("/")[2]
-                    body = body.replace(_HEAD, _HEAD + self._script.encode(), 1)
-                    body = body.replace(_HEAD_END, preloads(page, self._base).encode() + _HEAD_END, 1)
+                    styles = b"".join(_STYLES.findall(body))  # first: nothing is painted before they are there
+                    own = self._script.encode() + styles + preloads(page, self._base).encode()
+                    body = _STYLES.sub(b"", body).replace(_HEAD, _HEAD + own, 1).replace(*_TITLES, 1)
                     body = body.replace(_END, f"<style>{page_style()}</style>".encode() + _END, 1)
+                    if not page:
+                        query = QueryParams(scope.get("query_string", b""))
+                        body = (await asyncio.to_thread(with_picture, body.decode(), query)).encode()
                     if "content-length" in (headers := MutableHeaders(raw=start["headers"])):
                         headers["content-length"] = str(len(body))
                     await send(start)

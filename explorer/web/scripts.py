@@ -29,9 +29,10 @@ _MODULES = {file.relative_to(COMPONENTS).as_posix(): file for file in sorted(COM
 _ADDRESS = f"static/components/{hashlib.sha256(b''.join(map(Path.read_bytes, _MODULES.values()))).hexdigest()[:12]}/"
 
 # What a page needs besides the scripts that Streamlit's shell names: loaded with these, they are there when the first
-# element comes. Streamlit's by the beginnings of their names; components by page.
+# element comes. Streamlit's by the beginnings of their names; ours by page, which come before Streamlit's.
 _PARTS = ("BidiComponent", "PageLink", "Button", "serialization", "recordbatch", "_arrayReduce")
-_COMPONENTS_OF = {"": ("page", "time_bar", "time_machine"), "look_inside": ("page", "time_bar", "time_machine")}
+_VIEWS = ("page/view.js", "time_bar/view.js", "time_machine/view.js")
+_SCRIPTS_OF = {"": (*_VIEWS, "page/ahead.js"), "look_inside": _VIEWS}
 
 
 class Scripts:
@@ -67,9 +68,9 @@ def import_map(base_path: str = "") -> str:
 
 def preloads(page: str, base_path: str = "") -> str:
     """Return the HTML that has a page's scripts loaded while those of Streamlit's shell run."""
-    modules = [script for name in _COMPONENTS_OF.get(page, ()) for script in with_imports(f"{name}/view.js")]
-    names = [name for name in _STREAMLIT if Path(name).name.split(".")[0] in _PARTS]
-    names += [_ADDRESS + script.relative_to(COMPONENTS).as_posix() for script in dict.fromkeys(modules)]
+    modules = [script for name in _SCRIPTS_OF.get(page, ()) for script in with_imports(name)]
+    names = [_ADDRESS + script.relative_to(COMPONENTS).as_posix() for script in dict.fromkeys(modules)]
+    names += [name for name in _STREAMLIT if Path(name).name.split(".")[0] in _PARTS]
     return "".join(f'<link rel="modulepreload" crossorigin href="{_slashed(base_path)}{name}">' for name in names)
 
 

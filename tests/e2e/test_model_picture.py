@@ -136,6 +136,43 @@ def test_home_shows_a_model_that_writes_at_every_step_of_its_training(server, op
     expect(page.locator(".model-square").first).to_be_visible()
 
 
+PLACES = """(root) => ["h1", ".st-key-home_ways", ".st-key-home_bar", ".st-key-home_picture"].map((part) => {
+  const { left, top, width, height } = document.querySelector(`${root} ${part}`).getBoundingClientRect();
+  return [left, top, width, height].map(Math.round);
+})"""
+
+
+@pytest.mark.parametrize("size", [{"width": 1280, "height": 720}, {"width": 390, "height": 844}, {"width": 700}])
+def test_home_has_its_picture_before_streamlit_and_moves_nothing(server, open_page, size):
+    page, waiting = open_page(**size), []
+    page.route("**/static/js/index.*", lambda route: waiting.append(route))
+    page.goto(server.url)
+    expect(page.locator(".ahead .model-square canvas").first).to_be_visible()
+    expect(page.locator(".ahead .time-loss")).to_contain_text("validation loss")
+    assert page.title() == "GPT Explorer"
+    written = page.locator(".model-written")
+    ahead, drawn = page.evaluate(PLACES, ".ahead"), written.element_handle()
+    for held in waiting:
+        held.continue_()
+    expect(page.locator(".stApp .st-key-home_picture .model-square").first).to_be_visible()
+    expect(page.locator(".ahead, .ahead-side")).to_have_count(0)
+    assert page.evaluate(PLACES, ".stApp") == ahead
+    assert drawn.evaluate("node => node.isConnected")  # it went along as it was, and goes on
+    expect(written).not_to_have_text(written.inner_text())
+
+
+def test_what_was_drawn_ahead_leaves_where_streamlit_shows_something_else(server, open_page):
+    page = open_page()
+    page.goto(f"{server.url}/runs")
+    expect(page.locator(".stMain h1")).to_be_visible()
+    drawn = "document.body.append(Object.assign(document.createElement('div'), { className: 'ahead' }))"
+    mount = (
+        "import('gpt-explorer/page/ahead.js').then(({ drawAhead }) => drawAhead(document.querySelector('.ahead'), []))"
+    )
+    page.evaluate(f"{drawn}; {mount}")
+    expect(page.locator(".ahead")).to_have_count(0)
+
+
 ONE_VIEW = """async () => {
   const { mountOnce } = await import("gpt-explorer/shared/mount.js");
   const parentElement = document.body.appendChild(document.createElement("div"));
@@ -175,6 +212,7 @@ def test_nothing_moves_by_itself_on_home_for_who_wants_no_motion(server, open_pa
     drawn(page)
     expect(page.locator(".st-key-home_bar .time-readout b")).to_have_text("Step 6,000 of 6,000")
     expect(page.locator(".stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    expect(page.locator(".ahead")).to_have_count(0)
     page.evaluate(CHANGES)
     another = open_page()
     another.goto(server.url)

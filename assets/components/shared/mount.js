@@ -58,10 +58,15 @@ export function withElements(sentence, elements) {
   return sentence.split(/\{(\w+)\}/).map((piece, index) => (index % 2 ? elements[piece] ?? `{${piece}}` : piece));
 }
 
+/* Views that were mounted before Streamlit had begun, by what they are; Streamlit's components take them over as they are. */
+export const ahead = new Map();
+export const nameAhead = ({ name, data }) => JSON.stringify([name, data.side, data.view]);
+
 export function mountOnce(mounting, build) {
   const parent = mounting.parentElement;
   addSentences(mounting.data.sentences);
   const { language } = sentences;
+  parent.__explorer ??= ahead.get(nameAhead(mounting))?.takenBy(parent);
   let mounted = parent.__explorer;
   if (mounted && mounted.language !== language) {
     mounted.view.destroy?.();

@@ -3,7 +3,8 @@
    Frames are fetched ahead, nearest first, so that moving only draws.
 
    clockOf(side) -> { update(data), subscribe(listener) -> unsubscribe, go(step), selectHead(head), savedSteps, step, frame, ... }
-   data: { run, prompt, saved_steps: the saved steps, step, head }, as Python has it; every component of a side passes the same.
+   data: { run, prompt, saved_steps: the saved steps, step, head }, as Python has it; every component of a side passes the same. It
+   may bring the frame of a step along.
    listener({ frame, frames, savedSteps, step, waiting, problem, head }) is called after every change. */
 import { downloadButtons } from "../shared/download.js";
 import { _, bytesFromBase64, element, mountOnce } from "../shared/mount.js";
@@ -45,6 +46,7 @@ function openClock(onUnused) {
         clock.picture = pictured ? clock.picture || usual : null;
         clock.writes = data.writes > 0;
         dropFrames();
+        if (data.frame) frames.set(data.frame.step, decoded(data.frame));
         if (other) {
           Object.assign(clock, { savedSteps: data.saved_steps, step: data.step, frame: null });
           pythonStep = data.step;

@@ -192,7 +192,7 @@ def answer(response, accept: str, base_path: str = "", address: str = "/") -> tu
 def test_a_page_is_told_the_address(base_path, written):
     headers, body = answer(HTMLResponse(PAGE), "text/html,*/*", base_path)
     assert f"BACKEND_BASE_URL: window.location.origin + {written}" in body
-    assert body.index("importmap") < body.index("<script>") < body.index("<title>") < body.index("modulepreload")
+    assert body.index("importmap") < body.index("<script>") < body.index("modulepreload") < body.index("<title>")
     assert int(headers["content-length"]) == len(body)
 
 

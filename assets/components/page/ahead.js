@@ -1,0 +1,52 @@
+/* The picture of Home while the browser still loads Streamlit: its parts are mounted on a page of ours that lies over Streamlit's
+   (explorer/web/templates/home_ahead.html), and moved to Streamlit's as they are, once that has places for all of them. */
+import { ahead, element, nameAhead } from "../shared/mount.js";
+import bar from "../time_bar/view.js";
+import picture from "../time_machine/view.js";
+
+const MOUNTS = { "gpt_explorer.time_bar": bar, "gpt_explorer.time_machine": picture };
+const LOOK = 250; // milliseconds between two looks whether Streamlit shows something else instead
+const PAINTED = 150; // milliseconds after which nobody waits for a frame: a hidden tab paints none
+
+/* Mount the parts, [{ key, name, message, styles }], into `page`; resolves when they are painted. */
+export function drawAhead(page, parts) {
+  const moves = [];
+  let looks = 0; // in a row, at a page of Streamlit's without the parts
+  const timer = setInterval(look, LOOK);
+
+  /* Leave the window to Streamlit's page, scrolled as ours is. */
+  function end() {
+    clearInterval(timer);
+    for (const move of moves.splice(0)) move();
+    const left = [...ahead.values()];
+    ahead.clear();
+    const main = document.querySelector('[data-testid="stMain"]');
+    if (main) main.scrollTop = page.scrollTop;
+    for (const node of [page, document.querySelector(".ahead-side")]) node?.remove();
+    for (const { unmount } of left) unmount();
+    document.documentElement.classList.remove("ahead-light", "ahead-dark");
+  }
+
+  function look() {
+    const { testScriptState, testConnectionState } = document.querySelector(".stApp")?.dataset ?? {};
+    const drawn = testScriptState === "notRunning" && testConnectionState === "CONNECTED" && document.querySelector(".stMain .stElementContainer:not(.ahead *)");
+    looks = drawn ? looks + 1 : 0;
+    if (looks > 3) end();
+  }
+
+  for (const { key, name, message, styles } of parts) {
+    const parentElement = page.querySelector(`.st-key-${key}`).attachShadow({ mode: "open" });
+    parentElement.append(element("style", "", styles));
+    const unmount = MOUNTS[name]({ name, data: message, parentElement, setStateValue() {}, setTriggerValue() {} });
+    const mounted = parentElement.__explorer;
+    const takenBy = (parent) => {
+      ahead.delete(nameAhead({ name, data: message }));
+      moves.push(() => parent.__explorer === mounted && parent.append(mounted.root));
+      if (!ahead.size) queueMicrotask(end);
+      return mounted;
+    };
+    ahead.set(nameAhead({ name, data: message }), { takenBy, unmount });
+  }
+  const frame = new Promise((painted) => requestAnimationFrame(() => setTimeout(painted)));
+  return Promise.race([frame, new Promise((late) => setTimeout(late, PAINTED))]);
+}

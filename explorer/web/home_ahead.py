@@ -1,0 +1,68 @@
+"""Home's HTML with its picture: drawn by our own modules while the browser still loads Streamlit."""
+
+import re
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+
+import streamlit as st
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from starlette.datastructures import QueryParams
+
+from core.errors import ExplorerError
+from core.lessons.lesson_text import ENGLISH, languages
+from explorer.components.modules import MODULES
+from explorer.home.living_model import picture_ahead
+from explorer.services.visitors import classroom
+from explorer.widgets.address import LANGUAGE
+
+# The theme that Streamlit will choose; in the head, so that it does not wait for style sheets.
+_THEME = """<script>{
+  const chosen = localStorage[`stActiveTheme-${location.pathname}-v2`] ?? "";
+  const system = matchMedia("(prefers-color-scheme: dark)").matches;
+  const dark = chosen.includes("Dark") || (!chosen.includes("Light") && system);
+  document.documentElement.classList.add(dark ? "ahead-dark" : "ahead-light");
+}</script>"""
+# Of Streamlit's page: it begins when the picture is painted.
+_SCRIPT = re.compile(r'<script type="module" crossorigin src="([^"]+)"></script>')
+_COLORS = ("background", "secondary-background", "text", "border", "primary")  # CSS variables, as Streamlit names them
+
+
+def with_picture(shell: str, query: QueryParams) -> str:
+    """Return Streamlit's HTML of Home with the picture in it, or as it is.
+
+    In a class notices stand above the picture, or the page leads elsewhere; embedded pages have other margins.
+    """
+    script, picture = _SCRIPT.search(shell), None
+    with suppress(ExplorerError, OSError):
+        if not (classroom() or "embed" in query):
+            wanted = query.get(LANGUAGE)
+            picture = picture_ahead(wanted if wanted in languages() else ENGLISH)
+    if not (script and picture):
+        return shell
+    drawn = _template().render(picture, modules=MODULES, streamlit=script[1], **_themes())
+    shell = shell.replace(script[0], f'<link rel="modulepreload" crossorigin href="{script[1]}">', 1)
+    shell = shell.replace("<title>", f"{_THEME}<title>", 1)
+    return shell.replace("</body>", f"{drawn}</body>", 1)
+
+
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    folder = FileSystemLoader(Path(__file__).with_name("templates"))
+    return Environment(loader=folder, autoescape=True, undefined=StrictUndefined).get_template("home_ahead.html")
+
+
+def _themes() -> dict[str, dict[str, str]]:
+    def option(name: str) -> str:
+        return st.get_option(f"theme.{name}")
+
+    def camel(name: str) -> str:
+        first, *others = f"{name}-color".split("-")
+        return first + "".join(map(str.capitalize, others))
+
+    same = {"font": option("font"), "code-font": option("codeFont")}
+    same |= {"base-radius": option("baseRadius"), "button-radius": option("baseRadius")}
+    return {
+        theme: {f"{name}-color": option(f"{theme}.{camel(name)}") for name in _COLORS} | same
+        for theme in ("light", "dark")
+    }
