@@ -85,8 +85,8 @@ def draw_sharing(folder: RunFolder) -> None:
     key = f"share_{folder.id}"
     # What is on disk counts: the teacher may have shared it too.
     st.session_state[key] = is_shared(visitors.home(), folder.id)
-    help = _("All members can then look inside it, generate with it and fork it, and it stands on the wall.")
-    st.toggle(_("Share with the class"), key=key, help=help, on_change=_share, args=(folder, key))
+    help = _("The whole class can then look inside it, generate with it and fork it, and it stands on the wall.")
+    st.toggle(_("Share"), key=key, help=help, on_change=_share, args=(folder, key))
 
 
 @session.notifying()
