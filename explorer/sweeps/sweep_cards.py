@@ -94,8 +94,8 @@ def draw_sweep(sweep: SweepFolder) -> None:
 
 def _draw(sweep: SweepFolder, *, was_running: bool) -> None:
     record = sweep.record()
-    if was_running and record.state != "running":
-        st.rerun()  # without the repetition
+    if was_running != (record.state == "running"):
+        st.rerun()  # a button draws this fragment alone, which repeats as it did before
     results = sweep_results(sweep, record)
     state, best = st.columns([1.2, 1], gap="small")
     with state:
@@ -212,7 +212,8 @@ def _draw_best(sweep: SweepFolder, record: SweepRecord, results: list[PointResul
         values = [f"{literal(_(_LABELS[path]))}: **{literal(number(value))}**" for path, value in best.shown.items()]
         st.markdown("  \n".join([words, *values]))
         with st.container(horizontal=True, gap="small"):
-            if st.button(_("Open"), key="sweep_open", type="primary", icon=":material/open_in_full:"):
+            first = "secondary" if record.state == "stopped" else "primary"  # then Resume is
+            if st.button(_("Open"), key="sweep_open", type=first, icon=":material/open_in_full:"):
                 address.open_page("train", best_run(best))
             if st.button(_("Train with these settings"), key="sweep_train"):
                 address.open_page("train", config=recipe(record, best))
@@ -246,12 +247,13 @@ def _draw_charts(record: SweepRecord, results: list[PointResult]) -> None:
         return
     palette, varied = current_palette(), record.dimensions
     numbers = partial(point_columns, varied, results)
-    if varied:
+    if varied and len(done) > 1:
         note = _("Each line is a point. Drag along an axis to keep the lines that pass there; a click clears it.")
         with card(_("Parallel coordinates"), note, key="sweep_parallel"):
             figure = parallel_figure(varied, results, palette)
             alt = _("One line for each point of the sweep, through its settings to its validation loss.")
             chart(figure, key="sweep_parallel_chart", numbers=numbers, name="sweep-parallel", alt=alt)
+    if varied:
         note = _("How does the loss change with each setting? Bars are one standard deviation over seeds.")
         with card(_("Slice plot"), note, key="sweep_slices"):
             figure = slice_figure(varied, results, best_point(results), palette)
@@ -320,7 +322,7 @@ def _draw_points(results: list[PointResult]) -> None:
             _("State"): [point.problem or _(_POINT_STATES[point.state]) for point in ordered],
             _("Steps trained"): [max((run.step for run in point.runs), default=0) for point in ordered],
         }
-        decimals, narrow = st.column_config.NumberColumn(format="%.3f", width=104), st.column_config.Column(width=58)
+        decimals, narrow = st.column_config.NumberColumn(format="%.3f", width=116), st.column_config.Column(width=58)
         config = {_("Point"): narrow, _("Validation loss"): decimals, _("± over seeds"): decimals}
         st.dataframe(columns, hide_index=True, key="sweep_points_table", placeholder="–", column_config=config)
         table_download(lambda: columns, key="sweep_points", name="sweep-points")

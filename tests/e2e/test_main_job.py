@@ -66,7 +66,11 @@ def test_a_sweep_is_planned_trained_and_read(empty_server, open_page):
     page.wait_for_url(re.compile(r"/sweeps\?sweep="))
     expect(page.locator(".st-key-sweep_state")).to_contain_text("3 of 3 runs")
     expect(page.locator(".st-key-sweep_best")).to_contain_text("nats/token")
-    expect(page.locator(".st-key-sweep_parallel .js-plotly-plot")).to_be_visible()
+    expect(page.locator(".st-key-sweep_slices .js-plotly-plot")).to_be_visible()
+    page.locator(".st-key-sweep_more input").fill("1")
+    page.keyboard.press("Enter")
+    page.locator(".st-key-sweep_extend button").click()  # and the page follows it again
+    expect(page.locator(".st-key-sweep_state")).to_contain_text("4 of 4 runs")
     page.locator(".st-key-sweep_open button").click()
     page.wait_for_url(re.compile(r"/train\?run="))
     assert page.url.partition("run=")[2] in {run.id for run in list_runs(empty_server.data_dir)}
