@@ -62,7 +62,7 @@ def _values(config: RunConfig, size: Size, budget: float, vocab_size: int) -> Va
     steps = round(budget / flops_of_step(_sized(config, size), vocab_size))
     if steps < LEAST_STEPS:
         raise ConfigError(
-            f"The size {size} would train for {steps} steps at the smallest budget. Choose more steps or smaller sizes."
+            f"A budget pays for only {steps} steps of the size {size}. Choose more steps or smaller sizes."
         )
     warmup = min(config.train.warmup_steps, int(WARMUP_SHARE * steps))
     values: Values = {"model.n_layer": size.layers, "model.n_embd": size.width, "train.steps": steps}

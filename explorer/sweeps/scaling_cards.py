@@ -25,16 +25,17 @@ from explorer.services.visitors import check_may_change
 from explorer.train.sweep_form import cost_in_markdown, start_sweep, sweep_cost
 from explorer.widgets import address, session
 from explorer.widgets.forms import text_labels
-from explorer.widgets.layout import card, chart, current_palette, errors_shown, literal, show_error
+from explorer.widgets.layout import card, chart, current_palette, errors_shown, literal
 
 _SIZES, _STEPS, _SEEDS, _TEXT, _PRESET = "study_sizes", "study_steps", "study_seeds", "study_text", "study_preset"
-_START, _NEXT = "study_start", "study_next"
+_FORM, _START, _NEXT = "study_form", "study_start", "study_next"
 
 
 def draw_study_form() -> None:
     """Draw the quiet button behind which a scaling study is planned and started."""
     about = _("Several sizes at equal compute: how does the loss fall as models grow?")
-    with st.popover(_("New scaling study"), icon=":material/show_chart:", help=about, key="study_form"):
+    look = {"icon": ":material/show_chart:", "help": about}
+    with st.popover(_("New scaling study"), key=_FORM, on_change="rerun", **look):  # so that a start can close it
         texts = text_labels()
         st.text_input(
             _("Sizes"), FIRST_SIZES, key=_SIZES, max_chars=150, help=_("Layers x width, separated by commas.")
@@ -50,12 +51,17 @@ def draw_study_form() -> None:
             vocab_size = check_startable(shared.data_dir(), record.config)
             cost = sweep_cost(record, vocab_size, shared.supervisor().slots)
             st.markdown(cost_in_markdown(cost, prune=False))
-            st.button(_("Start study"), key=_START, type="primary", on_click=start_sweep,
+            st.button(_("Start study"), key=_START, type="primary", on_click=_start,
                       args=(record, session.ticket(_START)))  # fmt: skip
     with errors_shown():
         if id := session.click_result(_START):
             session.forget_click(_START)
             address.open_page("sweeps", query={address.SWEEP: id})
+
+
+def _start(record: SweepRecord, number_of_click: str) -> None:
+    start_sweep(record, number_of_click)
+    st.session_state[_FORM] = False
 
 
 def _plan() -> SweepRecord:
@@ -125,7 +131,7 @@ def _draw_next(sweep: SweepFolder, record: SweepRecord, runs: list[ScalingRun]) 
         try:
             prediction = predict_size(sweep, record, runs, parse_size(st.session_state[_NEXT]))
         except ExplorerError as error:
-            show_error(error)
+            st.caption(literal(str(error)))  # quietly: nobody may have chosen the size that is suggested
             return None
         st.button(_("Train this size"), key="study_train_next", icon=":material/play_arrow:", on_click=_train_next,
                   args=(sweep, prediction))  # fmt: skip

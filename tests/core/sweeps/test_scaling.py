@@ -29,7 +29,7 @@ def test_the_joint_law_of_known_numbers_is_fitted_and_predicts():
 def test_what_cannot_be_is_refused(data_dir, config):
     with pytest.raises(ConfigError, match="4 to 12 different sizes"):
         parse_sizes("1x16, 1x32")
-    with pytest.raises(ConfigError, match="smallest budget"):
+    with pytest.raises(ConfigError, match="pays for only"):
         plan_scaling(config, data_dir, parse_sizes("1x8, 1x16, 1x24, 2x64"), 20)
     with pytest.raises(ConfigError, match="bigram"):
         plan_scaling(config.replace({"model.kind": "bigram"}), data_dir, parse_sizes("1x8,1x16,1x24,1x32"), 60)
