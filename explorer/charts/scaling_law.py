@@ -7,7 +7,7 @@ from plotly import graph_objects as go
 
 from core.palette import LIGHT, Palette
 from core.sweeps.scaling import PredictedSize
-from core.training.scaling_law import JointLaw, ScalingLaw, ScalingRun
+from core.training.scaling_law import Interval, JointLaw, ScalingLaw, ScalingRun
 from explorer.charts.text_format import plain
 from explorer.charts.theme import legend_above, line, style
 from explorer.i18n.language import _
@@ -67,7 +67,8 @@ def joint_law_figures(
 ) -> list[go.Figure]:
     """Draw the loss against parameters, tokens and compute on logarithmic axes, one color a budget, with the law.
 
-    A predicted size is a hollow diamond with its bounds, and once it is trained a star. All three have the same losses.
+    A predicted size is a hollow diamond with its bounds, and once it is trained a star, too, both in the color of the
+    largest budget, which is theirs. All three figures have the same losses.
     """
     fitted = [run for run in runs if run.expected is None]
     budgets = _budgets(fitted)
@@ -78,13 +79,17 @@ def joint_law_figures(
         _add_runs(figures, shown, name, {"color": color, "size": 8}, palette)
         if law:
             _add_law(figures, law, shown, color)
+    whole, losses = max(budgets, default=1.0), [run.loss for run in runs]
+    color = palette.runs[max(0, len(budgets) - 1) % len(palette.runs)]
     trained = [run for run in runs if run.expected]
-    star = {"color": palette.training, "size": 13, "symbol": "star"}
-    _add_runs(figures, trained, _("Trained after the prediction"), star, palette)
-    losses = [run.loss for run in runs]
+    predicted = [((run.parameters, run.tokens, whole), run.expected) for run in trained if run.expected]
     if next_point:
-        losses += next_point.loss
-        _add_prediction(figures, next_point, max(budgets, default=1.0), palette)
+        predicted.append(((next_point.parameters, next_point.tokens, whole), next_point.loss))
+    for places, loss in predicted:
+        losses += loss
+        _add_prediction(figures, places, loss, color)
+    star = {"color": color, "size": 13, "symbol": "star"}
+    _add_runs(figures, trained, _("Trained after the prediction"), star, palette)
     low, high = np.log10(max(1e-3, min(losses, default=1.0))), np.log10(max(losses, default=10.0))
     titles = (_("Parameters N"), _("Tokens read D"), _("Compute C (operations)"))
     for figure, title in zip(figures, titles, strict=True):
@@ -95,11 +100,11 @@ def joint_law_figures(
     return figures
 
 
-def _add_prediction(figures: Sequence[go.Figure], predicted: PredictedSize, compute: float, palette: Palette) -> None:
-    loss = predicted.loss
-    error = {"array": [loss.high - loss.value], "arrayminus": [loss.value - loss.low], "color": palette.accent}
-    marker = {"symbol": "diamond-open", "size": 12, "color": palette.accent}
-    for figure, x in zip(figures, (predicted.parameters, predicted.tokens, compute), strict=True):
+def _add_prediction(figures: Sequence[go.Figure], places: Sequence[float], loss: Interval, color: str) -> None:
+    """Add a predicted loss with its bounds at its number of parameters, of tokens and its compute."""
+    error = {"array": [loss.high - loss.value], "arrayminus": [loss.value - loss.low], "color": color}
+    marker = {"symbol": "diamond-open", "size": 12, "color": color}
+    for figure, x in zip(figures, places, strict=True):
         more = {"name": _("Predicted"), "hovertemplate": "%{y:.3f}<extra></extra>"}
         figure.add_trace(go.Scatter(x=[x], y=[loss.value], error_y=error, mode="markers", marker=marker, **more))
 

@@ -15,8 +15,6 @@ from core.lessons.equal_compute import (
     train_next_size,
     whole_budget,
 )
-from core.runs.class_sizes import Size
-from core.sweeps.scaling import PredictedSize
 from core.training.scaling_law import BUDGETS, ScalingRun, fit_joint_law, law_of
 from core.training.work import flops_of_step
 from explorer.charts.scaling_law import joint_law_figures
@@ -44,13 +42,10 @@ def _next_size(state: StepState) -> NextSize:
 
 def _draw_panels(runs: list[ScalingRun], outcome: NextSize | None = None) -> None:
     """Draw the loss over parameters and over tokens; with the next size also the law that predicted it."""
-    law, prediction = None, None
+    law = None
     if outcome:
-        law = law_of(runs)
-        trained, loss = outcome.trained, outcome.predicted
-        prediction = PredictedSize(Size(*NEXT_SIZE), {}, trained.parameters, trained.tokens, loss)
-        runs = [*runs, trained]
-    figures = joint_law_figures(runs, law, prediction, current_palette())[:2]
+        law, runs = law_of(runs), [*runs, outcome.trained]
+    figures = joint_law_figures(runs, law, None, current_palette())[:2]
     numbers = {
         "size": [run.size for run in runs],
         "parameters": [run.parameters for run in runs],
