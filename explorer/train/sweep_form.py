@@ -111,7 +111,9 @@ def draw_sweep_form(config: RunConfig, used: dict[str, Setting], vocab_size: int
         if varied := varied_settings(used):
             _draw_method()
     if varied:
-        _draw_start(config, varied, vocab_size)
+        st.space("small")
+        with st.container(gap="small", key="sweep_plan"):
+            _draw_start(config, varied, vocab_size)
 
 
 def _draw_method() -> None:
