@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from core.errors import NotFiniteError
 from core.fast.compiled import CompiledDecoder, cached_bytes, is_supported, is_worthwhile, with_int8_weights
 from core.fast.decode import Decoder
 from core.fast.threads import one_thread, threads_for
@@ -112,13 +113,20 @@ def _until(tokens: Iterator[GeneratedToken], end: int | None) -> Iterator[Genera
 def _separated(written: Iterator[tuple[int, GeneratedToken]], count: int) -> list[Iterator[GeneratedToken]]:
     """Return the tokens of each text; what comes of the others in between waits for its reader."""
     waiting: list[deque[GeneratedToken]] = [deque() for _ in range(count)]
+    errors: list[NotFiniteError] = []
 
     def tokens_of(text: int) -> Iterator[GeneratedToken]:
         while True:
             while not waiting[text]:
-                number, token = next(written, (-1, None))
-                if token is None:
+                try:
+                    number, token = next(written)
+                except StopIteration:
+                    if errors:  # which the reader of another text came upon
+                        raise errors[0] from None
                     return
+                except NotFiniteError as error:
+                    errors.append(error)
+                    raise
                 waiting[number].append(token)
             yield waiting[text].popleft()
 

@@ -4,18 +4,18 @@ import asyncio
 import json
 import logging
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from ipaddress import ip_address
+from typing import Any, NamedTuple
 
 from core.errors import ExplorerError, RunError
 from core.fast.compiled import load_in_background
 from core.interpretability.token_losses import TokenPredictions
 from core.lessons.lesson_text import ENGLISH
-from core.model import GPT, Bigram
-from core.sampling import generate
+from core.sampling import GeneratedToken, generate_together
 from core.sampling_config import GenerationConfig
 from core.text.tasks import END, asks
 from core.text.token_display import visible
@@ -27,6 +27,7 @@ from explorer.services.visitors import for_visitor
 from explorer.streaming.run_events import event
 
 AT_ONCE = 2  # texts written at the same time
+MOST_TOGETHER = 8  # of one run, by one of the threads
 MOST_WAITING = 24  # texts asked for and not finished, those being written among them
 MOST_OF_ONE = 8  # of those, by one address in the network; this machine's own may be a proxy's, behind which are many
 LONGEST_PROMPT = 4000  # characters; it travels in an address
@@ -34,7 +35,8 @@ _SETTINGS = tuple(GenerationConfig.model_fields)
 
 _log = logging.getLogger(__name__)
 _threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="writing")
-_running: dict[Future, str] = {}  # every job not ended yet, also where nobody waits for its text; and who asked for it
+_lock, _waiting = threading.Lock(), list["_Request"]()  # those that no thread has begun
+_running: dict["_Request", str] = {}  # every text not ended yet, also where nobody waits for it; and who asked for it
 
 
 class TooManyTexts(ExplorerError):
@@ -61,34 +63,86 @@ def generated_text(run_id: str, query: Mapping[str, str], client: str = "") -> I
                 own,
             )
             raise TooManyTexts(words)
-    loop, queue, left = asyncio.get_running_loop(), asyncio.Queue(), threading.Event()
-
-    put = partial(loop.call_soon_threadsafe, queue.put_nowait)
-
-    @in_language(language)
-    def work() -> None:
-        try:
-            for chunk in () if left.is_set() else _tokens(run_id, query):  # no model is loaded for nobody
-                if left.is_set():
-                    return
-                put(chunk)
-        except ExplorerError as error:
-            put(problem_event(str(error)))
-        except Exception:
-            _log.exception("Writing with run %s failed", run_id)
-            put(problem_event(_("Generating failed because of a bug; the server's terminal shows details.")))
-        finally:
-            put(None)
-
+    loop, queue = asyncio.get_running_loop(), asyncio.Queue()
+    request = _Request(run_id, query, language, partial(loop.call_soon_threadsafe, queue.put_nowait))
     load_in_background()  # the first text is written without
-    job = _threads.submit(for_visitor(work))
-    _running[job] = client
-    job.add_done_callback(lambda job: _running.pop(job, None))
+    with _lock:
+        _waiting.append(request)
+        _running[request] = client
+    job = _threads.submit(for_visitor(in_language(language)(_serve)), request)
     try:
         yield _chunks(queue)
     finally:
-        left.set()
-        job.cancel()  # where it has not begun, it never will
+        request.left.set()
+        with _lock:
+            if request in _waiting:  # what has not begun never will
+                job.cancel()
+                _waiting.remove(request)
+                _running.pop(request, None)
+
+
+class _Request:
+    """A text that somebody waits for."""
+
+    def __init__(self, run_id: str, query: Mapping[str, str], language: str, put: Callable[[str | None], Any]):
+        self.run_id, self.query, self.put = run_id, query, put
+        self.left = threading.Event()
+        self.prepared = for_visitor(in_language(language)(partial(_prepare, run_id, query)))
+
+    @contextmanager
+    def problems_sent(self) -> Iterator[None]:
+        try:
+            yield
+        except ExplorerError as error:
+            self.put(problem_event(str(error)))
+        except Exception:
+            _log.exception("Writing with run %s failed", self.run_id)
+            self.put(problem_event(_("Generating failed because of a bug; the server's terminal shows details.")))
+
+
+def _serve(request: _Request) -> None:
+    """Write a text, and with it those of the same run that wait for a thread, which is faster than one by one."""
+    with _lock:
+        if request not in _waiting:  # written with another one
+            return
+        others = [other for other in _waiting if other.run_id == request.run_id and other is not request]
+        served = [request, *others[: MOST_TOGETHER - 1]]
+        for one in served:
+            _waiting.remove(one)
+    try:
+        _write_together([one for one in served if not one.left.is_set()])  # no model is loaded for nobody
+    finally:
+        for one in served:
+            _running.pop(one, None)
+            one.put(None)
+
+
+def _write_together(requests: list[_Request]) -> None:
+    texts: dict[tuple[int, str], list[tuple[_Request, _Prepared]]] = {}
+    for request in requests:
+        with request.problems_sent():
+            text = request.prepared()
+            texts.setdefault((id(text.opened.model), text.settings.weights), []).append((request, text))
+    for some in texts.values():
+        written = generate_together(
+            some[0][1].opened.model,
+            [text.ids for _request, text in some],
+            [text.settings for _request, text in some],
+            use_all_threads=not shared.supervisor().busy,
+        )
+        streams = [(request, _events(text, tokens)) for (request, text), tokens in zip(some, written, strict=True)]
+        while streams := [(request, events) for request, events in streams if _sent_next(request, events)]:
+            pass
+
+
+def _sent_next(request: _Request, events: Iterator[str]) -> bool:
+    """Send a text's next token; return whether there was one for somebody to read."""
+    with request.problems_sent():
+        chunk = None if request.left.is_set() else next(events, None)
+        if chunk is not None:
+            request.put(chunk)
+            return True
+    return False
 
 
 async def _chunks(queue: asyncio.Queue[str | None]) -> AsyncIterator[str]:
@@ -108,7 +162,16 @@ def _is_this_machine(client: str) -> bool:
         return True
 
 
-def _tokens(run_id: str, query: Mapping[str, str]) -> Iterator[str]:
+class _Prepared(NamedTuple):
+    """What a text is written with."""
+
+    opened: shared.Opened
+    ids: list[int]
+    settings: GenerationConfig
+    answers: bool  # only answers were trained on: questions would be noise
+
+
+def _prepare(run_id: str, query: Mapping[str, str]) -> _Prepared:
     prompt = query.get("prompt", "")
     if len(prompt) > LONGEST_PROMPT:
         problem = ngettext(
@@ -119,10 +182,14 @@ def _tokens(run_id: str, query: Mapping[str, str]) -> Iterator[str]:
         raise RunError(problem)
     settings = GenerationConfig.parse({name: query[name] for name in _SETTINGS if name in query})
     opened = shared.open_model(run_id)
-    answers = asks(opened.record.config.data.corpus, prompt)
-    for token in written_tokens(opened.model, opened.tokenizer, prompt, settings):
+    ids = prompt_ids(opened.tokenizer, prompt)
+    return _Prepared(opened, ids, settings, asks(opened.record.config.data.corpus, prompt))
+
+
+def _events(text: _Prepared, tokens: Iterator[GeneratedToken]) -> Iterator[str]:
+    for token in written_tokens(tokens, text.opened.tokenizer):
         yield event("token", json.dumps(token))
-        if answers and token["text"] == END:  # only answers were trained on: questions would be noise
+        if text.answers and token["text"] == END:
             return
 
 
@@ -131,17 +198,19 @@ def problem_event(sentence: str) -> str:
     return event("problem", json.dumps({"sentence": sentence}))
 
 
-def written_tokens(
-    model: GPT | Bigram, tokenizer: Tokenizer, prompt: str, settings: GenerationConfig
-) -> Iterator[WrittenToken]:
-    """Continue a prompt token by token; an empty one begins like a new line. Raises UnknownCharacterError.
+def prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
+    """Return the tokens of a prompt; an empty one begins like a new line. Raises UnknownCharacterError."""
+    return tokenizer.encode(prompt) or opening_ids(tokenizer)
+
+
+def written_tokens(tokens: Iterable[GeneratedToken], tokenizer: Tokenizer) -> Iterator[WrittenToken]:
+    """Yield generated tokens as they are shown.
 
     The text of a token that ends within a character is "": the character is the text of the one that completes it.
     """
     shown = [visible(token) for token in tokenizer.tokens]
-    ids = tokenizer.encode(prompt) or opening_ids(tokenizer)
     decoder, waiting = IncrementalDecoder(tokenizer), None
-    for token in generate(model, ids, settings, use_all_threads=not shared.supervisor().busy):
+    for token in tokens:
         if waiting:
             yield waiting
         split = decoder.pending  # the last token ended within a character, which no other text can follow

@@ -330,3 +330,13 @@ def test_more_texts_than_fit_into_memory_follow_each_other(monkeypatch):
     monkeypatch.setattr(sampling, "_MOST_CACHED", 4 * cached_bytes(model))
     assert written_together(model) == whole
     assert generate_together(model, [], []) == []
+
+
+def test_logits_that_are_not_finite_end_every_text():
+    load()
+    model = make()
+    with torch.no_grad():
+        model.lm_head.weight[3, 0] = float("nan")
+    for tokens in generate_together(model, [[1], [2]], [GREEDY] * 2):
+        with pytest.raises(NotFiniteError):
+            next(tokens)

@@ -13,12 +13,13 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from core.fast.compiled import load
 from core.import_export.nanogpt import read_checkpoint
 from core.runs.weights import steps_with_weights
+from core.sampling import generate_together
 from explorer.streaming import generation
 from explorer.streaming.broadcaster import Broadcaster
 from explorer.streaming.generation import LONGEST_PROMPT
-from explorer.streaming.run_events import event
 from explorer.web.routes import api_routes
 from tests.conftest import no_file_longer_than
 from tests.explorer.streaming.test_streams import events_of, steps_of
@@ -167,13 +168,14 @@ def test_too_many_texts_are_refused_before_anything_is_done(client, finished_run
 def test_a_flood_of_requests_leaves_places_for_others(finished_run, monkeypatch):
     begun, go_on = threading.Event(), threading.Event()
 
-    def slow(run_id, query):
+    def slow(*args):
         begun.set()
         go_on.wait(30)
-        yield event("token", "{}")
+        return prepare(*args)
 
-    monkeypatch.setattr(generation, "_tokens", slow)
-    address = f"/api/runs/{finished_run.id}/generate"
+    prepare = generation._prepare
+    monkeypatch.setattr(generation, "_prepare", slow)
+    address = f"/api/runs/{finished_run.id}/generate?max_new_tokens=2"
     app = Starlette(routes=api_routes(Broadcaster()))
 
     async def flood() -> list[int]:
@@ -202,12 +204,13 @@ def test_too_many_frames_are_refused(client, finished_run, monkeypatch):
 def test_who_leaves_takes_the_job_along(finished_run, monkeypatch):
     begun, go_on = threading.Event(), threading.Event()
 
-    def slow(run_id, query):
+    def slow(*args):
         begun.set()
         go_on.wait(30)
-        yield event("token", "{}")
+        return prepare(*args)
 
-    monkeypatch.setattr(generation, "_tokens", slow)
+    prepare = generation._prepare
+    monkeypatch.setattr(generation, "_prepare", slow)
     monkeypatch.setattr(generation, "_threads", ThreadPoolExecutor(1))
 
     async def come_and_leave() -> tuple[int, int]:
@@ -215,8 +218,11 @@ def test_who_leaves_takes_the_job_along(finished_run, monkeypatch):
             with generation.generated_text(finished_run.id, {}) as pieces:
                 return await anext(pieces)
 
-        readers = [asyncio.create_task(read()) for _ in range(3)]
+        readers = [asyncio.create_task(read())]
         await asyncio.to_thread(begun.wait, 30)
+        readers += [asyncio.create_task(read()) for _ in range(2)]
+        while len(generation._waiting) < 2:
+            await asyncio.sleep(0)
         before = len(generation._running)
         for reader in readers:
             reader.cancel()
@@ -228,6 +234,40 @@ def test_who_leaves_takes_the_job_along(finished_run, monkeypatch):
 
     assert asyncio.run(come_and_leave()) == (3, 1)
     assert not generation._running
+
+
+def test_texts_of_one_run_that_wait_are_written_together(client, finished_run, monkeypatch):
+    load()
+    seeds, together, go_on = [1, 2, 3, 4], [], threading.Event()
+    alone = [written(client, finished_run, seed=seed, max_new_tokens=12, prompt="T") for seed in seeds]
+
+    def spy(model, prompts, settings, **options):
+        together.append(len(prompts))
+        return generate_together(model, prompts, settings, **options)
+
+    monkeypatch.setattr(generation, "generate_together", spy)
+    monkeypatch.setattr(generation, "_threads", ThreadPoolExecutor(1))
+    generation._threads.submit(go_on.wait, 30)
+
+    async def read(query: dict[str, str]) -> str:
+        with generation.generated_text(finished_run.id, query) as pieces:
+            return "".join([piece async for piece in pieces])
+
+    async def read_all() -> list[str]:
+        queries = [{"seed": str(seed), "max_new_tokens": "12", "prompt": "T"} for seed in seeds]
+        readers = [asyncio.create_task(read(query)) for query in [*queries, {"temperature": "-1"}]]
+        while len(generation._waiting) < len(readers):
+            await asyncio.sleep(0)
+        go_on.set()
+        return await asyncio.gather(*readers)
+
+    def shown(events: list) -> list[str]:
+        return [data.get("text") for _, data in events]
+
+    *texts, refused = ([(name, data) for name, data, _ in events_of(text)] for text in asyncio.run(read_all()))
+    assert together == [4] and refused[0][0] == "problem" and refused[-1] == ("end", {})
+    assert [shown(text) for text in texts] == [shown(text) for text in alone]
+    assert not generation._waiting
 
 
 def test_a_frame_of_every_moment_and_of_no_other(client, finished_run):
