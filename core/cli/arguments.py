@@ -151,6 +151,13 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
         help="fork: begin with a run's settings and weights, its newest or those it kept at a step; the optimizer, the "
         "schedule and the steps begin afresh (default: no fork)",
     )
+    origin.add_argument(
+        "--minutes",
+        type=float,
+        metavar="N",
+        help="choose all settings so that the run takes about N minutes on this machine, with the lowest loss expected "
+        "(default: a preset's settings)",
+    )
     text = parser.add_mutually_exclusive_group()
     text.add_argument(
         "--corpus", metavar="NAME", help="a text by its name; see: python -m core corpora (default: the preset's)"
@@ -191,8 +198,10 @@ def config_wanted(options: argparse.Namespace) -> tuple[RunConfig, RunFolder | N
     Raises ExplorerError where the options are wrong.
     """
     in_file = dict(_flat(_read_config(options.config))) if options.config else {}
-    named = in_file.pop("preset", None)
-    if options.parent is None:
+    named, text = in_file.pop("preset", None), _own_text(options) if options.text else None
+    if options.minutes is not None:
+        parent, step, config = None, None, _recipe(options.minutes, options.corpus, text)
+    elif options.parent is None:
         parent, step, config = None, None, preset(options.preset or named or FIRST_PRESET)
     else:
         from core.runs.ancestry import fork_config
@@ -202,7 +211,19 @@ def config_wanted(options: argparse.Namespace) -> tuple[RunConfig, RunFolder | N
     changes = in_file | dict(assignment(text, "--set", "model.n_layer=6") for text in options.set)
     short = {"train.steps": options.steps, "train.device": options.device, "data.corpus": options.corpus}
     changes |= {path: value for path, value in short.items() if value is not None}
-    return config.replace(changes), parent, step, _own_text(options) if options.text else None
+    return config.replace(changes), parent, step, text
+
+
+def _recipe(minutes: float, corpus: str | None, text: str | None) -> RunConfig:
+    """Return the recipe for so many minutes on this machine, on an own text or the one of that name."""
+    from core.runs.machine import estimate_run
+    from core.text.corpora import load_corpus
+    from core.text.tokenizers import CharTokenizer
+    from core.training.time_budget import recipe_for
+
+    read = text or load_corpus(corpus or preset(FIRST_PRESET).data.corpus, data_dir())
+    vocab_size = CharTokenizer.from_text(read).vocab_size
+    return recipe_for(minutes, len(read), lambda config: estimate_run(config, vocab_size, data_dir()).seconds)
 
 
 def save_own_text(file: Path, text: str) -> "Corpus":

@@ -31,6 +31,7 @@ from core.settings import fields_of
 from core.terminal import SafeStream, print_line
 from core.text.token_display import printable
 from core.text.tokenizers import OnProgress
+from core.training.time_budget import expected_loss
 
 if TYPE_CHECKING:
     from core.runs.worker import StopRequest
@@ -99,8 +100,7 @@ def begin(options: argparse.Namespace) -> int | None:
     from core.text.corpora import load_corpus
     from core.training.schedule import schedule_notice
 
-    inside = options.out and options.out.absolute()
-    if inside:
+    if inside := options.out and options.out.absolute():
         check_path(inside)
     choose_trackers(options.track)
     config, parent, step, text = config_wanted(options)
@@ -116,6 +116,8 @@ def begin(options: argparse.Namespace) -> int | None:
         config = config.replace({"data.corpus": save_own_text(options.text, text).name})
     if notice := schedule_notice(config.train):
         print(notice[0].format(**notice[1]), file=SafeStream(sys.stdout))
+    if expected := expected_loss(config):
+        print(f"Expected validation loss: {expected:.2f} nats/token.")
     if parent:
         return _train(fork(data_dir(), parent, step, config, options.name, inside=inside))
     return _train(new_run(data_dir(), config, options.name, inside=inside))
@@ -228,6 +230,8 @@ def _train(folder: RunFolder, device: str | None = None, *, drop_stale: bool = F
     if summary := progress_of(folder, folder.rows("metrics")):
         show.note(summary.sentence)
     if status.state == "finished":
+        if (expected := expected_loss(folder.record().config)) and status.val_loss is not None:
+            show.note(f"Expected was {expected:.2f}; the difference is {status.val_loss - expected:+.2f}.")
         show.note(f"Generate text: python -m core generate {meant}")
         return 0
     show.note(f"Go on: python -m core resume {meant}")

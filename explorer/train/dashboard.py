@@ -30,6 +30,7 @@ from explorer.services.visitors import acting_on, visitor
 from explorer.streaming.jsonl_tail import curve_rows
 from explorer.train.forks import draw_fork, draw_parent, draw_trouble, open_fork_at
 from explorer.train.live_settings import draw_drawer_switch, draw_live_settings
+from explorer.train.time_budget import difference_in_words
 from explorer.widgets.address import PART, VIEW, open_page
 from explorer.widgets.import_export import draw_exports, draw_sharing
 from explorer.widgets.layout import card, chart, current_palette, errors_shown, literal, show_error
@@ -98,6 +99,8 @@ def _draw_first_sight(folder: RunFolder, record: RunRecord, status: Status) -> N
             _draw_accuracy(folder, status)
         if status.ended and (outcome := fork_verdict(shared.data_dir(), folder, record)):
             st.caption(outcome)
+        if difference := difference_in_words(record, status):
+            st.caption(difference)
     with right, st.container(key="beside", gap="small"):
         title, note = (
             (_("Answers"), _(_ANSWERS_NOTE)) if _is_answered(record) else (_("Generated text"), _samples_note(folder))

@@ -18,6 +18,7 @@ from explorer.i18n.language import _, ngettext
 from explorer.services import shared
 from explorer.services.cost_trials import tried
 from explorer.services.visitors import limits, visitor
+from explorer.train.time_budget import expected_loss_in_words
 from explorer.widgets.forms import positions
 
 _SLOWED = 1.2  # times as long, from which on it is said
@@ -55,8 +56,9 @@ def draw_cost(config: RunConfig, cost: Cost) -> None:
         ngettext("**{count}** parameter", "**{count}** parameters", cost.figures.parameters),
         _("**{memory}** for training, plus {worker} for PyTorch", memory=memory, worker=worker),
         _("about **{time}** on this machine", time=duration_in_words(cost.figures.seconds * slowdown)),
+        expected_loss_in_words(config),
     )
-    st.markdown("  \n".join(lines))
+    st.markdown("  \n".join(filter(None, lines)))
     if not visitor().is_teacher:
         now = limits()
         allowed = {"parameters": f"{now.most_parameters:,}", "steps": f"{now.most_steps:,}"}

@@ -33,6 +33,7 @@ from explorer.train.forks import Parent, draw_parent_checkpoint, parent_from_add
 from explorer.train.model_diagram import model_diagram
 from explorer.train.rate_finder import draw_rate_finder
 from explorer.train.sweep_form import draw_sweep_form, open_started_sweep, range_input, varied_settings
+from explorer.train.time_budget import draw_time_budget
 from explorer.widgets.address import FORK, STEP, draft_address, parameter, view_run
 from explorer.widgets.class_link import link_popover
 from explorer.widgets.drafts import draft, keep_draft, lead_to_run, write_draft
@@ -283,16 +284,16 @@ def _pick_corpus(config: RunConfig) -> str:
 
 def _draw_outcome(config: RunConfig, parent: Parent | None, problem: ExplorerError | None) -> bool:
     """Draw the button and the cost; return whether the tokens are known, which a long text takes its time for."""
-    ready, cost, known = True, None, 0
+    ready, cost, known, length = True, None, 0, 0
     try:
         with st.spinner(_("Reading the text ...")):
-            text = load_corpus(config.data.corpus, shared.data_dir())
+            length = len(load_corpus(config.data.corpus, shared.data_dir()))
         check_may_change()
         ready = parent is not None or tokenizer_ready(config.data, shared.data_dir())
         if ready:
             known = _tokens_known(config, parent.folder if parent else None)
             check_allowed(shared.data_dir(), config, known, parent.config if parent else None)
-            cost = cost_of(config, known, len(text))
+            cost = cost_of(config, known, length)
             check_memory(config, cost)
     except ExplorerError as error:
         problem = problem or error
@@ -304,6 +305,7 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, problem: ExplorerErr
         show_error(problem)
     if cost and not parent:
         with st.container(gap=None, key="search_settings"):
+            draw_time_budget(config, known, length)
             draw_rate_finder(config)
             draw_sweep_form(config, used_settings(config), known)
     if cost:

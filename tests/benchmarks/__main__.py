@@ -32,6 +32,7 @@ from tests.benchmarks.report import report, send_to, why_not_writable
 # Each says what it measures; `text` is Tiny Shakespeare, `nanogpt` a checkout of nanoGPT.
 BENCHMARKS = {
     "quality": lambda given: _figures("Quality", quality.measure(given.text)),
+    "minutes": lambda given: quality.measure_recipe(given.text),
     "time-to-quality": lambda given: nanogpt.measure(given.nanogpt, given.text),
     "ablation": lambda given: ablation.measure(given.text),
     "generation": lambda given: generation.measure(given.nanogpt),
@@ -62,6 +63,7 @@ BENCHMARKS = {
 }
 NEEDS = {
     "quality": ("text",),
+    "minutes": ("text",),
     "time-to-quality": ("text", "nanogpt"),
     "ablation": ("text",),
     "generation": ("nanogpt",),

@@ -77,6 +77,15 @@ def test_every_preset_is_described_where_one_chooses(app):
     assert len(drawn.captions) == len(PRESETS) and all(20 < len(words) < 65 for words in drawn.captions)
 
 
+def test_minutes_set_all_settings_and_tell_the_loss_to_expect(app):
+    app.run()
+    assert "validation loss about" not in words_of(app)
+    app.select_slider(key="time_budget_minutes").set_value(2).run()
+    app.button(key="time_budget_apply").click().run()
+    assert not app.exception and "validation loss about" in words_of(app)
+    assert app.radio(key="preset").value == "gpt-fast" and not app.button(key="train_start").disabled
+
+
 def test_a_bigram_has_no_layers_to_set(app):
     app.run()
     app.radio(key="preset").set_value("bigram").run()

@@ -81,6 +81,14 @@ def test_dumped_settings_are_read_back(data_dir, tmp_path, capsys, name):
     assert list_runs(data_dir) == []
 
 
+def test_minutes_choose_all_settings_but_those_on_the_line(data_dir, text_file, capsys):
+    assert "must be above 0" in refused(capsys, "train", "--minutes", "0", "--text", str(text_file))
+    dump = ("--text", str(text_file), "--set", "train.seed=3", "--dump-config")
+    few, more = (RunConfig.parse(said(capsys, "train", "--minutes", minutes, *dump)) for minutes in ("0.5", "5"))
+    assert few.train.seed == more.train.seed == 3 and few.model.token_shift
+    assert few.model.n_embd < more.model.n_embd
+
+
 def test_a_file_of_settings_stands_between_the_preset_and_the_line(data_dir, tmp_path, capsys):
     file = tmp_path / "mine.yaml"
     file.write_text("preset: gpt-fast\ntrain: {compile: on, learning_rate: 6e-4, steps: 9}\nmodel:\n  residual: yes\n")

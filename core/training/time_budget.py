@@ -1,0 +1,149 @@
+"""A recipe with one dial, the minutes of training: size, context, batch and steps follow, and the loss to expect.
+
+The parts are `gpt_fast`'s with `token_shift`. Of a few shapes the one is taken whose loss is expected to be lowest
+after as many tokens as it reads in the time, by a law of size and data fitted to our own runs (Hoffmann and others
+2022, section 3.3; of a text read several times, Muennighoff and others 2023).
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+from core.config import RunConfig
+from core.errors import ConfigError
+from core.presets import gpt_fast
+
+MINUTES = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60)  # offered on a page
+MOST_MINUTES = 24 * 60
+
+
+class Shape(NamedTuple):
+    """The size of a model."""
+
+    n_layer: int
+    n_head: int
+    n_embd: int
+    block_size: int
+
+
+SHAPES = (
+    Shape(2, 2, 96, 64),
+    Shape(3, 2, 128, 128),
+    Shape(3, 3, 192, 128),
+    Shape(4, 4, 256, 256),
+    Shape(6, 6, 384, 256),
+)
+
+# Fitted by `fit_recipe` in tests/benchmarks/quality.py: L = E + A N^-alpha + B D^-beta, in nats/token, for N millions
+# of parameters in the blocks and D millions of tokens read. Each text has its own E, here with its characters.
+TEXTS = {"tinyshakespeare": (1.333, 1_115_394), "shakespeare": (1.338, 4_668_438)}
+_OF_SIZE, _SIZE_EXPONENT, _OF_DATA, _DATA_EXPONENT = 0.0171, 1.119, 0.2161, 0.464
+_REPEATED = 2.0  # times that a text read again counts at most; Muennighoff (2023) has 15 for far larger texts
+# `gpt_fast`'s batch and steps; both grow with the root of the tokens.
+_BATCH_TOKENS, _STEPS = 1024, 500
+_DROPOUTS = ((24, 0.2), (12, 0.1))  # from how many times a text is read, in falling order
+_FEWEST_TOKENS, _MOST_TOKENS = 20_000, 4_000_000_000
+_TRIES = 24  # halvings of the range of tokens: within a millionth
+
+
+def recipe_for(minutes: float, text_length: int, seconds: Callable[[RunConfig], float]) -> RunConfig:
+    """Return the settings whose run takes so many minutes and is expected to end with the lowest loss.
+
+    Args:
+        minutes: of the whole run, with evaluations and samples.
+        text_length: the characters of the text, which the training split is most of.
+        seconds: the expected duration of a run on the machine, as `core.runs.machine.estimate_run` has it.
+
+    Raises ConfigError for minutes below zero or above a day.
+    """
+    if not 0 < minutes <= MOST_MINUTES:
+        raise ConfigError(f"Minutes cannot be {minutes:g}: they must be above 0 and at most {MOST_MINUTES:,}.")
+    sized = [_longest(shape, 60 * minutes, text_length, seconds) for shape in SHAPES]
+    return min(sized, key=lambda config: _loss(config, text_length))
+
+
+def expected_loss(config: RunConfig) -> float | None:
+    """Return the validation loss, nats/token, that a run of these settings is expected to end with.
+
+    None where the law was not fitted: of another text, or where a setting that matters differs from the recipe's.
+    """
+    shape = Shape(*(getattr(config.model, name) for name in Shape._fields))
+    if config.data.corpus not in TEXTS or shape not in SHAPES:
+        return None
+    floor, text_length = TEXTS[config.data.corpus]
+    train, ours = config.train, sized_recipe(shape, _tokens(config), text_length)
+    batches = train.batch_size / ours.train.batch_size
+    same: dict[str, str | float] = {"data.corpus": config.data.corpus}
+    same |= {"train.batch_size": train.batch_size, "train.steps": train.steps}
+    same |= {"model.dropout": _dropout(_tokens(config), text_length)}
+    if not 0.5 <= batches <= 2 or _learning(ours.replace(same)) != _learning(config):
+        return None
+    return floor + _loss(config, text_length)
+
+
+def sized_recipe(shape: Shape, tokens: float, text_length: int) -> RunConfig:
+    """Return the recipe for a model of that shape that reads so many tokens in all."""
+    growth = math.sqrt(tokens / (_BATCH_TOKENS * _STEPS))
+    batch = min(512, max(4, round(_BATCH_TOKENS * growth / shape.block_size)))
+    steps = min(1_000_000, max(10, round(tokens / (batch * shape.block_size))))
+    windows = min(65_536, max(8192, tokens / 100)) / shape.block_size
+    return gpt_fast().replace(
+        {f"model.{name}": value for name, value in shape._asdict().items()}
+        | {
+            "model.token_shift": True,
+            "model.dropout": _dropout(batch * steps * shape.block_size, text_length),
+            "train.batch_size": batch,
+            "train.steps": steps,
+            "train.warmup_steps": min(100, max(10, steps // 50)),
+            "train.eval_interval": min(100_000, -(-steps // 10)),
+            "train.eval_windows": round(windows),
+            "train.sample_interval": min(100_000, -(-steps // 10)),
+            "train.checkpoint_interval": min(100_000, -(-steps // 5)),
+            "train.log_interval": max(1, steps // 400),
+        }
+    )
+
+
+def _longest(shape: Shape, most: float, text_length: int, seconds: Callable[[RunConfig], float]) -> RunConfig:
+    """Return the recipe of a shape for as many tokens as it reads in `most` seconds."""
+    low, high = math.log(_FEWEST_TOKENS), math.log(_MOST_TOKENS)
+    for _ in range(_TRIES):
+        middle = (low + high) / 2
+        if seconds(sized_recipe(shape, math.exp(middle), text_length)) <= most:
+            low = middle
+        else:
+            high = middle
+    return sized_recipe(shape, math.exp(low), text_length)
+
+
+def _dropout(tokens: float, text_length: int) -> float:
+    read = tokens / (0.9 * text_length)
+    return next((dropout for times, dropout in _DROPOUTS if read >= times), 0.0)
+
+
+def _loss(config: RunConfig, text_length: int) -> float:
+    """Return the expected loss above that of a model and a text without limit."""
+    size, tokens = size_and_tokens(config, text_length)
+    return _OF_SIZE * size**-_SIZE_EXPONENT + _OF_DATA * tokens**-_DATA_EXPONENT
+
+
+def size_and_tokens(config: RunConfig, text_length: int) -> tuple[float, float]:
+    """Return the law's N and D, in millions: the parameters of the blocks' matrices, and the tokens read.
+
+    A token that was read before counts less, the more often the text was read (Muennighoff 2023).
+    """
+    once, tokens = 0.9 * text_length, _tokens(config)
+    if tokens > once:
+        tokens = once * (1 + _REPEATED * (1 - math.exp(-(tokens / once - 1) / _REPEATED)))
+    return 12 * config.model.n_layer * config.model.n_embd**2 / 1e6, tokens / 1e6
+
+
+def _tokens(config: RunConfig) -> int:
+    return config.train.steps * config.train.batch_size * config.model.block_size
+
+
+def _learning(config: RunConfig) -> object:
+    """Return the settings on which the loss depends."""
+    free = ("eval_", "log_", "sample_", "checkpoint_", "snapshots", "seed", "device", "precision", "compile", "warmup")
+    train = {name: value for name, value in config.train if not name.startswith((*free, "gradient_accum", "processes"))}
+    return config.model, config.data, train

@@ -1,0 +1,57 @@
+"""Train: one dial, the minutes of training, from which all other settings follow."""
+
+import streamlit as st
+
+from core.config import RunConfig
+from core.runs.records import RunRecord, Status
+from core.training.time_budget import MINUTES, expected_loss, recipe_for
+from explorer.i18n.language import _, ngettext
+from explorer.services import shared
+from explorer.services.visitors import limits
+from explorer.widgets.drafts import keep_draft
+from explorer.widgets.forms import forget_inputs
+from explorer.widgets.session import notifying
+
+_MINUTES = "time_budget_minutes"
+_USUAL = 5
+
+
+def draw_time_budget(config: RunConfig, vocab_size: int, text_length: int) -> None:
+    """Draw the quiet button behind which the minutes are chosen, and all settings with them."""
+    about = _("Choose the minutes; all other settings follow.")
+    with st.popover(_("Train for a given time"), icon=":material/timer:", type="tertiary", help=about,
+                    key="time_budget"):  # fmt: skip
+        st.caption(
+            _("Width, depth, heads, context, batch and steps are chosen for this machine's speed, so that the loss is "
+              "expected to be lowest at the end.")
+        )  # fmt: skip
+        offered = [minutes for minutes in MINUTES if minutes <= limits().most_minutes] or [MINUTES[0]]
+        usual = _USUAL if _USUAL in offered else offered[-1]
+        minutes = st.select_slider(_("Minutes"), offered, usual, key=_MINUTES)
+        words = ngettext("Set for {count} minute", "Set for {count} minutes", minutes)
+        st.button(words, key="time_budget_apply", on_click=_take, args=(config, vocab_size, text_length))
+
+
+@notifying()
+def _take(config: RunConfig, vocab_size: int, text_length: int) -> None:
+    chosen = recipe_for(
+        st.session_state[_MINUTES], text_length, lambda config: shared.estimate_of(config, vocab_size).seconds
+    )
+    forget_inputs()
+    st.session_state["preset"] = chosen.preset
+    keep_draft(chosen.replace({"data.corpus": config.data.corpus}))
+
+
+def expected_loss_in_words(config: RunConfig) -> str:
+    """Return the loss that a run of these settings is expected to end with; "" where no law tells it."""
+    loss = expected_loss(config)
+    return _("validation loss about **{loss}** at the end", loss=f"{loss:.2f}") if loss else ""
+
+
+def difference_in_words(record: RunRecord, status: Status) -> str:
+    """Return how far a finished run ended from the loss expected of its settings; "" where none was."""
+    loss = expected_loss(record.config)
+    if not loss or status.state != "finished" or status.val_loss is None:
+        return ""
+    values = {"loss": f"{loss:.2f}", "reached": f"{status.val_loss:.2f}"}
+    return _("Expected validation loss {loss}, reached {reached}.", **values)

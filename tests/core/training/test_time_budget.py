@@ -1,0 +1,53 @@
+import pytest
+
+from core.errors import ConfigError
+from core.training.cost import estimate
+from core.training.time_budget import MINUTES, SHAPES, TEXTS, expected_loss, recipe_for, sized_recipe
+from tests.core.training.test_cost import SPEED
+
+CORPUS, VOCAB_SIZE = "tinyshakespeare", 65
+LENGTH = TEXTS[CORPUS][1]
+
+
+def seconds(config):
+    return estimate(config, VOCAB_SIZE, SPEED, "float32").seconds
+
+
+def for_minutes(minutes):
+    return recipe_for(minutes, LENGTH, seconds).replace({"data.corpus": CORPUS})
+
+
+def test_a_run_takes_the_minutes_and_more_of_them_lower_the_loss():
+    configs = [for_minutes(minutes) for minutes in MINUTES]
+    for minutes, config in zip(MINUTES, configs, strict=True):
+        assert 0.85 < seconds(config) / (60 * minutes) <= 1, "less where dropout, which takes time, would begin"
+    losses = [expected_loss(config) for config in configs]
+    assert losses == sorted(losses, reverse=True) and len(set(losses)) == len(losses)
+    assert configs[0].model.n_embd < configs[-1].model.n_embd
+    often = sized_recipe(SHAPES[0], 40 * LENGTH, LENGTH)
+    assert configs[0].model.dropout == 0 < often.model.dropout, "a text read many times needs dropout"
+
+
+def test_a_loss_is_expected_where_nothing_that_it_depends_on_was_changed():
+    config = for_minutes(2)
+    loss = expected_loss(config)
+    free = {"train.seed": 3, "train.eval_interval": 7, "train.precision": "float32", "preset": "mine"}
+    assert expected_loss(config.replace(free)) == loss
+    assert expected_loss(config.replace({"train.steps": 2 * config.train.steps})) < loss
+    for change in (
+        {"data.corpus": "surnames"},
+        {"data.tokenizer": "byte"},
+        {"model.n_layer": 5},
+        {"model.token_shift": False},
+        {"model.dropout": 0.5},
+        {"train.learning_rate": 1e-3},
+        {"train.batch_size": 4 * config.train.batch_size},
+        {"model.kind": "bigram"},
+    ):
+        assert expected_loss(config.replace(change)) is None, change
+
+
+@pytest.mark.parametrize("minutes", [0, -1, 1e9, float("nan")])
+def test_minutes_that_cannot_be_are_refused(minutes):
+    with pytest.raises(ConfigError, match="must be above 0"):
+        recipe_for(minutes, LENGTH, seconds)
