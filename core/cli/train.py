@@ -116,10 +116,10 @@ def begin(options: argparse.Namespace) -> int | None:
         config = config.replace({"data.corpus": save_own_text(options.text, text).name})
     if notice := schedule_notice(config.train):
         print(notice[0].format(**notice[1]), file=SafeStream(sys.stdout))
-    if expected := expected_loss(config):
-        print(f"Expected validation loss: {expected:.2f} nats/token.")
     if parent:
         return _train(fork(data_dir(), parent, step, config, options.name, inside=inside))
+    if expected := expected_loss(config):
+        print(f"Expected validation loss: {expected:.2f} nats/token.")
     return _train(new_run(data_dir(), config, options.name, inside=inside))
 
 
@@ -230,7 +230,7 @@ def _train(folder: RunFolder, device: str | None = None, *, drop_stale: bool = F
     if summary := progress_of(folder, folder.rows("metrics")):
         show.note(summary.sentence)
     if status.state == "finished":
-        if (expected := expected_loss(folder.record().config)) and status.val_loss is not None:
+        if not folder.record().parent and (expected := expected_loss(folder.record().config)) and status.val_loss:
             show.note(f"Expected was {expected:.2f}; the difference is {status.val_loss - expected:+.2f}.")
         show.note(f"Generate text: python -m core generate {meant}")
         return 0

@@ -99,7 +99,7 @@ def _draw_first_sight(folder: RunFolder, record: RunRecord, status: Status) -> N
             _draw_accuracy(folder, status)
         if status.ended and (outcome := fork_verdict(shared.data_dir(), folder, record)):
             st.caption(outcome)
-        if difference := difference_in_words(record, status):
+        if difference := difference_in_words(record, _config_now(folder, record.config), status):
             st.caption(difference)
     with right, st.container(key="beside", gap="small"):
         title, note = (

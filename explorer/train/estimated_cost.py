@@ -48,7 +48,7 @@ def check_memory(config: RunConfig, cost: Cost) -> None:
     check_fits(cost.figures.memory_bytes, hardware, memory_for_queued(hardware), config.train.processes)
 
 
-def draw_cost(config: RunConfig, cost: Cost) -> None:
+def draw_cost(config: RunConfig, cost: Cost, *, is_fork: bool) -> None:
     """Draw the figures, on what they rest, and on what the run would train; the page is drawn anew after a trial."""
     slowdown = shared.contention_of(config)
     memory, worker = memory_in_words(cost.figures.memory_bytes), memory_in_words(WORKER_BYTES)
@@ -56,7 +56,7 @@ def draw_cost(config: RunConfig, cost: Cost) -> None:
         ngettext("**{count}** parameter", "**{count}** parameters", cost.figures.parameters),
         _("**{memory}** for training, plus {worker} for PyTorch", memory=memory, worker=worker),
         _("about **{time}** on this machine", time=duration_in_words(cost.figures.seconds * slowdown)),
-        expected_loss_in_words(config),
+        "" if is_fork else expected_loss_in_words(config),
     )
     st.markdown("  \n".join(filter(None, lines)))
     if not visitor().is_teacher:

@@ -309,7 +309,7 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, problem: ExplorerErr
             draw_rate_finder(config)
             draw_sweep_form(config, used_settings(config), known)
     if cost:
-        draw_cost(config, cost)
+        draw_cost(config, cost, is_fork=parent is not None)
     if notice := schedule_notice(config.train):
         sentence, numbers = notice
         st.warning(_(sentence, **numbers))

@@ -48,9 +48,9 @@ def expected_loss_in_words(config: RunConfig) -> str:
     return _("validation loss about **{loss}** at the end", loss=f"{loss:.2f}") if loss else ""
 
 
-def difference_in_words(record: RunRecord, status: Status) -> str:
-    """Return how far a finished run ended from the loss expected of its settings; "" where none was."""
-    loss = expected_loss(record.config)
+def difference_in_words(record: RunRecord, config: RunConfig, status: Status) -> str:
+    """Return how far a finished run ended from the loss expected of its settings now; "" where none was."""
+    loss = None if record.parent_step is not None else expected_loss(config)
     if not loss or status.state != "finished" or status.val_loss is None:
         return ""
     values = {"loss": f"{loss:.2f}", "reached": f"{status.val_loss:.2f}"}

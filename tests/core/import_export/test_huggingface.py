@@ -77,7 +77,7 @@ def test_every_preset_fits_somewhere_but_those_with_parts_of_their_own():
         except ExternalModelError:
             kinds[name] = None
     assert kinds == {
-        "gpt-quick": "gpt_neox", "gpt-fast": None, "bigram": None,
+        "gpt-quick": "gpt_neox", "gpt-fast": None, "gpt-night": None, "bigram": None,
         "gpt-tiny": "gpt2", "gpt-lecture": "gpt2", "gpt2": "gpt2",
         "addition": None, "modular-addition": "gpt2", "induction": None,
     }  # fmt: skip
