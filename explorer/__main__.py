@@ -69,7 +69,7 @@ def _start_fork_server(folder: Path) -> None:
     """Let workers' imports begin now, on another core than those of the server: the first page would share its own."""
     from core.runs.engines.fork_server import FORK_SERVER
 
-    FORK_SERVER.start(folder)
+    FORK_SERVER.ensure_running(folder)
 
 
 def _have_home_folder(otherwise: Path) -> None:

@@ -91,7 +91,7 @@ def choose_engine(options: argparse.Namespace) -> None:
 
 def new_supervisor() -> "Supervisor":
     """Return a supervisor of the data folder whose runs train where `choose_engine` or the environment says."""
-    from core.runs.engines.local import engine_wanted
+    from core.runs.engines.engine import engine_wanted
     from core.runs.supervisor import Supervisor
 
     return Supervisor(data_dir(), engine=engine_wanted())

@@ -28,7 +28,7 @@ from core.terminal import print_line
 from core.text.token_display import printable
 
 if TYPE_CHECKING:
-    from core.runs.engines.local import LocalEngine
+    from core.runs.engines.engine import Engine
     from core.runs.supervisor import Supervisor
     from core.sweeps.folder import SweepFolder, SweepRecord
     from core.sweeps.results import PointResult
@@ -191,7 +191,7 @@ def _print_ended(sweep: "SweepFolder", record: "SweepRecord", shown: set[str]) -
     return shown
 
 
-def _print_silence(engine: "LocalEngine", before: str) -> str:
+def _print_silence(engine: "Engine", before: str) -> str:
     """Print that a cluster or its object store does not answer, and when it does again; return that sentence."""
     engine.hosts()
     now = engine.problem or engine.silence

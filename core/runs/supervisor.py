@@ -28,7 +28,8 @@ from core.runs.commands import (
     waiting_commands,
 )
 from core.runs.disk_space import shortage
-from core.runs.engines.local import LocalEngine, NoCapacityError
+from core.runs.engines.engine import Engine, NoCapacityError
+from core.runs.engines.local import LocalEngine
 from core.runs.folder import RunFolder, list_runs, open_run
 from core.runs.processes import ProcessId, end_orphans, this_process
 from core.runs.queue import Claim, Queue, is_held_by_a_shell, supervisor_lock
@@ -75,7 +76,7 @@ class Supervisor:
     one data folder alternate. Only pending stops are in memory.
     """
 
-    def __init__(self, data_dir: Path, slots: int | None = None, engine: LocalEngine | None = None):
+    def __init__(self, data_dir: Path, slots: int | None = None, engine: Engine | None = None):
         self.data_dir = data_dir
         self.engine = engine or LocalEngine()
         self._slots = slots

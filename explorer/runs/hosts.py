@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.formatting import memory_in_words
-from core.runs.engines.local import Host
+from core.runs.engines.engine import Host
 from core.runs.folder import list_runs
 from explorer.i18n.formatting import number
 from explorer.i18n.language import _

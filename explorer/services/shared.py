@@ -15,8 +15,8 @@ from core.errors import ExplorerError, RunError
 from core.model import GPT, Bigram, parameter_count
 from core.paths import data_dir as home
 from core.runs import machine
+from core.runs.engines.engine import engine_wanted
 from core.runs.engines.fork_server import FORK_SERVER
-from core.runs.engines.local import engine_wanted
 from core.runs.folder import RunFolder, list_runs, open_run
 from core.runs.machine import threads_for_run, threads_per_run
 from core.runs.records import RunRecord

@@ -19,8 +19,9 @@ from typing import Any
 from core.errors import ExplorerError, RunError
 from core.formatting import memory_in_words
 from core.runs.commands import config_now
+from core.runs.engines.engine import Engine, Host, NoCapacityError
 from core.runs.engines.fork_server import worker_environment
-from core.runs.engines.local import Host, LocalEngine, NoCapacityError
+from core.runs.engines.local import LocalEngine
 from core.runs.folder import RunFolder
 from core.runs.machine import threads_for_run
 from core.runs.processes import is_locked
@@ -37,7 +38,7 @@ _SILENT = {"error": "it does not answer"}
 _PROCESS_BYTES = 370 * 2**20  # Python with torch, which no other process shares
 
 
-class RayEngine(LocalEngine):
+class RayEngine(Engine):
     """Workers on the hosts of a Ray cluster, through a process of its own (`core.runs.engines.ray_broker`)."""
 
     says_when_full = True
@@ -103,7 +104,7 @@ class RayEngine(LocalEngine):
 
     def cancel(self, folder: RunFolder, status: Status, number: signal.Signals = signal.SIGKILL) -> None:
         if not status.host:
-            return super().cancel(folder, status, number)
+            return LocalEngine().cancel(folder, status, number)
         answer = self._ask("cancel", run=folder.id, number=int(number))
         if answer:
             raise RunError(f"The process of {folder.name!r} on {status.host} cannot be ended. {self.problem}")

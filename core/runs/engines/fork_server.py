@@ -47,7 +47,7 @@ class ForkServer:
         self._start_due = 0.0  # monotonic
         self._lock = threading.Lock()
 
-    def start(self, data_dir: Path) -> None:
+    def ensure_running(self, data_dir: Path) -> None:
         """Start the process, so that the first run need not wait, unless one runs or has just failed."""
         with self._lock:
             if self._process is not None and self._process.poll() is not None:

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from core.config import ModelConfig, RunConfig, TrainConfig
 from core.fast.threads import keep_freed_memory
 from core.runs.engines.cluster import RayEngine
+from core.runs.engines.engine import Engine
 from core.runs.engines.local import LocalEngine
 from core.runs.folder import RunFolder
 from core.runs.processes import ProcessId, kill
@@ -45,7 +46,7 @@ def measure() -> dict[str, float]:
     return figures
 
 
-def _times(engine: LocalEngine, data_dir: Path) -> dict[str, float]:
+def _times(engine: Engine, data_dir: Path) -> dict[str, float]:
     app = Supervisor(data_dir, engine=engine)
     app.start()
     engine.hosts()

@@ -19,7 +19,8 @@ from core.cli.arguments import add_engine, choose_engine
 from core.errors import ExplorerError
 from core.runs.commands import config_now
 from core.runs.engines.cluster import RayEngine
-from core.runs.engines.local import LocalEngine, engine_wanted
+from core.runs.engines.engine import Engine, engine_wanted
+from core.runs.engines.local import LocalEngine
 from core.runs.engines.object_store import HostedRun, StoredRun, StoreError, StoreFolder, check_store
 from core.runs.engines.ray_broker import ROOT, inspect_host, open_shared, problem_of, remove_shared
 from core.runs.folder import RunFolder, list_runs
@@ -89,12 +90,12 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def start_app(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[LocalEngine], Supervisor]]:
+def start_app(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Engine], Supervisor]]:
     """Starts the supervisor of an app; at the end all of them, and what trains."""
     monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")
     apps: list[Supervisor] = []
 
-    def start(engine: LocalEngine) -> Supervisor:
+    def start(engine: Engine) -> Supervisor:
         engine.start(data_dir)
         apps.append(Supervisor(data_dir, engine=engine))
         apps[-1].start()
