@@ -145,14 +145,13 @@ PLACES = """(root) => ["h1", ".st-key-home_ways", ".st-key-home_bar", ".st-key-h
 @pytest.mark.parametrize("size", [{"width": 1280, "height": 720}, {"width": 390, "height": 844}, {"width": 700}])
 def test_home_has_its_picture_before_streamlit_and_moves_nothing(server, open_page, size):
     page, waiting = open_page(**size), []
-    page.route("**/static/js/index.*", lambda route: waiting.append(route))
+    page.route("**/static/js/index.*", lambda route: waiting.append(route), times=1)
     page.goto(server.url)
     expect(page.locator(".ahead .model-square canvas").first).to_be_visible()
     expect(page.locator(".ahead .time-loss")).to_contain_text("validation loss")
     assert page.title() == "GPT Explorer"
     written = page.locator(".model-written")
     ahead, drawn = page.evaluate(PLACES, ".ahead"), written.element_handle()
-    page.unroute("**/static/js/index.*")  # the next test has this tab
     for held in waiting:
         held.continue_()
     expect(page.locator(".stApp .st-key-home_picture .model-square").first).to_be_visible()
