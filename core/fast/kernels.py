@@ -5,7 +5,10 @@ Importing this module takes a quarter of a second, the first compilation of a ma
 and values, T the context.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, types
@@ -14,12 +17,23 @@ from numpy import float32 as f4
 
 # Sums may be reordered, so that they run in vector registers; nan and inf stay what they are.
 _MATH = {"reassoc", "nsz", "contract", "arcp", "afn"}
-compiled = njit(cache=True, fastmath=_MATH, error_model="numpy", nogil=True)
+_SOURCES = sha256(
+    b"".join(Path(__file__).with_name(name).read_bytes() for name in ("kernels.py", "sampling_kernels.py"))
+)
 _inlined = njit(inline="always", fastmath=_MATH, error_model="numpy")
 
 _CACHED_BYTES = 300_000  # a matrix below this stays in a core's cache
 _CLAMP, _LOG2_E, _LN_2_HIGH, _LN_2_LOW = f4(87.0), f4(1.4426950408889634), f4(0.693359375), f4(-2.12194440e-4)
 _SQRT_HALF, _TANH_SCALE = f4(0.7071067811865476), f4(0.7978845608028654)
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function as a kernel that is stored on disk under a name with the hash of both files of kernels.
+
+    Numba compares the file of the function alone, while kernels of the other file are compiled into it.
+    """
+    function.__qualname__ += f"_{_SOURCES.hexdigest()[:12]}"
+    return njit(cache=True, fastmath=_MATH, error_model="numpy", nogil=True)(function)
 
 
 class Linear(NamedTuple):

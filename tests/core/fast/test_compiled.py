@@ -1,5 +1,10 @@
 """The compiled kernels compute and sample what PyTorch's calls do, for every variant that they know."""
 
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -13,6 +18,25 @@ from core.sampling import sample_with_probability
 from core.sampling_config import GenerationConfig
 from tests.core.fast.test_decode import CAUSAL
 from tests.core.model.test_gpt import SMALL, VOCAB, small_gpt, some_ids
+
+PROBABILITIES_BEFORE_AND_AFTER_AN_UPDATE = """
+import sys
+from pathlib import Path
+import numpy as np
+
+def probabilities():
+    from core.fast.sampling_kernels import _probabilities_of
+    out = np.zeros(2, np.float32)
+    _probabilities_of(np.log(np.array([1, 3], np.float32)), np.float32(1), out)
+    return out.round(3).tolist()
+
+print(probabilities())
+kernels = Path("core/fast/kernels.py")
+kernels.write_text(kernels.read_text().replace("return p * two_to_power", "return f4(1.0) + f4(0.0) * two_to_power"))
+for name in [name for name in sys.modules if name.startswith("core")]:
+    del sys.modules[name]
+print(probabilities())
+"""
 
 COMPILED = [switch for switch in [*CAUSAL, {"activation": "gelu_tanh"}] if is_supported(small_gpt(**switch))]
 
@@ -125,3 +149,12 @@ def test_rounded_weights_are_near_the_others():
     assert len(rounded.lm_head.weight[0].unique()) > 1
     assert not torch.equal(rounded.lm_head.weight, model.lm_head.weight)
     assert torch.equal(rounded.transformer.wte.weight, model.transformer.wte.weight)
+
+
+def test_machine_code_on_disk_is_that_of_both_files_of_kernels(tmp_path):
+    for file in ("__init__.py", "fast/__init__.py", "fast/kernels.py", "fast/sampling_kernels.py"):
+        (tmp_path / "core" / file).parent.mkdir(exist_ok=True)
+        shutil.copy(Path(compiled.__file__).parents[1] / file, tmp_path / "core" / file)
+    command = [sys.executable, "-c", PROBABILITIES_BEFORE_AND_AFTER_AN_UPDATE]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.split("\n")[:2] == ["[0.25, 0.75]", "[0.5, 0.5]"], done.stderr
