@@ -151,15 +151,18 @@ def _choose_schedule(folder: RunFolder, status: Status, config: RunConfig, more:
     step, train = status.step, config.train
     ways = {schedule: extended_config(config, step, more, schedule).train for schedule in get_args(Schedule)}
     highest, lowest = number(train.learning_rate), number(min(train.learning_rate, train.min_learning_rate))
-    stays = _("Follow the schedule")
+    stays, usual = _("Follow the schedule"), "stay"
     if step >= max(train.decay_steps or train.steps, train.schedule_start + train.warmup_steps):
-        stays = _("Stay at {rate}", rate=number(float(f"{learning_rate_at(step, ways['stay']):.3g}")))
+        rate = learning_rate_at(step, ways["stay"])
+        stays = _("Stay at {rate}", rate=number(float(f"{rate:.3g}")))
+        usual = "stay" if rate > 0 else "restart"  # at a rate of 0 it would learn nothing
     labels = {"stay": stays, "restart": _("Restart the schedule")}
     about = _(
         "Restarting warms up to {highest} and decays to {lowest} once more. The loss rises at first, so add many "
         "steps: at least half as many as the run has taken.",
         highest=highest, lowest=lowest,
     )  # fmt: skip
+    st.session_state.setdefault(_SCHEDULE, usual)
     chosen = st.radio(_("Learning rate"), labels, key=_SCHEDULE, format_func=labels.get, help=about)
     ahead = {labels[schedule]: learning_rates(step, step + more, way) for schedule, way in ways.items()}
     figure = rates_figure(curve_rows(folder), ahead, labels[chosen], current_palette())

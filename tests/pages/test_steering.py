@@ -108,7 +108,7 @@ def test_a_finished_run_may_restart_its_schedule_and_shows_the_rates_of_either_w
     finished_run.write_record(record.model_copy(update={"config": config}))
     board_of(app, finished_run)
     choice = app.radio(key="continue_schedule")
-    assert choice.options == ["Stay at 1e-4", "Restart the schedule"]
+    assert choice.options == ["Stay at 1e-4", "Restart the schedule"] and choice.value == "stay"
     figure = json.loads(app.get("plotly_chart")[-1].proto.spec)
     curves = {trace["name"]: trace for trace in figure["data"]}
     assert set(curves) == {"so far", "Stay at 1e-4", "Restart the schedule"}
@@ -120,6 +120,15 @@ def test_a_finished_run_may_restart_its_schedule_and_shows_the_rates_of_either_w
     assert setting_changes(finished_run)[-1] == SettingChange(20, RESTART, 0, 20)
     rates = {row["step"]: row["lr"] for row in finished_run.rows("metrics") if "lr" in row}
     assert rates[26] > 9e-4 and rates[40] < 2e-4
+
+
+def test_further_steps_restart_a_schedule_that_has_reached_zero(app, finished_run):
+    record = finished_run.record()
+    config = record.config.replace({"train.warmup_steps": 4, "train.min_learning_rate": 0.0})
+    finished_run.write_record(record.model_copy(update={"config": config}))
+    board_of(app, finished_run)
+    choice = app.radio(key="continue_schedule")
+    assert choice.options[0] == "Stay at 0" and choice.value == "restart"
 
 
 def test_a_continue_button_of_a_page_that_is_stale_adds_no_steps(app, finished_run):
