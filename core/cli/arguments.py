@@ -199,8 +199,12 @@ def config_wanted(options: argparse.Namespace) -> tuple[RunConfig, RunFolder | N
     """
     in_file = dict(_flat(_read_config(options.config))) if options.config else {}
     named, text = in_file.pop("preset", None), _own_text(options) if options.text else None
+    changes = in_file | dict(assignment(text, "--set", "model.n_layer=6") for text in options.set)
+    short = {"train.steps": options.steps, "train.device": options.device, "data.corpus": options.corpus}
+    changes |= {path: value for path, value in short.items() if value is not None}
     if options.minutes is not None:
-        parent, step, config = None, None, _recipe(options.minutes, options.corpus, text)
+        length = options.text.stat().st_size if options.text and _is_large(options.text) else None
+        parent, step, config = None, None, _recipe(options.minutes, changes, text, length)
     elif options.parent is None:
         parent, step, config = None, None, preset(options.preset or named or FIRST_PRESET)
     else:
@@ -208,22 +212,28 @@ def config_wanted(options: argparse.Namespace) -> tuple[RunConfig, RunFolder | N
 
         parent, step = find_run_at(options.parent, data_dir())
         config = fork_config(parent, step)
-    changes = in_file | dict(assignment(text, "--set", "model.n_layer=6") for text in options.set)
-    short = {"train.steps": options.steps, "train.device": options.device, "data.corpus": options.corpus}
-    changes |= {path: value for path, value in short.items() if value is not None}
     return config.replace(changes), parent, step, text
 
 
-def _recipe(minutes: float, corpus: str | None, text: str | None) -> RunConfig:
-    """Return the recipe for so many minutes on this machine, on an own text or the one of that name."""
+def _recipe(minutes: float, changes: dict[str, Any], text: str | None, length: int | None) -> RunConfig:
+    """Return the recipe for so many minutes on this machine, where `changes` of settings stay as they are.
+
+    It is for an own text, whose `length` is given where `text` is only its beginning, or the text named in the changes.
+    """
     from core.runs.machine import estimate_run
     from core.text.corpora import load_corpus
     from core.text.tokenizers import CharTokenizer
     from core.training.time_budget import recipe_for
 
-    read = text or load_corpus(corpus or preset(FIRST_PRESET).data.corpus, data_dir())
+    if "train.steps" in changes:
+        raise ConfigError("--minutes chooses the number of steps. Leave out train.steps, or the minutes.")
+    read = text or load_corpus(preset(FIRST_PRESET).replace(changes).data.corpus, data_dir())
     vocab_size = CharTokenizer.from_text(read).vocab_size
-    return recipe_for(minutes, len(read), lambda config: estimate_run(config, vocab_size, data_dir()).seconds)
+
+    def seconds(config: RunConfig) -> float:
+        return estimate_run(config.replace(changes), vocab_size, data_dir()).seconds
+
+    return recipe_for(minutes, length or len(read), seconds)
 
 
 def save_own_text(file: Path, text: str) -> "Corpus":

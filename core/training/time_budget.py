@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from core.config import RunConfig
 from core.errors import ConfigError
+from core.formatting import duration_in_words
 from core.presets import gpt_fast
 
 MINUTES = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60)  # offered on a page
@@ -43,7 +44,7 @@ _REPEATED = 2.0  # times that a text read again counts at most; Muennighoff (202
 _BATCH_TOKENS, _STEPS = 1024, 500
 _DROPOUTS = ((24, 0.2), (12, 0.1))  # from how many times a text is read, in falling order
 _FEWEST_TOKENS, _MOST_TOKENS = 20_000, 4_000_000_000
-_TRIES = 24  # halvings of the range of tokens: within a millionth
+_TRIES = 14  # halvings of the range of tokens: within a thousandth
 
 
 def recipe_for(minutes: float, text_length: int, seconds: Callable[[RunConfig], float]) -> RunConfig:
@@ -54,11 +55,16 @@ def recipe_for(minutes: float, text_length: int, seconds: Callable[[RunConfig], 
         text_length: the characters of the text, which the training split is most of.
         seconds: the expected duration of a run on the machine, as `core.runs.machine.estimate_run` has it.
 
-    Raises ConfigError for minutes below zero or above a day.
+    Raises ConfigError for minutes below zero or above a day, and for fewer than the smallest run takes.
     """
     if not 0 < minutes <= MOST_MINUTES:
         raise ConfigError(f"Minutes cannot be {minutes:g}: they must be above 0 and at most {MOST_MINUTES:,}.")
-    sized = [_longest(shape, 60 * minutes, text_length, seconds) for shape in SHAPES]
+    shortest = [seconds(sized_recipe(shape, _FEWEST_TOKENS, text_length)) for shape in SHAPES]
+    shapes = [shape for shape, least in zip(SHAPES, shortest, strict=True) if least <= 60 * minutes]
+    if not shapes:
+        least = duration_in_words(min(shortest))
+        raise ConfigError(f"Minutes cannot be {minutes:g}: the shortest run takes about {least} on this machine.")
+    sized = [_largest_run_within(60 * minutes, shape, text_length, seconds) for shape in shapes]
     return min(sized, key=lambda config: _loss(config, text_length))
 
 
@@ -104,7 +110,9 @@ def sized_recipe(shape: Shape, tokens: float, text_length: int) -> RunConfig:
     )
 
 
-def _longest(shape: Shape, most: float, text_length: int, seconds: Callable[[RunConfig], float]) -> RunConfig:
+def _largest_run_within(
+    most: float, shape: Shape, text_length: int, seconds: Callable[[RunConfig], float]
+) -> RunConfig:
     """Return the recipe of a shape for as many tokens as it reads in `most` seconds."""
     low, high = math.log(_FEWEST_TOKENS), math.log(_MOST_TOKENS)
     for _ in range(_TRIES):

@@ -305,7 +305,7 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, problem: ExplorerErr
         show_error(problem)
     if cost and not parent:
         with st.container(gap=None, key="search_settings"):
-            draw_time_budget(config, known, length)
+            draw_time_budget(config, length)
             draw_rate_finder(config)
             draw_sweep_form(config, used_settings(config), known)
     if cost:

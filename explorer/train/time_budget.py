@@ -3,6 +3,8 @@
 import streamlit as st
 
 from core.config import RunConfig
+from core.presets import gpt_fast
+from core.runs.ancestry import check_startable
 from core.runs.records import RunRecord, Status
 from core.training.time_budget import MINUTES, expected_loss, recipe_for
 from explorer.i18n.language import _, ngettext
@@ -12,34 +14,39 @@ from explorer.widgets.drafts import keep_draft
 from explorer.widgets.forms import forget_inputs
 from explorer.widgets.session import notifying
 
-_MINUTES = "time_budget_minutes"
+_FORM, _MINUTES = "time_budget", "time_budget_minutes"
 _USUAL = 5
 
 
-def draw_time_budget(config: RunConfig, vocab_size: int, text_length: int) -> None:
+def draw_time_budget(config: RunConfig, text_length: int) -> None:
     """Draw the quiet button behind which the minutes are chosen, and all settings with them."""
     about = _("Choose the minutes; all other settings follow.")
-    with st.popover(_("Train for a given time"), icon=":material/timer:", type="tertiary", help=about,
-                    key="time_budget"):  # fmt: skip
+    look = {"icon": ":material/timer:", "type": "tertiary", "help": about}
+    with st.popover(_("Train for a given time"), key=_FORM, on_change="rerun", **look):  # so that the button closes it
         st.caption(
             _("Width, depth, heads, context, batch and steps are chosen for this machine's speed, so that the loss is "
-              "expected to be lowest at the end.")
+              "expected to be lowest at the end. Tokens are characters.")
         )  # fmt: skip
         offered = [minutes for minutes in MINUTES if minutes <= limits().most_minutes] or [MINUTES[0]]
         usual = _USUAL if _USUAL in offered else offered[-1]
         minutes = st.select_slider(_("Minutes"), offered, usual, key=_MINUTES)
         words = ngettext("Set for {count} minute", "Set for {count} minutes", minutes)
-        st.button(words, key="time_budget_apply", on_click=_take, args=(config, vocab_size, text_length))
+        st.button(words, key="time_budget_apply", on_click=_apply, args=(config.data.corpus, text_length))
 
 
 @notifying()
-def _take(config: RunConfig, vocab_size: int, text_length: int) -> None:
+def _apply(corpus: str, text_length: int) -> None:
+    vocab_size = check_startable(shared.data_dir(), gpt_fast().replace({"data.corpus": corpus}))  # of its characters
+    slowdown = shared.contention_of(gpt_fast())  # by other programs, as the time beside the settings has it
     chosen = recipe_for(
-        st.session_state[_MINUTES], text_length, lambda config: shared.estimate_of(config, vocab_size).seconds
+        st.session_state[_MINUTES],
+        text_length,
+        lambda config: slowdown * shared.estimate_of(config, vocab_size).seconds,
     )
+    st.session_state[_FORM] = False
     forget_inputs()
     st.session_state["preset"] = chosen.preset
-    keep_draft(chosen.replace({"data.corpus": config.data.corpus}))
+    keep_draft(chosen.replace({"data.corpus": corpus}))
 
 
 def expected_loss_in_words(config: RunConfig) -> str:

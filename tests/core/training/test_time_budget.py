@@ -51,3 +51,10 @@ def test_a_loss_is_expected_where_nothing_that_it_depends_on_was_changed():
 def test_minutes_that_cannot_be_are_refused(minutes):
     with pytest.raises(ConfigError, match="must be above 0"):
         recipe_for(minutes, LENGTH, seconds)
+
+
+def test_fewer_minutes_than_the_smallest_run_takes_are_refused_and_slow_shapes_left_out():
+    shortest = {shape: seconds(sized_recipe(shape, 20_000, LENGTH)) for shape in SHAPES}
+    with pytest.raises(ConfigError, match="the shortest run takes about"):
+        recipe_for(0.9 * min(shortest.values()) / 60, LENGTH, seconds)
+    assert recipe_for(1.1 * min(shortest.values()) / 60, LENGTH, seconds).model.n_embd == SHAPES[0].n_embd
