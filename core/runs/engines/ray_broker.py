@@ -24,7 +24,8 @@ from typing import Any
 
 import core
 from core.errors import ExplorerError
-from core.runs.engines.object_store import StoredRun, check_store
+from core.runs.engines.object_store import StoredRun
+from core.runs.engines.store_folder import check_store
 from core.runs.folder import open_run
 from core.runs.processes import is_locked
 

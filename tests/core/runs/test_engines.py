@@ -21,8 +21,9 @@ from core.runs.commands import config_now
 from core.runs.engines.cluster import RayEngine
 from core.runs.engines.engine import Engine, engine_wanted
 from core.runs.engines.local import LocalEngine
-from core.runs.engines.object_store import HostedRun, StoredRun, StoreError, StoreFolder, check_store
+from core.runs.engines.object_store import HostedRun, StoredRun
 from core.runs.engines.ray_broker import ROOT, inspect_host, open_shared, problem_of, remove_shared
+from core.runs.engines.store_folder import StoreError, StoreFolder, check_store
 from core.runs.folder import RunFolder, list_runs
 from core.runs.processes import ProcessId, kill
 from core.runs.supervisor import Supervisor
