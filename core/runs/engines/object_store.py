@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from core.atomic_io import write_atomically
@@ -23,6 +24,7 @@ from core.errors import RunError, TextError
 from core.paths import class_root, made_data_dir
 from core.runs.engines.store_folder import NotThereError, StoreError, StoreFolder
 from core.runs.folder import RunFolder
+from core.runs.records import after_crash, last_log_lines, parse_status
 from core.text.own_text import own_text_file
 
 SYNC_SECONDS = 1.0  # between two looks
@@ -73,6 +75,8 @@ class StoredRun(threading.Thread):
             try:
                 self._store = StoreFolder(self._url, self.folder.id)
                 self._send_commands()  # first: a worker of an earlier attempt, which may send files still, ends at them
+                if not self._goes_on_from_store():
+                    return False
                 self._store.adopt()
                 self._say("")  # or the worker would go on saying it
                 files = self._files()
@@ -87,13 +91,44 @@ class StoredRun(threading.Thread):
                 return True
         return False
 
+    def _goes_on_from_store(self) -> bool:
+        """Bring here what a worker has sent while no app followed it; return False where the run has ended or paused.
+
+        The store may also have less than this folder, where the run was trained elsewhere since.
+        """
+        from core.training.checkpoints import newest_save  # imports torch, which is rarely needed here
+
+        store, folder = self._store, self.folder
+        sent = store.read_json(f"runs/{folder.id}/{folder.status_path.name}")
+        if not sent or not store.read_json("manifest.json"):
+            return True
+        status, own = parse_status(sent, f"of run {folder.id}"), folder.read_status()
+        if (status.attempt, status.step) < (own.attempt, own.step):
+            return True
+        before = _stamps_of(folder)
+        self._pull(lambda data: None)
+        if (status.attempt, status.step) == (own.attempt, own.step) and _stamps_of(folder) == before:
+            return True  # all of it was here, also the end that a resume has followed
+        if not status.ended:
+            status = after_crash(status, last_log_lines(folder.log_path), newest_save(folder.checkpoints))
+        if status.state == "queued":
+            self._send_commands()  # without those that are done
+            placed = {name: getattr(own, name) for name in ("state", "pid", "pid_started", "host")}
+            status = status.model_copy(update=placed)
+        folder.write_status(status)
+        return status.state == own.state
+
+    def _pull(self, write_status: Callable[[bytes], object]) -> None:
+        name = f"runs/{self.folder.id}/{self.folder.status_path.name}"
+        manifest = self._store.pull(self.folder.data_dir, f"runs/{self.folder.id}/", {name: write_status})
+        for command in manifest.get("done", ()):
+            (self.folder.commands / Path(command).name).unlink(missing_ok=True)
+
     def _sync(self, is_alive: bool) -> None:
         try:
             self._send_commands()
             if not self.is_killed:
-                manifest = self._store.pull(self.folder.data_dir, under=f"runs/{self.folder.id}/")
-                for name in manifest.get("done", ()):
-                    (self.folder.commands / Path(name).name).unlink(missing_ok=True)
+                self._pull(partial(write_atomically, self.folder.status_path, durable=False))
             self._answered, self.silence = time.time(), ""
         except StoreError as error:
             with suppress(RunError):  # deleted
@@ -192,6 +227,11 @@ class HostedRun:
 def _files_of(folder: RunFolder) -> dict[str, Path]:
     files = [path for path in folder.files() if path != folder.lock_path]
     return {f"runs/{folder.id}/{path.relative_to(folder.path).as_posix()}": path for path in files}
+
+
+def _stamps_of(folder: RunFolder) -> dict[Path, int]:
+    paths = [path for path in folder.files() if path not in (folder.lock_path, folder.status_path)]
+    return {path: path.stat().st_mtime_ns for path in paths}
 
 
 def _commands_of(folder: RunFolder) -> list[Path]:

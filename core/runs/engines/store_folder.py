@@ -9,9 +9,11 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from core.atomic_io import write_atomically
@@ -93,9 +95,12 @@ class StoreFolder:
                 with suppress(FileNotFoundError), self._answering():
                     self._fs.rm_file(f"{self._path}/{_part_name(name, place)}")
 
-    def pull(self, folder: Path, under: str = "") -> dict[str, Any]:
+    def pull(
+        self, folder: Path, under: str = "", instead: Mapping[str, Callable[[bytes], object]] = MappingProxyType({})
+    ) -> dict[str, Any]:
         """Write the files of the manifest that have changed into a folder; return the manifest.
 
+        What `instead` has under the name of a file is called with its content, and the file is left to it.
         Of files that were not sent empty ones are made, where there are none. Raises NotThereError without a manifest.
         """
         if (manifest := self.read_json("manifest.json")) is None:
@@ -112,8 +117,12 @@ class StoreFolder:
                     path.touch()
                 self._unsent.add(name)
                 self._stamps[name] = path.stat().st_mtime_ns, path.stat().st_size
-            elif not self._fetch(name, digests, path):
-                continue
+            else:
+                before = path.read_bytes() if path.exists() else None
+                if (data := self._fetch(name, digests, before)) is None:
+                    continue
+                if data != before:
+                    instead.get(name, partial(_replace, path))(data)
             self._hashes[name] = digests
         for name in [name for name in self._hashes if manifest and _is_below(name, under) and name not in hashes]:
             del self._hashes[name]
@@ -155,22 +164,20 @@ class StoreFolder:
         with self._answering():
             self._fs.pipe_file(f"{self._path}/{name}", data)
 
-    def _fetch(self, name: str, digests: list[str], path: Path) -> bool:
-        """Make a file have the parts with these hashes; return False while one is being replaced there."""
-        parts, fetched = _parts(name, path.read_bytes()) if path.exists() else [], False
+    def _fetch(self, name: str, digests: list[str], before: bytes | None) -> bytes | None:
+        """Return a file that has the parts with these hashes; None while one is being replaced there."""
+        parts = [] if before is None else _parts(name, before)
         for place, digest in enumerate(digests):
             if [_hash(part) for part in parts[place : place + 1]] != [digest]:
                 try:
                     with self._answering():
                         part = self._fs.cat_file(f"{self._path}/{_part_name(name, place)}")
                 except FileNotFoundError:
-                    return False
+                    return None
                 if _hash(part) != digest:
-                    return False
-                parts[place : place + 1], fetched = [part], True
-        if fetched or len(parts) > len(digests):
-            _replace(path, b"".join(parts[: len(digests)]))
-        return True
+                    return None
+                parts[place : place + 1] = [part]
+        return b"".join(parts[: len(digests)])
 
     @contextmanager
     def _answering(self) -> Iterator[None]:

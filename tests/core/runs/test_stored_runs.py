@@ -1,0 +1,103 @@
+"""Runs that travel through an object store, where apps end, disks fill and users interfere meanwhile."""
+
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from core.runs.engines.object_store import HostedRun, StoredRun
+from core.runs.engines.store_folder import StoreFolder
+from core.runs.folder import RunFolder
+from core.runs.records import Status
+from tests.core.runs.conftest import wait_for
+
+
+class Hosted:
+    """A run whose worker has written its step 5 on a host, and an app that follows it."""
+
+    def __init__(self, run: RunFolder, url: str):
+        self.run, self.url = run, url
+        self.attempts, self.has_worker = list[str](), Event()
+        self.has_worker.set()
+        self.app = StoredRun(run, url, self.attempts.append, self.has_worker.is_set)
+        self.app.start()
+        wait_for(lambda: self.attempts, "its start")
+        self.host = HostedRun(url, run.id, self.attempts[0])
+        self.there = RunFolder(self.host.home / "runs" / run.id)
+        self.running = Status(state="running", pid=7, pid_started=1.0, host="a host", attempt=1)
+        self.send(self.running, 5)
+        wait_for(lambda: run.read_status().step == 5, "what the worker writes")
+
+    def send(self, status: Status, step: int) -> None:
+        """Write a save and a status on the host, and send them."""
+        for folder in (self.there.checkpoints, self.there.snapshots_folder):
+            (folder / f"step-{step:08d}.safetensors").write_text(f"{step}")
+        self.there.append("metrics", {"step": step})
+        self.there.write_status(status.model_copy(update={"step": step}))
+        assert self.host.sync()
+
+    def close_app(self) -> None:
+        self.has_worker.clear()
+        self.app.join()
+
+    def follow_again(self) -> StoredRun:
+        """Let the next app find no worker, and take the run up again; return when it has started one, or has not."""
+        queued = self.run.recover()
+        assert queued.state == "queued"
+        self.run.write_status(queued.model_copy(update={"state": "starting", "pid": 0, "host": "the Ray cluster"}))
+        app = StoredRun(self.run, self.url, self.attempts.append, self.has_worker.is_set)
+        app.run()
+        return app
+
+
+@pytest.fixture
+def hosted(data_dir: Path, config, monkeypatch) -> Hosted:
+    monkeypatch.setattr("core.runs.engines.object_store.SYNC_SECONDS", 0.02)
+    return Hosted(RunFolder.create(data_dir, config), f"file://{data_dir}/store")
+
+
+def saves_of(run: RunFolder) -> list[str]:
+    return [path.read_text() for folder in (run.checkpoints, run.snapshots_folder) for path in sorted(folder.iterdir())]
+
+
+def test_a_run_that_ended_while_no_app_followed_it_is_not_trained_again(hosted):
+    hosted.close_app()
+    hosted.send(hosted.running.end("finished"), 12)
+    hosted.follow_again()
+    assert len(hosted.attempts) == 1 and hosted.run.read_status().state == "finished"
+    assert saves_of(hosted.run) == ["5", "12"] * 2 and hosted.run.last_metrics() == {"step": 12}
+    assert StoreFolder(hosted.url, hosted.run.id).read_json("manifest.json") is None
+
+
+def test_a_run_whose_host_died_while_no_app_followed_it_goes_on_from_its_last_save(hosted):
+    hosted.close_app()
+    hosted.send(hosted.running, 9)
+    hosted.follow_again()
+    assert len(hosted.attempts) == 2
+    status = hosted.run.read_status()
+    assert (status.state, status.pid, status.step) == ("starting", 0, 9)
+    assert "was ended at step 9" in status.notice
+    again = HostedRun(hosted.url, hosted.run.id, hosted.attempts[1])
+    there = RunFolder(again.home / "runs" / hosted.run.id)
+    assert saves_of(there)[:2] == ["5", "9"] == saves_of(hosted.run)[:2] and there.read_status() == status
+
+
+def test_a_run_that_was_trained_elsewhere_since_does_not_go_back_to_what_a_store_has(hosted):
+    hosted.close_app()
+    hosted.send(hosted.running.end("finished"), 12)
+    (hosted.run.checkpoints / "step-00000020.safetensors").write_text("20")
+    hosted.run.write_status(hosted.running.model_copy(update={"attempt": 2, "step": 20}))
+    hosted.follow_again()
+    assert len(hosted.attempts) == 2 and hosted.run.read_status().step == 20
+    assert saves_of(hosted.run) == ["5", "20", "5"]
+    again = HostedRun(hosted.url, hosted.run.id, hosted.attempts[1])
+    assert saves_of(RunFolder(again.home / "runs" / hosted.run.id))[:2] == ["5", "20"]
+
+
+def test_a_run_that_is_resumed_after_its_end_starts_although_its_store_has_the_end(hosted):
+    hosted.close_app()
+    hosted.send(hosted.running.end("stopped"), 5)
+    StoreFolder(hosted.url, hosted.run.id).pull(hosted.run.data_dir)
+    hosted.run.write_status(hosted.run.read_status().model_copy(update={"state": "queued"}))
+    hosted.follow_again()
+    assert len(hosted.attempts) == 2 and hosted.run.read_status().state == "starting"
