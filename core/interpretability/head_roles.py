@@ -115,6 +115,14 @@ def score_heads(
         yield Progress(done, len(parts), HeadScores(shares, uniform))
 
 
+def attention_by_distance(patterns: Float32[np.ndarray, "L H T T"]) -> Float32[np.ndarray, "L H T"]:
+    """Return the mean attention to the token so many places back, of the queries in the second half of the text."""
+    length = patterns.shape[-1]
+    queries = np.arange(length // 2, length)[:, None]  # each has at least half of all distances
+    keys = queries - np.arange(length)  # (Q, T); below zero where the text has not begun
+    return np.where(keys >= 0, patterns[..., queries, keys], 0).mean(axis=-2)
+
+
 def name_heads(scores: HeadScores) -> list[list[HeadName]]:
     """Return the role of each head, by layer and head: that most above uniform attention of those it scores enough in.
 

@@ -13,7 +13,16 @@ from cachetools import LRUCache, cached
 
 from core.errors import ExplorerError
 from core.interpretability import Progress, finish
-from core.interpretability.head_roles import HeadName, HeadScores, emergence_steps, name_heads, roles_of, score_heads
+from core.interpretability.attention import attention_patterns
+from core.interpretability.head_roles import (
+    HeadName,
+    HeadScores,
+    attention_by_distance,
+    emergence_steps,
+    name_heads,
+    roles_of,
+    score_heads,
+)
 from core.model import GPT
 from core.runs.weights import load_model
 from explorer.charts.heads import emergence_figure, role_bars, roles_board
@@ -28,6 +37,7 @@ from explorer.widgets.layout import card, chart, choose, current_palette, senten
 from explorer.widgets.run_rows import validation_of
 
 WINDOWS, FEWER_WINDOWS = 64, 16  # of text that scores are measured on; fewer for large models and over many snapshots
+_PATTERNS = 4  # windows on which the distances of attention are measured
 MOST_SNAPSHOTS = 24
 _MOST_CACHED = 512  # snapshots' scores; some numbers each
 _TICK = 1.0  # seconds
@@ -89,11 +99,26 @@ def draw(inspection: Inspection) -> None:
             share=f"{own[best]:.0%}",
         )
         st.caption(f"{words} {worded(_(_MEANINGS[best]))} {score}")
+        patterns = [attention_patterns(inspection.model, ids) for ids in held_out[:_PATTERNS, :-1].tolist()]
+        st.caption(distance_in_words(np.mean([attention_by_distance(each) for each in patterns], axis=0)[layer, head]))
         numbers, file = {"role": list(own), "score": list(own.values())}, f"head-{layer + 1}-{head + 1}"
         thresholds = {role: scores.threshold(role) for role in own}
         figure = role_bars(own, thresholds, current_palette())
         chart(figure, key="role_bars", name=file, numbers=lambda: numbers)
     _emergence_card(inspection)
+
+
+def distance_in_words(by_distance: np.ndarray) -> str:
+    """Return how far back a head attends, from its mean attention (T,) by distance; "" for one that attends ahead."""
+    near = 1 + int(np.searchsorted(np.cumsum(by_distance), 0.5))  # tokens, from itself on
+    if near > len(by_distance):
+        return ""
+    most = int(np.argmax(by_distance))
+    values = {"share": f"{by_distance[most]:.0%}", "distance": most}
+    to_itself = _("The token itself gets the most attention: {share}.", **values)
+    words = to_itself if most == 0 else _("The token {distance} back gets the most attention: {share}.", **values)
+    half = ngettext("Half of the attention goes to it.", "Half of the attention goes to the last {count} tokens.", near)
+    return words if near == 1 else f"{words} {half}"
 
 
 def _open_clicked() -> None:

@@ -7,7 +7,7 @@ from explorer.charts.heads import costs_figure, emergence_figure, role_bars, rol
 from explorer.i18n import formatting
 from explorer.look_inside import heads
 from explorer.look_inside.ablation import costs_in_words
-from explorer.look_inside.heads import emergence_in_words, roles_in_words
+from explorer.look_inside.heads import distance_in_words, emergence_in_words, roles_in_words
 
 PREVIOUS = HeadName("previous_token", "previous token", 0.9)
 NONE = HeadName(None, "no clear role", 0.1)
@@ -95,3 +95,18 @@ def test_costs_are_centred_on_zero_and_read_in_words():
     assert costs_in_words(np.array([[0.5, 0.001], [-0.1, 0.2]])) == (
         "Ablating head 1.1 costs most: +0.500. Heads that cost less than 0.01: 2 of 4."
     )
+
+
+@pytest.mark.parametrize(
+    ("by_distance", "words"),
+    [
+        ([0.6, 0.3, 0.1], "The token itself gets the most attention: 60%."),
+        (
+            [0.1, 0.2, 0.4, 0.3],
+            "The token 2 back gets the most attention: 40%. Half of the attention goes to the last 3 tokens.",
+        ),
+        ([0.1, 0.1], ""),
+    ],
+)
+def test_how_far_back_a_head_attends_is_said(by_distance, words):
+    assert distance_in_words(np.array(by_distance)) == words

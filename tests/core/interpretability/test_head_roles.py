@@ -11,6 +11,7 @@ from core.interpretability.head_roles import (
     ROLES,
     TASK_ROLES,
     HeadScores,
+    attention_by_distance,
     emergence_steps,
     name_heads,
     repeated_tokens,
@@ -79,6 +80,15 @@ def test_heads_built_for_a_habit_score_near_one_in_it_and_are_named(built, windo
     assert scores.shares["start_of_text"][1, 1] > 0.99
     names = [[name.words for name in layer] for layer in name_heads(scores)]
     assert names == [["previous token", "same token"], ["induction", "start of text"]]
+
+
+def test_distances_of_attention_are_those_of_each_query(built, windows):
+    patterns = attention_patterns(built, windows[0, :-1].tolist())
+    by_distance = attention_by_distance(patterns)
+    for layer, head, distance in ((0, 0, 1), (1, 1, 3)):
+        expected = np.mean([patterns[layer, head, q, q - distance] for q in range(T // 2, T)])
+        assert by_distance[layer, head, distance] == pytest.approx(expected, abs=1e-6)
+    assert by_distance[0, 0].argmax() == 1 and by_distance.sum(axis=-1) == pytest.approx(np.ones((2, 2)))
 
 
 def test_a_habit_is_not_mistaken_for_another(built, windows):
