@@ -80,6 +80,9 @@ class RunRecord(BaseModel):
         return self.config.data.corpus == other.config.data.corpus
 
 
+FILLED_IN = ("corpus_hash", "versions", "hardware", "machine", "threads", "precision")  # of a record, by workers
+
+
 class Status(BaseModel):
     """The state of a run (`status.json`)."""
 

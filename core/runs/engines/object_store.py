@@ -4,6 +4,8 @@ A run has a folder in the store (`StoreFolder`). The app writes the files that a
 host writes all of them but `commands.json`, which has the commands that wait.
 """
 
+import json
+import logging
 import math
 import os
 import re
@@ -16,17 +18,17 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 from core.atomic_io import write_atomically
-from core.errors import RunError, TextError
+from core.errors import DiskFullError, RunError, TextError
 from core.paths import class_root, made_data_dir
 from core.runs.engines.store_folder import NotThereError, StoreError, StoreFolder
 from core.runs.folder import RunFolder
-from core.runs.records import after_crash, last_log_lines, parse_status
+from core.runs.records import FILLED_IN, Status, after_crash, last_log_lines, parse_status
 from core.text.own_text import own_text_file
 
+log = logging.getLogger(__name__)
 SYNC_SECONDS = 1.0  # between two looks
 _LAST_SECONDS = 900.0  # for which the files of a worker that has ended are tried
 _GONE_SECONDS = 300.0  # for which a store without the run may be one that was lost for a while; then it is deleted
@@ -46,7 +48,8 @@ class StoredRun(threading.Thread):
     ):
         super().__init__(name=f"stored-{folder.id}", daemon=True)
         self.folder, self.is_killed = folder, False
-        self.silence = ""  # a sentence, while the store does not answer
+        self._status_lock = threading.Lock()  # a status that is written after `kill` stays
+        self.silence = ""  # a sentence, while the store does not answer, or its files cannot be written here
         self._answered = time.time()  # the last time
         self._url, self._start, self._is_alive = url, start, is_alive
         self._store = StoreFolder(url, folder.id)
@@ -54,16 +57,17 @@ class StoredRun(threading.Thread):
 
     def run(self) -> None:
         with suppress(RunError), self.folder.training_lock():  # another app follows it
+            is_done = True
             try:
                 is_alive = self._begin(self._start) if self._start else True
             except Exception as error:
                 why = f"Its files cannot be read, or its worker cannot be started ({type(error).__name__}: {error})."
-                self.folder.write_status(self.folder.read_status().end("failed", why))
+                self._write(self.folder.read_status().end("failed", why))
                 return
-            while is_alive or (self.silence and not self.is_killed):  # what it sent last may lie in the store
+            while is_alive or not (is_done or self.is_killed):  # what it sent last may lie in the store
                 is_alive = self._is_alive()
-                self._sync(is_alive)
-                if is_alive or self.silence:
+                is_done = self._sync(is_alive)
+                if is_alive or not is_done:
                     time.sleep(SYNC_SECONDS)
             if self.is_killed or not self.folder.path.exists() or self.folder.read_status().ended:
                 with suppress(Exception):  # what is left harms nobody, and the next attempt of a crashed run takes it
@@ -106,7 +110,10 @@ class StoredRun(threading.Thread):
         if (status.attempt, status.step) < (own.attempt, own.step):
             return True
         before = _stamps_of(folder)
-        self._pull(lambda data: None)
+        try:
+            self._pull(lambda data: None)
+        except OSError as error:  # a full disk
+            raise StoreError(f"{type(error).__name__}: {error}") from error
         if (status.attempt, status.step) == (own.attempt, own.step) and _stamps_of(folder) == before:
             return True  # all of it was here, also the end that a resume has followed
         if not status.ended:
@@ -115,27 +122,66 @@ class StoredRun(threading.Thread):
             self._send_commands()  # without those that are done
             placed = {name: getattr(own, name) for name in ("state", "pid", "pid_started", "host")}
             status = status.model_copy(update=placed)
-        folder.write_status(status)
-        return status.state == own.state
+        self._write(status)
+        return status.state == own.state and not self.is_killed
 
     def _pull(self, write_status: Callable[[bytes], object]) -> None:
-        name = f"runs/{self.folder.id}/{self.folder.status_path.name}"
-        manifest = self._store.pull(self.folder.data_dir, f"runs/{self.folder.id}/", {name: write_status})
+        folder, under = self.folder, f"runs/{self.folder.id}/"
+        instead = {
+            f"{under}{folder.status_path.name}": write_status,
+            f"{under}{folder.record_path.name}": self._fill_in,
+        }
+        manifest = self._store.pull(folder.data_dir, under, instead)
         for command in manifest.get("done", ()):
             (self.folder.commands / Path(command).name).unlink(missing_ok=True)
 
-    def _sync(self, is_alive: bool) -> None:
+    def _fill_in(self, data: bytes) -> None:
+        """Take from the worker's record what workers fill in: the rest may have been changed here since."""
+        try:
+            self.folder.record()
+        except RunError:  # damaged
+            write_atomically(self.folder.record_path, data, durable=False)
+        with suppress(ValueError):
+            sent = json.loads(data)
+            self.folder.update_record(**{name: sent[name] for name in FILLED_IN if name in sent})
+
+    def _write(self, status: Status) -> None:
+        with self._status_lock:
+            if not self.is_killed:
+                self.folder.write_status(status)
+
+    def _write_sent(self, status: bytes) -> None:
+        with self._status_lock:
+            if not self.is_killed:
+                write_atomically(self.folder.status_path, status, durable=False)
+
+    def kill(self) -> None:
+        """Let it end with its worker, and write no status from now on."""
+        with self._status_lock:
+            self.is_killed = True
+
+    def _sync(self, is_alive: bool) -> bool:
+        """Send commands and take files; return whether no others will come where the worker has ended."""
         try:
             self._send_commands()
             if not self.is_killed:
-                self._pull(partial(write_atomically, self.folder.status_path, durable=False))
+                self._pull(self._write_sent)
             self._answered, self.silence = time.time(), ""
+            return True
         except StoreError as error:
+            is_lost = isinstance(error, NotThereError) and not is_alive
             with suppress(RunError):  # deleted
-                is_lost = isinstance(error, NotThereError) and not is_alive
                 self._say("" if is_lost else f"{self._since()}. {_GOES_ON}")
-        except Exception:  # this machine's disk may have room at the next look; or the run was deleted
-            self.silence = ""
+            return is_lost or not self.folder.path.exists()
+        except Exception as error:
+            if not self.folder.path.exists():  # deleted
+                self.silence = ""
+                return True
+            silence = f"The files of {self.folder.name!r} cannot be written here ({error}), and are tried again."
+            if silence != self.silence:
+                log.warning("%s", silence)
+            self.silence = silence  # this machine's disk may have room at the next look
+            return False
 
     def _since(self) -> str:
         return f"{_SILENT}{time.strftime('%H:%M', time.gmtime(self._answered))} UTC"
@@ -146,7 +192,8 @@ class StoredRun(threading.Thread):
         before = re.sub(f"{_SILENT}.*", "", status.notice).strip()
         notice = f"{before} {silence}".strip()
         if not status.ended and (_SILENT in notice) != (_SILENT in status.notice):
-            self.folder.write_status(status.model_copy(update={"notice": notice}))
+            with suppress(DiskFullError):
+                self._write(status.model_copy(update={"notice": notice}))
             self._store.forget(f"runs/{self.folder.id}/{self.folder.status_path.name}")
 
     def _send_commands(self) -> None:

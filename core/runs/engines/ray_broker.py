@@ -225,7 +225,7 @@ class Broker:
 
         stored = self._stored.get(run)
         if stored and (number == signal.SIGKILL or not self._has_actor(run)):
-            stored.is_killed = True
+            stored.kill()
         _since, actor = self._new.pop(run, (0.0, None))
         with suppress(ValueError):  # the head does not know it yet, or there is none
             actor = self._ray.get_actor(run)

@@ -1,5 +1,6 @@
 """Runs that travel through an object store, where apps end, disks fill and users interfere meanwhile."""
 
+import os
 from pathlib import Path
 from threading import Event
 
@@ -101,3 +102,39 @@ def test_a_run_that_is_resumed_after_its_end_starts_although_its_store_has_the_e
     hosted.run.write_status(hosted.run.read_status().model_copy(update={"state": "queued"}))
     hosted.follow_again()
     assert len(hosted.attempts) == 2 and hosted.run.read_status().state == "starting"
+
+
+def test_the_last_files_of_a_run_are_pulled_again_after_a_full_disk(hosted, caplog):
+    last = hosted.run.checkpoints / "step-00000012.safetensors"
+    last.mkdir()  # as a full disk, it takes no file
+    hosted.send(hosted.running.end("finished"), 12)
+    hosted.has_worker.clear()
+    wait_for(lambda: hosted.app.silence or not hosted.app.is_alive(), "a look in vain")
+    last.rmdir()
+    hosted.app.join()
+    assert hosted.run.read_status().state == "finished" and last.read_text() == "12"
+    assert "Is a directory" in caplog.text
+
+
+def test_a_run_that_is_killed_while_its_files_are_pulled_stays_stopped(hosted):
+    hosted.close_app()
+    hosted.send(hosted.running, 9)
+    slow = hosted.run.checkpoints / "step-00000009.safetensors"
+    os.mkfifo(slow)  # is read, to compare it, before the status is pulled
+    app = StoredRun(hosted.run, hosted.url, None, hosted.has_worker.is_set)
+    app.start()
+    with slow.open("w"):  # waits for its reader
+        app.kill()
+        stopped = hosted.run.write_status(hosted.run.read_status().end("stopped"))
+    app.join()
+    assert hosted.run.read_status() == stopped
+
+
+def test_a_name_stays_when_the_worker_writes_its_record(hosted):
+    hosted.run.rename("Another name")
+    hosted.there.update_record(hardware="2 cores of a host", threads=2)
+    assert hosted.host.sync()
+    wait_for(lambda: hosted.run.record().threads, "what the worker has filled in")
+    record = hosted.run.record()
+    assert (record.name, record.hardware) == ("Another name", "2 cores of a host")
+    hosted.close_app()
