@@ -53,6 +53,8 @@ def generate(
     text = _Text(0, list(prompt), settings)
     if hook is None and use_cache and compiled and _is_compiled(model, [settings]):
         for _, token in _write(model, [text], alternatives, threads=1):
+            if isinstance(token, NotFiniteError):
+                raise token
             yield token
         return
     if settings.weights == "int8":
@@ -75,7 +77,7 @@ def generate(
             with step_threads():
                 logits = decoder.step(text.context[-1])
         with step_threads(), torch.inference_mode():
-            token = _sampled(logits, settings, text.rng.random(), alternatives)
+            token = _sampled(logits, settings, text.uniform(), alternatives)
         yield token
         text.add(token)
 
@@ -93,12 +95,13 @@ def generate_together(
     """Continue several prompts side by side, and return the tokens of each, which are computed as one reads on.
 
     Each text is what `generate` makes of its prompt and its settings, but where the last digits of the logits decide.
+    One that is closed is written no further, and one whose logits are not finite does not end the others.
     The compiled kernels compute four texts in about the time of two, other models write one after the other.
     """
     texts = [_Text(number, list(ids), how) for number, (ids, how) in enumerate(zip(prompts, settings, strict=True))]
     if texts and compiled and _is_compiled(model, settings):
         threads = torch.get_num_threads() if use_all_threads else 1
-        return _separated(_write(model, texts, alternatives, threads, end), len(texts))
+        return _one_iterator_each(_write(model, texts, alternatives, threads, end), texts)
     how: Any = {"alternatives": alternatives, "compiled": compiled, "use_all_threads": use_all_threads}
     return [_until(generate(model, text.context, text.settings, **how), end) for text in texts]
 
@@ -110,27 +113,36 @@ def _until(tokens: Iterator[GeneratedToken], end: int | None) -> Iterator[Genera
             return
 
 
-def _separated(written: Iterator[tuple[int, GeneratedToken]], count: int) -> list[Iterator[GeneratedToken]]:
+def _one_iterator_each(written: Iterator["_Written"], texts: list["_Text"]) -> list[Iterator[GeneratedToken]]:
     """Return the tokens of each text; what comes of the others in between waits for its reader."""
-    waiting: list[deque[GeneratedToken]] = [deque() for _ in range(count)]
-    errors: list[NotFiniteError] = []
+    waiting: list[deque[GeneratedToken | NotFiniteError]] = [deque() for _ in texts]
+    errors: list[Exception] = []
 
-    def tokens_of(text: int) -> Iterator[GeneratedToken]:
-        while True:
-            while not waiting[text]:
-                try:
-                    number, token = next(written)
-                except StopIteration:
-                    if errors:  # which the reader of another text came upon
-                        raise errors[0] from None
-                    return
-                except NotFiniteError as error:
-                    errors.append(error)
-                    raise
-                waiting[number].append(token)
-            yield waiting[text].popleft()
+    def read_on() -> bool:
+        try:
+            number, token = next(written)
+        except StopIteration:
+            if errors:  # which the reader of another text came upon
+                raise errors[0] from None
+            return False
+        except Exception as error:
+            errors.append(error)
+            raise
+        waiting[number].append(token)
+        return True
 
-    return [tokens_of(text) for text in range(count)]
+    def tokens_of(text: _Text) -> Iterator[GeneratedToken]:
+        try:
+            while waiting[text.number] or read_on():
+                if waiting[text.number]:
+                    token = waiting[text.number].popleft()
+                    if isinstance(token, NotFiniteError):
+                        raise token
+                    yield token
+        finally:
+            text.closed = True
+
+    return [tokens_of(text) for text in texts]
 
 
 class _Text:
@@ -140,8 +152,15 @@ class _Text:
         if not context:
             raise ValueError("a prompt needs at least one token to start from")
         self.number, self.context, self.settings = number, context, settings
-        self.rng, self.left = random.Random(settings.seed), settings.max_new_tokens
+        self.left, self.closed = settings.max_new_tokens, False
         self.cached_from = -1  # the first token whose keys and values are cached
+        self._rng, self._uniforms = random.Random(settings.seed), deque[float]()
+
+    def uniform(self, ahead: int = 0) -> float:
+        """Return the random number in [0, 1) of the next token, or of one some tokens ahead."""
+        while len(self._uniforms) <= ahead:
+            self._uniforms.append(self._rng.random())
+        return self._uniforms[ahead]
 
     def unread(self, block_size: int) -> list[int]:
         """Return the tokens to be read anew, none where all but the last one are cached."""
@@ -154,6 +173,10 @@ class _Text:
     def add(self, token: GeneratedToken) -> None:
         self.context.append(token.id)
         self.left -= 1
+        self._uniforms.popleft()
+
+
+_Written = tuple[int, GeneratedToken | NotFiniteError]  # the number of a text, and its next token or its end
 
 
 def _is_compiled(model: GPT | Bigram, settings: Sequence[GenerationConfig]) -> bool:
@@ -166,7 +189,7 @@ def _is_compiled(model: GPT | Bigram, settings: Sequence[GenerationConfig]) -> b
 
 def _write(
     model: GPT | Bigram, texts: list[_Text], alternatives: int, threads: int, end: int | None = None
-) -> Iterator[tuple[int, GeneratedToken]]:
+) -> Iterator[_Written]:
     """Write texts by the compiled kernels, so many at once as fit into memory."""
     assert isinstance(model, GPT)
     weights = texts[0].settings.weights
@@ -190,23 +213,28 @@ class _Writer:
         self.texts = dict(enumerate(texts))
         self.alternatives, self.end, self._tokens = alternatives, end, 1
 
-    def write(self) -> list[tuple[int, GeneratedToken]]:
-        """Write some tokens of each text, and forget those that are complete."""
+    def write(self) -> list[_Written]:
+        """Write some tokens of each text, and forget those that are complete, closed, or have logits not finite."""
+        self.texts = {place: text for place, text in self.texts.items() if not text.closed}
+        if not self.texts:
+            return []
         self._read()
         cuts = any(text.settings.top_k or text.settings.top_p < 1 for text in self.texts.values())
         start = time.perf_counter()
-        rows = [self._sample_cut()] if cuts else self._sample()
+        rows = [self._sample_one_by_one()] if cuts else self._sample()
         if time.perf_counter() - start < _AT_ONCE_SECONDS:
             self._tokens = min(2 * self._tokens, _MOST_TOKENS)
-        written = []
+        written: list[_Written] = []
         for row in rows:
             for place, token in row.items():
                 if place in self.texts:
                     text = self.texts[place]
-                    text.add(token)
                     written.append((text.number, token))
-                    if not text.left or token.id == self.end:
-                        del self.texts[place]
+                    if not isinstance(token, NotFiniteError):
+                        text.add(token)
+                        if text.left and token.id != self.end:
+                            continue
+                    del self.texts[place]
         return written
 
     def _read(self) -> None:
@@ -223,23 +251,28 @@ class _Writer:
             else:
                 self.decoder.step([self.texts[place].context[-1] for place in places], places)
 
-    def _sample(self) -> list[dict[int, GeneratedToken]]:
+    def _sample(self) -> list[dict[int, GeneratedToken | NotFiniteError]]:
         texts = list(self.texts.values())
         fits = self.decoder.config.block_size - max(len(text.context) - text.cached_from for text in texts) + 1
         tokens = min(self._tokens, fits, *(text.left for text in texts))
-        uniforms = [[text.rng.random() for text in texts] for _ in range(tokens)]
+        uniforms = [[text.uniform(ahead) for text in texts] for ahead in range(tokens)]
         settings = [(text.settings.temperature, text.settings.min_p) for text in texts]
         written = self.decoder.write(list(self.texts), settings, uniforms, self.alternatives)
-        return [
+        rows: list[dict[int, GeneratedToken | NotFiniteError]] = [
             {place: GeneratedToken(*token) for place, token in zip(self.texts, row, strict=True)} for row in written
         ]
+        return rows or [self._sample_one_by_one()]  # none where the logits of some text are not finite
 
-    def _sample_cut(self) -> dict[int, GeneratedToken]:
+    def _sample_one_by_one(self) -> dict[int, GeneratedToken | NotFiniteError]:
+        sampled: dict[int, GeneratedToken | NotFiniteError] = {}
         with one_thread(), torch.inference_mode():
-            return {
-                place: _sampled(self.decoder.logits(place), text.settings, text.rng.random(), self.alternatives)
-                for place, text in self.texts.items()
-            }
+            for place, text in self.texts.items():
+                try:
+                    token = _sampled(self.decoder.logits(place), text.settings, text.uniform(), self.alternatives)
+                except NotFiniteError as error:
+                    token = error
+                sampled[place] = token
+        return sampled
 
 
 def _sampled(logits: Tensor, settings: GenerationConfig, uniform: float, alternatives: int) -> GeneratedToken:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from core.config import ModelConfig
-from core.model import GPT, Bigram, evaluating, finite_logits, parameter_count
+from core.model import GPT, Bigram, evaluating, parameter_count
 from core.model.kv_cache import KVCache
 
 if TYPE_CHECKING:
@@ -212,8 +212,8 @@ class CompiledDecoder:
     ) -> list[list[Token]]:
         """Sample some tokens of each of some texts, and read all but the last: the tokens, each (N,).
 
-        As `core.sampling.sample_with_probability` of the same settings. Raises ValueError where a context is full,
-        NotFiniteError.
+        As `core.sampling.sample_with_probability` of the same settings. There are fewer where the next logits of some
+        text are not finite, as `logits` of each says. Raises ValueError where a context is full.
         """
         chosen, shape = np.array(texts, np.int64), (len(uniforms), len(texts))
         self._require(chosen, shape[0] - 1)
@@ -221,11 +221,9 @@ class CompiledDecoder:
         best = (*shape, min(alternatives, self.model.vocab_size))
         sampled = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape), np.zeros(best, np.int64), np.zeros(best)
         how = (temperatures, min_ps, np.array(uniforms)), sampled, self._probabilities
-        refused = self._sampling_kernels.write_tokens(shape[0], chosen, self.lengths[chosen], *how, *self._parts)
-        if refused >= 0:
-            finite_logits(self.logits(refused))
-        self.lengths[chosen] += shape[0] - 1
-        rows: Iterable[Any] = zip(*(array.tolist() for array in sampled), strict=True)
+        count = self._sampling_kernels.write_tokens(shape[0], chosen, self.lengths[chosen], *how, *self._parts)
+        self.lengths[chosen] += max(0, count - 1)  # where there are fewer, the last one is read again
+        rows: Iterable[Any] = zip(*(array[:count].tolist() for array in sampled), strict=True)
         return [[_token(*parts) for parts in zip(*row, strict=True)] for row in rows]
 
     def _require(self, texts: np.ndarray, more: int) -> None:

@@ -64,7 +64,7 @@ def _rank_most_likely(probabilities, ids):
 def write_tokens(tokens, texts, positions, sampling, sampled, probabilities, switches, model, state):
     """Sample so many tokens (S) of some texts (N,), the next positions of which (N,) are given; read all but the last.
 
-    Returns the first text whose logits are not finite, -1 for none.
+    Returns how many tokens of each are sampled: fewer where the logits of the next one are not finite for some text.
     """
     temperatures, min_ps, uniforms = sampling  # (N,), (N,) and (S, N) in [0, 1)
     ids, own, chances = sampled[0], sampled[1], sampled[2]  # (S, N): also the model's probability, and what was sampled
@@ -77,7 +77,7 @@ def write_tokens(tokens, texts, positions, sampling, sampled, probabilities, swi
         for n in range(len(texts)):
             logits, temperature = logits_of_all[texts[n]], temperatures[n]
             if not np.isfinite(_probabilities_of(logits, temperature if temperature > 0 else f4(1.0), probabilities)):
-                return texts[n]
+                return at
             if temperature > 0:
                 id, chance = _sample(probabilities, min_ps[n], uniforms[at, n])
                 if temperature != f4(1.0):
@@ -89,7 +89,7 @@ def write_tokens(tokens, texts, positions, sampling, sampled, probabilities, swi
                 _rank_most_likely(probabilities, best[at, n])
                 for i in range(best.shape[2]):
                     best_own[at, n, i] = probabilities[best[at, n, i]]
-    return -1
+    return tokens
 
 
 def warm_up():

@@ -13,6 +13,7 @@ from tokenizers.implementations import ByteLevelBPETokenizer
 from core import sampling
 from core.config import ModelConfig
 from core.errors import NotFiniteError
+from core.fast import compiled
 from core.fast.compiled import cached_bytes, load
 from core.interpretability.ablation import Part, ablation_hook
 from core.model import build_model
@@ -330,6 +331,56 @@ def test_more_texts_than_fit_into_memory_follow_each_other(monkeypatch):
     monkeypatch.setattr(sampling, "_MOST_CACHED", 4 * cached_bytes(model))
     assert written_together(model) == whole
     assert generate_together(model, [], []) == []
+
+
+@pytest.mark.parametrize("how", [{}, {"top_k": 5}], ids=str)
+def test_a_text_whose_logits_are_not_finite_ends_as_it_would_alone(how):
+    load()
+    model = make(tie_weights=False, position="learned")
+    with torch.no_grad():
+        model.transformer.wte.weight[7] = float("nan")
+    settings = [GenerationConfig(max_new_tokens=30, seed=seed, **how) for seed in range(6)]
+
+    def tokens_and_error(tokens):
+        ids = []
+        try:
+            ids.extend(token.id for token in tokens)
+        except NotFiniteError:
+            return ids, True
+        return ids, False
+
+    expected = [tokens_and_error(generate(model, [1], how, compiled=False)) for how in settings]
+    assert {failed for _ids, failed in expected} == {False, True}
+    assert [tokens_and_error(generate(model, [1], how)) for how in settings] == expected
+    together = generate_together(model, [[1]] * 6, settings)
+    assert [tokens_and_error(tokens) for tokens in together] == expected
+
+
+def test_an_error_that_ends_all_texts_reaches_every_reader(monkeypatch):
+    load()
+    texts = generate_together(make(), [[1], [2], [3]], [GREEDY] * 3)
+    assert [next(tokens).id for tokens in texts]
+    monkeypatch.setattr(compiled.CompiledDecoder, "write", lambda *_: 1 // 0)
+    for tokens in texts:
+        with pytest.raises(ZeroDivisionError):
+            list(tokens)
+
+
+def test_a_text_that_is_closed_is_written_no_further(monkeypatch):
+    load()
+    written, write = [], compiled.CompiledDecoder.write
+
+    def counting(decoder, texts, *more):
+        written.append(len(texts))
+        return write(decoder, texts, *more)
+
+    monkeypatch.setattr(compiled.CompiledDecoder, "write", counting)
+    left, *others = generate_together(make(), [[1], [2], [3]], [GREEDY] * 3)
+    next(left)
+    left.close()
+    assert [len(list(tokens)) for tokens in others] == [40, 40]
+    assert written[0] == 3 and set(written[1:]) == {2}
+    assert not list(left)
 
 
 def test_logits_that_are_not_finite_end_every_text():

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from core.config import ModelConfig
-from core.errors import NotFiniteError
 from core.fast import compiled
 from core.fast.compiled import CompiledDecoder, is_supported, with_int8_weights
 from core.fast.decode import Decoder
@@ -122,14 +121,13 @@ def test_weights_that_training_changed_are_the_ones_used(weights):
     assert (logits[0] - logits[1]).abs().max() > 0.1
 
 
-def test_logits_that_are_not_finite_are_refused():
+def test_logits_that_are_not_finite_are_not_sampled_from():
     model = small_gpt()
     with torch.no_grad():
         model.lm_head.weight[3, 0] = float("nan")
     decoder = CompiledDecoder(model)
-    decoder.read([1, 2])
-    with pytest.raises(NotFiniteError):
-        decoder.write([0], [(0.8, 0.0)], [[0.5]], 0)
+    assert decoder.read([1, 2]).isnan().any()
+    assert decoder.write([0], [(0.8, 0.0)], [[0.5]], 0) == []
 
 
 def test_a_variant_that_no_kernel_knows_is_generated_as_before(monkeypatch):
