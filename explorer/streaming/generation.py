@@ -122,6 +122,8 @@ def _write_together(requests: list[_Request]) -> None:
     for request in requests:
         with request.problems_sent():
             text = request.prepared()
+            if request.left.is_set():
+                continue
             texts.setdefault((id(text.opened.model), text.settings.weights), []).append((request, text))
     for some in texts.values():
         written = generate_together(
@@ -131,6 +133,7 @@ def _write_together(requests: list[_Request]) -> None:
             use_all_threads=not shared.supervisor().busy,
         )
         streams = [(request, _events(text, tokens)) for (request, text), tokens in zip(some, written, strict=True)]
+        del written  # so that tokens are closed, and written no further, with the events that read them
         while streams := [(request, events) for request, events in streams if _sent_next(request, events)]:
             pass
 

@@ -6,6 +6,7 @@ import json
 import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -13,7 +14,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from core.fast.compiled import load
+from core.fast.compiled import CompiledDecoder, load
 from core.import_export.nanogpt import read_checkpoint
 from core.runs.weights import steps_with_weights
 from core.sampling import generate_together
@@ -268,6 +269,28 @@ def test_texts_of_one_run_that_wait_are_written_together(client, finished_run, m
     assert together == [4] and refused[0][0] == "problem" and refused[-1] == ("end", {})
     assert [shown(text) for text in texts] == [shown(text) for text in alone]
     assert not generation._waiting
+
+
+@pytest.mark.parametrize("end", ["left", "answered"])
+def test_a_text_that_nobody_reads_on_is_written_no_further(finished_run, monkeypatch, end):
+    load()
+    texts, write = [], CompiledDecoder.write
+    monkeypatch.setattr(CompiledDecoder, "write", lambda *how: texts.append(len(how[1])) or write(*how))
+
+    def put(number: int, chunk: str) -> None:
+        chunks[number].append(chunk)
+        if number == 0 and end == "left":
+            requests[0].left.set()
+
+    chunks: list[list[str]] = [[], [], []]
+    query = {"max_new_tokens": "500", "prompt": "T"}
+    requests = [generation._Request(finished_run.id, query | {"seed": str(n)}, "en", partial(put, n)) for n in range(3)]
+    if end == "answered":  # as of a task, after a prompt that is a question
+        prepared = requests[0].prepared()._replace(answers=True)
+        requests[0].prepared = lambda: prepared
+    generation._write_together(requests)
+    assert len(chunks[0]) < len(chunks[1]) == len(chunks[2]) == 500
+    assert texts[0] == 3 and texts[-1] == 2
 
 
 def test_a_frame_of_every_moment_and_of_no_other(client, finished_run):
