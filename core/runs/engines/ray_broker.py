@@ -33,6 +33,7 @@ NAMESPACE = "gpt-explorer"
 ROOT = Path(core.__file__).parents[1]
 _CONNECT_SECONDS = 5.0  # for the address of a cluster to accept a connection
 _CHECK_SECONDS = 60.0  # for a host to answer
+_AGAIN_SECONDS = 5.0  # before one that could not be checked is looked at again
 _SIGNAL_SECONDS = 5.0  # for an actor to send a signal
 _SEND_SECONDS = 0.5  # of that the app waits
 _CLOCK_SECONDS = 60.0  # by which clocks may differ
@@ -41,6 +42,8 @@ _RESERVED_SECONDS = 3.0  # until Ray knows what a new actor has taken
 _LAST_WORKER = "It waits for its last worker to end."
 _BEING_CHECKED = "It has just joined the cluster and is being checked."
 _CLOCK = "Its clock is {minutes:.0f} minutes off. Set it, for instance with NTP."
+_UNCHECKED = "It could not be checked ({why}), and is looked at again."
+_NO_TORCH = "It has no PyTorch. Install the same requirements.txt on all hosts."
 _TORCH = "It has PyTorch {theirs}, and this machine has {ours}. Install the same requirements.txt on all hosts."
 _CODE = "It has another version of GPT Explorer in {root}, or none. Share that folder, or update it there."
 _STORE = "It cannot read and write {url}. Install the client of that store there, and give it access."
@@ -55,21 +58,22 @@ def code_digest(root: Path = ROOT) -> str:
     return digest.hexdigest()[:16]
 
 
-def inspect_host(root: str, question: str) -> dict[str, Any]:
-    """Return what decides whether a host can train: versions, clock, and whether it answers in the shared folder."""
+def inspect_host(root: str, question: str, node: str) -> dict[str, Any]:
+    """Return what decides whether a host can train: versions and clock. It answers the question in the shared folder.
+
+    The version of PyTorch is empty where there is none.
+    """
     with suppress(Exception):
-        write_answer(question)
-    return {
-        "torch": metadata.version("torch"),
-        "code": code_digest(Path(root)),
-        "time": time.time(),
-        "pid": os.getpid(),
-    }
+        write_answer(question, node)
+    torch = ""
+    with suppress(metadata.PackageNotFoundError):
+        torch = metadata.version("torch")
+    return {"torch": torch, "code": code_digest(Path(root)), "time": time.time()}
 
 
-def write_answer(question: str) -> None:
-    """Write what a question has into the file of an answer, in the shared folder or in an object store."""
-    with open_shared(question) as file, open_shared(f"{question}.{os.getpid()}", "w") as answer:
+def write_answer(question: str, node: str) -> None:
+    """Write what a question has into a host's file of an answer, in the shared folder or in an object store."""
+    with open_shared(question) as file, open_shared(f"{question}.{node}", "w") as answer:
         answer.write(file.read())
 
 
@@ -130,6 +134,7 @@ class Broker:
         self._stored: dict[str, StoredRun] = {}  # by run
         self._new: dict[str, tuple[float, Any]] = {}  # actors that the head may not know yet, by run, with their times
         self._problems: dict[str, str] = {}  # by node; empty where nothing is wrong
+        self._check_due: dict[str, float] = {}  # by node; monotonic, and infinite where it is checked or being checked
         self._reserved: list[tuple[float, str, dict[str, float]]] = []  # when, node, resources
 
     def hosts(self) -> dict[str, Any]:
@@ -137,11 +142,12 @@ class Broker:
         from ray._private.state import available_resources_per_node
 
         nodes = [node for node in self._ray.nodes() if node["Alive"]]
-        new = {node["NodeID"] for node in nodes} - self._problems.keys()
-        if new:  # the first time all are waited for, later ones are looked at meanwhile
-            is_first = not self._problems
-            self._problems |= dict.fromkeys(new, _BEING_CHECKED)
-            checking = threading.Thread(target=self._check, args=(new,), daemon=True)
+        due = {node["NodeID"] for node in nodes if self._check_due.get(node["NodeID"], 0.0) <= time.monotonic()}
+        if due:  # the first time all are waited for, later ones are looked at meanwhile
+            is_first = not self._check_due
+            self._check_due |= dict.fromkeys(due, math.inf)
+            self._problems = dict.fromkeys(due, _BEING_CHECKED) | self._problems
+            checking = threading.Thread(target=self._check, args=(due,), daemon=True)
             checking.start()
             checking.join(_CHECK_SECONDS if is_first else 0.0)
         free = available_resources_per_node()
@@ -155,7 +161,7 @@ class Broker:
                 taken = sum(needs.get(resource, 0) for _, reserved, needs in self._reserved if reserved == id)
                 host[what] = has.get(resource, 0)
                 host[f"free_{what}"] = max(0, free.get(id, {}).get(resource, 0) - taken)
-            hosts.append(host | {"problem": self._problems.get(id, "")})
+            hosts.append(host | {"problem": self._problems[id]})
         silences = [stored.silence for stored in self._stored.values() if stored.is_alive()]
         return {"hosts": sorted(hosts, key=lambda host: host["name"]), "silence": max(silences, default="")}
 
@@ -245,39 +251,57 @@ class Broker:
                 self._ray.kill(actor)
 
     def _check(self, nodes: set[str]) -> None:
-        """Look at hosts that are new, all at once; one that does not answer is asked again."""
+        """Look at hosts, all at once; those that could not be checked are looked at again."""
+        question = f"{self._url.rstrip('/') or self._data_dir / 'runs'}/shared-{os.urandom(8).hex()}"
+        waiting = set(nodes)
+        try:
+            with open_shared(question, "w") as file:
+                file.write(question)
+            for node, ref in self._looks(nodes, question).items():
+                try:
+                    self._problems[node] = problem_of(self._ray.get(ref, timeout=0), question, node)
+                    waiting.remove(node)
+                except Exception as error:
+                    self._problems[node] = _UNCHECKED.format(why=in_words(error))
+        except Exception as error:  # the store, or this machine's disk
+            self._problems |= dict.fromkeys(waiting, _UNCHECKED.format(why=in_words(error)))
+        finally:
+            self._check_due |= dict.fromkeys(waiting, time.monotonic() + _AGAIN_SECONDS)
+            with suppress(Exception):
+                remove_shared(question)
+
+    def _looks(self, nodes: set[str], question: str) -> dict[str, Any]:
+        """Return references to what hosts answer, once all have answered or had time to."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        if not nodes:
-            return
-        question = f"{self._url.rstrip('/') or self._data_dir / 'runs'}/shared-{os.urandom(8).hex()}"
-        with open_shared(question, "w") as file:
-            file.write(question)
-        try:
-            look = self._ray.remote(num_cpus=0, max_retries=0)(inspect_host)
-            there = {node: NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes}
-            refs = {n: look.options(scheduling_strategy=there[n]).remote(str(ROOT), question) for n in nodes}
-            self._ray.wait(list(refs.values()), num_returns=len(refs), timeout=_CHECK_SECONDS)
-            for node, ref in refs.items():
-                try:
-                    self._problems[node] = problem_of(self._ray.get(ref, timeout=0), question)
-                except Exception:
-                    self._problems.pop(node, None)  # it is asked again
-        finally:
-            remove_shared(question)
+        look = self._ray.remote(num_cpus=0, max_retries=0)(inspect_host)
+        there = {node: NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes}
+        refs = {n: look.options(scheduling_strategy=there[n]).remote(str(ROOT), question, n) for n in nodes}
+        self._ray.wait(list(refs.values()), num_returns=len(refs), timeout=_CHECK_SECONDS)
+        return refs
 
 
-def problem_of(answer: dict[str, Any], question: str) -> str:
+def in_words(error: Exception) -> str:
+    """Return the kind of an error and its message, of a remote one without the traceback."""
+    if type(error).__name__ == "GetTimeoutError":
+        return f"it has not answered for {_CHECK_SECONDS:.0f} seconds"
+    cause = getattr(error, "cause", None) or error
+    return f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}".rstrip(": ")
+
+
+def problem_of(answer: dict[str, Any], question: str, node: str) -> str:
     """Return why a host that answered so cannot train; empty where nothing is wrong."""
     ours, off = metadata.version("torch"), abs(answer["time"] - time.time())
     written = ""
-    with suppress(FileNotFoundError), open_shared(f"{question}.{answer['pid']}") as file:
+    with suppress(FileNotFoundError), open_shared(f"{question}.{node}") as file:
         written = file.read()
     if written != question:
         where = question.rpartition("/")[0]
         return _STORE.format(url=where) if "://" in where else _FOLDER.format(folder=Path(where).parent)
     if answer["code"] != code_digest():
         return _CODE.format(root=ROOT)
+    if not answer["torch"]:
+        return _NO_TORCH
     if answer["torch"] != ours:
         return _TORCH.format(theirs=answer["torch"], ours=ours)
     return _CLOCK.format(minutes=off / 60) if off > _CLOCK_SECONDS else ""

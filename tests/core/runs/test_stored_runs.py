@@ -6,8 +6,9 @@ from threading import Event
 
 import pytest
 
+from core.errors import ExplorerError
 from core.runs.engines.object_store import HostedRun, StoredRun
-from core.runs.engines.store_folder import StoreFolder
+from core.runs.engines.store_folder import StoreFolder, check_store
 from core.runs.folder import RunFolder
 from core.runs.records import Status
 from tests.core.runs.conftest import wait_for
@@ -138,3 +139,11 @@ def test_a_name_stays_when_the_worker_writes_its_record(hosted):
     record = hosted.run.record()
     assert (record.name, record.hardware) == ("Another name", "2 cores of a host")
     hosted.close_app()
+
+
+def test_a_store_that_cannot_be_written_to_is_said_in_a_sentence(tmp_path):
+    check_store(f"file://{tmp_path}/store")
+    (tmp_path / "file").touch()
+    for url in (f"file://{tmp_path}/file/store", "nothing://bucket"):
+        with pytest.raises(ExplorerError, match=f"Nothing can be written to {url}"):
+            check_store(url)
