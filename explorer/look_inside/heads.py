@@ -35,12 +35,14 @@ from explorer.services.jobs import Job, job, known
 from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, choose, current_palette, sentence
 from explorer.widgets.run_rows import validation_of
+from explorer.widgets.session import recall, remember
 
 WINDOWS, FEWER_WINDOWS = 64, 16  # of text that scores are measured on; fewer for large models and over many snapshots
 _PATTERNS = 4  # windows on which the distances of attention are measured
 MOST_SNAPSHOTS = 24
 _MOST_CACHED = 512  # snapshots' scores; some numbers each
 _TICK = 1.0  # seconds
+_LAST_SCORES = "head_scores"  # the id of a run, a step, and the scores of its heads
 
 _ROLES = N_(
     "A score is the share of attention that goes where the role says. A role needs 0.3, and 0.2 more than attention to "
@@ -67,13 +69,30 @@ _MEANINGS = {
 
 
 def draw(inspection: Inspection) -> None:
-    """Draw every head's role, one head's scores, and the scores along the training."""
+    """Draw every head's role, one head's scores, and the scores along the training.
+
+    Until the heads of a newer step are scored, those of the step before stay, for the reader of a run that trains.
+    """
     held_out = windows(inspection, count=FEWER_WINDOWS if inspection.large else WINDOWS)
-    task = task_name(inspection)
-    score = partial(score_heads, inspection.model, held_out, inspection.tokenizer.tokens, corpus=task)
+    score = partial(score_heads, inspection.model, held_out, inspection.tokenizer.tokens, corpus=task_name(inspection))
+    place = st.container()
     scores = result_of(("heads", *inspection.key), score, _("Scoring all heads"))
-    if scores is None:
+    run, step, _saved = inspection.key
+    if scores is not None:
+        remember(_LAST_SCORES, (run, step, scores))
+    scored = recall(_LAST_SCORES)
+    if scored is None or scored[0] != run:
         return
+    with place:
+        if scored[1] != step:
+            st.caption(_("These are the scores of step {step}.", step=f"{scored[1]:,}"))
+        _draw_roles(inspection, scored[2], held_out)
+    _emergence_card(inspection)
+
+
+def _draw_roles(inspection: Inspection, scores: HeadScores, held_out: torch.Tensor) -> None:
+    """Draw the board of all heads' roles and the scores of one head; `held_out` are windows (N, W) of text."""
+    task = task_name(inspection)
     names = name_heads(scores)
     left, right = st.columns([3, 2])
     with left, card(_("Head roles"), _("What does each head do? Click one to see its scores."), more=_(_ROLES),
@@ -105,7 +124,6 @@ def draw(inspection: Inspection) -> None:
         thresholds = {role: scores.threshold(role) for role in own}
         figure = role_bars(own, thresholds, current_palette())
         chart(figure, key="role_bars", name=file, numbers=lambda: numbers)
-    _emergence_card(inspection)
 
 
 def distance_in_words(by_distance: np.ndarray) -> str:

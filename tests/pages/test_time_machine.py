@@ -1,13 +1,16 @@
 """Look inside at every snapshot of a training, drawn in the browser from frames."""
 
 import json
+import threading
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.interpretability import Progress
 from core.runs.folder import RunFolder
 from core.runs.weights import steps_with_weights
 from explorer.charts.health import FIGURES, HISTOGRAMS
+from explorer.services import jobs
 from explorer.widgets.address import ROOT
 
 
@@ -44,6 +47,28 @@ def test_every_section_is_of_the_moment(app, finished_run):
         app.segmented_control(key="inspect_view").set_value(view).run()
         assert not app.exception, view
         assert clocks(app)[0]["step"] == 0
+
+
+def test_scores_of_heads_stay_until_those_of_the_next_moment_are_there(app, finished_run):
+    def captions() -> str:
+        return str([caption.value for caption in app.run().caption])
+
+    app.query_params.update({"run": finished_run.id, "view": "Heads"})
+    app.run()
+    jobs.wait_for_all()
+    assert "These are the scores" not in captions()
+    go_on = threading.Event()
+
+    def other_work():  # which has its turn first
+        go_on.wait(20)
+        yield Progress(1, 1, None)
+
+    jobs.job("other work", other_work)
+    app.query_params["step"] = "0"
+    assert "These are the scores of step 20." in captions() and app.get("plotly_chart")
+    go_on.set()
+    jobs.wait_for_all()
+    assert not app.exception and "These are the scores" not in captions()
 
 
 def test_a_run_without_history_has_no_slider_and_the_same_views(app, finished_run):
