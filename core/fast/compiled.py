@@ -52,7 +52,7 @@ _MOST_REMEMBERED = 200_000_000  # bytes of copies
 _SAVED_BY_LAYER, _SAVED_BY_PARAMETER, _WORTH_LOADING = 1e-4, 3e-10, 1.0
 
 _log = logging.getLogger(__name__)
-_loading, _loaded = threading.Lock(), threading.Event()
+_begun, _loaded = threading.Lock(), threading.Event()  # the lock is never released: loading is tried once
 
 
 def is_supported(model: nn.Module, weights: WeightType = "float32") -> bool:
@@ -83,8 +83,11 @@ def load() -> None:
 
 
 def load_in_background() -> None:
-    """Load the kernels while nobody waits for them; texts begun afterwards are written by them."""
-    if not _loaded.is_set() and _is_installed() and _loading.acquire(blocking=False):
+    """Load the kernels while nobody waits for them; texts begun afterwards are written by them.
+
+    Tried once in a process: where it fails, it would take seconds again for every text.
+    """
+    if not _loaded.is_set() and _is_installed() and _begun.acquire(blocking=False):
         threading.Thread(target=_load, name="load-kernels", daemon=True).start()
 
 
@@ -102,8 +105,6 @@ def _load() -> None:
         load()
     except Exception:  # texts are then written as before
         _log.exception("Loading the compiled kernels failed")
-    finally:
-        _loading.release()
 
 
 class _OfModels(Generic[Result]):
@@ -148,7 +149,6 @@ class CompiledDecoder:
     def __init__(self, model: GPT, weights: WeightType = "float32", texts: int = 1):
         from core.fast import kernels, sampling_kernels
 
-        _loaded.set()
         self.model, self.config = model, model.config
         self.lengths = np.zeros(texts, np.int64)  # tokens of each text that are read
         self._kernels, self._sampling_kernels = kernels, sampling_kernels
@@ -222,6 +222,7 @@ class CompiledDecoder:
         sampled = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape), np.zeros(best, np.int64), np.zeros(best)
         how = (temperatures, min_ps, np.array(uniforms)), sampled, self._probabilities
         count = self._sampling_kernels.write_tokens(shape[0], chosen, self.lengths[chosen], *how, *self._parts)
+        _loaded.set()  # compiled by now, which takes seconds the first time
         self.lengths[chosen] += max(0, count - 1)  # where there are fewer, the last one is read again
         rows: Iterable[Any] = zip(*(array[:count].tolist() for array in sampled), strict=True)
         return [[_token(*parts) for parts in zip(*row, strict=True)] for row in rows]

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from core.config import ModelConfig
 from core.fast import compiled
-from core.fast.compiled import CompiledDecoder, is_supported, with_int8_weights
+from core.fast.compiled import CompiledDecoder, is_supported, is_worthwhile, with_int8_weights
 from core.fast.decode import Decoder
 from core.model import build_model
 from core.sampling import sample_with_probability
@@ -137,6 +138,32 @@ def test_a_variant_that_no_kernel_knows_is_generated_as_before(monkeypatch):
     assert not is_supported(small_gpt(position="alibi"))
     assert not is_supported(build_model(ModelConfig(**SMALL, kind="bigram"), VOCAB))
     assert not is_supported(small_gpt().to(torch.bfloat16))
+
+
+@pytest.fixture
+def not_loaded(monkeypatch):
+    """Let the kernels count as not loaded for this test alone."""
+    monkeypatch.setattr(compiled, "_begun", threading.Lock())
+    monkeypatch.setattr(compiled, "_loaded", threading.Event())
+
+
+def test_loading_in_the_background_is_tried_once(monkeypatch, caplog, not_loaded):
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    for _ in range(2):
+        compiled.load_in_background()
+        for thread in threading.enumerate():
+            if thread.name == "load-kernels":
+                thread.join()
+    assert caplog.text.count("Loading the compiled kernels failed") == 1
+
+
+def test_kernels_count_as_loaded_when_they_have_written(not_loaded):
+    model = small_gpt()
+    decoder = CompiledDecoder(model)
+    decoder.read([1, 2])
+    assert not is_worthwhile(model, 5)
+    decoder.write([0], [(0.8, 0.0)], [[0.5]], 0)
+    assert is_worthwhile(model, 5)
 
 
 def test_rounded_weights_are_near_the_others():
