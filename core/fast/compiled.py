@@ -107,7 +107,7 @@ def _load() -> None:
         _log.exception("Loading the compiled kernels failed")
 
 
-class _OfModels(Generic[Result]):
+class WeightsCache(Generic[Result]):
     """Results computed from the weights of models, as long as these stay; those used longest ago are forgotten.
 
     Changes show in the sums of the weights' bits: PyTorch's own count of changes misses those of fused optimizers.
@@ -136,12 +136,14 @@ def _bytes_of(parts: tuple[Any, ...]) -> int:
     return sum(_bytes_of(part) if isinstance(part, tuple) else part.nbytes for part in parts)
 
 
-_packed: _OfModels[tuple[Any, ...]] = _OfModels(_bytes_of)
-_rounded: _OfModels[nn.Module] = _OfModels(lambda model: 4 * parameter_count(model))
+_packed: WeightsCache[tuple[Any, ...]] = WeightsCache(_bytes_of)
+_rounded: WeightsCache[nn.Module] = WeightsCache(lambda model: 4 * parameter_count(model))
 
 
 class CompiledDecoder:
-    """Some texts that a model continues side by side, by compiled kernels, with the weights that it has now.
+    """Some texts that a model continues side by side, by compiled kernels, with a copy of the weights that it has now.
+
+    Only `read` of `_READ_AT_ONCE` tokens or more uses the model itself: where its weights change, begin the texts anew.
 
     What a text's logits are does not depend on the others but for their last digits: four texts are multiplied at once.
     """
@@ -194,7 +196,7 @@ class CompiledDecoder:
         Raises ValueError where a context is full.
         """
         chosen = np.array(texts, np.int64)
-        self._require(chosen, 1)
+        self._check_length(chosen, 1)
         self._kernels.step(chosen, np.array(ids, np.int64), self.lengths[chosen], *self._parts)
         self.lengths[chosen] += 1
         return torch.from_numpy(self._state.logits[chosen])
@@ -216,7 +218,7 @@ class CompiledDecoder:
         text are not finite, as `logits` of each says. Raises ValueError where a context is full.
         """
         chosen, shape = np.array(texts, np.int64), (len(uniforms), len(texts))
-        self._require(chosen, shape[0] - 1)
+        self._check_length(chosen, shape[0] - 1)
         temperatures, min_ps = np.array(settings, np.float32).T.copy()
         best = (*shape, min(alternatives, self.model.vocab_size))
         sampled = np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape), np.zeros(best, np.int64), np.zeros(best)
@@ -227,7 +229,7 @@ class CompiledDecoder:
         rows: Iterable[Any] = zip(*(array[:count].tolist() for array in sampled), strict=True)
         return [[_token(*parts) for parts in zip(*row, strict=True)] for row in rows]
 
-    def _require(self, texts: np.ndarray, more: int) -> None:
+    def _check_length(self, texts: np.ndarray, more: int) -> None:
         longest = int(self.lengths[texts].max()) + more
         if longest > self.config.block_size:
             raise ValueError(f"{longest} tokens do not fit into a context of {self.config.block_size}")
