@@ -18,7 +18,8 @@ from explorer.widgets.address import LANGUAGE
 
 # The theme that Streamlit will choose; in the head, so that it does not wait for style sheets.
 _THEME = """<script>{
-  const chosen = localStorage[`stActiveTheme-${location.pathname}-v2`] ?? "";
+  let chosen = "";
+  try { chosen = localStorage[`stActiveTheme-${location.pathname}-v2`] ?? ""; } catch {} // a browser may refuse it
   const system = matchMedia("(prefers-color-scheme: dark)").matches;
   const dark = chosen.includes("Dark") || (!chosen.includes("Light") && system);
   document.documentElement.classList.add(dark ? "ahead-dark" : "ahead-light");

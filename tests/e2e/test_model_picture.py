@@ -161,6 +161,15 @@ def test_home_has_its_picture_before_streamlit_and_moves_nothing(server, open_pa
     expect(written).not_to_have_text(written.inner_text())
 
 
+def test_streamlit_draws_home_where_the_picture_cannot_be_drawn_ahead(server, open_page):
+    page, script = open_page(), "**/page/ahead.js"
+    page.route(script, lambda route: route.fulfill(content_type="text/javascript", body="throw new Error('damaged')"))
+    page.goto(server.url)
+    expect(page.locator(".stMain .model-square canvas").first).to_be_visible()
+    expect(page.locator(".ahead, .ahead-side")).to_have_count(0)
+    page.unroute(script)
+
+
 def test_what_was_drawn_ahead_leaves_where_streamlit_shows_something_else(server, open_page):
     page = open_page()
     page.goto(f"{server.url}/runs")

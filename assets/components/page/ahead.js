@@ -6,6 +6,7 @@ import picture from "../time_machine/view.js";
 
 const MOUNTS = { "gpt_explorer.time_bar": bar, "gpt_explorer.time_machine": picture };
 const LOOK = 250; // milliseconds between two looks whether Streamlit shows something else instead
+const LONGEST = 30_000; // milliseconds after which Streamlit's page shows why it does not come
 const PAINTED = 150; // milliseconds after which nobody waits for a frame: a hidden tab paints none
 
 /* Mount the parts, [{ key, name, message, styles }], into `page`; resolves when they are painted. */
@@ -13,10 +14,12 @@ export function drawAhead(page, parts) {
   const moves = [];
   let looks = 0; // in a row, at a page of Streamlit's without the parts
   const timer = setInterval(look, LOOK);
+  const latest = setTimeout(end, LONGEST);
 
   /* Leave the window to Streamlit's page, scrolled as ours is. */
   function end() {
     clearInterval(timer);
+    clearTimeout(latest);
     for (const move of moves.splice(0)) move();
     const left = [...ahead.values()];
     ahead.clear();
