@@ -110,6 +110,7 @@ def draw_sweep_form(config: RunConfig, used: dict[str, Setting], vocab_size: int
                        max_selections=MOST_DIMENSIONS)  # fmt: skip
         if varied := varied_settings(used):
             _draw_method()
+            st.caption(_("Their sliders on the page have ranges now. Set them, then press Start sweep."))
     if varied:
         st.space("small")
         with st.container(gap="small", key="sweep_plan"):
@@ -127,7 +128,8 @@ def _draw_method() -> None:
             about = _("Values of each range; a list has its own.")
             st.number_input(_("Positions"), 2, MOST_POSITIONS, FIRST_POSITIONS, key=_GRID, width=120, help=about)
         else:
-            st.number_input(_("Points"), 1, MOST_RUNS, 12, key=_POINTS, width=120)
+            about = _("A point is one combination of values.")
+            st.number_input(_("Points"), 1, MOST_RUNS, 12, key=_POINTS, width=120, help=about)
         about = _("Runs of each point with different random seeds: they show how much of a difference is chance.")
         st.number_input(_("Seeds"), 1, MOST_SEEDS, 1, key=_SEEDS, width=110, help=about)
     about = _("Stop a run whose validation loss is above the median of the finished runs at the same step.")
