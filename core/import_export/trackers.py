@@ -87,8 +87,6 @@ class Tracker(Protocol):
 
     def log(self, values: Values) -> None: ...
 
-    def flush(self) -> None: ...
-
     def close(self) -> None: ...
 
 
@@ -192,9 +190,6 @@ class TensorBoard:
         # TensorBoard reads it as Markdown: what is indented stays as it is.
         self._events.add(step, self._summary.text(tag, "\n".join(f"    {line}" for line in text.split("\n"))))
 
-    def flush(self) -> None:
-        pass  # each event is written at once
-
     def close(self) -> None:
         self._events.close()
 
@@ -214,9 +209,6 @@ class WandbLike:
         for tag, histogram in values.histograms.items():
             shown[tag] = self._module.Histogram(np_histogram=tuple(histogram))
         self._run.log(shown, step=values.step)
-
-    def flush(self) -> None:
-        pass  # they have threads that send
 
     def close(self) -> None:
         self._run.finish()
@@ -242,9 +234,6 @@ class Mlflow:
             self._client.log_metric(self._id, tag, value, step=values.step)
         for tag, text in values.texts.items():
             self._client.log_text(self._id, text, f"{tag}/step-{values.step:08d}.txt")
-
-    def flush(self) -> None:
-        pass  # it sends at once
 
     def close(self) -> None:
         self._client.set_terminated(self._id)
@@ -280,12 +269,6 @@ class Trackers:
         for name, tracker in list(self._trackers.items()):
             with self._leaving_out(name):
                 tracker.log(values)
-
-    def flush(self) -> None:
-        """Write what was passed on, as far as that is in this process's hands."""
-        for name, tracker in list(self._trackers.items()):
-            with self._leaving_out(name):
-                tracker.flush()
 
     def close(self) -> None:
         """End them all."""

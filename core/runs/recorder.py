@@ -156,7 +156,6 @@ class Recorder:
         trainer, folder = self.trainer, self.folder
         state = sum(tensor.nbytes for tensor in trainer.state_dict().values())
         self.writer.disk_space.write(lambda: save_checkpoint(folder.checkpoints, trainer), state)
-        self._trackers.flush()  # before a save that training may go on from: rows up to it are passed on only once
         weights = self._snapshots.size
         self.writer.disk_space.write(lambda: save_weights(folder.weights_path, trainer.model, trainer.step), weights)
         if self.writer.status.crashes and self.trainer.step > self._first_step:  # past the step that crashed

@@ -87,7 +87,6 @@ def test_events_that_find_the_disk_full_are_written_when_there_is_room(run, conf
                 size = sum(file.stat().st_size for file in (run.path / "tensorboard").iterdir())
                 disk.enter_context(no_file_longer_than(size + 10 * (step == 2)))
             trackers.log(Values(step, {"loss": loss}))
-            trackers.flush()
     trackers.close()
     assert not trackers.notices
     assert [(event.step, event.value) for event in read(run).Scalars("loss")] == losses
