@@ -33,6 +33,7 @@ Rows = Callable[[TrackedFile], list[dict[str, Any]]]
 PROJECT = "gpt-explorer"
 NONE = "none"
 _VARIABLE = "GPT_EXPLORER_TRACK"  # names, separated by commas
+_MLFLOW_METRICS, _MLFLOW_PARAMS = 1000, 100  # that its server takes in one request, at most
 _PER = 10_000  # values, in the counts of a histogram: the run's folder has shares
 # Names in the trackers, in groups as TensorBoard draws them, of the values in a row of metrics.jsonl.
 _TAGS = {
@@ -87,7 +88,7 @@ class Tracker(Protocol):
 
     def log(self, values: Values) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self, state: str) -> None: ...
 
 
 class _EventFile:
@@ -190,7 +191,7 @@ class TensorBoard:
         # TensorBoard reads it as Markdown: what is indented stays as it is.
         self._events.add(step, self._summary.text(tag, "\n".join(f"    {line}" for line in text.split("\n"))))
 
-    def close(self) -> None:
+    def close(self, state: str) -> None:  # noqa: ARG002 - as `Tracker.close`
         self._events.close()
 
 
@@ -210,7 +211,7 @@ class WandbLike:
             shown[tag] = self._module.Histogram(np_histogram=tuple(histogram))
         self._run.log(shown, step=values.step)
 
-    def close(self) -> None:
+    def close(self, state: str) -> None:  # noqa: ARG002 - as `Tracker.close`
         self._run.finish()
 
 
@@ -218,25 +219,30 @@ class Mlflow:
     """MLflow; MLFLOW_TRACKING_URI says where it writes."""
 
     def __init__(self, run: TrackedRun):
-        self._client = importlib.import_module("mlflow").MlflowClient()
+        mlflow = importlib.import_module("mlflow")
+        self._client, self._entities = mlflow.MlflowClient(), mlflow.entities
         known = self._client.get_experiment_by_name(PROJECT)
         experiment = known.experiment_id if known else self._client.create_experiment(PROJECT)
         runs = self._client.search_runs([experiment], filter_string=f"tags.run = '{run.id}'")
         if runs:
             self._id = runs[0].info.run_id
+            self._client.update_run(self._id, status="RUNNING")
         else:
             self._id = self._client.create_run(experiment, run_name=run.name, tags={"run": run.id}).info.run_id
-            for path, value in run.settings().items():
-                self._client.log_param(self._id, path, value)
+            params = [self._entities.Param(path, str(value)) for path, value in run.settings().items()]
+            for first in range(0, len(params), _MLFLOW_PARAMS):
+                self._client.log_batch(self._id, params=params[first : first + _MLFLOW_PARAMS])
 
     def log(self, values: Values) -> None:
-        for tag, value in values.scalars.items():
-            self._client.log_metric(self._id, tag, value, step=values.step)
+        now = int(1000 * time.time())
+        metrics = [self._entities.Metric(tag, value, now, values.step) for tag, value in values.scalars.items()]
+        for first in range(0, len(metrics), _MLFLOW_METRICS):  # a request for each value would hold training up
+            self._client.log_batch(self._id, metrics[first : first + _MLFLOW_METRICS])
         for tag, text in values.texts.items():
             self._client.log_text(self._id, text, f"{tag}/step-{values.step:08d}.txt")
 
-    def close(self) -> None:
-        self._client.set_terminated(self._id)
+    def close(self, state: str) -> None:
+        self._client.set_terminated(self._id, {"finished": "FINISHED", "failed": "FAILED"}.get(state, "KILLED"))
 
 
 TRACKERS: dict[str, Callable[[TrackedRun], Tracker]] = {
@@ -259,10 +265,11 @@ class Trackers:
             mark = run.folder / f".tracked-{name}"
             is_new = not mark.exists()
             with self._leaving_out(name):
+                earlier = _merged(rows) if is_new else []
                 self._trackers[name] = tracker = TRACKERS[name](run._replace(step=-1) if is_new else run)
-                mark.touch()
-                for values in _merged(rows) if is_new else ():
+                for values in earlier:
                     tracker.log(values)
+                mark.touch()  # afterwards: one that failed before gets them all the next time
 
     def log(self, values: Values) -> None:
         """Pass on what `read_values` makes of a row."""
@@ -270,11 +277,11 @@ class Trackers:
             with self._leaving_out(name):
                 tracker.log(values)
 
-    def close(self) -> None:
-        """End them all."""
+    def close(self, state: str) -> None:
+        """End them all; the run is left in this state."""
         for name in list(self._trackers):
             with self._leaving_out(name):
-                self._trackers.pop(name).close()
+                self._trackers.pop(name).close(state)
 
     @contextmanager
     def _leaving_out(self, name: str) -> Iterator[None]:

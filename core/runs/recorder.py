@@ -145,7 +145,7 @@ class Recorder:
         if self.writer.status.state == "finished" and (probe := self.folder.read_probe()):
             tokens = self.tokenizer.tokens[: len(probe.embedding)]
             self._trackers.log(Values(probe.step, embedding=(probe.embedding, tokens)))
-        self._trackers.close()
+        self._trackers.close(self.folder.status().state)
 
     def event(self, kind: str, **more: Any) -> None:
         self.writer.event({"step": self.trainer.step, "kind": kind, "time": time.time(), **more})

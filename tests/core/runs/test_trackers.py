@@ -87,7 +87,7 @@ def test_events_that_find_the_disk_full_are_written_when_there_is_room(run, conf
                 size = sum(file.stat().st_size for file in (run.path / "tensorboard").iterdir())
                 disk.enter_context(no_file_longer_than(size + 10 * (step == 2)))
             trackers.log(Values(step, {"loss": loss}))
-    trackers.close()
+    trackers.close("finished")
     assert not trackers.notices
     assert [(event.step, event.value) for event in read(run).Scalars("loss")] == losses
 
@@ -102,6 +102,18 @@ def test_a_tracker_that_comes_later_gets_what_was_before(run, data_dir, track):
     track("tensorboard")
     train_run(run, data_dir)
     check_same(run)
+
+
+def test_a_tracker_that_fails_over_the_rows_before_gets_them_the_next_time(run, config):
+    def unreadable(file):
+        raise OSError(file)
+
+    tracked = TrackedRun(run.path, "id", "name", config, step=2)
+    assert Trackers(tracked, unreadable, ["tensorboard"]).notices
+    rows = [{"step": step, "loss": float(step)} for step in range(3)]
+    trackers = Trackers(tracked, lambda file: rows if file == "metrics" else [], ["tensorboard"])
+    trackers.close("finished")
+    assert [(event.step, event.value) for event in read(run).Scalars("loss/batch")] == [(0, 0.0), (1, 1.0), (2, 2.0)]
 
 
 def test_a_tracker_that_fails_does_not_end_the_training(run, data_dir, track):
