@@ -6,6 +6,8 @@ loses nothing.
 """
 
 import json
+import logging
+import os
 import select
 import signal
 import subprocess
@@ -14,7 +16,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from core.errors import ExplorerError, RunError
 from core.formatting import memory_in_words
@@ -29,13 +31,24 @@ from core.runs.records import Status
 from core.runs.weights import vocab_size_of
 from core.training.cost import memory_needed
 
+log = logging.getLogger(__name__)
 _CONNECT_SECONDS = 90.0  # for the broker to connect, and to look at every host
 _ANSWER_SECONDS = 10.0  # for every other answer: the supervisor waits for it
 _CONNECTING = "It waits for the Ray cluster to answer."
 _RETRY_SECONDS = 5.0  # before a cluster that did not answer is asked again
 _HOSTS_SECONDS = 1.0  # for which the list of hosts is kept
-_SILENT = {"error": "it does not answer"}
+_SILENT = {"error": "it does not answer", "is_lost": True}
+_LOG = "ray.log"  # what the broker and Ray report, in the data folder
+_LOG_BYTES = 2**20  # of it, from which it begins anew
 _PROCESS_BYTES = 370 * 2**20  # Python with torch, which no other process shares
+
+
+def _log_file(data_dir: Path) -> IO[bytes]:
+    path = data_dir / _LOG
+    with suppress(OSError):  # a full disk, say
+        is_long = path.exists() and path.stat().st_size > _LOG_BYTES
+        return path.open("wb" if is_long else "ab")
+    return Path(os.devnull).open("wb")
 
 
 class RayEngine(Engine):
@@ -48,6 +61,7 @@ class RayEngine(Engine):
         self._data_dir: Path | None = None
         self._broker: subprocess.Popen[str] | None = None
         self._is_ready = False  # the broker has connected
+        self._logged = ""  # the last error
         self._connect_until = 0.0  # monotonic
         self._lock = threading.Lock()
         self._retry_due = self._hosts_due = 0.0
@@ -94,7 +108,9 @@ class RayEngine(Engine):
         answer = self._ask("submit", run=folder.id, environment=wanted, needs=needs)
         if answer:
             folder.write_status(before)
-            raise NoCapacityError(answer.get("wait") or self.problem or why)
+            if answer.get("is_sentence") and not self.problem:  # on this run
+                raise RunError(answer["error"])
+            raise NoCapacityError(answer.get("wait") or self.problem or answer.get("error") or why)
 
     def poll(self, folder: RunFolder, status: Status) -> bool:
         if not status.host or status.pid:
@@ -107,7 +123,8 @@ class RayEngine(Engine):
             return LocalEngine().cancel(folder, status, number)
         answer = self._ask("cancel", run=folder.id, number=int(number))
         if answer:
-            raise RunError(f"The process of {folder.name!r} on {status.host} cannot be ended. {self.problem}")
+            why = self.problem or answer.get("error", "")
+            raise RunError(f"The process of {folder.name!r} on {status.host} cannot be ended. {why}")
 
     def hosts(self) -> list[Host]:
         if time.monotonic() >= self._hosts_due:
@@ -132,15 +149,25 @@ class RayEngine(Engine):
         return {"cpus": cpus, "gpus": processes if on_gpu else 0, "memory": memory}
 
     def _ask(self, request: str, **more: Any) -> dict[str, Any]:
-        """Return the answer of the broker; it has an `error`, and `problem` a sentence, where there is none."""
+        """Return the answer of the broker; its `error` is a sentence, and `problem` too where it is not on one run.
+
+        A broker that does not answer, or has no cluster, is ended, and with it those that follow runs in a store.
+        """
         with self._lock:
             if self._broker is None and time.monotonic() < self._retry_due:
                 return {"error": self.problem}
             answer = self._exchange(json.dumps({"do": request} | more))
-            self.problem = self._sentence(answer) if "error" in answer else ""
-            if not self._is_ready and not self.problem:
+            if "error" in answer:
+                answer = answer | {"error": self._sentence(answer)}
+            error = answer.get("error", "")
+            is_lost = bool(error) and (not self._is_ready or answer.get("is_lost", False))
+            if error not in (self._logged, "") and not is_lost:
+                log.warning("%s: %s", request, error)
+            self._logged = error
+            self.problem = error if is_lost or "run" not in more else ""
+            if not self._is_ready and not error:
                 self.problem = _CONNECTING
-            elif self.problem:
+            elif is_lost:
                 self._end()
                 self._retry_due = time.monotonic() + _RETRY_SECONDS
             return answer
@@ -177,8 +204,9 @@ class RayEngine(Engine):
         command = [sys.executable, "-m", "core", "worker", "--ray", self.address, "--storage", self._storage]
         once = {"AWS_MAX_ATTEMPTS": "1"}  # it is asked once a second: 5 attempts took 128 s to say that none answers
         environment = once | worker_environment(self._data_dir) | {"RAY_ADDRESS": ""}
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-        return subprocess.Popen(command, env=environment, start_new_session=True, **pipes)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        with _log_file(self._data_dir) as errors:
+            return subprocess.Popen(command, env=environment, start_new_session=True, stderr=errors, **pipes)
 
     def _end(self) -> None:
         if self._broker is not None:
@@ -196,7 +224,10 @@ class RayEngine(Engine):
         where = "on this machine" if self.address == "auto" else f"at {self.address}"
         if "ersion mismatch" in error:
             return f"The Ray cluster {where} has another version of Ray or Python: {' '.join(error.split())[:300]}"
+        if self._is_ready and not answer.get("is_lost"):
+            return f"The Ray cluster {where} answers with an error ({error}). {_LOG} in the data folder has more."
+        why = "" if answer.get("is_lost") else f" ({error})"
         return (
-            f"No Ray cluster answers {where}. Start one with: ray start --head, and give its address: --ray-address "
-            "HOST:PORT"
+            f"No Ray cluster answers {where}{why}. Start one with: ray start --head, and give its address: "
+            "--ray-address HOST:PORT"
         )

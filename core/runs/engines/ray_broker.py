@@ -7,6 +7,7 @@ actor, the head node and the app, and holds the lock of its run for as long as i
 
 import hashlib
 import json
+import logging
 import math
 import os
 import signal
@@ -29,6 +30,7 @@ from core.runs.engines.store_folder import check_store
 from core.runs.folder import open_run
 from core.runs.processes import is_locked
 
+log = logging.getLogger(__name__)
 NAMESPACE = "gpt-explorer"
 ROOT = Path(core.__file__).parents[1]
 _CONNECT_SECONDS = 5.0  # for the address of a cluster to accept a connection
@@ -207,6 +209,13 @@ class Broker:
         self._reserved.append((time.monotonic(), host["node"], taken))
         return {}
 
+    def has_cluster(self) -> bool:
+        """Return whether the head of the cluster answers."""
+        with suppress(Exception):
+            self._ray.nodes()
+            return True
+        return False
+
     def exists(self, run: str) -> dict[str, Any]:
         """Return whether the actor of a run lives, or is about to."""
         stored = self._stored.get(run)
@@ -330,7 +339,11 @@ def serve_ray(address: str, data_dir: Path, url: str = "") -> int:
         except ImportError:
             answer = {"error": "missing"}
         except Exception as error:
-            answer = {"error": str(error) or type(error).__name__}
+            is_silence = isinstance(error, (ConnectionError, TimeoutError, socket.gaierror))
+            is_lost = is_silence if broker is None else not broker.has_cluster()
+            if not is_lost:
+                log.exception("%s", address)
+            answer = {"error": in_words(error), "is_lost": is_lost}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
