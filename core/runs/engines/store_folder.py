@@ -161,8 +161,11 @@ class StoreFolder:
             self._fs.rm(self._path, recursive=True)
 
     def _write(self, name: str, data: bytes) -> None:
-        with self._answering():
-            self._fs.pipe_file(f"{self._path}/{name}", data)
+        try:
+            with self._answering():
+                self._fs.pipe_file(f"{self._path}/{name}", data)
+        except FileNotFoundError as error:  # its bucket is gone; a reader's FileNotFoundError is an answer
+            raise NotThereError(f"Nothing can be written to {self._path}.") from error
 
     def _fetch(self, name: str, digests: list[str], before: bytes | None) -> bytes | None:
         """Return a file that has the parts with these hashes; None while one is being replaced there."""

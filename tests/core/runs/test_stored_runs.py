@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import ExplorerError
 from core.runs.engines.object_store import HostedRun, StoredRun
-from core.runs.engines.store_folder import StoreFolder, check_store
+from core.runs.engines.store_folder import NotThereError, StoreFolder, check_store
 from core.runs.folder import RunFolder
 from core.runs.records import Status
 from tests.core.runs.conftest import wait_for
@@ -147,3 +147,21 @@ def test_a_store_that_cannot_be_written_to_is_said_in_a_sentence(tmp_path):
     for url in (f"file://{tmp_path}/file/store", "nothing://bucket"):
         with pytest.raises(ExplorerError, match=f"Nothing can be written to {url}"):
             check_store(url)
+
+
+def test_a_push_tells_a_store_that_is_gone_from_a_file_that_is_gone(tmp_path):
+    store, name = StoreFolder(f"file://{tmp_path}/store", "a-run"), "rows.jsonl"
+    (tmp_path / name).write_text("a row\n")
+    files = {name: tmp_path / name, "removed.txt": tmp_path / "removed.txt"}
+    store.push(files)
+    assert store.read_json("manifest.json")["files"].keys() == {name}
+    for gone in (name, "manifest.json"):
+        there = tmp_path / "store" / "a-run" / gone
+        there.unlink()
+        there.symlink_to(tmp_path / "away" / gone)  # nothing can be written to it, as to a bucket that is gone
+        (tmp_path / name).write_text(f"a row of {gone}\n")
+        with pytest.raises(NotThereError):
+            store.push(files, attempt=gone)
+        there.unlink()
+    store.push(files, attempt="2")
+    assert StoreFolder(f"file://{tmp_path}/store", "a-run").pull(tmp_path)["files"].keys() == {name}
