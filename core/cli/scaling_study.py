@@ -61,7 +61,8 @@ def study(options: argparse.Namespace) -> int:
         steps = _FIRST_STEPS if options.steps is None else options.steps
         sizes = parse_sizes(options.sizes or FIRST_SIZES)
         record = plan_scaling(config, data_dir(), sizes, steps, seeds=options.seeds, name=options.name or "")
-        print_line(cost_in_words(expected_cost(data_dir(), record, check_startable(data_dir(), record.config))))
+        vocab_size = check_startable(data_dir(), record.config)
+        print_line(cost_in_words(expected_cost(data_dir(), record, vocab_size, supervisor.slots)))
         if options.estimate:
             return 0
         sweep = create_sweep(data_dir(), record)

@@ -103,14 +103,14 @@ def begin_sweep(options: argparse.Namespace) -> int:
         sweep = open_sweep(data_dir(), options.extend)
         extend_sweep(sweep, 4 if options.points is None else options.points)
     else:
-        made = _new_sweep(options)
+        made = _new_sweep(options, supervisor.slots)
         if made is None:
             return 0
         sweep = made
     return drive_sweep(sweep, supervisor)
 
 
-def _new_sweep(options: argparse.Namespace) -> "SweepFolder | None":
+def _new_sweep(options: argparse.Namespace, at_a_time: int) -> "SweepFolder | None":
     """Make the sweep that the options describe; None where only its cost was asked for."""
     from core.runs.ancestry import check_startable
     from core.sweeps.folder import cost_in_words, create_sweep, expected_cost, open_sweep, planned
@@ -139,7 +139,7 @@ def _new_sweep(options: argparse.Namespace) -> "SweepFolder | None":
         if text and not options.estimate:
             config = config.replace({"data.corpus": save_own_text(options.text, text).name})
             record = record.model_copy(update={"config": config})
-    cost = expected_cost(data_dir(), record, check_startable(data_dir(), record.config))
+    cost = expected_cost(data_dir(), record, check_startable(data_dir(), record.config), at_a_time)
     print_line(f"{cost_in_words(cost)}{', less with pruning' if record.prune else ''}")
     return None if options.estimate else create_sweep(data_dir(), record)
 

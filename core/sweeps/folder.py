@@ -273,9 +273,9 @@ def expected_cost(data_dir: Path, record: SweepRecord, vocab_size: int, at_a_tim
 
 
 def cost_in_words(cost: SweepCost) -> str:
-    """Return `12 runs, about 6 minutes on this machine, 2 at a time`."""
+    """Return `12 runs, about 6 minutes at this machine's speed, 2 at a time`: hosts of a cluster may be faster."""
     runs = "1 run" if cost.runs == 1 else f"{cost.runs} runs"
-    return f"{runs}, about {duration_in_words(cost.seconds)} on this machine, {cost.at_a_time} at a time"
+    return f"{runs}, about {duration_in_words(cost.seconds)} at this machine's speed, {cost.at_a_time} at a time"
 
 
 def delete_sweep(folder: SweepFolder) -> None:
