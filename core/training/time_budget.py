@@ -12,6 +12,7 @@ from typing import NamedTuple
 from core.config import RunConfig
 from core.errors import ConfigError
 from core.formatting import duration_in_words
+from core.model_config import ModelConfig
 from core.presets import gpt_fast
 
 MINUTES = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60)  # offered on a page
@@ -43,6 +44,7 @@ _REPEATED = 2.0  # times that a text read again counts at most; Muennighoff (202
 # `gpt_fast`'s batch and steps; both grow with the root of the tokens.
 _BATCH_TOKENS, _STEPS = 1024, 500
 _DROPOUTS = ((24, 0.2), (12, 0.1))  # from how many times a text is read, in falling order
+_MOST_PER_CHARACTER = 10  # parameters for each character: those of nanoGPT's recipe; the law knows no smaller text
 _FEWEST_TOKENS, _MOST_TOKENS = 20_000, 4_000_000_000
 _TRIES = 14  # halvings of the range of tokens: within a thousandth
 
@@ -59,8 +61,9 @@ def recipe_for(minutes: float, text_length: int, seconds: Callable[[RunConfig], 
     """
     if not 0 < minutes <= MOST_MINUTES:
         raise ConfigError(f"Minutes cannot be {minutes:g}: they must be above 0 and at most {MOST_MINUTES:,}.")
-    shortest = [seconds(sized_recipe(shape, _FEWEST_TOKENS, text_length)) for shape in SHAPES]
-    shapes = [shape for shape, least in zip(SHAPES, shortest, strict=True) if least <= 60 * minutes]
+    suited = [shape for shape in SHAPES if _matrix_parameters(shape) <= _MOST_PER_CHARACTER * text_length] or SHAPES[:1]
+    shortest = [seconds(sized_recipe(shape, _FEWEST_TOKENS, text_length)) for shape in suited]
+    shapes = [shape for shape, least in zip(suited, shortest, strict=True) if least <= 60 * minutes]
     if not shapes:
         least = duration_in_words(min(shortest))
         raise ConfigError(f"Minutes cannot be {minutes:g}: the shortest run takes about {least} on this machine.")
@@ -143,7 +146,12 @@ def size_and_tokens(config: RunConfig, text_length: int) -> tuple[float, float]:
     once, tokens = 0.9 * text_length, _tokens(config)
     if tokens > once:
         tokens = once * (1 + _REPEATED * (1 - math.exp(-(tokens / once - 1) / _REPEATED)))
-    return 12 * config.model.n_layer * config.model.n_embd**2 / 1e6, tokens / 1e6
+    return _matrix_parameters(config.model) / 1e6, tokens / 1e6
+
+
+def _matrix_parameters(shape: Shape | ModelConfig) -> int:
+    """Return the parameters of the blocks' matrices."""
+    return 12 * shape.n_layer * shape.n_embd**2
 
 
 def _tokens(config: RunConfig) -> int:

@@ -58,3 +58,9 @@ def test_fewer_minutes_than_the_smallest_run_takes_are_refused_and_slow_shapes_l
     with pytest.raises(ConfigError, match="the shortest run takes about"):
         recipe_for(0.9 * min(shortest.values()) / 60, LENGTH, seconds)
     assert recipe_for(1.1 * min(shortest.values()) / 60, LENGTH, seconds).model.n_embd == SHAPES[0].n_embd
+
+
+def test_a_short_text_gets_a_small_model():
+    assert (
+        recipe_for(60, 20_000, seconds).model.n_embd == SHAPES[0].n_embd < recipe_for(60, LENGTH, seconds).model.n_embd
+    )
