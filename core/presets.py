@@ -81,13 +81,14 @@ def gpt_night() -> RunConfig:
             "model.n_embd": 192,
             "model.block_size": 128,
             "model.token_shift": True,
-            "train.steps": 2300,
+            "model.dropout": 0.2,
+            "train.steps": 2000,
             "train.batch_size": 32,
             "train.warmup_steps": 50,
-            "train.eval_interval": 230,
+            "train.eval_interval": 200,
             "train.eval_windows": 512,
-            "train.sample_interval": 230,
-            "train.checkpoint_interval": 460,
+            "train.sample_interval": 200,
+            "train.checkpoint_interval": 400,
         }
     )
 

@@ -29,7 +29,7 @@ def test_a_run_takes_the_minutes_and_more_of_them_lower_the_loss():
 
 
 def test_a_loss_is_expected_where_nothing_that_it_depends_on_was_changed():
-    config = for_minutes(2)
+    config = for_minutes(0.5)
     loss = expected_loss(config)
     free = {"train.seed": 3, "train.eval_interval": 7, "train.precision": "float32", "preset": "mine"}
     assert expected_loss(config.replace(free)) == loss
