@@ -104,7 +104,7 @@ class _EventFile:
 
         self._event = Event
         folder.mkdir(parents=True, exist_ok=True)
-        name = f"events.out.tfevents.{time.time_ns():020d}.{socket.gethostname()}"  # read in the order of their names
+        name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}"  # read in the order of their names
         self._file = (folder / name).open("xb", buffering=0)
         self._waiting = io.BytesIO()
         self._records = RecordWriter(self._waiting)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from core.lessons import equal_compute, paired_runs, quick_train
 from explorer.learn import experiments
@@ -39,3 +40,17 @@ def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paired_runs, "_WINDOWS", 60)
     monkeypatch.setattr(paired_runs, "_SAMPLE", 60)
     monkeypatch.setattr(experiments, "STEPS_OF_TRAINING", (5, *experiments.STEPS_OF_TRAINING))
+
+
+def run_until_done(app: AppTest, *, shows_errors: bool = False) -> AppTest:
+    """Run a page until the jobs that it waits for have ended: one may begin when another has."""
+
+    def check() -> None:
+        assert not app.exception and (shows_errors or not app.error)
+
+    while app.get("progress"):
+        check()
+        jobs.wait_for_all()
+        app.run()
+    check()
+    return app

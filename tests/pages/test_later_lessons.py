@@ -17,7 +17,8 @@ from core.text.own_text import save_text
 from core.text.tokenizers import BPETokenizer
 from explorer.charts.loss import UNITS
 from explorer.widgets.address import ROOT
-from tests.pages.test_learn_gpt import answer, said, settled
+from tests.pages.conftest import run_until_done
+from tests.pages.test_learn_gpt import answer, said
 
 POEM = "The fog comes\non little cat feet.\nIt sits looking\nover harbor and cité\n" * 60
 
@@ -29,7 +30,7 @@ def open_step(explorer_home):
         app.query_params.update({"lesson": lesson, "step": step})
         if lesson in ("tokens", "scaling"):
             app.query_params["set"] = f"text:{save_text(POEM, 'Fog', explorer_home).name}"
-        return settled(app.run())
+        return run_until_done(app.run())
 
     return open_
 

@@ -17,8 +17,8 @@ from core.text.own_text import save_text
 from explorer.learn.bigram.training_text import candidate_words
 from explorer.learn.lessons import lessons, steps_of
 from explorer.learn.state import StepState, load_data
-from explorer.services import jobs
 from explorer.widgets.address import NAVIGATION, ROOT
+from tests.pages.conftest import run_until_done
 
 POEM = "The fog comes\non little cat feet.\nIt sits looking\nover harbor and city\n" * 40
 
@@ -31,19 +31,9 @@ def open_step(explorer_home):
         app = AppTest.from_file(ROOT / "pages" / "learn.py", default_timeout=60)
         app.session_state["language"] = language
         app.query_params.update({"lesson": lesson, **({"step": step} if step else {}), **query})
-        return settled(app.run())
+        return run_until_done(app.run(), shows_errors=True)
 
     return open_
-
-
-def settled(app: AppTest) -> AppTest:
-    """The page once the jobs that it waits for have ended: one may begin when another has."""
-    while app.get("progress"):
-        assert not app.exception
-        jobs.wait_for_all()
-        app.run()
-    assert not app.exception
-    return app
 
 
 def said(app: AppTest) -> str:

@@ -12,6 +12,7 @@ from core.lessons.quick_train import MODERN_PARTS
 from core.text.own_text import save_text
 from explorer.services import jobs
 from explorer.widgets.address import ROOT
+from tests.pages.conftest import run_until_done
 
 POEM = "The fog comes\non little cat feet.\nIt sits looking\nover harbor and city\n" * 40
 RIGHT = {  # where the text does not decide
@@ -32,19 +33,9 @@ def open_step(explorer_home):
         app = AppTest.from_file(ROOT / "pages" / "learn.py", default_timeout=60)
         values = ";".join(filter(None, (f"text:{corpus.name}", query.pop("set", ""))))
         app.query_params.update({"lesson": "gpt", "step": step, "set": values, **query})
-        return settled(app.run())
+        return run_until_done(app.run())
 
     return open_
-
-
-def settled(app: AppTest) -> AppTest:
-    """The page once the jobs that it waits for have ended: the next one begins when one has."""
-    while app.get("progress"):
-        assert not app.exception and not app.error
-        jobs.wait_for_all()
-        app.run()
-    assert not app.exception and not app.error
-    return app
 
 
 def said(app: AppTest) -> str:

@@ -21,12 +21,12 @@ def open_section(explorer_home):
         if run:
             app.query_params["run"] = run.id
         app.run()
-        return settled(app)
+        return run_with_jobs(app)
 
     return open_
 
 
-def settled(app: AppTest) -> AppTest:
+def run_with_jobs(app: AppTest) -> AppTest:
     """The page once the job that it waits for has ended."""
     assert not app.exception
     jobs.wait_for_all()
@@ -82,7 +82,7 @@ def test_what_was_copied_is_marked_and_told(finished_run, open_section):
         in said(app)
     )
     app.button(key="copied_next").click().run()
-    app = settled(app)
+    app = run_with_jobs(app)
     assert drawn(app, "rows")[0]["rows"][0]["tokens"] != row["tokens"]
 
 
@@ -96,7 +96,7 @@ def test_a_neuron_its_texts_and_what_it_says(finished_run, open_section):
     assert "Largest:" in said(app) and "Its output raises the logits of" in said(app)
     app.selectbox(key="neuron_layer").set_value(1)
     app.number_input(key="neuron").set_value(64).run()
-    app = settled(app)
+    app = run_with_jobs(app)
     assert drawn(app, "rows")[0] != texts
     app.button(key="neuron_surprise").click().run()
     assert not app.exception

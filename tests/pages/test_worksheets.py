@@ -15,7 +15,8 @@ from explorer.learn.lessons import steps_of
 from explorer.learn.printed import printed_steps
 from explorer.services import jobs
 from explorer.widgets.address import page_file
-from tests.pages.test_learn_gpt import answer, settled
+from tests.pages.conftest import run_until_done
+from tests.pages.test_learn_gpt import answer
 
 POEM = "The fog comes\non little cat feet.\nIt sits looking\nover harbor and cité\n" * 60
 
@@ -50,7 +51,7 @@ def test_every_answer_of_a_guide_is_what_the_lesson_computes(lesson, explorer_ho
         (question,) = step.questions
         assert question.words and step.why and step.title == load_prose(lesson, name).title
         assert (question.answer in question.options) == bool(question.options)
-        app = answer(settled(open_step(lesson, name, corpus)), plain(question.answer).replace("−", "-"))
+        app = answer(run_until_done(open_step(lesson, name, corpus)), plain(question.answer).replace("−", "-"))
         assert len(app.success) == 1, (name, question)
 
 
@@ -61,7 +62,7 @@ def test_the_results_of_experiments_are_those_that_a_prediction_is_compared_with
         app = open_step("break", name, corpus, ";steps:5")
         for part, question in zip(("curve", "kind"), step.questions, strict=True):
             app.radio(f"predict-{part}-{name}").set_value(plain(question.answer))
-        app = settled(app.button("break_run").click().run())
+        app = run_until_done(app.button("break_run").click().run())
         assert len(app.success) == 2 and step.why
 
 
