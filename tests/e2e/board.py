@@ -20,7 +20,11 @@ def on_the_board(page: Page) -> str:
 
 
 def wait_until(page: Page, condition: str, arg: Any = None, polling: int = 100, timeout: float | None = None) -> None:
-    """Wait for a condition in the browser; asked before every frame, Playwright's default, it takes 13 % of a core."""
+    """Wait for a condition in the browser; asked before every frame, Playwright's default, it takes 13 % of a core.
+
+    The condition must not be `async`: Playwright would take the promise for its truth, and not wait at all.
+    """
+    assert not condition.lstrip().startswith("async"), condition
     page.wait_for_function(condition, arg=arg, polling=polling, timeout=timeout)
 
 

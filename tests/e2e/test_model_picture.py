@@ -6,8 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from core.runs.weights import steps_with_weights
-from tests.e2e.board import wait_until
-from tests.e2e.test_time_machine import PICTURE, SETTLED, run  # noqa: F401 - a fixture
+from tests.e2e.test_time_machine import PICTURE, run, wait_for_frame  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.e2e
 
@@ -16,7 +15,7 @@ FOCUSED = "document.activeElement.shadowRoot.activeElement.getAttribute('aria-la
 
 def drawn(page: Page) -> Page:
     expect(page.locator(".model-square").first).to_be_visible()
-    wait_until(page, SETTLED)
+    wait_for_frame(page)
     return page
 
 
@@ -65,7 +64,7 @@ def test_the_model_is_played_opened_and_moved(server, open_page, run):  # noqa: 
     expect(page.locator(".st-key-time_step .time-readout b")).to_have_text(
         re.compile(f"^Step {steps_with_weights(run)[0]} of")
     )
-    wait_until(page, SETTLED)
+    wait_for_frame(page)
     assert square.evaluate(PICTURE) != before
 
     # A head opens down to one number; the address says where, and leads there again.

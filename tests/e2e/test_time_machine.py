@@ -13,8 +13,9 @@ from tests.e2e.board import wait_until
 
 pytestmark = pytest.mark.e2e
 
-CLOCK = "(await import('gpt-explorer/time_machine/clock.js')).clocks.get('a')"
-SETTLED = f"async () => {{ const clock = {CLOCK}; return clock?.frame && !clock.waiting; }}"
+CLOCK = "window.clocks.get('a')"  # in a page, after `wait_for_frame`
+SETTLED = """() => window.clocks.size > 0
+    && [...window.clocks.values()].every((clock) => clock.frame && !clock.waiting)"""
 PICTURE = "canvas => canvas.toDataURL()"
 PLACES = "letters => letters.map(letter => letter.style.transform).join()"
 
@@ -29,9 +30,15 @@ def run(running_server, trained_home) -> RunFolder:
     return folder
 
 
+def wait_for_frame(page: Page) -> None:
+    """Wait until the page draws the frames of the steps on view. Conditions then find the page's clocks."""
+    page.evaluate("async () => { window.clocks = (await import('gpt-explorer/time_machine/clock.js')).clocks; }")
+    wait_until(page, SETTLED)
+
+
 def at_step(page: Page, step: int) -> None:
     expect(page.locator(".st-key-time_step .time-readout b")).to_have_text(re.compile(rf"^Step {step} of"))
-    wait_until(page, SETTLED)
+    wait_for_frame(page)
 
 
 def seen(page: Page) -> dict[str, str]:
@@ -52,6 +59,7 @@ def test_one_slider_moves_everything_plays_and_compares(server, open_page, run):
     page = open_page(reduced_motion="reduce")
     page.goto(f"{server.url}/look_inside?run={run.id}&view=Attention")
     expect(page.locator(".by-block-row").first).to_be_visible()
+    expect(page.locator(".st-key-time_step .time-spot")).to_be_visible()  # the losses come by the stream
     at_step(page, last)
     before = seen(page)
 
@@ -90,8 +98,8 @@ def test_playing_leaves_every_moment_as_it_was(server, open_page, run):
     page = open_page()
     page.goto(f"{server.url}/look_inside?run={run.id}&view=Attention")
     at_step(page, steps_with_weights(run)[-1])
-    wait_until(page, f"async () => {CLOCK}.frames.size === {len(steps_with_weights(run))}")
-    sums = f"""async () => [...{CLOCK}.frames]
+    wait_until(page, f"() => {CLOCK}.frames.size === {len(steps_with_weights(run))}")
+    sums = f"""() => [...{CLOCK}.frames]
         .map(([step, {{ attention }}]) => [step, attention.bytes.reduce((sum, byte) => (31 * sum + byte) % 65521, 0)])
         .sort(([one], [two]) => one - two)"""
     before = page.evaluate(sums)
