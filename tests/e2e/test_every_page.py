@@ -3,7 +3,7 @@
 from importlib.resources import files
 
 import pytest
-from playwright.sync_api import TimeoutError, expect
+from playwright.sync_api import Page, TimeoutError, expect
 
 from tests.e2e.board import wait_until
 
@@ -92,6 +92,19 @@ PAGES = (
 )  # fmt: skip
 
 
+def seen_badly(page: Page, rules: list[str] | None) -> list[str]:
+    """What axe-core has to say of a page at rest: one that a job draws anew is faint until it is drawn."""
+    complaints = page.evaluate(SEEN_BADLY, [rules, EXCEPTED])
+    for _again in range(5):
+        if not complaints:
+            break
+        page.wait_for_timeout(1000)
+        expect(page.locator(".stApp")).to_have_attribute("data-test-script-state", "notRunning")
+        wait_until(page, SETTLED)
+        complaints = page.evaluate(SEEN_BADLY, [rules, EXCEPTED])
+    return complaints
+
+
 @pytest.mark.parametrize("address", PAGES)
 def test_everybody_can_use_the_page_in_light_and_dark(server, open_page, trained_run, address):
     page = open_page()
@@ -117,6 +130,6 @@ def test_everybody_can_use_the_page_in_light_and_dark(server, open_page, trained
         except TimeoutError:
             raise AssertionError((theme, page.evaluate(NAMELESS))) from None
         rules = None if theme == themes[0] else ["color-contrast"]  # no other one depends on the theme
-        assert page.evaluate(SEEN_BADLY, [rules, EXCEPTED]) == []
+        assert seen_badly(page, rules) == []
     shifts = page.evaluate("window.shifts.map((each) => each.value)")
     assert sum(shifts) < MOST_SHIFT, shifts
