@@ -7,6 +7,7 @@ import picture from "../time_machine/view.js";
 const MOUNTS = { "gpt_explorer.time_bar": bar, "gpt_explorer.time_machine": picture };
 const LOOK = 250; // milliseconds between two looks whether Streamlit shows something else instead
 const LONGEST = 30_000; // milliseconds after which Streamlit's page shows why it does not come
+const LONGEST_PLACED = 10_000; // milliseconds for Streamlit to load the code that mounts what it has places for
 const PAINTED = 150; // milliseconds after which nobody waits for a frame: a hidden tab paints none
 
 /* Mount the parts, [{ key, name, message, styles }], into `page`; resolves when they are painted. */
@@ -34,7 +35,8 @@ export function drawAhead(page, parts) {
     const { testScriptState, testConnectionState } = document.querySelector(".stApp")?.dataset ?? {};
     const drawn = testScriptState === "notRunning" && testConnectionState === "CONNECTED" && document.querySelector(".stMain .stElementContainer:not(.ahead *)");
     looks = drawn ? looks + 1 : 0;
-    if (looks > 3) end();
+    const placed = parts.some(({ key }) => document.querySelector(`.stMain .st-key-${key}:not(.ahead *)`));
+    if (looks > (placed ? LONGEST_PLACED / LOOK : 3)) end();
   }
 
   for (const { key, name, message, styles } of parts) {
