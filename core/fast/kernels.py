@@ -49,6 +49,7 @@ class Weights(NamedTuple):
 
     tokens: np.ndarray  # (V, C)
     positions: np.ndarray  # (T, C), zeros where the model has no such table
+    shift: np.ndarray  # (C,) weights of the embedding of the token before, or (0,) for none
     bigram: np.ndarray  # (V, V), or (1, 1) for none
     norms: np.ndarray  # (2 L + 1, 2, C): gain and bias of those in front of each sublayer, and of the last
     cos: np.ndarray  # (T, D / 2) of rotary positions, or (1, 1) for none
@@ -75,6 +76,7 @@ class State(NamedTuple):
 
     keys: np.ndarray  # (B, L, G, T, D)
     values: np.ndarray  # (B, L, G, T, D)
+    read: np.ndarray  # (B, T) ids of each text's tokens so far, where the model looks one token back
     stream: np.ndarray  # (B, C)
     normed: np.ndarray  # (B, C)
     qkv: np.ndarray  # (B, C + 2 G D)
@@ -346,17 +348,28 @@ def _activate(activation, hidden, size):
 
 
 @compiled
+def _look_one_back(shift, tokens, read, id, position, stream):
+    """Add the weighted embedding of a text's token before to that of its next one (C,); remember the next one."""
+    read[position] = id
+    if position:
+        for i in range(shift.shape[0]):
+            stream[i] += shift[i] * tokens[read[position - 1], i]
+
+
+@compiled
 def step(texts, ids, positions, switches, model, state):
     """Read a token of each of some texts (N,) at its position: extend keys and values, store the next one's logits."""
     # Taken out of their tuples once: each access counts references. Numba is passed plain tuples, which it recognizes
     # in a third of the time.
     norm, activation, residual, qk_norm, scale = switches
-    tokens, table, bigram, norms, cos, sin, c_attn, attn_proj, c_fc, mlp_proj, lm_head = model
-    keys, values, stream, normed, qkv, weights, z, hidden, scores, logits, block = state
+    tokens, table, shift, bigram, norms, cos, sin, c_attn, attn_proj, c_fc, mlp_proj, lm_head = model
+    keys, values, read, stream, normed, qkv, weights, z, hidden, scores, logits, block = state
     layers, neurons, count = keys.shape[1], mlp_proj[0].shape[2], len(texts)
     stream, normed, qkv, z, hidden = stream[:count], normed[:count], qkv[:count], z[:count], hidden[:count]
     for n in range(count):
         stream[n] = tokens[ids[n]] + table[positions[n]]
+        if shift.shape[0]:
+            _look_one_back(shift, tokens, read[texts[n]], ids[n], positions[n], stream[n])
     for layer in range(layers):
         _normalize(norm, norms[2 * layer], stream, normed)
         _multiply(c_attn, layer, normed, qkv, block)

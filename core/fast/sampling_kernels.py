@@ -69,7 +69,7 @@ def write_tokens(tokens, texts, positions, sampling, sampled, probabilities, swi
     temperatures, min_ps, uniforms = sampling  # (N,), (N,) and (S, N) in [0, 1)
     ids, own, chances = sampled[0], sampled[1], sampled[2]  # (S, N): also the model's probability, and what was sampled
     best, best_own = sampled[3], sampled[4]  # (S, N, A): the most likely tokens
-    logits_of_all = state[9]
+    logits_of_all = state[10]
     for at in range(tokens):
         if at:
             step(texts, ids[at - 1], positions, switches, model, state)
@@ -98,9 +98,9 @@ def warm_up():
     for kind in (np.float32, np.int8):
         linear = Linear(np.ones((1, 2, 2), kind), small[0], small[0])
         queries = Linear(np.ones((1, 6, 2), kind), np.ones((1, 6), np.float32), np.ones((1, 6), np.float32))
-        weights = Weights(small[0], small[0], small[0], small, small[0], small[0], queries, *[linear] * 4)
+        weights = Weights(small[0], small[0], one[0], small[0], small, small[0], small[0], queries, *[linear] * 4)
         cached, qkv = np.ones((1, 1, 1, 2, 2), np.float32), np.ones((1, 6), np.float32)
-        state = State(cached, cached, one, one, qkv, one[0], one, one, one, one, small[0])
+        state = State(cached, cached, texts[None], one, one, qkv, one[0], one, one, one, one, small[0])
         parts = [as_tuples(part) for part in (Switches(0, 0, True, False, f4(1.0)), weights, state)]
         step(texts, texts, texts, *parts)
         numbers, ids = np.ones((1, 1)), np.zeros((1, 1), np.int64)

@@ -73,6 +73,7 @@ MODERN = {"position": "rope", "qk_norm": True, "norm": "rms", "activation": "rel
     [
         *({"position": p} for p in ("learned", "sinusoidal", "rope", "none")),
         MODERN,
+        MODERN | {"token_shift": True},
         {"causal": False},
         {"softmax_over": "queries"},
         {"kind": "bigram"},
@@ -300,12 +301,12 @@ def written_together(model, texts=TEXTS, **options) -> list[list[int]]:
     return [[token.id for token in tokens] for tokens in generate_together(model, *zip(*texts, strict=True), **options)]
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("threads", "shift"), [(1, False), (2, False), (1, True), (2, True)])
 @pytest.mark.parametrize("weights", ["float32", "int8"])
-def test_texts_side_by_side_are_those_that_each_would_be_alone(monkeypatch, weights, threads):
+def test_texts_side_by_side_are_those_that_each_would_be_alone(monkeypatch, weights, threads, shift):
     load()
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    model = make(norm="layer", position="learned")
+    model = make(norm="layer", position="learned", token_shift=shift)
     texts = [(prompt, how.replace({"weights": weights})) for prompt, how in TEXTS * 2]
     alone = [written(model, how, prompt, compiled=False) for prompt, how in texts]
     assert written_together(model, texts, use_all_threads=True) == alone

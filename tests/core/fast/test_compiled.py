@@ -42,7 +42,7 @@ COMPILED = [switch for switch in [*CAUSAL, {"activation": "gelu_tanh"}] if is_su
 
 
 def test_most_variants_are_compiled():
-    assert len(COMPILED) >= 18
+    assert len(COMPILED) >= 21
 
 
 @pytest.mark.parametrize("switch", COMPILED, ids=str)
@@ -69,8 +69,10 @@ def test_matrices_too_large_for_a_cache_give_the_same(position):
 
 @pytest.mark.parametrize("width", [24, 288])
 @pytest.mark.parametrize("weights", ["float32", "int8"])
-def test_several_texts_have_the_logits_that_each_has_alone(weights, width):
-    model, ids = small_gpt(n_embd=width, n_head=2, position="rope", activation="swiglu"), some_ids(batch=7)
+@pytest.mark.parametrize("shift", [False, True])
+def test_several_texts_have_the_logits_that_each_has_alone(shift, weights, width):
+    switches = {"position": "rope", "activation": "swiglu", "token_shift": shift}
+    model, ids = small_gpt(n_embd=width, n_head=2, **switches), some_ids(batch=7)
     model = with_int8_weights(model) if weights == "int8" else model
     expected = model(ids)[0]
     decoder, starts = CompiledDecoder(model, weights, texts=7), [1, 2, 3, 4, 5, 6, 9]
@@ -81,6 +83,17 @@ def test_several_texts_have_the_logits_that_each_has_alone(weights, width):
         logits = decoder.step([ids[text, place].item() for text, place in enumerate(places)], range(7))
         for text, place in enumerate(places):
             torch.testing.assert_close(logits[text], expected[text, place], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("read", [1, 9])
+def test_texts_of_one_prompt_go_on_from_its_last_token(read):
+    model, ids = small_gpt(token_shift=True), some_ids(batch=2)
+    ids[1, :read] = ids[0, :read]
+    decoder = CompiledDecoder(model, texts=2)
+    decoder.read(ids[0, :read].tolist(), [0, 1])
+    torch.testing.assert_close(
+        decoder.step(ids[:, read].tolist(), [0, 1]), model(ids)[0][:, read], rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("weights", ["float32", "int8"])
