@@ -11,7 +11,7 @@ from core.palette import LIGHT, Palette
 from core.text.token_display import visible
 from explorer.charts.text_format import cut, percent, plain, quoted_for_plotly
 from explorer.charts.theme import key_below, row_ticks, style, token_ticks
-from explorer.i18n.language import _
+from explorer.i18n.language import _, ngettext
 
 # Small shares matter here, so lightness follows the share to this power, on the picture of all heads too.
 LIGHTNESS_POWER = 0.6
@@ -32,7 +32,7 @@ def attention_heatmap(
 
 
 def _weight_in_words(shown: list[str], flow: bool, row: int, column: int, share: float) -> str:
-    values = {"query": shown[row], "key": shown[column], "share": percent(share), "count": abs(row - column)}
+    values, far = {"query": shown[row], "key": shown[column], "share": percent(share)}, abs(row - column)
     if flow and row == column:
         return _("{share} at {query} comes from itself", **values)
     if flow:
@@ -40,8 +40,16 @@ def _weight_in_words(shown: list[str], flow: bool, row: int, column: int, share:
     if row == column:
         return _("{query} attends {share} to itself", **values)
     if column < row:
-        return _("{query} attends {share} to {key}, {count} back", **values)
-    return _("{query} attends {share} to {key}, {count} ahead", **values)
+        return ngettext(
+            "{query} attends {share} to {key}, {count} token back",
+            "{query} attends {share} to {key}, {count} tokens back",
+            far, **values,
+        )  # fmt: skip
+    return ngettext(
+        "{query} attends {share} to {key}, {count} token ahead",
+        "{query} attends {share} to {key}, {count} tokens ahead",
+        far, **values,
+    )  # fmt: skip
 
 
 def coarse_heatmap(pattern: np.ndarray, size: int, length: int, palette: Palette = LIGHT) -> go.Figure:

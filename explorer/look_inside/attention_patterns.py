@@ -134,7 +134,9 @@ def picture_in_words(pattern: np.ndarray, shown: list[str], words: str, flow: bo
     if flow:
         best = int(pattern[-1].argmax())
         back = length - 1 - best
-        which = _("'{token}', {count} back", token=shown[best], count=back) if back else _("itself")
+        which = _("itself")
+        if back:
+            which = ngettext("'{token}', {count} token back", "'{token}', {count} tokens back", back, token=shown[best])
         return _(
             "After {picture}, the largest share at the last token '{token}' comes from {which}: {share}.",
             picture=words, token=shown[-1], which=which, share=percent(float(pattern[-1, best])),

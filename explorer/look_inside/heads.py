@@ -132,9 +132,17 @@ def distance_in_words(by_distance: np.ndarray) -> str:
     if near > len(by_distance):
         return ""
     most = int(np.argmax(by_distance))
-    values = {"share": f"{by_distance[most]:.0%}", "distance": most}
-    to_itself = _("The token itself gets the most attention: {share}.", **values)
-    words = to_itself if most == 0 else _("The token {distance} back gets the most attention: {share}.", **values)
+    share = f"{by_distance[most]:.0%}"
+    if most == 0:
+        words = _("The token itself gets the most attention: {share}.", share=share)
+    elif most == 1:
+        words = _("The previous token gets the most attention: {share}.", share=share)
+    else:
+        words = ngettext(
+            "The token {count} token back gets the most attention: {share}.",
+            "The token {count} tokens back gets the most attention: {share}.",
+            most, share=share,
+        )  # fmt: skip
     half = ngettext("Half of the attention goes to it.", "Half of the attention goes to the last {count} tokens.", near)
     return words if near == 1 else f"{words} {half}"
 

@@ -103,7 +103,7 @@ def test_costs_are_centred_on_zero_and_read_in_words():
         ([0.6, 0.3, 0.1], "The token itself gets the most attention: 60%."),
         (
             [0.1, 0.2, 0.4, 0.3],
-            "The token 2 back gets the most attention: 40%. Half of the attention goes to the last 3 tokens.",
+            "The token 2 tokens back gets the most attention: 40%. Half of the attention goes to the last 3 tokens.",
         ),
         ([0.1, 0.1], ""),
     ],

@@ -19,16 +19,16 @@ PATTERN = np.array([[1, 0, 0, 0], [0.62, 0.38, 0, 0], [0.2, 0.3, 0.5, 0], [0.1, 
 
 def test_hovering_a_heatmap_says_it_in_words():
     (trace,) = attention_heatmap(PATTERN, TOKENS).data
-    assert trace.text[1][0] == "'e' attends 62% to 'h', 1 back"
+    assert trace.text[1][0] == "'e' attends 62% to 'h', 1 token back"
     assert trace.text[2][2] == "'⏎' attends 50% to itself"
-    assert trace.text[3][0] == "'&lt;' attends 10% to 'h', 3 back"
+    assert trace.text[3][0] == "'&lt;' attends 10% to 'h', 3 tokens back"
 
 
 def test_the_future_is_blank_only_where_it_is_hidden():
     assert np.isnan(attention_heatmap(PATTERN, TOKENS).data[0].z[0][1])
     (seeing,) = attention_heatmap(PATTERN, TOKENS, causal=False).data
     assert not np.isnan(seeing.z).any()
-    assert seeing.text[0][1] == "'h' attends 0% to 'e', 1 ahead"
+    assert seeing.text[0][1] == "'h' attends 0% to 'e', 1 token ahead"
 
 
 def test_tokens_stand_on_both_axes_with_the_first_row_on_top():

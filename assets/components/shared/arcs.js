@@ -4,7 +4,7 @@
                      onMove(step) by an arrow key, draw() after a resize })
    -> { box, letters, readout, setTokens(tokens) -> whether they are others, clear(), arc(side, from, to, style), destroy() } */
 import { formatPercent } from "./format.js";
-import { _, arrowStep, element, quoted, svgElement, withElements } from "./mount.js";
+import { _, arrowStep, element, ngettext, quoted, svgElement, withElements } from "./mount.js";
 
 export function tokenArcs(root, { height, below = false, onPoint, onClick, onMove, draw }) {
   const letters = element("div", "arcs-letters", [], { role: "group", tabindex: 0 });
@@ -85,9 +85,10 @@ export function attentionReader(root) {
     const largest = columns.sort((a, b) => share(row, b) - share(row, a)).slice(0, 3);
     const parts = largest.filter((column, index) => index === 0 || share(row, column) >= 0.05).map((column) => {
       const back = row - column;
-      const filled = { share: formatPercent(share(row, column)), token: quoted(data.tokens[column]), count: Math.abs(back) };
+      const filled = { share: formatPercent(share(row, column)), token: quoted(data.tokens[column]) };
       if (!back) return _("{share} to itself", filled);
-      return back > 0 ? _("{share} to {token}, {count} back", filled) : _("{share} to {token}, {count} ahead", filled);
+      if (back > 0) return ngettext("{share} to {token}, {count} token back", "{share} to {token}, {count} tokens back", back, filled);
+      return ngettext("{share} to {token}, {count} token ahead", "{share} to {token}, {count} tokens ahead", -back, filled);
     });
     const token = element("b", "", quoted(data.tokens[row]));
     arcs.readout.replaceChildren(...withElements(_("{token} attends {places}."), { token, places: parts.join("; ") }));

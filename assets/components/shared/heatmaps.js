@@ -290,15 +290,16 @@ export function attentionHeatmaps(root, { onPick = null, large = false } = {}) {
   };
 }
 
-/* "'e' looks 62% at 'h', 1 back" */
+/* "'e' attends 62% to 'h', 1 token back" */
 function attentionInWords({ heads, length, tokens, bytes }, layer, head, row, column) {
   const share = bytes[((layer * heads + head) * length + row) * length + column] / 255;
   const percent = share > 0 && share < 0.01 ? _("under 1%") : `${Math.round(share * 100)}%`;
   const back = row - column;
-  const filled = { token: quoted(tokens[row]), share: percent, other: quoted(tokens[column]), count: Math.abs(back) };
+  const filled = { token: quoted(tokens[row]), share: percent, other: quoted(tokens[column]) };
   if (back < 0 && share === 0) return _("{token} cannot attend ahead to {other}", filled);
   if (!back) return _("{token} attends {share} to {other}, itself", filled);
-  return back > 0 ? _("{token} attends {share} to {other}, {count} back", filled) : _("{token} attends {share} to {other}, {count} ahead", filled);
+  if (back > 0) return ngettext("{token} attends {share} to {other}, {count} token back", "{token} attends {share} to {other}, {count} tokens back", back, filled);
+  return ngettext("{token} attends {share} to {other}, {count} token ahead", "{token} attends {share} to {other}, {count} tokens ahead", -back, filled);
 }
 
 /* A line for every attention weight of every head, as `downloadButtons` wants it, without those that a causal mask makes 0.

@@ -52,5 +52,7 @@ export function summary(picture, row, nameOf, contributions) {
     if (weight > most.share) most = { share: weight, place: `${layer + 1}.${head + 1}`, other: nameOf(key), back: row - key };
   }
   if (most.share < 0) return _("{token} is the first token: it can only attend to itself. Most likely next: {next}, {probability}.", predicted);
-  return _("{token} attends most to {other}, {back} back, through head {place} ({attention} of that head's attention). Most likely next: {next}, {probability}.", { ...predicted, ...most, attention: formatPercent(most.share) });
+  const one = ngettext("{token} attends most to {other}, {count} token back, through head {place} ({attention} of that head's attention).", "{token} attends most to {other}, {count} tokens back, through head {place} ({attention} of that head's attention).", most.back, { ...predicted, ...most, attention: formatPercent(most.share) });
+  const after = _("Most likely next: {next}, {probability}.", predicted);
+  return `${one} ${after}`;
 }
