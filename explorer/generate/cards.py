@@ -41,16 +41,15 @@ def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
         typed = st.session_state.get("generate_prompt", "")
         _offer_questions(folder)
         typed = st.text_area(_("Prompt"), typed, key="generate_prompt", max_chars=LONGEST_PROMPT, **look)
-        button = st.container()  # above the sliders: in sight however many there are
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):  # in sight, above the sliders
+            samples = st.segmented_control(
+                _("Samples"), _SAMPLES, default=_request_samples(), key=_SAMPLES_KEY, required=True,
+                help=_("Texts side by side, each with its own seed: the chosen one, and those after it."),
+            )  # fmt: skip
+            go = {"type": "primary", "icon": ":material/edit:", "width": "stretch", "key": "generate_go"}
+            pressed = st.button(_("Generate"), **go)
         settings = GenerationConfig.parse(_inputs())
-        samples = st.segmented_control(
-            _("Samples"), _SAMPLES, default=_request_samples(), key=_SAMPLES_KEY, required=True,
-            help=_("Texts side by side, each with its own seed: the chosen one, and those after it."),
-        )  # fmt: skip
         st.caption(_("The same seed, prompt and settings generate the same text."))
-        pressed = button.button(
-            _("Generate"), type="primary", icon=":material/edit:", width="stretch", key="generate_go"
-        )
         request = session.recall("writing")
         if pressed or not request or request["run"] != folder.id:  # on entry it writes by itself
             _request(folder.id, typed, settings, samples or 1)
