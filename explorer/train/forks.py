@@ -258,10 +258,10 @@ _MEMORY = N_(
 
 
 def draw_trouble(folder: RunFolder, status: Status) -> None:
-    """Draw the reason why a run ended or waits, and what can be done about it."""
+    """Draw why a run waits or failed, and what can be done about it; `live_status` says why one was stopped."""
     if status.notice:
         st.info(literal(status.notice), icon=":material/info:")
-    if not status.reason or status.reason == status.notice:
+    if status.state == "stopped" or not status.reason or status.reason == status.notice:
         return
     if status.state != "failed":
         st.info(literal(status.reason))

@@ -296,6 +296,13 @@ def test_what_happened_to_a_run_is_told_while_it_goes_on(app, add_run):
     assert not app.error
 
 
+def test_why_a_run_was_stopped_is_told_where_nothing_moves(app, add_run):
+    folder = add_run(state="stopped", step=12, reason="Stopped by hand at step 12.")
+    board_of(app, folder)
+    (numbers,) = [each for each in app.get("bidi_component") if '"view":"status"' in each.proto.json.replace(" ", "")]
+    assert "Stopped by hand at step 12." in numbers.proto.json and not app.info
+
+
 def test_a_single_step_is_seen_closely_until_the_run_has_ended(app, add_run):
     folder = add_run(state="paused", step=12)
     ids = [1, 2, 3, 4]

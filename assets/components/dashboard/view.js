@@ -74,7 +74,8 @@ function status(root, component) {
     bar.firstChild.style.width = `${100 * share}%`;
     bar.setAttribute("aria-valuenow", Math.round(100 * share));
     const summary = status?.progress;
-    const words = summary ? _(summary.sentence, summary.numbers) : formatStart(status, data);
+    const judged = summary ? _(summary.sentence, summary.numbers) : formatStart(status, data);
+    const words = [stopReason(status ?? data), judged].filter(Boolean).join(" ");
     if (advice.textContent !== words) advice.textContent = words; // a screen reader reads out every change
     progress.classList.toggle("trouble", Boolean(summary?.trouble));
     const back = summary?.back ?? null;
@@ -147,6 +148,11 @@ function formatStart(status, data) {
   if (state === "queued" && data.waits) return data.waits;
   if (state === "queued" || state === "starting") return _("Starting a process, which reads the text and builds the model …");
   return state === "running" && !status?.step ? _("Measuring the untrained model: the first point of the curve …") : "";
+}
+
+/* Return why a run was stopped, or "": a failed one's reason has a place of its own on the page. */
+function stopReason({ state, reason, notice }) {
+  return state === "stopped" && reason !== notice ? reason : "";
 }
 
 function formatTime(status, data) {
