@@ -10,11 +10,13 @@ from explorer.i18n.formatting import model_in_words, run_in_words
 from explorer.i18n.language import _, language
 from explorer.services import shared
 from explorer.streaming.broadcaster import watch_runs
-from explorer.widgets.address import LANGUAGE, OTHER_RUN, ROOT, RUN, SHOWN, parameter, query_for, write
+from explorer.widgets.address import LANGUAGE, OTHER_RUN, ROOT, RUN, SHOWN, page_file, parameter, query_for, write
 from explorer.widgets.layout import current_palette, literal
 from explorer.widgets.links import quoted_part
 from explorer.widgets.run_picker import newest_run
+from explorer.widgets.session import recall, remember
 
+_LAST = "run_last_on_view"  # in the session: the id of a run
 _LOOK_AGAIN = 5.0  # seconds between two looks at a run that goes on
 _OF_ONE_RUN = ("look_inside", "generate")  # pages that need one
 _OF_ALL_RUNS = ("", "home", "runs")  # pages that show them all
@@ -39,7 +41,10 @@ def draw_sidebar(pages: dict[str, list], here) -> None:
         elif shown:
             watch_runs(shown)
         if run_id:
+            remember(_LAST, run_id)
             _draw_run_on_view(run_id, says_so=here.url_path in (*_OF_ONE_RUN, "train"))
+        elif last := recall(_LAST):  # the page is of no run, such as the settings of the next one
+            _draw_run_on_view(last, says_so=True, link=True)
         wanted = parameter(LANGUAGE)
         if wanted and wanted not in languages():
             st.caption(_("The pages are not available in the language {language}.", language=quoted_part(wanted)))
@@ -52,7 +57,7 @@ def draw_sidebar(pages: dict[str, list], here) -> None:
         page_change(here.url_path, SHOWN.get(here.url_path, ()))
 
 
-def _draw_run_on_view(run_id: str, says_so: bool) -> None:
+def _draw_run_on_view(run_id: str, says_so: bool, link: bool = False) -> None:
     try:
         folder = open_run(shared.data_dir(), run_id)
     except ExplorerError as error:
@@ -61,12 +66,15 @@ def _draw_run_on_view(run_id: str, says_so: bool) -> None:
         return
     with st.container(gap=None, key="nav_group_on_view"):
         st.caption(_("Current run"))
-        st.fragment(_card, run_every=None if folder.status().ended else _LOOK_AGAIN)(folder)
+        st.fragment(_card, run_every=None if folder.status().ended else _LOOK_AGAIN)(folder, link)
 
 
-def _card(folder: RunFolder) -> None:
+def _card(folder: RunFolder, link: bool) -> None:
     with st.container(border=True, gap=None, key="on_view_card"):
-        st.text(folder.name)
+        if link:
+            st.page_link(page_file("train"), label=literal(folder.name), query_params=query_for(folder.id))
+        else:
+            st.text(folder.name)
         status = folder.status()
         words = run_in_words(folder, status)
         st.caption(words if folder.problem else f"{model_in_words(folder.record().config.model)} · {words}")
