@@ -6,19 +6,22 @@ import streamlit as st
 
 from core.errors import RunError
 from core.formatting import duration_in_words
-from core.presets import preset
+from core.presets import gpt_fast, preset
 from core.runs.ancestry import new_run, short_config
 from core.runs.folder import list_runs
 from core.runs.gallery import gallery_runs
 from core.sweeps.folder import SweepFolder, list_sweeps, single_runs
 from core.sweeps.results import best_point, sweep_results
+from core.text.corpora import load_corpus
 from core.text.tokenizers import TOKENIZERS
 from explorer.home.tour import draw_tour_start
 from explorer.i18n.formatting import loss_in_words, model_in_words, when_in_words
 from explorer.i18n.language import _, ngettext, speaking_of
 from explorer.services import shared
 from explorer.services.cost_trials import train
+from explorer.services.visitors import limits
 from explorer.sweeps.sweep_cards import draw_badge, draw_progress
+from explorer.train.time_budget import choose_minutes, settings_for
 from explorer.widgets import address, drafts, session
 from explorer.widgets.layout import errors_shown, literal
 from explorer.widgets.run_rows import (
@@ -32,6 +35,8 @@ from explorer.widgets.run_rows import (
 
 _RECENT = 6
 _START = "start_quick"  # the button that starts gpt-quick
+_START_TIMED, _MINUTES = "start_timed", "start_timed_minutes"  # the button that starts a run of a given time
+_STARTED_HERE = ("gpt-quick", "gpt-fast")  # presets
 _LOOK_AGAIN = 3.0  # seconds, while something trains
 
 
@@ -46,19 +51,33 @@ def start_first_run(number: str) -> None:
     session.do_once(number, start)
 
 
+def start_timed_run(number: str) -> None:
+    """Start a run that takes the minutes chosen, once for a ticket; the page leads to it."""
+
+    def start() -> str:
+        data_dir = shared.data_dir()
+        corpus = limits().text or gpt_fast().data.corpus
+        length = len(load_corpus(corpus, data_dir))
+        config = settings_for(st.session_state[_MINUTES], corpus, length)
+        return train(new_run(data_dir, config, base=config))
+
+    session.do_once(number, start)
+
+
 def lead_to_first_run() -> None:
-    """Open the run that a click on the button started, for its request and those already on their way."""
-    with errors_shown():
-        if run_id := session.click_result(_START):
-            drafts.lead_to_run(run_id)
-            session.forget_click(_START)
+    """Open the run that a click on a button started, for its request and those already on their way."""
+    for start in (_START, _START_TIMED):
+        with errors_shown():
+            if run_id := session.click_result(start):
+                drafts.lead_to_run(run_id)
+                session.forget_click(start)
     if run_id := drafts.run_to_open():
         address.open_page("train", run_id)
 
 
 def draw_start(rows: list[RunRow]) -> None:
-    """Draw the one button that gets a GPT going, or leads to the one that learns right now."""
-    going_on = next((row for row in rows if row.going_on and row.record.config.preset == "gpt-quick"), None)
+    """Draw the one button that gets a GPT going, and the choice of a time, or lead to the one that learns now."""
+    going_on = next((row for row in rows if row.going_on and row.record.config.preset in _STARTED_HERE), None)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="home_ways"):
         start = {"key": _START, "on_click": start_first_run, "args": (session.ticket(_START),)}
         if going_on:
@@ -68,11 +87,22 @@ def draw_start(rows: list[RunRow]) -> None:
             st.button(_("Train another GPT"), type="secondary", **start)
         else:
             st.button(_("Train your own"), type="primary", icon=":material/play_arrow:", **start)
+            _draw_time()
         if st.button(_("Learn how it works"), icon=":material/school:", type="tertiary", key="home_learn"):
             address.open_page("learn")
         if st.button(_("Look inside this model"), icon=":material/search:", type="tertiary", key="home_look"):
             address.open_page("look_inside", gallery_runs()[0].id)
         draw_tour_start()
+
+
+def _draw_time() -> None:
+    """Draw the quiet button behind which a newcomer chooses how long to train, and starts."""
+    about = _("Choose the minutes; all other settings follow.")
+    with st.popover(_("Train for a given time"), icon=":material/timer:", type="tertiary", help=about, key="home_time"):
+        minutes = choose_minutes(_MINUTES)
+        words = ngettext("Train for {count} minute", "Train for {count} minutes", minutes)
+        start = {"key": _START_TIMED, "on_click": start_timed_run, "args": (session.ticket(_START_TIMED),)}
+        st.button(words, icon=":material/play_arrow:", **start)
 
 
 def recent_runs() -> list[RunRow]:

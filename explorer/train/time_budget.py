@@ -27,26 +27,36 @@ def draw_time_budget(config: RunConfig, text_length: int) -> None:
             _("Width, depth, heads, context, batch and steps are chosen for this machine's speed, so that the loss is "
               "expected to be lowest at the end. Tokens are characters.")
         )  # fmt: skip
-        offered = [minutes for minutes in MINUTES if minutes <= limits().most_minutes] or [MINUTES[0]]
-        usual = _USUAL if _USUAL in offered else offered[-1]
-        minutes = st.select_slider(_("Minutes"), offered, usual, key=_MINUTES)
+        minutes = choose_minutes(_MINUTES)
         words = ngettext("Set for {count} minute", "Set for {count} minutes", minutes)
         st.button(words, key="time_budget_apply", on_click=_apply, args=(config.data.corpus, text_length))
 
 
-@notifying()
-def _apply(corpus: str, text_length: int) -> None:
+def choose_minutes(key: str) -> int:
+    """Draw the slider of the minutes that the visitor may train, and return those chosen."""
+    offered = [minutes for minutes in MINUTES if minutes <= limits().most_minutes] or [MINUTES[0]]
+    usual = _USUAL if _USUAL in offered else offered[-1]
+    return st.select_slider(_("Minutes"), offered, usual, key=key)
+
+
+def settings_for(minutes: int, corpus: str, text_length: int) -> RunConfig:
+    """Return the settings for so many minutes on this machine, with a text of so many characters.
+
+    Raises ExplorerError where no run is that short or the text cannot be read.
+    """
     vocab_size = check_startable(shared.data_dir(), gpt_fast().replace({"data.corpus": corpus}))  # of its characters
     slowdown = shared.contention_of(gpt_fast())  # by other programs, as the time beside the settings has it
-    chosen = recipe_for(
-        st.session_state[_MINUTES],
-        text_length,
-        lambda config: slowdown * shared.estimate_of(config, vocab_size).seconds,
-    )
+    chosen = recipe_for(minutes, text_length, lambda config: slowdown * shared.estimate_of(config, vocab_size).seconds)
+    return chosen.replace({"data.corpus": corpus})
+
+
+@notifying()
+def _apply(corpus: str, text_length: int) -> None:
+    chosen = settings_for(st.session_state[_MINUTES], corpus, text_length)
     st.session_state[_FORM] = False
     forget_inputs()
     st.session_state["preset"] = chosen.preset
-    keep_draft(chosen.replace({"data.corpus": corpus}))
+    keep_draft(chosen)
 
 
 def expected_loss_in_words(config: RunConfig) -> str:

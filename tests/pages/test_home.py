@@ -46,6 +46,16 @@ def test_one_click_starts_gpt_quick_and_leads_to_it(app, explorer_home):
     assert folder.status().state in ("queued", "starting", "running")
 
 
+def test_a_newcomer_may_choose_how_long_to_train(app, explorer_home):
+    app.run()
+    app.select_slider(key="start_timed_minutes").set_value(1).run()
+    assert app.button(key="start_timed").label == "Train for 1 minute"
+    app.button(key="start_timed").click().run()
+    assert not app.exception
+    (folder,) = list_runs(explorer_home)
+    assert folder.record().config.preset == "gpt-fast" and app.query_params["run"] == folder.id
+
+
 def test_a_second_click_on_its_way_leads_to_the_same_run(explorer_home):
     def twice():
         import streamlit as st
@@ -64,10 +74,11 @@ def test_a_second_click_on_its_way_leads_to_the_same_run(explorer_home):
     assert app.text[0].value == f"True {folder.id}"
 
 
-def test_a_first_run_that_goes_on_is_offered_to_watch(app, add_run):
+@pytest.mark.parametrize("preset", ["gpt-quick", "gpt-fast"])
+def test_a_first_run_that_goes_on_is_offered_to_watch(app, add_run, preset):
     folder = add_run("busy-bee", state="running", step=10, seconds_left=5.0)
     record = folder.record()
-    folder.write_record(record.model_copy(update={"config": record.config.model_copy(update={"preset": "gpt-quick"})}))
+    folder.write_record(record.model_copy(update={"config": record.config.model_copy(update={"preset": preset})}))
     app.run()
     assert primary_buttons(app) == ["watch_quick"]
     app.button(key="watch_quick").click().run()
@@ -105,6 +116,15 @@ def test_the_run_on_view_is_in_the_sidebar_and_in_every_link(app, finished_run):
     links = [link.proto for link in app.sidebar.get("page_link")]
     assert {link.label for link in links} >= {"Home", "Data", "Train", "Generate", "Look inside", "Lessons", "Runs"}
     assert all(link.query_string == f"run={finished_run.id}" for link in links)
+
+
+def test_the_run_last_on_view_stays_in_the_sidebar_where_a_page_is_of_none(app, finished_run):
+    app.query_params["run"] = finished_run.id
+    app.run()
+    del app.query_params["run"]
+    app.run()
+    (link,) = [each.proto for each in app.sidebar.get("page_link") if each.proto.label == "patient-otter"]
+    assert link.query_string == f"run={finished_run.id}" and "train" in link.page
 
 
 @pytest.mark.parametrize("run_id", ["../../x", "<img src=x onerror=alert(1)>", "20260101-000000-zzzzzzzzzzzz"])
