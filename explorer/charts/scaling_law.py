@@ -1,6 +1,7 @@
 """Scaling laws: points of runs, the fitted curve with its bounds, and the next size, on logarithmic axes."""
 
 from collections.abc import Sequence
+from math import ceil, floor, log10
 
 import numpy as np
 from plotly import graph_objects as go
@@ -63,9 +64,12 @@ def scaling_figure(
 
 
 def joint_law_figures(
-    runs: Sequence[ScalingRun], law: JointLaw | None, next_point: PredictedSize | None, palette: Palette = LIGHT
-) -> list[go.Figure]:
+    runs: Sequence[ScalingRun], law: JointLaw | None, next_point: PredictedSize | None, palette: Palette = LIGHT,
+    names: Sequence[str] = (),
+) -> list[go.Figure]:  # fmt: skip
     """Draw the loss against parameters, tokens and compute on logarithmic axes, one color a budget, with the law.
+
+    With the `names` of the budgets, the smallest first, each figure has a legend.
 
     A predicted size is a hollow diamond with its bounds, and once it is trained a star, too, both in the color of the
     largest budget, which is theirs. All three figures have the same losses.
@@ -74,7 +78,8 @@ def joint_law_figures(
     budgets = _budgets(fitted)
     figures = [style(go.Figure(), palette, height=_PANEL) for _panel in range(3)]
     for place, budget in enumerate(budgets):
-        color, name = palette.runs[place % len(palette.runs)], _("C = {compute}", compute=f"{budget:.1e}")
+        color = palette.runs[place % len(palette.runs)]
+        name = names[place] if names else _("C = {compute}", compute=_power(budget))
         shown = [run for run in fitted if _budget_of(run, budgets) == budget]
         _add_runs(figures, shown, name, {"color": color, "size": 8}, palette)
         if law:
@@ -90,14 +95,45 @@ def joint_law_figures(
         _add_prediction(figures, places, loss, color)
     star = {"color": color, "size": 13, "symbol": "star"}
     _add_runs(figures, trained, _("Trained after the prediction"), star, palette)
-    low, high = np.log10(max(1e-3, min(losses, default=1.0))), np.log10(max(losses, default=10.0))
+    low, high = max(1e-3, min(losses, default=1.0)), max(losses, default=10.0)
     titles = (_("Parameters N"), _("Tokens read D"), _("Compute C (operations)"))
     for figure, title in zip(figures, titles, strict=True):
-        figure.update_xaxes(type="log", title_text=title, exponentformat="power", nticks=4)
-        figure.update_yaxes(type="log", nticks=6, range=[low - 0.02, high + 0.02], title_text=_("Loss (nats/token)"))
+        places = [x for trace in figure.data for x in trace.x]
+        ticks = log_ticks(min(places, default=1.0), max(places, default=10.0), most=5)
+        figure.update_xaxes(type="log", title_text=title, tickvals=ticks, tickformat="~s", tickangle=0)
+        span = [log10(low) - 0.02, log10(high) + 0.02]
+        figure.update_yaxes(type="log", tickvals=log_ticks(low, high, most=6), tickformat="~g", range=span)
+        figure.update_yaxes(title_text=_("Loss (nats/token)"))
         figure.update_layout(hovermode="closest", showlegend=False)
-    figures[2].update_xaxes(tickvals=budgets, ticktext=[f"{budget:.0e}" for budget in budgets], tickangle=0)
+        if names:
+            legend_above(figure).update_layout(showlegend=True)
+    figures[2].update_xaxes(tickvals=budgets, ticktext=list(map(_power, budgets)), tickformat=None)
     return figures
+
+
+def log_ticks(low: float, high: float, most: int) -> list[float]:
+    """Return at most so many round numbers from `low` to `high`, or around both, for a logarithmic axis.
+
+    Over less than a decade they are evenly spaced; else 1, 2 and 5 of each decade, or its 1 alone.
+    """
+    if high / low < 8:
+        size = 10.0 ** np.floor(np.log10((high - low) or low))
+        steps = [part * size for part in (0.1, 0.2, 0.25, 0.5, 1, 2, 2.5, 5, 10)]
+        step = next((step for step in steps if (high - low) / step < most - 1), steps[-1])
+        return [round(float(count * step), 12) for count in range(ceil(low / step), floor(high / step) + 1)]
+    decades = range(floor(log10(low)), ceil(log10(high)) + 1)
+    for parts in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+        ticks = [float(part * 10.0**decade) for decade in decades for part in parts]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) <= most:
+            break
+    return ticks
+
+
+def _power(value: float) -> str:
+    """Return a large number as plotly shows it: 2.5·10⁸."""
+    exponent = floor(log10(value))
+    return f"{value / 10.0**exponent:.1f}·10<sup>{exponent}</sup>"
 
 
 def _add_prediction(figures: Sequence[go.Figure], places: Sequence[float], loss: Interval, color: str) -> None:
@@ -105,7 +141,7 @@ def _add_prediction(figures: Sequence[go.Figure], places: Sequence[float], loss:
     error = {"array": [loss.high - loss.value], "arrayminus": [loss.value - loss.low], "color": color}
     marker = {"symbol": "diamond-open", "size": 12, "color": color}
     for figure, x in zip(figures, places, strict=True):
-        more = {"name": _("Predicted"), "hovertemplate": "%{y:.3f}<extra></extra>"}
+        more = {"name": plain(_("Predicted")), "hovertemplate": "%{y:.3f}<extra></extra>"}
         figure.add_trace(go.Scatter(x=[x], y=[loss.value], error_y=error, mode="markers", marker=marker, **more))
 
 
@@ -136,7 +172,7 @@ def _add_runs(
         figure.add_trace(
             go.Scatter(
                 x=[getattr(group[0], of) for group in groups], y=losses, mode="markers", marker=marker,
-                name=plain(name),
+                name=name,
                 customdata=[plain(size) for size in sizes],
                 error_y={"array": spread, "color": palette.lines, "width": 3},
                 hovertemplate="%{customdata}<br>%{x:.3s}: %{y:.3f}<extra>%{fullData.name}</extra>",
@@ -152,4 +188,4 @@ def _add_law(figures: Sequence[go.Figure], law: JointLaw, runs: Sequence[Scaling
     tokens = np.exp(np.interp(np.log(sizes), marks, np.log([run.tokens for run in ordered])))
     losses = law.losses(sizes, tokens)
     for figure, x in zip(figures, (sizes, tokens), strict=False):
-        figure.add_trace(line(x, losses, color, 1.6, hoverinfo="skip"))
+        figure.add_trace(line(x, losses, color, 1.6, hoverinfo="skip", showlegend=False))

@@ -18,8 +18,9 @@ from core.lessons.equal_compute import (
 from core.training.scaling_law import BUDGETS, ScalingRun, fit_joint_law, law_of
 from core.training.work import flops_of_step
 from explorer.charts.scaling_law import joint_law_figures
+from explorer.i18n.language import _
 from explorer.learn.state import StepState
-from explorer.learn.steps import Step, draw_table
+from explorer.learn.steps import Step, draw_table, is_answered
 from explorer.widgets.layout import card, chart, current_palette
 
 _NEAR = 0.1  # nats/token, of a prediction
@@ -45,7 +46,8 @@ def _draw_panels(runs: list[ScalingRun], outcome: NextSize | None = None) -> Non
     law = None
     if outcome:
         law, runs = law_of(runs), [*runs, outcome.trained]
-    figures = joint_law_figures(runs, law, None, current_palette())[:2]
+    names = [_("quarter of the budget"), _("half"), _("whole")]
+    figures = joint_law_figures(runs, law, None, current_palette(), names)[:2]
     numbers = {
         "size": [run.size for run in runs],
         "parameters": [run.parameters for run in runs],
@@ -61,9 +63,12 @@ def _draw_panels(runs: list[ScalingRun], outcome: NextSize | None = None) -> Non
 def _draw_budgets(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
         runs = _study(state)
-        _draw_panels(runs[: -len(SIZES)])  # the whole budget is to be predicted
+        answered = is_answered(state)  # until then, the whole budget is to be predicted
+        _draw_panels(runs if answered else runs[: -len(SIZES)])
         best = state.results["best"] = [best_size(runs, place).size for place in range(len(BUDGETS))]
         state.write("result", compute=f"{runs[0].compute:.1e}", quarter=best[0], half=best[1])
+        if not answered:
+            state.write("hidden")
 
 
 def _show_losses(state: StepState, _response: object) -> None:

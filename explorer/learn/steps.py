@@ -62,10 +62,9 @@ class Step(NamedTuple):
 
 def draw_question(step: Step, state: StepState) -> bool:
     """Draw the question, its form and, after the check, the verdict. Return whether the answer was right."""
-    slot = f"answer-{state.lesson}-{state.step}"
+    slot, key = _answer_keys(state)
     state.numbers |= step.more(state)
     state.write("question")
-    key = f"question-{state.lesson}-{state.step}-{state.data.name}"
     with st.form(key, border=False, enter_to_submit=True):
         if choices := step.named or step.options:
             response = st.radio(
@@ -84,6 +83,20 @@ def draw_question(step: Step, state: StepState) -> bool:
                 st.caption(state.word("no_number"))
     checked, response = session.recall(slot, (None, None))
     return checked == state.key and response is not None and _draw_verdict(step, state, response)
+
+
+def _answer_keys(state: StepState) -> tuple[str, str]:
+    """Return the name under which the answer checked last is remembered, and the key of the question's form."""
+    return f"answer-{state.lesson}-{state.step}", f"question-{state.lesson}-{state.step}-{state.data.name}"
+
+
+def is_answered(state: StepState) -> bool:
+    """Return whether an answer to the step's question was checked, or is in this very drawing, which comes below."""
+    slot, key = _answer_keys(state)
+    if st.session_state.get(f"{key}-check"):
+        return st.session_state.get(f"{key}-given") is not None
+    checked, response = session.recall(slot, (None, None))
+    return checked == state.key and response is not None
 
 
 def correct_answer(step: Step, state: StepState) -> tuple[Any, Callable[[Any], str]]:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explorer.charts.comparison import averaged, comparison_figure, spread
+from explorer.charts.scaling_law import log_ticks
 
 ROWS = [
     {"step": 0, "val_loss": 4.2, "seconds": 0.1},
@@ -79,3 +80,16 @@ def test_runs_that_differ_in_their_seed_become_a_mean_with_a_band():
     figure = comparison_figure(means, names, dict.fromkeys("ac", "#123456"), over="seconds", bands=bands)
     band = next(trace for trace in figure.data if trace.fill == "toself")
     assert list(band.y) == [3 + 2**0.5, 4 + 2**0.5, 4 - 2**0.5, 3 - 2**0.5]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (2.31, 3.25, [2.4, 2.6, 2.8, 3.0, 3.2]),
+        (1_300, 30_000, [2_000, 5_000, 10_000, 20_000]),
+        (8e3, 9e6, [1e4, 1e5, 1e6]),
+        (2.5, 2.5, [2.5]),
+    ],
+)
+def test_a_logarithmic_axis_has_a_few_round_numbers(low, high, ticks):
+    assert log_ticks(low, high, most=6 if high < 10 else 5) == pytest.approx(ticks)
