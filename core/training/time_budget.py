@@ -1,8 +1,8 @@
 """A recipe with one dial, the minutes of training: size, context, batch and steps follow, and the loss to expect.
 
-The parts are `gpt_fast`'s with `token_shift`. Of a few shapes the one is taken whose loss is expected to be lowest
-after as many tokens as it reads in the time, by a law of size and data fitted to our own runs (Hoffmann and others
-2022, section 3.3; of a text read several times, Muennighoff and others 2023).
+The parts are `gpt_fast`'s. Of a few shapes the one is taken whose loss is expected to be lowest after as many tokens as
+it reads in the time, by a law of size and data fitted to our own runs (Hoffmann and others 2022, section 3.3; of a text
+read several times, Muennighoff and others 2023).
 """
 
 import math
@@ -41,7 +41,7 @@ SHAPES = (
 TEXTS = {"tinyshakespeare": (1.333, 1_115_394), "shakespeare": (1.338, 4_668_438)}
 _OF_SIZE, _SIZE_EXPONENT, _OF_DATA, _DATA_EXPONENT = 0.0171, 1.119, 0.2161, 0.464
 _REPEATED = 2.0  # times that a text read again counts at most; Muennighoff (2023) has 15 for far larger texts
-# `gpt_fast`'s batch and steps; both grow with the root of the tokens.
+# So many tokens a batch suit so many steps; both grow with the root of the tokens.
 _BATCH_TOKENS, _STEPS = 1024, 500
 # From how many times a text is read, in falling order: without it, 3/3/192 on Tiny Shakespeare was best after four.
 _DROPOUTS = ((4, 0.2), (2, 0.1))
@@ -100,7 +100,6 @@ def sized_recipe(shape: Shape, tokens: float, text_length: int) -> RunConfig:
     return gpt_fast().replace(
         {f"model.{name}": value for name, value in shape._asdict().items()}
         | {
-            "model.token_shift": True,
             "model.dropout": _dropout(batch * steps * shape.block_size, text_length),
             "train.batch_size": batch,
             "train.steps": steps,

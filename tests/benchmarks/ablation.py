@@ -23,6 +23,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "normalised rows of Muon's updates": {"train.muon_normalize_rows": False},
     "two heads of twice the size": {"model.n_head": 4},
     "no clipping": {"train.grad_clip": 1.0},
+    "a look one token back": {"model.token_shift": False},
     "RMS norm": {"model.norm": "layer"},
     "squared ReLU": {"model.activation": "gelu"},
     "normalised queries and keys": {"model.qk_norm": False},

@@ -33,7 +33,7 @@ from core.training.hardware import find_hardware
 from core.training.pace import Pace
 from tests.benchmarks.report import report
 
-STEPS = {"gpt-quick": 2000, "gpt-fast": 500, "bigram": 10_000, "gpt-tiny": 400, "gpt-lecture": 10, "gpt2": 4}
+STEPS = {"gpt-quick": 2000, "gpt-fast": 380, "bigram": 10_000, "gpt-tiny": 400, "gpt-lecture": 10, "gpt2": 4}
 NEAR = 0.25
 GAUGED: dict[str, tuple[str, int, dict[str, Any]]] = {  # preset, steps, changes
     "gpt-tiny": ("gpt-tiny", 120, {}),
