@@ -61,7 +61,7 @@ def idle(data_dir) -> Iterator[Supervisor]:
     supervisor.close()
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 90) -> None:
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 300) -> None:
     """Wait until a condition holds; the time is for a machine that does much else."""
     until = time.monotonic() + seconds
     while not condition():

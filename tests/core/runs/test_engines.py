@@ -31,18 +31,6 @@ from core.text.own_text import save_text
 from tests.core.runs.conftest import wait_for, wait_for_state
 
 
-@pytest.fixture
-def cluster() -> Iterator[Any]:
-    """A head without cores, and two hosts with a core each."""
-    from ray.cluster_utils import Cluster
-
-    small = {"object_store_memory": 80 * 2**20}
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **small})
-    hosts = [made.add_node(num_cpus=1, memory=2 * 2**30, **small) for _ in range(2)]
-    yield SimpleNamespace(made=made, address=made.address, hosts=hosts)
-    made.shutdown()
-
-
 class StoreServer:
     """A server that speaks S3, with a bucket, which outlives its stop."""
 
@@ -76,6 +64,26 @@ def store_server() -> Iterator[StoreServer]:
         S3FileSystem().mkdir("runs")
         yield server
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster(store_server: StoreServer) -> Iterator[Any]:
+    """A head without cores, and two hosts with a core each, which know the store. The last of its tests kills it.
+
+    Ray asks a host five times, every three seconds, before it counts as dead, and gives way to all other processes:
+    here it asks more often, and takes its share of the cores.
+    """
+    from ray.cluster_utils import Cluster
+
+    small = {"object_store_memory": 80 * 2**20}
+    head = {"num_cpus": 0, "include_dashboard": False, "include_log_monitor": False, "no_monitor": True, **small}
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in (("health_check_period_ms", "500"), ("worker_niceness", "0")):
+            environment.setenv(f"RAY_{name}", value)
+        made = Cluster(initialize_head=True, head_node_args=head)
+        hosts = [made.add_node(num_cpus=1, memory=2 * 2**30, **small) for _ in range(2)]
+    yield SimpleNamespace(made=made, address=made.address, hosts=hosts)
+    made.shutdown()
 
 
 @pytest.fixture
@@ -136,10 +144,33 @@ def test_a_run_is_steered_killed_resumed_and_finished(start_app, data_dir, confi
     steer_and_kill(start_app(LocalEngine()), RunFolder.create(data_dir, config.replace({"train.steps": 100_000})))
 
 
+def test_hosts_that_share_no_folder_train_through_an_object_store(cluster, start_app, data_dir, config, bucket):
+    text = save_text("To be, or not to be: that is the question. " * 40, "Own", data_dir)
+    run = RunFolder.create(data_dir, config.replace({"train.steps": 100_000, "data.corpus": text.name}))
+    app = start_app(RayEngine(cluster.address, bucket))
+    app.submit(run)
+    wait_for(lambda: run.status().step >= 6, "the first save")
+    kill(ProcessId(run.status().pid, run.status().pid_started))
+    wait_for(lambda: run.status().attempt == 2 and run.status().state == "running", "another worker")
+    assert start_of_last_attempt(run) >= 5
+
+    app.close()
+    app.engine.close()  # and with it the process that holds the lock of the run
+    other, step = start_app(RayEngine(cluster.address, bucket)), run.status().step
+    wait_for(lambda: run.status().state == "running" and run.status().step > step, "the run, found again")
+    other.change_setting(run, "train.steps", end := run.status().step + 500)
+    wait_for_state(run, "finished")
+    assert run.status().attempt == 2 and run.has_weights and config_now(run).train.steps == end
+    steps = [row["step"] for row in run.rows("metrics")]
+    assert steps == sorted(set(steps)) and steps[-1] == end
+    assert not list(run.commands.glob("[0-9]*")) and {path.name for path in run.files()} >= {"run.json", "worker.log"}
+    wait_for(lambda: StoreFolder(bucket, run.id).read_json("manifest.json") is None, "the end of its process there")
+
+
 def test_a_ray_cluster_trains_the_same_and_loses_nothing_with_a_host_or_its_head(
     cluster, start_app, data_dir, config, monkeypatch
 ):
-    runs = [RunFolder.create(data_dir, config.replace({"train.steps": 100_000})) for _ in range(5)]
+    runs = [RunFolder.create(data_dir, config.replace({"train.steps": 100_000})) for _ in range(4)]
     too_large = RunFolder.create(data_dir, config.replace({"train.processes": 2}))
     app, other = start_app(RayEngine(cluster.address)), start_app(RayEngine(cluster.address))
     app.submit(too_large)  # and none waits behind it
@@ -151,22 +182,16 @@ def test_a_ray_cluster_trains_the_same_and_loses_nothing_with_a_host_or_its_head
     raylets = [host.all_processes["raylet"][0].process for host in cluster.hosts]
     for raylet in raylets:  # Ray waits for hosts that hang
         raylet.send_signal(signal.SIGSTOP)
-    app.submit(runs[1])
-    wait_for_state(runs[1], "starting")
-    app.stop(runs[1])
-    wait_for_state(runs[1], "stopped")
-    assert "before a worker had taken it up" in runs[1].status().reason  # or it would have been ended for no reaction
+    _done, first, second, third = runs
+    app.submit(first)
+    wait_for_state(first, "starting")
+    app.stop(first)
+    wait_for_state(first, "stopped")
+    assert "before a worker had taken it up" in first.status().reason  # or it would have been ended for no reaction
     for raylet in raylets:
         raylet.send_signal(signal.SIGCONT)
-    app.resume(runs[1])  # and its place on the cluster is free again
-    wait_for_state(runs[1], "running")
-    app.stop(runs[1])
-    wait_for_state(runs[1], "stopped")
-    wait_for(lambda: not app.queue.active(), "its slot")
-
-    _done, _stopped, first, second, third = runs
-    app.submit(first)  # at once by two apps: neither sees yet what the other has taken
-    other.submit(second)
+    app.resume(first)  # its place on the cluster is free again, or there were none for both
+    other.submit(second)  # at once by two apps: neither sees yet what the other has taken
     wait_for(lambda: all(run.status().step >= 6 for run in (first, second)), "two runs")
     for run in (first, second, third):  # by two apps: those that train are not started once more
         app.submit(run)
@@ -195,29 +220,6 @@ def test_a_ray_cluster_trains_the_same_and_loses_nothing_with_a_host_or_its_head
     assert first.status().attempt == 2 and other.engine.poll(first, first.read_status())
     other.stop(first)
     wait_for_state(first, "stopped")
-
-
-def test_hosts_that_share_no_folder_train_through_an_object_store(cluster, start_app, data_dir, config, bucket):
-    text = save_text("To be, or not to be: that is the question. " * 40, "Own", data_dir)
-    run = RunFolder.create(data_dir, config.replace({"train.steps": 100_000, "data.corpus": text.name}))
-    app = start_app(RayEngine(cluster.address, bucket))
-    app.submit(run)
-    wait_for(lambda: run.status().step >= 6, "the first save")
-    kill(ProcessId(run.status().pid, run.status().pid_started))
-    wait_for(lambda: run.status().attempt == 2 and run.status().state == "running", "another worker")
-    assert start_of_last_attempt(run) >= 5
-
-    app.close()
-    app.engine.close()  # and with it the process that holds the lock of the run
-    other, step = start_app(RayEngine(cluster.address, bucket)), run.status().step
-    wait_for(lambda: run.status().state == "running" and run.status().step > step, "the run, found again")
-    other.change_setting(run, "train.steps", end := run.status().step + 500)
-    wait_for_state(run, "finished")
-    assert run.status().attempt == 2 and run.has_weights and config_now(run).train.steps == end
-    steps = [row["step"] for row in run.rows("metrics")]
-    assert steps == sorted(set(steps)) and steps[-1] == end
-    assert not list(run.commands.glob("[0-9]*")) and {path.name for path in run.files()} >= {"run.json", "worker.log"}
-    wait_for(lambda: StoreFolder(bucket, run.id).read_json("manifest.json") is None, "the end of its process there")
 
 
 def test_files_in_an_object_store_are_whole_or_left_for_later(tmp_path, store_url):
