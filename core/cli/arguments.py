@@ -99,7 +99,7 @@ def new_supervisor() -> "Supervisor":
 
 def _connect_to_ray(address: str, storage: str) -> None:
     """Let runs train on the hosts of a Ray cluster, and print those that cannot."""
-    from core.runs.engines.cluster import RayEngine
+    from core.runs.engines.ray_engine import RayEngine
 
     engine = RayEngine(address, storage)
     try:

@@ -77,7 +77,7 @@ class Engine(ABC):
 def engine_wanted() -> Engine:
     """Return the engine that GPT_EXPLORER_RAY asks for with the address of a cluster: Ray's, else this machine's."""
     if address := os.environ.get("GPT_EXPLORER_RAY"):
-        from core.runs.engines.cluster import RayEngine
+        from core.runs.engines.ray_engine import RayEngine
 
         return RayEngine(address, os.environ.get("GPT_EXPLORER_RAY_STORAGE", ""))
     from core.runs.engines.local import LocalEngine

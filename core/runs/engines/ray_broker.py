@@ -88,7 +88,7 @@ def open_shared(path: str, mode: str = "r") -> Any:
     return fsspec.open(path, mode, auto_mkdir=True, use_listings_cache=False)
 
 
-class WorkerHost:
+class WorkerActor:
     """The actor that starts one worker and ends with it; for as long, Ray keeps the worker's resources."""
 
     def __init__(
@@ -116,7 +116,7 @@ class WorkerHost:
             os.killpg(self._process.pid, number)
 
 
-class Broker:
+class RayBroker:
     """The requests of the app, as methods by their names."""
 
     def __init__(self, address: str, data_dir: Path, url: str = ""):
@@ -194,7 +194,7 @@ class Broker:
             "scheduling_strategy": NodeAffinitySchedulingStrategy(host["node"], soft=True, _spill_on_unavailable=True),
             "label_selector": {"ray.io/node-id": f"in({','.join(each['node'] for each in sound)})"},
         }
-        actor = self._ray.remote(WorkerHost).options(**options)
+        actor = self._ray.remote(WorkerActor).options(**options)
         names = {each["node"]: each["name"] for each in sound}
 
         def start(attempt: str = "") -> None:
@@ -329,7 +329,7 @@ def serve_ray(address: str, data_dir: Path, url: str = "") -> int:
     """Answer requests until standard input is closed."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # Ray prints
-    broker: Broker | None = None
+    broker: RayBroker | None = None
 
     def answer_of(call: Callable[[], dict[str, Any]]) -> None:
         try:
@@ -349,7 +349,7 @@ def serve_ray(address: str, data_dir: Path, url: str = "") -> int:
 
     def connect() -> dict[str, Any]:
         nonlocal broker
-        broker = Broker(address, data_dir, url)
+        broker = RayBroker(address, data_dir, url)
         return broker.hosts()
 
     answer_of(connect)

@@ -17,11 +17,11 @@ from moto.server import ThreadedMotoServer
 from core.cli import main
 from core.cli.arguments import add_engine, choose_engine
 from core.runs.commands import config_now
-from core.runs.engines.cluster import RayEngine
 from core.runs.engines.engine import Engine, engine_wanted
 from core.runs.engines.local import LocalEngine
 from core.runs.engines.object_store import HostedRun, StoredRun
 from core.runs.engines.ray_broker import ROOT, inspect_host, open_shared, problem_of, remove_shared
+from core.runs.engines.ray_engine import RayEngine
 from core.runs.engines.store_folder import StoreError, StoreFolder
 from core.runs.folder import RunFolder, list_runs
 from core.runs.processes import ProcessId, kill
@@ -212,7 +212,7 @@ def test_a_ray_cluster_trains_the_same_and_loses_nothing_with_a_host_or_its_head
     assert second.status().attempt == 1 and third.status().attempt == 0
 
     step = first.status().step
-    monkeypatch.setattr("core.runs.engines.cluster._ANSWER_SECONDS", 1.0)  # there will be none
+    monkeypatch.setattr("core.runs.engines.ray_engine._ANSWER_SECONDS", 1.0)  # there will be none
     cluster.made.head_node.kill_gcs_server(check_alive=False)
     cluster.made.head_node.kill_raylet(check_alive=False)
     wait_for(lambda: "No Ray cluster answers" in third.status().notice, "the reason why the third still waits")
