@@ -72,7 +72,7 @@ def gpt_fast() -> RunConfig:
 def gpt_night() -> RunConfig:
     """The lowest loss that ten minutes of two cores can reach.
 
-    `core.training.time_budget` for ten minutes of two cores of an AMD EPYC in bfloat16.
+    `core.training.timed_recipe` for ten minutes of two cores of an AMD EPYC in bfloat16.
     """
     return gpt_fast().replace(
         {

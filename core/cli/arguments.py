@@ -223,7 +223,7 @@ def _recipe(minutes: float, changes: dict[str, Any], text: str | None, length: i
     from core.runs.machine import estimate_run
     from core.text.corpora import load_corpus
     from core.text.tokenizers import CharTokenizer
-    from core.training.time_budget import recipe_for
+    from core.training.timed_recipe import recipe_for
 
     if "train.steps" in changes:
         raise ConfigError("--minutes chooses the number of steps. Leave out train.steps, or the minutes.")

@@ -31,7 +31,7 @@ from core.settings import fields_of
 from core.terminal import SafeStream, print_line
 from core.text.token_display import printable
 from core.text.tokenizers import OnProgress
-from core.training.time_budget import expected_loss
+from core.training.timed_recipe import expected_loss
 
 if TYPE_CHECKING:
     from core.runs.worker import StopRequest

@@ -6,7 +6,7 @@ from core.config import RunConfig
 from core.presets import gpt_fast
 from core.runs.ancestry import check_startable
 from core.runs.records import RunRecord, Status
-from core.training.time_budget import MINUTES, expected_loss, recipe_for
+from core.training.timed_recipe import MINUTES, expected_loss, recipe_for
 from explorer.i18n.language import _, ngettext
 from explorer.services import shared
 from explorer.services.visitors import limits

@@ -20,7 +20,7 @@ from core.training.evaluation import whole_split_loss
 from core.training.hardware import knows_bfloat16
 from core.training.scaling_law import fit_joint_law
 from core.training.speed import choose_precision, measure_speed
-from core.training.time_budget import SHAPES, TEXTS, expected_loss, recipe_for, size_and_tokens, sized_recipe
+from core.training.timed_recipe import SHAPES, TEXTS, expected_loss, recipe_for, size_and_tokens, sized_recipe
 from core.training.trainer import Trainer
 from tests.benchmarks.report import report
 
@@ -45,7 +45,7 @@ def read_splits(path: Path, val_fraction: float = 0.1) -> Splits:
 
 
 def fit_recipe(text_path: Path) -> None:
-    """Print the coefficients of `core.training.time_budget`, fitted to runs on Tiny Shakespeare, of six minutes in all.
+    """Print the coefficients of `core.training.timed_recipe`, fitted to runs on Tiny Shakespeare, of six minutes in all.
 
     Without the published loss of a large model nothing would say how little a text gives that is read many times.
     """

@@ -2,7 +2,7 @@ import pytest
 
 from core.errors import ConfigError
 from core.training.cost import estimate
-from core.training.time_budget import MINUTES, SHAPES, TEXTS, expected_loss, recipe_for, sized_recipe
+from core.training.timed_recipe import MINUTES, SHAPES, TEXTS, expected_loss, recipe_for, sized_recipe
 from tests.core.training.test_cost import SPEED
 
 CORPUS, VOCAB_SIZE = "tinyshakespeare", 65
