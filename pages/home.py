@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from explorer.components.page import load_ahead
+from explorer.components.page import preload_plotly
 from explorer.home.living_model import CAPTION, TITLE, draw_living_model
 from explorer.home.run_cards import draw_recent, draw_start, lead_to_first_run, recent_runs
 from explorer.i18n.formatting import hardware_in_words
@@ -19,4 +19,4 @@ draw_living_model()
 draw_recent()
 with errors_shown():
     st.caption(hardware_in_words(shared.hardware()))
-load_ahead()
+preload_plotly()

@@ -28,9 +28,9 @@ def report_changes(runs: list[str] | None, drawn: str) -> None:
     _page("watchRuns", {"runs": runs, "drawn": drawn}, key="watch_runs", height=1, triggers=["changed"])
 
 
-def load_ahead() -> None:
+def preload_plotly() -> None:
     """Put this at the end of a page from which a run may be started; its loss chart is then drawn sooner."""
-    _page("loadAhead", {}, key="get_ready", height=1)
+    _page("preloadPlotly", {}, key="preload_plotly", height=1)
 
 
 def chart_buttons(chart: str, numbers: Callable[[], Columns]) -> None:

@@ -55,8 +55,8 @@ class TimeMachineMap(NamedTuple):
     axes: dict[str, list[tuple[float, str]]] | None = None  # "across" and "up": places with names, drawn as lines
 
 
-class PartAhead(NamedTuple):
-    """A component that the browser draws before Streamlit has begun, as assets/components/page/ahead.js does."""
+class PrerenderedPart(NamedTuple):
+    """A component that the browser draws before Streamlit has begun, as assets/components/page/prerender.js does."""
 
     key: str
     name: str
@@ -64,13 +64,15 @@ class PartAhead(NamedTuple):
     styles: str
 
 
-def parts_ahead(
+def prerendered_parts(
     state: TimeMachineState, frame: Mapping[str, Any], *, steps: int, bytes_per_token: float | None, keys: Sequence[str]
-) -> list[PartAhead]:
+) -> list[PrerenderedPart]:
     """Return what `time_bar` and `time_machine_view("model")` draw, with the frame of the step on view at hand."""
     bar = _bar_data(state, steps=steps, note="", same=False, bytes_per_token=bytes_per_token)
     drawn = ((_bar, _bar.message("", bar | {"frame": frame})), (_view, _view.message("model", _view_data(state))))
-    return [PartAhead(key, part.name, message, part.styles) for key, (part, message) in zip(keys, drawn, strict=True)]
+    return [
+        PrerenderedPart(key, part.name, message, part.styles) for key, (part, message) in zip(keys, drawn, strict=True)
+    ]
 
 
 def _bar_data(

@@ -10,7 +10,7 @@ from core.classroom import check_gallery_open
 from core.runs.folder import RunFolder
 from core.runs.gallery import gallery_runs
 from core.runs.weights import steps_with_weights
-from explorer.components.time_machine import TimeMachineState, parts_ahead, time_bar, time_machine_view
+from explorer.components.time_machine import TimeMachineState, prerendered_parts, time_bar, time_machine_view
 from explorer.i18n.language import N_, _, in_language
 from explorer.look_inside.frames import FrameRequest, frame_now
 from explorer.look_inside.model_picture import PictureRequest
@@ -38,7 +38,7 @@ def draw_living_model() -> None:
 
 
 @lru_cache(maxsize=4)
-def picture_ahead(language: str) -> dict[str, Any] | None:
+def prerendered_picture(language: str) -> dict[str, Any] | None:
     """Return what a browser needs to draw it without Streamlit, None without a gallery: title, caption and parts.
 
     It takes a tenth of a second for the first browser.
@@ -49,7 +49,7 @@ def picture_ahead(language: str) -> dict[str, Any] | None:
         state = _state(runs[0])
         picture = PictureRequest(temperature=_WRITING, rows=_TOKENS)
         frame = json.loads(frame_now(runs[0], FrameRequest(state.step, _PROMPT, state.anchor, language, picture)))
-        parts = parts_ahead(state, frame, keys=_KEYS, **_bar_of(runs[0]))
+        parts = prerendered_parts(state, frame, keys=_KEYS, **_bar_of(runs[0]))
         return {"title": _(TITLE), "caption": _(CAPTION), "parts": [part._asdict() for part in parts]}
 
 

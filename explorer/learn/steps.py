@@ -16,7 +16,7 @@ from core.lessons.lesson_text import load_prose
 from explorer.charts.lessons import curves, share_pairs
 from explorer.charts.loss import UNITS, LossUnit
 from explorer.components.lesson_views import lesson_path
-from explorer.components.page import load_ahead
+from explorer.components.page import preload_plotly
 from explorer.i18n.formatting import name_signs
 from explorer.i18n.language import _, worded
 from explorer.learn.state import FIRST_TEXT, StepState, StillComputing, absent_in_link, choose_text, load_lesson_text
@@ -235,7 +235,7 @@ def draw_step(lesson: str, step_name: str, steps: dict[str, Step], language: str
     _draw_notes(state)
     _draw_navigation(state, names)
     _fill_head(state, links)  # last: only now answers and values are known
-    load_ahead()  # so that a growing curve shows from its first point
+    preload_plotly()  # so that a growing curve shows from its first point
     if state.completed and state.step not in _completed_steps(lesson):
         _completed_steps(lesson).add(state.step)
         st.rerun()

@@ -54,7 +54,7 @@ _supervisors: dict[Path, Supervisor] = {}
 _drivers: dict[Path, SweepDriver] = {}
 _models: LRUCache[tuple[Path, int], Opened] = LRUCache(MOST_MODELS)
 _results: WeakKeyDictionary[GPT | Bigram, LRUCache] = WeakKeyDictionary()
-_ahead = ThreadPoolExecutor(1, thread_name_prefix="open ahead")
+_prefetching = ThreadPoolExecutor(1, thread_name_prefix="prefetch model")
 
 
 def supervisor() -> Supervisor:
@@ -108,7 +108,7 @@ def open_model(run_id: str, step: int | None = None) -> Opened:
         return _models[key]
 
 
-def open_ahead(run_id: str, step: int | None = None) -> None:
+def prefetch_model(run_id: str, step: int | None = None) -> None:
     """Begin to open a model for a page that a browser is loading, unless one is being opened; the page says errors."""
 
     def opened() -> None:
@@ -116,7 +116,7 @@ def open_ahead(run_id: str, step: int | None = None) -> None:
             open_model(run_id, step)
 
     if not _opening.locked():
-        _ahead.submit(for_visitor(opened))
+        _prefetching.submit(for_visitor(opened))
 
 
 def weights_at(folder: RunFolder, step: int) -> Path:

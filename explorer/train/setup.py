@@ -21,7 +21,7 @@ from core.text.tokenizers import TOKENIZERS
 from core.training.cost import TYPICAL_VOCABULARY
 from core.training.schedule import schedule_notice
 from explorer.classroom.sizes import draw_own_size
-from explorer.components.page import load_ahead
+from explorer.components.page import preload_plotly
 from explorer.data.corpus_cards import size_notice, titles_of
 from explorer.data.tokenizer_cards import tokenizer_ready
 from explorer.i18n.language import N_, _, speaking_of, worded
@@ -106,7 +106,7 @@ def draw_setup() -> None:
     write_draft(config, opening=opening)
     with speaking_of(TOKENIZERS[config.data.tokenizer]):
         _draw_preview(config)
-    load_ahead()
+    preload_plotly()
 
 
 def _pick_preset(config: RunConfig) -> RunConfig:

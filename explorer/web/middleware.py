@@ -23,7 +23,7 @@ from core.errors import ExplorerError
 from core.formatting import whole_number
 from core.palette import DARK, LIGHT
 from explorer.services import shared
-from explorer.web.home_ahead import with_picture
+from explorer.web.home_prerender import with_picture
 from explorer.web.scripts import import_map, preloads
 from explorer.widgets.address import ROOT, RUN, STEP
 
@@ -246,4 +246,4 @@ def _open_model_of(scope: Scope) -> None:
     """Begin to open the model that a page will show: weights of GPT-2's size take as long as Streamlit's scripts."""
     query = QueryParams(scope.get("query_string", b""))
     if scope["path"].rpartition("/")[2] in _PAGES_OF_A_MODEL and (run := query.get(RUN)):
-        shared.open_ahead(run, whole_number(query.get(STEP, "")))
+        shared.prefetch_model(run, whole_number(query.get(STEP, "")))

@@ -32,7 +32,7 @@ _ADDRESS = f"static/components/{hashlib.sha256(b''.join(map(Path.read_bytes, _MO
 # element comes. Streamlit's by the beginnings of their names; ours by page, which come before Streamlit's.
 _PARTS = ("BidiComponent", "PageLink", "Button", "serialization", "recordbatch", "_arrayReduce")
 _VIEWS = ("page/view.js", "time_bar/view.js", "time_machine/view.js")
-_SCRIPTS_OF = {"": (*_VIEWS, "page/ahead.js"), "look_inside": _VIEWS}
+_SCRIPTS_OF = {"": (*_VIEWS, "page/prerender.js"), "look_inside": _VIEWS}
 
 
 class Scripts:

@@ -45,7 +45,7 @@ def read_splits(path: Path, val_fraction: float = 0.1) -> Splits:
 
 
 def fit_recipe(text_path: Path) -> None:
-    """Print the coefficients of `core.training.timed_recipe`, fitted to runs on Tiny Shakespeare, of six minutes in all.
+    """Print the coefficients of `core.training.timed_recipe`, fitted to six minutes of runs on Tiny Shakespeare.
 
     Without the published loss of a large model nothing would say how little a text gives that is read many times.
     """

@@ -146,39 +146,38 @@ def test_home_has_its_picture_before_streamlit_and_moves_nothing(server, open_pa
     page, waiting = open_page(**size), []
     page.route("**/static/js/index.*", lambda route: waiting.append(route), times=1)
     page.goto(server.url)
-    expect(page.locator(".ahead .model-square canvas").first).to_be_visible()
-    expect(page.locator(".ahead .time-loss")).to_contain_text("validation loss")
+    expect(page.locator(".prerendered .model-square canvas").first).to_be_visible()
+    expect(page.locator(".prerendered .time-loss")).to_contain_text("validation loss")
     assert page.title() == "GPT Explorer"
     written = page.locator(".model-written")
-    ahead, drawn = page.evaluate(PLACES, ".ahead"), written.element_handle()
+    prerendered, drawn = page.evaluate(PLACES, ".prerendered"), written.element_handle()
     for held in waiting:
         held.continue_()
     expect(page.locator(".stApp .st-key-home_picture .model-square").first).to_be_visible()
-    expect(page.locator(".ahead, .ahead-side")).to_have_count(0)
-    assert page.evaluate(PLACES, ".stApp") == ahead
+    expect(page.locator(".prerendered, .prerendered-side")).to_have_count(0)
+    assert page.evaluate(PLACES, ".stApp") == prerendered
     assert drawn.evaluate("node => node.isConnected")  # it went along as it was, and goes on
     expect(written).not_to_have_text(written.inner_text())
 
 
-def test_streamlit_draws_home_where_the_picture_cannot_be_drawn_ahead(server, open_page):
-    page, script = open_page(), "**/page/ahead.js"
+def test_streamlit_draws_home_where_the_picture_cannot_be_prerendered(server, open_page):
+    page, script = open_page(), "**/page/prerender.js"
     page.route(script, lambda route: route.fulfill(content_type="text/javascript", body="throw new Error('damaged')"))
     page.goto(server.url)
     expect(page.locator(".stMain .model-square canvas").first).to_be_visible()
-    expect(page.locator(".ahead, .ahead-side")).to_have_count(0)
+    expect(page.locator(".prerendered, .prerendered-side")).to_have_count(0)
     page.unroute(script)
 
 
-def test_what_was_drawn_ahead_leaves_where_streamlit_shows_something_else(server, open_page):
+def test_what_was_prerendered_leaves_where_streamlit_shows_something_else(server, open_page):
     page = open_page()
     page.goto(f"{server.url}/runs")
     expect(page.locator(".stMain h1")).to_be_visible()
-    drawn = "document.body.append(Object.assign(document.createElement('div'), { className: 'ahead' }))"
-    mount = (
-        "import('gpt-explorer/page/ahead.js').then(({ drawAhead }) => drawAhead(document.querySelector('.ahead'), []))"
-    )
+    drawn = "document.body.append(Object.assign(document.createElement('div'), { className: 'prerendered' }))"
+    module = "import('gpt-explorer/page/prerender.js')"
+    mount = f"{module}.then(({{ prerender }}) => prerender(document.querySelector('.prerendered'), []))"
     page.evaluate(f"{drawn}; {mount}")
-    expect(page.locator(".ahead")).to_have_count(0)
+    expect(page.locator(".prerendered")).to_have_count(0)
 
 
 ONE_VIEW = """async () => {
@@ -220,7 +219,7 @@ def test_nothing_moves_by_itself_on_home_for_who_wants_no_motion(server, open_pa
     drawn(page)
     expect(page.locator(".st-key-home_bar .time-readout b")).to_have_text("Step 6,000 of 6,000")
     expect(page.locator(".stApp")).to_have_attribute("data-test-script-state", "notRunning")
-    expect(page.locator(".ahead")).to_have_count(0)
+    expect(page.locator(".prerendered")).to_have_count(0)
     page.evaluate(CHANGES)
     another = open_page()
     another.goto(server.url)

@@ -4,7 +4,7 @@ import { _, button, element, mountView, nameFigure, chartTitle } from "../shared
 import { loadPlotly } from "../shared/plotly.js";
 import { streams } from "../shared/run_stream.js";
 
-const VIEWS = { pageChange, replaceAddress, watchRuns, loadAhead, chartButtons };
+const VIEWS = { pageChange, replaceAddress, watchRuns, preloadPlotly, chartButtons };
 let shown = null; // the page, which outlives its views: every page mounts the sidebar's content anew
 
 export default (component) => mountView(component, VIEWS);
@@ -125,7 +125,7 @@ function watchRuns(_root, component) {
 }
 
 /* Loads plotly.js while the visitor still reads: parsing it takes a second, which would stand between a click and a first loss. */
-function loadAhead() {
+function preloadPlotly() {
   const whenIdle = globalThis.requestIdleCallback ?? ((work) => setTimeout(work, 200));
   whenIdle(() => loadPlotly().catch(() => {})); // the chart itself reports a failure, if it comes to that
   return {};

@@ -59,14 +59,14 @@ export function withElements(sentence, elements) {
 }
 
 /* Views that were mounted before Streamlit had begun, by what they are; Streamlit's components take them over as they are. */
-export const ahead = new Map();
-export const nameAhead = ({ name, data }) => JSON.stringify([name, data.side, data.view]);
+export const prerendered = new Map();
+export const prerenderKey = ({ name, data }) => JSON.stringify([name, data.side, data.view]);
 
 export function mountOnce(mounting, build) {
   const parent = mounting.parentElement;
   addSentences(mounting.data.sentences);
   const { language } = sentences;
-  parent.__explorer ??= ahead.get(nameAhead(mounting))?.takenBy(parent);
+  parent.__explorer ??= prerendered.get(prerenderKey(mounting))?.takenBy(parent);
   let mounted = parent.__explorer;
   if (mounted && mounted.language !== language) {
     mounted.view.destroy?.();

@@ -1,6 +1,6 @@
 /* The time machine's clock: which saved step of a run is shown, and its frame (all that the views draw of it). One a side of
    the page ("a", or "b" of what it is compared with), shared by the bar that moves it and all views that move with it.
-   Frames are fetched ahead, nearest first, so that moving only draws.
+   Frames are prefetched, nearest first, so that moving only draws.
 
    clockOf(side) -> { update(data), subscribe(listener) -> unsubscribe, go(step), selectHead(head), savedSteps, step, frame, ... }
    data: { run, prompt, saved_steps: the saved steps, step, head }, as Python has it; every component of a side passes the same. It
@@ -147,12 +147,12 @@ function openClock(onUnused) {
   function change() {
     const known = frames.get(clock.step);
     if (known) clock.frame = known;
-    fetchAhead();
+    prefetch();
     if (document.hidden) notify();
     else nextFrame ||= requestAnimationFrame(notify);
   }
 
-  function fetchAhead() {
+  function prefetch() {
     const at = clock.savedSteps.indexOf(clock.step);
     // A model that writes reads every prompt once: only its step on view is worth a frame.
     const wanted = clock.savedSteps

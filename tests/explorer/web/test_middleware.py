@@ -210,5 +210,5 @@ def test_everything_else_passes_as_it_is(response, accept):
 def test_the_model_of_a_page_is_opened_while_its_scripts_are_loaded(finished_run, page, step, opened):
     shared._models.clear()
     answer(HTMLResponse(PAGE), "text/html", address=f"/{page}?run={finished_run.id}&step={step}")
-    shared._ahead.submit(lambda: None).result()  # behind what the request has begun
+    shared._prefetching.submit(lambda: None).result()  # behind what the request has begun
     assert [path for path, _ in shared._models] == ([latest_weights(finished_run)] if opened else [])

@@ -1,4 +1,4 @@
-"""Home's HTML with its picture: drawn by our own modules while the browser still loads Streamlit."""
+"""Home's HTML with its picture prerendered: drawn by our own modules while the browser still loads Streamlit."""
 
 import re
 from contextlib import suppress
@@ -12,7 +12,7 @@ from starlette.datastructures import QueryParams
 from core.errors import ExplorerError
 from core.lessons.lesson_text import ENGLISH, languages
 from explorer.components.modules import MODULES
-from explorer.home.living_model import picture_ahead
+from explorer.home.living_model import prerendered_picture
 from explorer.services.visitors import classroom
 from explorer.widgets.address import LANGUAGE
 
@@ -22,7 +22,7 @@ _THEME = """<script>{
   try { chosen = localStorage[`stActiveTheme-${location.pathname}-v2`] ?? ""; } catch {} // a browser may refuse it
   const system = matchMedia("(prefers-color-scheme: dark)").matches;
   const dark = chosen.includes("Dark") || (!chosen.includes("Light") && system);
-  document.documentElement.classList.add(dark ? "ahead-dark" : "ahead-light");
+  document.documentElement.classList.add(dark ? "prerendered-dark" : "prerendered-light");
 }</script>"""
 # Of Streamlit's page: it begins when the picture is painted.
 _SCRIPT = re.compile(r'<script type="module" crossorigin src="([^"]+)"></script>')
@@ -38,7 +38,7 @@ def with_picture(shell: str, query: QueryParams) -> str:
     with suppress(ExplorerError, OSError):
         if not (classroom() or "embed" in query):
             wanted = query.get(LANGUAGE)
-            picture = picture_ahead(wanted if wanted in languages() else ENGLISH)
+            picture = prerendered_picture(wanted if wanted in languages() else ENGLISH)
     if not (script and picture):
         return shell
     drawn = _template().render(picture, modules=MODULES, streamlit=script[1], **_themes())
@@ -50,7 +50,7 @@ def with_picture(shell: str, query: QueryParams) -> str:
 @lru_cache(maxsize=1)
 def _template() -> Template:
     folder = FileSystemLoader(Path(__file__).with_name("templates"))
-    return Environment(loader=folder, autoescape=True, undefined=StrictUndefined).get_template("home_ahead.html")
+    return Environment(loader=folder, autoescape=True, undefined=StrictUndefined).get_template("home_prerender.html")
 
 
 def _themes() -> dict[str, dict[str, str]]:

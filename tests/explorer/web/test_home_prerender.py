@@ -9,14 +9,14 @@ from starlette.datastructures import QueryParams
 from streamlit.file_util import get_static_dir
 
 from core.runs.gallery import gallery_runs
-from explorer.web.home_ahead import with_picture
+from explorer.web.home_prerender import with_picture
 
 SHELL = Path(get_static_dir(), "index.html").read_text("utf-8")
 
 
 def test_the_page_brings_all_that_the_picture_draws():
     page = with_picture(SHELL, QueryParams("language=xx"))
-    (parts,) = re.findall(r'\(document.querySelector\(".ahead"\), (.*)\);', page)
+    (parts,) = re.findall(r'\(document.querySelector\(".prerendered"\), (.*)\);', page)
     bar, picture = json.loads(parts)
     assert [bar["name"], picture["name"]] == ["gpt_explorer.time_bar", "gpt_explorer.time_machine"]
     for part in (bar, picture):
@@ -33,7 +33,7 @@ def test_streamlit_begins_when_the_picture_is_painted():
     (script,) = re.findall(r'<script type="module" crossorigin src="([^"]+)">', SHELL)
     assert f'src="{script}"' not in page and f'<link rel="modulepreload" crossorigin href="{script}">' in page
     drawn, _, after = page.partition("finally {")
-    assert "await drawAhead(" in drawn and f'import("{script}")' in after
+    assert "await prerender(" in drawn and f'import("{script}")' in after
 
 
 @pytest.mark.parametrize(("shell", "query"), [(SHELL, "embed=true"), ("<body></body>", "")])
@@ -41,5 +41,5 @@ def test_a_page_with_other_margins_or_another_script_stays_as_it_is(shell, query
     assert with_picture(shell, QueryParams(query)) == shell
 
 
-def test_a_class_whose_notices_stand_above_draws_nothing_ahead(known):
+def test_a_class_whose_notices_stand_above_prerenders_nothing(known):
     assert with_picture(SHELL, QueryParams()) == SHELL

@@ -1,6 +1,6 @@
-/* The picture of Home while the browser still loads Streamlit: its parts are mounted on a page of ours that lies over Streamlit's
-   (explorer/web/templates/home_ahead.html), and moved to Streamlit's as they are, once that has places for all of them. */
-import { ahead, element, nameAhead } from "../shared/mount.js";
+/* Prerenders Home while the browser still loads Streamlit: its parts are mounted on a page of ours that lies over Streamlit's
+   (explorer/web/templates/home_prerender.html), and moved to Streamlit's as they are, once that has places for all of them. */
+import { element, prerendered, prerenderKey } from "../shared/mount.js";
 import bar from "../time_bar/view.js";
 import picture from "../time_machine/view.js";
 
@@ -11,7 +11,7 @@ const LONGEST_PLACED = 10_000; // milliseconds for Streamlit to load the code th
 const PAINTED = 150; // milliseconds after which nobody waits for a frame: a hidden tab paints none
 
 /* Mount the parts, [{ key, name, message, styles }], into `page`; resolves when they are painted. */
-export function drawAhead(page, parts) {
+export function prerender(page, parts) {
   const moves = [];
   let looks = 0; // in a row, at a page of Streamlit's without the parts
   const timer = setInterval(look, LOOK);
@@ -22,20 +22,20 @@ export function drawAhead(page, parts) {
     clearInterval(timer);
     clearTimeout(latest);
     for (const move of moves.splice(0)) move();
-    const left = [...ahead.values()];
-    ahead.clear();
+    const left = [...prerendered.values()];
+    prerendered.clear();
     const main = document.querySelector('[data-testid="stMain"]');
     if (main) main.scrollTop = page.scrollTop;
-    for (const node of [page, document.querySelector(".ahead-side")]) node?.remove();
+    for (const node of [page, document.querySelector(".prerendered-side")]) node?.remove();
     for (const { unmount } of left) unmount();
-    document.documentElement.classList.remove("ahead-light", "ahead-dark");
+    document.documentElement.classList.remove("prerendered-light", "prerendered-dark");
   }
 
   function look() {
     const { testScriptState, testConnectionState } = document.querySelector(".stApp")?.dataset ?? {};
-    const drawn = testScriptState === "notRunning" && testConnectionState === "CONNECTED" && document.querySelector(".stMain .stElementContainer:not(.ahead *)");
+    const drawn = testScriptState === "notRunning" && testConnectionState === "CONNECTED" && document.querySelector(".stMain .stElementContainer:not(.prerendered *)");
     looks = drawn ? looks + 1 : 0;
-    const placed = parts.some(({ key }) => document.querySelector(`.stMain .st-key-${key}:not(.ahead *)`));
+    const placed = parts.some(({ key }) => document.querySelector(`.stMain .st-key-${key}:not(.prerendered *)`));
     if (looks > (placed ? LONGEST_PLACED / LOOK : 3)) end();
   }
 
@@ -45,12 +45,12 @@ export function drawAhead(page, parts) {
     const unmount = MOUNTS[name]({ name, data: message, parentElement, setStateValue() {}, setTriggerValue() {} });
     const mounted = parentElement.__explorer;
     const takenBy = (parent) => {
-      ahead.delete(nameAhead({ name, data: message }));
+      prerendered.delete(prerenderKey({ name, data: message }));
       moves.push(() => parent.__explorer === mounted && parent.append(mounted.root));
-      if (!ahead.size) queueMicrotask(end);
+      if (!prerendered.size) queueMicrotask(end);
       return mounted;
     };
-    ahead.set(nameAhead({ name, data: message }), { takenBy, unmount });
+    prerendered.set(prerenderKey({ name, data: message }), { takenBy, unmount });
   }
   const frame = new Promise((painted) => requestAnimationFrame(() => setTimeout(painted)));
   return Promise.race([frame, new Promise((late) => setTimeout(late, PAINTED))]);
