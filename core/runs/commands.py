@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Literal
 
 from core.atomic_io import FULL, parse_json, write_json
@@ -39,10 +40,15 @@ def send_command(run: RunFolder, name: str, **args: Any) -> None:
             path.touch()  # a full disk still takes a name
 
 
+def command_files(run: RunFolder) -> list[Path]:
+    """Return the files of the commands that are not done yet, in order."""
+    return sorted(run.commands.glob("[0-9]*.json"))
+
+
 def waiting_commands(run: RunFolder) -> list[Command]:
     """Return the commands that are not done yet, in order. One that is damaged has no name."""
     waiting = []
-    for path in sorted(run.commands.glob("[0-9]*.json")):
+    for path in command_files(run):
         try:
             data = parse_json(path.read_bytes() or json.dumps({"command": path.name.split(".")[1]}))
             waiting.append(Command(str(data.pop("command")), data, path.name))

@@ -25,7 +25,7 @@ from typing import Any
 
 import core
 from core.errors import ExplorerError
-from core.runs.engines.object_store import StoredRun
+from core.runs.engines.remote_run import RemoteRun
 from core.runs.engines.store_folder import check_store
 from core.runs.folder import open_run
 from core.runs.processes import is_locked
@@ -133,7 +133,7 @@ class RayBroker:
         cloudpickle.register_pickle_by_value(sys.modules[__name__])
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
         self._ray, self._data_dir, self._url = ray, data_dir, url
-        self._stored: dict[str, StoredRun] = {}  # by run
+        self._remote_runs: dict[str, RemoteRun] = {}  # by run
         self._new: dict[str, tuple[float, Any]] = {}  # actors that the head may not know yet, by run, with their times
         self._problems: dict[str, str] = {}  # by node; empty where nothing is wrong
         self._check_due: dict[str, float] = {}  # by node; monotonic, and infinite where it is checked or being checked
@@ -164,7 +164,7 @@ class RayBroker:
                 host[what] = has.get(resource, 0)
                 host[f"free_{what}"] = max(0, free.get(id, {}).get(resource, 0) - taken)
             hosts.append(host | {"problem": self._problems[id]})
-        silences = [stored.silence for stored in self._stored.values() if stored.is_alive()]
+        silences = [remote.silence for remote in self._remote_runs.values() if remote.is_alive()]
         return {"hosts": sorted(hosts, key=lambda host: host["name"]), "silence": max(silences, default="")}
 
     def submit(self, run: str, environment: dict[str, str], needs: dict[str, float]) -> dict[str, Any]:
@@ -218,8 +218,8 @@ class RayBroker:
 
     def exists(self, run: str) -> dict[str, Any]:
         """Return whether the actor of a run lives, or is about to."""
-        stored = self._stored.get(run)
-        return {"exists": (stored is not None and stored.is_alive()) or self._has_actor(run)}
+        remote = self._remote_runs.get(run)
+        return {"exists": (remote is not None and remote.is_alive()) or self._has_actor(run)}
 
     def _has_actor(self, run: str) -> bool:
         with suppress(ValueError):
@@ -231,16 +231,16 @@ class RayBroker:
 
     def _follow(self, run: str, start: Callable[[str], None] | None = None) -> None:
         folder = open_run(self._data_dir, run)
-        self._stored[run] = StoredRun(folder, self._url, start, partial(self._has_actor, run))
-        self._stored[run].start()
+        self._remote_runs[run] = RemoteRun(folder, self._url, start, partial(self._has_actor, run))
+        self._remote_runs[run].start()
 
     def cancel(self, run: str, number: int) -> dict[str, Any]:
         """Send a signal to a run's worker, without waiting for a host that is slow; end what has not begun."""
         from ray._private.state import actors
 
-        stored = self._stored.get(run)
-        if stored and (number == signal.SIGKILL or not self._has_actor(run)):
-            stored.kill()
+        remote = self._remote_runs.get(run)
+        if remote and (number == signal.SIGKILL or not self._has_actor(run)):
+            remote.kill()
         _since, actor = self._new.pop(run, (0.0, None))
         with suppress(ValueError):  # the head does not know it yet, or there is none
             actor = self._ray.get_actor(run)

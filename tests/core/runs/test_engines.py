@@ -18,10 +18,11 @@ from core.cli import main
 from core.cli.arguments import add_engine, choose_engine
 from core.runs.commands import config_now
 from core.runs.engines.engine import Engine, engine_wanted
+from core.runs.engines.host_copy import HostCopy
 from core.runs.engines.local import LocalEngine
-from core.runs.engines.object_store import HostedRun, StoredRun
 from core.runs.engines.ray_broker import ROOT, inspect_host, open_shared, problem_of, remove_shared
 from core.runs.engines.ray_engine import RayEngine
+from core.runs.engines.remote_run import RemoteRun
 from core.runs.engines.store_folder import StoreError, StoreFolder
 from core.runs.folder import RunFolder, list_runs
 from core.runs.processes import ProcessId, kill
@@ -298,17 +299,17 @@ def test_only_what_has_changed_travels(tmp_path):
 
 
 def test_a_store_that_does_not_answer_is_said_until_it_does(data_dir, config, store_server, monkeypatch):
-    monkeypatch.setattr("core.runs.engines.object_store.SYNC_SECONDS", 0.02)
+    monkeypatch.setattr("core.runs.engines.remote_run.SYNC_SECONDS", 0.02)
     run, attempts, has_worker = RunFolder.create(data_dir, config), list[str](), Event()
     has_worker.set()
     store_server.stop()
-    app = StoredRun(run, store_server.url, attempts.append, has_worker.is_set)
+    app = RemoteRun(run, store_server.url, attempts.append, has_worker.is_set)
     app.start()
     wait_for(lambda: "has not answered since" in run.status().notice, "why it does not begin")
     assert not attempts
     store_server.start()
     wait_for(lambda: attempts, "its start")
-    host = HostedRun(store_server.url, run.id, attempts[0])
+    host = HostCopy(store_server.url, run.id, attempts[0])
     there = RunFolder(host.home / "runs" / run.id)
     began = there.write_status(there.read_status().model_copy(update={"state": "running", "step": 5}))
     assert host.sync() and not began.notice
@@ -334,14 +335,14 @@ def test_a_store_that_does_not_answer_is_said_until_it_does(data_dir, config, st
 
 
 def test_a_worker_goes_on_while_the_folder_of_its_store_is_away(data_dir, config, tmp_path, monkeypatch):
-    monkeypatch.setattr("core.runs.engines.object_store.SYNC_SECONDS", 0.02)
+    monkeypatch.setattr("core.runs.engines.remote_run.SYNC_SECONDS", 0.02)
     url, attempts, has_worker = f"file://{tmp_path}/store", list[str](), Event()
     has_worker.set()
     run = RunFolder.create(data_dir, config)
-    app = StoredRun(run, url, attempts.append, has_worker.is_set)
+    app = RemoteRun(run, url, attempts.append, has_worker.is_set)
     app.start()
     wait_for(lambda: attempts, "its start")
-    host = HostedRun(url, run.id, attempts[0])
+    host = HostCopy(url, run.id, attempts[0])
     (tmp_path / "store").rename(tmp_path / "away")  # as where it was mounted
     with pytest.raises(StoreError):  # and no end of the worker, as of a run that was deleted
         host.sync()

@@ -7,7 +7,8 @@ from threading import Event
 import pytest
 
 from core.errors import ExplorerError
-from core.runs.engines.object_store import HostedRun, StoredRun
+from core.runs.engines.host_copy import HostCopy
+from core.runs.engines.remote_run import RemoteRun
 from core.runs.engines.store_folder import NotThereError, StoreFolder, check_store
 from core.runs.folder import RunFolder
 from core.runs.records import Status
@@ -21,10 +22,10 @@ class Hosted:
         self.run, self.url = run, url
         self.attempts, self.has_worker = list[str](), Event()
         self.has_worker.set()
-        self.app = StoredRun(run, url, self.attempts.append, self.has_worker.is_set)
+        self.app = RemoteRun(run, url, self.attempts.append, self.has_worker.is_set)
         self.app.start()
         wait_for(lambda: self.attempts, "its start")
-        self.host = HostedRun(url, run.id, self.attempts[0])
+        self.host = HostCopy(url, run.id, self.attempts[0])
         self.there = RunFolder(self.host.home / "runs" / run.id)
         self.running = Status(state="running", pid=7, pid_started=1.0, host="a host", attempt=1)
         self.send(self.running, 5)
@@ -42,19 +43,19 @@ class Hosted:
         self.has_worker.clear()
         self.app.join()
 
-    def follow_again(self) -> StoredRun:
+    def follow_again(self) -> RemoteRun:
         """Let the next app find no worker, and take the run up again; return when it has started one, or has not."""
         queued = self.run.recover()
         assert queued.state == "queued"
         self.run.write_status(queued.model_copy(update={"state": "starting", "pid": 0, "host": "the Ray cluster"}))
-        app = StoredRun(self.run, self.url, self.attempts.append, self.has_worker.is_set)
+        app = RemoteRun(self.run, self.url, self.attempts.append, self.has_worker.is_set)
         app.run()
         return app
 
 
 @pytest.fixture
 def hosted(data_dir: Path, config, monkeypatch) -> Hosted:
-    monkeypatch.setattr("core.runs.engines.object_store.SYNC_SECONDS", 0.02)
+    monkeypatch.setattr("core.runs.engines.remote_run.SYNC_SECONDS", 0.02)
     return Hosted(RunFolder.create(data_dir, config), f"file://{data_dir}/store")
 
 
@@ -79,7 +80,7 @@ def test_a_run_whose_host_died_while_no_app_followed_it_goes_on_from_its_last_sa
     status = hosted.run.read_status()
     assert (status.state, status.pid, status.step) == ("starting", 0, 9)
     assert "was ended at step 9" in status.notice
-    again = HostedRun(hosted.url, hosted.run.id, hosted.attempts[1])
+    again = HostCopy(hosted.url, hosted.run.id, hosted.attempts[1])
     there = RunFolder(again.home / "runs" / hosted.run.id)
     assert saves_of(there)[:2] == ["5", "9"] == saves_of(hosted.run)[:2] and there.read_status() == status
 
@@ -92,7 +93,7 @@ def test_a_run_that_was_trained_elsewhere_since_does_not_go_back_to_what_a_store
     hosted.follow_again()
     assert len(hosted.attempts) == 2 and hosted.run.read_status().step == 20
     assert saves_of(hosted.run) == ["5", "20", "5"]
-    again = HostedRun(hosted.url, hosted.run.id, hosted.attempts[1])
+    again = HostCopy(hosted.url, hosted.run.id, hosted.attempts[1])
     assert saves_of(RunFolder(again.home / "runs" / hosted.run.id))[:2] == ["5", "20"]
 
 
@@ -122,7 +123,7 @@ def test_a_run_that_is_killed_while_its_files_are_pulled_stays_stopped(hosted):
     hosted.send(hosted.running, 9)
     slow = hosted.run.checkpoints / "step-00000009.safetensors"
     os.mkfifo(slow)  # is read, to compare it, before the status is pulled
-    app = StoredRun(hosted.run, hosted.url, None, hosted.has_worker.is_set)
+    app = RemoteRun(hosted.run, hosted.url, None, hosted.has_worker.is_set)
     app.start()
     with slow.open("w"):  # waits for its reader
         app.kill()

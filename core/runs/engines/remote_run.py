@@ -1,19 +1,13 @@
-"""Runs on hosts without the data folder: their files travel through an object store that fsspec can open.
+"""A run that trains on a host without the data folder: its files travel through an object store.
 
 A run has a folder in the store (`StoreFolder`). The app writes the files that a worker begins with; from then on the
-host writes all of them but `commands.json`, which has the commands that wait.
+host (`HostCopy`) writes all of them but `commands.json`, which has the commands that wait.
 """
 
 import json
 import logging
-import math
 import os
 import re
-import shutil
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -22,22 +16,21 @@ from pathlib import Path
 
 from core.atomic_io import write_atomically
 from core.errors import DiskFullError, RunError, TextError
-from core.paths import class_root, made_data_dir
+from core.paths import class_root
+from core.runs.commands import command_files
+from core.runs.engines.host_copy import SYNC_SECONDS, run_files
 from core.runs.engines.store_folder import NotThereError, StoreError, StoreFolder
 from core.runs.folder import RunFolder
 from core.runs.records import FILLED_IN, Status, after_crash, last_log_lines, parse_status
 from core.text.own_text import own_text_file
 
 log = logging.getLogger(__name__)
-SYNC_SECONDS = 1.0  # between two looks
-_LAST_SECONDS = 900.0  # for which the files of a worker that has ended are tried
-_GONE_SECONDS = 300.0  # for which a store without the run may be one that was lost for a while; then it is deleted
 _SILENT = "The object store has not answered since "
 _GOES_ON = "The run goes on, and what it writes is shown here when the store answers."
 _BEGINS = "The run begins when it answers."
 
 
-class StoredRun(threading.Thread):
+class RemoteRun(threading.Thread):
     """The app's side: holds the lock of the run while its worker lives, and keeps the run's folder here up to date.
 
     `start` begins the worker, with a random name of this attempt; without it, one that trains already is followed.
@@ -201,85 +194,19 @@ class StoredRun(threading.Thread):
             self._attempt = (self._store.read_json("commands.json") or {}).get("attempt", "")
             if not self._attempt:
                 raise NotThereError("There is no commands.json.")
-        commands = {path.name: path.read_text() for path in _commands_of(self.folder)}
+        commands = {path.name: path.read_text() for path in command_files(self.folder)}
         self._store.write_json("commands.json", {"attempt": self._attempt, "commands": commands})
 
     def _files(self) -> dict[str, Path]:
         folder, corpus = self.folder, self.folder.record().config.data.corpus
         downloaded = class_root(folder.data_dir) / "downloads" / f"{corpus}.txt"
-        files = _files_of(folder) | {f"downloads/{downloaded.name}": downloaded}
+        files = run_files(folder) | {f"downloads/{downloaded.name}": downloaded}
         with suppress(TextError):  # it comes with the program, or is downloaded
             text = own_text_file(corpus, folder.data_dir)
             files |= {f"texts/{path.name}": path for path in (text, text.with_suffix(".json"))}
         return files
 
 
-class HostedRun:
-    """The host's side: a data folder with the one run, whose files are sent while its worker trains."""
-
-    def __init__(self, url: str, run_id: str, attempt: str):
-        self.home = made_data_dir(Path(tempfile.mkdtemp(prefix="gpt-explorer-")))
-        self._folder = RunFolder(self.home / "runs" / run_id)
-        run = self._folder
-        for subfolder in (run.probes, run.snapshots_folder, run.checkpoints, run.commands):
-            subfolder.mkdir(parents=True)
-        self._attempt, self._taken = attempt, set[str]()
-        self._gone_at = time.monotonic() + _GONE_SECONDS
-        self._store = StoreFolder(url, run_id)
-        if not self._store.has_all(self._store.pull(self.home)):
-            raise StoreError("The worker of an earlier attempt still writes these files.")
-        self.sync()
-
-    def sync(self) -> bool:
-        """Send what the worker has written and take commands; return whether this still is the newest attempt."""
-        sent = self._store.read_json("commands.json")
-        if sent is None and time.monotonic() < self._gone_at:
-            raise NotThereError("There is no commands.json.")
-        if sent is None or sent.get("attempt", self._attempt) != self._attempt:
-            return False
-        self._gone_at = time.monotonic() + _GONE_SECONDS
-        commands = sent.get("commands", {})
-        for name in commands.keys() - self._taken:
-            write_atomically(self._folder.commands / Path(name).name, commands[name].encode())
-            self._taken.add(name)
-        waiting = {path.name for path in _commands_of(self._folder)}
-        for name in waiting - commands.keys() if sent else ():  # taken back
-            (self._folder.commands / name).unlink(missing_ok=True)
-        self._store.push(_files_of(self._folder), attempt=self._attempt, done=sorted(self._taken - waiting))
-        return True
-
-    def train(self) -> int:
-        """Let a worker train, and send what it writes, until it ends; return its exit code.
-
-        Where a newer attempt has begun elsewhere, it ends this process and the worker, which has the same group.
-        """
-        environment = os.environ | {"GPT_EXPLORER_HOME": str(self.home)}
-        worker = subprocess.Popen([sys.executable, "-m", "core", "worker", self._folder.id], env=environment)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the worker saves, and then ends
-        last = math.inf  # monotonic
-        while time.monotonic() < last:
-            has_ended = worker.poll() is not None
-            with suppress(Exception):  # the store or the network may be back at the next look
-                if not self.sync():
-                    shutil.rmtree(self.home, ignore_errors=True)
-                    os.killpg(0, signal.SIGKILL)
-                if has_ended:
-                    break
-            last = min(last, time.monotonic() + _LAST_SECONDS) if has_ended else last
-            time.sleep(SYNC_SECONDS)
-        shutil.rmtree(self.home, ignore_errors=True)
-        return worker.returncode
-
-
-def _files_of(folder: RunFolder) -> dict[str, Path]:
-    files = [path for path in folder.files() if path != folder.lock_path]
-    return {f"runs/{folder.id}/{path.relative_to(folder.path).as_posix()}": path for path in files}
-
-
 def _stamps_of(folder: RunFolder) -> dict[Path, int]:
     paths = [path for path in folder.files() if path not in (folder.lock_path, folder.status_path)]
     return {path: path.stat().st_mtime_ns for path in paths}
-
-
-def _commands_of(folder: RunFolder) -> list[Path]:
-    return sorted(folder.commands.glob("[0-9]*.json"))
