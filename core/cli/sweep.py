@@ -204,9 +204,9 @@ def _print_waits(sweep: "SweepFolder", record: "SweepRecord", shown: set[str]) -
     """Print what its runs wait for, each sentence with the first run that does; return those that were printed."""
     for run in sweep.runs(record):
         status = run.status()
-        if status.state == "queued" and status.notice and status.notice not in shown:
-            print_line(f"{run.name}: {status.notice}")
-            shown = shown | {status.notice}
+        if status.state == "queued" and status.notices and status.notices not in shown:
+            print_line(f"{run.name}: {status.notices}")
+            shown = shown | {status.notices}
     return shown
 
 

@@ -325,12 +325,9 @@ class RunFolder:
         shutil.rmtree(renamed, ignore_errors=True)
 
     def files(self) -> list[Path]:
-        """Return all finished files but the commands."""
-        return [
-            path
-            for path in sorted(self.path.rglob("*"))
-            if path.is_file() and not path.name.startswith(".") and path.parent != self.commands
-        ]
+        """Return all finished files but the commands and the lock."""
+        finished = [path for path in sorted(self.path.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+        return [path for path in finished if path.parent != self.commands and path != self.lock_path]
 
     def check_writable(self, done: str = "changed") -> None:
         """Raise RunError, which says what cannot be done to the run, where it can only be read."""

@@ -43,8 +43,6 @@ MOST_CRASHES = 3  # of the process by itself
 MOST_KILLS = 10  # from outside: by its user, or by the machine
 _CRASH = "Fatal Python error"  # how the output of Python's faulthandler begins, which every worker has
 _WILL_RESUME, _RESUMED = "it goes on by itself from", "it went on by itself from"
-# How sentences on why a run waits begin, which stand last in a notice.
-_WAITS = ("It waits ", "No Ray cluster ", "The Ray cluster ", "Ray is not installed", "Nothing can be written to ")
 # How Python introduces the frames of a traceback or of a crash.
 _UNINFORMATIVE = ("Traceback (most recent", "Current thread 0x", "Thread 0x", "Extension modules:")
 
@@ -96,7 +94,8 @@ class Status(BaseModel):
     host: str = ""  # of a cluster, on which the worker is; its pid is 0 until it has begun
     attempt: int = 0  # how often a worker has begun on this run
     reason: str = ""  # a sentence: why it failed, stopped or waits
-    notice: str = ""  # sentences for the page while it goes on: what happened to it, or what it waits for
+    notice: str = ""  # sentences for the page while it goes on: what happened to it
+    waits_for: str = ""  # a sentence, while it waits
     problem: Problem = ""  # what is wrong, where a page offers more than a sentence
     # Of workers in a row, with no new checkpoint in between; the first release called them deaths.
     crashes: int = Field(0, validation_alias=AliasChoices("crashes", "deaths"))
@@ -119,6 +118,11 @@ class Status(BaseModel):
         return self.state in ENDED
 
     @property
+    def notices(self) -> str:
+        """What happened to it, and what it waits for; empty where there is nothing to say."""
+        return f"{self.notice} {self.waits_for}".strip()
+
+    @property
     def process(self) -> ProcessId:
         """The worker's; only where there is a pid."""
         assert self.pid is not None
@@ -132,7 +136,8 @@ class Status(BaseModel):
 
     def without_process(self, **changes: Any) -> "Status":
         """Return this status, with some changes, for a run that has no worker."""
-        return self.model_copy(update={"pid": None, "pid_started": None, "host": "", "seconds_left": None} | changes)
+        gone = {"pid": None, "pid_started": None, "host": "", "seconds_left": None, "waits_for": ""}
+        return self.model_copy(update=gone | changes)
 
     def end(self, state: State, reason: str = "", problem: Problem = "", notice: str = "") -> "Status":
         """Return the status of this run after its end."""
@@ -279,11 +284,6 @@ def after_resume(notice: str) -> str:
 def without_crash(notice: str) -> str:
     """Return a notice without the sentence on a crash that another worker has made up for."""
     return re.sub(rf"Its process was ended at step [0-9,]+; {_RESUMED} [^.]*\. ?", "", notice).strip()
-
-
-def without_wait(notice: str) -> str:
-    """Return a notice without the sentence on why the run waits."""
-    return re.sub(rf"({'|'.join(_WAITS)}).*", "", notice).strip()
 
 
 def stopped_in_words(by: str, step: int | None) -> str:

@@ -33,7 +33,7 @@ from core.runs.engines.local import LocalEngine
 from core.runs.folder import RunFolder, list_runs, open_run
 from core.runs.processes import ProcessId, end_orphans, this_process
 from core.runs.queue import Claim, Queue, is_held_by_a_shell, supervisor_lock
-from core.runs.records import Status, stopped_in_words, without_wait
+from core.runs.records import Status, stopped_in_words
 from core.runs.weights import vocab_size_of
 from core.trash import empty_trash, put_into_trash
 
@@ -357,7 +357,7 @@ class Supervisor:
             if status.state == "paused":  # its worker has left while the resume waited for a slot
                 drop_commands(folder)
             try:
-                started = status.model_copy(update={"notice": without_wait(status.notice)})
+                started = status.model_copy(update={"waits_for": ""})
                 self.engine.submit(folder.data_dir if folder.member else self.data_dir, folder, started)
             except NoCapacityError as error:
                 return error
@@ -375,9 +375,8 @@ class Supervisor:
             with suppress(RunError):  # deleted, or the disk is too full even for that
                 folder = open_run(self.data_dir, id)
                 status = folder.status()
-                if status.state == "queued" and why not in status.notice:
-                    notice = f"{without_wait(status.notice)} {why}".strip()
-                    folder.write_status(status.model_copy(update={"notice": notice}))
+                if status.state == "queued" and why != status.waits_for:
+                    folder.write_status(status.model_copy(update={"waits_for": why}))
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

@@ -83,8 +83,8 @@ def train_run(
 
         def while_tokenizing(share: float) -> None:
             while_waiting("Stopped while its text was tokenized, which begins anew when it is resumed.", "")
-            notice = f"Tokenizing the text, only once: {share:.0%} done."
-            folder.write_status(begun.model_copy(update={"notice": notice}), durable=False)
+            waits_for = f"Tokenizing the text, only once: {share:.0%} done."
+            folder.write_status(begun.model_copy(update={"waits_for": waits_for}), durable=False)
 
         writer = StatusWriter(folder, begun, on_status, while_waiting)
         at_the_end.callback(writer.disk_space.drop_reserve)

@@ -38,7 +38,8 @@ def live_status(
 
     `waits` says at which place of the queue the run is, or "".
     """
-    drawn = {key: getattr(status, key) for key in ("state", "attempt", "notice", "reason", "steps")}
+    shown = ("state", "attempt", "notice", "waits_for", "reason", "steps")
+    drawn = {key: getattr(status, key) for key in shown}
     data = {"run": run_id, "name": name, **drawn, "grad_clip": grad_clip, "machine": machine}
     data["waits"] = waits
     clicked = _dashboard("status", data, key="live_status_view", triggers=["state", "fork"])

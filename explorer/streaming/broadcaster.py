@@ -199,7 +199,7 @@ class RunNews:
         if known is None or known[0] != version:
             try:
                 status = folder.read_status()
-                line = f"{status.state} {status.attempt} {status.steps} {status.notice} {folder.name}"
+                line = f"{status.state} {status.attempt} {status.steps} {status.notices} {folder.name}"
             except RunError as error:
                 line = str(error)
             known = self._read[folder.id] = version, line

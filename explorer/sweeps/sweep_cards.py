@@ -132,9 +132,9 @@ def _notices(sweep: SweepFolder, record: SweepRecord) -> list[str]:
     if record.state != "running":
         return []
     open_runs = [run.status() for run in sweep.runs(record) if run.id not in record.ended]
-    if any(status.state == "running" and not status.notice for status in open_runs):
+    if any(status.state == "running" and not status.notices for status in open_runs):
         return []
-    return list(dict.fromkeys(status.notice for status in open_runs if status.notice))
+    return list(dict.fromkeys(status.notices for status in open_runs if status.notices))
 
 
 def draw_badge(record: SweepRecord) -> None:

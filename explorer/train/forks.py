@@ -259,9 +259,9 @@ _MEMORY = N_(
 
 def draw_trouble(folder: RunFolder, status: Status) -> None:
     """Draw why a run waits or failed, and what can be done about it; `live_status` says why one was stopped."""
-    if status.notice:
-        st.info(literal(status.notice), icon=":material/info:")
-    if status.state == "stopped" or not status.reason or status.reason == status.notice:
+    if status.notices:
+        st.info(literal(status.notices), icon=":material/info:")
+    if status.state == "stopped" or not status.reason or status.reason == status.notices:
         return
     if status.state != "failed":
         st.info(literal(status.reason))

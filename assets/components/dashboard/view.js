@@ -120,8 +120,8 @@ function status(root, component) {
 }
 
 /* Return what the page around the numbers shows of the run: when it changes, the page is drawn again. */
-function summaryOf({ state, attempt, name, notice }) {
-  return JSON.stringify([state, attempt, name, notice || ""]);
+function summaryOf({ state, attempt, name, notice, waits_for }) {
+  return JSON.stringify([state, attempt, name, notice || "", waits_for || ""]);
 }
 
 /* Return which baseline this loss is below. */

@@ -81,5 +81,4 @@ class HostCopy:
 
 def run_files(folder: RunFolder) -> dict[str, Path]:
     """Return the files of a run that travel, by their names in the store."""
-    files = [path for path in folder.files() if path != folder.lock_path]
-    return {f"runs/{folder.id}/{path.relative_to(folder.path).as_posix()}": path for path in files}
+    return {f"runs/{folder.id}/{path.relative_to(folder.path).as_posix()}": path for path in folder.files()}

@@ -7,15 +7,15 @@ host (`HostCopy`) writes all of them but `commands.json`, which has the commands
 import json
 import logging
 import os
-import re
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from enum import Enum, auto
 from pathlib import Path
 
 from core.atomic_io import write_atomically
-from core.errors import DiskFullError, RunError, TextError
+from core.errors import RunError, TextError
 from core.paths import class_root
 from core.runs.commands import command_files
 from core.runs.engines.host_copy import SYNC_SECONDS, run_files
@@ -25,9 +25,26 @@ from core.runs.records import FILLED_IN, Status, after_crash, last_log_lines, pa
 from core.text.own_text import own_text_file
 
 log = logging.getLogger(__name__)
-_SILENT = "The object store has not answered since "
-_GOES_ON = "The run goes on, and what it writes is shown here when the store answers."
-_BEGINS = "The run begins when it answers."
+
+
+class Sync(Enum):
+    """What the last look at the store came to."""
+
+    CURRENT = auto()  # the folder here is as the store's
+    UNSENT = auto()  # the store does not answer, and has not got what the worker begins with
+    SILENT = auto()  # the store does not answer, or has nothing of a run whose worker lives
+    UNWRITABLE = auto()  # it answers, but its files cannot be written here
+    LOST = auto()  # it has nothing of the run, and the worker has ended
+    DELETED = auto()  # the folder here is gone
+
+
+_FINAL = {Sync.CURRENT, Sync.LOST, Sync.DELETED}  # no more comes of a worker that has ended
+_SILENT = "The object store has not answered since {since} UTC"
+_SENTENCES = {
+    Sync.UNSENT: f"{_SILENT} ({{error}}). The run begins when it answers.",
+    Sync.SILENT: f"{_SILENT}. The run goes on, and what it writes is shown here when the store answers.",
+    Sync.UNWRITABLE: "The files of {run.name!r} cannot be written here ({error}), and are tried again.",
+}
 
 
 class RemoteRun(threading.Thread):
@@ -42,7 +59,7 @@ class RemoteRun(threading.Thread):
         super().__init__(name=f"stored-{folder.id}", daemon=True)
         self.folder, self.is_killed = folder, False
         self._status_lock = threading.Lock()  # a status that is written after `kill` stays
-        self.silence = ""  # a sentence, while the store does not answer, or its files cannot be written here
+        self._sync, self.silence = Sync.CURRENT, ""  # with its sentence
         self._answered = time.time()  # the last time
         self._url, self._start, self._is_alive = url, start, is_alive
         self._store = StoreFolder(url, folder.id)
@@ -50,17 +67,16 @@ class RemoteRun(threading.Thread):
 
     def run(self) -> None:
         with suppress(RunError), self.folder.training_lock():  # another app follows it
-            is_done = True
             try:
                 is_alive = self._begin(self._start) if self._start else True
             except Exception as error:
                 why = f"Its files cannot be read, or its worker cannot be started ({type(error).__name__}: {error})."
                 self._write(self.folder.read_status().end("failed", why))
                 return
-            while is_alive or not (is_done or self.is_killed):  # what it sent last may lie in the store
+            while is_alive or not (self._sync in _FINAL or self.is_killed):  # what it sent last may lie in the store
                 is_alive = self._is_alive()
-                is_done = self._sync(is_alive)
-                if is_alive or not is_done:
+                self._become(*self._look(is_alive))
+                if is_alive or self._sync not in _FINAL:
                     time.sleep(SYNC_SECONDS)
             if self.is_killed or not self.folder.path.exists() or self.folder.read_status().ended:
                 with suppress(Exception):  # what is left harms nobody, and the next attempt of a crashed run takes it
@@ -72,18 +88,18 @@ class RemoteRun(threading.Thread):
             try:
                 self._store = StoreFolder(self._url, self.folder.id)
                 self._send_commands()  # first: a worker of an earlier attempt, which may send files still, ends at them
-                if not self._goes_on_from_store():
+                is_needed = self._goes_on_from_store()
+                self._become(Sync.CURRENT)
+                if not is_needed:
                     return False
                 self._store.adopt()
-                self._say("")  # or the worker would go on saying it
                 files = self._files()
                 snapshots = {name for name in files if self.folder.snapshots_folder.name in Path(name).parts}
                 self._store.push(files, unsent=snapshots, attempt=self._attempt)
             except StoreError as error:
-                self._say(f"{self._since()} ({error}). {_BEGINS}")
+                self._become(Sync.UNSENT, error)
                 time.sleep(SYNC_SECONDS)
             else:
-                self._answered = time.time()
                 start(self._attempt)
                 return True
         return False
@@ -153,41 +169,35 @@ class RemoteRun(threading.Thread):
         with self._status_lock:
             self.is_killed = True
 
-    def _sync(self, is_alive: bool) -> bool:
-        """Send commands and take files; return whether no others will come where the worker has ended."""
+    def _look(self, is_alive: bool) -> tuple[Sync, object]:
+        """Send commands and take files; return what that came to, with its error."""
+        now, why = Sync.CURRENT, None
         try:
             self._send_commands()
             if not self.is_killed:
                 self._pull(self._write_sent)
-            self._answered, self.silence = time.time(), ""
-            return True
         except StoreError as error:
             is_lost = isinstance(error, NotThereError) and not is_alive
-            with suppress(RunError):  # deleted
-                self._say("" if is_lost else f"{self._since()}. {_GOES_ON}")
-            return is_lost or not self.folder.path.exists()
-        except Exception as error:
-            if not self.folder.path.exists():  # deleted
-                self.silence = ""
-                return True
-            silence = f"The files of {self.folder.name!r} cannot be written here ({error}), and are tried again."
-            if silence != self.silence:
-                log.warning("%s", silence)
-            self.silence = silence  # this machine's disk may have room at the next look
-            return False
+            now, why = Sync.LOST if is_lost else Sync.SILENT, error
+        except Exception as error:  # this machine's disk may have room at the next look
+            now, why = Sync.UNWRITABLE, error
+        return now if self.folder.path.exists() else Sync.DELETED, why
 
-    def _since(self) -> str:
-        return f"{_SILENT}{time.strftime('%H:%M', time.gmtime(self._answered))} UTC"
-
-    def _say(self, silence: str) -> None:
-        """Write into the status that the store does not answer; the worker's own replaces it when the store does."""
-        self.silence, status = silence, self.folder.read_status()
-        before = re.sub(f"{_SILENT}.*", "", status.notice).strip()
-        notice = f"{before} {silence}".strip()
-        if not status.ended and (_SILENT in notice) != (_SILENT in status.notice):
-            with suppress(DiskFullError):
-                self._write(status.model_copy(update={"notice": notice}))
-            self._store.forget(f"runs/{self.folder.id}/{self.folder.status_path.name}")
+    def _become(self, sync: Sync, error: object = None) -> None:
+        """Note what a look came to, and write its sentence into the status; the worker's own replaces that later."""
+        self._answered = time.time() if sync is Sync.CURRENT else self._answered
+        since = time.strftime("%H:%M", time.gmtime(self._answered))
+        before, now = self.silence, _SENTENCES.get(sync, "").format(since=since, run=self.folder, error=error)
+        self._sync, self.silence = sync, now
+        if now == before or sync is Sync.DELETED:
+            return
+        if sync is Sync.UNWRITABLE:
+            return log.warning("%s", now)
+        with suppress(RunError):  # deleted, or a full disk
+            status = self.folder.read_status()
+            if not status.ended and (now or status.waits_for == before):
+                self._write(status.model_copy(update={"waits_for": now}))
+                self._store.forget(f"runs/{self.folder.id}/{self.folder.status_path.name}")
 
     def _send_commands(self) -> None:
         if not self._attempt:  # that of the worker which another app has started
@@ -208,5 +218,4 @@ class RemoteRun(threading.Thread):
 
 
 def _stamps_of(folder: RunFolder) -> dict[Path, int]:
-    paths = [path for path in folder.files() if path not in (folder.lock_path, folder.status_path)]
-    return {path: path.stat().st_mtime_ns for path in paths}
+    return {path: path.stat().st_mtime_ns for path in folder.files() if path != folder.status_path}

@@ -203,7 +203,7 @@ supervisor.resume(run)
 wait_for(lambda: not waiting_commands(run), "the resume to be heard")
 reached = run.status().step
 supervisor.check()
-print(other.status().notice or other.status().state)
+print(other.status().notices or other.status().state)
 filler.unlink()
 wait_for(lambda: run.status().step > reached + 20, "it to go on by itself")
 supervisor.stop(run)

@@ -176,8 +176,8 @@ def test_a_ray_cluster_trains_the_same_and_loses_nothing_with_a_host_or_its_head
     app, other = start_app(RayEngine(cluster.address)), start_app(RayEngine(cluster.address))
     app.submit(too_large)  # and none waits behind it
     steer_and_kill(app, runs[0])
-    assert "It waits for 2 free cores" in too_large.status().notice
-    assert "None is that large." in too_large.status().notice
+    assert "It waits for 2 free cores" in too_large.status().waits_for
+    assert "None is that large." in too_large.status().waits_for
     app.stop(too_large)
 
     raylets = [host.all_processes["raylet"][0].process for host in cluster.hosts]
@@ -197,7 +197,7 @@ def test_a_ray_cluster_trains_the_same_and_loses_nothing_with_a_host_or_its_head
     for run in (first, second, third):  # by two apps: those that train are not started once more
         app.submit(run)
         other.submit(run)
-    wait_for(lambda: "It waits for 1 free core and" in third.status().notice, "the reason why the third waits")
+    wait_for(lambda: "It waits for 1 free core and" in third.status().waits_for, "the reason why the third waits")
     assert [run.status().attempt for run in (first, second, third)] == [1, 1, 0]
     status = first.read_status()
     assert {status.host, second.status().host} == {host.name for host in other.engine.hosts() if host.cpus}
@@ -216,7 +216,7 @@ def test_a_ray_cluster_trains_the_same_and_loses_nothing_with_a_host_or_its_head
     monkeypatch.setattr("core.runs.engines.ray_engine._ANSWER_SECONDS", 1.0)  # there will be none
     cluster.made.head_node.kill_gcs_server(check_alive=False)
     cluster.made.head_node.kill_raylet(check_alive=False)
-    wait_for(lambda: "No Ray cluster answers" in third.status().notice, "the reason why the third still waits")
+    wait_for(lambda: "No Ray cluster answers" in third.status().waits_for, "the reason why the third still waits")
     wait_for(lambda: first.status().step > step + 20, "the first to go on")
     assert first.status().attempt == 2 and other.engine.poll(first, first.read_status())
     other.stop(first)
@@ -305,26 +305,26 @@ def test_a_store_that_does_not_answer_is_said_until_it_does(data_dir, config, st
     store_server.stop()
     app = RemoteRun(run, store_server.url, attempts.append, has_worker.is_set)
     app.start()
-    wait_for(lambda: "has not answered since" in run.status().notice, "why it does not begin")
+    wait_for(lambda: "has not answered since" in run.status().waits_for, "why it does not begin")
     assert not attempts
     store_server.start()
     wait_for(lambda: attempts, "its start")
     host = HostCopy(store_server.url, run.id, attempts[0])
     there = RunFolder(host.home / "runs" / run.id)
     began = there.write_status(there.read_status().model_copy(update={"state": "running", "step": 5}))
-    assert host.sync() and not began.notice
+    assert host.sync() and not began.waits_for
     wait_for(lambda: run.status().step == 5, "what the worker writes")
 
     store_server.stop()
-    wait_for(lambda: "The run goes on" in run.status().notice, "that the store does not answer")
-    assert run.status().state == "running" and app.silence == run.status().notice
+    wait_for(lambda: "The run goes on" in run.status().waits_for, "that the store does not answer")
+    assert run.status().state == "running" and app.silence == run.status().waits_for
     there.write_status(began.model_copy(update={"step": 9}))
     with pytest.raises(StoreError):
         host.sync()
     store_server.start()
     assert host.sync()
     wait_for(lambda: run.status().step == 9, "what it has written meanwhile")
-    assert not run.status().notice
+    assert not run.status().waits_for
     wait_for(lambda: not app.silence, "that the store answers")
 
     there.write_status(began.end("finished"))
@@ -346,12 +346,12 @@ def test_a_worker_goes_on_while_the_folder_of_its_store_is_away(data_dir, config
     (tmp_path / "store").rename(tmp_path / "away")  # as where it was mounted
     with pytest.raises(StoreError):  # and no end of the worker, as of a run that was deleted
         host.sync()
-    wait_for(lambda: "has not answered since" in run.status().notice, "that the store does not answer")
+    wait_for(lambda: "has not answered since" in run.status().waits_for, "that the store does not answer")
     (tmp_path / "store").mkdir(exist_ok=True)
     (tmp_path / "store").rename(tmp_path / "empty")
     (tmp_path / "away").rename(tmp_path / "store")
     assert host.sync()
-    wait_for(lambda: not run.status().notice, "that the store answers")
+    wait_for(lambda: not run.status().waits_for, "that the store answers")
     has_worker.clear()
     app.join()
 
