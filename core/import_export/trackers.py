@@ -1,6 +1,7 @@
 """Programs that follow a run: TensorBoard by files beside it; Weights & Biases, Trackio and MLflow by their clients.
 
 Each gets the very rows that the run's folder gets. None may change or end a training: one that fails is left out.
+It needs nothing of `core.runs`, which passes it rows: so it lies with the other ways out, as the formats of exports do.
 """
 
 import importlib
