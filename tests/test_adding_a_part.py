@@ -47,6 +47,13 @@ def sgd(parameters, config):
 
 
 OPTIMIZERS: """
+DONE = """from core.runs.engines.local import LocalEngine
+
+
+class DoneEngine(LocalEngine):
+    def submit(self, home, folder, status):
+        folder.write_status(status.end("finished"))
+"""
 TOYS = {  # what is put in place of what, in each file
     "tokenizer": {
         "core/text/tokenizers.py": {
@@ -92,6 +99,21 @@ TOYS = {  # what is put in place of what, in each file
             '"random": _next_at_random,': '"random": _next_at_random, "highest": _highest,',
         },
     },
+    "engine": {
+        "core/runs/engines/done.py": {"": DONE},
+        "core/runs/engines/engine.py": {
+            "    from core.runs.engines.local import": '    if os.environ.get("GPT_EXPLORER_DONE"):\n'
+            "        from core.runs.engines.done import DoneEngine\n\n"
+            "        return DoneEngine()\n"
+            "    from core.runs.engines.local import"
+        },
+        "core/cli/arguments.py": {
+            'choices=("local", "ray")': 'choices=("local", "ray", "done")',
+            '    if options.engine == "local":': '    if options.engine == "done":\n'
+            '        os.environ["GPT_EXPLORER_DONE"] = "1"\n'
+            '    if options.engine in ("local", "done"):',
+        },
+    },
     "gallery model": {
         "core/runs/gallery.py": {
             '    "gallery-induction": ("': '    "gallery-toy": ("Toy", preset("bigram").replace({"train.steps": 3})),\n'
@@ -100,15 +122,20 @@ TOYS = {  # what is put in place of what, in each file
     },
 }
 USE = """
+import os
 import torch
+from argparse import ArgumentParser
 from pathlib import Path
+from core.cli.arguments import add_engine, choose_engine, new_supervisor
 from core.config import RunConfig
 from core.fast.decode import Decoder
 from core.import_export.layouts import GPT2
 from core.lessons.experiments import EXPERIMENTS
 from core.lessons.lesson_text import load_prose
 from core.lessons.paired_runs import make_pair
+from core.paths import made_data_dir
 from core.presets import preset
+from core.runs.folder import RunFolder
 from core.runs.gallery import RECIPES, make_model
 from core.sweeps.folder import planned
 from core.sweeps.search import next_point
@@ -153,6 +180,14 @@ assert make_model(Path("gallery-toy"), *RECIPES["gallery-toy"]).status().step ==
 
 sweep = planned(preset("bigram"), [parse_dimension("train.batch_size=4,8")], "highest")
 assert next_point(sweep, []) == {"train.batch_size": 8} and not sweep.prune
+
+os.environ["GPT_EXPLORER_HOME"] = "home"
+add_engine(parser := ArgumentParser())
+choose_engine(parser.parse_args(["--engine", "done"]))
+run, supervisor = RunFolder.create(made_data_dir(Path("home")), config), new_supervisor()
+supervisor.submit(run)
+supervisor.check()
+assert run.status().state == "finished"
 
 pair = make_pair(EXPERIMENTS["gain"], text * 20, steps=1)
 assert pair.treatment.train_step().loss and load_prose("break", "gain")
