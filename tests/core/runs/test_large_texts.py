@@ -31,7 +31,7 @@ def test_a_run_trains_on_all_of_a_large_text(data_dir, large_config, kind):
     said = []
     run = new_run(data_dir, large_config.replace(kind))
     assert train_run(run, data_dir, on_status=said.append).state == "finished"
-    assert run.record().corpus_hash == text_hash(f"{TEXT}§") and not run.status().notice
+    assert run.record().corpus_hash == text_hash(f"{TEXT}§") and not run.status().notices
     assert run.read_baselines()["trigram"] < run.read_baselines()["uniform"]
     assert len(list((data_dir / "texts").glob(f"{large_config.data.corpus}-*.bin"))) == 1
     again = new_run(data_dir, large_config.replace(kind))
