@@ -28,6 +28,11 @@ def wait_until(page: Page, condition: str, arg: Any = None, polling: int = 100, 
     page.wait_for_function(condition, arg=arg, polling=polling, timeout=timeout)
 
 
+def at_rest(page: Page) -> None:
+    """Wait until Streamlit has drawn the page: a file or a click given to it before may be lost."""
+    expect(page.locator(".stApp")).to_have_attribute("data-test-script-state", "notRunning")
+
+
 def wait_for_points(page: Page, more_than: int) -> None:
     wait_until(page, f"() => ({POINTS})() > {more_than}", timeout=120_000)
 
@@ -72,11 +77,11 @@ def look_inside(page: Page) -> None:
 
 def generate(page: Page) -> None:
     readout = page.locator(".generated-readout")
-    expect(readout).to_contain_text("perplexity", timeout=60_000)  # it writes on entry
+    expect(readout).to_contain_text("perplexity")  # it writes on entry
     page.locator(".generated-text .letter").first.evaluate("letter => letter.classList.add('of-before')")
     page.locator(".st-key-generate_go button").click()
     expect(page.locator(".generated-text .of-before")).to_have_count(0)
-    expect(readout).to_contain_text("perplexity", timeout=60_000)
+    expect(readout).to_contain_text("perplexity")
     page.locator(".generated-text .letter").nth(5).click()
     expect(page.locator(".generated-panel")).to_contain_text("%")
     # With an alternative to the sixth letter it writes on from there.

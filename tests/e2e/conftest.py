@@ -13,7 +13,7 @@ from core.runs.supervisor import Supervisor
 from tests.e2e.browser import find_browser
 from tests.e2e.server import Server
 
-expect.set_options(timeout=30_000)  # two tests share two cores, and some of them train
+expect.set_options(timeout=90_000)  # two tests share two cores, some of them train, and the machine may do much else
 SHIFTS = """window.shifts = [];
 new PerformanceObserver((list) => window.shifts.push(...list.getEntries().filter((each) => !each.hadRecentInput)))
   .observe({ type: "layout-shift", buffered: true })"""
@@ -152,7 +152,7 @@ def opening_pages(visitor: BrowserContext, tabs: list[Page], server: Server) -> 
             forget(page, server)
         page.set_viewport_size({"width": width, "height": height})
         page.emulate_media(color_scheme=color_scheme, reduced_motion=reduced_motion)
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(120_000)
         for event, listener in listeners.items():
             page.on(event, listener)
         return page

@@ -5,7 +5,7 @@ from importlib.resources import files
 import pytest
 from playwright.sync_api import Page, TimeoutError, expect
 
-from tests.e2e.board import wait_until
+from tests.e2e.board import at_rest, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -99,7 +99,7 @@ def seen_badly(page: Page, rules: list[str] | None) -> list[str]:
         if not complaints:
             break
         page.wait_for_timeout(1000)
-        expect(page.locator(".stApp")).to_have_attribute("data-test-script-state", "notRunning")
+        at_rest(page)
         wait_until(page, SETTLED)
         complaints = page.evaluate(SEEN_BADLY, [rules, EXCEPTED])
     return complaints
@@ -115,7 +115,7 @@ def test_everybody_can_use_the_page_in_light_and_dark(server, open_page, trained
     for theme in themes:
         page.emulate_media(color_scheme=theme)
         wait_until(page, BACKGROUND, arg=theme == "dark")
-        expect(page.locator(".stApp")).to_have_attribute("data-test-script-state", "notRunning")
+        at_rest(page)
         # A part may be there a moment before its style.
         distinct = f"() => {{ const rings = ({RINGS})(); return rings.length > 0 && !rings.some({FAINT}); }}"
         try:

@@ -11,6 +11,7 @@ from core.runs.folder import RunFolder, list_runs
 from core.runs.worker import train_run
 from core.text.own_text import own_texts, save_text
 from tests.core.text.test_bad_input import BAD
+from tests.e2e.board import at_rest
 
 pytestmark = pytest.mark.e2e
 
@@ -46,8 +47,10 @@ def test_a_model_leaves_and_comes_back(server, open_page, tmp_path):
     page.get_by_role("button", name="Import a model").click()
     page.get_by_role("button", name="Import files").click()
     expect(page.get_by_text("Choose the files first")).to_be_visible()
+    at_rest(page)
     page.locator("input[type=file]").set_input_files(tmp_path / "traveller-nanogpt.zip")
     expect(page.get_by_role("button", name="Remove traveller-nanogpt.zip")).to_be_visible()  # the name is shortened
+    at_rest(page)
     page.locator(".st-key-import_corpus input").click()
     page.get_by_role("option", name="Two lines of Hamlet").click()
     page.locator(".st-key-import_name_0 input").fill("<b>back</b> again")
@@ -70,12 +73,12 @@ def test_each_bad_upload_is_one_sentence_and_a_good_one_is_taken_after_them(serv
         name, content, sentence = BAD[what]
         data = content.encode() if isinstance(content, str) else content
         name = f"{number}{name}"
-        expect(page.locator(".stApp")).to_have_attribute("data-test-script-state", "notRunning")  # else it is lost
+        at_rest(page)
         page.locator("input[type=file]").set_input_files({"name": name, "mimeType": "", "buffer": data})
         expect(page.get_by_role("button", name=f"Remove {name}")).to_be_visible()
         page.get_by_role("button", name="Use this file").click()
         expect(problems).to_have_text([re.compile(sentence)])  # nor is that of the last file left
-    expect(page.locator(".stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    at_rest(page)
     page.locator("input[type=file]").set_input_files({"name": "hamlet.md", "mimeType": "", "buffer": TEXT.encode()})
     expect(problems).to_have_count(0)
     page.get_by_role("button", name="Use this file").click()

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from core.lessons import LESSONS
 from core.lessons.lesson_text import load_prose
-from tests.e2e.board import wait_until
+from tests.e2e.board import at_rest, wait_until
 from tests.e2e.conftest import forget
 
 pytestmark = pytest.mark.e2e
@@ -28,7 +28,7 @@ def see(page: Page, step: str, lesson: str = "bigram") -> None:
     expect(page.get_by_role("heading", name=load_prose(lesson, step).title, exact=True)).to_be_visible()
     expect(page).to_have_url(re.compile(rf"lesson={lesson}&step={step}(&|$)"))
     # The title comes first, over what is left of the step before.
-    expect(page.locator(".stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    at_rest(page)
     # The question is drawn once nothing is being computed.
     expect(page.locator(".st-key-lesson_question")).to_be_visible(timeout=TRAINED if lesson == "gpt" else None)
     expect(page.locator(".stException, .stAlertContainer[kind=error]")).to_have_count(0)

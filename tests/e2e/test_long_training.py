@@ -109,6 +109,7 @@ def test_the_zoom_is_kept_while_points_stream_in_and_the_board_fits_a_phone(serv
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=5)
     page.mouse.up()
+    wait_until(page, f"() => {chart}.layout.yaxis.autorange === false")
     zoomed = page.evaluate(f"{chart}.layout.yaxis.range.slice()")
     wait_for_points(page, more_than=page.evaluate(POINTS) + 3)
     assert page.evaluate(f"{chart}.layout.yaxis.range.slice()") == zoomed

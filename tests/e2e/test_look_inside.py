@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.board import wait_until
+from tests.e2e.board import at_rest, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -97,7 +97,7 @@ def test_a_head_that_is_clicked_off_is_missed(page, server, trained_run):
     whole, cut = page.locator(".st-key-card_whole"), page.locator(".st-key-card_cut")
     expect(cut).to_contain_text("Select parts to see")
     expect(page.locator("[data-testid=stProgress]")).to_have_count(0)  # the ranking is found
-    expect(page.locator("[data-testid=stApp]")).to_have_attribute("data-test-script-state", "notRunning")
+    at_rest(page)
     expect(page.locator(".st-key-surgery_heads").get_by_role("button", name="head 1.1")).to_have_count(1)
     loss = whole.locator("[data-testid=stMetricValue]").inner_text()
     page.locator(".st-key-surgery_heads").get_by_role("button", name="head 1.1").click()
@@ -117,7 +117,7 @@ def test_back_leaves_a_page_with_one_press(page, server):
     for name, shown in (("Look inside", ".st-key-inspect_view"), ("Play", ".st-key-play_number")):
         links.get_by_role("link", name=name).click()
         expect(page.locator(shown)).to_be_visible()
-        expect(page.locator("[data-testid=stApp]")).to_have_attribute("data-test-script-state", "notRunning")
+        at_rest(page)
         page.go_back()
         expect(title).to_have_text("Watch a language model learn")
         expect(page).to_have_url(f"{server.url}/")

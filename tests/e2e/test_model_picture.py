@@ -6,10 +6,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from core.runs.weights import steps_with_weights
+from tests.e2e.board import at_rest, wait_until
 from tests.e2e.test_time_machine import PICTURE, run, wait_for_frame  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.e2e
 
+MOVED = "([canvas, before]) => canvas.toDataURL() !== before"
 FOCUSED = "document.activeElement.shadowRoot.activeElement.getAttribute('aria-label')"
 
 
@@ -65,7 +67,7 @@ def test_the_model_is_played_opened_and_moved(server, open_page, run):  # noqa: 
         re.compile(f"^Step {steps_with_weights(run)[0]} of")
     )
     wait_for_frame(page)
-    assert square.evaluate(PICTURE) != before
+    wait_until(page, MOVED, arg=[square.element_handle(), before])
 
     # A head opens down to one number; the address says where, and leads there again.
     page.locator(".model-square").nth(3).click()
@@ -169,17 +171,6 @@ def test_streamlit_draws_home_where_the_picture_cannot_be_prerendered(server, op
     page.unroute(script)
 
 
-def test_what_was_prerendered_leaves_where_streamlit_shows_something_else(server, open_page):
-    page = open_page()
-    page.goto(f"{server.url}/runs")
-    expect(page.locator(".stMain h1")).to_be_visible()
-    drawn = "document.body.append(Object.assign(document.createElement('div'), { className: 'prerendered' }))"
-    module = "import('gpt-explorer/page/prerender.js')"
-    mount = f"{module}.then(({{ prerender }}) => prerender(document.querySelector('.prerendered'), []))"
-    page.evaluate(f"{drawn}; {mount}")
-    expect(page.locator(".prerendered")).to_have_count(0)
-
-
 ONE_VIEW = """async () => {
   const { mountOnce } = await import("gpt-explorer/shared/mount.js");
   const parentElement = document.body.appendChild(document.createElement("div"));
@@ -197,9 +188,15 @@ ONE_VIEW = """async () => {
 }"""
 
 
-def test_a_view_goes_only_with_its_place_on_the_page(server, open_page):
+def test_what_was_prerendered_leaves_where_another_page_is_shown_and_a_view_with_its_place(server, open_page):
     page = open_page()
     page.goto(f"{server.url}/runs")
+    expect(page.locator(".stMain h1")).to_be_visible()
+    drawn = "document.body.append(Object.assign(document.createElement('div'), { className: 'prerendered' }))"
+    module = "import('gpt-explorer/page/prerender.js')"
+    mount = f"{module}.then(({{ prerender }}) => prerender(document.querySelector('.prerendered'), []))"
+    page.evaluate(f"{drawn}; {mount}")
+    expect(page.locator(".prerendered")).to_have_count(0)
     assert page.evaluate(ONE_VIEW) == [1, 1, 0]
 
 
@@ -218,7 +215,7 @@ def test_nothing_moves_by_itself_on_home_for_who_wants_no_motion(server, open_pa
     page.goto(server.url)
     drawn(page)
     expect(page.locator(".st-key-home_bar .time-readout b")).to_have_text("Step 6,000 of 6,000")
-    expect(page.locator(".stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    at_rest(page)
     expect(page.locator(".prerendered")).to_have_count(0)
     page.evaluate(CHANGES)
     another = open_page()

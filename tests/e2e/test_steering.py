@@ -81,7 +81,8 @@ def test_a_run_is_turned_seen_closely_continued_and_forked(free_server, open_pag
     page.locator(".st-key-train_resume button").click()
     expect(page.get_by_text(f"for {stopped_at + 40:,} steps")).to_be_visible()
     page.locator(".st-key-train_look button").wait_for()
-    assert page.evaluate(f"{CHART}.data[2].x.at(-1)") == run.status().step == stopped_at + 40
+    assert run.status().step == stopped_at + 40
+    wait_until(page, f"last => {CHART}.data[2].x.at(-1) === last", arg=stopped_at + 40)
 
     page.locator(".st-key-fork button").first.click()
     page.locator(".st-key-fork_go button").click()

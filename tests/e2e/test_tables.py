@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from playwright.sync_api import expect
 
-from tests.e2e.board import wait_for_points
+from tests.e2e.board import at_rest, wait_for_points
 
 pytestmark = pytest.mark.e2e
 
@@ -55,6 +55,8 @@ def test_a_row_of_the_table_leads_to_its_run_and_the_rows_picked_stay(empty_serv
     page = open_page()
     page.goto(f"{empty_server.url}/runs")
     table = page.locator(".dvn-scroller")  # which lies over the canvas
+    expect(table).to_be_visible()
+    at_rest(page)
     table.click(position={"x": 16, "y": 57})  # the box of the first row
     expect(page.locator(".st-key-run_delete")).to_be_visible()
     table.click(position={"x": 90, "y": 19})  # sorts by the name

@@ -107,5 +107,5 @@ def test_playing_leaves_every_moment_as_it_was(server, open_page, run):
     play = page.locator(".st-key-time_step .time-play")
     play.click()
     expect(play).to_have_attribute("aria-label", "Pause the training's playback")
-    expect(play).to_have_attribute("aria-label", "Play the training", timeout=30_000)
+    expect(play).to_have_attribute("aria-label", "Play the training")
     assert page.evaluate(sums) == before
