@@ -94,7 +94,7 @@ def joint_law_figures(
         losses += loss
         _add_prediction(figures, places, loss, color)
     star = {"color": color, "size": 13, "symbol": "star"}
-    _add_runs(figures, trained, _("Trained after the prediction"), star, palette)
+    _add_runs(figures, trained, _("Trained"), star, palette)
     low, high = max(1e-3, min(losses, default=1.0)), max(losses, default=10.0)
     titles = (_("Parameters N"), _("Tokens read D"), _("Compute C (operations)"))
     for figure, title in zip(figures, titles, strict=True):

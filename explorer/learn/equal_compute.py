@@ -46,7 +46,7 @@ def _draw_panels(runs: list[ScalingRun], outcome: NextSize | None = None) -> Non
     law = None
     if outcome:
         law, runs = law_of(runs), [*runs, outcome.trained]
-    names = [_("quarter of the budget"), _("half"), _("whole")]
+    names = [_("quarter"), _("half"), _("whole budget")]
     figures = joint_law_figures(runs, law, None, current_palette(), names)[:2]
     numbers = {
         "size": [run.size for run in runs],

@@ -86,7 +86,7 @@ def test_a_step_on_scaling_laws_asks_for_a_prediction_first(open_step, step):
         assert len(drawn["data"]) == 2  # of three budgets: the whole one is to be predicted
         assert_one_is_right(app, list(app.radio[0].options))
         drawn = json.loads(app.get("plotly_chart")[0].proto.spec)
-        assert [trace["name"] for trace in drawn["data"]] == ["quarter of the budget", "half", "whole"]
+        assert [trace["name"] for trace in drawn["data"]] == ["quarter", "half", "whole budget"]
         return
     answer(app, "99")
     right = re.search(r"(?:gave|By) \*\*([\d.]+)\*\*", said(app))[1]
