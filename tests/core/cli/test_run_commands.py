@@ -84,10 +84,10 @@ def test_dumped_settings_are_read_back(data_dir, tmp_path, capsys, name):
 def test_minutes_choose_all_settings_but_those_on_the_line(data_dir, text_file, capsys):
     assert "must be above 0" in refused(capsys, "train", "--minutes", "0", "--text", str(text_file))
     dump = ("--set", "train.seed=3", "--dump-config")
-    few, more = (RunConfig.parse(said(capsys, "train", "--minutes", minutes, *dump)) for minutes in ("0.3", "90"))
+    few, more = (RunConfig.parse(said(capsys, "train", "--minutes", minutes, *dump)) for minutes in ("2", "300"))
     assert few.train.seed == more.train.seed == 3 and few.model.token_shift
     assert few.model.n_embd < more.model.n_embd
-    often = RunConfig.parse(said(capsys, "train", "--minutes", "90", *dump, "--set", "train.eval_interval=1"))
+    often = RunConfig.parse(said(capsys, "train", "--minutes", "300", *dump, "--set", "train.eval_interval=1"))
     read, less = (config.train.steps * config.train.batch_size * config.model.block_size for config in (more, often))
     assert less < read, "settings on the line count in the time"
     assert "Leave out train.steps" in refused(capsys, "train", "--minutes", "5", "--steps", "9", *dump)
