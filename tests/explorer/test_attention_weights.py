@@ -96,7 +96,7 @@ def test_pictures_in_words():
         "In head 1.1, other tokens attend most to 'a' (token 1): 56% on average."
     )
     assert picture_in_words(PATTERN, list("abc"), "layer 2", True) == (
-        "After layer 2, the largest share at the last token 'c' comes from 'a', 2 back: 50%."
+        "After layer 2, the largest share at the last token 'c' comes from 'a', 2 tokens back: 50%."
     )
     assert "single token" in picture_in_words(PATTERN[:1, :1], ["a"], "head 1.1", False)
 

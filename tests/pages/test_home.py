@@ -7,6 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.runs.folder import list_runs
 from explorer.widgets.address import NAVIGATION
+from explorer.widgets.layout import literal
 
 
 @pytest.fixture
@@ -123,7 +124,7 @@ def test_the_run_last_on_view_stays_in_the_sidebar_where_a_page_is_of_none(app, 
     app.run()
     del app.query_params["run"]
     app.run()
-    (link,) = [each.proto for each in app.sidebar.get("page_link") if each.proto.label == "patient-otter"]
+    (link,) = [each.proto for each in app.sidebar.get("page_link") if each.proto.label == literal("patient-otter")]
     assert link.query_string == f"run={finished_run.id}" and "train" in link.page
 
 
