@@ -3,7 +3,7 @@
 import secrets
 import threading
 from collections.abc import Callable, Container, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from typing import Any
 
@@ -85,18 +85,36 @@ def do_once(number: str, work: Callable[[], Any]) -> None:
     """Do the work of a button in its callback, once for a ticket; `click_result` gives the page what came of it.
 
     While a callback works, another request of the visitor, such as a second click, is served beside it, and Streamlit
-    ends the first one where it uses the session next. So the result is kept outside of the session.
+    ends the first one where it uses the session next. So the result is kept outside of the session, and the second one
+    does the work that the first one was ended at.
     """
-    with _clicking:
-        known, result = number in _results, _results.setdefault(number, Future())
-    if known:
-        return
+    while True:
+        with _clicking:
+            known, result = number in _results, _results.setdefault(number, Future())
+        if not known:
+            break
+        if not _was_cancelled(result):
+            return
     try:
         result.set_result(work())
-    except BaseException as error:  # nobody may wait in vain
+    except Exception as error:  # nobody may wait in vain
         result.set_exception(error)
         if not isinstance(error, ExplorerError):
             raise
+    except BaseException:  # Streamlit has ended this request
+        with _clicking:
+            _results.pop(number, None)
+        result.cancel()
+        raise
+
+
+def _was_cancelled(result: Future) -> bool:
+    """Wait for a result, and return whether there is none because its request was ended."""
+    try:
+        result.exception()
+    except CancelledError:
+        return True
+    return False
 
 
 def click_result(purpose: str) -> Any:
@@ -107,7 +125,7 @@ def click_result(purpose: str) -> Any:
     number = st.session_state.get(_TICKET, {}).get(purpose)
     with _clicking:
         result = _results.get(number)
-    if result is None:
+    if result is None or _was_cancelled(result):
         return None
     if result.exception():
         forget_click(purpose)

@@ -132,14 +132,47 @@ def _clicked_twice():
     first = threading.Thread(target=session.do_once, args=(number, work))
     first.start()
     working.wait(30)
-    session.do_once(number, work)  # the second click is served while the first one works
     threading.Timer(0, go_on.set).start()
-    st.text(session.click_result("start"))  # and its page waits for the first one's result
+    session.do_once(number, lambda: "another run")  # the second click is served while the first one works
+    st.text(session.click_result("start"))
     first.join()
 
 
 def test_a_second_click_waits_for_what_came_of_the_first():
     assert AppTest.from_function(_clicked_twice).run().text[0].value == "the run"
+
+
+def _ended_at_work():
+    import threading
+    from contextlib import suppress
+
+    import streamlit as st
+    from streamlit.runtime.scriptrunner import StopException
+
+    from explorer.widgets import session
+
+    number, working, go_on = session.ticket("start"), threading.Event(), threading.Event()
+
+    def work() -> str:
+        working.set()
+        go_on.wait(30)
+        raise StopException
+
+    def click() -> None:
+        with suppress(StopException):
+            session.do_once(number, work)
+
+    first = threading.Thread(target=click)
+    first.start()
+    working.wait(30)
+    threading.Timer(0, go_on.set).start()
+    session.do_once(number, lambda: "the run")  # by the second click, for which Streamlit has ended the first one
+    st.text(session.click_result("start"))
+    first.join()
+
+
+def test_a_second_click_does_the_work_at_which_the_first_was_ended():
+    assert AppTest.from_function(_ended_at_work).run().text[0].value == "the run"
 
 
 def _draft():
