@@ -41,7 +41,9 @@ RINGS = """() => {
 
 
 BACKGROUND = """dark => {
-  const [red] = getComputedStyle(document.querySelector(".stApp")).backgroundColor.match(/[\\d.]+/g).map(Number);
+  const app = document.querySelector(".stApp");  // Home has its heading before Streamlit has begun
+  if (!app) return false;
+  const [red] = getComputedStyle(app).backgroundColor.match(/[\\d.]+/g).map(Number);
   return red < 128 === dark;
 }"""
 FAINT = "([, width, contrast]) => width < 2 || contrast < 3"
