@@ -77,7 +77,8 @@ export function mountOnce(mounting, build) {
     mounted = parent.__explorer = { root: element("div", "root"), component: {}, language, call: 0, view: null };
     parent.appendChild(mounted.root);
   }
-  const component = Object.assign(mounted.component, mounting, { palette: currentPalette(mounted.root, mounting.data.palettes) });
+  // What was prerendered is still elsewhere, where a theme that has just changed is not known.
+  const component = Object.assign(mounted.component, mounting, { palette: currentPalette(parent.host ?? parent, mounting.data.palettes) });
   for (const [name, color] of Object.entries(component.palette)) {
     if (typeof color === "string") mounted.root.style.setProperty(`--${name}`, color);
   }
