@@ -23,7 +23,6 @@ from core.text.tokenizers import BPETokenizer, OnProgress, Tokenizer
 
 TINY_SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 TINY_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
-TINY_SHAKESPEARE_FILE = "tinyshakespeare.txt"
 
 _BY_A_PROGRAM = "problems made by a program"  # the language of a task
 _BEGINNING = 2000  # characters, more than enough for a first line

@@ -51,14 +51,14 @@ def start_first_run(number: str) -> None:
     session.do_once(number, start)
 
 
-def start_timed_run(number: str) -> None:
-    """Start a run that takes the minutes chosen, once for a ticket; the page leads to it."""
+def start_timed_run(number: str, minutes: int) -> None:
+    """Start a run that takes so many minutes, once for a ticket; the page leads to it."""
 
     def start() -> str:
         data_dir = shared.data_dir()
         corpus = limits().text or gpt_fast().data.corpus
         length = len(load_corpus(corpus, data_dir))
-        config = settings_for(st.session_state[_MINUTES], corpus, length)
+        config = settings_for(minutes, corpus, length)
         return train(new_run(data_dir, config, base=config))
 
     session.do_once(number, start)
@@ -101,8 +101,10 @@ def _draw_time() -> None:
     with st.popover(_("Train for a given time"), icon=":material/timer:", type="tertiary", help=about, key="home_time"):
         minutes = choose_minutes(_MINUTES)
         words = ngettext("Train for {count} minute", "Train for {count} minutes", minutes)
-        start = {"key": _START_TIMED, "on_click": start_timed_run, "args": (session.ticket(_START_TIMED),)}
-        st.button(words, icon=":material/play_arrow:", **start)
+        if st.button(words, key=_START_TIMED, icon=":material/play_arrow:"):
+            with st.spinner(_("Choosing the settings for this machine")):  # takes seconds
+                start_timed_run(session.ticket(_START_TIMED), minutes)
+            lead_to_first_run()
 
 
 def recent_runs() -> list[RunRow]:

@@ -56,7 +56,7 @@ class RemoteRun(threading.Thread):
     def __init__(
         self, folder: RunFolder, url: str, start: Callable[[str], object] | None, is_alive: Callable[[], bool]
     ):
-        super().__init__(name=f"stored-{folder.id}", daemon=True)
+        super().__init__(name=f"remote-{folder.id}", daemon=True)
         self.folder, self.is_killed = folder, False
         self._status_lock = threading.Lock()  # a status that is written after `kill` stays
         self._sync, self.silence = Sync.CURRENT, ""  # with its sentence
