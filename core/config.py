@@ -264,8 +264,8 @@ def optimizer_of(path: str) -> str | None:
 def used_settings(config: RunConfig) -> dict[str, Setting]:
     """Return the settings that have an effect, by path: a bigram has no layers, AdamW no settings of Muon's."""
 
-    def used(path: str, known: Setting) -> bool:
-        chosen = all(value_at(config, other) in values for other, values in known.used_when.items())
+    def used(path: str, setting: Setting) -> bool:
+        chosen = all(value_at(config, other) in values for other, values in setting.used_when.items())
         return chosen and optimizer_of(path) in (None, config.train.optimizer)
 
-    return {path: known for path, known in fields_of(RunConfig) if used(path, known)}
+    return {path: setting for path, setting in fields_of(RunConfig) if used(path, setting)}

@@ -154,14 +154,14 @@ def _unknown_setting(path: str, config: type[Config]) -> str:
     return f"There is no setting called {path!r}. {similar}`python -m core settings` lists all of them."
 
 
-def _expectation(known: Setting) -> str:
-    if known.choices:
-        return "it must be one of " + ", ".join(map(str, known.choices))
-    kind = {bool: "true or false", int: "a whole number", float: "a number"}.get(known.type, "a lower-case name")
-    if known.low is None or known.high is None:
+def _expectation(setting: Setting) -> str:
+    if setting.choices:
+        return "it must be one of " + ", ".join(map(str, setting.choices))
+    kind = {bool: "true or false", int: "a whole number", float: "a number"}.get(setting.type, "a lower-case name")
+    if setting.low is None or setting.high is None:
         return f"it must be {kind}"
-    highest = f"{known.high:g}" if known.high < 1e6 else int(known.high)
-    return f"it must be {kind} from {known.low:g} to {highest}"
+    highest = f"{setting.high:g}" if setting.high < 1e6 else int(setting.high)
+    return f"it must be {kind} from {setting.low:g} to {highest}"
 
 
 def _short(value: Any) -> str:

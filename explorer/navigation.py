@@ -6,7 +6,7 @@ from explorer.classroom.notices import draw_notices, let_in
 from explorer.classroom.screen import follow, note_screen
 from explorer.home.tour import draw_tour
 from explorer.i18n.language import N_, _
-from explorer.services.visitors import classroom
+from explorer.services.visitors import served_class
 from explorer.widgets.address import LANGUAGE, ROOT, keep_written, page_file, parameter
 from explorer.widgets.session import use_language
 from explorer.widgets.sidebar import draw_sidebar
@@ -22,7 +22,7 @@ GROUPS = {
 keep_written()
 use_language(parameter(LANGUAGE))
 let_in()
-if not classroom():
+if not served_class():
     del GROUPS["Manage"]["classroom"]
 pages = {
     group: [

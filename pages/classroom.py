@@ -10,34 +10,34 @@ from explorer.classroom.wall import draw_wall
 from explorer.i18n.language import _, language
 from explorer.learn.lessons import draw_papers
 from explorer.play.class_board import draw_class_game
-from explorer.services.visitors import classroom, visitor
+from explorer.services.visitors import served_class, visitor
 from explorer.widgets.layout import page_header
 from explorer.widgets.session import take_notice
 
-known = classroom()
-if known is None:
+classroom = served_class()
+if classroom is None:
     page_header(_("Class"))
     st.info(_("No class is served here. Start one with: python -m explorer --class TITLE"))
     st.stop()
 if not visitor().is_teacher:
-    page_header(known.title, _("What has the class trained, and what made a difference?"))
-    draw_wall(known)
-    draw_class_game(known)
-    draw_sizes(known)
+    page_header(classroom.title, _("What has the class trained, and what made a difference?"))
+    draw_wall(classroom)
+    draw_class_game(classroom)
+    draw_sizes(classroom)
     st.stop()
-page_header(known.title, _("Who is here, what do they train, and what holds for all?"))
+page_header(classroom.title, _("Who is here, what do they train, and what holds for all?"))
 if notice := take_notice():
     st.toast(notice)
 left, right = st.columns([1.15, 1], gap="small")
 with left:
-    draw_class_settings(known)
+    draw_class_settings(classroom)
 with right:
-    draw_invitation(known)
-draw_roster(known)
-draw_poll_form(known)
-draw_wall(known)
-draw_class_game(known)
-draw_sizes(known)
-draw_handed_in(known)
+    draw_invitation(classroom)
+draw_roster(classroom)
+draw_poll_form(classroom)
+draw_wall(classroom)
+draw_class_game(classroom)
+draw_sizes(classroom)
+draw_handed_in(classroom)
 draw_papers(language())
-draw_end(known)
+draw_end(classroom)

@@ -43,22 +43,22 @@ def runs(options: argparse.Namespace) -> None:
     from core.runs.folder import list_runs
     from core.sweeps.folder import single_runs
 
-    known = list_runs(data_dir())
+    runs = list_runs(data_dir())
     if options.export:
         from core.runs.documents import runs_as_parquet
 
-        write_file(options.export.absolute(), runs_as_parquet(known), options.force)
+        write_file(options.export.absolute(), runs_as_parquet(runs), options.force)
         print_line(f"The table of runs is in {options.export}.")
         return
     table = _table("name", "state", "step", "validation loss", "id")
-    shown = known if options.all else list(single_runs(data_dir(), known))
+    shown = runs if options.all else list(single_runs(data_dir(), runs))
     for folder in shown:
         status = folder.status()
         loss = "" if status.val_loss is None else f"{status.val_loss:.3f}"
         table.add_row(
             Text(printable(folder.name)), status.state, f"{status.step:,} of {status.steps:,}", loss, folder.id
         )
-    if folded := len(known) - len(shown):
+    if folded := len(runs) - len(shown):
         table.add_row(f"... and {folded} of sweeps (runs --all)")
     _show(table, "There are no runs yet. Start one: python -m core train")
 
@@ -86,12 +86,12 @@ def presets(_: argparse.Namespace) -> None:
 
 
 def settings(options: argparse.Namespace) -> None:
-    known = dict(fields_of(RunConfig))
+    settings = dict(fields_of(RunConfig))
     if options.json:
-        print(json.dumps({path: _as_json(setting) for path, setting in known.items()}, indent=2))
+        print(json.dumps({path: _as_json(setting) for path, setting in settings.items()}, indent=2))
         return
     table = _table("setting", "default", "bounds", "what it is")
-    for path, setting in known.items():
+    for path, setting in settings.items():
         table.add_row(path, Text(_in_words(setting.default)), Text(_bounds(setting)), Text(setting.help))
     _show(table)
 

@@ -92,16 +92,16 @@ def hidden_settings(data_dir: Path) -> list[str]:
     if (root := class_root(data_dir)) == data_dir:
         return []
     names = {*classroom_of(root).settings.hidden}
-    return [path for path, known in fields_of(RunConfig) if path != "data.corpus" and names & {path, known.group}]
+    return [path for path, setting in fields_of(RunConfig) if path != "data.corpus" and names & {path, setting.group}]
 
 
 def check_hidden(data_dir: Path, config: RunConfig, base: RunConfig) -> None:
     """Raise ClassError where settings differ from others in one that the class hides."""
-    known = dict(fields_of(RunConfig))
+    fields = dict(fields_of(RunConfig))
     for path in hidden_settings(data_dir):
         if value_at(config, path) != value_at(base, path):
             raise ClassError(
-                f"Your teacher has hidden the setting {known[path].label!r} in this lesson, so it stays "
+                f"Your teacher has hidden the setting {fields[path].label!r} in this lesson, so it stays "
                 f"{value_at(base, path)}."
             )
 

@@ -52,22 +52,22 @@ def parse_size(text: str) -> Size:
     return size
 
 
-def hand_out_sizes(known: Classroom, sizes: str, text: str, steps: int) -> None:
+def hand_out_sizes(classroom: Classroom, sizes: str, text: str, steps: int) -> None:
     """Hand out sizes, "1x16, 2x32": students get one each, in the order in which they joined; raises ExplorerError."""
     parsed = list(dict.fromkeys(parse_size(size) for size in sizes.split(",") if size.strip()))
     if not LEAST_SIZES <= len(parsed) <= MOST_SIZES:
         raise ClassError(f"Write {LEAST_SIZES} to {MOST_SIZES} different sizes, separated by commas.")
-    share_text(text, known.root)
-    known.change(sizes=[str(size) for size in parsed], sizes_text=text, sizes_steps=steps)
+    share_text(text, classroom.root)
+    classroom.change(sizes=[str(size) for size in parsed], sizes_text=text, sizes_steps=steps)
 
 
-def size_of_member(known: Classroom, member: str) -> RunConfig | None:
+def size_of_member(classroom: Classroom, member: str) -> RunConfig | None:
     """Return the settings of the run that a student is asked to train; None where no sizes are handed out.
 
     Each student has another seed: runs of the same size then show how much a loss varies.
     """
-    now = known.settings
-    places = {each.id: place for place, each in enumerate(sorted(known.members(), key=lambda each: each.joined))}
+    now = classroom.settings
+    places = {each.id: place for place, each in enumerate(sorted(classroom.members(), key=lambda each: each.joined))}
     if not now.sizes or member not in places:
         return None
     place = places[member]
@@ -87,11 +87,11 @@ def config_of_size(now: ClassSettings, size: Size) -> RunConfig:
     )
 
 
-def sized_runs(known: Classroom) -> list[SizedRun]:
+def sized_runs(classroom: Classroom) -> list[SizedRun]:
     """Return the finished runs of the class and its teacher that differ in their size and seed alone, oldest first."""
-    now = known.settings
+    now = classroom.settings
     runs: list[SizedRun] = []
-    for folder in reversed(list_runs(known.root)):
+    for folder in reversed(list_runs(classroom.root)):
         try:
             record, status = folder.record(), folder.status()
             size = Size(record.config.model.n_layer, record.config.model.n_embd)

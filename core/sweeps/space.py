@@ -94,7 +94,7 @@ class Dimension(BaseModel):
     def place(self, value: Any) -> float:
         """Return where a value lies on the dimension, 0 to 1; of a list by its place there."""
         if self.values:
-            places = [place for place, known in enumerate(self.values) if known == value]
+            places = [place for place, other in enumerate(self.values) if other == value]
             return (places[0] if places else 0) / max(1, len(self.values) - 1)
         assert self.low is not None and self.high is not None
         if self.is_log:
@@ -166,14 +166,15 @@ def _check_one(base: RunConfig, dimension: Dimension) -> None:
 
 
 def _check_range(dimension: Dimension) -> None:
-    path, low, high, known = dimension.path, dimension.low, dimension.high, dimension.setting
-    if known.type not in (int, float) or known.choices:
+    path, low, high, setting = dimension.path, dimension.low, dimension.high, dimension.setting
+    if setting.type not in (int, float) or setting.choices:
         raise ConfigError(f"{path} has no range: it is a choice. Give a list of its values.")
     if low is None or high is None or not math.isfinite(low + high):
         raise ConfigError(f"The range of {path} needs two numbers, such as {_EXAMPLE}.")
-    if not known.low <= low <= known.high or not known.low <= high <= known.high:
+    if not setting.low <= low <= setting.high or not setting.low <= high <= setting.high:
         raise ConfigError(
-            f"The range of {path} goes from {low:g} to {high:g}, and the setting from {known.low:g} to {known.high:g}."
+            f"The range of {path} goes from {low:g} to {high:g}, and the setting from {setting.low:g} to "
+            f"{setting.high:g}."
         )
     if low >= high:
         raise ConfigError(f"The range of {path} must rise, and {low:g} is not below {high:g}.")
@@ -249,18 +250,18 @@ def around(dimension: Dimension, best: Any) -> Dimension:
         place = ordered.index(best)
         near = tuple(ordered[max(0, place - 1) : place + 2])
         return dimension.model_copy(update={"values": near if len(near) > 1 else dimension.values})
-    known, low, high = dimension.setting, dimension.low, dimension.high
+    setting, low, high = dimension.setting, dimension.low, dimension.high
     assert low is not None and high is not None
     if dimension.is_log:
         factor = (high / low) ** 0.25
         ends = (best / factor, best * factor)
     else:
         ends = (best - (high - low) / 4, best + (high - low) / 4)
-    if known.type is int:
+    if setting.type is int:
         least, most = math.floor(ends[0]), math.ceil(ends[1])
     else:
         least, most = (_rounded(end, ends[1] - ends[0]) for end in ends)
-    return dimension.model_copy(update={"low": float(max(least, known.low)), "high": float(min(most, known.high))})
+    return dimension.model_copy(update={"low": float(max(least, setting.low)), "high": float(min(most, setting.high))})
 
 
 def _rounded(value: float, width: float) -> float:

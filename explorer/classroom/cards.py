@@ -30,22 +30,22 @@ _HERE = 20.0  # seconds without a sign of a browser after which its student coun
 _CARD = 150  # px, of the picture of a QR code
 
 
-def draw_roster(known: Classroom) -> None:
+def draw_roster(classroom: Classroom) -> None:
     """Draw the students with what each does now, and what the teacher can do for those chosen."""
     with card(_("Students"), key="roster"):
-        st.fragment(_draw_students, run_every=_LOOK_AGAIN)(known)
+        st.fragment(_draw_students, run_every=_LOOK_AGAIN)(classroom)
 
 
-def _draw_students(known: Classroom) -> None:
-    members = known.members()
+def _draw_students(classroom: Classroom) -> None:
+    members = classroom.members()
     if not members:
         st.caption(_("Nobody has joined yet. Show the code, or the QR code, to your class."))
         return
     if notice := take_notice():  # of a button of this table
         st.toast(notice)
     places = {id: place for place, id in enumerate(shared.supervisor().queue.waiting(), start=1)}
-    at = stuck(known)
-    rows = [_row(known, member, places) | {"stuck": at.get(member.id, "")} for member in members]
+    at = stuck(classroom)
+    rows = [_row(classroom, member, places) | {"stuck": at.get(member.id, "")} for member in members]
     here = Counter(row["here"] for row in rows)[True]
     words = ngettext("{here} of {count} student is here.", "{here} of {count} students are here.", len(rows), here=here)
     st.caption(words)
@@ -69,7 +69,7 @@ def _draw_students(known: Classroom) -> None:
     picked = [members[place] for place in chosen.selection.rows if place < len(members)]
     with st.container(horizontal=True, gap="small"):
         look = {"disabled": not picked}
-        st.button(_("Stop their runs"), icon=":material/stop:", on_click=_stop, args=(known, picked), **look)
+        st.button(_("Stop their runs"), icon=":material/stop:", on_click=_stop, args=(classroom, picked), **look)
         with st.popover(_("Let in again"), icon=":material/login:", key=f"again_{recall(_ROSTER, 0)}", **look):
             about = _(
                 "Their browsers are signed out. The next browser that joins under the same nickname goes on with these "
@@ -78,14 +78,14 @@ def _draw_students(known: Classroom) -> None:
             st.caption(about)
             names = literal(", ".join(member.nickname for member in picked))
             label = _("Let {names} in again", names=names)
-            st.button(label, type="primary", key="let_in_again", on_click=_let_in_again, args=(known, picked))
-        if len(picked) == 1 and (newest := _newest_run(known, picked[0])):
+            st.button(label, type="primary", key="let_in_again", on_click=_let_in_again, args=(classroom, picked))
+        if len(picked) == 1 and (newest := _newest_run(classroom, picked[0])):
             query = {address.RUN: newest.id}
             st.page_link(address.page_file("train"), label=_("Open the newest run"), query_params=query)
 
 
-def _row(known: Classroom, member: Member, places: dict[str, int]) -> dict[str, object]:
-    runs = list_runs(member_home(known.root, member.id))
+def _row(classroom: Classroom, member: Member, places: dict[str, int]) -> dict[str, object]:
+    runs = list_runs(member_home(classroom.root, member.id))
     visit = visitors.last_visit_of(member.id)
     row: dict[str, object] = {
         "here": visit is not None and time.time() - visit.time < _HERE,
@@ -105,23 +105,23 @@ def _row(known: Classroom, member: Member, places: dict[str, int]) -> dict[str, 
     return row
 
 
-def _newest_run(known: Classroom, member: Member) -> RunFolder | None:
-    return next(iter(list_runs(member_home(known.root, member.id))), None)
+def _newest_run(classroom: Classroom, member: Member) -> RunFolder | None:
+    return next(iter(list_runs(member_home(classroom.root, member.id))), None)
 
 
 @notifying()
-def _let_in_again(known: Classroom, picked: list[Member]) -> None:
+def _let_in_again(classroom: Classroom, picked: list[Member]) -> None:
     for member in picked:
-        known.let_in_again(member.id)
+        classroom.let_in_again(member.id)
     remember(_ROSTER, recall(_ROSTER, 0) + 1)  # another key is another table, in which nobody is selected
     names = ", ".join(member.nickname for member in picked)
     notify(_("{names} can join again under the same nickname.", names=names))
 
 
 @notifying()
-def _stop(known: Classroom, picked: list[Member] | None = None) -> None:
+def _stop(classroom: Classroom, picked: list[Member] | None = None) -> None:
     """Stop what trains or waits of the members picked, or of the whole class."""
-    homes = [known.root] if picked is None else [member_home(known.root, member.id) for member in picked]
+    homes = [classroom.root] if picked is None else [member_home(classroom.root, member.id) for member in picked]
     stopped = 0
     for folder in (folder for home in homes for folder in list_runs(home)):
         if not folder.status().ended:
@@ -130,63 +130,63 @@ def _stop(known: Classroom, picked: list[Member] | None = None) -> None:
     notify(ngettext("{count} run is being stopped.", "{count} runs are being stopped.", stopped))
 
 
-def draw_invitation(known: Classroom) -> None:
+def draw_invitation(classroom: Classroom) -> None:
     """Draw how students join: the address, the code, and both as a QR code to be scanned."""
     link = visitors.address_for_others()
     row = {"horizontal": True, "gap": "medium", "vertical_alignment": "center"}
     with st.container(border=True, key="invitation", **row):
-        qr_code(join_link(link, known.code), _CARD)
+        qr_code(join_link(link, classroom.code), _CARD)
         with st.container(width=215, gap="xsmall"):
             st.caption(_("Students open this address, or scan the picture, and type the code."))
             st.markdown(f"#### {literal(link)}")
-            st.markdown(f"# {literal(known.code)}")
+            st.markdown(f"# {literal(classroom.code)}")
 
 
-def draw_class_settings(known: Classroom) -> None:
+def draw_class_settings(classroom: Classroom) -> None:
     """Draw what the teacher sets for all students; every change counts at once."""
-    now = known.settings
+    now = classroom.settings
     with card(_("For all students"), key="class_settings"):
-        frozen = {"key": "class_frozen", "on_change": partial(_change, known, "frozen", "class_frozen")}
+        frozen = {"key": "class_frozen", "on_change": partial(_change, classroom, "frozen", "class_frozen")}
         st.toggle(_("Freeze: students can only look"), now.frozen, **frozen)
-        draw_mirror_switch(known, "class_mirror")
-        message = {"key": "class_message", "on_change": partial(_change, known, "message", "class_message")}
+        draw_mirror_switch(classroom, "class_mirror")
+        message = {"key": "class_message", "on_change": partial(_change, classroom, "message", "class_message")}
         st.text_input(_("Message on every page"), now.message, max_chars=200, **message)
-        _draw_text(known, now)
-        st.button(_("Stop all runs"), icon=":material/stop_circle:", on_click=_stop, args=(known,), key="stop_all")
+        _draw_text(classroom, now)
+        st.button(_("Stop all runs"), icon=":material/stop_circle:", on_click=_stop, args=(classroom,), key="stop_all")
         with st.expander(_("Hidden settings")):
-            _draw_hidden(known, now)
+            _draw_hidden(classroom, now)
         with st.expander(_("Limits")):
-            _draw_limits(known, now)
+            _draw_limits(classroom, now)
 
 
-def _draw_text(known: Classroom, now: ClassSettings) -> None:
+def _draw_text(classroom: Classroom, now: ClassSettings) -> None:
     texts = {"": _("Each student chooses one")}
     texts |= text_labels()
     about = _("Students train on this text alone. A text of your own is shared with the class.")
     key, names = "class_text", list(texts)
     chosen = names.index(now.text) if now.text in texts else 0
-    take = {"key": key, "on_change": _choose_text, "args": (known, key), "help": about}
+    take = {"key": key, "on_change": _choose_text, "args": (classroom, key), "help": about}
     st.selectbox(_("Text to train on"), names, chosen, format_func=texts.get, **take)
 
 
 @notifying()
-def _choose_text(known: Classroom, key: str) -> None:
+def _choose_text(classroom: Classroom, key: str) -> None:
     if text := st.session_state[key]:
-        share_text(text, known.root)
-    known.change(text=text)
+        share_text(text, classroom.root)
+    classroom.change(text=text)
 
 
-def _draw_hidden(known: Classroom, now: ClassSettings) -> None:
+def _draw_hidden(classroom: Classroom, now: ClassSettings) -> None:
     about = _("Students do not see them on Train, and train with what the preset says, by a link as well.")
     labels = {group: _("All of {group}", group=_(group)) for group in GROUPS}
     labels |= {path: _(setting.label) for path, setting in fields_of(RunConfig) if path != "data.corpus"}
     key = "class_hidden"
-    hide = {"key": key, "on_change": partial(_change, known, "hidden", key), "help": about}
+    hide = {"key": key, "on_change": partial(_change, classroom, "hidden", key), "help": about}
     names = [name for name in now.hidden if name in labels]
     st.multiselect(_("Settings of a run, or groups of them"), list(labels), names, format_func=labels.get, **hide)
 
 
-def _draw_limits(known: Classroom, now: ClassSettings) -> None:
+def _draw_limits(classroom: Classroom, now: ClassSettings) -> None:
     labels = {
         "most_parameters": (_("Most parameters of a model"), 1_000, 200_000_000, 100_000),
         "most_steps": (_("Most steps of a run"), 1, 1_000_000, 1_000),
@@ -197,16 +197,16 @@ def _draw_limits(known: Classroom, now: ClassSettings) -> None:
     }
     for name, (label, low, high, step) in labels.items():
         key = f"class_{name}"
-        options = {"key": key, "on_change": partial(_change, known, name, key), "step": step}
+        options = {"key": key, "on_change": partial(_change, classroom, name, key), "step": step}
         st.number_input(label, low, high, getattr(now, name), **options)
 
 
 @notifying()
-def _change(known: Classroom, name: str, key: str) -> None:
-    known.change(**{name: st.session_state[key]})
+def _change(classroom: Classroom, name: str, key: str) -> None:
+    classroom.change(**{name: st.session_state[key]})
 
 
-def draw_end(known: Classroom) -> None:
+def draw_end(classroom: Classroom) -> None:
     """Draw the end of the class: the ways to keep it and to erase it."""
     with card(_("End of the class"), key="class_end"):
         about = _("All students, answers, predictions, reports, texts and runs: settings, losses and samples.")
@@ -216,21 +216,21 @@ def draw_end(known: Classroom) -> None:
             )
             label = _("Keep the class as a zip")
             st.link_button(label, f"api/class.zip{query}", icon=":material/download:", help=about)
-        _draw_eraser(known)
+        _draw_eraser(classroom)
 
 
-def _draw_eraser(known: Classroom) -> None:
+def _draw_eraser(classroom: Classroom) -> None:
     with st.popover(_("Erase the class"), icon=":material/delete_forever:"):
         st.caption(_("This removes all students with their runs and texts. It cannot be undone."))
         typed = st.text_input(_("Type the class code to confirm"), key="erase_code")
-        erase = {"on_click": _erase, "args": (known,), "key": "erase_go", "type": "primary"}
-        st.button(_("Erase"), disabled=typed.strip() != known.code, **erase)
+        erase = {"on_click": _erase, "args": (classroom,), "key": "erase_go", "type": "primary"}
+        st.button(_("Erase"), disabled=typed.strip() != classroom.code, **erase)
 
 
 @notifying()
-def _erase(known: Classroom) -> None:
-    for member in known.members():
-        for folder in list_runs(member_home(known.root, member.id)):
+def _erase(classroom: Classroom) -> None:
+    for member in classroom.members():
+        for folder in list_runs(member_home(classroom.root, member.id)):
             shared.supervisor().delete(folder)
-    known.erase()
+    classroom.erase()
     notify(_("The class was erased: no student, run or text of it is left."))

@@ -23,33 +23,33 @@ _LOOK_AGAIN = 5.0  # seconds
 STUCK = 3  # wrong answers to one question
 
 
-def draw_handed_in(known: Classroom) -> None:
+def draw_handed_in(classroom: Classroom) -> None:
     """Draw the answers and the runs of all students, with what the teacher can take along."""
     note = _("Answers to the lessons' questions, checked against each student's own model, and the runs handed in.")
     with card(_("Answers and reports"), note, key="handed_in"):
-        st.fragment(_draw, run_every=_LOOK_AGAIN)(known)
+        st.fragment(_draw, run_every=_LOOK_AGAIN)(classroom)
 
 
-def _draw(known: Classroom) -> None:
-    columns = answer_table(known)
-    if len(columns) < 3 and not known.handed_in():
+def _draw(classroom: Classroom) -> None:
+    columns = answer_table(classroom)
+    if len(columns) < 3 and not classroom.handed_in():
         st.caption(_("Nobody has answered a question or handed in a run yet."))
         return
     st.dataframe(columns, hide_index=True, width="stretch", key="answers_table", placeholder="–")
-    table_download(partial(answer_table, known), key="answers", name="answers")
+    table_download(partial(answer_table, classroom), key="answers", name="answers")
     with st.container(horizontal=True, gap="small"):
-        answers = json.dumps([answer._asdict() for answer in known.answers()], ensure_ascii=False, indent=1)
+        answers = json.dumps([answer._asdict() for answer in classroom.answers()], ensure_ascii=False, indent=1)
         st.download_button(_("Answers as JSON"), answers, "answers.json", "application/json", on_click="ignore")
-        if count := len(known.handed_in()):
+        if count := len(classroom.handed_in()):
             label = ngettext("{count} report as a zip", "{count} reports as a zip", count)
-            st.download_button(label, partial(reports, known), "reports.zip", "application/zip", on_click="ignore")
+            st.download_button(label, partial(reports, classroom), "reports.zip", "application/zip", on_click="ignore")
 
 
-def answer_table(known: Classroom) -> dict[str, list[str]]:
+def answer_table(classroom: Classroom) -> dict[str, list[str]]:
     """Return a row for each student: the runs handed in, and each answer with whether it was right, and the tries."""
-    members, answers = known.members(), known.answers()
+    members, answers = classroom.members(), classroom.answers()
     runs: dict[str, list[str]] = {}
-    for member, run in known.handed_in():
+    for member, run in classroom.handed_in():
         runs.setdefault(member, []).append(run)
     columns = {_("Student"): [member.nickname for member in members]}
     columns[_("Runs handed in")] = [str(len(runs.get(member.id, []))) for member in members]
@@ -64,24 +64,24 @@ def answer_table(known: Classroom) -> dict[str, list[str]]:
     return columns
 
 
-def stuck(known: Classroom) -> dict[str, str]:
+def stuck(classroom: Classroom) -> dict[str, str]:
     """Return the question at which a student is stuck, by member: the last one answered wrong several times."""
-    return {a.member: a.question for a in known.answers() if not a.is_right and a.tries >= STUCK}
+    return {a.member: a.question for a in classroom.answers() if not a.is_right and a.tries >= STUCK}
 
 
-def reports(known: Classroom) -> bytes:
+def reports(classroom: Classroom) -> bytes:
     """Return a zip of the reports of all runs that were handed in; those deleted since are left out."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-        _add_reports(known, file, "")
+        _add_reports(classroom, file, "")
     return archive.getvalue()
 
 
-def _add_reports(known: Classroom, archive: zipfile.ZipFile, folder: str) -> None:
-    nicknames = {member.id: member.nickname for member in known.members()}
-    for member, id in known.handed_in():
+def _add_reports(classroom: Classroom, archive: zipfile.ZipFile, folder: str) -> None:
+    nicknames = {member.id: member.nickname for member in classroom.members()}
+    for member, id in classroom.handed_in():
         try:
-            run = open_run(known.root, id)
+            run = open_run(classroom.root, id)
             report = DOCUMENTS["report"](run, run.data_dir)
         except ExplorerError:
             continue
@@ -89,28 +89,28 @@ def _add_reports(known: Classroom, archive: zipfile.ZipFile, folder: str) -> Non
         archive.writestr(f"{folder}{name}", report)
 
 
-def zip_class(known: Classroom, file: BinaryIO, *, weights: bool = False) -> None:
+def zip_class(classroom: Classroom, file: BinaryIO, *, weights: bool = False) -> None:
     """Write all that the class has made as a zip: its members, answers, predictions, reports, runs and texts.
 
     Nothing that lets anybody in is part of it: no code, no key, no secret of cookies.
     """
-    members, now = known.members(), known.settings
+    members, now = classroom.members(), classroom.settings
     names = {member.id: member.nickname for member in members}
     about = {
-        "title": known.title,
+        "title": classroom.title,
         "members": [{"nickname": member.nickname, "joined": member.joined} for member in members],
         "question": now.question,
-        "predictions": {names[member]: choice for member, choice in known.predictions().items() if member in names},
-        "games": {names[member]: json.loads(state) for member, state in known.games().items() if member in names},
-        "answers": [each._asdict() | {"member": names.get(each.member, "")} for each in known.answers()],
-        "handed_in": [{"member": names.get(member, ""), "run": run} for member, run in known.handed_in()],
+        "predictions": {names[member]: choice for member, choice in classroom.predictions().items() if member in names},
+        "games": {names[member]: json.loads(state) for member, state in classroom.games().items() if member in names},
+        "answers": [each._asdict() | {"member": names.get(each.member, "")} for each in classroom.answers()],
+        "handed_in": [{"member": names.get(member, ""), "run": run} for member, run in classroom.handed_in()],
     }
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("class.json", json.dumps(about, ensure_ascii=False, indent=1))
-        archive.writestr("answers.csv", csv_of(answer_table(known)))
-        _add_reports(known, archive, "reports/")
+        archive.writestr("answers.csv", csv_of(answer_table(classroom)))
+        _add_reports(classroom, archive, "reports/")
         for place, member in enumerate(members, start=1):
-            home, folder = member_home(known.root, member.id), f"members/{place:03d}-{plain_name(member.nickname)}"
+            home, folder = member_home(classroom.root, member.id), f"members/{place:03d}-{plain_name(member.nickname)}"
             for run in list_runs(home):
                 add_run_files(archive, run, f"{folder}/runs/{run.id}", weights=weights)
             for text in (home / "texts").glob("text-*.txt"):

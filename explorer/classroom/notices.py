@@ -6,7 +6,7 @@ from core.classroom import ClassSettings
 from explorer.classroom.poll import draw_poll
 from explorer.classroom.screen import draw_banner, draw_screen_controls, is_behind
 from explorer.i18n.language import _
-from explorer.services.visitors import FROZEN, JOIN, NotAllowed, classroom, note_page, visitor
+from explorer.services.visitors import FROZEN, JOIN, NotAllowed, note_page, served_class, visitor
 from explorer.widgets.layout import literal, show_error
 from explorer.widgets.session import recall, remember
 
@@ -30,14 +30,14 @@ def let_in() -> None:
 
 def draw_notices(page: str, title: str) -> None:
     """Draw what the teacher says to all, as soon as it is said; nothing without a class."""
-    if (known := classroom()) is None:
+    if (classroom := served_class()) is None:
         return
     asking = visitor()
     with st.sidebar:
         name = _("Teacher") if asking.is_teacher else asking.nickname
-        st.caption(literal(f"{known.title} · {name}"))
+        st.caption(literal(f"{classroom.title} · {name}"))
     if asking.is_teacher:
-        draw_screen_controls(known, page)
+        draw_screen_controls(classroom, page)
 
     @st.fragment(run_every=_LOOK_AGAIN)
     def draw() -> None:
@@ -45,7 +45,7 @@ def draw_notices(page: str, title: str) -> None:
             visitor()
         except NotAllowed:
             st.rerun()  # the whole page, which then has nothing of the class
-        now = known.settings
+        now = classroom.settings
         if asking.is_teacher:
             draw_frozen(now)
             return
@@ -54,8 +54,8 @@ def draw_notices(page: str, title: str) -> None:
         remember(_DRAWN_FOR, _page_depends_on(now))
         if is_behind(now, page) or before not in (None, _page_depends_on(now)):
             st.rerun()  # the whole page: `follow` leaves it, or it offers more, or less
-        draw_banner(known, now, page)
-        draw_poll(known, now)
+        draw_banner(classroom, now, page)
+        draw_poll(classroom, now)
         if now.message:
             st.info(literal(now.message), icon=":material/campaign:")
         draw_frozen(now)

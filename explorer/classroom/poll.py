@@ -14,7 +14,7 @@ _LOOK_AGAIN = 2.0  # seconds
 _WHAT = "predict_question"
 
 
-def draw_poll_form(known: Classroom) -> None:
+def draw_poll_form(classroom: Classroom) -> None:
     """Draw, for the teacher, how to ask the class for a prediction, and what it predicts."""
     note = _("Ask before the runs are done: which loss will be lower, how low will it get?")
     with card(_("Predict"), note, key="predict"):
@@ -23,23 +23,23 @@ def draw_poll_form(known: Classroom) -> None:
         about = _("Its models have losses that may answer the question.")
         st.checkbox(_("Close the gallery until the answers are shown"), True, key="predict_closes", help=about)
         with st.container(horizontal=True, gap="small"):
-            st.button(_("Ask the class"), key="predict_ask", type="primary", on_click=_ask, args=(known,))
+            st.button(_("Ask the class"), key="predict_ask", type="primary", on_click=_ask, args=(classroom,))
             st.button(
-                _("Show the answers to all"), key="predict_show", on_click=_change, args=(known, "revealed", True)
+                _("Show the answers to all"), key="predict_show", on_click=_change, args=(classroom, "revealed", True)
             )
-            st.button(_("Remove the question"), key="predict_end", on_click=_change, args=(known, "question", ""))
-        st.fragment(_draw_answers, run_every=_LOOK_AGAIN)(known)
+            st.button(_("Remove the question"), key="predict_end", on_click=_change, args=(classroom, "question", ""))
+        st.fragment(_draw_answers, run_every=_LOOK_AGAIN)(classroom)
 
 
-def draw_poll(known: Classroom, now: ClassSettings) -> None:
+def draw_poll(classroom: Classroom, now: ClassSettings) -> None:
     """Draw the question for a student; once the teacher shows the answers, those of the class."""
     member = visitor().member
-    answered = known.predictions().get(member)
+    answered = classroom.predictions().get(member)
     if not now.question:
         return
     if now.revealed:
         with st.container(border=True, key="predicted"):
-            _draw_shares(known, now)
+            _draw_shares(classroom, now)
             if answered:
                 st.caption(literal(_("You predicted: {choice}.", choice=answered)))
         return
@@ -56,44 +56,44 @@ def draw_poll(known: Classroom, now: ClassSettings) -> None:
                     "key": f"predict_{place}",
                     "type": kind,
                     "on_click": _predict,
-                    "args": (known, member, choice),
+                    "args": (classroom, member, choice),
                 }
                 st.button(literal(choice), **options)
 
 
 @notifying()
-def _ask(known: Classroom) -> None:
+def _ask(classroom: Classroom) -> None:
     state = st.session_state
-    known.ask(state[_WHAT], state["predict_choices"].split(";"), closes_gallery=state["predict_closes"])
+    classroom.ask(state[_WHAT], state["predict_choices"].split(";"), closes_gallery=state["predict_closes"])
 
 
 @notifying()
-def _change(known: Classroom, setting: str, value: object) -> None:
-    known.change(**{setting: value})
+def _change(classroom: Classroom, setting: str, value: object) -> None:
+    classroom.change(**{setting: value})
 
 
 @notifying()
-def _predict(known: Classroom, member: str, choice: str) -> None:
-    known.predict(member, choice)
+def _predict(classroom: Classroom, member: str, choice: str) -> None:
+    classroom.predict(member, choice)
 
 
-def _draw_answers(known: Classroom) -> None:
-    now = known.settings
+def _draw_answers(classroom: Classroom) -> None:
+    now = classroom.settings
     if not now.question:
         return
     if now.revealed:
-        _draw_shares(known, now)
+        _draw_shares(classroom, now)
         return
     st.markdown(f"**{literal(now.question)}**")
-    count, members = len(known.predictions()), len(known.members())
+    count, members = len(classroom.predictions()), len(classroom.members())
     st.caption(
         ngettext("{count} of {members} has answered.", "{count} of {members} have answered.", count, members=members)
     )
 
 
-def _draw_shares(known: Classroom, now: ClassSettings) -> None:
+def _draw_shares(classroom: Classroom, now: ClassSettings) -> None:
     st.markdown(f"**{literal(now.question)}**")
-    counts = Counter(known.predictions().values())
+    counts = Counter(classroom.predictions().values())
     most = max(1, sum(counts.values()))
     for choice in now.choices:
         st.progress(counts[choice] / most, text=literal(f"{choice}: {counts[choice]}"))

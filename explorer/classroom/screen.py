@@ -14,7 +14,7 @@ from core.runs.folder import RunFolder, open_run
 from core.sampling_config import GenerationConfig
 from core.settings import fields_of
 from explorer.i18n.language import _
-from explorer.services.visitors import classroom, visitor
+from explorer.services.visitors import served_class, visitor
 from explorer.widgets.address import (
     LANGUAGE,
     LESSON,
@@ -78,24 +78,24 @@ def _take_inputs(inputs: Mapping[str, Any]) -> None:
             remember("writing", None)  # so that the page generates the text by itself
 
 
-def unshared_runs(known: Classroom, query: Mapping[str, str]) -> list[RunFolder]:
+def unshared_runs(classroom: Classroom, query: Mapping[str, str]) -> list[RunFolder]:
     """Return the runs of an address that the class cannot read yet."""
     runs = []
     for id in filter(None, map(query.get, (RUN, OTHER_RUN))):
         with suppress(ExplorerError):  # deleted, which the page itself says
-            run = open_run(known.root, id)
-            if not run.in_gallery and not is_shared(known.root, id):
+            run = open_run(classroom.root, id)
+            if not run.in_gallery and not is_shared(classroom.root, id):
                 runs.append(run)
     return runs
 
 
-def run_of_whom(known: Classroom, run_id: str) -> str:
+def run_of_whom(classroom: Classroom, run_id: str) -> str:
     """Return which run it is and whose, for the present user; "" where there is none of that id."""
     try:
-        run = open_run(known.root, run_id)
+        run = open_run(classroom.root, run_id)
     except ExplorerError:
         return ""
-    nicknames = {member.id: member.nickname for member in known.members()}
+    nicknames = {member.id: member.nickname for member in classroom.members()}
     if run.in_gallery:
         return _("the gallery's model {name}", name=run.name)
     if run.member and run.member == visitor().member:
@@ -105,14 +105,14 @@ def run_of_whom(known: Classroom, run_id: str) -> str:
     return _("the teacher's run {name}", name=run.name)
 
 
-def draw_screen_controls(known: Classroom, page: str) -> None:
+def draw_screen_controls(classroom: Classroom, page: str) -> None:
     """Draw what brings the class to the page on view or keeps it there; of a run that is not shared, ask first."""
     if page == CLASS_PAGE:  # which has the switch itself
         return
-    query, mirrored = shown_query(page), known.settings.mirrored
+    query, mirrored = shown_query(page), classroom.settings.mirrored
     shares = [
-        _("The button shares {run} with the class.", run=run_of_whom(known, run.id))
-        for run in unshared_runs(known, query)
+        _("The button shares {run} with the class.", run=run_of_whom(classroom, run.id))
+        for run in unshared_runs(classroom, query)
     ]
     if shares:
         shares.append(
@@ -120,58 +120,60 @@ def draw_screen_controls(known: Classroom, page: str) -> None:
         )
     if mirrored and shares:
         st.warning(literal(" ".join([_("Students do not see this page: its run is not shared."), *shares])))
-        st.button(_("Share the run and show it"), key="mirror_share", on_click=_share, args=(known, query))
+        st.button(_("Share the run and show it"), key="mirror_share", on_click=_share, args=(classroom, query))
     with st.sidebar:
-        draw_mirror_switch(known, "mirror")
+        draw_mirror_switch(classroom, "mirror")
         if not mirrored:
-            _draw_bring(known, page, query, shares)
+            _draw_bring(classroom, page, query, shares)
 
 
-def _draw_bring(known: Classroom, page: str, query: dict[str, str], shares: list[str]) -> None:
+def _draw_bring(classroom: Classroom, page: str, query: dict[str, str], shares: list[str]) -> None:
     # Another key is another popover, which is closed: so it goes once the class was brought.
-    with st.popover(_("Bring the class here"), icon=":material/co_present:", key=f"bring_{known.settings.page_number}"):
+    with st.popover(
+        _("Bring the class here"), icon=":material/co_present:", key=f"bring_{classroom.settings.page_number}"
+    ):
         st.caption(literal(" ".join([_("Every student's browser opens this page. Students may leave it."), *shares])))
         label = _("Share and bring the class") if shares else _("Bring the class")
-        st.button(label, type="primary", key="bring_class", on_click=_bring, args=(known, page, query))
+        st.button(label, type="primary", key="bring_class", on_click=_bring, args=(classroom, page, query))
 
 
-def draw_mirror_switch(known: Classroom, key: str) -> None:
+def draw_mirror_switch(classroom: Classroom, key: str) -> None:
     """Draw the switch that lets the students' pages follow the teacher's."""
     about = _(
         "Students' pages show your run, prompt, training step and a lesson's controls, and change nothing, until you "
         "switch this off. While you are on Class, they stay."
     )
-    st.session_state[key] = known.settings.mirrored
-    options = {"key": key, "help": about, "on_change": _mirror, "args": (known, key)}
+    st.session_state[key] = classroom.settings.mirrored
+    options = {"key": key, "help": about, "on_change": _mirror, "args": (classroom, key)}
     st.toggle(_("Everybody looks at my screen"), **options)
 
 
 @notifying()
-def _mirror(known: Classroom, key: str) -> None:
-    known.change(mirrored=st.session_state[key])
+def _mirror(classroom: Classroom, key: str) -> None:
+    classroom.change(mirrored=st.session_state[key])
 
 
 @notifying()
-def _share(known: Classroom, query: Mapping[str, str]) -> None:
-    for run in unshared_runs(known, query):
-        mark_shared(known.root, run.id)
+def _share(classroom: Classroom, query: Mapping[str, str]) -> None:
+    for run in unshared_runs(classroom, query):
+        mark_shared(classroom.root, run.id)
 
 
 @notifying()
-def _bring(known: Classroom, page: str, query: Mapping[str, str]) -> None:
-    _share(known, query)
-    known.show(page, query, shown_inputs(page))
+def _bring(classroom: Classroom, page: str, query: Mapping[str, str]) -> None:
+    _share(classroom, query)
+    classroom.show(page, query, shown_inputs(page))
     st.toast(_("The class is brought to this page."))
 
 
 def note_screen(page: str) -> None:
     """Show the class what the teacher looks at, while it follows the teacher's screen; call it after the page."""
-    known = classroom()
-    if known is None or page == CLASS_PAGE or not visitor().is_teacher:
+    classroom = served_class()
+    if classroom is None or page == CLASS_PAGE or not visitor().is_teacher:
         return
-    now, shown = known.settings, (page, shown_query(page), shown_inputs(page))
-    if now.mirrored and shown != (now.page, now.page_query, now.page_inputs) and not unshared_runs(known, shown[1]):
-        known.show(*shown)
+    now, shown = classroom.settings, (page, shown_query(page), shown_inputs(page))
+    if now.mirrored and shown != (now.page, now.page_query, now.page_inputs) and not unshared_runs(classroom, shown[1]):
+        classroom.show(*shown)
 
 
 def follow(page: str) -> None:
@@ -179,9 +181,9 @@ def follow(page: str) -> None:
 
     A browser that joins after the class was brought to a page stays where it is.
     """
-    if (known := classroom()) is None or visitor().is_teacher:
+    if (classroom := served_class()) is None or visitor().is_teacher:
         return
-    now = known.settings
+    now = classroom.settings
     if recall(_BROUGHT) is None:
         remember(_BROUGHT, now.page_number)
     led = recall(_LED, 0.0)
@@ -204,16 +206,16 @@ def _is_at(now: ClassSettings, page: str) -> bool:
     return (page, here) == (now.page, wanted)
 
 
-def draw_banner(known: Classroom, now: ClassSettings, page: str) -> None:
+def draw_banner(classroom: Classroom, now: ClassSettings, page: str) -> None:
     """Tell a student, on a page that the teacher shows, that it is, and whose run it has."""
     if now.mirrored and now.page:
-        run = run_of_whom(known, now.page_query.get(RUN, ""))
+        run = run_of_whom(classroom, now.page_query.get(RUN, ""))
         words = (
             _("All see your teacher's screen now: {run}.", run=run) if run else _("All see your teacher's screen now.")
         )
         words = f"{words} {_('You can look, but start and change nothing.')}"
     elif recall(_BROUGHT_TO) == (page, parameter(RUN)):
-        run = run_of_whom(known, parameter(RUN) or "")
+        run = run_of_whom(classroom, parameter(RUN) or "")
         words = _("Your teacher brought the class here: {run}.", run=run)
         words = words if run else _("Your teacher brought the class here.")
     else:

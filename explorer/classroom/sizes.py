@@ -20,7 +20,7 @@ from core.training.scaling_law import ScalingLaw, fit_scaling_law
 from core.training.work import exact_parameters
 from explorer.charts.scaling_law import Point, scaling_figure
 from explorer.i18n.language import _, ngettext
-from explorer.services.visitors import classroom, visitor
+from explorer.services.visitors import served_class, visitor
 from explorer.widgets import address
 from explorer.widgets.drafts import keep_draft
 from explorer.widgets.forms import forget_inputs, text_labels
@@ -34,9 +34,9 @@ _SIZES, _TEXT, _STEPS, _NEXT = "sizes_wanted", "sizes_text", "sizes_steps", "siz
 
 def draw_own_size() -> None:
     """Draw, on Train, the size that a student was given, with a button that takes it as the draft."""
-    if (known := classroom()) is None or visitor().is_teacher:
+    if (classroom := served_class()) is None or visitor().is_teacher:
         return
-    if config := size_of_member(known, visitor().member):
+    if config := size_of_member(classroom, visitor().member):
         with st.container(border=True, horizontal=True, vertical_alignment="center", key="own_size"):
             layers = ngettext("{count} layer", "{count} layers", config.model.n_layer)
             size = _("Your size: {layers}, {width} wide", layers=layers, width=config.model.n_embd)
@@ -55,20 +55,20 @@ def _take(config: RunConfig) -> None:
     keep_draft(config)
 
 
-def draw_sizes(known: Classroom) -> None:
+def draw_sizes(classroom: Classroom) -> None:
     """Draw the scaling law of the class; for its teacher also how sizes are handed out and the next one predicted."""
     is_teacher = visitor().is_teacher
-    if not is_teacher and not known.settings.sizes:
+    if not is_teacher and not classroom.settings.sizes:
         return
     note = _("Each student trains one size on the same text. How does the loss fall as models grow?")
     with card(_("Scaling law of the class"), note, key="sizes"):
         if is_teacher:
-            _draw_form(known)
-        st.fragment(_draw_law, run_every=_LOOK_AGAIN)(known)
+            _draw_form(classroom)
+        st.fragment(_draw_law, run_every=_LOOK_AGAIN)(classroom)
 
 
-def _draw_form(known: Classroom) -> None:
-    now = known.settings
+def _draw_form(classroom: Classroom) -> None:
+    now = classroom.settings
     texts = text_labels()
     for key, value in ((_SIZES, ", ".join(now.sizes) or _FIRST), (_TEXT, now.sizes_text), (_STEPS, now.sizes_steps)):
         st.session_state.setdefault(key, value)
@@ -80,28 +80,28 @@ def _draw_form(known: Classroom) -> None:
         st.selectbox(_("Text"), list(texts), key=_TEXT, format_func=texts.get, width=240)
         st.number_input(_("Steps"), 20, 20_000, step=50, key=_STEPS, width=130)
         label = _("Hand out again") if now.sizes else _("Hand out")
-        st.button(label, key="sizes_hand_out", on_click=_hand_out, args=(known,))
+        st.button(label, key="sizes_hand_out", on_click=_hand_out, args=(classroom,))
         if now.sizes:
-            st.button(_("Take back"), key="sizes_take_back", type="tertiary", on_click=_take_back, args=(known,))
+            st.button(_("Take back"), key="sizes_take_back", type="tertiary", on_click=_take_back, args=(classroom,))
 
 
 @notifying()
-def _hand_out(known: Classroom) -> None:
+def _hand_out(classroom: Classroom) -> None:
     chosen = st.session_state
-    hand_out_sizes(known, chosen[_SIZES], chosen[_TEXT], chosen[_STEPS])
+    hand_out_sizes(classroom, chosen[_SIZES], chosen[_TEXT], chosen[_STEPS])
 
 
 @notifying()
-def _take_back(known: Classroom) -> None:
-    known.change(sizes=[])
+def _take_back(classroom: Classroom) -> None:
+    classroom.change(sizes=[])
 
 
-def _draw_law(known: Classroom) -> None:
-    now = known.settings
+def _draw_law(classroom: Classroom) -> None:
+    now = classroom.settings
     if not now.sizes:
         st.caption(_("No sizes are handed out yet."))
         return
-    runs = sized_runs(known)
+    runs = sized_runs(classroom)
     counted = [run for run in runs if run.is_handed_out]
     sizes = {"sizes": len({run.size for run in counted}), "all": len(now.sizes)}
     st.caption(_("Runs done: {count}. Different sizes: {sizes} of {all}.", count=len(counted), **sizes))
@@ -112,7 +112,7 @@ def _draw_law(known: Classroom) -> None:
         law = fit_scaling_law([run.parameters for run in counted], [run.loss for run in counted])
     except ExplorerError as error:
         problem = str(error)
-    next_size, parameters = _next_size(known, now, counted) if law and visitor().is_teacher else (None, None)
+    next_size, parameters = _next_size(classroom, now, counted) if law and visitor().is_teacher else (None, None)
     if law:
         exponent = law.exponent_interval()
         values = {"floor": f"{law.floor:.2f}", "alpha": f"{exponent.value:.2f}"}
@@ -130,13 +130,13 @@ def _draw_law(known: Classroom) -> None:
     _draw_misses(law, others)
 
 
-def _next_size(known: Classroom, now: ClassSettings, runs: list[SizedRun]) -> tuple[Size | None, int | None]:
+def _next_size(classroom: Classroom, now: ClassSettings, runs: list[SizedRun]) -> tuple[Size | None, int | None]:
     largest = max(runs, key=lambda run: run.parameters)
     st.session_state.setdefault(_NEXT, str(Size(largest.size.layers + 1, largest.size.width * 3 // 2 // 8 * 8)))
     st.text_input(_("Next size"), key=_NEXT, max_chars=12, width=140)
     with errors_shown():
         size = parse_size(st.session_state[_NEXT])
-        vocab_size = load_tokenizer(open_run(known.root, largest.run).tokenizer_path).vocab_size
+        vocab_size = load_tokenizer(open_run(classroom.root, largest.run).tokenizer_path).vocab_size
         return size, exact_parameters(config_of_size(now, size).model, vocab_size)
     return None, None
 

@@ -61,7 +61,7 @@ AXES: dict[str, tuple[str, Callable[[SharedRun], float | None], bool]] = {  # la
 }
 
 
-def draw_wall(known: Classroom) -> None:
+def draw_wall(classroom: Classroom) -> None:
     """Draw all shared runs over two axes to choose, looked at again while they train."""
     note = _(
         "Share a run with the switch on its page. Every shared run is a point: hover for its text, click to open it."
@@ -71,11 +71,11 @@ def draw_wall(known: Classroom) -> None:
         with st.container(horizontal=True, gap="small"):
             x = st.selectbox(_("Across"), list(names), index=2, format_func=names.get, key="wall_x")
             y = st.selectbox(_("Up"), list(names), format_func=names.get, key="wall_y")
-        st.fragment(_draw, run_every=_LOOK_AGAIN)(known, x, y)
+        st.fragment(_draw, run_every=_LOOK_AGAIN)(classroom, x, y)
 
 
-def _draw(known: Classroom, x: str, y: str) -> None:
-    runs, figure = _drawn(known, x, y, current_palette())
+def _draw(classroom: Classroom, x: str, y: str) -> None:
+    runs, figure = _drawn(classroom, x, y, current_palette())
     if not any(_point(run, x, y) for run in runs):
         st.caption(_("Nothing is shared yet. The first run that somebody shares appears here by itself."))
         return
@@ -89,22 +89,22 @@ def _draw(known: Classroom, x: str, y: str) -> None:
 # Once for all who look: it is the same for everybody, and with thirty runs takes 70 ms.
 @cached(
     TTLCache(16, 0.8 * _LOOK_AGAIN),
-    key=lambda known, x, y, palette: (known.root, language(), x, y, palette is LIGHT),
+    key=lambda classroom, x, y, palette: (classroom.root, language(), x, y, palette is LIGHT),
     lock=Lock(),
 )
-def _drawn(known: Classroom, x: str, y: str, palette: Palette) -> tuple[list[SharedRun], go.Figure]:
-    runs = shared_on_wall(known)
+def _drawn(classroom: Classroom, x: str, y: str, palette: Palette) -> tuple[list[SharedRun], go.Figure]:
+    runs = shared_on_wall(classroom)
     return runs, wall_figure(runs, x, y, palette)
 
 
-def shared_on_wall(known: Classroom) -> list[SharedRun]:
+def shared_on_wall(classroom: Classroom) -> list[SharedRun]:
     """Return the shared runs that can be read, oldest first."""
-    nicknames, runs = {member.id: member.nickname for member in known.members()}, []
-    joined = sorted(known.members(), key=lambda member: member.joined)
+    nicknames, runs = {member.id: member.nickname for member in classroom.members()}, []
+    joined = sorted(classroom.members(), key=lambda member: member.joined)
     places = {member.id: place for place, member in enumerate(joined, start=1)}  # of a color that stays a student's
-    for id in reversed([*filter(RUN_ID.fullmatch, shared_names(known.root))]):
+    for id in reversed([*filter(RUN_ID.fullmatch, shared_names(classroom.root))]):
         try:
-            folder = open_run(known.root, id)
+            folder = open_run(classroom.root, id)
             row = RunRow(folder, folder.record(), folder.status(), None)
         except ExplorerError:  # deleted, or damaged
             continue

@@ -134,10 +134,10 @@ def _inputs() -> dict:
     request = session.recall("writing")
     usual = request["settings"] if request else GenerationConfig()
     values = {}
-    for path, known in fields_of(GenerationConfig):
+    for path, setting in fields_of(GenerationConfig):
         value, key = value_at(usual, path), widget_key(path)
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            values[path] = setting_input(path, known, value, base=st.session_state.get(key, value))
+            values[path] = setting_input(path, setting, value, base=st.session_state.get(key, value))
             if path == "seed":
                 about, seed = _("Draw a new random seed, for another text."), {key: secrets.randbelow(1_000_000)}
                 draw = partial(st.session_state.update, seed)

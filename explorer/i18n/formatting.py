@@ -149,7 +149,7 @@ def change_in_words(path: str, value: Any, *before: Any) -> str:
     """Return a setting change, "learning rate 1e-3 → 3e-4", or without a value before it, "learning rate → 3e-4"."""
     if path == RESTART:
         return _(SCHEDULE_RESTARTED)
-    label = next((known.label for other, known in fields_of(RunConfig) if other == path), None)
+    label = next((setting.label for other, setting in fields_of(RunConfig) if other == path), None)
     if label is not None:
         label = label.lower() if language() == ENGLISH else _(label)  # elsewhere a noun may keep its capital
     return " ".join([label or path, *map(number, before), "→", number(value)])

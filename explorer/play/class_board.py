@@ -35,54 +35,55 @@ class PlayerScore(NamedTuple):
     bits: Bounds
 
 
-def draw_class_game(known: Classroom) -> None:
+def draw_class_game(classroom: Classroom) -> None:
     """Draw the board of the class's game; for its teacher also how to start and end it, and whether it has names."""
-    is_teacher, now = visitor().is_teacher, known.settings
+    is_teacher, now = visitor().is_teacher, classroom.settings
     if not is_teacher and not now.game_text:
         return
     note = _("Everybody guesses the same passage on Play. Fewer bits per character is better.")
     with card(_("Shannon's game of the class"), note, key="class_game"), errors_shown():
         if is_teacher:
-            _draw_form(known)
-        st.fragment(_draw_board, run_every=_LOOK_AGAIN)(known)
+            _draw_form(classroom)
+        st.fragment(_draw_board, run_every=_LOOK_AGAIN)(classroom)
 
 
-def _draw_form(known: Classroom) -> None:
-    now = known.settings
+def _draw_form(classroom: Classroom) -> None:
+    now = classroom.settings
     texts = text_labels()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.selectbox(_("Text"), list(texts), key=_TEXT, format_func=texts.get, width=260)
         st.segmented_control(_("Characters to guess"), LENGTHS, default=now.game_letters, key=_LETTERS, required=True)
         label = _("Start another game") if now.game_text else _("Start the game")
-        st.button(label, key="game_start", on_click=_start, args=(known,))
+        st.button(label, key="game_start", on_click=_start, args=(classroom,))
         if now.game_text:
-            st.button(_("End the game"), key="game_end", type="tertiary", on_click=_end, args=(known,))
-            st.toggle(_("Names on the board"), now.game_named, key=_NAMED, on_change=_name, args=(known,))
+            st.button(_("End the game"), key="game_end", type="tertiary", on_click=_end, args=(classroom,))
+            st.toggle(_("Names on the board"), now.game_named, key=_NAMED, on_change=_name, args=(classroom,))
 
 
 @notifying()
-def _start(known: Classroom) -> None:
+def _start(classroom: Classroom) -> None:
     text, letters = st.session_state[_TEXT], st.session_state[_LETTERS] or LENGTHS[1]
     passage = MOST_PASSAGES + 1 + secrets.randbelow(10**9)  # that nobody can open by its number before
     new_game(text, passage, letters)  # raises where the text is too short
-    share_text(text, known.root)
-    known.start_game(text, passage, letters)
+    share_text(text, classroom.root)
+    classroom.start_game(text, passage, letters)
 
 
 @notifying()
-def _end(known: Classroom) -> None:
-    known.start_game("", 0, known.settings.game_letters)
+def _end(classroom: Classroom) -> None:
+    classroom.start_game("", 0, classroom.settings.game_letters)
 
 
 @notifying()
-def _name(known: Classroom) -> None:
-    known.change(game_named=st.session_state[_NAMED])
+def _name(classroom: Classroom) -> None:
+    classroom.change(game_named=st.session_state[_NAMED])
 
 
-def scores(known: Classroom, start: Game) -> list[PlayerScore]:
+def scores(classroom: Classroom, start: Game) -> list[PlayerScore]:
     """Return the players who have guessed a character, best first; numbered where the board has no names."""
-    nicknames, named, players = {each.id: each.nickname for each in known.members()}, known.settings.game_named, []
-    for member, state in known.games().items():
+    nicknames, players = {each.id: each.nickname for each in classroom.members()}, []
+    named = classroom.settings.game_named
+    for member, state in classroom.games().items():
         game = start.restore(state)
         if member in nicknames and game.guesses:
             first = sum(count == 1 for count in game.guesses)
@@ -93,13 +94,13 @@ def scores(known: Classroom, start: Game) -> list[PlayerScore]:
     return [score._replace(name=_("Player {number}", number=place)) for place, score in enumerate(players, start=1)]
 
 
-def _draw_board(known: Classroom) -> None:
-    now = known.settings
+def _draw_board(classroom: Classroom) -> None:
+    now = classroom.settings
     if not now.game_text:
         st.caption(_("No game is under way."))
         return
     start = new_game(now.game_text, now.game_passage, now.game_letters)
-    players = scores(known, start)
+    players = scores(classroom, start)
     count = len(players)
     words = ngettext("{count} player has guessed a character.", "{count} players have guessed a character.", count)
     st.caption(words)

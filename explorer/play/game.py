@@ -28,7 +28,7 @@ from explorer.data.corpus_cards import Facts, facts_of
 from explorer.i18n.language import _, language
 from explorer.learn.state import MOST_CHARACTERS
 from explorer.services import shared
-from explorer.services.visitors import check_may_change, classroom, visitor
+from explorer.services.visitors import check_may_change, served_class, visitor
 from explorer.streaming.jsonl_tail import curve_rows
 from explorer.widgets import address, lesson_links, session
 from explorer.widgets.class_link import link_popover
@@ -98,7 +98,7 @@ def new_game(text: str, passage: int, letters: int) -> Game:
 
 def class_game() -> tuple[str, Game] | None:
     """Draw the head of the game that the class plays; return its text and the student's own game. None without one."""
-    if (known := classroom()) is None or visitor().is_teacher or not (now := known.settings).game_text:
+    if (classroom := served_class()) is None or visitor().is_teacher or not (now := classroom.settings).game_text:
         return None
     if session.recall(_LEFT) == now.game_passage:
         back = partial(session.remember, _LEFT, None)
@@ -110,14 +110,14 @@ def class_game() -> tuple[str, Game] | None:
         st.button(_("Play on your own"), key="play_alone", type="tertiary", on_click=leave)
     key = (_OF_CLASS, now.game_text, now.game_passage, now.game_letters)
     start = new_game(*key[1:])
-    game = start.restore(known.games().get(visitor().member, ""))
+    game = start.restore(classroom.games().get(visitor().member, ""))
     session.remember(_GAME, (key, game))
     return now.game_text, game
 
 
-def class_move(known: Classroom, start: Game, passage: int, move: Callable[[Game], Game]) -> Game:
+def class_move(classroom: Classroom, start: Game, passage: int, move: Callable[[Game], Game]) -> Game:
     """Make a move of the student who asks in the game of the class: the state is the server's, whoever shows it."""
-    state = known.move(visitor().member, passage, lambda state: move(start.restore(state)).to_json())
+    state = classroom.move(visitor().member, passage, lambda state: move(start.restore(state)).to_json())
     return start.restore(state)
 
 
@@ -132,10 +132,10 @@ def _choose(shift: int | None = None) -> None:
 def _make_move(move: Callable[[Game], Game]) -> None:
     key, game = session.recall(_GAME)
     session.remember(_UNKNOWN_KEY, None)
-    known = classroom()
-    if key[0] == _OF_CLASS and known:
+    classroom = served_class()
+    if key[0] == _OF_CLASS and classroom:
         check_may_change()
-        moved = class_move(known, new_game(*key[1:]), key[2], move)
+        moved = class_move(classroom, new_game(*key[1:]), key[2], move)
     else:
         moved = move(game)
     session.remember(_GAME, (key, moved))

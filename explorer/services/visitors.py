@@ -126,7 +126,7 @@ def last_visit_of(member: str) -> Visit | None:
     return _visits.get(member)
 
 
-def classroom() -> Classroom | None:
+def served_class() -> Classroom | None:
     """Return the class that is served, if any."""
     return _classrooms[0] if _classrooms else None
 

@@ -38,7 +38,7 @@ from explorer.widgets.forms import distinct_labels
 from explorer.widgets.layout import card, chart, current_palette, literal, page_header, table_download
 
 _LOOK_AGAIN = 3.0  # seconds, while it runs
-_LABELS = {path: known.label for path, known in fields_of(RunConfig)}
+_LABELS = {path: setting.label for path, setting in fields_of(RunConfig)}
 _CHOSEN, _MORE, _AROUND = "sweep_on_view", "sweep_more", "sweep_around"
 _STATES = {"running": N_("running"), "stopped": N_("stopped"), "finished": N_("finished")}
 _COLORS = {"running": "blue", "stopped": "orange", "finished": "gray"}
@@ -51,7 +51,7 @@ _POINT_STATES = {
 
 def choose_sweep() -> SweepFolder | None:
     """Draw the page's title and the select of sweeps; return the one on view, None where there is none."""
-    known = {sweep.id: sweep for sweep in list_sweeps(shared.data_dir())}
+    sweeps = {sweep.id: sweep for sweep in list_sweeps(shared.data_dir())}
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         with st.container(width="content"):
             page_header(
@@ -61,16 +61,16 @@ def choose_sweep() -> SweepFolder | None:
     wanted = address.parameter(address.SWEEP)
     if wanted:
         open_sweep(shared.data_dir(), wanted)  # raises where a link asks for what is not here
-    if not known:
+    if not sweeps:
         return None
-    on_view = wanted if wanted in known else next(iter(known))
-    names = distinct_labels({id: _name(sweep) for id, sweep in known.items()})
+    on_view = wanted if wanted in sweeps else next(iter(sweeps))
+    names = distinct_labels({id: _name(sweep) for id, sweep in sweeps.items()})
     if st.session_state.get(_CHOSEN) != on_view:
         st.session_state[_CHOSEN] = on_view
     with place:
-        st.selectbox(_("Sweep"), list(known), key=_CHOSEN, format_func=names.get, on_change=_view,
+        st.selectbox(_("Sweep"), list(sweeps), key=_CHOSEN, format_func=names.get, on_change=_view,
                      label_visibility="collapsed")  # fmt: skip
-    return known[on_view]
+    return sweeps[on_view]
 
 
 def _view() -> None:

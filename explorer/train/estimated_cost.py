@@ -92,7 +92,7 @@ def most_steps() -> int:
 
 
 def class_limit(
-    path: str, known: Setting, config: RunConfig, vocabulary: Callable[[RunConfig], int]
+    path: str, setting: Setting, config: RunConfig, vocabulary: Callable[[RunConfig], int]
 ) -> tuple[int | None, str]:
     """Return the value at which a student's class ends a setting, the others as they are, and a sentence why.
 
@@ -102,22 +102,22 @@ def class_limit(
         return None, ""
     vocab_size = vocabulary(config)
     if path == STEPS:
-        most, why = _most_steps(known, config, vocab_size)
+        most, why = _most_steps(setting, config, vocab_size)
     else:
         allowed = limits().most_parameters
-        values = positions(known) if known.in_factors else range(known.low, known.high + 1)
+        values = positions(setting) if setting.in_factors else range(setting.low, setting.high + 1)
         most = _last(values, lambda value: _parameters(config, vocab_size, path, value) <= allowed)
         why = _("Limit of your class: parameters {most}.", most=f"{allowed:,}")
-    return (most, why) if most < known.high else (None, "")
+    return (most, why) if most < setting.high else (None, "")
 
 
-def _most_steps(known: Setting, config: RunConfig, vocab_size: int) -> tuple[int, str]:
+def _most_steps(setting: Setting, config: RunConfig, vocab_size: int) -> tuple[int, str]:
 
     def seconds(steps: int) -> float:
         return shared.estimate_of(config.replace({STEPS: steps}), vocab_size).seconds
 
     allowed, seconds_allowed = most_steps(), 60 * limits().most_minutes
-    most = _last(positions(known._replace(high=allowed)), lambda steps: seconds(steps) <= seconds_allowed)
+    most = _last(positions(setting._replace(high=allowed)), lambda steps: seconds(steps) <= seconds_allowed)
     if most < allowed:
         return most, _("Limit of your class: time {most}.", most=duration_in_words(seconds_allowed))
     return most, _("Limit of your class: steps {most}.", most=f"{allowed:,}")

@@ -19,7 +19,7 @@ from explorer.widgets.layout import chart, current_palette, literal
 from explorer.widgets.session import notifying, recall, remember
 
 _TESTED = "rate_tested"  # the settings that were tested last
-_LABELS = {path: known.label for path, known in fields_of(RunConfig)}
+_LABELS = {path: setting.label for path, setting in fields_of(RunConfig)}
 
 
 def draw_rate_finder(config: RunConfig) -> None:

@@ -97,7 +97,7 @@ def draw_setup() -> None:
         ready = _draw_outcome(config, parent, problem)
     if diagram and ready and not parent:
         with diagram, suppress(ExplorerError):  # the estimate says why the text cannot be read
-            st.html(model_diagram(config.model, _tokens_known(config, None)))
+            st.html(model_diagram(config.model, _vocab_size(config, None)))
     if not parent:
         keep_draft(config)
         with link:
@@ -152,7 +152,7 @@ def _pick_settings(
     if config.train.processes == 1 and not gains_by_processes(shared.hardware(config.train.device)):
         hidden = [*hidden, "train.processes"]
     now, diagram = _with_moved_sliders(config), None
-    settings = {path: known for path, known in used_settings(now).items() if path not in ("data.corpus", *hidden)}
+    settings = {path: setting for path, setting in used_settings(now).items() if path not in ("data.corpus", *hidden)}
     changes = {path: value_at(config, path) for path, _unused in fields_of(RunConfig) if path not in settings}
     if named == _PARENT:  # it keeps the architecture and the tokenizer
         fixed = {path for path, _unused in fields_of(RunConfig) if path.startswith("model.")} - {"model.dropout"}
@@ -187,7 +187,7 @@ def _with_hidden(config: RunConfig, base: RunConfig, hidden: list[str]) -> RunCo
     for path in hidden:
         st.session_state.pop(widget_key(path), None)
     if changed:
-        labels = ", ".join(_(known.label) for path, known in fields_of(RunConfig) if path in changed)
+        labels = ", ".join(_(setting.label) for path, setting in fields_of(RunConfig) if path in changed)
         remember(
             _HIDDEN_NOTICE, _("Your teacher has hidden {settings} in this lesson: the preset decides.", settings=labels)
         )
@@ -211,10 +211,10 @@ def _moved(config: RunConfig) -> RunConfig:
     """Return the settings as the widgets have them, those that must divide others put to the nearest that do."""
     keys = {path: widget_key(path) for path, _unused in fields_of(RunConfig)}
     moved = {path: st.session_state[key] for path, key in keys.items() if key in st.session_state}
-    for path, known in fields_of(RunConfig):
-        whole = known.divides and moved.get(known.divides, value_at(config, known.divides))
+    for path, setting in fields_of(RunConfig):
+        whole = setting.divides and moved.get(setting.divides, value_at(config, setting.divides))
         if whole and moved.get(path) and whole % moved[path]:
-            fitting = min(divisors(known, whole), key=lambda value: abs(value - moved[path]))
+            fitting = min(divisors(setting, whole), key=lambda value: abs(value - moved[path]))
             st.session_state[keys[path]] = moved[path] = fitting
     return config.replace(moved)
 
@@ -231,19 +231,21 @@ def _at_click(drawn: RunConfig, parent: Parent | None) -> RunConfig:
 
 
 def _grid(config: RunConfig, base: RunConfig, paths: list[str], named: str) -> dict[str, Any]:
-    changes, known = {}, dict(fields_of(RunConfig))
+    changes, fields = {}, dict(fields_of(RunConfig))
     varied = varied_settings(used_settings(config)) if named != _PARENT else []
     for start in range(0, len(paths), _ACROSS):
         for column, path in zip(st.columns(_ACROSS, gap="medium"), paths[start : start + _ACROSS], strict=False):
             with column:
-                before, value, divided = value_at(base, path), value_at(config, path), known[path].divides
+                before, value, divided = value_at(base, path), value_at(config, path), fields[path].divides
                 whole = st.session_state.get(widget_key(divided), value_at(config, divided)) if divided else 0
-                most, why = class_limit(path, known[path], config, _vocabulary)
+                most, why = class_limit(path, fields[path], config, _vocabulary)
                 if path in varied:
-                    range_input(path, known[path], value, whole=whole, most=most)
+                    range_input(path, fields[path], value, whole=whole, most=most)
                     changes[path] = value
                 else:
-                    changes[path] = setting_input(path, known[path], value, before, named=named, whole=whole, most=most)
+                    changes[path] = setting_input(
+                        path, fields[path], value, before, named=named, whole=whole, most=most
+                    )
                 if most and changes[path] >= most:
                     st.caption(why)
     return changes
@@ -254,46 +256,46 @@ def _vocabulary(config: RunConfig) -> int:
     if config.data.tokenizer == "bpe":
         return config.data.vocab_size
     with suppress(ExplorerError):
-        return _tokens_known(config, None)
+        return _vocab_size(config, None)
     return TYPICAL_VOCABULARY
 
 
 def _pick_corpus(config: RunConfig) -> str:
-    known = {corpus.name: corpus for corpus in catalogue(shared.data_dir())}
-    if (of_class := limits().text) in known:
-        known = {of_class: known[of_class]}
+    texts = {corpus.name: corpus for corpus in catalogue(shared.data_dir())}
+    if (of_class := limits().text) in texts:
+        texts = {of_class: texts[of_class]}
     wanted = st.session_state.get("corpus", config.data.corpus)
-    st.session_state["corpus"] = wanted if wanted in known else next(iter(known))
-    titles = titles_of(known.values())
+    st.session_state["corpus"] = wanted if wanted in texts else next(iter(texts))
+    titles = titles_of(texts.values())
     titles |= {
         c.name: _("{title} ({size} MB download)", title=c.title, size=round(c.characters / 1e6))
-        for c in known.values()
+        for c in texts.values()
         if c.download
     }
     labels = distinct_labels(titles)
     about = _("The text to train on. View it, or add your own, on the page Data.")
-    if of_class in known:
+    if of_class in texts:
         about = _("Your teacher has chosen the text of this lesson.")
-    chosen = st.selectbox(_("Text"), known, key="corpus", format_func=labels.get, help=about)
-    if known[chosen].own and (notice := size_notice(known[chosen].characters)):
+    chosen = st.selectbox(_("Text"), texts, key="corpus", format_func=labels.get, help=about)
+    if texts[chosen].own and (notice := size_notice(texts[chosen].characters)):
         st.caption(notice)
     if task_of(chosen):
-        st.caption(_(known[chosen].description))
+        st.caption(_(texts[chosen].description))
     return chosen
 
 
 def _draw_outcome(config: RunConfig, parent: Parent | None, problem: ExplorerError | None) -> bool:
     """Draw the button and the cost; return whether the tokens are known, which a long text takes its time for."""
-    ready, cost, known, length = True, None, 0, 0
+    ready, cost, vocab_size, length = True, None, 0, 0
     try:
         with st.spinner(_("Reading the text ...")):
             length = len(load_corpus(config.data.corpus, shared.data_dir()))
         check_may_change()
         ready = parent is not None or tokenizer_ready(config.data, shared.data_dir())
         if ready:
-            known = _tokens_known(config, parent.folder if parent else None)
-            check_allowed(shared.data_dir(), config, known, parent.config if parent else None)
-            cost = cost_of(config, known, length)
+            vocab_size = _vocab_size(config, parent.folder if parent else None)
+            check_allowed(shared.data_dir(), config, vocab_size, parent.config if parent else None)
+            cost = cost_of(config, vocab_size, length)
             check_memory(config, cost)
     except ExplorerError as error:
         problem = problem or error
@@ -307,7 +309,7 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, problem: ExplorerErr
         with st.container(gap=None, key="search_settings"):
             draw_time_budget(config, length)
             draw_rate_finder(config)
-            draw_sweep_form(config, used_settings(config), known)
+            draw_sweep_form(config, used_settings(config), vocab_size)
     if cost:
         draw_cost(config, cost, is_fork=parent is not None)
     if notice := schedule_notice(config.train):
@@ -354,7 +356,7 @@ _HASHES = {
 
 
 @st.cache_data(max_entries=16, show_spinner=False, hash_funcs=_HASHES)
-def _tokens_known(config: RunConfig, parent: RunFolder | None) -> int:
+def _vocab_size(config: RunConfig, parent: RunFolder | None) -> int:
     return check_startable(shared.data_dir(), config, parent)
 
 

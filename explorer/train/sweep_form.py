@@ -43,37 +43,37 @@ def varied_settings(used: dict[str, Setting]) -> list[str]:
     return [path for path in st.session_state.get(_OVER, []) if path in used]
 
 
-def range_input(path: str, known: Setting, value: Any, *, whole: int = 0, most: Any = None) -> None:
+def range_input(path: str, setting: Setting, value: Any, *, whole: int = 0, most: Any = None) -> None:
     """Draw a setting that is varied, as a range or a list, for `dimension_of`; compare `setting_input`."""
-    label = f"{_(known.label)} :violet-badge[{_('sweep')}]"
-    options = _options(known, value, whole)
+    label = f"{_(setting.label)} :violet-badge[{_('sweep')}]"
+    options = _options(setting, value, whole)
     if options is not None:
-        st.multiselect(label, options, default=_first_values(options, value), key=f"list-{path}", help=_(known.help),
+        st.multiselect(label, options, default=_first_values(options, value), key=f"list-{path}", help=_(setting.help),
                        format_func=number)  # fmt: skip
         return
-    key, about = f"range-{path}", _(known.help)
-    low, high = known.low, known.high if most is None else max(most, value)
-    if known.in_factors:
-        stops = [stop for stop in positions(known, {value, high}) if 0 < stop <= high]
+    key, about = f"range-{path}", _(setting.help)
+    low, high = setting.low, setting.high if most is None else max(most, value)
+    if setting.in_factors:
+        stops = [stop for stop in positions(setting, {value, high}) if 0 < stop <= high]
         ends = _first_ends(stops, value)
         st.select_slider(label, stops, ends, format_func=number, key=key, help=about)
-    elif known.step is None and high - low > 1000:
+    elif setting.step is None and high - low > 1000:
         st.slider(label, low, high, (low, min(high, max(low + 1, 2 * value))), key=key, help=about)
     else:
-        step = known.type(known.step or 1)
-        half = max(step, known.type((high - low) / 8))
-        ends = (max(known.type(low), value - half), min(known.type(high), value + half))
-        st.slider(label, known.type(low), known.type(high), ends, step=step, key=key, help=about)
+        step = setting.type(setting.step or 1)
+        half = max(step, setting.type((high - low) / 8))
+        ends = (max(setting.type(low), value - half), min(setting.type(high), value + half))
+        st.slider(label, setting.type(low), setting.type(high), ends, step=step, key=key, help=about)
 
 
-def _options(known: Setting, value: Any, whole: int) -> list[Any] | None:
+def _options(setting: Setting, value: Any, whole: int) -> list[Any] | None:
     """Return the values of a setting that is varied over a list; None of one with a range."""
-    if known.type is bool:
+    if setting.type is bool:
         return [False, True]
-    if known.choices:
-        return list(known.choices)
+    if setting.choices:
+        return list(setting.choices)
     if whole:
-        return sorted({*divisors(known, whole), value})
+        return sorted({*divisors(setting, whole), value})
     return None
 
 
@@ -100,7 +100,7 @@ def draw_sweep_form(config: RunConfig, used: dict[str, Setting], vocab_size: int
     """Draw the quiet button behind which settings are chosen for a sweep; with some, its cost and its start."""
     hidden = {"data.corpus", *hidden_settings(shared.data_dir()), *_NOT_VARIED}
     labels = distinct_labels(
-        {path: _(known.label) for path, known in used.items() if known.group in _GROUPS and path not in hidden}
+        {path: _(setting.label) for path, setting in used.items() if setting.group in _GROUPS and path not in hidden}
     )
     if _OVER in st.session_state:
         st.session_state[_OVER] = [path for path in st.session_state[_OVER] if path in labels]

@@ -18,7 +18,7 @@ from core.classroom import STUDENT_SECONDS, ClassError, Classroom, WrongCode
 from core.lessons.lesson_text import ENGLISH
 from core.palette import DARK, LIGHT
 from explorer.i18n.language import _
-from explorer.services.visitors import COOKIE, JOIN, LINK, TEACH, classroom, set_visitor, visitor_of
+from explorer.services.visitors import COOKIE, JOIN, LINK, TEACH, served_class, set_visitor, visitor_of
 from explorer.web.school_account import CALLBACK, LOGIN, LOGOUT, SchoolAccount, account_of, sign_in_links
 from explorer.widgets.address import ROOT
 
@@ -40,7 +40,7 @@ class ClassDoor:
         self._scripts = f"{self._base}/static/"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket") or not classroom() or self._is_open(scope["path"]):
+        if scope["type"] not in ("http", "websocket") or not served_class() or self._is_open(scope["path"]):
             await self.app(scope, receive, send)
         elif member := visitor_of(Headers(scope=scope).get("cookie", "")):
             set_visitor(member)
@@ -100,42 +100,42 @@ def door_routes(base_path: str = "") -> list[Route]:
 
 async def _follow_link(request: Request, base: str) -> Response:
     """Open the page that a short code stands for."""
-    known, code = classroom(), request.path_params["code"]
-    address = known.linked_address(code) if known else None
-    if known and address is None:
+    classroom, code = served_class(), request.path_params["code"]
+    address = classroom.linked_address(code) if classroom else None
+    if classroom and address is None:
         sentence = _("The class has no link {code}. Compare it with your teacher's.", code=repr(code[:20]))
-        return _page(known, base, problem=sentence, status=HTTPStatus.NOT_FOUND, lost=True)
+        return _page(classroom, base, problem=sentence, status=HTTPStatus.NOT_FOUND, lost=True)
     return RedirectResponse(f"{base}/{address or ''}", HTTPStatus.SEE_OTHER)
 
 
 async def _answer(request: Request, tries: _Tries, base: str, *, teaches: bool) -> Response:
-    known = classroom()
-    if known is None:
+    classroom = served_class()
+    if classroom is None:
         return RedirectResponse(f"{base}/", HTTPStatus.SEE_OTHER)
     if request.method == "GET":
         parameters = {name: request.query_params.get(name, "") for name in ("code", NEXT)}
         way = _ways_to_sign_in(request, base, teaches=teaches)
-        return _page(known, base, way, teaches=teaches, code=parameters["code"], wanted=parameters[NEXT])
+        return _page(classroom, base, way, teaches=teaches, code=parameters["code"], wanted=parameters[NEXT])
     client = request.client.host if request.client else ""
     fields: dict[str, str] = {}
     way = _ways_to_sign_in(request, base, teaches=teaches)
     try:
         if wait := tries.seconds_to_wait(client):
             status, sentence = HTTPStatus.TOO_MANY_REQUESTS, _("Too many wrong codes. Wait a minute and try again.")
-            return _page(known, base, way, teaches=teaches, problem=sentence, status=status, wait=wait)
+            return _page(classroom, base, way, teaches=teaches, problem=sentence, status=status, wait=wait)
         if int(request.headers.get("content-length") or _LONGEST_FORM + 1) > _LONGEST_FORM:
             raise ClassError(_("This form is too long."))
         fields = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
         if teaches:
-            cookie = known.teach(fields.get("key", ""))
+            cookie = classroom.teach(fields.get("key", ""))
         else:
             account = way.account or SchoolAccount("", fields.get("nickname", ""))
-            cookie = known.join(fields.get("code", ""), account.name, account.id)
+            cookie = classroom.join(fields.get("code", ""), account.name, account.id)
     except ClassError as error:
         if isinstance(error, WrongCode):
             tries.add(client)
         shown = {name: fields.get(name, "") for name in ("code", "nickname")} | {"wanted": fields.get(NEXT, "")}
-        return _page(known, base, way, teaches=teaches, problem=str(error), status=HTTPStatus.FORBIDDEN, **shown)
+        return _page(classroom, base, way, teaches=teaches, problem=str(error), status=HTTPStatus.FORBIDDEN, **shown)
     code = fields.get(NEXT, "")
     wanted = f"{LINK}/{code}" if _LINK_CODE.fullmatch(code) else ""
     answer = RedirectResponse(f"{base}/{'classroom' if teaches else wanted}", HTTPStatus.SEE_OTHER)
@@ -161,12 +161,12 @@ def _ways_to_sign_in(request: Request, base: str, *, teaches: bool) -> _SignIn:
 
 
 def _page(
-    known: Classroom, base: str, way: _SignIn = _NO_SIGN_IN, *, teaches: bool = False, problem: str = "",
+    classroom: Classroom, base: str, way: _SignIn = _NO_SIGN_IN, *, teaches: bool = False, problem: str = "",
     code: str = "", nickname: str = "", wanted: str = "", status: int = HTTPStatus.OK, wait: float = 0.0,
     lost: bool = False,
 ) -> Response:  # fmt: skip
     html = _template().render(
-        title=known.title, teaches=teaches, problem=problem, code=code[:40], nickname=nickname[:40], _=_,
+        title=classroom.title, teaches=teaches, problem=problem, code=code[:40], nickname=nickname[:40], _=_,
         wanted=wanted if _LINK_CODE.fullmatch(wanted) else "", lost=lost, home=f"{base}/",
         way=way, logout=f"{base}/{LOGOUT}",
         action=f"{base}/{TEACH if teaches else JOIN}", light=LIGHT, dark=DARK, language=ENGLISH,

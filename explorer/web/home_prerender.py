@@ -13,7 +13,7 @@ from core.errors import ExplorerError
 from core.lessons.lesson_text import ENGLISH, languages
 from explorer.components.modules import MODULES
 from explorer.home.living_model import prerendered_picture
-from explorer.services.visitors import classroom
+from explorer.services.visitors import served_class
 from explorer.widgets.address import LANGUAGE
 
 # The theme that Streamlit will choose; in the head, so that it does not wait for style sheets.
@@ -36,7 +36,7 @@ def with_picture(shell: str, query: QueryParams) -> str:
     """
     script, picture = _SCRIPT.search(shell), None
     with suppress(ExplorerError, OSError):
-        if not (classroom() or "embed" in query):
+        if not (served_class() or "embed" in query):
             wanted = query.get(LANGUAGE)
             picture = prerendered_picture(wanted if wanted in languages() else ENGLISH)
     if not (script and picture):

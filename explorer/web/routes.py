@@ -35,7 +35,7 @@ from explorer.look_inside.model_picture import HOTTEST, PictureRequest
 from explorer.look_inside.opened_part import MOST_ROWS
 from explorer.services.model_files import EXPORTS, why_no_export, write_export
 from explorer.services.shared import data_dir
-from explorer.services.visitors import classroom, visitor, visitor_of
+from explorer.services.visitors import served_class, visitor, visitor_of
 from explorer.streaming.broadcaster import Broadcaster
 from explorer.streaming.generation import LONGEST_PROMPT, TooManyTexts, generated_text, problem_event
 from explorer.streaming.run_events import event
@@ -96,11 +96,11 @@ async def download(request: Request, places: asyncio.Semaphore) -> Response:
 
 async def keep_class(request: Request, places: asyncio.Semaphore) -> Response:
     """Send the class's teacher all that it has made, as a zip; with `?weights=1` also the weights of its runs."""
-    known = classroom()
-    if known is None or not visitor().is_teacher:
+    classroom = served_class()
+    if classroom is None or not visitor().is_teacher:
         raise HTTPException(404)
-    make = partial(zip_class, known, weights=request.query_params.get("weights") == "1")
-    archive = _Archive(make, f"class-{plain_name(known.title)}.zip", places)
+    make = partial(zip_class, classroom, weights=request.query_params.get("weights") == "1")
+    archive = _Archive(make, f"class-{plain_name(classroom.title)}.zip", places)
     return Response(headers=archive.headers) if request.method == "HEAD" else archive
 
 
@@ -242,7 +242,7 @@ def _run_of(request: Request) -> RunFolder:
 
 
 def _event_stream(request: Request, chunks: AsyncGenerator[bytes] | AsyncGenerator[str]) -> StreamingResponse:
-    stream = _while_allowed(request, chunks) if classroom() else chunks
+    stream = _while_allowed(request, chunks) if served_class() else chunks
     return StreamingResponse(stream, media_type="text/event-stream", headers=_STREAM_HEADERS)
 
 

@@ -27,7 +27,7 @@ from core.classroom import Classroom
 from core.runs.processes import not_ignored
 from explorer.services import shared
 from explorer.services.cost_trials import end_trial
-from explorer.services.visitors import class_address, classroom, join_link, serve_at, serve_class, teacher_link
+from explorer.services.visitors import class_address, join_link, serve_at, serve_class, served_class, teacher_link
 from explorer.streaming.broadcaster import Broadcaster
 from explorer.web.class_door import ClassDoor, door_routes
 from explorer.web.middleware import (
@@ -172,8 +172,8 @@ def _streams_end_first(broadcaster: Broadcaster, handled: Sequence[signal.Signal
 
 def _greeting(address: str, port: int, base_path: str) -> str:
     lines = [f"GPT Explorer is at {_url(address, port, base_path)}"]
-    if known := classroom():
-        return "\n".join([*_class_greeting(known, class_address()), _HOW_TO_STOP])
+    if classroom := served_class():
+        return "\n".join([*_class_greeting(classroom, class_address()), _HOW_TO_STOP])
     if (network := _network_url(address, port, base_path)) != _url(address, port, base_path):
         lines.append(f"Others in your network find it at {network}")
     if address != LOOPBACK_NAME and not is_loopback(address):
@@ -192,14 +192,14 @@ def _network_url(address: str, port: int, base_path: str) -> str:
     return _url(network or address, port, base_path)
 
 
-def _class_greeting(known: Classroom, address: str) -> list[str]:
+def _class_greeting(classroom: Classroom, address: str) -> list[str]:
     qr_code = io.StringIO()
-    segno.make(join_link(address, known.code), micro=False).terminal(qr_code, compact=True, border=2)
+    segno.make(join_link(address, classroom.code), micro=False).terminal(qr_code, compact=True, border=2)
     return [
-        f"GPT Explorer serves the class {known.title!r}.",
-        f"Students open  {address}  and join with the code  {known.code}  or scan:",
+        f"GPT Explorer serves the class {classroom.title!r}.",
+        f"Students open  {address}  and join with the code  {classroom.code}  or scan:",
         qr_code.getvalue().rstrip(),
-        f"Teacher's link, for you alone:  {teacher_link(address, known.teacher_key)}",
+        f"Teacher's link, for you alone:  {teacher_link(address, classroom.teacher_key)}",
         "Without HTTPS others in the network can read along; docs/serving.md says how a proxy adds it.",
     ]
 

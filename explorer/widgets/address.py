@@ -161,7 +161,7 @@ def config_from(query: Mapping[str, str]) -> RunConfig | None:
     if not any(query.get(name) for name in DRAFTED):
         return None
     changes: dict[str, Any] = {"data.corpus": query[TEXT]} if query.get(TEXT) else {}
-    types = {path: known.type for path, known in fields_of(RunConfig)}
+    types = {path: setting.type for path, setting in fields_of(RunConfig)}
     for part in setting_parts(query.get(SET)):
         path, colon, value = part.partition(":")
         if not colon:

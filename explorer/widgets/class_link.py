@@ -7,7 +7,7 @@ import segno
 import streamlit as st
 
 from explorer.i18n.language import _
-from explorer.services.visitors import LINK, address_for_others, classroom, is_local, visitor
+from explorer.services.visitors import LINK, address_for_others, is_local, served_class, visitor
 from explorer.widgets.layout import literal
 
 _PICTURE = 170  # px, of a QR code
@@ -38,8 +38,8 @@ def link_popover(label: str, key: str, address: Callable[[], str], draw: Callabl
 
 
 def _draw_codes(base: str, path: str) -> None:
-    known = classroom()
-    short = f"{base}/{LINK}/{known.link_code(path)}" if known else ""
+    classroom = served_class()
+    short = f"{base}/{LINK}/{classroom.link_code(path)}" if classroom else ""
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         qr_code(short or f"{base}/{path}", _PICTURE)
         if short:

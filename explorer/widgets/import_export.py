@@ -65,7 +65,7 @@ def draw_import() -> None:
 def draw_exports(folder: RunFolder) -> None:
     """Draw links to a run as other programs and people read it; where it cannot be taken there, say why."""
     with st.popover(_("Export"), icon=":material/ios_share:", key=f"export_{folder.id}"), errors_shown():
-        if visitors.classroom() and not folder.read_only and not visitors.visitor().is_teacher:
+        if visitors.served_class() and not folder.read_only and not visitors.visitor().is_teacher:
             done = visitors.is_handed_in(folder.id)
             label = _("Handed in to the teacher") if done else _("Hand in to the teacher")
             hand_in = {"key": f"hand_in_{folder.id}", "on_click": _hand_in, "args": (folder,), "disabled": done}
@@ -80,7 +80,7 @@ def draw_exports(folder: RunFolder) -> None:
 
 def draw_sharing(folder: RunFolder) -> None:
     """Draw the switch that lets the class read a run; nothing without a class, or for a run of others."""
-    if not visitors.classroom() or folder.read_only:
+    if not visitors.served_class() or folder.read_only:
         return
     key = f"share_{folder.id}"
     # What is on disk counts: the teacher may have shared it too.
