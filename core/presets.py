@@ -72,7 +72,7 @@ def gpt_fast() -> RunConfig:
 def gpt_night() -> RunConfig:
     """The lowest loss that ten minutes of two cores can reach.
 
-    `core.training.timed_recipe` for ten minutes of two cores of an AMD EPYC in bfloat16.
+    `core.training.timed_recipe` for Tiny Shakespeare: it is read nearly four times, the most without dropout.
     """
     return gpt_fast().replace(
         {
@@ -81,14 +81,13 @@ def gpt_night() -> RunConfig:
             "model.n_head": 3,
             "model.n_embd": 192,
             "model.block_size": 128,
-            "model.dropout": 0.2,
-            "train.steps": 2000,
-            "train.batch_size": 32,
-            "train.warmup_steps": 50,
-            "train.eval_interval": 200,
-            "train.eval_windows": 512,
-            "train.sample_interval": 200,
-            "train.checkpoint_interval": 400,
+            "train.steps": 1340,
+            "train.batch_size": 22,
+            "train.warmup_steps": 27,
+            "train.eval_interval": 134,
+            "train.eval_windows": 296,
+            "train.sample_interval": 134,
+            "train.checkpoint_interval": 268,
         }
     )
 

@@ -38,23 +38,27 @@ SHAPES = (
 
 # Fitted by `fit_recipe` in tests/benchmarks/quality.py: L = E + A N^-alpha + B D^-beta, in nats/token, for N millions
 # of parameters in the blocks and D millions of tokens read. Each text has its own E, here with its characters.
+# Dropout p adds C p N^-gamma, from three runs with it (docs/benchmarks.md): it costs small models most.
 TEXTS = {"tinyshakespeare": (1.333, 1_115_394), "shakespeare": (1.338, 4_668_438)}
 _OF_SIZE, _SIZE_EXPONENT, _OF_DATA, _DATA_EXPONENT = 0.0171, 1.119, 0.2161, 0.464
+_OF_DROPOUT, _DROPOUT_EXPONENT = 0.3, 0.7
 _REPEATED = 2.0  # times that a text read again counts at most; Muennighoff (2023) has 15 for far larger texts
 # So many tokens a batch suit so many steps; both grow with the root of the tokens.
 _BATCH_TOKENS, _STEPS = 1024, 500
-# From how many times a text is read, in falling order: without it, 3/3/192 on Tiny Shakespeare was best after four.
-_DROPOUTS = ((4, 0.2), (2, 0.1))
+# From how many readings of the text times N, in falling order. Without it, 3/3/192 on Tiny Shakespeare was best after
+# four readings; 2/2/96, a sixth of its size, still gained in three.
+_DROPOUTS = ((12.0, 0.2), (5.0, 0.1))
 _MOST_PER_CHARACTER = 10  # parameters for each character: those of nanoGPT's recipe; the law knows no smaller text
 _FEWEST_TOKENS, _MOST_TOKENS = 20_000, 4_000_000_000
 _TRIES = 14  # halvings of the range of tokens: within a thousandth
 
 
 def recipe_for(minutes: float, text_length: int, seconds: Callable[[RunConfig], float]) -> RunConfig:
-    """Return the settings whose run takes so many minutes and is expected to end with the lowest loss.
+    """Return the settings whose run takes at most so many minutes and is expected to end with the lowest loss.
 
     Args:
-        minutes: of the whole run, with evaluations and samples.
+        minutes: of the whole run, with evaluations and samples. It takes fewer where a longer run, which needs dropout,
+            is not expected to end lower.
         text_length: the characters of the text, which the training split is most of.
         seconds: the expected duration of a run on the machine, as `core.runs.machine.estimate_run` has it.
 
@@ -68,8 +72,8 @@ def recipe_for(minutes: float, text_length: int, seconds: Callable[[RunConfig], 
     if not shapes:
         least = duration_in_words(min(shortest))
         raise ConfigError(f"Minutes cannot be {minutes:g}: the shortest run takes about {least} on this machine.")
-    sized = [_largest_run_within(60 * minutes, shape, text_length, seconds) for shape in shapes]
-    return min(sized, key=lambda config: _loss(config, text_length))
+    runs = [run for shape in shapes for run in _runs_within(60 * minutes, shape, text_length, seconds)]
+    return min(runs, key=lambda config: _loss(config, text_length))
 
 
 def expected_loss(config: RunConfig) -> float | None:
@@ -85,7 +89,7 @@ def expected_loss(config: RunConfig) -> float | None:
     batches = train.batch_size / ours.train.batch_size
     same: dict[str, str | float] = {"data.corpus": config.data.corpus}
     same |= {"train.batch_size": train.batch_size, "train.steps": train.steps}
-    same |= {"model.dropout": _dropout(_tokens(config), text_length)}
+    same |= {"model.dropout": _dropout(config.model, _tokens(config), text_length)}
     if not 0.5 <= batches <= 2 or _learning(ours.replace(same)) != _learning(config):
         return None
     return floor + _loss(config, text_length)
@@ -100,7 +104,7 @@ def sized_recipe(shape: Shape, tokens: float, text_length: int) -> RunConfig:
     return gpt_fast().replace(
         {f"model.{name}": value for name, value in shape._asdict().items()}
         | {
-            "model.dropout": _dropout(batch * steps * shape.block_size, text_length),
+            "model.dropout": _dropout(shape, batch * steps * shape.block_size, text_length),
             "train.batch_size": batch,
             "train.steps": steps,
             "train.warmup_steps": min(100, max(10, steps // 50)),
@@ -113,10 +117,8 @@ def sized_recipe(shape: Shape, tokens: float, text_length: int) -> RunConfig:
     )
 
 
-def _largest_run_within(
-    most: float, shape: Shape, text_length: int, seconds: Callable[[RunConfig], float]
-) -> RunConfig:
-    """Return the recipe of a shape for as many tokens as it reads in `most` seconds."""
+def _runs_within(most: float, shape: Shape, text_length: int, seconds: Callable[[RunConfig], float]) -> list[RunConfig]:
+    """Return recipes of a shape: the one that takes `most` seconds, and the longest ones with less dropout."""
     low, high = math.log(_FEWEST_TOKENS), math.log(_MOST_TOKENS)
     for _ in range(_TRIES):
         middle = (low + high) / 2
@@ -124,18 +126,21 @@ def _largest_run_within(
             low = middle
         else:
             high = middle
-    return sized_recipe(shape, math.exp(low), text_length)
+    by_one_reading = 0.9 * text_length / (_matrix_parameters(shape) / 1e6)
+    ends = [0.999 * readings * by_one_reading for readings, _ in _DROPOUTS]  # as steps are rounded
+    return [sized_recipe(shape, tokens, text_length) for tokens in (math.exp(low), *ends) if tokens <= math.exp(low)]
 
 
-def _dropout(tokens: float, text_length: int) -> float:
-    read = tokens / (0.9 * text_length)
-    return next((dropout for times, dropout in _DROPOUTS if read >= times), 0.0)
+def _dropout(shape: Shape | ModelConfig, tokens: float, text_length: int) -> float:
+    readings = tokens / (0.9 * text_length) * _matrix_parameters(shape) / 1e6
+    return next((dropout for least, dropout in _DROPOUTS if readings >= least), 0.0)
 
 
 def _loss(config: RunConfig, text_length: int) -> float:
     """Return the expected loss above that of a model and a text without limit."""
     size, tokens = size_and_tokens(config, text_length)
-    return _OF_SIZE * size**-_SIZE_EXPONENT + _OF_DATA * tokens**-_DATA_EXPONENT
+    of_dropout = _OF_DROPOUT * config.model.dropout * size**-_DROPOUT_EXPONENT
+    return _OF_SIZE * size**-_SIZE_EXPONENT + _OF_DATA * tokens**-_DATA_EXPONENT + of_dropout
 
 
 def size_and_tokens(config: RunConfig, text_length: int) -> tuple[float, float]:

@@ -25,7 +25,7 @@ def draw_time_budget(config: RunConfig, text_length: int) -> None:
     with st.popover(_("Train for a given time"), key=_FORM, on_change="rerun", **look):  # so that the button closes it
         st.caption(
             _("Width, depth, heads, context, batch and steps are chosen for this machine's speed, so that the loss is "
-              "expected to be lowest at the end. Tokens are characters.")
+              "expected to be lowest at the end; a run ends sooner where more time would not lower it.")
         )  # fmt: skip
         minutes = choose_minutes(_MINUTES)
         words = ngettext("Set for {count} minute", "Set for {count} minutes", minutes)
