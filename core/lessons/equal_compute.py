@@ -17,6 +17,7 @@ from core.training.work import exact_parameters, flops_of_step
 SIZES = ((1, 8), (1, 16), (1, 32), (2, 32))  # layers and width
 NEXT_SIZE = (2, 48)
 STEPS = 160  # of the largest of SIZES at the whole budget
+_FINAL_WINDOWS = 256  # of each split, on which a run is measured
 
 
 class NextSize(NamedTuple):
@@ -31,7 +32,7 @@ def config_within_budget(layers: int, width: int, budget: float, vocab_size: int
     config = small_gpt(seed, n_layer=layers, n_embd=width, init_std=0.05, activation="gelu")
     steps = max(1, round(budget / flops_of_step(config, vocab_size)))
     train = {"train.steps": steps, "train.eval_interval": steps, "train.warmup_steps": min(20, steps // 10)}
-    return config.replace(train | {"train.eval_windows": 256})
+    return config.replace(train | {"train.eval_windows": _FINAL_WINDOWS})
 
 
 def whole_budget(vocab_size: int) -> float:

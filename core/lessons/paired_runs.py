@@ -32,6 +32,7 @@ from core.training.trainer import Trainer
 VAL_FRACTION = 0.1
 LEAST_TEXT = 3000  # characters, of which a tenth is for validation
 _WINDOWS = 600  # of validation text, measured after training
+_COURSE_WINDOWS = 64  # of each split, measured during training
 _SAMPLE = 240  # characters
 _REPORT_EVERY = 5  # steps
 _HEALTH_ROWS = 12
@@ -95,7 +96,7 @@ def control_config(steps: int, seed: int = 1337) -> RunConfig:
             min_learning_rate=6e-4,
             warmup_steps=20,
             eval_interval=max(1, steps // 20),
-            eval_windows=64,
+            eval_windows=_COURSE_WINDOWS,
             seed=seed,
             device="cpu",
             precision="float32",

@@ -16,6 +16,7 @@ from core.training.trainer import Trainer
 STEPS = 400
 RUNG_STEPS = 500  # of each rung
 _REPORT_EVERY = 10  # steps
+_EVAL_WINDOWS = 96  # of each split, at every evaluation
 
 
 @dataclass
@@ -57,7 +58,7 @@ def small_gpt(seed: int = 1337, **changes: Any) -> RunConfig:
             schedule="linear",
             weight_decay=0.0,
             eval_interval=max(1, STEPS // 20),
-            eval_windows=96,
+            eval_windows=_EVAL_WINDOWS,
             seed=seed,
             device="cpu",
             precision="float32",

@@ -33,11 +33,14 @@ def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models are trained for fewer steps, write less and are measured on less: what they learn is tested elsewhere."""
     monkeypatch.setattr(quick_train, "STEPS", 10)
     monkeypatch.setattr(quick_train, "RUNG_STEPS", 5)
-    monkeypatch.setattr(equal_compute, "STEPS", 8)
+    monkeypatch.setattr(quick_train, "_EVAL_WINDOWS", 8)
+    monkeypatch.setattr(equal_compute, "STEPS", 4)
+    monkeypatch.setattr(equal_compute, "_FINAL_WINDOWS", 8)
     monkeypatch.setattr(training, "TRAINING_STEPS", 500)
     monkeypatch.setattr(memorization, "LENGTH", 60)
     monkeypatch.setattr(ablation, "GENERATED", 40)
     monkeypatch.setattr(paired_runs, "_WINDOWS", 60)
+    monkeypatch.setattr(paired_runs, "_COURSE_WINDOWS", 8)
     monkeypatch.setattr(paired_runs, "_SAMPLE", 60)
     monkeypatch.setattr(experiments, "STEPS_OF_TRAINING", (5, *experiments.STEPS_OF_TRAINING))
 

@@ -143,7 +143,7 @@ def test_the_notebook_on_sudden_abilities_trains_and_measures(executed):
 
 
 def test_the_scaling_notebook_predicts_and_trains(executed):
-    said = executed("scaling", ("STEPS = 160", "STEPS = 8"))
+    said = executed("scaling", ("STEPS = 160", "STEPS = 4"), ("_WINDOWS = 256", "_WINDOWS = 8"))
     assert len(losses(said, r"best: \dx(\d+)")) == 3 and "loss = " in said
     assert len(losses(said, r"2x48: (?:predicted|trained  ) ([\d.]+)")) == 2 and "multiply A / N^alpha by" in said
 
@@ -151,6 +151,7 @@ def test_the_scaling_notebook_predicts_and_trains(executed):
 def test_the_bench_notebook_breaks_everything_once(executed):
     # That it runs; what comes of longer trainings, and on more text, is tested with the bench.
     shorter = (("STEPS = 200", "STEPS = 2"), ("_WINDOWS = 600", "_WINDOWS = 60"), ("_SAMPLE = 240", "_SAMPLE = 60"))
+    shorter += (("_COURSE_WINDOWS = 64", "_COURSE_WINDOWS = 8"),)
     longer = (r"break_it(\"positions\")", r"break_it(\"positions\", 10)")  # which hardly matter at first
     said = executed("break", *shorter, longer)
     control, broken = (

@@ -10,7 +10,8 @@ from core.training.scaling_law import BUDGETS
 
 
 def test_sizes_train_at_equal_compute_and_the_next_one_after_its_prediction(monkeypatch):
-    monkeypatch.setattr(equal_compute, "STEPS", 12)
+    monkeypatch.setattr(equal_compute, "STEPS", 4)
+    monkeypatch.setattr(equal_compute, "_FINAL_WINDOWS", 16)
     ids = torch.arange(4000) % 7
     runs = finish(train_at_equal_compute(ids, ids[:900], 7))
     computes = np.array([run.compute for run in runs]).reshape(len(BUDGETS), len(SIZES))

@@ -36,6 +36,7 @@ NAMES = list(EXPERIMENTS)
 def measures_less(monkeypatch):
     """Trained models are measured on fewer windows and a shorter sample, where it does not matter how good they are."""
     monkeypatch.setattr(paired_runs, "_WINDOWS", 60)
+    monkeypatch.setattr(paired_runs, "_COURSE_WINDOWS", 8)
     monkeypatch.setattr(paired_runs, "_SAMPLE", 60)
 
 
