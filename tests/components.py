@@ -1,6 +1,7 @@
-"""What the components of a page under test were given, and what they fetch by our own routes."""
+"""What the components of a page under test were given, what they fetch by our own routes, and its jobs."""
 
 import json
+import threading
 from typing import Any
 
 from streamlit.testing.v1 import AppTest
@@ -24,3 +25,10 @@ def frame_of(app: AppTest, client) -> dict[str, Any]:
     response = client.get(f"/api/runs/{clock['run']}/frames/{clock['step']}", params=params)
     assert response.status_code == 200, response.text
     return response.json()
+
+
+def wait_for_jobs() -> None:
+    """Wait for the end of all jobs that pages have begun."""
+    for thread in threading.enumerate():
+        if thread.name == "job":
+            thread.join()

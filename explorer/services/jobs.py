@@ -77,7 +77,6 @@ class Job:
 
     def __init__(self) -> None:
         self._stop, self._watchers = threading.Event(), dict[str, float]()
-        self._done = threading.Event()
         self.progress: Progress[Any] | None = None
         self.problem = ""  # a sentence
         self.begun = self.ended = self._complete = False
@@ -110,10 +109,6 @@ class Job:
         """End after the piece under way; what was computed so far stays."""
         self._stop.set()
 
-    def wait(self) -> None:
-        """Wait for the end."""
-        self._done.wait()
-
     def run(self, make: Callable[[], Iterator[Progress[Any]]]) -> None:
         """Compute in turns with other jobs, to the end."""
         _turns.take()
@@ -139,7 +134,6 @@ class Job:
             self.problem = MISTAKE
         finally:
             self.ended = True
-            self._done.set()
             _turns.end()
 
 
@@ -175,14 +169,6 @@ def known(key: Hashable) -> Job | None:
     """Return the job of that key, if there is one."""
     with _lock:
         return _jobs.get(key)
-
-
-def wait_for_all() -> None:
-    """Wait for the end of all jobs."""
-    with _lock:
-        jobs = list(_jobs.values())
-    for each in jobs:
-        each.wait()
 
 
 class _Closed(Exception):

@@ -10,6 +10,7 @@ from explorer.look_inside.heads import emerged_heads, emergence_key, with_emerge
 from explorer.look_inside.inspection import Inspection
 from explorer.services import jobs, shared
 from explorer.widgets.prompt import read_prompt
+from tests.components import wait_for_jobs
 
 
 def test_who_is_most_alike_is_told_once_a_pair():
@@ -43,7 +44,7 @@ def test_where_no_snapshot_can_be_read_any_more_no_emergence_is_shown(finished_r
         path.write_bytes(b"")
     jobs._jobs.pop(emergence_key(inspection), None)
     assert with_emergence(inspection) is inspection
-    jobs.known(emergence_key(inspection)).wait()
+    wait_for_jobs()
     assert with_emergence(inspection) is inspection
     found = jobs._jobs.pop(emergence_key(inspection))  # the runs of other tests have the same id
     assert found.ended and not found.problem

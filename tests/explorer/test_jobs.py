@@ -8,10 +8,11 @@ from streamlit.testing.v1 import AppTest
 from core.errors import ExplorerError
 from core.interpretability import Progress
 from explorer.services import jobs
+from tests.components import wait_for_jobs
 
 
 def ended(job):
-    job.wait()
+    wait_for_jobs()
     assert job.ended
     return job
 

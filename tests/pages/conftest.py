@@ -10,12 +10,13 @@ from explorer.learn import experiments
 from explorer.learn.bigram import training
 from explorer.look_inside import ablation, memorization
 from explorer.services import jobs
+from tests.components import wait_for_jobs
 
 
 @pytest.fixture(autouse=True)
 def jobs_end(explorer_home) -> Iterator[None]:
     yield
-    jobs.wait_for_all()
+    wait_for_jobs()
     for key in list(jobs._jobs):
         if key[0] != "lesson":  # its key names the text; the runs of other tests have the same ids
             del jobs._jobs[key]
@@ -53,7 +54,7 @@ def run_until_done(app: AppTest, *, shows_errors: bool = False) -> AppTest:
 
     while app.get("progress"):
         check()
-        jobs.wait_for_all()
+        wait_for_jobs()
         app.run()
     check()
     return app

@@ -17,6 +17,7 @@ from core.training.evaluation import run_baselines
 from explorer.learn.state import StepState, load_data
 from explorer.services import jobs
 from explorer.widgets.address import page_file
+from tests.components import wait_for_jobs
 from tests.conftest import TEXT
 
 PARTS = ("cheat", "lower", "same", "higher", "always", "went on", "recited", "not recited")
@@ -42,7 +43,7 @@ def predict(at: AppTest, step: str, curve: str = "control_lower", kind: str = "w
 
 def until_done(at: AppTest) -> AppTest:
     """The page once its job has ended."""
-    jobs.wait_for_all()
+    wait_for_jobs()
     at.run()
     assert any(button.key == "break_predict" for button in at.button), [error.value for error in at.error]
     return at
@@ -100,7 +101,7 @@ def test_what_a_link_chooses_is_what_runs_and_a_change_asks_for_a_new_prediction
 def test_a_text_in_which_nothing_changes_is_a_sentence(corpus):
     at = bench(corpus, "tiny", ";size:30000")
     predict(at, "tiny")
-    jobs.wait_for_all()
+    wait_for_jobs()
     at.run()
     assert "both models would be the same" in at.error[0].value.replace("\\", "")
     assert "Begin again" in [button.label for button in at.button]
@@ -115,7 +116,7 @@ def test_a_stopped_experiment_keeps_its_curves_and_begins_again(corpus, monkeypa
     jobs._turns.let_others()  # until it has computed the first piece
     next(button for button in at.button if button.label == "Stop").click().run()
     jobs._turns.end()
-    jobs.wait_for_all()
+    wait_for_jobs()
     at.run()
     assert not at.exception and "Stopped before it was done." in text_of(at)
     assert "gpt_explorer.figure" in str([one.proto.component_name for one in at.get("bidi_component")])

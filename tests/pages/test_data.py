@@ -11,6 +11,7 @@ from core.text.own_text import save_text
 from explorer.data import tokenizer_cards
 from explorer.services import jobs
 from explorer.widgets.address import NAVIGATION, ROOT
+from tests.components import wait_for_jobs
 from tests.core.import_export.hub_server import serving
 
 POEM = "The fog comes\non little cat feet.\nIt sits looking\nover harbor and city\n" * 20
@@ -224,10 +225,10 @@ def test_a_long_text_is_tokenized_in_a_job_that_can_be_stopped(explorer_home, mo
     assert go not in [button.key for button in app.button if not button.disabled]
     app.button(key=next(button.key for button in app.button if (button.key or "").startswith("stop_"))).click().run()
     jobs._turns.end()
-    jobs.wait_for_all()
+    wait_for_jobs()
     app.run()
     assert "Stopped before it was done." in said(app)
     next(button for button in app.button if (button.key or "").startswith("again_")).click().run()
-    jobs.wait_for_all()
+    wait_for_jobs()
     app.run()
     assert not app.exception and not app.error and not app.button(key=go).disabled

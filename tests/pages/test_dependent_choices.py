@@ -12,6 +12,7 @@ from explorer.look_inside.sections import sections_of
 from explorer.services import jobs
 from explorer.services.shared import open_model
 from explorer.widgets.address import NAVIGATION
+from tests.components import wait_for_jobs
 
 # Longer, shorter, equally long, nothing, characters that the model does not know, and more than it can read.
 PROMPTS = ("to be", "To be, or not to be", "or", "is", "", "😀 be", "水\x1b", "question")
@@ -33,7 +34,7 @@ def wait(app: AppTest) -> AppTest:
         before = list(jobs._jobs)
         app.run()
         assert not app.exception
-        jobs.wait_for_all()
+        wait_for_jobs()
     return app
 
 

@@ -11,6 +11,7 @@ from core.runs.model_files import import_model
 from core.training.checkpoints import save_weights
 from explorer.services import jobs
 from explorer.widgets.address import ROOT
+from tests.components import wait_for_jobs
 from tests.core.import_export.conftest import bpe_folder, gpt2_folder, theirs  # noqa: F401 - fixtures
 
 
@@ -107,7 +108,7 @@ def test_a_bigram_has_neither_lens_nor_attribution(app, finished_run):
 def mapped(app: AppTest) -> dict:
     """The map of swaps, once its job has ended."""
     while any(not job.ended for job in list(jobs._jobs.values())):
-        jobs.wait_for_all()
+        wait_for_jobs()
     app.run()
     assert not app.exception
     return charts(app)["patches"]["data"][0]

@@ -15,9 +15,8 @@ from core.text.token_display import visible
 from core.text.tokenizers import Tokenizer, load_tokenizer
 from explorer.look_inside import frames
 from explorer.look_inside.sections import SECTIONS
-from explorer.services.jobs import wait_for_all
 from explorer.widgets.address import NAVIGATION
-from tests.components import clocks, frame_of
+from tests.components import clocks, frame_of, wait_for_jobs
 from tests.core.import_export.conftest import TEXT, bpe_folder, gpt2_folder, theirs  # noqa: F401 - fixtures
 from tests.explorer.streaming.test_streams import events_of
 
@@ -90,7 +89,7 @@ def test_it_opens_in_every_section_and_its_pieces_of_words_are_shown(imported, s
     app = page("look_inside")
     app.query_params["view"] = section
     app.run()
-    wait_for_all()  # what takes a while has been computed by then
+    wait_for_jobs()  # what takes a while has been computed by then
     app.run()
     assert not app.exception and not app.error and not app.get("progress")
     assert app.title[0].value == "Look inside"

@@ -12,6 +12,7 @@ from core.lessons.quick_train import MODERN_PARTS
 from core.text.own_text import save_text
 from explorer.services import jobs
 from explorer.widgets.address import ROOT
+from tests.components import wait_for_jobs
 from tests.pages.conftest import run_until_done
 
 POEM = "The fog comes\non little cat feet.\nIt sits looking\nover harbor and city\n" * 40
@@ -110,7 +111,7 @@ def test_a_ladder_that_was_stopped_no_longer_says_that_it_is_coming(explorer_hom
     assert "Training one model after another" in app.get("progress")[0].proto.text
     next(button for button in app.button if button.label == "Stop").click().run()
     jobs._turns.end()
-    jobs.wait_for_all()
+    wait_for_jobs()
     app.run()
     assert not app.exception and not app.get("progress")
     assert "Stopped before it was done." in said(app) and "Begin again" in [button.label for button in app.button]

@@ -12,6 +12,7 @@ from core.runs.weights import load_model, steps_with_weights
 from core.training.checkpoints import save_weights
 from explorer.services import jobs
 from explorer.widgets.address import ROOT
+from tests.components import wait_for_jobs
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ def test_embeddings_in_every_way(app, finished_run, method, dimensions):
     app.segmented_control(key="map_method").set_value(method)
     app.segmented_control(key="map_dims").set_value(dimensions).run()
     assert not app.exception
-    jobs.wait_for_all()  # t-SNE of all snapshots
+    wait_for_jobs()  # t-SNE of all snapshots
     app.run()
     assert not app.exception
     *map_, neighbors, _positions = figures(app)
@@ -240,7 +241,7 @@ def press(app: AppTest, view: str) -> AppTest:
     while before != list(jobs._jobs):  # what is found may let the next computation begin
         before = list(jobs._jobs)
         app.run()
-        jobs.wait_for_all()
+        wait_for_jobs()
     return app.run()
 
 

@@ -8,8 +8,8 @@ from streamlit.testing.v1 import AppTest
 from core.runs.weights import steps_with_weights
 from core.text.own_text import save_text
 from explorer.charts.loss import Player, loss_figure, with_players
-from explorer.services import jobs
 from explorer.widgets.address import page_file
+from tests.components import wait_for_jobs
 from tests.conftest import TEXT
 
 KEPT = "page-shannon-game"
@@ -121,7 +121,7 @@ def played_to_the_end(corpus, run) -> AppTest:
     at = open_game(corpus, run=run.id)
     at = guess(at, game_of(at).passage.hidden)
     for _snapshot in range(2):  # the second model's job starts when the first one's has ended
-        jobs.wait_for_all()
+        wait_for_jobs()
         at.run()
     return at
 

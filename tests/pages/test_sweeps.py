@@ -10,8 +10,9 @@ from core.sweeps import rate_finder
 from core.sweeps.driver import advance
 from core.sweeps.folder import Point, create_sweep, list_sweeps, planned
 from core.sweeps.space import grid_points, parse_dimension
-from explorer.services import jobs, shared
+from explorer.services import shared
 from explorer.widgets.address import NAVIGATION
+from tests.components import wait_for_jobs
 
 
 @pytest.fixture
@@ -107,7 +108,7 @@ def test_a_range_test_suggests_a_rate_that_one_click_takes(page, explorer_home, 
     train.query_params["set"] = "model.n_layer:1;model.n_head:1;model.n_embd:16;model.block_size:8"
     train.run()
     train.button(key="rate_test").click().run()
-    jobs.wait_for_all()
+    wait_for_jobs()
     train.run()
     assert not train.exception
     train.button(key="rate_apply").click().run()

@@ -12,6 +12,7 @@ from core.runs.weights import steps_with_weights
 from explorer.charts.health import FIGURES, HISTOGRAMS
 from explorer.services import jobs
 from explorer.widgets.address import ROOT
+from tests.components import wait_for_jobs
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_scores_of_heads_stay_until_those_of_the_next_moment_are_there(app, fini
 
     app.query_params.update({"run": finished_run.id, "view": "Heads"})
     app.run()
-    jobs.wait_for_all()
+    wait_for_jobs()
     assert "These are the scores" not in captions()
     go_on = threading.Event()
 
@@ -67,7 +68,7 @@ def test_scores_of_heads_stay_until_those_of_the_next_moment_are_there(app, fini
     app.query_params["step"] = "0"
     assert "These are the scores of step 20." in captions() and app.get("plotly_chart")
     go_on.set()
-    jobs.wait_for_all()
+    wait_for_jobs()
     assert not app.exception and "These are the scores" not in captions()
 
 

@@ -7,8 +7,8 @@ from streamlit.testing.v1 import AppTest
 
 from core.text.own_text import delete_text
 from explorer.look_inside import memorization
-from explorer.services import jobs
 from explorer.widgets.address import ROOT
+from tests.components import wait_for_jobs
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def open_section(explorer_home):
 def run_with_jobs(app: AppTest) -> AppTest:
     """The page once the job that it waits for has ended."""
     assert not app.exception
-    jobs.wait_for_all()
+    wait_for_jobs()
     app.run()
     assert not app.exception
     return app

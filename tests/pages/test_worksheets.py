@@ -13,8 +13,8 @@ from core.text.own_text import save_text
 from explorer.learn import experiments
 from explorer.learn.lessons import steps_of
 from explorer.learn.printed import printed_steps
-from explorer.services import jobs
 from explorer.widgets.address import page_file
+from tests.components import wait_for_jobs
 from tests.pages.conftest import run_until_done
 from tests.pages.test_learn_gpt import answer
 
@@ -27,7 +27,7 @@ def printed(lesson: str, corpus: str, names: tuple[str, ...] = ()):
     made = printed_steps(lesson, steps, corpus, "en")
     while not all(step.is_ready for step in made):
         assert not any(step.problem for step in made)
-        jobs.wait_for_all()
+        wait_for_jobs()
         made = printed_steps(lesson, steps, corpus, "en")
     return {step.name: step for step in made}
 
@@ -72,7 +72,7 @@ def test_a_page_to_print_is_a_whole_page_of_its_own(client: TestClient, explorer
         address = f"/api/lessons/bigram/{paper}?text={corpus}"
         while 'http-equiv="refresh"' in (page := client.get(address)).text:
             assert page.status_code == 200
-            jobs.wait_for_all()
+            wait_for_jobs()
         assert "<i>" not in page.text and "&lt;i&gt;Mine" in page.text
         assert not re.search(r"<(b|script|a)[ >]", page.text)
         said = html.unescape(page.text)
