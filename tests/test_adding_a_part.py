@@ -47,7 +47,7 @@ def sgd(parameters, config):
 
 
 OPTIMIZERS: """
-DONE = """from core.runs.engines.local import LocalEngine
+DONE = """from core.runs.engines.engine import LocalEngine
 
 
 class DoneEngine(LocalEngine):
@@ -102,10 +102,10 @@ TOYS = {  # what is put in place of what, in each file
     "engine": {
         "core/runs/engines/done.py": {"": DONE},
         "core/runs/engines/engine.py": {
-            "    from core.runs.engines.local import": '    if os.environ.get("GPT_EXPLORER_DONE"):\n'
+            "    return LocalEngine()": '    if os.environ.get("GPT_EXPLORER_DONE"):\n'
             "        from core.runs.engines.done import DoneEngine\n\n"
             "        return DoneEngine()\n"
-            "    from core.runs.engines.local import"
+            "    return LocalEngine()"
         },
         "core/cli/arguments.py": {
             'choices=("local", "ray")': 'choices=("local", "ray", "done")',

@@ -28,8 +28,7 @@ from core.runs.commands import (
     waiting_commands,
 )
 from core.runs.disk_space import shortage
-from core.runs.engines.engine import Engine, NoCapacityError
-from core.runs.engines.local import LocalEngine
+from core.runs.engines.engine import Engine, LocalEngine, NoCapacityError
 from core.runs.folder import RunFolder, list_runs, open_run
 from core.runs.processes import ProcessId, end_orphans, this_process
 from core.runs.queue import Claim, Queue, is_held_by_a_shell, supervisor_lock

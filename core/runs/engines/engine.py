@@ -1,4 +1,4 @@
-"""The interface of an engine, which starts and ends workers, and which engine the environment asks for."""
+"""The interface of an engine, which starts and ends workers; this machine's engine; and which one is asked for."""
 
 import os
 import signal
@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.errors import RunError
+from core.runs.engines.fork_server import FORK_SERVER
 from core.runs.folder import RunFolder
+from core.runs.machine import slots as machine_slots
+from core.runs.processes import end_orphans, kill, send_signal
 from core.runs.records import Status
 
 
@@ -74,12 +77,44 @@ class Engine(ABC):
         """Let go of what starts workers; those that train go on."""
 
 
+class LocalEngine(Engine):
+    """Workers as processes of this machine."""
+
+    def start(self, data_dir: Path) -> None:
+        FORK_SERVER.ensure_running(data_dir)
+
+    def capacity(self) -> int:
+        return machine_slots()
+
+    def submit(self, home: Path, folder: RunFolder, status: Status) -> None:
+        FORK_SERVER.start_worker(home, folder, status)
+
+    def poll(self, folder: RunFolder, status: Status) -> bool:
+        return status.has_worker(folder.lock_path)
+
+    def cancel(self, folder: RunFolder, status: Status, number: signal.Signals = signal.SIGKILL) -> None:
+        if status.host:
+            raise RunError(
+                f"The run {folder.name!r} trains on {status.host}, a host of a Ray cluster. Only an app with --engine "
+                "ray can end its process."
+            )
+        if number == signal.SIGKILL:
+            kill(status.process)
+            end_orphans(status.process)
+        else:
+            send_signal(status.process, number)
+
+    def hosts(self) -> list[Host]:
+        return []
+
+    def close(self) -> None:
+        pass  # all use the one fork server
+
+
 def engine_wanted() -> Engine:
     """Return the engine that GPT_EXPLORER_RAY asks for with the address of a cluster: Ray's, else this machine's."""
     if address := os.environ.get("GPT_EXPLORER_RAY"):
         from core.runs.engines.ray_engine import RayEngine
 
         return RayEngine(address, os.environ.get("GPT_EXPLORER_RAY_STORAGE", ""))
-    from core.runs.engines.local import LocalEngine
-
     return LocalEngine()

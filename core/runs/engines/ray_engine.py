@@ -21,9 +21,8 @@ from typing import IO, Any
 from core.errors import ExplorerError, RunError
 from core.formatting import memory_in_words
 from core.runs.commands import config_now
-from core.runs.engines.engine import Engine, Host, NoCapacityError
+from core.runs.engines.engine import Engine, Host, LocalEngine, NoCapacityError
 from core.runs.engines.fork_server import worker_environment
-from core.runs.engines.local import LocalEngine
 from core.runs.folder import RunFolder
 from core.runs.machine import threads_for_run
 from core.runs.processes import is_locked

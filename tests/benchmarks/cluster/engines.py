@@ -13,8 +13,7 @@ import torch.distributed as dist
 
 from core.config import ModelConfig, RunConfig, TrainConfig
 from core.fast.threads import keep_freed_memory
-from core.runs.engines.engine import Engine
-from core.runs.engines.local import LocalEngine
+from core.runs.engines.engine import Engine, LocalEngine
 from core.runs.engines.ray_engine import RayEngine
 from core.runs.folder import RunFolder
 from core.runs.processes import ProcessId, kill

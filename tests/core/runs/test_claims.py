@@ -116,7 +116,7 @@ def test_a_worker_that_cannot_be_started_is_a_failed_run_and_frees_its_slot(data
 
 
 def test_a_worker_that_cannot_write_its_log_is_a_failed_run(data_dir, run, monkeypatch):
-    monkeypatch.setattr("core.runs.engines.local.FORK_SERVER", ForkServer())  # which has no process yet
+    monkeypatch.setattr("core.runs.engines.engine.FORK_SERVER", ForkServer())  # which has no process yet
     supervisor = Supervisor(data_dir, slots=1)
     supervisor.start()
     run.log_path.mkdir()  # where the worker's output would go

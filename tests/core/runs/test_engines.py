@@ -17,9 +17,8 @@ from moto.server import ThreadedMotoServer
 from core.cli import main
 from core.cli.arguments import add_engine, choose_engine
 from core.runs.commands import config_now
-from core.runs.engines.engine import Engine, engine_wanted
+from core.runs.engines.engine import Engine, LocalEngine, engine_wanted
 from core.runs.engines.host_copy import HostCopy
-from core.runs.engines.local import LocalEngine
 from core.runs.engines.ray_broker import ROOT, inspect_host, open_shared, problem_of, remove_shared
 from core.runs.engines.ray_engine import RayEngine
 from core.runs.engines.remote_run import RemoteRun

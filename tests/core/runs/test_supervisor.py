@@ -174,7 +174,7 @@ def test_a_worker_that_fails_says_why(supervisor, data_dir, config):
 
 
 def test_a_worker_that_cannot_even_start_is_a_failed_run(data_dir, run, monkeypatch):
-    monkeypatch.setattr("core.runs.engines.local.FORK_SERVER", server := ForkServer())
+    monkeypatch.setattr("core.runs.engines.engine.FORK_SERVER", server := ForkServer())
     monkeypatch.setattr(sys, "executable", "/bin/false")
     supervisor = Supervisor(data_dir, slots=1)
     supervisor.submit(run)
