@@ -228,12 +228,12 @@ def known(explorer_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clas
 def people(known: Classroom) -> dict[str, TestClient]:
     """Browsers of nobody, of the teacher and of two students who have joined."""
     from explorer.streaming.broadcaster import Broadcaster
-    from explorer.web.class_door import ClassDoor, door_routes
+    from explorer.web.class_access import ClassAccess, join_routes
     from explorer.web.middleware import AllowedSites, RequestGuard
     from explorer.web.routes import api_routes
 
-    routes = [*api_routes(Broadcaster()), *door_routes()]
-    middleware = [Middleware(RequestGuard, AllowedSites(host_names=("testserver",))), Middleware(ClassDoor)]
+    routes = [*api_routes(Broadcaster()), *join_routes()]
+    middleware = [Middleware(RequestGuard, AllowedSites(host_names=("testserver",))), Middleware(ClassAccess)]
     app = Starlette(routes=routes, middleware=middleware)
     browsers = {name: TestClient(app, follow_redirects=False) for name in ("nobody", "teacher", "Ada", "Bob")}
     browsers["teacher"].post("/teach", data={"key": known.teacher_key})

@@ -29,7 +29,7 @@ from explorer.services import shared
 from explorer.services.cost_trials import end_trial
 from explorer.services.visitors import class_address, join_link, serve_at, serve_class, served_class, teacher_link
 from explorer.streaming.broadcaster import Broadcaster
-from explorer.web.class_door import ClassDoor, door_routes
+from explorer.web.class_access import ClassAccess, join_routes
 from explorer.web.middleware import (
     EVERY_ADDRESS,
     LOOPBACK_NAME,
@@ -118,10 +118,10 @@ def app_parts(sites: AllowedSites, base_path: str = "", announce: Callable[[], N
 
     return {
         "lifespan": lifespan,
-        "routes": [*api_routes(broadcaster, base_path), *door_routes(base_path)],
+        "routes": [*api_routes(broadcaster, base_path), *join_routes(base_path)],
         "middleware": [
             Middleware(RequestGuard, sites),
-            Middleware(ClassDoor, base_path),
+            Middleware(ClassAccess, base_path),
             Middleware(PageShell, base_path),
             Middleware(Scripts, base_path),
         ],

@@ -29,8 +29,8 @@ from explorer.learn.state import load_data
 from explorer.services import shared, visitors
 from explorer.services.visitors import COOKIE, NotAllowed
 from explorer.streaming.broadcaster import Broadcaster
-from explorer.web import class_door
-from explorer.web.class_door import WRONG_OF_ONE
+from explorer.web import class_access
+from explorer.web.class_access import WRONG_OF_ONE
 from explorer.web.routes import api_routes
 
 SECRET = "The secret of Ada is kept in this very text. " * 40
@@ -200,7 +200,7 @@ def test_guessing_codes_is_slowed(known, people, monkeypatch):
         assert people["nobody"].post("/join", data={"code": "guess", "nickname": "Eve"}).status_code == 403
     waits = people["nobody"].post("/join", data={"code": known.code, "nickname": "Eve"})
     assert waits.status_code == 429 and 0 < int(waits.headers["retry-after"]) <= 61
-    monkeypatch.setattr(class_door, "_MINUTE", 0.0)
+    monkeypatch.setattr(class_access, "_MINUTE", 0.0)
     assert people["nobody"].post("/join", data={"code": known.code, "nickname": "Eve"}).status_code == 303
 
 

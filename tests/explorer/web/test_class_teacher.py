@@ -24,7 +24,7 @@ from explorer.services import shared
 from explorer.services.visitors import COOKIE, NotAllowed
 from explorer.streaming.broadcaster import Broadcaster
 from explorer.train.estimated_cost import class_limit, most_steps
-from explorer.web.class_door import ClassDoor
+from explorer.web.class_access import ClassAccess
 from explorer.web.routes import api_routes
 from tests.explorer.web.test_class import as_visitor, home_of
 
@@ -156,7 +156,7 @@ def test_an_open_stream_ends_with_the_right_to_read_it_or_with_its_browser(
             scope["path_params"] = {"id": run_of_ada.id} if "{id}" in path else {}
             await routes[path].app(scope, receive, send)
 
-        serving = asyncio.create_task(ClassDoor(app)(scope, receive, send))
+        serving = asyncio.create_task(ClassAccess(app)(scope, receive, send))
         await begun.wait()
         if ended_by == "unshare":
             mark_shared(known.root, run_of_ada.id, shared=False)

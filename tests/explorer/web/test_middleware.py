@@ -18,7 +18,7 @@ from streamlit.web.server.app_discovery import discover_asgi_app
 from core.errors import ExplorerError
 from core.runs.weights import latest_weights
 from explorer.services import shared
-from explorer.web.class_door import ClassDoor
+from explorer.web.class_access import ClassAccess
 from explorer.web.middleware import AllowedSites, PageShell, RequestGuard, checked_host_name, checked_origin
 from explorer.web.scripts import Scripts
 from explorer.web.server import app_parts, serve
@@ -160,7 +160,12 @@ def test_streamlit_run_and_python_m_explorer_serve_the_very_same(monkeypatch):
     serve(AllowedSites("127.0.0.1"), 8501)
     for one in (app, *served):
         assert one.script_path == NAVIGATION
-        assert [middleware.cls for middleware in one._user_middleware] == [RequestGuard, ClassDoor, PageShell, Scripts]
+        assert [middleware.cls for middleware in one._user_middleware] == [
+            RequestGuard,
+            ClassAccess,
+            PageShell,
+            Scripts,
+        ]
     assert [[route.path for route in one._user_routes] for one in served] == [
         [route.path for route in app._user_routes]
     ]

@@ -20,7 +20,7 @@ from streamlit import config
 from streamlit.runtime.secrets import secrets_singleton
 from streamlit.web.server.starlette.starlette_auth_routes import create_auth_routes
 
-from explorer.web.class_door import ClassDoor, door_routes
+from explorer.web.class_access import ClassAccess, join_routes
 
 KEY = RSAKey.generate_key(2048, {"kid": "one"})
 
@@ -93,9 +93,9 @@ def provider(tmp_path) -> Iterator[Provider]:
 
 @pytest.fixture
 def open_browser(known):
-    """Opens a browser on an app with Streamlit's routes for signing in and the door of the class."""
-    middleware = [Middleware(SessionMiddleware, secret_key="of the test"), Middleware(ClassDoor)]
-    app = Starlette(routes=[*create_auth_routes("/"), *door_routes()], middleware=middleware)
+    """Opens a browser on an app with Streamlit's routes for signing in and those of the class."""
+    middleware = [Middleware(SessionMiddleware, secret_key="of the test"), Middleware(ClassAccess)]
+    app = Starlette(routes=[*create_auth_routes("/"), *join_routes()], middleware=middleware)
     return lambda: TestClient(app, follow_redirects=False)
 
 

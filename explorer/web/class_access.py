@@ -1,11 +1,19 @@
-"""The door of a class: who may come in, the pages on which students join and the teacher opens it, and short links."""
+"""Access to a class: who may come in, the pages on which students join and the teacher opens it, and short links.
 
+Where `.streamlit/secrets.toml` has Streamlit's [auth] section, students sign in with the accounts of a school. All of
+that is Streamlit's own `st.login`: its routes, its cookie and Authlib, which speaks OpenID Connect. A student who has
+signed in still types the class code; the nickname is the account's name.
+"""
+
+import json
 import re
 import time
 from collections import defaultdict, deque
+from collections.abc import Mapping
 from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import NamedTuple
+from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.datastructures import Headers
@@ -13,13 +21,17 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
+from streamlit.auth_util import encode_provider_token, get_secrets_auth_section, is_authlib_installed
+
+# `st.user` is known to pages alone, and nobody has a page before joining.
+from streamlit.web.server.starlette.starlette_auth_routes import _get_cookie_value_from_request
+from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
 
 from core.classroom import STUDENT_SECONDS, ClassError, Classroom, WrongCode
 from core.lessons.lesson_text import ENGLISH
 from core.palette import DARK, LIGHT
 from explorer.i18n.language import _
 from explorer.services.visitors import COOKIE, JOIN, LINK, TEACH, served_class, set_visitor, visitor_of
-from explorer.web.school_account import CALLBACK, LOGIN, LOGOUT, SchoolAccount, account_of, sign_in_links
 from explorer.widgets.address import ROOT
 
 WRONG_OF_ONE, WRONG_OF_ALL = 20, 60  # wrong codes a minute, from one address and from all, before none is tried
@@ -27,9 +39,11 @@ _MINUTE = 60.0  # seconds
 _LONGEST_FORM = 4096  # bytes
 NEXT = "next"  # in an address and a form: the short code of the link that is opened after joining
 _LINK_CODE = re.compile(r"[a-zA-Z0-9]{4}")
+LOGIN, LOGOUT, CALLBACK = "auth/login", "auth/logout", "oauth2callback"  # Streamlit's routes
+_DEFAULT = "default"  # how Streamlit names the provider whose settings stand in [auth] itself
 
 
-class ClassDoor:
+class ClassAccess:
     """ASGI middleware that lets in browsers with a cookie of the class, and sends others to the page for joining."""
 
     def __init__(self, app: ASGIApp, base_path: str = ""):
@@ -80,8 +94,8 @@ class _Tries:
         return max((times[0] - since for times in full), default=0.0)
 
 
-def door_routes(base_path: str = "") -> list[Route]:
-    """Return the pages of the door, under the base path that Streamlit is told to serve at."""
+def join_routes(base_path: str = "") -> list[Route]:
+    """Return the pages for joining and for the teacher, and short links, below the base path of the server."""
     base, tries = _base(base_path), _Tries()
 
     async def join(request: Request) -> Response:
@@ -144,6 +158,34 @@ async def _answer(request: Request, tries: _Tries, base: str, *, teaches: bool) 
         COOKIE, cookie, max_age=STUDENT_SECONDS, path=f"{base}/", httponly=True, samesite="lax", secure=secure
     )
     return answer
+
+
+class SchoolAccount(NamedTuple):
+    """Who has signed in."""
+
+    id: str  # of the provider, and of the person there
+    name: str
+
+
+def sign_in_links(base: str) -> dict[str, str]:
+    """Return the address that begins to sign in with each provider, by its name; none where there is no [auth]."""
+    auth = get_secrets_auth_section()
+    if not auth or not is_authlib_installed():
+        return {}
+    named = [name for name, section in auth.items() if isinstance(section, Mapping) and "client_id" in section]
+    providers = [_DEFAULT, *named] if "client_id" in auth else named
+    return {name: f"{base}/{LOGIN}?{urlencode({'provider': encode_provider_token(name)})}" for name in providers}
+
+
+def account_of(request: Request) -> SchoolAccount | None:
+    """Return the account with which a browser has signed in, by Streamlit's signed cookie."""
+    if not get_secrets_auth_section() or not (value := _get_cookie_value_from_request(request, USER_COOKIE_NAME)):
+        return None
+    user = json.loads(value)
+    if not user.get("is_logged_in") or not user.get("sub"):
+        return None
+    name = user.get("nickname") or user.get("given_name") or user.get("name") or ""
+    return SchoolAccount(json.dumps([user.get("iss"), user.get("provider"), user["sub"]]), str(name))
 
 
 class _SignIn(NamedTuple):
