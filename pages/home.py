@@ -4,13 +4,13 @@ import streamlit as st
 
 from explorer.components.page import preload_plotly
 from explorer.home.living_model import CAPTION, TITLE, draw_living_model
-from explorer.home.run_cards import draw_recent, draw_start, lead_to_first_run, recent_runs
+from explorer.home.run_cards import draw_recent, draw_start, open_first_run, recent_runs
 from explorer.i18n.formatting import hardware_in_words
 from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.widgets.layout import errors_shown, page_header
 
-lead_to_first_run()
+open_first_run()
 
 page_header(_(TITLE), _(CAPTION))
 with errors_shown(end=True):

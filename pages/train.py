@@ -5,10 +5,10 @@ import streamlit as st
 from explorer.train.dashboard import draw_board
 from explorer.train.setup import draw_setup, open_started_run
 from explorer.widgets.address import RUN, parameter
-from explorer.widgets.drafts import begun_run_is_drawn, stay_with_begun_run
+from explorer.widgets.drafts import keep_started_run, note_started_run_drawn
 
 open_started_run()
-stay_with_begun_run()
+keep_started_run()
 run_id = parameter(RUN)
 # Each has a place of its own, and the other's is emptied first: else what is left would move down as the page is drawn.
 setup, board = (st.container() if here else st.empty() for here in (not run_id, run_id))
@@ -18,4 +18,4 @@ if run_id is None:
 else:
     with board:
         draw_board(run_id)
-    begun_run_is_drawn()
+    note_started_run_drawn()

@@ -25,7 +25,7 @@ from explorer.widgets.address import (
     SET,
     STEP,
     TOUR,
-    lead,
+    go_to_page,
     parameter,
 )
 from explorer.widgets.forms import widget_key
@@ -192,7 +192,7 @@ def follow(page: str) -> None:
         remember(_BROUGHT_TO, (now.page, now.page_query.get(RUN)))
         remember(_LED, time.monotonic())
         _take_inputs(now.page_inputs)
-        lead(now.page, now.page_query)
+        go_to_page(now.page, now.page_query)
 
 
 def is_behind(now: ClassSettings, page: str) -> bool:

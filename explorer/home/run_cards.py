@@ -64,12 +64,12 @@ def start_timed_run(number: str, minutes: int) -> None:
     session.do_once(number, start)
 
 
-def lead_to_first_run() -> None:
+def open_first_run() -> None:
     """Open the run that a click on a button started, for its request and those already on their way."""
     for start in (_START, _START_TIMED):
         with errors_shown():
             if run_id := session.click_result(start):
-                drafts.lead_to_run(run_id)
+                drafts.note_started_run(run_id)
                 session.forget_click(start)
     if run_id := drafts.run_to_open():
         address.open_page("train", run_id)
@@ -104,7 +104,7 @@ def _draw_time() -> None:
         if st.button(words, key=_START_TIMED, icon=":material/play_arrow:"):
             with st.spinner(_("Choosing the settings for this machine")):  # takes seconds
                 start_timed_run(session.ticket(_START_TIMED), minutes)
-            lead_to_first_run()
+            open_first_run()
 
 
 def recent_runs() -> list[RunRow]:

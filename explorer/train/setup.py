@@ -36,7 +36,7 @@ from explorer.train.sweep_form import draw_sweep_form, open_started_sweep, range
 from explorer.train.time_budget import draw_time_budget
 from explorer.widgets.address import FORK, STEP, draft_address, parameter, view_run
 from explorer.widgets.class_link import link_popover
-from explorer.widgets.drafts import draft, keep_draft, lead_to_run, write_draft
+from explorer.widgets.drafts import draft, keep_draft, note_started_run, write_draft
 from explorer.widgets.forms import distinct_labels, divisors, forget_inputs, setting_input, widget_key
 from explorer.widgets.layout import card, literal, page_header, show_error
 from explorer.widgets.links import draft_of_link, say_misread_number
@@ -344,7 +344,7 @@ def open_started_run() -> None:
     """Put the run that a click on the button started into the address, in place of its draft."""
     with notifying():
         if run_id := click_result(START):
-            lead_to_run(run_id)
+            note_started_run(run_id)
             view_run(run_id)
             forget_click(START)
 

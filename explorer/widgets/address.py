@@ -45,7 +45,7 @@ TOUR = "tour"  # the step of the tour (`explorer.home.tour`)
 SHOWN = {"train": (RUN, FORK), "learn": (LESSON, STEP)}  # the parameters that say which thing a page shows
 
 PROMPT_FOLLOWED = "prompt_followed"  # what `recall` returns the prompt for that the page took from the address last
-BEGUN = "begun_run"  # in the session: a run that a page has started, see `explorer.widgets.drafts`
+STARTED_RUN = "started_run"  # in the session: a run that a page has started, see `explorer.widgets.drafts`
 _WRITTEN = "address_written"  # in the session: the addresses left with the times they were, and the one written last
 _ON_ITS_WAY = 4.0  # seconds that a request may be on its way with the address from before
 
@@ -120,11 +120,11 @@ def page_file(name: str) -> str:
     return str(ROOT / "pages" / f"{Path(name).stem}.py")
 
 
-def lead(name: str, query: Mapping[str, str]) -> NoReturn:
-    """Go to a page with exactly these parameters, whatever was written into the address or begun before."""
+def go_to_page(name: str, query: Mapping[str, str]) -> NoReturn:
+    """Go to a page with exactly these parameters, whatever was written into the address or started before."""
     remember(_WRITTEN, ([], {}))
     remember(PROMPT_FOLLOWED, None)
-    st.session_state.pop(BEGUN, None)
+    st.session_state.pop(STARTED_RUN, None)
     st.switch_page(page_file(name), query_params=query)
 
 

@@ -8,11 +8,11 @@ import streamlit as st
 from core.config import RunConfig
 from core.presets import preset
 from explorer.widgets.address import (
-    BEGUN,
     DRAFTED,
     FIRST_PRESET,
     RUN,
     SET,
+    STARTED_RUN,
     TEXT,
     address_of,
     config_from,
@@ -28,7 +28,7 @@ _DRAFT = "draft_config"  # in the session
 _LATE = 8.0  # seconds that a request may be on its way, however long the page before it took to draw
 
 
-class _Begun(NamedTuple):
+class _StartedRun(NamedTuple):
     """A run that was started in this session, for as long as the browser may not know of it."""
 
     run_id: str
@@ -74,9 +74,9 @@ def leave_text_of_link() -> None:
     write({SET: ";".join(others) or None, TEXT: None})
 
 
-def lead_to_run(run_id: str) -> None:
+def note_started_run(run_id: str) -> None:
     """Let the page on view open a run that was started just now: see `run_to_open`."""
-    st.session_state[BEGUN] = _Begun(run_id, st.query_params.to_dict(), time.monotonic())
+    st.session_state[STARTED_RUN] = _StartedRun(run_id, st.query_params.to_dict(), time.monotonic())
 
 
 def run_to_open() -> str | None:
@@ -85,26 +85,26 @@ def run_to_open() -> str | None:
     Such are a second click, the look at a trial that a page takes twice a second, and the redraw that the news of the
     new run asks for: without this they would bring the left page back. The browser's Back is none of these.
     """
-    begun = st.session_state.get(BEGUN)
-    on_its_way = begun is not None and not went_back() and time.monotonic() - begun.at < _LATE
+    started = st.session_state.get(STARTED_RUN)
+    on_its_way = started is not None and not went_back() and time.monotonic() - started.at < _LATE
     # A browser may have the new address a moment before the new page, and then sends it with the left one.
-    here, known = st.query_params.to_dict(), begun and begun.left | {RUN: begun.run_id}
-    return begun.run_id if on_its_way and here in (begun.left, known) else None
+    here, known = st.query_params.to_dict(), started and started.left | {RUN: started.run_id}
+    return started.run_id if on_its_way and here in (started.left, known) else None
 
 
-def stay_with_begun_run() -> None:
+def keep_started_run() -> None:
     """Keep a run on view for requests of its draft, until the browser has come with the run's address."""
-    begun = st.session_state.get(BEGUN)
+    started = st.session_state.get(STARTED_RUN)
     run_id = run_to_open()
     if run_id and run_id != parameter(RUN):
         view_run(run_id)
-    elif begun and begun.drawn:
-        del st.session_state[BEGUN]
-    elif begun:  # the very request that started it
-        st.session_state[BEGUN] = begun._replace(drawn=True)
+    elif started and started.drawn:
+        del st.session_state[STARTED_RUN]
+    elif started:  # the very request that started it
+        st.session_state[STARTED_RUN] = started._replace(drawn=True)
 
 
-def begun_run_is_drawn() -> None:
+def note_started_run_drawn() -> None:
     """Count the time of requests on their way from now on: they waited while the page of the new run was drawn."""
-    if begun := st.session_state.get(BEGUN):
-        st.session_state[BEGUN] = begun._replace(at=time.monotonic())
+    if started := st.session_state.get(STARTED_RUN):
+        st.session_state[STARTED_RUN] = started._replace(at=time.monotonic())

@@ -352,7 +352,7 @@ def test_home_stays_left_though_the_browser_has_the_new_address_with_the_old_pag
 
         from explorer.widgets import drafts
 
-        drafts.lead_to_run("20260101-000000-aaaaaaaaaaaa")
+        drafts.note_started_run("20260101-000000-aaaaaaaaaaaa")
         st.query_params.from_dict(address)
         st.text(drafts.run_to_open())
 
@@ -367,11 +367,11 @@ def test_a_request_may_wait_as_long_as_the_page_of_the_new_run_takes_to_draw(dra
 
         from explorer.widgets import drafts
 
-        drafts.lead_to_run("20260101-000000-aaaaaaaaaaaa")
-        begun = st.session_state["begun_run"]
-        st.session_state["begun_run"] = begun._replace(at=begun.at - 60)
+        drafts.note_started_run("20260101-000000-aaaaaaaaaaaa")
+        begun = st.session_state["started_run"]
+        st.session_state["started_run"] = begun._replace(at=begun.at - 60)
         if drawn:
-            drafts.begun_run_is_drawn()
+            drafts.note_started_run_drawn()
         st.text(drafts.run_to_open())
 
     app = AppTest.from_function(start_and_draw_for_a_minute, kwargs={"drawn": drawn}).run()
