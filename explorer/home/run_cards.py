@@ -18,7 +18,7 @@ from explorer.home.tour import draw_tour_start
 from explorer.i18n.formatting import loss_in_words, model_in_words, when_in_words
 from explorer.i18n.language import _, ngettext, speaking_of
 from explorer.services import shared
-from explorer.services.cost_trials import train
+from explorer.services.cost_trials import submit_run
 from explorer.services.visitors import limits
 from explorer.sweeps.sweep_cards import draw_badge, draw_progress
 from explorer.train.time_budget import choose_minutes, settings_for
@@ -46,7 +46,7 @@ def start_first_run(number: str) -> None:
     def start() -> str:
         data_dir = shared.data_dir()
         config = short_config(data_dir, preset("gpt-quick"))
-        return train(new_run(data_dir, config, base=config))
+        return submit_run(new_run(data_dir, config, base=config))
 
     session.do_once(number, start)
 
@@ -59,7 +59,7 @@ def start_timed_run(number: str, minutes: int) -> None:
         corpus = limits().text or gpt_fast().data.corpus
         length = len(load_corpus(corpus, data_dir))
         config = settings_for(minutes, corpus, length)
-        return train(new_run(data_dir, config, base=config))
+        return submit_run(new_run(data_dir, config, base=config))
 
     session.do_once(number, start)
 

@@ -20,39 +20,39 @@ from explorer.i18n.language import _
 from explorer.services import shared
 
 
-class Tried(NamedTuple):
-    """What is known of some settings."""
+class TrialState(NamedTuple):
+    """How far the trial of some settings is."""
 
-    measured: bool  # on a few real steps
-    under_way: bool  # it will be known soon
+    measured: bool  # a few real steps were timed
+    under_way: bool
 
 
 _lock = threading.Lock()
 _trial: subprocess.Popen | None = None
-_tried: set[tuple[str, int]] = set()  # settings that were tried out once; one that failed is not tried again
+_attempted: set[tuple[str, int]] = set()  # settings that were tried out once; one that failed is not tried again
 
 
-def tried(config: RunConfig, vocab_size: int) -> Tried:
-    """Return what a trial of these settings has shown; begin one where there was none and nothing trains."""
+def trial_of(config: RunConfig, vocab_size: int) -> TrialState:
+    """Return how far the trial of these settings is; begin one where there was none and nothing trains."""
     global _trial
     shared.run_speed(config)  # measured now, if it never was, while nobody else measures
     count = threads_for_run(config, threads_per_run())
     if cached_correction(config, vocab_size, shared.hardware(config.train.device), count, shared.data_dir()):
-        return Tried(measured=True, under_way=False)
+        return TrialState(measured=True, under_way=False)
     settings = (config.to_json(), vocab_size)
     with _lock:
         if _trial and _trial.poll() is None:
-            return Tried(measured=False, under_way=True)
+            return TrialState(measured=False, under_way=True)
         wanted = os.environ.get("GPT_EXPLORER_TRIALS") != "0"  # tests of pages draw many settings
-        if settings in _tried or not wanted or shared.supervisor().busy or not _fits(config, vocab_size):
-            return Tried(measured=False, under_way=False)
-        _tried.add(settings)
+        if settings in _attempted or not wanted or shared.supervisor().busy or not _fits(config, vocab_size):
+            return TrialState(measured=False, under_way=False)
+        _attempted.add(settings)
         _trial = _begin(*settings)
-        return Tried(measured=False, under_way=True)
+        return TrialState(measured=False, under_way=True)
 
 
-def train(folder: RunFolder) -> str:
-    """Hand a run to the supervisor; the cores are its own. Return its id; raise RunError where it cannot be queued."""
+def submit_run(folder: RunFolder) -> str:
+    """End the trial that would slow a run, submit it, and return its id; raises RunError where it cannot be queued."""
     end_trial()
     shared.supervisor_for_visitor().submit(folder)
     return folder.id
@@ -90,7 +90,7 @@ def end_trial() -> None:
         if _trial and _trial.poll() is None:
             _trial.kill()
             _trial.wait()
-            _tried.clear()  # the trial was interrupted, so it may be tried again
+            _attempted.clear()  # the trial was interrupted, so it may be tried again
 
 
 def _fits(config: RunConfig, vocab_size: int) -> bool:

@@ -16,7 +16,7 @@ from core.training.work import exact_parameters
 from explorer.i18n.formatting import hardware_in_words
 from explorer.i18n.language import _, ngettext
 from explorer.services import shared
-from explorer.services.cost_trials import tried
+from explorer.services.cost_trials import trial_of
 from explorer.services.visitors import limits, visitor
 from explorer.train.time_budget import expected_loss_in_words
 from explorer.widgets.forms import positions
@@ -37,7 +37,7 @@ class Cost(NamedTuple):
 
 def cost_of(config: RunConfig, vocab_size: int, text_length: int) -> Cost:
     """Return the estimate of a run on a text of so many characters; begin a trial of its settings, at most once."""
-    measured, under_way = tried(config, vocab_size)
+    measured, under_way = trial_of(config, vocab_size)
     figures = shared.estimate_of(config, vocab_size, text_length)
     return Cost(figures, measured, (config, vocab_size) if under_way else None)
 
@@ -82,7 +82,7 @@ def draw_cost(config: RunConfig, cost: Cost, *, is_fork: bool) -> None:
 
 
 def _wait_for_trial(config: RunConfig, vocab_size: int) -> None:
-    if not tried(config, vocab_size).under_way:
+    if not trial_of(config, vocab_size).under_way:
         st.rerun()
 
 

@@ -21,7 +21,7 @@ from core.training.progress_summary import SENTENCES
 from explorer.i18n.formatting import model_in_words, number
 from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
-from explorer.services.cost_trials import train
+from explorer.services.cost_trials import submit_run
 from explorer.streaming.jsonl_tail import curve_rows
 from explorer.train.estimated_cost import most_steps
 from explorer.widgets import address
@@ -305,4 +305,4 @@ def _offer_smaller(folder: RunFolder) -> None:
 
 
 def _start_slower(folder: RunFolder, step: int, config: RunConfig, number: str) -> None:
-    do_once(number, lambda: train(fork(shared.data_dir(), folder, step, config)))
+    do_once(number, lambda: submit_run(fork(shared.data_dir(), folder, step, config)))

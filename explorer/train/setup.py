@@ -26,7 +26,7 @@ from explorer.data.corpus_cards import size_notice, titles_of
 from explorer.data.tokenizer_cards import tokenizer_ready
 from explorer.i18n.language import N_, _, speaking_of, worded
 from explorer.services import shared
-from explorer.services.cost_trials import train
+from explorer.services.cost_trials import submit_run
 from explorer.services.visitors import check_may_change, limits
 from explorer.train.estimated_cost import check_memory, class_limit, cost_of, draw_cost
 from explorer.train.forks import Parent, draw_parent_checkpoint, parent_from_address
@@ -334,7 +334,7 @@ def _start(drawn: RunConfig, parent: Parent | None, number: str) -> None:
 
     def start() -> str:
         data_dir, config = shared.data_dir(), _at_click(drawn, parent)
-        return train(fork(data_dir, parent.folder, parent.step, config) if parent else new_run(data_dir, config))
+        return submit_run(fork(data_dir, parent.folder, parent.step, config) if parent else new_run(data_dir, config))
 
     do_once(number, start)
     open_started_run()  # at once, so that the sidebar knows of it, which scrolls to the top of another page

@@ -7,13 +7,13 @@ import pytest
 from core.config import RunConfig
 from core.runs.folder import RunFolder
 from explorer.services import cost_trials, shared
-from explorer.services.cost_trials import end_trial, train, tried
+from explorer.services.cost_trials import end_trial, submit_run, trial_of
 
 
 @pytest.fixture(autouse=True)
 def own_home(explorer_home: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")  # whose speed is measured already
-    cost_trials._tried.clear()
+    cost_trials._attempted.clear()
     yield
     end_trial()
 
@@ -25,26 +25,26 @@ def settings() -> RunConfig:
 
 
 def test_what_is_asked_for_is_tried_out_and_then_known(settings):
-    assert tried(settings, 20) == (False, True)
+    assert trial_of(settings, 20) == (False, True)
     cost_trials._trial.wait(120)
-    assert tried(settings, 20).measured
+    assert trial_of(settings, 20).measured
 
 
 def test_nothing_is_tried_beside_training(settings):
     folder = RunFolder.create(shared.data_dir(), settings.replace({"train.steps": 100_000}))
-    assert tried(settings, 20).under_way
-    train(folder)
-    assert tried(settings, 20) == (False, False)
+    assert trial_of(settings, 20).under_way
+    submit_run(folder)
+    assert trial_of(settings, 20) == (False, False)
     shared.supervisor().stop(folder)
 
 
-def test_what_the_machine_cannot_hold_is_not_tried(settings):
+def test_what_the_machine_cannot_hold_is_not_attempted(settings):
     most = {"model.n_layer": 24, "model.n_embd": 1024, "model.block_size": 2048, "train.batch_size": 512}
     huge = settings.replace(most)
-    assert tried(huge, 20) == (False, False)
+    assert trial_of(huge, 20) == (False, False)
 
 
 def test_a_trial_that_was_ended_is_tried_again(settings):
-    assert tried(settings, 20).under_way
+    assert trial_of(settings, 20).under_way
     end_trial()
-    assert tried(settings, 20).under_way
+    assert trial_of(settings, 20).under_way
