@@ -9,9 +9,9 @@ from explorer.i18n.language import N_, _
 from explorer.look_inside import (
     ablation,
     attention_patterns,
-    bigram_table,
     embeddings,
     heads,
+    health_cards,
     memorization,
     model_picture,
     neurons,
@@ -20,7 +20,6 @@ from explorer.look_inside import (
     token_losses,
 )
 from explorer.look_inside.inspection import Inspection
-from explorer.look_inside.training import health_cards
 from explorer.widgets import address
 
 MODEL = "Model"  # the view of the whole model, the first
@@ -68,7 +67,7 @@ SECTIONS = (
     ),
     Section(
         "Table", N_("Bigram table"), LEARNED,
-        N_("Which token follows which?"), bigram_table.draw, gpt=False, prompt="unused",
+        N_("Which token follows which?"), embeddings.draw_bigram_table, gpt=False, prompt="unused",
     ),
     Section(
         "Embeddings", N_("Embeddings"), LEARNED,

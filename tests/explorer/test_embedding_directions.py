@@ -7,7 +7,6 @@ from core.interpretability.embeddings import Tables, fourier_components
 from core.palette import LIGHT
 from explorer.charts.embedding_map import number_circle
 from explorer.charts.heatmaps import cosine_heatmap, difference_heatmap
-from explorer.look_inside.bigram_table import tables_in_words
 from explorer.look_inside.embedding_directions import (
     aligned_maps,
     along_axes,
@@ -15,6 +14,7 @@ from explorer.look_inside.embedding_directions import (
     positions_in_words,
     stream_in_words,
 )
+from explorer.look_inside.embeddings import tables_in_words
 
 LEARNED = np.array([[0.2, 0.3, 0.5], [0.4, 0.3, 0.3], [1, 0, 0]], dtype=np.float32)
 COUNTED = np.array([[0.4, 0.4, 0.2], [0.4, 0.3, 0.3], [0, 1, 0]], dtype=np.float32)

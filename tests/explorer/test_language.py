@@ -20,8 +20,8 @@ from explorer.components.modules import COMPONENTS, sentences_of
 from explorer.i18n import language as i18n
 from explorer.i18n.language import _, in_language, ngettext, plural_forms, plural_rule
 from explorer.look_inside.frames import FrameRequest, make_frame
+from explorer.look_inside.health_cards import CARDS as HEALTH_CARDS
 from explorer.look_inside.time_machine_views import VIEWS
-from explorer.look_inside.training.health_cards import CARDS as HEALTH_CARDS
 from explorer.widgets.address import NAVIGATION, ROOT
 from explorer.widgets.layout import literal
 from tests.words import TEMPLATE, collect, sentences_in, update, written

@@ -1,1 +1,0 @@
-"""How the training of the run on view went, from the inside."""
