@@ -9,10 +9,9 @@ import { modelFilm } from "./model_film.js";
 import { drawFlow } from "./model_flow.js";
 import { signedBytes } from "./model_images.js";
 import { layoutOf } from "./model_layout.js";
-import { colorLegend, contributionOf, partName, updateRatio } from "./model_numbers.js";
 import { openedPart, placeAfter } from "./model_opened.js";
 import { buildStage, chosenRow, nameOf, partNumber, placeOf, showNextTokens, tokenAt, usualRow } from "./model_stage.js";
-import { summary } from "./model_words.js";
+import { colorLegend, contributionOf, partName, summary, updateRatio } from "./model_words.js";
 import { modelWriter } from "./model_writer.js";
 
 const AROUND = 230; // pixels of a window for what is above and below the picture

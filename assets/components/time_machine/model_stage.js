@@ -10,8 +10,7 @@ import { _, colorTable, element, quoted, rgbOf } from "../shared/mount.js";
 import { headColor } from "./model_flow.js";
 import { evenColor, matrixPlace, paintMatrix, shareColor, signedBytes, signedColor } from "./model_images.js";
 import { tokenEnd } from "./model_layout.js";
-import { nextTokenBars, partName } from "./model_numbers.js";
-import { titleOf } from "./model_words.js";
+import { nextTokenBars, partName, titleOf } from "./model_words.js";
 
 /* The last token; in a training step the one whose next token has the highest loss. */
 export const usualRow = ({ training, next }) => (training ? training.losses.indexOf(Math.max(...training.losses)) : next.length - 1);
