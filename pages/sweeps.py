@@ -1,4 +1,4 @@
-"""Sweeps: many runs that answer one question, and what they say."""
+"""Sweeps: many runs that differ in chosen settings, and their results."""
 
 import streamlit as st
 

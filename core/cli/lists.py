@@ -1,4 +1,4 @@
-"""`runs`, `corpora`, `presets` and `settings`: what there is."""
+"""`runs`, `corpora`, `presets` and `settings`: list what there is."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""`generate`, `import`, `export` and `notebooks`: models at work, from and for elsewhere; lessons to take along."""
+"""`generate`, `import`, `export` and `notebooks`: sample from a model, read and write other formats."""
 
 import argparse
 import sys

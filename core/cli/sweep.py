@@ -1,4 +1,4 @@
-"""`sweep` and `sweeps`: train many runs that differ in chosen settings, and see what came of them."""
+"""`sweep` and `sweeps`: train many runs that differ in chosen settings, and print their results."""
 
 import argparse
 import json

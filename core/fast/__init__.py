@@ -1,1 +1,1 @@
-"""Tricks of speed, apart from the model that one reads: decoding, Muon, threads, the allocator."""
+"""Faster ways to compute, kept apart from the code of the model: decoding, kernels, Muon, threads, the allocator."""

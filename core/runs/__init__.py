@@ -1,1 +1,1 @@
-"""A run on disk, and the processes that bring it about: the folder, the queue, the supervisor, the worker."""
+"""A run on disk, and the processes that train it: the folder, the queue, the supervisor, the worker."""

@@ -1,4 +1,4 @@
-"""What is made of a run's folder for people: its progress in a sentence, a script, a notebook, a report."""
+"""Documents made from a run's folder: its progress in a sentence, a script, a notebook, a report."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence

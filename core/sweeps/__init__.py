@@ -1,1 +1,1 @@
-"""Sweeps: many runs that differ in chosen settings, their search, and what their losses say."""
+"""Sweeps: many runs that differ in chosen settings, how these are searched, and the results."""

@@ -1,4 +1,4 @@
-"""Sweeps at work: new runs into the queue as others end, pruning, and stop, resume and extend.
+"""Carry out sweeps: queue new runs as others end, prune; stop, resume and extend a sweep.
 
 All that a sweep knows lies on disk, so whichever process looks next goes on where a killed one was.
 """

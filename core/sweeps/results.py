@@ -1,4 +1,4 @@
-"""What the runs of a sweep came to: the loss of each point over seeds, the best one, and what each setting explains."""
+"""The results of a sweep: the loss of each point over seeds, the best point, and what each setting explains."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -73,7 +73,7 @@ class Importance(NamedTuple):
 
 
 def outcome_of(sweep: SweepFolder, record: SweepRecord, id: str) -> RunOutcome:
-    """Return what a run of a sweep has come to."""
+    """Return the result of a run so far."""
     try:
         status = open_run(sweep.data_dir, id).status()
     except RunError:

@@ -1,4 +1,4 @@
-"""How near a run is to its machine: what its seconds go to, and what would give it more tokens a second.
+"""A run's speed compared with its machine: what its seconds are spent on, and what would give more tokens a second.
 
 The run itself measures its steps, evaluations, samples and writing (`core.training.pace`). The parts of a step are
 those of `core.training.cost`, scaled to the seconds that steps took.

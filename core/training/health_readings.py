@@ -1,4 +1,4 @@
-"""The readings of a training's health: what each measurement says, in a sentence, and what to do about it."""
+"""Readings of a training's health: a sentence on each measurement, and what to do where it shows trouble."""
 
 from collections.abc import Iterable
 from typing import NamedTuple

@@ -1,6 +1,6 @@
-"""What one training step asks of a machine: products, numbers moved, memory; counted by running it on no data.
+"""The work of one training step: products, numbers moved, memory; counted by running it on torch's meta device.
 
-The model's own code runs on torch's meta device, where tensors have shapes but no numbers, so that a new part of the
+The model's own code runs there, where tensors have shapes but no numbers, so that a new part of the
 model needs no formula here. Blocks are alike, so models of one and two are counted.
 """
 

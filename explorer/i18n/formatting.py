@@ -76,12 +76,12 @@ def state_color(state: str) -> str:
 
 
 def state_in_words(status: Status) -> str:
-    """Return one word for how a run fares."""
+    """Return the state of a run in one word."""
     return _(_STATES[status.state][0])
 
 
 def run_in_words(folder: RunFolder, status: Status) -> str:
-    """Return how a run fares, or where one comes from that can only be read."""
+    """Return the state of a run in words; of one that can only be read, where it comes from."""
     if folder.read_only:
         return _("from the gallery") if folder.in_gallery else _("shared")
     return state_in_words(status)

@@ -1,4 +1,4 @@
-"""Trials of settings for the page Train: one at a time, in a process of its own, and never beside training."""
+"""Trials, which time a few steps of settings: one at a time, in a process of its own, and never beside training."""
 
 import os
 import subprocess

@@ -47,7 +47,7 @@ class ForkSteps(NamedTuple):
     advice: str  # what happened and which step to go back to; "" where all is well
 
     def warning(self, step: int) -> str:
-        """Return what somebody should know who begins with a step after the rise; "" for any other step."""
+        """Return a warning for a step after which the loss had already risen; "" for any other step."""
         return self.advice if step > self.risen_after else ""
 
 

@@ -1,4 +1,4 @@
-"""What the app says where a link asks for what is not here. The address stays as it is until a button is pressed."""
+"""Messages for links to what does not exist here. The address stays as it is until a button is pressed."""
 
 from collections.abc import Callable, Container
 from typing import NoReturn
