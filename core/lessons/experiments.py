@@ -26,9 +26,9 @@ def first_characters(text: str, size: int) -> str:
     return text[:size]
 
 
-def insert_phrase(text: str, phrase: str, times: int, seed: int = 0) -> str:
+def insert_phrase(text: str, phrase: str, times: int) -> str:
     """Insert a phrase `times` times at random places, each on a line of its own."""
-    lines, rng = text.split("\n"), random.Random(seed)
+    lines, rng = text.split("\n"), random.Random(0)
     for index in sorted((rng.randrange(len(lines) + 1) for _ in range(times)), reverse=True):
         lines.insert(index, phrase)
     return "\n".join(lines)

@@ -47,13 +47,13 @@ def advance(sweep: SweepFolder, supervisor: Supervisor) -> SweepRecord:
         return sweep.write(record) if record != before else record
 
 
-def stop_sweep(sweep: SweepFolder, supervisor: Supervisor, reason: str = "") -> SweepRecord:
+def stop_sweep(sweep: SweepFolder, supervisor: Supervisor) -> SweepRecord:
     """Begin no more runs, and save and stop those that train or wait."""
     with sweep.changing() as record:
         if record.state != "running":
             return record
         going = [run.id for run in sweep.runs(record) if not run.status().ended]
-        changes = {"state": "stopped", "reason": reason, "pending": going}
+        changes = {"state": "stopped", "reason": "", "pending": going}
         return _change_pending(sweep, sweep.write(record.model_copy(update=changes)), supervisor)
 
 

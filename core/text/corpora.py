@@ -25,6 +25,7 @@ TINY_SHAKESPEARE_URL = "https://raw.githubusercontent.com/karpathy/char-rnn/mast
 TINY_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 
 _BY_A_PROGRAM = "problems made by a program"  # the language of a task
+_PREVIEW = 50  # characters of a text in a list
 _BEGINNING = 2000  # characters, more than enough for a first line
 MAX_CHARACTERS = 6_000_000  # of Python's library, whose source has about 4.4 million today
 
@@ -244,15 +245,15 @@ def load_ids(name: str, tokenizer: Tokenizer, data_dir: Path, report: OnProgress
     return tokenizer.encode_array(text, np.int32)
 
 
-def preview(corpus: Corpus, data_dir: Path, length: int = 50) -> str:
-    """Return its first line of content, cut to `length` characters; "" for a text not downloaded yet."""
+def preview(corpus: Corpus, data_dir: Path) -> str:
+    """Return its first line of content, short enough for a list; "" for a text not downloaded yet."""
     try:
         beginning = "" if corpus.download else load_corpus(corpus.name, data_dir)[:_BEGINNING]
     except (OSError, TextError):
         return ""
     lines = [" ".join(line.split()) for line in beginning.splitlines()]
     first = next((line for line in lines if line and not line.endswith(":")), "")  # not a speaker's name
-    return first if len(first) <= length else first[: length - 1].rstrip() + "\u2026"
+    return first if len(first) <= _PREVIEW else first[: _PREVIEW - 1].rstrip() + "\u2026"
 
 
 def text_hash(text: str) -> str:

@@ -133,9 +133,12 @@ def encodings_of(name: str, data: bytes) -> list[str]:
     return sorted(fitting, key=lambda encoding: not beginning.decode(encoding, "replace").startswith(likely))
 
 
-def preview_of(data: bytes, encoding: str, length: int = 200) -> str:
+_PREVIEW = 200  # characters
+
+
+def preview_of(data: bytes, encoding: str) -> str:
     """Return how a text begins if it is in that encoding."""
-    return data[: 4 * length].decode(encoding, "replace")[:length]
+    return data[: 4 * _PREVIEW].decode(encoding, "replace")[:_PREVIEW]
 
 
 def _ending(name: str) -> str:

@@ -31,9 +31,12 @@ def fraction_at(step: int, config: TrainConfig) -> float:
     return lowest + height * (1 - lowest)
 
 
-def learning_rates(first: int, last: int, config: TrainConfig, most: int = 200) -> list[tuple[int, float]]:
-    """Return at most `most` steps from `first` to `last`, each with the learning rate of the next update."""
-    stride = max(1, -(-(last - first) // most))
+_SHOWN_STEPS = 200  # of a curve of learning rates
+
+
+def learning_rates(first: int, last: int, config: TrainConfig) -> list[tuple[int, float]]:
+    """Return some steps from `first` to `last`, each with the learning rate of the next update."""
+    stride = max(1, -(-(last - first) // _SHOWN_STEPS))
     steps = sorted({*range(first, last, stride), max(first, last - 1)})
     return [(step, learning_rate_at(step, config)) for step in steps]
 

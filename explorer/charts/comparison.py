@@ -40,14 +40,13 @@ def comparison_figure(
     begins: Mapping[str, float] | None = None,
     unit: str = "nats",
     bands: Mapping[str, Sequence[float]] | None = None,
-    height: int = 400,
 ) -> go.Figure:
     """Draw the validation loss or accuracy of each run (rows of metrics.jsonl by run id), its name beside the chart.
 
     `over` is a column of the rows (see `AXES`), `unit` that of their `val_loss`, or ACCURACY (see `MEASURES`);
     `begins` says by run id where a fork branched off, `bands` how far a mean of runs (`averaged`) may be off.
     """
-    figure, begins, accuracy = go.Figure(), begins or {}, unit == ACCURACY
+    figure, height, begins, accuracy = go.Figure(), 400, begins or {}, unit == ACCURACY
     column, form = ("val_accuracy", ".1%") if accuracy else ("val_loss", ".3f")
     points_of = {}
     for id, run_rows in rows.items():
