@@ -1,4 +1,4 @@
-"""The trash (the bin on the pages): what was deleted can be restored for seven days, unless its space is needed."""
+"""The trash: what was deleted can be restored for seven days, unless its space is needed."""
 
 import shutil
 import time
@@ -17,9 +17,9 @@ _SECONDS = DAYS * 86400.0
 
 
 class Deleted(NamedTuple):
-    """One thing in the bin."""
+    """One thing in the trash."""
 
-    id: str  # of the bin
+    id: str  # of the entry
     name: str  # of the run or text, as its folder or file is called
     time: float  # seconds since 1970
 
@@ -30,7 +30,7 @@ class Deleted(NamedTuple):
 
 
 def put_into_trash(data_dir: Path, paths: Iterable[Path]) -> None:
-    """Move the files or folders of one run or text into the bin. Raises OSError where that cannot be."""
+    """Move the files or folders of one run or text into the trash. Raises OSError where that cannot be."""
     empty_trash(data_dir)
     paths = list(paths)
     place = _folder(data_dir) / f"{time.time_ns():020d}-{paths[0].stem}"
@@ -41,7 +41,7 @@ def put_into_trash(data_dir: Path, paths: Iterable[Path]) -> None:
 
 
 def deleted(data_dir: Path) -> list[Deleted]:
-    """Return what is in the bin, last deleted first."""
+    """Return what is in the trash, last deleted first."""
     entries = []
     for place in sorted(_folder(data_dir).glob("[0-9]*-*"), reverse=True):
         number, _, name = place.name.partition("-")
@@ -51,9 +51,9 @@ def deleted(data_dir: Path) -> list[Deleted]:
 
 
 def place_of(data_dir: Path, id: str) -> Path:
-    """Return the folder of one thing in the bin; raises ExplorerError where there is none."""
+    """Return the folder of one thing in the trash; raises ExplorerError where there is none."""
     if id not in {entry.id for entry in deleted(data_dir)}:
-        raise ExplorerError("It is not in the bin any more: it was restored or removed meanwhile.")
+        raise ExplorerError("It is not in the trash any more: it was restored or removed meanwhile.")
     return _folder(data_dir) / id
 
 
@@ -64,7 +64,7 @@ def why_no_run(data_dir: Path, id: str) -> str:
             with suppress(OSError, ValueError, KeyError, TypeError):  # its record is damaged
                 record = parse_json((_folder(home) / entry.id / "runs" / id / "run.json").read_bytes())
                 by = f" by {record['changed_by']}" if record.get("changed_by") else ""
-                return f"The run {record['name']!r} was deleted{by}. It lies in the bin of the page Runs."
+                return f"The run {record['name']!r} was deleted{by}. It is in the trash of the page Runs."
     shared = ", is not shared any more" if class_root(data_dir) != data_dir else ""
     return f"There is no run with the id {id[:80]!r}. It was deleted for good{shared}, or the id is misspelled."
 
@@ -92,4 +92,4 @@ def empty_trash(data_dir: Path, older_than: float = _SECONDS) -> None:
 
 
 def _folder(data_dir: Path) -> Path:
-    return data_dir / "bin"
+    return data_dir / "bin"  # names on disk stay as they were

@@ -43,7 +43,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument("--json", action="store_true", help="write it as JSON, with all settings")
     parser = _command(commands, "rename", "give a run another name", rename)
     parser.add_argument("name", metavar="NAME", help="the new name")
-    parser = _command(commands, "delete", f"delete a run, which stays in the bin for {DAYS} days; asks first", delete)
+    parser = _command(commands, "delete", f"delete a run, which stays in the trash for {DAYS} days; asks first", delete)
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
@@ -113,7 +113,7 @@ def _confirmed(folder: RunFolder) -> bool:
         raise RunError("Deleting needs --yes where nobody can be asked.")
     status = folder.status()
     print_line(f"{folder.name}, {status.state} at step {status.step:,}: its weights, curves and texts go with it.")
-    return input(f"Move it to the bin, where it stays for {DAYS} days? [y/N] ").strip().lower() in ("y", "yes")
+    return input(f"Move it to the trash, where it stays for {DAYS} days? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def show(folder: RunFolder, options: argparse.Namespace) -> None:

@@ -204,7 +204,7 @@ class Supervisor:
                 self._pending_stops[folder.id] = PendingStop(status.process, time.monotonic(), signal.SIGTERM, reason)
 
     def delete(self, folder: RunFolder, *, shown: Status | None = None, by: str = "") -> None:
-        """End its worker, if there is one, and put the run into the bin; where the disk is full, remove it for good.
+        """End its worker, if there is one, and put the run into the trash; where the disk is full, remove it for good.
 
         Its record names who deleted it, `by`, where that is not its owner.
         """

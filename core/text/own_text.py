@@ -177,7 +177,7 @@ def load_own_text(name: str, data_dir: Path) -> str:
 
 
 def delete_text(name: str, data_dir: Path) -> None:
-    """Put a saved text into the bin; raises TextError if there is none of that name."""
+    """Put a saved text into the trash; raises TextError if there is none of that name."""
     file = own_text_file(name, data_dir)
     if file.parents[1] != data_dir:
         raise TextError(f"The text {name} belongs to somebody else, so it cannot be deleted here.")

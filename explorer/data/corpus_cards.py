@@ -139,8 +139,8 @@ def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
         if corpora[name].own:
             with st.popover(_("Delete"), icon=":material/delete:"):
                 stays = ngettext(
-                    "It lies in the bin for {count} day. Runs trained on it stay, but cannot continue without it.",
-                    "It lies in the bin for {count} days. Runs trained on it stay, but cannot continue without it.",
+                    "It is in the trash for {count} day. Runs trained on it remain, but cannot continue without it.",
+                    "It is in the trash for {count} days. Runs trained on it remain, but cannot continue without it.",
                     DAYS,
                 )
                 st.caption(stays)

@@ -203,8 +203,8 @@ def _confirm_delete(picked: list[run_rows.RunRow]) -> None:
         values = {"name": row.name, "state": state_in_words(row.status), "step": f"{row.status.step:,}"}
         st.text(_("{name}, {state} at step {step}", **values))
     warning = ngettext(
-        "It lies in the bin for {days} days, from which it can be restored.",
-        "They lie in the bin for {days} days, from which they can be restored.", len(picked), days=DAYS,
+        "It stays in the trash for {days} days, from which it can be restored.",
+        "They stay in the trash for {days} days, from which they can be restored.", len(picked), days=DAYS,
     )  # fmt: skip
     st.caption(warning)
     if any(row.going_on for row in picked):

@@ -18,7 +18,7 @@ _CARDS = {"runs": ("run.json", "name"), "texts": (".json", "title")}  # where th
 
 
 def draw_trash(kind: Literal["runs", "texts"]) -> None:
-    """Draw the way to what was deleted in the last days; nothing while the bin has none of that kind."""
+    """Draw the way to what was deleted in the last days; nothing while the trash has none of that kind."""
     try:
         home = shared.data_dir()
         entries = [entry for entry in deleted(home) if (place_of(home, entry.id) / kind).is_dir()]
@@ -26,13 +26,13 @@ def draw_trash(kind: Literal["runs", "texts"]) -> None:
         return
     if not entries:
         return
-    with st.popover(_("Bin"), icon=":material/restore_from_trash:", key=f"bin_{kind}_{len(entries)}"):
+    with st.popover(_("Trash"), icon=":material/restore_from_trash:", key=f"trash_{kind}_{len(entries)}"):
         st.caption(_("What was deleted stays here for a week, unless the disk or your quota is full."))
         for entry in entries[:_MOST]:
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 st.text(f"{_name(entry, kind)} · {when_in_words(entry.when)}", width="stretch")
                 st.button(_("Restore"), key=f"restore_{entry.id}", on_click=_restore, args=(entry, kind))
-        st.button(_("Empty the bin"), key=f"empty_{kind}", on_click=_empty, type="tertiary")
+        st.button(_("Empty the trash"), key=f"empty_{kind}", on_click=_empty, type="tertiary")
 
 
 def _name(entry: Deleted, kind: str) -> str:
@@ -57,4 +57,4 @@ def _restore(entry: Deleted, kind: str) -> None:
 def _empty() -> None:
     check_may_change()
     empty_trash(shared.data_dir(), 0.0)
-    notify(_("The bin is empty."))
+    notify(_("The trash is empty."))

@@ -35,9 +35,9 @@ def test_what_has_lain_in_the_bin_for_days_is_removed(explorer_home, monkeypatch
     empty_trash(explorer_home)
     assert len(deleted(explorer_home)) == 2
     restore(explorer_home, first.id)
-    with pytest.raises(ExplorerError, match="not in the bin any more"):
+    with pytest.raises(ExplorerError, match="not in the trash any more"):
         restore(explorer_home, first.id)
-    with pytest.raises(ExplorerError, match="not in the bin"):
+    with pytest.raises(ExplorerError, match="not in the trash"):
         restore(explorer_home, "../runs")
     monkeypatch.setattr("core.trash.time.time", lambda: second.time + DAYS * 86400 + 1)
     empty_trash(explorer_home)

@@ -174,7 +174,7 @@ def test_a_run_is_renamed_and_deleted(finished_run, add_run, capsys, monkeypatch
         monkeypatch.setattr("builtins.input", lambda question, answer=answer: questions.append(question) or answer)
         said(capsys, "delete", "plain")
         assert finished_run.path.exists() is left
-    assert f"bin, where it stays for {DAYS} days" in questions[0]
+    assert f"trash, where it stays for {DAYS} days" in questions[0]
     said(capsys, "delete", "other", "--yes")
     assert not other.path.exists()
     assert {each.name for each in deleted(other.data_dir)} == {finished_run.id, other.id}
