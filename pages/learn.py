@@ -7,8 +7,8 @@ from explorer.i18n.language import _, language
 from explorer.learn.lessons import draw_glossary, draw_overview, lessons, steps_of
 from explorer.learn.steps import draw_step
 from explorer.widgets import address, lesson_links
+from explorer.widgets.invalid_links import end_absent, quoted_part
 from explorer.widgets.layout import errors_shown, page_header
-from explorer.widgets.links import end_absent, quoted_part
 
 lesson, linked_step = address.parameter(address.LESSON), address.parameter(address.STEP)
 

@@ -19,8 +19,8 @@ from explorer.look_inside.inspection import (
 from explorer.look_inside.opened_part import has_place
 from explorer.look_inside.sections import MODEL, SECTIONS, first_view, group_style, sections_of
 from explorer.widgets import address, session
+from explorer.widgets.invalid_links import end_absent, quoted_part
 from explorer.widgets.layout import errors_shown, literal
-from explorer.widgets.links import end_absent, quoted_part
 from explorer.widgets.prompt import as_line, example_prompt, newline_hint, number_key, questions_of, read_prompt
 from explorer.widgets.run_picker import choose_run
 

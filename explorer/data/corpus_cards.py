@@ -39,8 +39,8 @@ from explorer.services import shared
 from explorer.services.visitors import check_may_change
 from explorer.widgets import address, drafts, session
 from explorer.widgets.forms import distinct_labels
+from explorer.widgets.invalid_links import draft_of_link
 from explorer.widgets.layout import card, chart, current_palette, errors_shown, literal, show_error
-from explorer.widgets.links import draft_of_link
 from explorer.widgets.trash import draw_trash
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import streamlit as st
 from core.errors import ExplorerError
 from explorer.i18n.language import N_, _
 from explorer.widgets import address, session
-from explorer.widgets.links import say_misread_number
+from explorer.widgets.invalid_links import say_misread_number
 from explorer.widgets.run_picker import runs_to_pick
 
 _LAST = "tour"  # in the session: the step drawn last

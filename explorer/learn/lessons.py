@@ -13,8 +13,8 @@ from explorer.learn.printed import draw_paper_links
 from explorer.learn.state import chosen_text
 from explorer.learn.steps import Step, draw_path
 from explorer.widgets import lesson_links
+from explorer.widgets.invalid_links import quoted_part
 from explorer.widgets.layout import card, page_header, show_error
-from explorer.widgets.links import quoted_part
 
 _STEPS: dict[str, tuple[Step, ...]] = {
     "bigram": bigram.STEPS,

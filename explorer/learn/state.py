@@ -20,9 +20,9 @@ from explorer.i18n.language import ngettext
 from explorer.services import shared
 from explorer.widgets import lesson_links, session
 from explorer.widgets.forms import text_labels
+from explorer.widgets.invalid_links import absent_text
 from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import errors_shown, literal
-from explorer.widgets.links import absent_text
 
 MOST_CHARACTERS = 200_000  # of a text, so that every step stays fast
 MOST_TOKENS = 512  # of a vocabulary, whose square is the size of a table

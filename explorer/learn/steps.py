@@ -23,8 +23,8 @@ from explorer.learn.state import FIRST_TEXT, StepState, StillComputing, absent_i
 from explorer.services.visitors import note_answer
 from explorer.widgets import address, lesson_links, session
 from explorer.widgets.class_link import link_popover
+from explorer.widgets.invalid_links import quoted_part
 from explorer.widgets.layout import card, chart, current_palette, literal, show_error
-from explorer.widgets.links import quoted_part
 
 _UNIT = "lesson-unit"
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")

@@ -25,8 +25,8 @@ from explorer.streaming.generation import LONGEST_PROMPT
 from explorer.streaming.jsonl_tail import even_indices
 from explorer.widgets import address, session
 from explorer.widgets.forms import distinct_labels
+from explorer.widgets.invalid_links import end_absent, quoted_part, say_misread_number
 from explorer.widgets.layout import literal, show_error
-from explorer.widgets.links import end_absent, quoted_part, say_misread_number
 from explorer.widgets.prompt import Prompt
 from explorer.widgets.run_picker import run_problem, runs_to_pick, step_line
 from explorer.widgets.run_rows import run_bytes_per_token

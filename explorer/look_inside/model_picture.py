@@ -34,8 +34,8 @@ from explorer.look_inside.heads import roles_over_time
 from explorer.look_inside.inspection import Inspection, keep_head, most_likely
 from explorer.look_inside.opened_part import MOST_ROWS, open_part, read_place, softmax, strips
 from explorer.widgets import address, session
+from explorer.widgets.invalid_links import end_absent
 from explorer.widgets.layout import card
-from explorer.widgets.links import end_absent
 from explorer.widgets.prompt import as_line
 
 if TYPE_CHECKING:

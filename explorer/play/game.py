@@ -33,9 +33,9 @@ from explorer.streaming.jsonl_tail import curve_rows
 from explorer.widgets import address, lesson_links, session
 from explorer.widgets.class_link import link_popover
 from explorer.widgets.forms import distinct_labels, text_labels
+from explorer.widgets.invalid_links import absent_text, end_absent, say_misread_number
 from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette, literal, show_error
-from explorer.widgets.links import absent_text, end_absent, say_misread_number
 from explorer.widgets.run_picker import runs_to_pick
 
 LENGTHS = (15, 30, 60, 100)

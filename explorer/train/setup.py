@@ -38,8 +38,8 @@ from explorer.widgets.address import FORK, STEP, draft_address, parameter, view_
 from explorer.widgets.class_link import link_popover
 from explorer.widgets.drafts import draft, keep_draft, note_started_run, write_draft
 from explorer.widgets.forms import distinct_labels, divisors, forget_inputs, setting_input, widget_key
+from explorer.widgets.invalid_links import draft_of_link, say_misread_number
 from explorer.widgets.layout import card, literal, page_header, show_error
-from explorer.widgets.links import draft_of_link, say_misread_number
 from explorer.widgets.session import (
     click_result,
     do_once,

@@ -14,8 +14,8 @@ from explorer.services import shared
 from explorer.services.shared import Opened
 from explorer.widgets import address
 from explorer.widgets.forms import distinct_labels
+from explorer.widgets.invalid_links import end_absent
 from explorer.widgets.layout import errors_shown, show_error
-from explorer.widgets.links import end_absent
 from explorer.widgets.session import recall, remember
 
 _OF_SWEEPS = "runs_of_sweeps_listed"

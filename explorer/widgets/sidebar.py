@@ -11,8 +11,8 @@ from explorer.i18n.language import _, language
 from explorer.services import shared
 from explorer.streaming.broadcaster import watch_runs
 from explorer.widgets.address import LANGUAGE, OTHER_RUN, ROOT, RUN, SHOWN, page_file, parameter, query_for, write
+from explorer.widgets.invalid_links import quoted_part
 from explorer.widgets.layout import current_palette, literal
-from explorer.widgets.links import quoted_part
 from explorer.widgets.run_picker import newest_run
 from explorer.widgets.session import recall, remember
 
