@@ -24,8 +24,8 @@ def draw_time_budget(config: RunConfig, text_length: int) -> None:
     look = {"icon": ":material/timer:", "type": "tertiary", "help": about}
     with st.popover(_("Train for a given time"), key=_FORM, on_change="rerun", **look):  # so that the button closes it
         st.caption(
-            _("Width, depth, heads, context, batch and steps are chosen for this machine's speed, so that the loss is "
-              "expected to be lowest at the end; a run ends sooner where more time would not lower it.")
+            _("Width, depth, heads, context, batch and steps are chosen for the lowest expected loss at this machine's "
+              "speed; a run ends sooner where more time would not lower it.")
         )  # fmt: skip
         minutes = choose_minutes(_MINUTES)
         words = ngettext("Set for {count} minute", "Set for {count} minutes", minutes)
