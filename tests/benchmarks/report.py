@@ -8,7 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from core.training.hardware import find_hardware
+from core.training.hardware import find_hardware, knows_bfloat16
 
 _MEASURED = re.compile(r"^Measured on: (.*)$", re.MULTILINE)
 _MEASURES = ("nanoGPT", "llama2.c", "ours")  # columns of figures; those in front of them say what a row measures
@@ -43,10 +43,11 @@ def report(name: str, rows: list[dict[str, Any]]) -> None:
         rows: of the same keys, which are the heads of the columns.
     """
     machine = find_hardware()
+    sentence = f"{machine.sentence[:-1]}, {'with' if knows_bfloat16('cpu') else 'without'} bfloat16 instructions."
     figures = json.loads(_out.read_text("utf-8")) if _out.exists() else {}
-    figures |= {"machine": machine.sentence, "versions": machine.versions, name: rows}
+    figures |= {"machine": sentence, "versions": machine.versions, name: rows}
     _out.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
-    text = f"{table(rows)}\n\nMeasured on: {machine.sentence}\n"
+    text = f"{table(rows)}\n\nMeasured on: {sentence}\n"
     document = _document.read_text("utf-8") if _document.exists() else "# Benchmarks\n"
     _document.write_text(replace_section(document, name, text), "utf-8")
     print(f"\n### {name}\n\n{text}", flush=True)
