@@ -301,18 +301,21 @@ def written_together(model, texts=TEXTS, **options) -> list[list[int]]:
     return [[token.id for token in tokens] for tokens in generate_together(model, *zip(*texts, strict=True), **options)]
 
 
-@pytest.mark.parametrize(("threads", "shift"), [(1, False), (2, False), (1, True), (2, True)])
+@pytest.mark.parametrize("shift", [False, True])
 @pytest.mark.parametrize("weights", ["float32", "int8"])
-def test_texts_side_by_side_are_those_that_each_would_be_alone(monkeypatch, weights, threads, shift):
+def test_texts_side_by_side_are_those_that_each_would_be_alone(monkeypatch, weights, shift):
     load()
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     model = make(norm="layer", position="learned", token_shift=shift)
-    texts = [(prompt, how.replace({"weights": weights})) for prompt, how in TEXTS * 2]
-    alone = [written(model, how, prompt, compiled=False) for prompt, how in texts]
-    assert written_together(model, texts, use_all_threads=True) == alone
-    assert written_together(model, texts, compiled=False) == alone
+    texts = [(prompt, how.replace({"weights": weights})) for prompt, how in TEXTS]
     cut = [(prompt, how.replace({"top_k": 5, "top_p": 0.8})) for prompt, how in texts[:5]]
-    assert written_together(model, cut) == [written(model, how, prompt, compiled=False) for prompt, how in cut]
+    alone, cut_alone = (
+        [written(model, how, prompt, compiled=False) for prompt, how in wanted] for wanted in (texts, cut)
+    )
+    for threads in (1, 2):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        assert written_together(model, texts * 2, use_all_threads=True) == alone * 2
+        assert written_together(model, texts * 2, compiled=False) == alone * 2
+        assert written_together(model, cut) == cut_alone
 
 
 def test_each_text_ends_with_its_end():
