@@ -56,13 +56,23 @@ def pytest_collection_finish() -> None:
     """Leave modules and tests out of garbage collection, which Streamlit does whenever a page is drawn: 0.3 s each.
 
     And let it search the installed packages for components once, and not for every `AppTest`: a quarter of a second.
+    An `AppTest` waits for the thread that draws its page, instead of asking it a thousand times a second.
     """
     gc.freeze()
     gc.enable()
     if "streamlit" in sys.modules:
         from streamlit.components.v2 import manifest_scanner
+        from streamlit.testing.v1 import local_script_runner
 
         manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
+        end_late_script = local_script_runner.require_widgets_deltas
+
+        def wait_for_script(runner: local_script_runner.LocalScriptRunner, timeout: float) -> None:
+            runner._script_thread.join(timeout)
+            if runner._script_thread.is_alive():
+                end_late_script(runner, 0)
+
+        local_script_runner.require_widgets_deltas = wait_for_script
 
 
 TEXT = "To be, or not to be: that is the question.\nWhether 'tis nobler in the mind to suffer\n" * 30
