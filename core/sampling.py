@@ -66,18 +66,18 @@ def generate(
     step_threads = nullcontext if use_all_threads and parameter_count(model) >= _LARGE else one_thread
     while text.left:
         read = text.unread(model.block_size)
-        if decoder is None or read:
+        if decoder and not read:
+            with step_threads(), torch.inference_mode():
+                token = _sampled(decoder.step(text.context[-1]), settings, text.uniform(), alternatives)
+        else:
             read = read or text.context[text.cached_from :]
             with evaluating(model), threads_for(len(read) * parameter_count(model)), torch.inference_mode():
                 if decoder:
                     logits = decoder.read(read)
                 else:
                     logits = model(torch.tensor([read], device=device), hook=hook)[0][0, -1]
-        else:
-            with step_threads():
-                logits = decoder.step(text.context[-1])
-        with step_threads(), torch.inference_mode():
-            token = _sampled(logits, settings, text.uniform(), alternatives)
+            with step_threads(), torch.inference_mode():
+                token = _sampled(logits, settings, text.uniform(), alternatives)
         yield token
         text.add(token)
 
@@ -279,9 +279,11 @@ def _sampled(logits: Tensor, settings: GenerationConfig, uniform: float, alterna
     logits = logits.float().cpu()
     id, sampled = sample_with_probability(logits, settings, uniform)
     probabilities = logits.softmax(dim=-1)
-    best = probabilities.topk(min(alternatives, len(probabilities)))
-    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    return GeneratedToken(id, float(probabilities[id]), tuple(pairs), sampled)
+    pairs: tuple[tuple[int, float], ...] = ()
+    if alternatives:
+        best = probabilities.topk(min(alternatives, len(probabilities)))
+        pairs = tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+    return GeneratedToken(id, float(probabilities[id]), pairs, sampled)
 
 
 def text_of(tokens: Iterable[GeneratedToken], tokenizer: Tokenizer, stop: str = "") -> Iterator[str]:
@@ -342,5 +344,6 @@ def sample_with_probability(logits: Tensor, settings: GenerationConfig, uniform:
         return int(finite_logits(logits).argmax()), 1.0
     probabilities = sampling_distribution(logits, settings)
     cumulative = probabilities.cumsum(dim=-1, dtype=torch.float64)
-    token = int(torch.searchsorted(cumulative, uniform * cumulative[-1], right=True))
-    return token, float(probabilities[token] / cumulative[-1])
+    total = float(cumulative[-1])
+    token = int(torch.searchsorted(cumulative, uniform * total, right=True))
+    return token, float(probabilities[token]) / total

@@ -1,5 +1,6 @@
 """The models, each a torch module with one `forward(ids, targets=None, *, cache=None, hook=None)`."""
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -62,7 +63,7 @@ def all_finite(tensors: Iterable[Tensor]) -> bool:
 
 def finite_logits(logits: Tensor) -> Tensor:
     """Return the logits unchanged; raise NotFiniteError for nan, +inf, or nothing but -inf (never sampled)."""
-    if logits.numel() and not bool(logits.max().isfinite()):  # the maximum of numbers with a nan is nan
+    if logits.numel() and not math.isfinite(float(logits.max())):  # the maximum of numbers with a nan is nan
         raise NotFiniteError(
             "This model computes logits that are not finite numbers, so they give no probabilities. Its training "
             "overflowed or its weights are damaged; choose an earlier step or another model."
