@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import reduce
 from time import perf_counter, thread_time
 from typing import Any, NamedTuple
 
@@ -65,6 +66,10 @@ def objective(loss: Tensor, logits: Tensor, targets: Tensor, config: TrainConfig
     to_all = (counts * (denominator - logits.float().mean(dim=-1))).sum()  # cross-entropy to equal probabilities
     smoothed = (1 - config.label_smoothing) * loss + config.label_smoothing * to_all
     return smoothed + config.z_loss * (counts * denominator.square()).sum()
+
+
+def _in_parts(batch: Tensor, size: int) -> tuple[Tensor, ...]:
+    return (batch,) if len(batch) <= size else batch.split(size)  # `split` takes a tenth of a small model's step
 
 
 class Trainer:
@@ -258,30 +263,29 @@ class Trainer:
         group, config = self.group, self.config.train
         model = self.model if detailed else self._forward
         own = slice(group.rank * len(x) // group.size, (group.rank + 1) * len(x) // group.size)
-        parts = self._parts(targets[own], targets)
-        size, losses = sequences_at_once(config), list[Tensor]()
-        total = torch.zeros((), device=self.device)
+        size, shares, losses = sequences_at_once(config), list[Tensor](), list[Tensor]()
         with self._own_dropout():
-            for number, (part_x, part_y) in enumerate(zip(x[own].split(size), y[own].split(size), strict=True)):
-                part, share = parts[number]
+            for number, (part, share) in enumerate(self._parts(targets[own], targets)):
                 with self._mixed_precision():
-                    logits, loss = model(part_x, part)
+                    logits, loss = model(_in_parts(x[own], size)[number], part)
                 if share:
-                    minimized, loss = objective(loss, logits, part, config) * share, loss * share
+                    minimized = objective(loss, logits, part, config)
+                    if share != 1:
+                        minimized, loss = minimized * share, loss * share
                     for layer in self._mixtures:
                         minimized = minimized + self.config.model.expert_balance * share * layer.take_balance()
                 else:  # a mean over no token at all is not a number
                     minimized = loss = 0 * logits.sum()
                 minimized.backward()
-                total += loss.detach()
+                shares.append(loss.detach())
                 if detailed:
-                    flat = logits.detach().flatten(0, 1).float()
+                    flat, part_y = logits.detach().flatten(0, 1).float(), _in_parts(y[own], size)[number]
                     losses.append(F.cross_entropy(flat, part_y.flatten(), reduction="none").view_as(part_y))
-        return group.sum_gradients(total, self._parameters.values()), losses
+        return group.sum_gradients(reduce(torch.add, shares), self._parameters.values()), losses
 
     def _parts(self, targets: Tensor, batch: Tensor) -> list[tuple[Tensor, float]]:
         """Return the parts of some targets that are computed at once, each with its share of the batch's mean loss."""
-        parts = targets.split(sequences_at_once(self.config.train))
+        parts = _in_parts(targets, sequences_at_once(self.config.train))
         if self.answers is None:
             return [(part, len(part) / len(batch)) for part in parts]
         whole, *counts = torch.stack([(each != IGNORED).sum() for each in (batch, *parts)]).tolist()
@@ -306,7 +310,7 @@ class Trainer:
 
     @torch.no_grad()
     def _loss_on(self, x: Tensor, targets: Tensor) -> float:
-        inputs = x.split(sequences_at_once(self.config.train))
+        inputs = _in_parts(x, sequences_at_once(self.config.train))
         with evaluating(self.model), self._mixed_precision():
             parts = zip(inputs, self._parts(targets, targets), strict=True)
             return sum(share * self.model(part_x, part)[1].item() for part_x, (part, share) in parts if share)
