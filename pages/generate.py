@@ -3,7 +3,7 @@
 import streamlit as st
 
 from explorer.generate import cards
-from explorer.i18n.language import _, speaking_of
+from explorer.i18n.language import _, units_of
 from explorer.widgets import session
 from explorer.widgets.prompt import opening_prompt, questions_of
 from explorer.widgets.run_picker import open_chosen
@@ -23,6 +23,6 @@ cards.fit_length(text)
 left, right = st.columns([4, 10])
 with left:
     typed, settings = cards.ask(folder)
-with right, speaking_of(opened.tokenizer):
+with right, units_of(opened.tokenizer):
     cards.written_card(folder, typed, settings)
     cards.distribution_card(opened, typed, settings)

@@ -5,7 +5,7 @@ from functools import partial
 
 import streamlit as st
 
-from explorer.i18n.language import _, speaking_of, worded
+from explorer.i18n.language import _, in_units, units_of
 from explorer.look_inside.frames import MOST_DRAWN
 from explorer.look_inside.heads import watch_emergence, with_emergence
 from explorer.look_inside.inspection import (
@@ -84,7 +84,7 @@ st.html(f"<style>{group_style(sections)}</style>")
 with st.container(gap="xxsmall"):
     name = st.segmented_control(_("View"), list(sections), required=True, **view, **look)
     section = sections[name]
-    st.caption(worded(_(section.question)))
+    st.caption(in_units(_(section.question)))
 if section.prompt != "unused":
     st.text_input(_("Prompt"), typed, key=PROMPT, help=newline_hint(), on_change=write_prompt)
     if key := number_key(text, prompt.text):
@@ -96,6 +96,6 @@ if section.attention:
 if section.prompt == "needed" and not prompt.ids:
     st.info(_("Type a prompt made of tokens that the model knows."))
 else:
-    with errors_shown(), speaking_of(opened.tokenizer):  # the run's text is gone, say
+    with errors_shown(), units_of(opened.tokenizer):  # the run's text is gone, say
         section.draw(inspection)
 watch_emergence(inspection)

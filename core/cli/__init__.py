@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     options = parser().parse_args(arguments)
     try:
-        if train.processes_of_torchrun() > 1 and options.run not in (train.begin, train.go_on):
+        if train.processes_of_torchrun() > 1 and options.run not in (train.train_command, train.resume_command):
             raise ConfigError(
                 "Only the commands train and resume run in several processes. Run this one without torchrun."
             )

@@ -47,7 +47,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     train.add_argument("--out", type=Path, metavar="DIR", help="where to put the run's folder (default: the home)")
     add_track(train)
     train.add_argument("--dump-config", action="store_true", help="write the settings as JSON and train nothing")
-    train.set_defaults(run=begin)
+    train.set_defaults(run=train_command)
 
     parser = commands.add_parser(
         "estimate",
@@ -79,7 +79,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     )
     resume.add_argument("--device", help=f"{devices.help} One of {', '.join(devices.choices)} (default: the run's)")
     add_track(resume)
-    resume.set_defaults(run=go_on)
+    resume.set_defaults(run=resume_command)
 
     worker = commands.add_parser("worker")  # the process behind the app; not meant to be typed
     worker.add_argument("run_id", nargs="?")
@@ -93,7 +93,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     worker.set_defaults(run=work_for_app)
 
 
-def begin(options: argparse.Namespace) -> int | None:
+def train_command(options: argparse.Namespace) -> int | None:
     """Make a new run and train it; raises ExplorerError before anything is written if it cannot be trained."""
     from core.import_export.trackers import choose_trackers
     from core.runs.ancestry import check_startable, fork, new_run
@@ -128,7 +128,7 @@ def processes_of_torchrun() -> int:
     return int(os.environ.get("WORLD_SIZE", "0")) if "TORCHELASTIC_RUN_ID" in os.environ else 0
 
 
-def go_on(options: argparse.Namespace) -> int:
+def resume_command(options: argparse.Namespace) -> int:
     from core.import_export.trackers import choose_trackers
 
     choose_trackers(options.track)
@@ -218,7 +218,7 @@ def _train(folder: RunFolder, device: str | None = None, *, drop_stale: bool = F
     keep_freed_memory()
     in_data_dir = folder.path.parent == data_dir() / "runs"
     meant, stop = folder.id if in_data_dir else str(folder.path), StopRequest()
-    with progress(folder) as show, _stopping_politely(stop, show.note), _taking_a_slot(folder if in_data_dir else None):
+    with progress(folder) as show, _stop_by_signal(stop, show.note), _taking_a_slot(folder if in_data_dir else None):
         if folder.path.is_symlink():
             show.note(f"Its folder is {folder.path.resolve()}.")
         how = {"device": device, "on_status": show, "drop_stale": drop_stale, "stop_request": stop}
@@ -256,7 +256,7 @@ def _taking_a_slot(folder: RunFolder | None) -> Iterator[None]:
 
 
 @contextmanager
-def _stopping_politely(request: "StopRequest", note: Callable[[str], None]) -> Iterator[None]:
+def _stop_by_signal(request: "StopRequest", note: Callable[[str], None]) -> Iterator[None]:
     """Save and stop after the first Ctrl-C or closed terminal, end at once after the second; heed no ignored signal."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
@@ -343,8 +343,8 @@ def _tokenizing() -> Iterator[OnProgress]:
         yield lambda share: bar.update(task, completed=share, visible=True)
 
 
-class Show:
-    """Shows every status of a run, and sentences."""
+class StatusPrinter:
+    """Prints every status of a run, and sentences."""
 
     def __init__(self, console: Console, bar: Progress | None):
         self._console, self._bar = console, bar
@@ -363,16 +363,16 @@ class Show:
 
 
 @contextmanager
-def progress(folder: RunFolder) -> Iterator[Show]:
+def progress(folder: RunFolder) -> Iterator[StatusPrinter]:
     """Show a run on standard output while it trains: a bar on a terminal, else a line for every evaluation."""
     console = Console(file=cast(TextIO, SafeStream(sys.stdout)), highlight=False)
     console.print(f"Training {escape(printable(folder.name))} ({folder.id})", soft_wrap=True)
     if not console.is_terminal:
-        yield Show(console, None)
+        yield StatusPrinter(console, None)
         return
     columns = (BarColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console) as bar:
-        yield Show(console, bar)
+        yield StatusPrinter(console, bar)
 
 
 def describe_status(status: Status) -> str:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from explorer.components.modules import Component
-from explorer.i18n.language import _, worded
+from explorer.i18n.language import _, in_units
 
 _attention = Component("attention")
 _MOST_NUMBERS = 4096  # of one strip
@@ -27,7 +27,7 @@ def attention_arcs(
     else:
         nobody = _("Hardly any other token attends to it.")
         hint = _("Point at or tap a token: above, where it attends; below, what attends to it.")
-    words = {"nobody": worded(nobody), "hint": worded(hint)}
+    words = {"nobody": in_units(nobody), "hint": in_units(hint)}
     data = {"tokens": tokens, "bytes": _base64(pattern, tokens), "row": row, "name": name, "flow": flow}
     clicked = _attention("arcs", data | words, key=key, triggers=["picked"]).picked
     return None if clicked is None else int(clicked)
@@ -84,5 +84,5 @@ class StripStep:
 
 def number_strips(steps: Sequence[StripStep], *, key: str) -> None:
     """Draw the steps in their order."""
-    drawn = [asdict(step) | {"title": worded(step.title), "says": worded(step.says)} for step in steps]
+    drawn = [asdict(step) | {"title": in_units(step.title), "says": in_units(step.says)} for step in steps]
     _attention("strips", {"steps": drawn}, key=key)

@@ -5,7 +5,7 @@ from typing import NamedTuple, NotRequired, TypedDict
 
 from core.text.token_display import kind_of, visible
 from explorer.components.modules import Component
-from explorer.i18n.language import unit, worded
+from explorer.i18n.language import in_units, unit
 
 _text = Component("text")
 _tokens = Component("tokens")
@@ -48,7 +48,7 @@ class MarkedRow(NamedTuple):
 def marked_text(rows: Sequence[MarkedRow], *, note: str, key: str, breaks: bool = False) -> None:
     """Draw texts below each other, and a note until something is pointed at; `breaks`: a newline begins a line."""
     drawn = [row._asdict() | {"shades": [round(float(shade), 3) for shade in row.shades]} for row in rows]
-    _text("marked", {"rows": drawn, "note": worded(note), "breaks": breaks}, key=key)
+    _text("marked", {"rows": drawn, "note": in_units(note), "breaks": breaks}, key=key)
 
 
 def token_strip(

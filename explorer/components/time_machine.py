@@ -14,7 +14,7 @@ from plotly import graph_objects as go
 from explorer.charts.theme import MovingFigure
 from explorer.components.modules import Component
 from explorer.i18n.formatting import named
-from explorer.i18n.language import language, unit, worded
+from explorer.i18n.language import in_units, language, unit
 
 _bar = Component("time_bar")
 _view = Component("time_machine")
@@ -120,7 +120,7 @@ def time_machine_directions(
     `look` has the name of its files, and may set its height, over how many snapshots before it each point's way is
     drawn (`trail`), and a point to mark (`chosen`), joined to those `near` it.
     """
-    xy, words = np.round(1000 * maps.xy).astype(int).tolist(), list(map(worded, maps.words))
+    xy, words = np.round(1000 * maps.xy).astype(int).tolist(), list(map(in_units, maps.words))
     drawn = {"tokens": list(tokens), "kinds": list(kinds), "steps": maps.steps, "xy": xy, "axes": maps.axes}
     data = _view_data(state) | drawn | {"words_of": words, "height": 400, "trail": 5, "chosen": None, "near": []} | look
     picked = _view("directions", data, key=key, triggers=["picked"]).picked

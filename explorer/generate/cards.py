@@ -20,7 +20,7 @@ from core.text.tokenizers import opening_ids
 from explorer.charts.lessons import share_pairs
 from explorer.charts.text_format import percent
 from explorer.components.text import token_text
-from explorer.i18n.language import _, language, ngettext, worded
+from explorer.i18n.language import _, in_units, language, ngettext
 from explorer.services import shared
 from explorer.services.shared import Opened, result_for
 from explorer.streaming.generation import LONGEST_PROMPT
@@ -127,7 +127,7 @@ def distribution_card(opened: Opened, typed: str, settings: GenerationConfig) ->
             left, count=left, all=f"{len(own):,}",
             before=percent(float(own.max())), after=percent(float(sampled.max())),
         )  # fmt: skip
-        st.caption(worded(sentence))
+        st.caption(in_units(sentence))
 
 
 def _inputs() -> dict:

@@ -16,7 +16,7 @@ from core.text.corpora import load_corpus
 from core.text.tokenizers import TOKENIZERS
 from explorer.home.tour import draw_tour_start
 from explorer.i18n.formatting import loss_in_words, model_in_words, when_in_words
-from explorer.i18n.language import _, ngettext, speaking_of
+from explorer.i18n.language import _, ngettext, units_of
 from explorer.services import shared
 from explorer.services.cost_trials import submit_run
 from explorer.services.visitors import limits
@@ -166,7 +166,7 @@ def _card(row: RunRow, titles: dict[str, str]) -> None:
         st.progress(min(1.0, status.step / max(1, status.steps)), done)
     elif status.val_loss is not None:
         uniform = (row.folder.read_baselines() or {}).get("uniform")
-        with speaking_of(TOKENIZERS[config.data.tokenizer]):
+        with units_of(TOKENIZERS[config.data.tokenizer]):
             meaning = loss_in_words(status.val_loss, uniform)
         st.caption(_("Loss **{loss}**, {meaning}", loss=f"{status.val_loss:.2f}", meaning=meaning))
         if trouble := trouble_in_words(row):

@@ -128,7 +128,7 @@ def name_signs(shown: str) -> str:
 
 
 def loss_in_words(loss: float, uniform: float | None) -> str:
-    """Return what `core.formatting.describe_loss` does, in the language on view; see `speaking_of`."""
+    """Return what `core.formatting.describe_loss` does, in the language on view; see `units_of`."""
     sentence, count = loss_as_choice(loss, uniform)
     return _(sentence, count=count, unit=_(unit()))
 

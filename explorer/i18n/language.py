@@ -3,7 +3,7 @@
 A language has its lessons in `core/lessons/text/<language>` and its sentences in
 `explorer/i18n/locale/<language>/LC_MESSAGES/messages.po`. English needs neither: its sentences stand in the code.
 
-All sentences are written for models that read letters, which most here do. Between `speaking_of` and its end `worded`
+All sentences are written for models that read letters, which most here do. Between `units_of` and its end `in_units`
 tells them with the word that fits the model on view: tokens, for one that reads parts of words.
 """
 
@@ -92,8 +92,8 @@ _by_letter: ContextVar[bool] = ContextVar("by_letter", default=True)
 
 
 @contextmanager
-def speaking_of(tokenizer: Tokenizer | type[Tokenizer]) -> Iterator[None]:
-    """Let `worded` and all that uses it name what models with this tokenizer read."""
+def units_of(tokenizer: Tokenizer | type[Tokenizer]) -> Iterator[None]:
+    """Let `in_units` and all that uses it name what models with this tokenizer read."""
     before = _by_letter.set(tokenizer.by_character)
     try:
         yield
@@ -106,7 +106,7 @@ def unit() -> str:
     return N_("letters") if _by_letter.get() else N_("tokens")
 
 
-def worded(text: str) -> str:
+def in_units(text: str) -> str:
     """Return a sentence about letters in the word that fits; a translated one stays as it is."""
     return text if _by_letter.get() or language() != ENGLISH else _QUOTED_OR_LETTER.sub(_in_tokens, text)
 

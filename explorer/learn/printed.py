@@ -14,7 +14,7 @@ from cachetools import LRUCache
 from core.errors import ExplorerError
 from core.interpretability import Progress
 from core.lessons.lesson_text import without_links
-from explorer.i18n.language import _, worded
+from explorer.i18n.language import _, in_units
 from explorer.learn.state import FIRST_TEXT, StepState, StillComputing, fitted_value, load_data
 from explorer.learn.steps import Question, Step, correct_answer
 from explorer.services import shared
@@ -92,7 +92,7 @@ def printed_steps(lesson: str, steps: Mapping[str, Step], text: str, language: s
 
 def _print(step: Step, state: StepState) -> PrintedStep:
     notes = {part: state.markdown(part) for part in ("expect", "objection")}
-    made = PrintedStep(step.name, worded(state.prose.title), **notes)
+    made = PrintedStep(step.name, in_units(state.prose.title), **notes)
     try:
         state.numbers.update(step.numbers(state))
         if step.predicted:

@@ -18,7 +18,7 @@ from explorer.charts.loss import UNITS, LossUnit
 from explorer.components.lesson_views import lesson_path
 from explorer.components.page import preload_plotly
 from explorer.i18n.formatting import name_signs
-from explorer.i18n.language import _, worded
+from explorer.i18n.language import _, in_units
 from explorer.learn.state import FIRST_TEXT, StepState, StillComputing, absent_in_link, choose_text, load_lesson_text
 from explorer.services.visitors import note_answer
 from explorer.widgets import address, lesson_links, session
@@ -212,7 +212,7 @@ def draw_step(lesson: str, step_name: str, steps: dict[str, Step], language: str
     if clicked and clicked != step_name:
         lesson_links.view_lesson(lesson, clicked)
         st.rerun()
-    st.header(worded(state.prose.title), anchor=False)
+    st.header(in_units(state.prose.title), anchor=False)
     state.numbers.update(step.numbers(state))
     st.markdown(state.markdown("idea"), width=820)
     ready = True

@@ -28,7 +28,7 @@ from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, choose, current_palette, errors_shown
 
 VIEW = "Surgery"  # in the address
-HEADS, HALVES, METHOD = "surgery_heads", "surgery_parts", "surgery_how"
+HEADS, HALVES, METHOD = "ablated_heads", "ablated_parts", "ablation_method"
 _ONE_HEAD = "ablated_head"  # in the session: the run and the head that is ablated beside its attention pattern
 _HEAD_FOLLOWED = "ablation_head"  # in the session: the head of another view that was selected last
 GENERATED, GENERATED_BY_LARGE = 160, 12  # tokens of text, with and without the parts
@@ -74,7 +74,7 @@ def draw_head_buttons(inspection: Inspection, head: Part) -> None:
         if ablated == own:
             restore = {"on_click": session.remember, "args": (_ONE_HEAD, None), "icon": ":material/undo:"}
             st.button(_("Restore"), key="head_restore", **restore)
-            st.button(_("Open in Ablation"), key="head_surgery", type="tertiary", on_click=_open_view, args=(head,))
+            st.button(_("Open in Ablation"), key="open_ablation", type="tertiary", on_click=_open_view, args=(head,))
         else:
             ablate = {"on_click": session.remember, "args": (_ONE_HEAD, own), "icon": ":material/content_cut:"}
             st.button(_("Ablate this head"), key="head_ablate", **ablate)
@@ -140,7 +140,7 @@ def _choose_parts(inspection: Inspection) -> tuple[list[Part], str]:
         with st.container(horizontal=True, vertical_alignment="center"):
             method = choose(_("Method"), list(_METHODS), key=METHOD, format_func=lambda method: _(_METHODS[method]))
             restore = partial(st.session_state.update, {HEADS: [], HALVES: []})
-            st.button(_("Restore all"), key="surgery_undo", disabled=not ablated, on_click=restore, type="tertiary")
+            st.button(_("Restore all"), key="restore_all", disabled=not ablated, on_click=restore, type="tertiary")
     return ablated, method
 
 
@@ -171,7 +171,7 @@ def _effect_card(
         shown, kinds = list(map(visible, tokens)), list(map(kind_of, tokens))
         figure = prediction_bars(probabilities, shown, kinds, current_palette(), count=GUESSES)
         numbers = {"token": tokens, "probability": probabilities}
-        chart(figure, key=f"surgery_next_{key}", name=f"next-{key}", numbers=lambda: numbers)
+        chart(figure, key=f"ablation_next_{key}", name=f"next-{key}", numbers=lambda: numbers)
 
 
 def _loss_metric(loss: float, unablated: float | None, about: Sequence[str]) -> None:
@@ -195,7 +195,7 @@ def _effect(
     greedy: bool = False,
 ) -> Effect | None:
     """Return the effect from the cache or compute it; of a large model in a job, with a bar and None meanwhile."""
-    key = ("surgery", inspection.prompt.text, parts, means is not None, greedy)
+    key = ("ablation", inspection.prompt.text, parts, means is not None, greedy)
     compute = partial(_compute, inspection, parts, means, measured_on, greedy)
     if inspection.large:
         what = _("Generating without these parts") if parts else _("Generating with all parts")

@@ -28,7 +28,7 @@ from core.runs.weights import load_model
 from explorer.charts.heads import emergence_figure, role_bars, roles_board
 from explorer.components.time_machine import HeadEmergence
 from explorer.i18n.formatting import named
-from explorer.i18n.language import N_, _, ngettext, worded
+from explorer.i18n.language import N_, _, in_units, ngettext
 from explorer.look_inside.inspection import Inspection, choose_head, evenly, head_of, write_head
 from explorer.look_inside.run_text import task_name, windows
 from explorer.services.jobs import Job, job, known
@@ -117,7 +117,7 @@ def _draw_roles(inspection: Inspection, scores: HeadScores, held_out: torch.Tens
             "the score that a role needs.",
             share=f"{own[best]:.0%}",
         )
-        st.caption(f"{words} {worded(_(_MEANINGS[best]))} {score}")
+        st.caption(f"{words} {in_units(_(_MEANINGS[best]))} {score}")
         patterns = [attention_patterns(inspection.model, ids) for ids in held_out[:_PATTERNS, :-1].tolist()]
         st.caption(distance_in_words(np.mean([attention_by_distance(each) for each in patterns], axis=0)[layer, head]))
         numbers, file = {"role": list(own), "score": list(own.values())}, f"head-{layer + 1}-{head + 1}"

@@ -18,7 +18,7 @@ from core.runs.weights import steps_with_weights
 from core.text.token_display import quoted, visible
 from core.text.tokenizers import Tokenizer
 from explorer.components.time_machine import TimeMachineState, time_bar
-from explorer.i18n.language import _, worded
+from explorer.i18n.language import _, in_units
 from explorer.services import shared
 from explorer.services.shared import Opened, is_large, result_for
 from explorer.streaming.generation import LONGEST_PROMPT
@@ -271,7 +271,7 @@ def choose_token(
     session.remember(f"{key}_for", (tuple(prompt), default))
     offered = offered if default in offered else [default, *offered]
     names = names_of(inspection.tokenizer, offered)
-    return select(worded(label), offered, key=key, default=default, format_func=names.__getitem__)
+    return select(in_units(label), offered, key=key, default=default, format_func=names.__getitem__)
 
 
 def names_of(tokenizer: Tokenizer, offered: Sequence[int]) -> dict[int, str]:

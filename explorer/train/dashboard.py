@@ -23,7 +23,7 @@ from explorer.charts.csv_export import matrix_columns
 from explorer.charts.heatmaps import table_heatmap
 from explorer.components.dashboard import live_loss, live_status, live_step_detail, live_view
 from explorer.i18n.formatting import look_in_words, run_in_words, state_color, value_in_words
-from explorer.i18n.language import N_, _, ngettext, speaking_of
+from explorer.i18n.language import N_, _, ngettext, units_of
 from explorer.services import shared
 from explorer.services.cost_trials import place_in_queue
 from explorer.services.visitors import acting_on, visitor
@@ -73,7 +73,7 @@ def draw_board(run_id: str) -> None:
         return
     status = folder.status()
     st.fragment(_draw_header, run_every=_LOOK_AGAIN if status.state == "queued" else None)(folder, record)
-    with speaking_of(TOKENIZERS[record.config.data.tokenizer]):
+    with units_of(TOKENIZERS[record.config.data.tokenizer]):
         with st.container(key="board"):
             _draw_first_sight(folder, record, status)
         if not status.ended:
@@ -123,8 +123,8 @@ def clicked_head(place: object) -> str:
 
 def _draw_accuracy(folder: RunFolder, status: Status) -> None:
     """Draw the share of problems answered right, on training and validation problems, in their colors of the loss."""
-    curve = {"column": "val_accuracy", "beside": "train_accuracy", "format": "share", "most": 1}
-    labels = {"label": _("Validation accuracy, with training accuracy"), "besideLabel": _("Training accuracy")}
+    curve = {"column": "val_accuracy", "second": "train_accuracy", "format": "share", "most": 1}
+    labels = {"label": _("Validation accuracy, with training accuracy"), "secondLabel": _("Training accuracy")}
     with st.container(key="live_accuracy"):
         live_view("accuracy", folder.id, steps=status.steps, curves=[curve | labels])
 

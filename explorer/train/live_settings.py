@@ -52,7 +52,7 @@ def draw_live_settings(folder: RunFolder) -> None:
     title = _("Change settings while it trains")
     if ended:
         title = _("Continue training") if finished else _("Change settings first")
-    with card(title, key="knobs", height="stretch"), errors_shown():
+    with card(title, key="setting_sliders", height="stretch"), errors_shown():
         if folder.record().origin:
             st.caption(_(NO_TRAINING_OF_ITS_OWN))
             return
@@ -88,7 +88,7 @@ def _draw_all(folder: RunFolder, status: Status, config: RunConfig) -> None:
 
 
 def _draw_setting(folder: RunFolder, name: str, config: RunConfig, first: RunConfig) -> None:
-    setting, value, key = dict(fields_of(RunConfig))[name], value_at(config, name), f"knob_{name.rpartition('.')[2]}"
+    setting, value, key = dict(fields_of(RunConfig))[name], value_at(config, name), f"setting_{name.rpartition('.')[2]}"
     # Where the run is counts, not where this visitor left the slider: others may turn it too, and refusals put it back.
     if st.session_state.get(key) != value:  # else left alone: a hand may be on it
         st.session_state[key] = value
@@ -114,13 +114,13 @@ def _ask(folder: RunFolder, request: Callable[..., None], *values: Any, **option
     try:
         request(shared.supervisor_for_visitor(), folder, *values, **options)
     except ExplorerError as error:
-        remember(f"knob_problem-{folder.id}", str(error))
+        remember(f"setting_problem-{folder.id}", str(error))
 
 
 def _show_problem(folder: RunFolder) -> None:
-    if problem := recall(f"knob_problem-{folder.id}"):
+    if problem := recall(f"setting_problem-{folder.id}"):
         show_error(problem)
-        remember(f"knob_problem-{folder.id}", None)
+        remember(f"setting_problem-{folder.id}", None)
 
 
 def _draw_continue(folder: RunFolder, status: Status, config: RunConfig) -> None:
@@ -139,7 +139,7 @@ def _draw_continue(folder: RunFolder, status: Status, config: RunConfig) -> None
 
     look = {"key": "train_continue", "icon": ":material/fast_forward:", "width": "stretch"}
     clicked = st.button(_("Continue"), on_click=go_on, **look)
-    if clicked and not recall(f"knob_problem-{folder.id}"):
+    if clicked and not recall(f"setting_problem-{folder.id}"):
         st.rerun()  # the whole page: its buttons and numbers are those of a run that goes on
     _show_problem(folder)
 

@@ -24,7 +24,7 @@ from explorer.classroom.sizes import draw_own_size
 from explorer.components.page import preload_plotly
 from explorer.data.corpus_cards import size_notice, titles_of
 from explorer.data.tokenizer_cards import tokenizer_ready
-from explorer.i18n.language import N_, _, speaking_of, worded
+from explorer.i18n.language import N_, _, in_units, units_of
 from explorer.services import shared
 from explorer.services.cost_trials import submit_run
 from explorer.services.visitors import check_may_change, limits
@@ -104,7 +104,7 @@ def draw_setup() -> None:
             say = partial(st.caption, _("This link opens Train with these settings."))
             link_popover(_("Link for a class"), "train_link", partial(draft_address, config), say)
     write_draft(config, opening=opening)
-    with speaking_of(TOKENIZERS[config.data.tokenizer]):
+    with units_of(TOKENIZERS[config.data.tokenizer]):
         _draw_preview(config)
     preload_plotly()
 
@@ -387,4 +387,4 @@ def _draw_preview(config: RunConfig) -> None:
         for column, entry in zip(st.columns(4, gap="medium"), preview, strict=True):
             is_table = config.model.kind == "bigram" and entry[0] == "grid_on"
             icon, title, text = _PREVIEW_OF_A_BIGRAM if is_table else entry
-            column.markdown(f":material/{icon}: **{worded(_(title))}**  \n{worded(_(text))}")
+            column.markdown(f":material/{icon}: **{in_units(_(title))}**  \n{in_units(_(text))}")

@@ -14,7 +14,7 @@ from core.palette import Palette
 from explorer.charts.csv_export import Columns, csv_of
 from explorer.charts.theme import palette_for
 from explorer.components.page import chart_buttons
-from explorer.i18n.language import _, worded
+from explorer.i18n.language import _, in_units
 
 
 def page_header(title: str, caption: str = "") -> None:
@@ -38,13 +38,13 @@ def card(
     with st.container(border=True, key=key, height=height):
         if corner:
             with st.container(horizontal=True, horizontal_alignment="distribute"):
-                st.markdown(f"## {worded(title)}", help=worded(more) or None, width="content")
+                st.markdown(f"## {in_units(title)}", help=in_units(more) or None, width="content")
                 with st.container(width="content"):
                     corner()
         else:
-            st.markdown(f"## {worded(title)}", help=worded(more) or None)
+            st.markdown(f"## {in_units(title)}", help=in_units(more) or None)
         if note:
-            st.caption(worded(note))
+            st.caption(in_units(note))
         yield
 
 
@@ -113,7 +113,7 @@ def literal(text: str) -> str:
 
 def sentence(text: str) -> str:
     """Return a sentence of ours, which may quote tokens, as it is, but for the word for what the model reads."""
-    return literal(worded(text))
+    return literal(in_units(text))
 
 
 def empty_state(text: str, page: str, label: str) -> None:

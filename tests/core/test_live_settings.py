@@ -9,7 +9,7 @@ from core.training.schedule import learning_rate_at
 CONFIG = RunConfig(train=TrainConfig(steps=100, learning_rate=1e-3, min_learning_rate=1e-4, warmup_steps=10))
 
 
-def test_every_knob_is_a_setting():
+def test_every_live_setting_is_a_setting():
     assert set(LIVE_SETTINGS) <= {path for path, _ in fields_of(RunConfig)}
 
 
@@ -74,7 +74,7 @@ def test_the_same_turn_again_changes_nothing():
 
 
 @pytest.mark.parametrize(
-    ("knob", "value", "sentence"),
+    ("setting", "value", "sentence"),
     [
         ("model.n_layer", 6, "'model.n_layer' cannot be changed"),
         ("nonsense", 1, "'nonsense' cannot be changed"),
@@ -84,6 +84,6 @@ def test_the_same_turn_again_changes_nothing():
         ("train.batch_size", 2.5, "train.batch_size cannot be 2.5"),
     ],
 )
-def test_what_cannot_be_changed_is_refused_in_a_sentence(knob, value, sentence):
+def test_what_cannot_be_changed_is_refused_in_a_sentence(setting, value, sentence):
     with pytest.raises(ConfigError, match=sentence):
-        with_change(CONFIG, knob, value)
+        with_change(CONFIG, setting, value)

@@ -82,14 +82,14 @@ def test_loss_text_and_heads_are_seen_without_scrolling_and_stay_where_they_are(
         areas[card] = box["width"] * box["height"]
     assert sum(areas.values()) > 0.7 * 978 * 560
 
-    expect(page.locator(".st-key-knob_dropout")).to_be_hidden()
+    expect(page.locator(".st-key-setting_dropout")).to_be_hidden()
     page.locator(".st-key-live_settings label").click()
-    expect(page.locator(".st-key-knob_dropout")).to_be_visible()
+    expect(page.locator(".st-key-setting_dropout")).to_be_visible()
     walk_to(page, "Data")
     walk_to(page, "Train")
-    expect(page.locator(".st-key-knob_dropout")).to_be_visible()
+    expect(page.locator(".st-key-setting_dropout")).to_be_visible()
     page.locator(".st-key-live_settings label").click()
-    expect(page.locator(".st-key-knob_dropout")).to_be_hidden()
+    expect(page.locator(".st-key-setting_dropout")).to_be_hidden()
 
 
 LOSS_THEN_TEXT = """() => {

@@ -98,15 +98,15 @@ def test_a_head_that_is_clicked_off_is_missed(page, server, trained_run):
     expect(cut).to_contain_text("Select parts to see")
     expect(page.locator("[data-testid=stProgress]")).to_have_count(0)  # the ranking is found
     at_rest(page)
-    expect(page.locator(".st-key-surgery_heads").get_by_role("button", name="head 1.1")).to_have_count(1)
+    expect(page.locator(".st-key-ablated_heads").get_by_role("button", name="head 1.1")).to_have_count(1)
     loss = whole.locator("[data-testid=stMetricValue]").inner_text()
-    page.locator(".st-key-surgery_heads").get_by_role("button", name="head 1.1").click()
+    page.locator(".st-key-ablated_heads").get_by_role("button", name="head 1.1").click()
     expect(cut).to_contain_text("Without head 1.1")
     expect(cut.locator("[data-testid=stMetricDelta]")).to_be_visible()
     expect(cut.locator("[data-testid=stMetricValue]")).not_to_have_text(loss)
     assert whole.locator("[data-testid=stMetricValue]").inner_text() == loss
     expect(cut.locator("[data-testid=stCode]")).not_to_have_text(whole.locator("[data-testid=stCode]").inner_text())
-    page.locator(".st-key-surgery_undo button").click()
+    page.locator(".st-key-restore_all button").click()
     expect(cut).to_contain_text("Select parts to see")
 
 

@@ -45,9 +45,9 @@ def test_a_run_is_turned_seen_closely_continued_and_forked(free_server, open_pag
     run = run_on(page, free_server)
 
     page.locator(".st-key-live_settings label").click()
-    move(page, "knob_dropout", "ArrowRight")
+    move(page, "setting_dropout", "ArrowRight")
     wait_for_mark(page, "dropout 0 → 0.05")
-    move(page, "knob_learning_rate", "ArrowLeft")
+    move(page, "setting_learning_rate", "ArrowLeft")
     wait_for_mark(page, "learning rate 6e-3 → 5e-3")
     expect(page.get_by_text("from step").first).to_be_visible()
     assert [(change.setting, change.value) for change in setting_changes(run)] == [
@@ -56,7 +56,7 @@ def test_a_run_is_turned_seen_closely_continued_and_forked(free_server, open_pag
     ]
     page.get_by_role("button", name="Restore").click()
     wait_for_mark(page, "learning rate 5e-3 → 6e-3")
-    expect(page.locator(".st-key-knob_learning_rate")).to_contain_text("6e-3")
+    expect(page.locator(".st-key-setting_learning_rate")).to_contain_text("6e-3")
     assert run.status().state == "running"
 
     page.locator(".st-key-train_pause button").click()
@@ -74,7 +74,7 @@ def test_a_run_is_turned_seen_closely_continued_and_forked(free_server, open_pag
     page.locator(".st-key-train_stop button").click()
     page.locator(".st-key-train_resume button").wait_for()
     stopped_at = run.status().step
-    end = page.locator(".st-key-knob_steps input")
+    end = page.locator(".st-key-setting_steps input")
     end.fill(str(stopped_at + 40))
     end.press("Enter")
     expect(page.locator(".change-label").first).to_contain_text("steps →")

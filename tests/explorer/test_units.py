@@ -1,7 +1,7 @@
 import pytest
 
 from core.text.tokenizers import BPETokenizer, CharTokenizer
-from explorer.i18n.language import speaking_of, unit, worded
+from explorer.i18n.language import in_units, unit, units_of
 from tests.core.import_export.conftest import bpe_folder  # noqa: F401 - a fixture
 
 
@@ -22,8 +22,8 @@ def pieces(bpe_folder):  # noqa: F811
     ],
 )
 def test_sentences_speak_of_what_the_model_reads(pieces, written, told):
-    with speaking_of(pieces):
-        assert worded(written) == told and unit() == "tokens"
-        with speaking_of(CharTokenizer.from_text("ab")):
-            assert worded(written) == written
-    assert worded(written) == written and unit() == "letters"
+    with units_of(pieces):
+        assert in_units(written) == told and unit() == "tokens"
+        with units_of(CharTokenizer.from_text("ab")):
+            assert in_units(written) == written
+    assert in_units(written) == written and unit() == "letters"

@@ -262,15 +262,15 @@ def test_a_silent_head_changes_loss_and_text_and_comes_back(app, finished_run):
     assert whole == f"{finished_run.status().val_loss:.3f}"  # one model at one step has one validation loss
     assert app.metric[0].label == "Validation loss (nats/token)"
     assert len(app.metric) == 1 and "Select parts to see" in said(app)
-    app.button_group(key="surgery_heads").set_value(["head 1.1", "head 1.2", "head 2.1", "head 2.2"])
+    app.button_group(key="ablated_heads").set_value(["head 1.1", "head 1.2", "head 2.1", "head 2.2"])
     press(app, "Surgery")
     assert "Without head 1.1, head 1.2" in said(app)
     assert app.metric[0].value == whole and app.metric[1].value != whole
     assert app.metric[1].delta.startswith(("+", "−"))
-    app.button_group(key="surgery_how").set_value("mean")
+    app.button_group(key="ablation_method").set_value("mean")
     press(app, "Surgery")
     assert not app.exception
-    app.button(key="surgery_undo").click()
+    app.button(key="restore_all").click()
     press(app, "Surgery")
     assert len(app.metric) == 1 and "costs most" in said(app)
 
@@ -304,9 +304,9 @@ def test_an_opened_head_is_ablated_and_leads_to_the_view_of_all_ablations(app, f
     app.run()
     app.button(key="head_ablate").click().run()
     assert not app.exception and "Without head 2.1" in said(app) and len(app.metric) == 2
-    app.button(key="head_surgery").click().run()
+    app.button(key="open_ablation").click().run()
     assert not app.exception and app.query_params["view"] == "Surgery"
-    assert app.button_group(key="surgery_heads").value == ["head 2.1"] and "Without head 2.1" in said(app)
+    assert app.button_group(key="ablated_heads").value == ["head 2.1"] and "Without head 2.1" in said(app)
 
 
 def test_a_head_opened_in_the_picture_is_the_one_of_the_other_views(app, finished_run):
@@ -315,12 +315,12 @@ def test_a_head_opened_in_the_picture_is_the_one_of_the_other_views(app, finishe
     press(app, "Heads")
     assert not app.exception and "Scores of head 2.1" in said(app)
     press(app, "Surgery")
-    assert app.button_group(key="surgery_heads").value == ["head 2.1"]
-    app.button(key="surgery_undo").click()
+    assert app.button_group(key="ablated_heads").value == ["head 2.1"]
+    app.button(key="restore_all").click()
     press(app, "Surgery")
     press(app, "Heads")
     press(app, "Surgery")  # what was restored stays so
-    assert not app.exception and not app.button_group(key="surgery_heads").value
+    assert not app.exception and not app.button_group(key="ablated_heads").value
 
 
 def test_a_head_is_not_ablated_where_the_text_is_gone(app, finished_run, explorer_home):

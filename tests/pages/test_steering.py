@@ -1,4 +1,4 @@
-"""Steering from the page: knobs, continuing, forks, single steps, and what to do after trouble."""
+"""Steering from the page: live settings, continuing, forks, single steps, and what to do after trouble."""
 
 import json
 import shutil
@@ -54,38 +54,38 @@ def until(condition, what: str, seconds: float = 90) -> None:
         time.sleep(0.02)
 
 
-def test_every_knob_is_there_while_it_trains(app, running_run):
+def test_every_live_setting_is_there_while_it_trains(app, running_run):
     names = ("learning_rate", "dropout", "batch_size", "sample_temperature", "eval_interval", "steps")
-    assert {f"knob_{name}" for name in names} <= keys_of(board_of(app, running_run))
+    assert {f"setting_{name}" for name in names} <= keys_of(board_of(app, running_run))
 
 
 def test_a_bigram_has_no_dropout_to_turn(app, running_run, explorer_home):
     config = running_run.record().config.replace({"model.kind": "bigram"})
     keys = keys_of(board_of(app, RunFolder.create(explorer_home, config)))
-    assert "knob_dropout" not in keys and "knob_batch_size" in keys
+    assert "setting_dropout" not in keys and "setting_batch_size" in keys
 
 
 def test_turning_asks_the_worker_and_stays_where_it_was_turned(app, running_run):
-    board_of(app, running_run).slider(key="knob_dropout").set_value(0.2).run()
+    board_of(app, running_run).slider(key="setting_dropout").set_value(0.2).run()
     assert not app.exception
     assert requested_changes(running_run) == [("model.dropout", 0.2)]
-    assert app.slider(key="knob_dropout").value == 0.2 and "initially: 0" in app.slider(key="knob_dropout").label
+    assert app.slider(key="setting_dropout").value == 0.2 and "initially: 0" in app.slider(key="setting_dropout").label
 
 
-def test_the_knobs_follow_what_others_turn(app, running_run):
+def test_the_settings_follow_what_others_change(app, running_run):
     board_of(app, running_run)
     write_setting_change(running_run, SettingChange(10, "model.dropout", 0.0, 0.35), "someone")
     app.run()
-    assert app.slider(key="knob_dropout").value == 0.35
+    assert app.slider(key="setting_dropout").value == 0.35
 
 
 def test_a_step_to_stop_at_that_lies_behind_is_refused(app, running_run):
     board_of(app, running_run)
     running_run.write_status(running_run.status().model_copy(update={"step": 15}))
-    app.number_input(key="knob_steps").set_value(12).run()
+    app.number_input(key="setting_steps").set_value(12).run()
     assert not app.exception
     assert "step 15" in words_of(app) and not requested_changes(running_run)
-    assert app.number_input(key="knob_steps").value == 20
+    assert app.number_input(key="setting_steps").value == 20
 
 
 def test_a_finished_run_goes_on_for_more_steps(app, finished_run):
@@ -144,7 +144,7 @@ def test_a_continue_button_of_a_page_that_is_stale_adds_no_steps(app, finished_r
 def test_a_stopped_run_has_one_way_on_which_is_resume(app, add_run):
     folder = add_run(state="stopped", step=10)
     keys = keys_of(board_of(app, folder))
-    assert "train_resume" in keys and "train_continue" not in keys and "knob_steps" in keys
+    assert "train_resume" in keys and "train_continue" not in keys and "setting_steps" in keys
 
 
 def test_a_fork_begins_with_the_weights_of_a_chosen_step(app, finished_run, explorer_home):
@@ -216,12 +216,14 @@ def test_the_steps_to_begin_with_tell_their_loss():
     assert losses_about(rows, [0, 10, 30, 51]) == {0: 4.0, 10: 3.0, 51: 2.5}
 
 
-def test_a_finished_run_has_nothing_to_put_back(app, finished_run):
-    write_setting_change(finished_run, SettingChange(10, "model.dropout", 0.0, 0.2), "someone")
-    assert "knob_back" not in keys_of(board_of(app, finished_run))
+def test_only_a_run_that_goes_on_has_a_setting_to_restore(app, finished_run, running_run):
+    for run in (finished_run, running_run):
+        write_setting_change(run, SettingChange(10, "model.dropout", 0.0, 0.2), "someone")
+        drawn = [json.loads(component.proto.json) for component in board_of(app, run).get("bidi_component")]
+        assert [data["ended"] for data in drawn if "waiting" in data] == [run is finished_run]
 
 
-def test_beside_the_knob_stands_where_the_schedule_has_brought_the_rate(app, running_run):
+def test_a_caption_tells_where_the_schedule_has_brought_the_rate(app, running_run):
     drawn = [json.loads(component.proto.json) for component in board_of(app, running_run).get("bidi_component")]
     rate = {"run": running_run.id, "peak": 1e-3}
     assert any(rate.items() <= data.items() for data in drawn)

@@ -8,7 +8,7 @@ import { clearHeight, nearest, thinned } from "../shared/thinning.js";
 const [AXIS_LEFT, AXIS_BELOW, LINE, LETTER] = [36, 16, 13, 6]; // pixels; of a word its height and a letter's width
 
 /* Small curves of one column of the metrics each, or of two: how it went, its range, its last value. A curve names its column,
-   may name a second one in `beside`; with `most`, the highest value of its axis, it has axes and the milestones of a task. */
+   may name a second one in `second`; with `most`, the highest value of its axis, it has axes and the milestones of a task. */
 export function curves(root, component) {
   let rows = [];
   let timer = 0;
@@ -35,7 +35,7 @@ export function curves(root, component) {
       });
       return curve;
     });
-    const names = Object.fromEntries(component.data.curves.flatMap(({ column, label, beside, besideLabel }) => [[label, column], ...(beside ? [[besideLabel, beside]] : [])]));
+    const names = Object.fromEntries(component.data.curves.flatMap(({ column, label, second, secondLabel }) => [[label, column], ...(second ? [[secondLabel, second]] : [])]));
     downloadButtons(root, {
       name: () => component.data.view,
       columns: () => rows.length && { step: rows.map((row) => row.step), ...Object.fromEntries(Object.entries(names).map(([label, column]) => [label, rows.map((row) => row[column])])) },
@@ -56,9 +56,9 @@ export function curves(root, component) {
     const lineOf = (column, stroke) => svgElement("polyline", { points: placesOf(points, column, scale).map((place) => place.join(",")).join(" "), stroke });
     plot.replaceChildren(
       ...(spec.most ? axesOf(spec, points, milestones, scale, palette) : [svgElement("path", { d: `M0 ${height - 3.5}H${width}`, stroke: palette.grid })]),
-      ...(spec.beside ? [lineOf(spec.beside, palette.training)] : []),
-      lineOf(spec.column, spec.beside ? palette.validation : palette.accent),
-      svgElement("circle", { cx: scale.xAt(line.step), cy: scale.yAt(line[spec.column]), r: 3.2, fill: spec.beside ? palette.validation : palette.accent }),
+      ...(spec.second ? [lineOf(spec.second, palette.training)] : []),
+      lineOf(spec.column, spec.second ? palette.validation : palette.accent),
+      svgElement("circle", { cx: scale.xAt(line.step), cy: scale.yAt(line[spec.column]), r: 3.2, fill: spec.second ? palette.validation : palette.accent }),
     );
     const text = { rate: formatRate, short: formatCount, share: formatPercent }[spec.format]?.(line[spec.column]) ?? line[spec.column].toFixed(2);
     value.textContent = hover === null ? text : _("{value} at step {step}", { value: text, step: line.step.toLocaleString("en") });
@@ -125,7 +125,7 @@ function placesOf(points, column, { width, xAt, yAt }) {
 
 /* Return the pieces of the curves as boxes that a word must not cover. */
 function boxesOf(spec, points, scale) {
-  return [spec.column, spec.beside].filter(Boolean).flatMap((column) => {
+  return [spec.column, spec.second].filter(Boolean).flatMap((column) => {
     const places = placesOf(points, column, scale).map((place) => place.map(Number));
     return places.slice(1).map(([right, to], index) => {
       const [left, from] = places[index];

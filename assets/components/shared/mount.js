@@ -204,17 +204,17 @@ export function bytesFromBase64(base64) {
   return bytes;
 }
 
-/* A sentence beside the pointer. attach(node, words(event) -> text or "") */
+/* Return a tip, a sentence beside the pointer. attach(node, words(event) -> text or "") */
 export function pointerTips(box) {
   const tip = element("div", "pointer-tip aside");
   tip.hidden = true;
   box.append(tip);
-  let told = null; // the last event that an element has told of: of two, one in the other, the inner one tells
+  let shown = null; // the last event that a tip was shown for: of two elements, one in the other, the inner one is first
   return {
     attach(node, words) {
       node.addEventListener("pointermove", (event) => {
-        if (told === event) return;
-        told = event;
+        if (shown === event) return;
+        shown = event;
         tip.textContent = words(event);
         tip.hidden = !tip.textContent;
         const bounds = box.getBoundingClientRect();

@@ -70,8 +70,8 @@ function generated(root, component) {
         : isTokens() ? ngettext("{count} of {total} token, {rate} tokens/s", "{count} of {total} tokens, {rate} tokens/s", data.total, filled)
         : ngettext("{count} of {total} character, {rate} characters/s", "{count} of {total} characters, {rate} characters/s", data.total, filled);
     } else if (count) {
-      const surprise = tokens.reduce((sum, token) => sum - Math.log(Math.max(token.p, 1e-12)), 0) / count;
-      const filled = { count, choices: Math.exp(surprise).toFixed(1) };
+      const crossEntropy = tokens.reduce((sum, token) => sum - Math.log(Math.max(token.p, 1e-12)), 0) / count;
+      const filled = { count, choices: Math.exp(crossEntropy).toFixed(1) };
       status.textContent = isTokens()
         ? ngettext("{count} token, perplexity {choices} per token", "{count} tokens, perplexity {choices} per token", count, filled)
         : ngettext("{count} character, perplexity {choices} per character", "{count} characters, perplexity {choices} per character", count, filled);

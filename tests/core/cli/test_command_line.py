@@ -15,7 +15,7 @@ import pytest
 
 from core.cli import main
 from core.cli.arguments import find_run
-from core.cli.train import _stopping_politely
+from core.cli.train import _stop_by_signal
 from core.errors import RunError
 from core.runs.ancestry import fork
 from core.runs.commands import send_command, waiting_commands
@@ -318,7 +318,7 @@ def ignored(request) -> Iterator[signal.Signals]:
 def test_a_signal_that_was_ignored_at_the_start_stops_nothing(ignored):
     notes, others = [], {*STOPPING} - {ignored}
     request = StopRequest()
-    with _stopping_politely(request, notes.append):
+    with _stop_by_signal(request, notes.append):
         os.kill(os.getpid(), ignored)
         assert not request.reason and not notes
         assert all(signal.getsignal(other) not in (signal.SIG_IGN, signal.SIG_DFL) for other in others)

@@ -1,4 +1,4 @@
-"""Real workers, really killed: what a run with turned knobs becomes does not depend on who was killed when."""
+"""Real workers, really killed: what a run with changed settings becomes does not depend on who was killed when."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Turning knobs in this very process; tests/core/runs/test_exact_resume.py kills real workers."""
+"""Settings changed in this very process; tests/core/runs/test_exact_resume.py kills real workers."""
 
 import json
 from threading import Thread
@@ -78,7 +78,7 @@ def test_a_change_is_never_missed_while_its_worker_takes_it(run):
     assert len(setting_changes(run)) == 40
 
 
-def test_a_knob_is_turned_between_two_steps_and_written_down_once(data_dir, run):
+def test_a_setting_is_changed_between_two_steps_and_recorded_once(data_dir, run):
     train_run(
         run,
         data_dir,
@@ -147,8 +147,8 @@ def test_a_turn_while_paused_waits_for_the_next_worker(data_dir, run, monkeypatc
 
 def test_a_later_wish_overrules_one_that_lies_ahead(run):
     rows = [(8, RATE, 1e-2), (9, DROPOUT, 0.2), (6, RATE, 2e-2), (6, RATE, 3e-2), (12, DROPOUT, 0.0)]
-    for step, knob, value in rows:
-        write_setting_change(run, SettingChange(step, knob, 0, value), "")
+    for step, setting, value in rows:
+        write_setting_change(run, SettingChange(step, setting, 0, value), "")
     run.append("events", {"step": 1, "kind": "turn", "knob": "model.n_layer", "value": 3})  # nothing we have written
     run.append("events", {"kind": "turn"})
     assert setting_changes(run) == [
@@ -172,7 +172,7 @@ def test_a_turn_written_down_by_a_worker_that_died_then_is_not_taken_twice(data_
 
 
 @pytest.mark.parametrize(
-    ("knob", "value", "sentence"),
+    ("setting", "value", "sentence"),
     [
         ("model.n_layer", 3, "'model.n_layer' cannot be changed while a run trains"),
         (DROPOUT, 2, "model.dropout cannot be 2"),
@@ -180,10 +180,10 @@ def test_a_turn_written_down_by_a_worker_that_died_then_is_not_taken_twice(data_
         ("train.steps", 7, "is at step 8 already, so it cannot end at step 7"),
     ],
 )
-def test_what_cannot_be_turned_is_refused_at_once(run, knob, value, sentence):
+def test_what_cannot_be_changed_is_refused_at_once(run, setting, value, sentence):
     run.write_status(Status(state="running", step=8, steps=12))
     with pytest.raises(ConfigError, match=sentence):
-        change_settings(run, (knob, value))
+        change_settings(run, (setting, value))
     assert waiting_commands(run) == []
 
 

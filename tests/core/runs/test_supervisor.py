@@ -326,7 +326,7 @@ def test_the_steps_of_a_slow_run_survive_a_stop(supervisor, data_dir, config, mo
     assert latest_weights(run) == run.weights_path
 
 
-def test_a_knob_is_turned_while_a_run_trains_and_a_finished_run_goes_on(supervisor, endless):
+def test_a_setting_is_changed_while_a_run_trains_and_a_finished_run_goes_on(supervisor, endless):
     supervisor.submit(endless)
     wait_for_step(endless, 3)
     supervisor.change_setting(endless, "train.learning_rate", 2e-3)

@@ -206,16 +206,16 @@ def test_what_is_no_number_stops_before_the_step_and_names_it(small, make_traine
     assert all(torch.equal(before[name].nan_to_num(), after[name].nan_to_num()) for name in before)
 
 
-def test_a_turned_knob_is_felt_from_the_next_step_on_and_not_before(small, make_trainer):
+def test_a_changed_setting_holds_from_the_next_step_on_and_not_before(small, make_trainer):
     steps, _ = course(make_trainer(small))
-    for knob, value in [("train.learning_rate", 0.1), ("model.dropout", 0.5), ("train.batch_size", 7)]:
+    for setting, value in [("train.learning_rate", 0.1), ("model.dropout", 0.5), ("train.batch_size", 7)]:
         trainer = make_trainer(small)
         events = [trainer.train_step() for _ in range(5)]
-        trainer.change_setting(knob, value)
+        trainer.change_setting(setting, value)
         events += [trainer.train_step() for _ in range(3)]
         assert [event[:4] for event in events[:5]] == steps[:5]
         assert events[5][:4] != steps[5]
-        assert value_at(trainer.config, knob) == value
+        assert value_at(trainer.config, setting) == value
 
 
 def test_turning_there_and_back_between_two_steps_changes_nothing(small, make_trainer):
