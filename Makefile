@@ -12,7 +12,9 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 run: $(VENV)/.installed
 	@$(BIN)/python -m explorer $(ARGS)
 
-test: lint
+# While the linters read, one process compiles the kernels of generation; several processes of the tests would do it at once.
+test: $(VENV)/.installed-dev
+	@$(BIN)/python -c "from core.fast.sampling_kernels import warm_up; warm_up()" & $(MAKE) --no-print-directory lint && wait
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not e2e" $(ARGS)
 	$(BIN)/python -m tests.e2e.browser
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m e2e tests/e2e
