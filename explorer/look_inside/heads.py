@@ -111,13 +111,19 @@ def _draw_roles(inspection: Inspection, scores: HeadScores, held_out: torch.Tens
         own, name = {role: float(shares[layer, head]) for role, shares in scores.shares.items()}, names[layer][head]
         best = name.role or max(own, key=own.get)
         role = named(roles_of(task)[best])
-        words = _("Role: {role}.", role=role) if name.role else _("No clear role. Highest score: {role}.", role=role)
-        score = _(
-            "On average {share} of its attention goes there, counted where there is such a token. A gray line marks "
-            "the score that a role needs.",
-            share=f"{own[best]:.0%}",
-        )
-        st.caption(f"{words} {in_units(_(_MEANINGS[best]))} {score}")
+        share = f"{own[best]:.0%}"
+        if name.role:
+            words = _("Role: {role}.", role=role), in_units(_(_MEANINGS[best])), _(
+                "On average {share} of its attention goes there, counted where there is such a token. A gray line "
+                "marks the score that a role needs.",
+                share=share,
+            )  # fmt: skip
+        else:
+            words = _("No clear role."), _(
+                "Its highest score, {share} for {role}, is below the gray line that a role needs.",
+                share=share, role=role,
+            )  # fmt: skip
+        st.caption(" ".join(words))
         patterns = [attention_patterns(inspection.model, ids) for ids in held_out[:_PATTERNS, :-1].tolist()]
         st.caption(distance_in_words(np.mean([attention_by_distance(each) for each in patterns], axis=0)[layer, head]))
         numbers, file = {"role": list(own), "score": list(own.values())}, f"head-{layer + 1}-{head + 1}"
@@ -260,7 +266,8 @@ def roles_over_time(inspection: Inspection) -> dict[str, list]:
     """Return the `steps` at which heads were scored and the `words` (S, L, H) for their roles; none until then."""
     steps, scores = _scored(inspection) or ([], [])
     words = [
-        [[f"{named(name.words)} ({name.score:.2f})" for name in layer] for layer in name_heads(each)] for each in scores
+        [[named(name.words) + (f" ({name.score:.2f})" if name.role else "") for name in layer] for layer in heads]
+        for heads in map(name_heads, scores)
     ]
     return {"steps": steps, "words": words}
 

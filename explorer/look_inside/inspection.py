@@ -1,5 +1,6 @@
 """What every view of Look inside is given: one model at one training step and the prompt; and how each is chosen."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -34,6 +35,7 @@ from explorer.widgets.run_rows import run_bytes_per_token
 LAYER, HEAD = "inspect_layer", "inspect_head"
 MOST_OFFERED = 100  # tokens in a select; one of 50,257 would be megabytes
 _FOLLOWED = "head_followed"  # the head of the address that was shown last
+_HEAD_PART = re.compile(r"head-(\d{1,4}\.\d{1,4})")
 _CHOSEN = "head_chosen"  # the head that was chosen last, in any view; none before one was
 
 
@@ -191,13 +193,19 @@ def head_of(model: GPT | Bigram) -> tuple[int, int]:
 
 
 def follow_head(model: GPT | Bigram) -> None:
-    """Show the head that the address asks for (`head=1.2`), where it has changed; say so where there is none."""
-    wanted = address.parameter(address.HEAD)
+    """Show the head that the address asks for, where it has changed; say so where there is none.
+
+    It asks by `head=1.2`, or by the part of the picture of the model that is open, `part=head-1.2@3`.
+    """
+    opened = _HEAD_PART.match(address.parameter(address.PART) or "")
+    wanted = address.parameter(address.HEAD) or (opened and opened[1])
     if not isinstance(model, GPT) or wanted is None:
         return
     place = wanted.split(".")
     layer, head = [(whole_number(part) or 0) - 1 for part in place] if len(place) == 2 else (-1, -1)
     if not (0 <= layer < model.config.n_layer and 0 <= head < model.config.n_head):
+        if not address.parameter(address.HEAD):
+            return  # the picture says that there is no such part
         shown = ".".join(str(number + 1) for number in head_of(model))
         show_error(_("This model has no head {head}: here is head {shown}.", head=quoted_part(wanted), shown=shown))
     elif session.recall(_FOLLOWED) != wanted:

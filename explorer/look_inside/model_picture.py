@@ -181,10 +181,12 @@ def draw(inspection: Inspection) -> None:
         keep_head(place.layer, place.head)
     buttons = partial(draw_head_buttons, inspection, head) if head else None
     with card(_("The whole model"), more=_(_HELP), key="card_model", corner=buttons):
-        if head:
-            draw_head_effect(inspection, head)
+        above = st.container() if head else None
         roles = roles_over_time(inspection) if head else None
         time_machine_view("model", inspection.time_machine, key=_KEY, on_place=_write_place, roles=roles)
+        if head and above:  # last, so that the picture stays while the effect is computed
+            with above:
+                draw_head_effect(inspection, head)
     # Before the page is drawn, since the time bar may begin the drawing anew; and after, since Streamlit calls nothing
     # for a component that was not drawn the time before.
     if _write_place():

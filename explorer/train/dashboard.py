@@ -86,8 +86,11 @@ def draw_board(run_id: str) -> None:
 def _draw_first_sight(folder: RunFolder, record: RunRecord, status: Status) -> None:
     """Draw what is seen without scrolling, in the heights that assets/app.css keeps free from the first paint."""
     note = _(
-        "How well does it predict text that it does not train on? Dotted lines are counted baselines on the same text."
+        "How well does it predict text that it does not train on? Dotted lines are baselines on the same text: all "
+        "tokens equally likely, or probabilities counted from single tokens, pairs and triples."
     )
+    if record.config.model.bigram_start:
+        note += " " + _("This model starts from counted pairs, so its first loss is near the bigram baseline.")
     shares = _BOARD if folder.read_only else (*_BOARD, _DRAWER)
     left, right, *drawer = st.columns(shares, gap="small")
     for column in drawer:  # none for a run that is never trained further, only forked

@@ -194,7 +194,10 @@ def test_a_misspelt_view_is_said_and_one_is_offered(app, finished_run):
 
 
 def test_a_part_in_the_address_is_opened_and_one_that_is_not_there_is_said(app, finished_run):
-    app.query_params["part"] = "head-2.1@3"
+    app.query_params["part"], app.query_params["view"] = "head-2.1@3", "Heads"
+    app.run()
+    assert not app.exception and "Scores of head 2.1" in said(app)
+    app.query_params["view"] = "Model"
     app.run()
     assert not app.exception and all(clock["place"] == "head-2.1@3" for clock in drawn(app, "saved_steps"))
     app.query_params["part"] = "head-7.1"

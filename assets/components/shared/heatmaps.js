@@ -32,7 +32,7 @@ export function attentionHeatmaps(root, { onPick = null, large = false } = {}) {
     const narrow = width < 460;
     const label = narrow ? 24 : 60;
     const gap = narrow ? 6 : width / state.heads < 70 ? 5 : 12;
-    const top = narrow ? 2 : 20;
+    const top = narrow ? 16 : 20;
     const room = (width - label - gap * (state.heads - 1) - 2) / state.heads;
     const high = state.height ? (state.height() - top - gap * (state.layers - 1) - 2) / state.layers : Infinity;
     const limit = Math.max(18, Math.min(high, state.layers > 8 ? 72 : state.layers > 3 ? 112 : 150));
@@ -116,7 +116,7 @@ export function attentionHeatmaps(root, { onPick = null, large = false } = {}) {
       if (!large) context.fillText(grid.narrow ? String(layer + 1) : _("layer {layer}", { layer: layer + 1 }), 1, top + grid.size / 2);
       for (let head = 0; head < heads; head++) {
         const [left, y] = placeOf(layer, head);
-        if (layer === 0 && !grid.narrow) {
+        if (layer === 0 && !large) {
           context.textAlign = "center";
           context.fillStyle = palette.muted;
           context.fillText(heads <= 6 && grid.size > 60 ? _("head {head}", { head: head + 1 }) : String(head + 1), left + grid.size / 2, 8);
