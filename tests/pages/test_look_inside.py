@@ -194,9 +194,9 @@ def test_a_misspelt_view_is_said_and_one_is_offered(app, finished_run):
 
 
 def test_a_part_in_the_address_is_opened_and_one_that_is_not_there_is_said(app, finished_run):
-    app.query_params["part"], app.query_params["view"] = "head-2.1@3", "Heads"
+    app.query_params["part"], app.query_params["view"] = "head-2.1@3", "Attention"
     app.run()
-    assert not app.exception and "Scores of head 2.1" in said(app)
+    assert not app.exception and [app.session_state[f"inspect_{kind}"] for kind in ("layer", "head")] == [1, 0]
     app.query_params["view"] = "Model"
     app.run()
     assert not app.exception and all(clock["place"] == "head-2.1@3" for clock in drawn(app, "saved_steps"))
