@@ -86,8 +86,8 @@ def draw_board(run_id: str) -> None:
 def _draw_first_sight(folder: RunFolder, record: RunRecord, status: Status) -> None:
     """Draw what is seen without scrolling, in the heights that assets/app.css keeps free from the first paint."""
     note = _(
-        "How well does it predict text that it does not train on? Dotted lines are baselines on the same text: all "
-        "tokens equally likely, or probabilities counted from single tokens, pairs and triples."
+        "How well does it predict text it does not train on? Dotted lines: all tokens equally likely, or probabilities "
+        "counted from tokens, pairs and triples of the text."
     )
     if record.config.model.bigram_start:
         note += " " + _("This model starts from counted pairs, so its first loss is near the bigram baseline.")
