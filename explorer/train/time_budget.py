@@ -71,4 +71,4 @@ def difference_in_words(record: RunRecord, config: RunConfig, status: Status) ->
     if not loss or status.state != "finished" or status.val_loss is None:
         return ""
     values = {"loss": f"{loss:.2f}", "reached": f"{status.val_loss:.2f}"}
-    return _("From size and tokens, validation loss {loss} was expected; it reached {reached}.", **values)
+    return _("Validation loss {reached}; {loss} was expected from size and tokens.", **values)
