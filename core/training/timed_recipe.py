@@ -139,8 +139,12 @@ def _dropout(shape: Shape | ModelConfig, tokens: float, text_length: int) -> flo
 def _loss(config: RunConfig, text_length: int) -> float:
     """Return the expected loss above that of a model and a text without limit."""
     size, tokens = size_and_tokens(config, text_length)
-    of_dropout = _OF_DROPOUT * config.model.dropout * size**-_DROPOUT_EXPONENT
-    return _OF_SIZE * size**-_SIZE_EXPONENT + _OF_DATA * tokens**-_DATA_EXPONENT + of_dropout
+    return _OF_SIZE * size**-_SIZE_EXPONENT + _OF_DATA * tokens**-_DATA_EXPONENT + dropout_loss(config)
+
+
+def dropout_loss(config: RunConfig) -> float:
+    """Return by how much dropout raises the expected loss, nats/token."""
+    return _OF_DROPOUT * config.model.dropout * (_matrix_parameters(config.model) / 1e6) ** -_DROPOUT_EXPONENT
 
 
 def size_and_tokens(config: RunConfig, text_length: int) -> tuple[float, float]:

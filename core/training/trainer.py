@@ -263,11 +263,13 @@ class Trainer:
         group, config = self.group, self.config.train
         model = self.model if detailed else self._forward
         own = slice(group.rank * len(x) // group.size, (group.rank + 1) * len(x) // group.size)
-        size, shares, losses = sequences_at_once(config), list[Tensor](), list[Tensor]()
+        size = sequences_at_once(config)
+        parts = zip(_in_parts(x[own], size), _in_parts(y[own], size), self._parts(targets[own], targets), strict=True)
+        shares, losses = list[Tensor](), list[Tensor]()
         with self._own_dropout():
-            for number, (part, share) in enumerate(self._parts(targets[own], targets)):
+            for part_x, part_y, (part, share) in parts:
                 with self._mixed_precision():
-                    logits, loss = model(_in_parts(x[own], size)[number], part)
+                    logits, loss = model(part_x, part)
                 if share:
                     minimized = objective(loss, logits, part, config)
                     if share != 1:
@@ -279,7 +281,7 @@ class Trainer:
                 minimized.backward()
                 shares.append(loss.detach())
                 if detailed:
-                    flat, part_y = logits.detach().flatten(0, 1).float(), _in_parts(y[own], size)[number]
+                    flat = logits.detach().flatten(0, 1).float()
                     losses.append(F.cross_entropy(flat, part_y.flatten(), reduction="none").view_as(part_y))
         return group.sum_gradients(reduce(torch.add, shares), self._parameters.values()), losses
 

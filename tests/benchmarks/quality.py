@@ -20,7 +20,15 @@ from core.training.evaluation import whole_split_loss
 from core.training.hardware import knows_bfloat16
 from core.training.scaling_law import fit_joint_law
 from core.training.speed import choose_precision, measure_speed
-from core.training.timed_recipe import SHAPES, TEXTS, expected_loss, recipe_for, size_and_tokens, sized_recipe
+from core.training.timed_recipe import (
+    SHAPES,
+    TEXTS,
+    dropout_loss,
+    expected_loss,
+    recipe_for,
+    size_and_tokens,
+    sized_recipe,
+)
 from core.training.trainer import Trainer
 from tests.benchmarks.report import report
 
@@ -55,7 +63,8 @@ def fit_recipe(text_path: Path) -> None:
     precision = "bfloat16" if knows_bfloat16("cpu") else "float32"
     losses = [_loss_after(config, splits, precision) for config in configs]
     configs.append(sized_recipe(SHAPES[largest], 1e6 * most, length))
-    print_law(*zip(*(size_and_tokens(config, length) for config in configs), strict=True), [*losses, published])
+    losses = [loss - dropout_loss(config) for config, loss in zip(configs, [*losses, published], strict=True)]
+    print_law(*zip(*(size_and_tokens(config, length) for config in configs), strict=True), losses)
 
 
 def print_law(sizes: Sequence[float], tokens: Sequence[float], losses: Sequence[float]) -> None:
