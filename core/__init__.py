@@ -1,1 +1,1 @@
-"""The lab: texts, models, training, interpretability and runs; imports no web library."""
+"""The lab: texts, models, training, interpretability and runs. It imports no web library."""

@@ -1,4 +1,4 @@
-"""File writes that a crash leaves done or undone, never half done: JSON, rows of `.jsonl` files, exported files."""
+"""Atomic file writes (after a crash they are done or undone): JSON, rows of `.jsonl` files, exported files."""
 
 import errno
 import fcntl
@@ -18,15 +18,15 @@ from core.paths import check_path
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors of a full disk, quota or limit
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
-TEMPORARY = ".tmp-"  # first characters of the name of an unfinished file or folder; readers skip those
+TEMPORARY = ".tmp-"  # prefix of unfinished files and folders, which readers skip
 _BLOCK = 1 << 16  # bytes read at a time from the end of a file
 
 
-Content = bytes | Callable[[Path], None]  # of a file, or a function that writes it
+Content = bytes | Callable[[Path], None]  # a file's content, or a function that writes it
 
 
 def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Replace the content of `path`; `durable`, so that it survives a power cut and not only the death of a process."""
+    """Replace the content of `path`. If `durable`, it survives a power cut, not only a crash of the process."""
     temporary = _temporary(path)
     try:
         temporary.write_bytes(data)
@@ -47,7 +47,7 @@ def put_in_place(temporary: Path, path: Path) -> None:
 
 
 def remove_stale_temporary_files(folder: Path, seconds: float) -> None:
-    """Remove unfinished files and folders under `folder` that are older than so many seconds."""
+    """Remove unfinished files and folders under `folder` that are older than `seconds`."""
     for path in list(folder.rglob(f"{TEMPORARY}*")):
         with suppress(OSError):  # already gone, or not ours to remove
             if time.time() - path.lstat().st_mtime < seconds:
@@ -64,7 +64,7 @@ def write_json(path: Path, data: Any, *, durable: bool = True) -> None:
 
 
 def parse_json(data: str | bytes) -> Any:
-    """Parse a JSON text; raises ValueError where it is damaged or nested too deeply."""
+    """Parse a JSON text; raises ValueError if it is damaged or nested too deeply."""
     try:
         return json.loads(data)
     except RecursionError:
@@ -72,9 +72,9 @@ def parse_json(data: str | bytes) -> Any:
 
 
 def append_row(path: Path, row: Mapping[str, Any], *, durable: bool = False) -> None:
-    """Append one line of JSON, all of it or nothing. Numbers that JSON cannot hold (nan, inf) become null.
+    """Append one line of JSON, completely or not at all. Numbers that JSON cannot represent (nan, inf) become null.
 
-    Half a line that a crash left at the end stays a line of its own. Several processes may append to one file.
+    If a crash left half a line at the end, the row starts on a new line. Several processes may append to one file.
     """
     finite = {
         key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
@@ -86,7 +86,7 @@ def append_row(path: Path, row: Mapping[str, Any], *, durable: bool = False) -> 
         if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
             line = b"\n" + line
         try:
-            while line:  # a disk that fills up takes a part of it before the error
+            while line:  # before a full disk raises, it may accept part of a line
                 line = line[file.write(line) :]
             if durable:
                 os.fsync(file.fileno())
@@ -96,7 +96,7 @@ def append_row(path: Path, row: Mapping[str, Any], *, durable: bool = False) -> 
 
 
 def lock(file: IO[Any], *, wait: bool = True) -> None:
-    """Lock an open file until it is closed. Raises BlockingIOError where it is locked, unless it may `wait`."""
+    """Lock an open file until it is closed. Raises BlockingIOError if it is already locked and `wait` is false."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -109,7 +109,7 @@ def lock(file: IO[Any], *, wait: bool = True) -> None:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return every whole row of a `.jsonl` file, without torn lines (a crash mid-write); [] where there is no file."""
+    """Return the complete rows of a `.jsonl` file, without lines torn by a crash; [] if there is no file."""
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -118,7 +118,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def last_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the whole rows of a `.jsonl` file from the last to the first, each with the byte where it ends."""
+    """Yield the complete rows of a `.jsonl` file from last to first, each with the byte offset of its end."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -129,7 +129,7 @@ def last_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             end, begin = begin, max(0, begin - _BLOCK)
             file.seek(begin)
             block = file.read(end - begin) + rest
-            own = 0 if begin == 0 else block.find(b"\n") + 1  # what precedes it belongs to a line of the next block
+            own = 0 if begin == 0 else block.find(b"\n") + 1  # bytes before it belong to a line that starts earlier
             stop = len(block)
             while (stop := block.rfind(b"\n", own, stop) + 1) > own:
                 start = max(own, block.rfind(b"\n", own, stop - 1) + 1)
@@ -140,7 +140,7 @@ def last_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def cut_rows(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
-    """Truncate a `.jsonl` file after its last whole row for which `keep` is true."""
+    """Truncate a `.jsonl` file after the last complete row for which `keep` is true."""
     end = next((end for end, row in last_rows(path) if keep(row)), 0)
     if path.exists() and path.stat().st_size > end:
         os.truncate(path, end)
@@ -165,13 +165,13 @@ def _sync(path: Path) -> None:
 
 
 def write_files(folder: Path, files: Mapping[str, Content], force: bool = False) -> None:
-    """Write all files, by their paths within a folder, or none, so that a full disk changes nothing.
+    """Write all files or none, so that a full disk changes nothing. Keys of `files` are paths within `folder`.
 
-    Raises ExplorerError where the disk is full, a folder is in the way, the path is not UTF-8, or another file exists,
-    unless forced.
+    Raises ExplorerError if the disk is full, a folder is in the way, the path is not UTF-8, or (unless `force`) a file
+    with other content exists.
     """
     check_path(folder)
-    places = {(folder / name).resolve(): content for name, content in files.items()}  # where links lead to
+    places = {(folder / name).resolve(): content for name, content in files.items()}  # follows links
     todo = {path: content for path, content in places.items() if not _holds(path, content)}
     for path in todo:
         _check_place(path, force)
@@ -191,7 +191,7 @@ def write_files(folder: Path, files: Mapping[str, Content], force: bool = False)
             with suppress(OSError):
                 unfinished.unlink()
         for empty in reversed(made):
-            with suppress(OSError):  # something lies in it
+            with suppress(OSError):  # not empty any more
                 empty.rmdir()
         if isinstance(error, OSError):
             raise _refused(path, error) from None
@@ -199,7 +199,7 @@ def write_files(folder: Path, files: Mapping[str, Content], force: bool = False)
 
 
 def write_file(path: Path, content: bytes, force: bool = False) -> None:
-    """Write one file as `write_files` does; a pipe or a device is written into directly."""
+    """Write one file like `write_files`, but write directly to a pipe or a device."""
     check_path(path)
     if path.exists() and not path.is_file() and not path.is_dir():
         try:

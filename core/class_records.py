@@ -1,4 +1,4 @@
-"""What a class has: its settings, its members and their answers, the users of its pages, and what it refuses."""
+"""Records of a class: settings, members and their answers, visitors of its pages, and its errors."""
 
 import unicodedata
 from pathlib import Path
@@ -13,22 +13,22 @@ LONGEST_NICKNAME = 24
 
 
 class ClassError(ExplorerError):
-    """A request that this class does not allow, in a sentence for the page."""
+    """A request that the class does not allow; the page shows the message."""
 
 
 class GalleryClosed(RunError):
-    """A model of the gallery that a student may not open now."""
+    """Raised when a student may not open the gallery's models now."""
 
 
 class Visitor(NamedTuple):
-    """The user of a request or a page: a student of the class, its teacher, or anybody where there is no class."""
+    """The user of a request or a page: a student of the class, its teacher, or anybody if there is no class."""
 
     member: str = ""  # a student's id
     nickname: str = ""
-    is_teacher: bool = True  # sees and does everything, as the only user of an app without a class
+    is_teacher: bool = True  # may see and do everything, like the only user of an app without a class
 
     def home(self, root: Path) -> Path:
-        """Return the data folder with what is the visitor's own."""
+        """Return the visitor's own data folder."""
         return root if self.is_teacher else made_data_dir(member_home(root, self.member))
 
 
@@ -38,53 +38,53 @@ class Member(NamedTuple):
     id: str
     nickname: str
     joined: float  # seconds since 1970
-    may_return: bool  # under the same nickname, from another browser
+    may_return: bool  # may join again under the same nickname, from another browser
 
 
 class Answer(NamedTuple):
-    """A student's last answer to a question of a lesson."""
+    """A student's last answer to a question in a lesson."""
 
     member: str
     question: str  # lesson and step
     response: str
-    expected: str  # for the text and the seed that the student chose
+    expected: str  # the correct answer, for the text and the seed that the student chose
     is_right: bool
     tries: int
 
 
 class ClassSettings(BaseModel):
-    """What the teacher sets."""
+    """The settings that the teacher makes."""
 
     frozen: bool = False  # students can look, but start and change nothing
     message: str = ""  # shown on all pages
-    question: str = ""  # whose answer the class predicts before the runs are done
+    question: str = ""  # the class predicts its answer before the runs finish
     choices: list[str] = []
     revealed: bool = False
-    closes_gallery: bool = True  # while a question is open: the models of the gallery have losses that answer it
-    page: str = ""  # to which the students were brought last
+    closes_gallery: bool = True  # while a question is open, because the losses of the gallery's models answer it
+    page: str = ""  # the page that the teacher last sent the students to
     page_query: dict[str, str] = {}
-    page_inputs: dict[str, bool | int | float | str] = {}  # of the page's controls that are not in its address
-    page_number: int = 0  # how often they were
-    mirrored: bool = False  # the students' pages follow the teacher's, and they start and change nothing meanwhile
-    hidden: list[str] = []  # settings of a run, by path or by group, that students keep as their preset has them
-    text: str = ""  # that all students train on; "" where each chooses one
-    game_text: str = ""  # of Shannon's game that the class plays on one passage; "" for no game
+    page_inputs: dict[str, bool | int | float | str] = {}  # values of the page's controls that are not in its address
+    page_number: int = 0  # how often the teacher has sent the students to a page
+    mirrored: bool = False  # the students' pages follow the teacher's, and students cannot start or change anything
+    hidden: list[str] = []  # run settings, by path or group, that students cannot change from their preset's values
+    text: str = ""  # the text that all students train on; "" if each chooses one
+    game_text: str = ""  # the text of Shannon's game, which the class plays on one passage; "" for no game
     game_passage: int = 0
     game_letters: int = 30
     game_named: bool = True  # whether the board names the players
-    sizes: list[str] = []  # of models, "layers x width", handed out to the students in turns (`core.runs.class_sizes`)
+    sizes: list[str] = []  # model sizes, "layers x width", assigned to the students in turn (`core.runs.class_sizes`)
     sizes_text: str = "shakespeare"
     sizes_steps: int = 300
-    most_running: int = 1  # of one student
+    most_running: int = 1  # runs per student
     most_waiting: int = 1
     most_parameters: int = 3_000_000
-    most_steps: int = 20_000  # of a run
-    most_minutes: float = 15.0  # that a run is expected to take
-    most_megabytes: int = 500  # of one student's runs and texts
+    most_steps: int = 20_000  # per run
+    most_minutes: float = 15.0  # expected duration of a run
+    most_megabytes: int = 500  # one student's runs and texts
 
     @property
     def paused(self) -> bool:
-        """Whether students can look only."""
+        """Whether students can only look."""
         return self.frozen or self.mirrored
 
     @property
@@ -94,16 +94,16 @@ class ClassSettings(BaseModel):
 
 
 class WrongCode(ClassError):
-    """A code or key that is not this class's. Those who send many are slowed."""
+    """A code or key that is not this class's. Clients that send many of them are slowed down."""
 
 
 def nickname_key(nickname: str) -> str:
-    """Return a nickname without case and compatibility forms: those with the same key are the same."""
+    """Return a nickname casefolded and NFKC-normalized: nicknames with the same key count as the same."""
     return unicodedata.normalize("NFKC", nickname).casefold()
 
 
 def fitting_nickname(name: str, *, another: bool = False) -> str:
-    """Return a name as a nickname, without signs that a nickname may not have; `another`: the next one like it."""
+    """Return a name as a valid nickname, without disallowed characters; `another` appends or increments a number."""
     letters = "".join(letter if _is_allowed(letter) else " " for letter in unicodedata.normalize("NFC", name))
     plain = " ".join(letters.split())[:LONGEST_NICKNAME].strip() or "Student"
     if not another:
@@ -114,7 +114,7 @@ def fitting_nickname(name: str, *, another: bool = False) -> str:
 
 
 def checked_nickname(nickname: str) -> str:
-    """Return a nickname as it is shown; raises ClassError for an empty or long one, or other signs than a name has."""
+    """Return a nickname as it is shown; raises ClassError if it is empty, too long or has disallowed characters."""
     name = " ".join(unicodedata.normalize("NFC", nickname).split())
     if not name or len(name) > LONGEST_NICKNAME:
         raise ClassError(f"A nickname has 1 to {LONGEST_NICKNAME} letters. Choose a short one.")

@@ -1,6 +1,6 @@
-"""A class: its members, how they join, and what the teacher has set, in one SQLite file of the class's data folder.
+"""A class: its members, how they join, and the teacher's settings, in one SQLite file in the class's data folder.
 
-Nothing personal is kept: a member is a nickname and a random id. A signed cookie identifies the member of a request.
+No personal data is stored: a member is a nickname and a random id. A signed cookie identifies the sender of a request.
 """
 
 import hashlib
@@ -36,14 +36,14 @@ from core.formatting import memory_in_words, one_line
 from core.paths import class_root, made_data_dir, member_home, member_homes
 from core.trash import empty_trash
 
-STUDENT_SECONDS, TEACHER_SECONDS = 14 * 86400, 12 * 3600  # that a cookie is valid
+STUDENT_SECONDS, TEACHER_SECONDS = 14 * 86400, 12 * 3600  # lifetimes of the cookies
 LONGEST_QUESTION, LONGEST_CHOICE, MOST_CHOICES = 200, 60, 6
 MOST_MEMBERS, MOST_LINKS = 300, 500
-_CODE_LETTERS, _CODE_LENGTH = "abcdefghjkmnpqrstuvwxyz23456789", 4  # none is taken for another
+_CODE_LETTERS, _CODE_LENGTH = "abcdefghjkmnpqrstuvwxyz23456789", 4  # no letters that look alike
 _SYLLABLES = [f"{consonant}{vowel}" for consonant in "bdfghklmnprstvz" for vowel in "aeiou"]
 _FILE, _TEACHER, _NO_TITLE = "class.sqlite3", "teacher", "Class"
 _ERASE_TRIES, _ERASE_WAIT = 50, 0.1  # seconds
-_SETTLED = 10**8  # nanoseconds after which another write certainly gives a file another time
+_SETTLED = 10**8  # nanoseconds after which another write certainly changes a file's time
 _TABLES = """
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS members (
@@ -96,13 +96,13 @@ class Classroom:
                 _set(database, "title", made["title"])
             self.title, self.code, self.teacher_key = (_get(database, n) for n in ("title", "code", "teacher_key"))
             self._serializer = URLSafeTimedSerializer(_get(database, "secret"), salt="visitor")
-        self._cache: LRUCache[tuple[Any, ...], tuple[int, Any]] = LRUCache(2 * MOST_MEMBERS)  # with the file's time
+        self._cache: LRUCache[tuple[Any, ...], tuple[int, Any]] = LRUCache(2 * MOST_MEMBERS)  # with the file's mtime
         self._caching = Lock()
 
     def join(self, code: str, nickname: str, account: str = "") -> str:
-        """Return the cookie of a new member, or of one that may return; raises ClassError where it cannot be.
+        """Return the cookie of a new or returning member; raises ClassError for a wrong code or an unusable nickname.
 
-        The owner of an `account` may always return, and gets another nickname where that one is taken.
+        The owner of an `account` may always return, and gets another nickname if the chosen one is taken.
         """
         if not secrets.compare_digest(_plain_code(code).encode(), _plain_code(self.code).encode()):
             raise WrongCode("This is not the code of this class. Ask your teacher for it.")
@@ -121,7 +121,7 @@ class Classroom:
         return self._serializer.dumps([id, session])
 
     def _enter(self, database: sqlite3.Connection, nickname: str) -> tuple[str, int]:
-        """Return id and session of a new member, or of the one that may return under that nickname."""
+        """Return the id and session of a new member, or of the one that may return under that nickname."""
         row = database.execute(_OF_NICKNAME, (nickname_key(nickname),)).fetchone()
         if row and not row[2]:
             raise ClassError(
@@ -141,14 +141,14 @@ class Classroom:
         return id, session
 
     def teach(self, key: str) -> str:
-        """Return the teacher's cookie for the key in the teacher's link; raises ClassError for another."""
+        """Return the teacher's cookie for the key in the teacher's link; raises ClassError for any other key."""
         if not secrets.compare_digest(key.strip().encode(), self.teacher_key.encode()):
             raise WrongCode("This is not the link of this class's teacher. The terminal shows it.")
         with self._transaction() as database:
             return self._serializer.dumps([_TEACHER, _get(database, "teacher_session")])
 
     def visitor(self, cookie: str) -> Visitor | None:
-        """Return whose cookie it is; None for one that is not ours, too old, or of a member that has been removed."""
+        """Return the owner of a cookie; None if the cookie is not ours or too old, or its member has been removed."""
         try:
             (id, session), signed = self._serializer.loads(cookie, STUDENT_SECONDS, return_timestamp=True)
         except (BadData, ValueError, TypeError):
@@ -160,35 +160,35 @@ class Classroom:
         return Visitor(id, row[0], is_teacher=False) if row else None
 
     def members(self) -> list[Member]:
-        """Return the students, in the order of their nicknames."""
+        """Return the students, sorted by nickname."""
         with self._transaction(writes=False) as database:
             rows = database.execute("SELECT id, nickname, joined, may_return FROM members ORDER BY key").fetchall()
         return [Member(id, nickname, joined, bool(may_return)) for id, nickname, joined, may_return in rows]
 
     def let_in_again(self, member: str) -> None:
-        """End a member's session; the next browser that joins under the same nickname goes on with its runs."""
+        """End a member's session; the next browser that joins under the same nickname gets the member's runs."""
         with self._transaction() as database:
             database.execute("UPDATE members SET session = session + 1, may_return = 1 WHERE id = ?", (member,))
 
     @property
     def settings(self) -> ClassSettings:
-        """What the teacher has set."""
+        """The teacher's settings."""
         return self._read(_class_settings, "settings")
 
     def change(self, **settings: Any) -> ClassSettings:
-        """Change some of the settings, and return them all."""
+        """Change some of the settings, and return all of them."""
         with self._transaction() as database:
             changed = ClassSettings.model_validate(_class_settings(database).model_dump() | settings)
             database.execute("INSERT OR REPLACE INTO settings VALUES ('class', ?)", (changed.model_dump_json(),))
         return changed
 
     def show(self, page: str, query: Mapping[str, str], inputs: Mapping[str, Any] | None = None) -> None:
-        """Bring all students to a page with `inputs` in its controls, once; while it is mirrored, keep them there."""
+        """Send all students to a page with `inputs` in its controls, once; while mirrored, they stay there."""
         number = self.settings.page_number + 1
         self.change(page=page, page_query=dict(query), page_inputs=dict(inputs or {}), page_number=number)
 
     def ask(self, question: str, choices: Sequence[str], *, closes_gallery: bool = True) -> None:
-        """Ask the class to predict one of some answers; raises ClassError where there are too few or too many."""
+        """Ask the class to predict one of the `choices`; raises ClassError if there are too few or too many."""
         question = one_line(question)[:LONGEST_QUESTION]
         named = list(dict.fromkeys(filter(None, (one_line(choice)[:LONGEST_CHOICE] for choice in choices))))
         if not question or not 2 <= len(named) <= MOST_CHOICES:
@@ -198,7 +198,7 @@ class Classroom:
         self.change(question=question, choices=named, revealed=False, closes_gallery=closes_gallery)
 
     def predict(self, member: str, choice: str) -> None:
-        """Note what a member predicts; raises ClassError for no answer of the question, or once it is revealed."""
+        """Record a member's prediction; raises ClassError if it is not a choice, or once the answer is revealed."""
         now = self.settings
         if choice not in now.choices or now.revealed:
             raise ClassError("This question is closed. Wait for the next one.")
@@ -206,12 +206,12 @@ class Classroom:
             database.execute("INSERT OR REPLACE INTO predictions VALUES (?, ?)", (member, choice))
 
     def predictions(self) -> dict[str, str]:
-        """Return what each member predicts."""
+        """Return each member's prediction."""
         with self._transaction(writes=False) as database:
             return dict(database.execute("SELECT member, choice FROM predictions").fetchall())
 
     def note_answer(self, member: str, question: str, response: str, expected: str, *, is_right: bool) -> None:
-        """Note a student's answer to a question of a lesson; one that was right stays right."""
+        """Record a student's answer to a question in a lesson; a correct answer is never replaced."""
         with self._transaction() as database:
             row = database.execute(
                 "SELECT is_right, tries FROM answers WHERE member = ? AND question = ?", (member, question)
@@ -229,15 +229,15 @@ class Classroom:
         return [Answer(*row[:4], is_right=bool(row[4]), tries=row[5]) for row in rows]
 
     def start_game(self, text: str, passage: int, letters: int) -> None:
-        """Let the class play Shannon's game on a passage of a text, from its start; the text "" ends the game."""
+        """Start Shannon's game for the class on a passage of a text; the text "" ends the game."""
         with self._transaction() as database:
             database.execute("DELETE FROM games")
         self.change(game_text=text, game_passage=passage, game_letters=letters)
 
     def move(self, member: str, passage: int, change: Callable[[str], str]) -> str:
-        """Replace the state of a member's game, "" at its start, by what `change` makes of it; return the new one.
+        """Apply `change` to the state of a member's game ("" at the start); return the new state.
 
-        Raises ClassError where the game of that passage is over.
+        Raises ClassError if the game on that passage is over.
         """
         with self._transaction() as database:
             now = _class_settings(database)
@@ -254,17 +254,17 @@ class Classroom:
             return dict(database.execute("SELECT member, state FROM games").fetchall())
 
     def hand_in(self, member: str, run: str) -> None:
-        """Hand a run in to the teacher."""
+        """Submit a run to the teacher."""
         with self._transaction() as database:
             database.execute("INSERT OR IGNORE INTO handed_in VALUES (?, ?)", (member, run))
 
     def handed_in(self) -> list[tuple[str, str]]:
-        """Return the member and the run of all that was handed in, in that order."""
+        """Return (member, run) for all submitted runs, in the order of submission."""
         with self._transaction(writes=False) as database:
             return database.execute("SELECT member, run FROM handed_in ORDER BY rowid").fetchall()
 
     def link_code(self, address: str) -> str:
-        """Return the short code of a page's address, relative to the app's own; the oldest of too many is dropped."""
+        """Return the short code for an address relative to the app's; beyond MOST_LINKS, the oldest is dropped."""
         with self._transaction() as database:
             row = database.execute("SELECT code FROM links WHERE address = ?", (address,)).fetchone()
             if row:
@@ -276,15 +276,15 @@ class Classroom:
             return code
 
     def linked_address(self, code: str) -> str | None:
-        """Return the address for a short code, whose letters may be capitals; None where there is none."""
+        """Return the address for a short code, ignoring case; None if there is none."""
         with self._transaction(writes=False) as database:
             row = database.execute("SELECT address FROM links WHERE code = ?", (code.casefold(),)).fetchone()
         return row[0] if row else None
 
     def erase(self) -> None:
-        """Remove all members with their runs and texts, what was shared, and the settings. Runs must have ended.
+        """Remove all members with their runs and texts, the shared folder and the settings. Runs must have ended.
 
-        Raises ClassError where something is left.
+        Raises ClassError if some folders could not be removed.
         """
         with self._transaction() as database:
             database.execute("DELETE FROM members")
@@ -293,7 +293,7 @@ class Classroom:
             database.execute("DELETE FROM settings WHERE name = 'class'")
             _set(database, "title", _NO_TITLE)
         self.title = _NO_TITLE
-        # From now on nobody makes a folder for a member anew; what was under way may still write a file.
+        # No member's folder is created any more, but requests that already started may still write files.
         left = [*member_homes(self.root), self.root / "shared"]
         for _ in range(_ERASE_TRIES):
             for folder in left:
@@ -304,12 +304,12 @@ class Classroom:
         raise ClassError(f"Not all could be erased: {len(left)} folders are in use. Stop all runs and erase once more.")
 
     def _read(self, read: Callable[[sqlite3.Connection], Result], *key: Any) -> Result:
-        """Return what is read from the file, or was under that key since it was last written: a page asks fifty times.
+        """Return the result of `read`, cached by `key` until the file is written: a page asks fifty times.
 
-        Do not change it.
+        Callers must not change the result.
         """
         now = written = time.time_ns()
-        with suppress(OSError):  # the file is gone, which reading it says
+        with suppress(OSError):  # if the file is gone, the read below reports it
             written = self._path.stat().st_mtime_ns
             with self._caching:
                 known = self._cache.get(key)
@@ -327,7 +327,7 @@ class Classroom:
         try:
             with closing(sqlite3.connect(self._path, timeout=10.0, isolation_level=None)) as database:
                 if writes:
-                    database.execute("PRAGMA secure_delete = ON")  # no nickname is left in the file once it is erased
+                    database.execute("PRAGMA secure_delete = ON")  # overwrites erased nicknames in the file
                     database.execute("BEGIN IMMEDIATE")
                 yield database
                 if writes:
@@ -337,7 +337,7 @@ class Classroom:
 
 
 def check_quota(data_dir: Path) -> None:
-    """Raise ClassError where a student's runs and texts take more than the class allows."""
+    """Raise ClassError if a student's runs and texts take more disk space than the class allows."""
     root = class_root(data_dir)
     if root == data_dir:
         return
@@ -357,14 +357,14 @@ def _bytes_in(folder: Path) -> int:
 
 
 def check_gallery_open(data_dir: Path) -> None:
-    """Raise RunError where the member with this data folder may not open the gallery now."""
+    """Raise RunError if the member with this data folder may not open the gallery now."""
     root = class_root(data_dir)
     if root != data_dir and classroom_of(root).settings.gallery_is_closed:
         raise GalleryClosed("The gallery is closed until your teacher shows the answers of the question.")
 
 
 def most_running(data_dir: Path) -> int | None:
-    """Return how many runs of one student may train at a time; None in a data folder without a class."""
+    """Return how many runs of one student may train at a time; None if the data folder has no class."""
     return classroom_of(data_dir).settings.most_running if (data_dir / _FILE).exists() else None
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints, model_validator
 from core.model_config import ModelConfig
 from core.settings import Config, Setting, basic_setting, fields_of, setting, value_at
 
-GROUPS = ("Architecture", "Attention", "Training", "Evaluation", "Machine")  # of settings, in the order of a form
+GROUPS = ("Architecture", "Attention", "Training", "Evaluation", "Machine")  # of settings, in the order shown in forms
 
 
 class DataConfig(Config):
@@ -247,7 +247,7 @@ class TrainConfig(Config):
 
 
 class RunConfig(Config):
-    """All settings of one run; `core.presets` has functions that return these."""
+    """All settings of one run; the functions in `core.presets` return these."""
 
     preset: str = Field("", max_length=64, description="The preset that this config started from, if any.")
     model: ModelConfig = ModelConfig()
@@ -262,7 +262,7 @@ def optimizer_of(path: str) -> str | None:
 
 
 def used_settings(config: RunConfig) -> dict[str, Setting]:
-    """Return the settings that have an effect, by path: a bigram has no layers, AdamW no settings of Muon's."""
+    """Return the settings that have an effect, by path: a bigram has no layers, and AdamW ignores Muon's settings."""
 
     def used(path: str, setting: Setting) -> bool:
         chosen = all(value_at(config, other) in values for other, values in setting.used_when.items())

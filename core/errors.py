@@ -1,4 +1,4 @@
-"""Errors whose message is a sentence for the user."""
+"""Errors whose messages are written for the user."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ Problem = Literal["", "not_finite", "memory", "disk"]
 class ExplorerError(Exception):
     """An error that a user can understand and correct; pages and the command line show its message."""
 
-    problem: Problem = ""  # its kind, where a page offers help besides the message
+    problem: Problem = ""  # set if a page offers help besides the message
 
 
 class ConfigError(ExplorerError):
@@ -16,7 +16,7 @@ class ConfigError(ExplorerError):
 
 
 class TextError(ExplorerError):
-    """A text that cannot be read, or not be trained on."""
+    """A text that cannot be read or trained on."""
 
 
 class UnknownCharacterError(TextError):
@@ -35,13 +35,13 @@ class RunError(ExplorerError):
 
 
 class DiskFullError(RunError):
-    """A write to a full disk; the earlier content is unchanged."""
+    """A write to a full disk; the previous content is unchanged."""
 
     problem = "disk"
 
 
 class OutOfMemoryEstimate(ExplorerError):
-    """Settings that need more memory than the machine has; raised before training starts."""
+    """Raised before training starts if the settings need more memory than the machine has."""
 
     problem = "memory"
 
@@ -53,7 +53,7 @@ class OutOfMemory(RunError):
 
 
 class TrainingError(ExplorerError):
-    """Training that cannot continue: the loss is not finite, or a saved state is of another model."""
+    """Training that cannot continue: the loss is not finite, or a saved state belongs to another model."""
 
 
 class NotFiniteError(TrainingError):

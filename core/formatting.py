@@ -1,4 +1,4 @@
-"""Numbers as text, formatted alike on every page and in the shell, and read from it."""
+"""Formatting of numbers, the same on every page and on the command line, and parsing of numbers."""
 
 import math
 import re
@@ -12,13 +12,13 @@ CHOICES = {
     "guess": "no better than a uniform guess",
     "worse": "worse than a uniform guess",
 }
-ALIKE = 0.05  # nats: an untrained model lies so near to the uniform guess
+ALIKE = 0.05  # nats; an untrained model is this close to the uniform guess
 
 SCHEDULE_RESTARTED = "learning rate schedule restarted"  # what `core.live_settings.RESTART` does
 
 
 def listed(parts: Sequence[str]) -> str:
-    """Join as "a, b and c"."""
+    """Join parts as "a, b and c"."""
     return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
 
 
@@ -28,12 +28,12 @@ def one_line(text: str) -> str:
 
 
 def whole_number(text: str) -> int | None:
-    """Return the number in a text; None for anything else, and for one longer than any step, passage or count."""
+    """Return a text as a number; None if it is not one, or has more digits than any step, passage or count."""
     return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
 
 
 def memory_in_words(bytes: int) -> str:
-    """Return `23 GB`, `1.5 GB`, `410 MB`, `12 KB`: a GB is 2**30 bytes; one decimal below ten."""
+    """Return bytes as `23 GB`, `1.5 GB`, `410 MB`, `12 KB` (a GB is 2**30 bytes); below 10 GB with one decimal."""
     size, unit = max(0, bytes) / 2**10, "KB"
     for larger in ("MB", "GB", "TB"):
         if round(size) < 1024:
@@ -53,13 +53,13 @@ def format_percent(share: float) -> str:
 
 
 def decimal(value: float, places: int = 2, *, plus: bool = False) -> str:
-    """Return a number with a true minus sign, none for a rounded zero, and a plus where asked: −0.25, 0.00, +4.45."""
+    """Return a number with a true minus sign, no sign for a rounded zero, and optionally a plus: −0.25, 0.00, +4.45."""
     text = f"{value:{'+' if plus else ''},.{places}f}"
     return (text.lstrip("+-") if float(text.replace(",", "")) == 0 else text).replace("-", "−")
 
 
 def digits(value: float) -> str:
-    """Return a positive number with three digits at least, however small: 0.0000312, 0.292, 85.63, 1,234.00, 5.2e21."""
+    """Return a positive number with at least three digits, if extreme as a power of ten: 0.0000312, 85.63, 5.2e21."""
     if value and not 1e-7 <= value < 1e9:
         return f"{value:.1e}".replace("e+", "e").replace("-", "−")
     places = max(2, 2 - math.floor(math.log10(value))) if value else 2
@@ -67,7 +67,7 @@ def digits(value: float) -> str:
 
 
 def power_of_e(exponent: float) -> str:
-    """Return "e^−1.23 ≈ 0.292": not "=", as the exponent that is shown is rounded."""
+    """Return "e^−1.23 ≈ 0.292": not "=", because the shown exponent is rounded."""
     return f"e^{decimal(exponent)} ≈ {digits(math.exp(min(exponent, 700)))}"
 
 
@@ -88,7 +88,7 @@ def duration_in_words(seconds: float) -> str:
 
 
 def describe_loss(loss: float, unit: str = "letters", uniform: float | None = None) -> str:
-    """Return a loss in nats in words, by its perplexity and the loss of the uniform guess."""
+    """Describe a loss in nats by its perplexity, or in comparison with the loss `uniform` of a uniform guess."""
     sentence, count = loss_as_choice(loss, uniform)
     return sentence.format(count=count, unit=unit)
 

@@ -17,24 +17,24 @@ LIVE_SETTINGS = (
     "train.eval_interval",
     STEPS,
 )
-RESTART = "train.schedule_start"  # the step to restart the schedule at; only a run that is continued changes it
+RESTART = "train.schedule_start"  # the step to restart the schedule at; only continuing a run changes it
 CHANGEABLE = (*LIVE_SETTINGS, RESTART)
 
 
 class SettingChange(NamedTuple):
     """One setting changed while a run trained."""
 
-    step: int  # steps done by then: the next one is the first that it affects
+    step: int  # steps done before the change; it affects the next step
     setting: str  # its dotted path, one of CHANGEABLE
     before: Any
     value: Any
 
 
 def with_change(config: RunConfig, setting: str, value: Any) -> RunConfig:
-    """Return the config from the next step on, after one setting change; raises ConfigError where it is not allowed.
+    """Return the config after one setting change, valid from the next step; raises ConfigError if it is not allowed.
 
-    The learning rate scales its whole schedule: the final rate, and the optimizer's own rate (Muon's), change in
-    proportion. The last step leaves the schedule as it is. `RESTART` starts it again over the steps that are left.
+    A new learning rate scales the whole schedule: the final rate and the optimizer's own rate (Muon's) change in
+    proportion. A new number of steps leaves the schedule unchanged. `RESTART` restarts it over the remaining steps.
     """
     if setting not in CHANGEABLE:
         raise ConfigError(f"{setting!r} cannot be changed while a run trains. These can: {', '.join(LIVE_SETTINGS)}.")
@@ -43,7 +43,7 @@ def with_change(config: RunConfig, setting: str, value: Any) -> RunConfig:
         return _with_all_rates(config, changed)
     if setting == STEPS and not config.train.decay_steps:
         return changed.replace({"train.decay_steps": config.train.steps})
-    if setting == RESTART:  # with a warm-up of the same fraction of the steps that are left, at most half
+    if setting == RESTART:  # the warm-up takes the same fraction of the remaining steps, at most half
         train = config.train
         length = max(1, (train.decay_steps or train.steps) - train.schedule_start)
         warmup = round(min(0.5, train.warmup_steps / length) * max(0, train.steps - value))
@@ -68,7 +68,7 @@ def _with_all_rates(config: RunConfig, changed: RunConfig) -> RunConfig:
                 f"because '{along.label}' ({value:g} now) changes in proportion and can be from {low:g} to "
                 f"{high:g}."
             )
-        moved[path] = min(high, max(low, value * (wanted / now)))  # however the product is rounded
+        moved[path] = min(high, max(low, value * (wanted / now)))  # the product may round past a bound
     return changed.replace(moved)
 
 

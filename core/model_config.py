@@ -1,4 +1,4 @@
-"""The settings of a model: its shape and the variants of its parts; a part of `core.config.RunConfig`."""
+"""The settings of a model, a section of `core.config.RunConfig`."""
 
 from typing import ClassVar, Literal, Self
 
@@ -221,21 +221,21 @@ class ModelConfig(Config):
 
     @property
     def kv_heads(self) -> int:
-        """Return how many heads of keys and values each block has; each serves n_head / kv_heads heads."""
+        """Return the number of key/value heads in each block; each serves n_head / kv_heads heads."""
         return self.n_kv_head or self.n_head
 
     def kv_head_of(self, head: int) -> int:
-        """Return the head of keys and values that a head reads; both count from 0."""
+        """Return the key/value head that a head uses; both count from 0."""
         return head * self.kv_heads // self.n_head
 
     @property
     def experts(self) -> int:
-        """Return how many feed-forward layers lie side by side in each block."""
+        """Return the number of parallel feed-forward layers in each block."""
         return self.n_expert if self.mixture_of_experts else 1
 
     @property
     def parts_add_up(self) -> bool:
-        """Return whether the last residual stream is the sum of what all parts of the model add."""
+        """Return whether the final residual stream is the sum of the outputs of all parts of the model."""
         return self.residual and not self.post_norm
 
     def is_masked(self, query: int, key: int) -> bool:
@@ -245,7 +245,7 @@ class ModelConfig(Config):
 
     @property
     def sees_ahead(self) -> bool:
-        """Return whether later tokens change what a GPT computes at one token, so that nothing can be cached."""
+        """Return whether later tokens affect a GPT's activations at earlier ones, so that nothing can be cached."""
         return not self.causal or self.softmax_over == "queries"
 
     @model_validator(mode="after")

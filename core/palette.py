@@ -1,4 +1,4 @@
-"""All colors, defined only here: the same thing has the same color on every page and in every report."""
+"""All colors, defined only here, so that they mean the same on every page and in every report."""
 
 from dataclasses import dataclass
 
@@ -11,20 +11,20 @@ class Palette:
     muted: str
     grid: str
     surface: str  # the background of charts
-    training: str  # of a loss curve, and of every number that belongs to one
+    training: str  # the training loss curve, and every number that belongs to it
     validation: str
-    accent: str  # for what is selected
+    accent: str  # the selection
     lines: str  # dashed reference lines, such as the baselines
-    good: str  # states; never the only carrier of a message
+    good: str  # states; never shown by color alone
     warning: str
     bad: str
-    sequential: tuple[str, ...]  # stops of an amount from nothing to all
-    diverging: tuple[str, ...]  # stops of a signed value from the lowest through zero to the highest
+    sequential: tuple[str, ...]  # color stops for an amount from nothing to all
+    diverging: tuple[str, ...]  # color stops for a signed value, from the lowest through zero to the highest
     kinds: dict[str, str]  # a token's color by its kind (`core.text.token_display.KINDS`)
-    runs: tuple[str, ...]  # colors for curves of different runs; `run_places` hands them out
+    runs: tuple[str, ...]  # colors for curves of different runs; `run_places` assigns them
 
 
-# Colors of the light theme with those of the dark one.
+# (light, dark) pairs
 _KINDS = {
     "vowel": ("#b45a10", "#f2a25c"),
     "consonant": ("#2f6fc4", "#6aa6f5"),

@@ -1,16 +1,16 @@
-"""The data folder, which has all files that the app writes."""
+"""The data folder, which contains all files that the app writes."""
 
 import os
 from pathlib import Path
 
 from core.errors import ExplorerError
 
-# Folders of a class's data folder: of its members' data folders, and of an empty file for all that is shared.
+# Subfolders of a class's data folder: its members' data folders, and an empty marker file for each shared run or text.
 _MEMBERS, _SHARED = "members", "shared"
 
 
 def data_dir() -> Path:
-    """Return the folder named by GPT_EXPLORER_HOME, else `~/.gpt-explorer`, made if missing; raises ExplorerError."""
+    """Return the folder GPT_EXPLORER_HOME, else `~/.gpt-explorer`, created if missing; raises ExplorerError."""
     named = os.environ.get("GPT_EXPLORER_HOME")
     try:
         folder = (Path(named).expanduser() if named else Path.home() / ".gpt-explorer").absolute()
@@ -24,7 +24,7 @@ def data_dir() -> Path:
 
 
 def made_data_dir(folder: Path) -> Path:
-    """Return a data folder, made if missing; raises ExplorerError where it cannot be written to."""
+    """Return a data folder, created if missing; raises ExplorerError if it is not writable."""
     try:
         for name in ("runs", "texts", "downloads"):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -36,17 +36,17 @@ def made_data_dir(folder: Path) -> Path:
 
 
 def member_home(root: Path, member: str) -> Path:
-    """Return the data folder of one member of a class: runs and texts of its own, in the folder of the whole class."""
+    """Return the data folder of one class member, with the member's own runs and texts, inside the class's folder."""
     return root / _MEMBERS / member
 
 
 def class_root(folder: Path) -> Path:
-    """Return the data folder of the class whose member has this one; any other data folder itself."""
+    """Return the class's data folder for a member's data folder; any other folder is returned unchanged."""
     return folder.parents[1] if folder.parent.name == _MEMBERS else folder
 
 
 def member_homes(folder: Path) -> list[Path]:
-    """Return the data folders of a class's members; none where this is not the folder of a class."""
+    """Return the data folders of a class's members; empty if `folder` does not belong to a class."""
     try:
         return sorted(path for path in (folder / _MEMBERS).iterdir() if path.is_dir())
     except (FileNotFoundError, NotADirectoryError):
@@ -54,12 +54,12 @@ def member_homes(folder: Path) -> list[Path]:
 
 
 def all_homes(folder: Path) -> list[Path]:
-    """Return a data folder and, where it is that of a class, the data folders of its members."""
+    """Return a data folder and, if it belongs to a class, its members' data folders."""
     return [folder, *member_homes(folder)]
 
 
 def mark_shared(root: Path, name: str, *, shared: bool = True) -> None:
-    """Let all members of a class read a run or a text of that name, or no longer; raises ExplorerError."""
+    """Share the run or text called `name` with all members of a class, or stop sharing it; raises ExplorerError."""
     mark = root / _SHARED / name
     try:
         mark.parent.mkdir(exist_ok=True)
@@ -69,23 +69,23 @@ def mark_shared(root: Path, name: str, *, shared: bool = True) -> None:
 
 
 def is_shared(root: Path, name: str) -> bool:
-    """Return whether all members of a class may read a run or a text of that name."""
+    """Return whether all members of a class may read the run or text called `name`."""
     return (root / _SHARED / name).exists()
 
 
 def shared_names(root: Path) -> list[str]:
-    """Return the names of all that the members of a class share, newest run first."""
+    """Return the names of all runs and texts that are shared in a class, newest run first."""
     folder = root / _SHARED
     return sorted((mark.name for mark in folder.iterdir()), reverse=True) if folder.is_dir() else []
 
 
 def gallery_dir() -> Path:
-    """Return the folder of the trained models that come with the app (`core.runs.gallery`), which are only read."""
+    """Return the read-only folder of the trained models that come with the app (`core.runs.gallery`)."""
     return Path(__file__).parents[1] / "assets" / "gallery"
 
 
 def check_path(path: Path) -> None:
-    """Raise ExplorerError where a path is not UTF-8: weights in it could be written, but not read again."""
+    """Raise ExplorerError if a path is not UTF-8: weights there could be written, but not read back."""
     try:
         os.fspath(path).encode()
     except UnicodeEncodeError:

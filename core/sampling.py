@@ -1,4 +1,4 @@
-"""Generation of text, one token at a time."""
+"""Text generation, one token at a time."""
 
 import random
 import time
@@ -21,16 +21,16 @@ from core.sampling_config import GenerationConfig
 from core.text.tokenizers import IncrementalDecoder, Tokenizer
 
 _MOST_AT_ONCE, _MOST_CACHED = 16, 256_000_000  # texts, and bytes of their keys and values
-_AT_ONCE_SECONDS, _MOST_TOKENS = 0.01, 64  # that the kernels compute before the first of them is seen
-_LARGE = 4_000_000  # parameters: more than fit into a core's cache, so that each token reads them from memory
+_AT_ONCE_SECONDS, _MOST_TOKENS = 0.01, 64  # per kernel call, which returns its tokens at the end
+_LARGE = 4_000_000  # parameters; these exceed a core's cache, so each token reads them from memory
 
 
 class GeneratedToken(NamedTuple):
-    """One generated token; but for `sampled`, probabilities are the model's own, before temperature and cuts."""
+    """One generated token; except for `sampled`, probabilities are the model's, before temperature and cuts."""
 
     id: int
     probability: float
-    alternatives: tuple[tuple[int, float], ...]  # the most likely tokens with their probabilities, best first
+    alternatives: tuple[tuple[int, float], ...]  # the top tokens and their probabilities, best first
     sampled: float  # its probability at the temperature, after top-k, top-p and min-p
 
 
@@ -39,16 +39,16 @@ def generate(
     prompt: list[int],
     settings: GenerationConfig = GenerationConfig(),  # noqa: B008 - frozen
     *,
-    use_cache: bool = True,  # False computes the whole context again for every token (the same text, slower)
-    hook: Hook | None = None,  # reads or changes activations, without a cache
-    alternatives: int = 5,  # how many of the most likely tokens to report
-    compiled: bool = True,  # by Numba's kernels where that is faster: the same logits but for their last digits
-    use_all_threads: bool = False,  # of a large model: faster where nothing else runs, slower during training
+    use_cache: bool = True,  # False recomputes the whole context for every token (same text, slower)
+    hook: Hook | None = None,  # reads or changes activations; disables the cache
+    alternatives: int = 5,  # how many top tokens to report
+    compiled: bool = True,  # use Numba kernels if they are faster; logits differ only in the last digits
+    use_all_threads: bool = False,  # for large models: faster if nothing else runs, slower during training
 ) -> Iterator[GeneratedToken]:
-    """Continue a prompt from `context_start` on, yielding each token as it is sampled.
+    """Continue a prompt, yielding each token as it is sampled. The model reads the prompt from `context_start` on.
 
-    The random numbers come from a generator of their own, seeded by `settings.seed`, so torch's state does not change.
-    Raises NotFiniteError where the logits are not finite, ValueError where the prompt is empty.
+    A separate random generator, seeded by `settings.seed`, leaves torch's random state unchanged.
+    Raises NotFiniteError if the logits are not finite, ValueError if the prompt is empty.
     """
     text = _Text(0, list(prompt), settings)
     if hook is None and use_cache and compiled and _is_compiled(model, [settings]):
@@ -85,18 +85,18 @@ def generate(
 def generate_together(
     model: GPT | Bigram,
     prompts: Sequence[list[int]],
-    settings: Sequence[GenerationConfig],  # of each text
+    settings: Sequence[GenerationConfig],  # for each text
     *,
     end: int | None = None,  # the token after which a text is complete
     alternatives: int = 5,
     compiled: bool = True,
-    use_all_threads: bool = False,  # two threads write eight texts or more
+    use_all_threads: bool = False,  # with eight texts or more, several threads share them
 ) -> list[Iterator[GeneratedToken]]:
-    """Continue several prompts side by side, and return the tokens of each, which are computed as one reads on.
+    """Continue several prompts in parallel; returns one lazy iterator of tokens for each.
 
-    Each text is what `generate` makes of its prompt and its settings, but where the last digits of the logits decide.
-    One that is closed is written no further, and one whose logits are not finite does not end the others.
-    The compiled kernels compute four texts in about the time of two, other models write one after the other.
+    Each text is the same as from `generate`, unless the last digits of the logits decide a token.
+    Closing an iterator stops its text, and a text whose logits are not finite does not stop the others.
+    The compiled kernels compute four texts in about the time of two; other models compute one text after another.
     """
     texts = [_Text(number, list(ids), how) for number, (ids, how) in enumerate(zip(prompts, settings, strict=True))]
     if texts and compiled and _is_compiled(model, settings):
@@ -114,7 +114,7 @@ def _until(tokens: Iterator[GeneratedToken], end: int | None) -> Iterator[Genera
 
 
 def _one_iterator_each(written: Iterator["_Written"], texts: list["_Text"]) -> list[Iterator[GeneratedToken]]:
-    """Return the tokens of each text; what comes of the others in between waits for its reader."""
+    """Return an iterator over each text's tokens; tokens of the other texts are queued for their readers."""
     waiting: list[deque[GeneratedToken | NotFiniteError]] = [deque() for _ in texts]
     errors: list[Exception] = []
 
@@ -122,7 +122,7 @@ def _one_iterator_each(written: Iterator["_Written"], texts: list["_Text"]) -> l
         try:
             number, token = next(written)
         except StopIteration:
-            if errors:  # which the reader of another text came upon
+            if errors:  # raised earlier, to the reader of another text
                 raise errors[0] from None
             return False
         except Exception as error:
@@ -146,7 +146,7 @@ def _one_iterator_each(written: Iterator["_Written"], texts: list["_Text"]) -> l
 
 
 class _Text:
-    """A text that is written: its tokens, and which of them are cached."""
+    """A text that is being generated: its tokens, and which of them are cached."""
 
     def __init__(self, number: int, context: list[int], settings: GenerationConfig):
         if not context:
@@ -157,13 +157,13 @@ class _Text:
         self._rng, self._uniforms = random.Random(settings.seed), deque[float]()
 
     def uniform(self, ahead: int = 0) -> float:
-        """Return the random number in [0, 1) of the next token, or of one some tokens ahead."""
+        """Return the random number in [0, 1) for the next token, or for the one `ahead` tokens later."""
         while len(self._uniforms) <= ahead:
             self._uniforms.append(self._rng.random())
         return self._uniforms[ahead]
 
     def unread(self, block_size: int) -> list[int]:
-        """Return the tokens to be read anew, none where all but the last one are cached."""
+        """Return the tokens that the model has to read; empty if all but the last one are cached."""
         first = context_start(len(self.context), block_size, self.settings.evict_fraction)
         if first == self.cached_from:
             return []
@@ -176,7 +176,7 @@ class _Text:
         self._uniforms.popleft()
 
 
-_Written = tuple[int, GeneratedToken | NotFiniteError]  # the number of a text, and its next token or its end
+_Written = tuple[int, GeneratedToken | NotFiniteError]  # a text's number, and its next token or final error
 
 
 def _is_compiled(model: GPT | Bigram, settings: Sequence[GenerationConfig]) -> bool:
@@ -190,7 +190,7 @@ def _is_compiled(model: GPT | Bigram, settings: Sequence[GenerationConfig]) -> b
 def _write(
     model: GPT | Bigram, texts: list[_Text], alternatives: int, threads: int, end: int | None = None
 ) -> Iterator[_Written]:
-    """Write texts by the compiled kernels, so many at once as fit into memory."""
+    """Generate texts with the compiled kernels, as many at once as fit into memory."""
     assert isinstance(model, GPT)
     weights = texts[0].settings.weights
     model = with_int8_weights(model) if weights == "int8" else model
@@ -206,7 +206,7 @@ def _write(
 
 
 class _Writer:
-    """Texts that one thread writes, some tokens at a time."""
+    """The texts of one thread, which generates some tokens at a time."""
 
     def __init__(self, model: GPT, texts: list[_Text], alternatives: int, end: int | None):
         self.decoder = CompiledDecoder(model, texts[0].settings.weights, len(texts))
@@ -214,7 +214,7 @@ class _Writer:
         self.alternatives, self.end, self._tokens = alternatives, end, 1
 
     def write(self) -> list[_Written]:
-        """Write some tokens of each text, and forget those that are complete, closed, or have logits not finite."""
+        """Generate some tokens of each text, and drop texts that are complete or closed or have non-finite logits."""
         self.texts = {place: text for place, text in self.texts.items() if not text.closed}
         if not self.texts:
             return []
@@ -238,7 +238,7 @@ class _Writer:
         return written
 
     def _read(self) -> None:
-        """Let the decoder read every text to its end."""
+        """Make the decoder read every text to its end."""
         block_size = self.decoder.config.block_size
         unread = {place: tuple(text.unread(block_size)) for place, text in self.texts.items()}
         alike: dict[tuple[int, ...], list[int]] = {}
@@ -261,7 +261,7 @@ class _Writer:
         rows: list[dict[int, GeneratedToken | NotFiniteError]] = [
             {place: GeneratedToken(*token) for place, token in zip(self.texts, row, strict=True)} for row in written
         ]
-        return rows or [self._sample_one_by_one()]  # none where the logits of some text are not finite
+        return rows or [self._sample_one_by_one()]  # empty if the logits of a text are not finite
 
     def _sample_one_by_one(self) -> dict[int, GeneratedToken | NotFiniteError]:
         sampled: dict[int, GeneratedToken | NotFiniteError] = {}
@@ -287,7 +287,7 @@ def _sampled(logits: Tensor, settings: GenerationConfig, uniform: float, alterna
 
 
 def text_of(tokens: Iterable[GeneratedToken], tokenizer: Tokenizer, stop: str = "") -> Iterator[str]:
-    """Yield the text of generated tokens as they come, up to the first of the `stop` characters."""
+    """Yield the text of tokens as they are generated, up to the first of the `stop` characters."""
     decoder = IncrementalDecoder(tokenizer)
     for token in tokens:
         text = decoder.add(token.id)
@@ -300,22 +300,22 @@ def text_of(tokens: Iterable[GeneratedToken], tokenizer: Tokenizer, stop: str = 
 
 
 def context_start(length: int, block_size: int, evict_fraction: float) -> int:
-    """Return the first token that the model reads of a text of `length` tokens to predict the next one.
+    """Return the index of the first token that the model reads, after `length` tokens, to predict the next one.
 
-    Whenever the context is full, the oldest `evict_fraction * block_size` tokens (at least one) are dropped. With the
-    default quarter most of the work is saved, without a loss of quality: over the same 40,000 characters of Tiny
+    Whenever the context is full, the oldest `evict_fraction * block_size` tokens (at least one) are dropped. The
+    default of a quarter saves most of the work without loss of quality: over the same 40,000 characters of Tiny
     Shakespeare the mean loss was 1.823 for gpt-tiny and 1.700 for gpt-fast; always with the full context it was 1.899
-    and 1.715. A fraction of 0 reads the last `block_size` tokens for each new one, as nanoGPT's `generate`.
+    and 1.715. A fraction of 0 reads the last `block_size` tokens for each new one, like nanoGPT's `generate`.
     """
     step = max(1, int(evict_fraction * block_size))
     return max(0, -((block_size - length) // step) * step)  # the excess, rounded up to whole steps
 
 
 def sampling_distribution(logits: Tensor, settings: GenerationConfig) -> Tensor:
-    """Return the probabilities (V,) that a token is sampled from, of logits (V,); after a cut their sum is below 1.
+    """Return the sampling probabilities (V,) for logits (V,); after top-p or min-p they sum to less than 1.
 
-    They follow temperature, top-k (Fan 2018), top-p (Holtzman 2019) and min-p (Nguyen 2024). Raises NotFiniteError
-    where the logits are not finite.
+    Applies temperature, top-k (Fan 2018), top-p (Holtzman 2019) and min-p (Nguyen 2024), in this order. Raises
+    NotFiniteError if the logits are not finite.
     """
     finite_logits(logits)
     if settings.temperature == 0:
@@ -334,12 +334,12 @@ def sampling_distribution(logits: Tensor, settings: GenerationConfig) -> Tensor:
 
 
 def sample_token(logits: Tensor, settings: GenerationConfig, uniform: float) -> int:
-    """Sample one token from logits (V,). `uniform` is a random number in [0, 1). Raises as `sampling_distribution`."""
+    """Sample a token from logits (V,) with a random number `uniform` in [0, 1). Raises like `sampling_distribution`."""
     return sample_with_probability(logits, settings, uniform)[0]
 
 
 def sample_with_probability(logits: Tensor, settings: GenerationConfig, uniform: float) -> tuple[int, float]:
-    """Return the same token with the probability that it is sampled with."""
+    """Sample like `sample_token`; return the token and the probability with which it is sampled."""
     if settings.temperature == 0:
         return int(finite_logits(logits).argmax()), 1.0
     probabilities = sampling_distribution(logits, settings)

@@ -10,24 +10,24 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import ConfigError
 
-UsedWhen = Mapping[str, tuple[Any, ...]]  # other settings by path, with the values under which it has an effect
+UsedWhen = Mapping[str, tuple[Any, ...]]  # paths of other settings, and their values for which a setting has an effect
 
 
 def setting(
     default: Any,
     help: str,
     *,
-    label: str = "",  # the name of the field unless given
+    label: str = "",  # by default the field's name
     bounds: tuple[float, float] | tuple[None, None] = (None, None),  # inclusive
     unit: str = "",
     step: float | None = None,  # distance between two positions of a slider
     log: bool = False,  # the slider has a logarithmic scale (learning rates)
     advanced: bool = True,  # shown only behind "more settings"
-    group: str | None = None,  # under which a form shows it; that of its class unless given
-    used_when: UsedWhen | None = None,  # that of its class unless given
+    group: str | None = None,  # its heading in a form; by default the class's `group`
+    used_when: UsedWhen | None = None,  # by default the class's `used_when`
     divides: str = "",  # the path of a setting that it must divide
 ) -> Any:
-    """Declare one setting of a config: its default, bounds, and the words that people see."""
+    """Declare one setting of a config: its default, bounds, and the words that users see."""
     extra: dict[str, Any] = {"label": label, "unit": unit, "step": step, "log": log, "advanced": advanced}
     extra |= {"group": group, "used_when": used_when, "divides": divides}
     return Field(default, description=help, ge=bounds[0], le=bounds[1], json_schema_extra=extra)
@@ -40,12 +40,12 @@ class Config(BaseModel):
     """A frozen config that raises `ConfigError` for unknown keys and values out of bounds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
-    group: ClassVar[str] = ""  # of its settings, unless they name another
-    used_when: ClassVar[UsedWhen] = {}  # unless they say otherwise
+    group: ClassVar[str] = ""  # the default for its settings
+    used_when: ClassVar[UsedWhen] = {}  # the default for its settings
 
     @classmethod
     def parse(cls, data: Mapping[str, Any] | str | bytes) -> Self:
-        """Build a config from a mapping or JSON text; raises ConfigError that names field, value and bounds."""
+        """Build a config from a mapping or JSON text; raises a ConfigError that names field, value and bounds."""
         try:
             if isinstance(data, str | bytes):
                 return cls.model_validate_json(data)
@@ -82,7 +82,7 @@ class Setting(NamedTuple):
     type: type  # bool, int, float or str
     default: Any
     choices: tuple[Any, ...]  # empty unless the setting is one of a few words
-    low: Any  # of the type of its values; None where it has no bounds
+    low: Any  # same type as its values; None if it has no bounds
     high: Any
     unit: str
     step: float | None
@@ -94,7 +94,7 @@ class Setting(NamedTuple):
 
     @property
     def in_factors(self) -> bool:
-        """Whether the bounds are so far apart that a slider moves, and a sweep divides a range, in factors."""
+        """Whether the bounds are so far apart that sliders and the ranges of sweeps use a logarithmic scale."""
         return self.log or (self.type is int and not self.advanced and self.high >= 100 * self.low > 0)
 
 

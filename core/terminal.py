@@ -1,4 +1,4 @@
-"""Output that is safe to print: on every terminal, whatever a user's text contains."""
+"""Output that is safe on every terminal, even if it contains a user's text."""
 
 import codecs
 import io
@@ -16,19 +16,19 @@ _SPELLED = {"·": "-", "…": "...", "–": "-", "—": "-", "→": "->"} | {
 
 
 def prepare_output() -> None:
-    """Let standard output and error write characters that their encoding lacks as ASCII (`PYTHONIOENCODING=ascii`)."""
+    """Make stdout and stderr write characters that their encoding lacks (`PYTHONIOENCODING=ascii`) as ASCII."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="spell")
 
 
 def print_line(text: str, file: TextIO | None = None) -> None:
-    """Print a line that may contain a user's text: a name, a path, a text."""
+    """Print a line that may contain a user's input: a name, a path, a text."""
     print(printable(text), file=file)
 
 
 class SafeStream:
-    """A stream that never fails: the terminal may be closed, the disk full, the reader gone."""
+    """A stream that never raises, even if the terminal is closed, the disk full or the reader gone."""
 
     def __init__(self, stream: TextIO):
         self._stream = stream
@@ -48,7 +48,7 @@ class SafeStream:
             do(*arguments)
         except (ValueError, RuntimeError):  # closed; or a signal handler writes while something is being written
             pass
-        except OSError:  # from here on, all output is discarded
+        except OSError:  # discard all further output
             with suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 

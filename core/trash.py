@@ -1,4 +1,4 @@
-"""The trash: what was deleted can be restored for seven days, unless its space is needed."""
+"""The trash: deleted runs and texts can be restored for seven days, unless their space is needed."""
 
 import shutil
 import time
@@ -17,20 +17,20 @@ _SECONDS = DAYS * 86400.0
 
 
 class Deleted(NamedTuple):
-    """One thing in the trash."""
+    """One run or text in the trash."""
 
     id: str  # of the entry
-    name: str  # of the run or text, as its folder or file is called
+    name: str  # the folder name of the run, or the file name of the text
     time: float  # seconds since 1970
 
     @property
     def when(self) -> str:
-        """The same in ISO 8601."""
+        """The time in ISO 8601."""
         return datetime.fromtimestamp(self.time, UTC).isoformat()
 
 
 def put_into_trash(data_dir: Path, paths: Iterable[Path]) -> None:
-    """Move the files or folders of one run or text into the trash. Raises OSError where that cannot be."""
+    """Move the files or folders of one run or text into the trash. Raises OSError if that fails."""
     empty_trash(data_dir)
     paths = list(paths)
     place = _folder(data_dir) / f"{time.time_ns():020d}-{paths[0].stem}"
@@ -41,7 +41,7 @@ def put_into_trash(data_dir: Path, paths: Iterable[Path]) -> None:
 
 
 def deleted(data_dir: Path) -> list[Deleted]:
-    """Return what is in the trash, last deleted first."""
+    """Return the entries of the trash, last deleted first."""
     entries = []
     for place in sorted(_folder(data_dir).glob("[0-9]*-*"), reverse=True):
         number, _, name = place.name.partition("-")
@@ -51,14 +51,14 @@ def deleted(data_dir: Path) -> list[Deleted]:
 
 
 def place_of(data_dir: Path, id: str) -> Path:
-    """Return the folder of one thing in the trash; raises ExplorerError where there is none."""
+    """Return the folder of an entry of the trash; raises ExplorerError if there is none."""
     if id not in {entry.id for entry in deleted(data_dir)}:
         raise ExplorerError("It is not in the trash any more: it was restored or removed meanwhile.")
     return _folder(data_dir) / id
 
 
 def why_no_run(data_dir: Path, id: str) -> str:
-    """Return why a data folder has no run of that id: the same for a run of others as for none at all."""
+    """Return why a data folder has no run with that id; the answer does not reveal whether somebody else has it."""
     for home in all_homes(data_dir):
         for entry in (entry for entry in deleted(home) if entry.name == id):
             with suppress(OSError, ValueError, KeyError, TypeError):  # its record is damaged
@@ -70,7 +70,7 @@ def why_no_run(data_dir: Path, id: str) -> str:
 
 
 def restore(data_dir: Path, id: str) -> None:
-    """Put a run or text back; raises ExplorerError where it is gone, or another one has its place."""
+    """Restore a run or text; raises ExplorerError if it is gone, or another one has its name."""
     place = place_of(data_dir, id)
     moved = [path for folder in place.iterdir() for path in folder.iterdir()]
     if any((data_dir / path.parent.name / path.name).exists() for path in moved):
@@ -84,7 +84,7 @@ def restore(data_dir: Path, id: str) -> None:
 
 
 def empty_trash(data_dir: Path, older_than: float = _SECONDS) -> None:
-    """Remove for good what was deleted so many seconds ago."""
+    """Remove entries permanently that were deleted at least `older_than` seconds ago."""
     for entry in deleted(data_dir):
         if entry.time <= time.time() - older_than:
             with suppress(OSError):

@@ -1,6 +1,6 @@
-"""The command line: parses the arguments, calls a command, and prints an error as one sentence.
+"""The command line: parses the arguments, runs a command, and prints an error as one sentence.
 
-Commands import what they need when they run: listing presets should not wait for torch.
+Commands import their dependencies when they run, so that listing presets does not wait for torch.
 """
 
 import argparse
@@ -25,14 +25,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, or 2 after an error with a message."""
+    """Run one command and return its exit code: 2 after an error with a message."""
     prepare_output()
     if train.processes_of_torchrun() <= 1:
         return _run(arguments)
     from core.runs.followers import follow_leader, release, torchrun_place
 
     place = torchrun_place()
-    if place.rank:  # the first process runs the command, and the others train with it
+    if place.rank:  # only the first process runs the command; the others train with it
         return follow_leader(place)
     try:
         return _run(arguments)
@@ -48,12 +48,12 @@ def _run(arguments: Sequence[str] | None) -> int:
                 "Only the commands train and resume run in several processes. Run this one without torchrun."
             )
         code = options.run(options) or 0
-        sys.stdout.flush()  # here, so that its errors are handled below
+        sys.stdout.flush()  # so that write errors are handled below
         return code
     except ExplorerError as error:
         print_line(str(error), sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader of our output, such as `head`, is gone
+    except BrokenPipeError:  # the reader of our output, such as `head`, has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Arguments that several commands share: settings with values, the run that is meant, and the config of a new run."""
+"""Arguments that several commands share: settings and values, the selected run, and the config of a new run."""
 
 import argparse
 import os
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from core.text.own_text import Corpus
 
 FIRST_PRESET = next(iter(PRESETS))
-_HUB = "hf:"  # before the name of a dataset
+_HUB = "hf:"  # prefix of dataset names
 _MEANS = "id, the beginning of one, name or path of a run, or: latest"
 
 
 def assignment(text: str, where: str, example: str) -> tuple[str, Any]:
-    """Return path and value of `model.n_layer=6`; raises ConfigError naming the option `where`. No JSON is a string."""
+    """Split `model.n_layer=6` into path and value (JSON, else a string); raises ConfigError naming option `where`."""
     path, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(f"{where} needs a setting and its value, such as {example}, not {text!r}.")
@@ -39,7 +39,7 @@ def assignment(text: str, where: str, example: str) -> tuple[str, Any]:
 
 
 def add_run(parser: argparse.ArgumentParser, *, at_step: bool = False) -> None:
-    """Add the argument that `find_run` reads, or `find_run_at`."""
+    """Add the argument for `find_run`, or with `at_step` for `find_run_at`."""
     if at_step:
         parser.add_argument(
             "wanted", metavar="RUN[@STEP]", help=f"{_MEANS}; with the weights that it kept at a step (default: newest)"
@@ -49,7 +49,7 @@ def add_run(parser: argparse.ArgumentParser, *, at_step: bool = False) -> None:
 
 
 def add_track(parser: argparse.ArgumentParser) -> None:
-    """Add the option that `choose_trackers` reads."""
+    """Add the option for `choose_trackers`."""
     parser.add_argument(
         "--track",
         metavar="NAME",
@@ -61,7 +61,7 @@ def add_track(parser: argparse.ArgumentParser) -> None:
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
-    """Add the options of where runs train, which `choose_engine` reads."""
+    """Add the options for `choose_engine`, which say where runs train."""
     parser.add_argument(
         "--engine",
         choices=("local", "ray"),
@@ -80,7 +80,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
 
 
 def choose_engine(options: argparse.Namespace) -> None:
-    """Let `engine_wanted` return the engine of `add_engine`; raises ExplorerError where no cluster answers."""
+    """Make `engine_wanted` return the engine of these options; raises ExplorerError if no cluster answers."""
     if options.engine == "local":
         os.environ.pop("GPT_EXPLORER_RAY", None)
         return
@@ -90,7 +90,7 @@ def choose_engine(options: argparse.Namespace) -> None:
 
 
 def new_supervisor() -> "Supervisor":
-    """Return a supervisor of the data folder whose runs train where `choose_engine` or the environment says."""
+    """Return a supervisor for the data folder with the engine from `choose_engine` or the environment."""
     from core.runs.engines.engine import engine_wanted
     from core.runs.supervisor import Supervisor
 
@@ -98,7 +98,7 @@ def new_supervisor() -> "Supervisor":
 
 
 def _connect_to_ray(address: str, storage: str) -> None:
-    """Let runs train on the hosts of a Ray cluster, and print those that cannot."""
+    """Make runs train on a Ray cluster, and print each host's resources or why it cannot train."""
     from core.runs.engines.ray_engine import RayEngine
 
     engine = RayEngine(address, storage)
@@ -112,14 +112,14 @@ def _connect_to_ray(address: str, storage: str) -> None:
 
 
 def find_run_at(wanted: str, data_dir: Path) -> tuple[RunFolder, int | None]:
-    """Return the run of `RUN` or `RUN@STEP`, and the step. Raises RunError as `find_run` does."""
+    """Return the run and the step of `RUN` or `RUN@STEP`. Raises RunError like `find_run`."""
     name, at, number = wanted.rpartition("@")
     step = whole_number(number) if at else None
     return find_run(wanted if step is None else name, data_dir), step
 
 
 def find_run(wanted: str, data_dir: Path) -> RunFolder:
-    """Return the run of an id, its beginning, a name, a run folder's path, or `latest`; RunError for none or many."""
+    """Return the run for an id or its prefix, a name, a folder's path or `latest`; RunError if not exactly one fits."""
     path = Path(wanted)
     if RUN_ID.fullmatch(path.name) and path.name != wanted and path.is_dir():
         listed = data_dir / "runs" / path.name
@@ -193,9 +193,9 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
 
 
 def config_wanted(options: argparse.Namespace) -> tuple[RunConfig, RunFolder | None, int | None, str | None]:
-    """Return a new run's config, the parent that it forks, the step of its weights, and an own text, not saved yet.
+    """Return a new run's config, its parent if it is a fork, the step of the parent's weights, and an unsaved own text.
 
-    Raises ExplorerError where the options are wrong.
+    Raises ExplorerError if the options are wrong.
     """
     in_file = dict(_flat(_read_config(options.config))) if options.config else {}
     named, text = in_file.pop("preset", None), _own_text(options) if options.text else None
@@ -216,9 +216,9 @@ def config_wanted(options: argparse.Namespace) -> tuple[RunConfig, RunFolder | N
 
 
 def _recipe(minutes: float, changes: dict[str, Any], text: str | None, length: int | None) -> RunConfig:
-    """Return the recipe for so many minutes on this machine, where `changes` of settings stay as they are.
+    """Return the recipe for a run of `minutes` on this machine, given settings `changes` that the user has fixed.
 
-    It is for an own text, whose `length` is given where `text` is only its beginning, or the text named in the changes.
+    Without an own `text`, it is for the text in `changes`. `length` is given if `text` is only the start of a file.
     """
     from core.runs.machine import estimate_run
     from core.text.corpora import load_corpus
@@ -237,7 +237,7 @@ def _recipe(minutes: float, changes: dict[str, Any], text: str | None, length: i
 
 
 def save_own_text(file: Path, text: str) -> "Corpus":
-    """Save the own text of `config_wanted`; of one too large to be held in memory, `text` is only the beginning."""
+    """Save the own text of `config_wanted`; if the file is too large for memory, `text` is only its beginning."""
     from core.text.large_text import save_large_text
     from core.text.own_text import save_text
 

@@ -1,4 +1,4 @@
-"""`runs`, `corpora`, `presets` and `settings`: list what there is."""
+"""`runs`, `corpora`, `presets` and `settings`: the commands that print lists."""
 
 import argparse
 import json
@@ -126,6 +126,6 @@ def _table(*columns: str) -> Table:
 
 
 def _show(table: Table, otherwise: str = "") -> None:
-    # Into a pipe goes every word: a table cut to a terminal's width would be of no use there.
+    # A table cut to a terminal's width would be useless in a pipe.
     console = Console(width=None if Console().is_terminal else 200)
     console.print(table if table.row_count else otherwise)

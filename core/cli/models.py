@@ -1,4 +1,4 @@
-"""`generate`, `import`, `export` and `notebooks`: sample from a model, read and write other formats."""
+"""`generate`, `import`, `export`, `prepare` and `notebooks`: sample from a model, read and write other formats."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""`scaling`: train models of several sizes at equal compute, fit their law, and predict and train the next size."""
+"""`scaling`: train models of several sizes at equal compute, fit a scaling law, predict and train the next size."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -37,7 +37,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def study(options: argparse.Namespace) -> int:
-    """Train a study, print its law, and predict and train the next size where one is named."""
+    """Train a study, print its scaling law, and predict and train the next size if one is given."""
     from core.runs.ancestry import check_startable
     from core.runs.class_sizes import parse_size
     from core.sweeps.driver import resume_sweep

@@ -1,4 +1,4 @@
-"""`sweep` and `sweeps`: train many runs that differ in chosen settings, and print their results."""
+"""`sweep`, `sweeps` and `find-rate`: train many runs that differ in chosen settings, and print their results."""
 
 import argparse
 import json
@@ -86,7 +86,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def begin_sweep(options: argparse.Namespace) -> int:
-    """Make, resume or extend a sweep, and train it to its end; 130 where it was stopped."""
+    """Create, resume or extend a sweep, and train it to its end; returns 130 if it was stopped."""
     from core.sweeps.driver import extend_sweep, resume_sweep
     from core.sweeps.folder import open_sweep
 
@@ -111,7 +111,7 @@ def begin_sweep(options: argparse.Namespace) -> int:
 
 
 def _new_sweep(options: argparse.Namespace, at_a_time: int) -> "SweepFolder | None":
-    """Make the sweep that the options describe; None where only its cost was asked for."""
+    """Create the sweep that the options describe; returns None if only its cost was requested."""
     from core.runs.ancestry import check_startable
     from core.sweeps.folder import cost_in_words, create_sweep, expected_cost, open_sweep, planned
     from core.sweeps.results import narrowed, sweep_results
@@ -192,7 +192,7 @@ def _print_ended(sweep: "SweepFolder", record: "SweepRecord", shown: set[str]) -
 
 
 def _print_silence(engine: "Engine", before: str) -> str:
-    """Print that a cluster or its object store does not answer, and when it does again; return that sentence."""
+    """Print if a cluster or its object store stops answering or answers again; return the current problem or ""."""
     engine.hosts()
     now = engine.problem or engine.silence
     if now != before:
@@ -201,7 +201,7 @@ def _print_silence(engine: "Engine", before: str) -> str:
 
 
 def _print_waits(sweep: "SweepFolder", record: "SweepRecord", shown: set[str]) -> set[str]:
-    """Print what its runs wait for, each sentence with the first run that does; return those that were printed."""
+    """Print why queued runs wait, each reason once, with the first run that has it; return all printed reasons."""
     for run in sweep.runs(record):
         status = run.status()
         if status.state == "queued" and status.notices and status.notices not in shown:
@@ -224,7 +224,7 @@ def _print_outcome(sweep: "SweepFolder", record: "SweepRecord") -> None:
 
 
 def _as_options(config: RunConfig) -> str:
-    """Return the options of `train` that give these settings."""
+    """Return the options of `train` for these settings."""
     name = config.preset if config.preset in PRESETS else next(iter(PRESETS))
     return f"--preset {name} {_changes(config, preset(name))}".strip()
 
@@ -243,7 +243,7 @@ def _values(point: "PointResult") -> str:
 
 
 def print_rate(options: argparse.Namespace) -> None:
-    """Run a range test and print its losses and the suggested rate, with those that change in proportion."""
+    """Run a range test; print its losses, the suggested rate, and the rates that change in proportion to it."""
     from core.fast.threads import keep_freed_memory
     from core.interpretability import finish
     from core.sweeps.rate_finder import range_test

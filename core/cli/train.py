@@ -1,6 +1,6 @@
-"""`train`, `resume` and `estimate`: train a run in this process with its progress on the terminal, or its cost.
+"""`train`, `resume` and `estimate`: train a run in this process and show its progress, or estimate its cost.
 
-Progress is a bar on a terminal; into a pipe or a file, a line for every evaluation.
+Progress is a bar on a terminal; in a pipe or a file it is a line for every evaluation.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from core.training.timed_recipe import expected_loss
 if TYPE_CHECKING:
     from core.runs.worker import StopRequest
 
-_MOST_TOKENS = 1_000_000  # of `estimate --tokens`
+_MOST_TOKENS = 1_000_000  # limit of `estimate --tokens`
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -81,7 +81,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     add_track(resume)
     resume.set_defaults(run=resume_command)
 
-    worker = commands.add_parser("worker")  # the process behind the app; not meant to be typed
+    worker = commands.add_parser("worker")  # started by the app, not by users
     worker.add_argument("run_id", nargs="?")
     worker.add_argument("--forks", action="store_true")
     worker.add_argument("--follow", type=Path)
@@ -94,7 +94,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 
 def train_command(options: argparse.Namespace) -> int | None:
-    """Make a new run and train it; raises ExplorerError before anything is written if it cannot be trained."""
+    """Create a run and train it; if it cannot be trained, raises ExplorerError before anything is written."""
     from core.import_export.trackers import choose_trackers
     from core.runs.ancestry import check_startable, fork, new_run
     from core.text.corpora import load_corpus
@@ -124,7 +124,7 @@ def train_command(options: argparse.Namespace) -> int | None:
 
 
 def processes_of_torchrun() -> int:
-    """Return how many processes torchrun has started, this one among them; 0 where it was not started by torchrun."""
+    """Return how many processes torchrun has started, including this one; 0 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", "0")) if "TORCHELASTIC_RUN_ID" in os.environ else 0
 
 
@@ -162,7 +162,7 @@ def _let_go_on(folder: RunFolder) -> bool:
 
 
 def _move_end(folder: RunFolder, steps: str, schedule: Schedule | None) -> None:
-    """Change the last step to `4000` or by `+500`, and print what the learning rate does until then."""
+    """Change the last step to `4000` or by `+500`, and print how the learning rate changes until then."""
     from core.runs.queue import existing_supervisor_lock
 
     number = whole_number(steps.removeprefix("+"))
@@ -190,7 +190,7 @@ def _move_end(folder: RunFolder, steps: str, schedule: Schedule | None) -> None:
 
 
 def _rates_in_words(config: TrainConfig, step: int) -> str:
-    """Describe the learning rate from a step on, or return "" where its schedule simply ends at the last step."""
+    """Describe the learning rate from a step on; returns "" if its schedule simply ends at the last step."""
     from core.training.schedule import learning_rate_at
 
     highest = format_setting(config.learning_rate)
@@ -224,7 +224,7 @@ def _train(folder: RunFolder, device: str | None = None, *, drop_stale: bool = F
         how = {"device": device, "on_status": show, "drop_stale": drop_stale, "stop_request": stop}
         try:
             status = train_run(folder, data_dir(), **how)
-        except ProcessLost as error:  # in a shell no supervisor resumes it
+        except ProcessLost as error:  # without an app, no supervisor resumes the run
             status = folder.write_status(folder.status().end("stopped", f"{error} Its last save is kept."))
     show.note(status.reason or f"The run is {status.state}.")
     if summary := progress_of(folder, folder.rows("metrics")):
@@ -240,7 +240,7 @@ def _train(folder: RunFolder, device: str | None = None, *, drop_stale: bool = F
 
 @contextmanager
 def _taking_a_slot(folder: RunFolder | None) -> Iterator[None]:
-    """Claim a slot, free or not, so that an app starts no other run, and resumes this one if it is killed."""
+    """Claim a slot, even if none is free, so that an app starts no other run, and resumes this one if it is killed."""
     from core.runs.queue import Queue
 
     if folder is None:
@@ -257,7 +257,7 @@ def _taking_a_slot(folder: RunFolder | None) -> Iterator[None]:
 
 @contextmanager
 def _stop_by_signal(request: "StopRequest", note: Callable[[str], None]) -> Iterator[None]:
-    """Save and stop after the first Ctrl-C or closed terminal, end at once after the second; heed no ignored signal."""
+    """Save and stop at the first Ctrl-C or hangup, exit at once at the second; ignored signals stay ignored."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
         signal.signal(number, before[signal.Signals(number)])
@@ -336,7 +336,7 @@ def work_for_app(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _tokenizing() -> Iterator[OnProgress]:
-    """Show a bar on a terminal while a tokenizer is trained: seconds for a few megabytes."""
+    """Show a bar on a terminal while a tokenizer is trained, which takes seconds for a few megabytes."""
     console = Console(file=cast(TextIO, SafeStream(sys.stdout)))
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("Training the tokenizer, only once", total=1.0, visible=False)
@@ -344,7 +344,7 @@ def _tokenizing() -> Iterator[OnProgress]:
 
 
 class StatusPrinter:
-    """Prints every status of a run, and sentences."""
+    """Printer of a run's statuses and other messages."""
 
     def __init__(self, console: Console, bar: Progress | None):
         self._console, self._bar = console, bar
@@ -364,7 +364,7 @@ class StatusPrinter:
 
 @contextmanager
 def progress(folder: RunFolder) -> Iterator[StatusPrinter]:
-    """Show a run on standard output while it trains: a bar on a terminal, else a line for every evaluation."""
+    """Show the progress of a run on standard output: a bar on a terminal, else a line for every evaluation."""
     console = Console(file=cast(TextIO, SafeStream(sys.stdout)), highlight=False)
     console.print(f"Training {escape(printable(folder.name))} ({folder.id})", soft_wrap=True)
     if not console.is_terminal:

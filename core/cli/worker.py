@@ -1,4 +1,4 @@
-"""The processes behind the app: a worker, which trains one run and ends, and the one that forks workers."""
+"""The app's background processes: a worker, which trains one run and exits, and the server that forks workers."""
 
 import faulthandler
 import gc
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def work(run_id: str) -> int:
-    """Train one run, with all output in its log. Returns the exit code: 0 where the run ended as it should."""
+    """Train one run, with all output in its log. Returns the exit code: 0, or 1 if an exception ended it."""
     from core.fast.threads import keep_freed_memory
     from core.runs.machine import threads_per_run
     from core.runs.processes import not_ignored
@@ -29,7 +29,7 @@ def work(run_id: str) -> int:
     folder = open_run(data_dir(), run_id)
     keep_freed_memory()
     _redirect_output(folder)
-    # On SIGTERM it saves and stops; the supervisor kills a process that does not.
+    # On SIGTERM, training saves and stops; the supervisor kills a process that does not.
     stop = StopRequest()
     for number in not_ignored(signal.SIGTERM):
         signal.signal(number, lambda *_: setattr(stop, "reason", "The system asked its process to end."))
@@ -42,12 +42,11 @@ def work(run_id: str) -> int:
 
 
 def serve_forks() -> int:
-    """Import torch, then fork a worker for each request on standard input, until that is closed.
+    """Import torch, then fork a worker for each request on standard input, until it is closed.
 
-    A request is a line of JSON: the run's id, or the numbers of threads to measure the machine with, and the
-    environment of the fork. The answer is a line with the fork's pid, or with the negative number of the error where
-    the system cannot fork. Where forking is not safe this process answers with its own pid, before it imports, and
-    becomes the worker.
+    A request is a line of JSON: the run's id, or the thread counts to measure the machine with, and the environment
+    of the fork. The answer is a line with the fork's pid, or with the negative errno if the system cannot fork. If
+    forking is not safe, this process answers with its own pid before it imports anything, and becomes the worker.
     """
     if not CAN_FORK:
         _answer(os.getpid())
@@ -64,7 +63,7 @@ def serve_forks() -> int:
 
 
 def _is_fork() -> bool:
-    """Fork and answer with the pid, or with the error; return True in the fork, which leads a session of its own."""
+    """Fork and answer with the pid or the error; return True in the fork, which leads its own session."""
     try:
         pid = os.fork()
     except OSError as error:
@@ -78,7 +77,7 @@ def _is_fork() -> bool:
 
 
 def _end_fork(code: int) -> NoReturn:
-    """End this process without the interpreter's tidying, which writes to shared objects and so copies their pages."""
+    """Exit without the interpreter's cleanup, which writes to shared objects and so copies their memory pages."""
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -90,8 +89,8 @@ def _answer(number: int) -> None:
 
 
 def _import_all() -> None:
-    """Import what training needs, without computing: a process that has started torch's threads cannot be forked."""
-    gc.disable()  # hardly anything that imports make goes away again: collections took a sixth of their time
+    """Import what training needs, but compute nothing: a process with running torch threads cannot be forked."""
+    gc.disable()  # imports create hardly any garbage, and collections took a sixth of their time
     import torch.utils.tensorboard  # noqa: F401
 
     import core.runs.worker  # noqa: F401
@@ -99,12 +98,12 @@ def _import_all() -> None:
     from core.training.cost import TYPICAL_VOCABULARY
     from core.training.work import work_per_token
 
-    work_per_token(RunConfig().model, TYPICAL_VOCABULARY)  # imports as it counts, without numbers
+    work_per_token(RunConfig().model, TYPICAL_VOCABULARY)  # imports modules, but computes with no numbers
     try:
-        load_corpus(RunConfig().data.corpus, data_dir())  # stays in this process's cache; most runs want it
+        load_corpus(RunConfig().data.corpus, data_dir())  # stays in this process's cache for the forks
     except ExplorerError as error:
         log.warning("%s", error)
-    gc.freeze()  # or the first collection in a fork would copy every page
+    gc.freeze()  # otherwise the first collection in a fork would copy every page
     gc.enable()
 
 
@@ -118,7 +117,7 @@ def _measure(threads: list[int]) -> int:
 
 
 def _work_if_assigned(run_id: str) -> int:
-    """Train the run if its status names this process. The supervisor holds its lock until it has written that."""
+    """Train the run if its status names this process. The supervisor writes the status before releasing its lock."""
     with existing_supervisor_lock(data_dir() / "runs"):
         assigned = open_run(data_dir(), run_id).status().pid == os.getpid()
     return work(run_id) if assigned else 1
