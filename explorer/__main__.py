@@ -1,4 +1,4 @@
-"""`python -m explorer`: serve GPT Explorer from this machine. What it imports comes late, so that --help is quick."""
+"""`python -m explorer`: serve GPT Explorer from this machine. Most imports are late, so that --help is quick."""
 
 import argparse
 import errno
@@ -12,14 +12,14 @@ from core.cli.arguments import add_engine, add_track, choose_engine
 from core.errors import ExplorerError
 from core.terminal import prepare_output, print_line
 
-# Before numpy and torch are loaded. The server does small sums beside training: a pool of threads that spin for each
-# of them costs 40 times their own time (a map of 65 letters: 53 ms instead of 1.3 on two busy cores).
+# Set before numpy and torch are loaded. The server computes little while runs train, but spinning thread pools make it
+# 40 times slower (a map of 65 letters: 53 ms instead of 1.3 ms on two busy cores).
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the workers, see core/__main__.py
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as in the workers, see core/__main__.py
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until Ctrl-C. Returns 0, or 2 with one sentence on stderr if it cannot begin."""
+    """Serve until Ctrl-C. Returns 0, or 2 with one sentence on stderr if the server cannot start."""
     prepare_output()
     options = _parser().parse_args(arguments)
     if options.home:
@@ -30,9 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
 
         folder = data_dir()
         os.environ["GPT_EXPLORER_HOME"] = str(folder)
-        os.chdir(Path(__file__).parents[1])  # Streamlit reads the theme and more from .streamlit here, or not at all
+        os.chdir(Path(__file__).parents[1])  # Streamlit reads the theme and more only from .streamlit here
         with supervisor_lock(folder / "runs"):
-            pass  # it must be possible: where files cannot be locked, no run can be trained
+            pass  # fail now if files cannot be locked: no run could be trained
         _have_home_folder(folder)
         check_free(options.address, options.port)
         choose_engine(options)
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         choose_access(options.address, options.class_title, options.open)
         _choose_trackers(options.track, options.class_title)
         sites = AllowedSites(options.address, names, tuple(map(checked_origin, options.embed_origin)))
-        gc.disable()  # hardly anything that imports make goes away again; the running server enables it
+        gc.disable()  # imports create hardly any garbage; the running server enables it
         from explorer.web.server import serve
 
         base_path = options.base_path.strip("/")
@@ -66,14 +66,14 @@ def _choose_trackers(names: list[str], class_title: str | None) -> None:
 
 
 def _start_fork_server(folder: Path) -> None:
-    """Let workers' imports begin now, on another core than those of the server: the first page would share its own."""
+    """Start the workers' imports now, on another core than the server's: later they would slow down the first page."""
     from core.runs.engines.fork_server import FORK_SERVER
 
     FORK_SERVER.ensure_running(folder)
 
 
 def _have_home_folder(otherwise: Path) -> None:
-    """Give this user a home folder where there is none: Streamlit looks for its settings there, or ends."""
+    """Set HOME if the user has no home folder: Streamlit looks for its settings there and exits without one."""
     try:
         Path.home()
     except RuntimeError:
@@ -81,10 +81,10 @@ def _have_home_folder(otherwise: Path) -> None:
 
 
 def check_free(address: str, port: int) -> None:
-    """Raise ExplorerError, saying what to do, where nobody can listen at that address and port."""
+    """Raise ExplorerError, which says what to do, if the server cannot listen at this address and port."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        if os.name != "nt":  # as the server does: a port whose last user has just left counts as free
+        if os.name != "nt":  # as the server does: a port that was closed a moment ago counts as free
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))

@@ -1,7 +1,7 @@
-"""What is served, by `python -m explorer` and by `streamlit run explorer/app.py` alike.
+"""The app that `python -m explorer` and `streamlit run explorer/app.py` serve.
 
-Streamlit reads this file for a plain `app = st.App(...)`; without one it would serve the pages alone. The environment
-says what `python -m explorer` takes as options: GPT_EXPLORER_CLASS, the title of a class, or GPT_EXPLORER_OPEN=1.
+Streamlit looks in this file for a plain `app = st.App(...)`; without it, only the pages are served. Environment
+variables replace the options of `python -m explorer`: GPT_EXPLORER_CLASS=<title of a class> or GPT_EXPLORER_OPEN=1.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The pages and the way between them: the script that Streamlit runs for every page."""
+"""The pages and the navigation between them: the script that Streamlit runs for every page."""
 
 import streamlit as st
 
@@ -30,7 +30,7 @@ pages = {
     ]
     for group, of in GROUPS.items()
 }
-# Our own links instead of Streamlit's menu, because they keep the run on view in the address.
+# Our own links replace Streamlit's menu, because they keep the selected run in the address.
 page = st.navigation(pages, position="hidden")
 st.set_page_config(
     page_title=f"{page.title} · GPT Explorer" if page.url_path else "GPT Explorer",

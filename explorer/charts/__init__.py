@@ -1,1 +1,1 @@
-"""Arrays in, plotly figures out. Nothing here knows Streamlit, so every chart is tested without a browser."""
+"""Arrays in, plotly figures out. Nothing here needs Streamlit, so every chart is tested without a browser."""

@@ -12,7 +12,7 @@ from explorer.charts.text_format import percent, plain, quoted_for_plotly
 from explorer.charts.theme import MONO, legend_above, row_ticks, style, token_ticks
 from explorer.i18n.language import _, ngettext
 
-MOST_PARTS = 28  # bars; of more, the weakest are drawn as one
+MOST_PARTS = 28  # bars; if there are more, the weakest are merged into one
 
 
 def horizontal_bars(
@@ -27,7 +27,7 @@ def horizontal_bars(
     row: int = 27,
     mono: bool = False,
 ) -> go.Figure:
-    """Draw bars from the top down; labels and texts are as plotly reads them; `mono`: the labels are tokens."""
+    """Draw bars from top to bottom; labels and texts are in plotly's markup; `mono`: the labels are tokens."""
     text = {"text": list(written), "textposition": "outside", "textfont": {"color": palette.text, "size": 13}}
     look = {"marker": {"color": list(colors), "cornerradius": 3}, "cliponaxis": False, "orientation": "h"}
     pointed = {"hovertext": hover, "hoverinfo": "text" if hover else "skip"}
@@ -42,7 +42,7 @@ def horizontal_bars(
 def prediction_bars(
     probabilities: np.ndarray, tokens: Sequence[str], kinds: Sequence[str], palette: Palette = LIGHT, *, count: int = 12
 ) -> go.Figure:
-    """Draw the most likely of V next tokens as they are shown, best on top, colored by kind, and the rest as one."""
+    """Draw the top of V next tokens (as displayed), best first, colored by kind; one more bar sums up the rest."""
     best = np.argsort(-probabilities, kind="stable")[:count]
     shares = [float(probabilities[id]) for id in best]
     labels = [plain(tokens[id]) for id in best]
@@ -68,7 +68,7 @@ def prediction_bars(
 def neighbor_bars(
     tokens: Sequence[str], kinds: Sequence[str], cosines: Sequence[float], chosen: str, palette: Palette = LIGHT
 ) -> go.Figure:
-    """Draw the tokens whose vectors point most nearly the same way as the chosen one's, by cosine."""
+    """Draw the nearest neighbors of the chosen token by the cosine of their vectors."""
     written = [decimal(cosine) for cosine in cosines]
     hover = [
         _(
@@ -86,11 +86,11 @@ def neighbor_bars(
 def signed_bars(
     rows: Sequence[tuple[str, float]], palette: Palette = LIGHT, *, row: int = 23, mono: bool = False
 ) -> go.Figure:
-    """Draw signed values by their labels, as plotly reads them: orange above zero, blue below."""
+    """Draw signed values with their labels (in plotly's markup): orange above zero, blue below."""
     labels, values = [label for label, _value in rows], [value for _label, value in rows]
     colors = [palette.diverging[-2 if value >= 0 else 1] for value in values]
     low, high = min([0.0, *values]), max([0.0, *values])
-    margin = 0.2 * (high - low or 1.0)  # for the numbers, also on a phone
+    margin = 0.2 * (high - low or 1.0)  # for the numbers, even on a phone
     written = [decimal(value, plus=True) for value in values]
     hover = [f"{label}: {value}" for label, value in zip(labels, written, strict=True)]
     span = (low - margin * (low < 0), high + margin)
@@ -98,7 +98,7 @@ def signed_bars(
 
 
 def strongest(shares: Sequence[tuple[str, float]], count: int = MOST_PARTS) -> list[tuple[str, float]]:
-    """Return the strongest shares in the order they came in, and the sum of all others as the last."""
+    """Return the strongest shares in their original order, then the sum of all others."""
     if len(shares) <= count:
         return list(shares)
     drawn = sorted(range(len(shares)), key=lambda index: -abs(shares[index][1]))[: count - 1]
@@ -118,7 +118,7 @@ def attribution_bars(shares: Sequence[tuple[str, float]], palette: Palette = LIG
 def neuron_bars(
     raised: Sequence[tuple[str, float]], lowered: Sequence[tuple[str, float]], palette: Palette = LIGHT
 ) -> go.Figure:
-    """Draw the shown tokens whose logits a neuron raises, the most on top, and below them those that it lowers."""
+    """Draw the tokens whose logits a neuron raises, strongest first, and below them those that it lowers."""
     rows = [(plain(token), value) for token, value in (*raised, *reversed(lowered))]
     return signed_bars(rows, palette, mono=True)
 
@@ -142,7 +142,7 @@ def character_bars(
         figure.add_bar(x=places, y=shares, name=_(kind), width=0.78, marker=marker, hovertext=words, hoverinfo="text")
     style(figure, palette, height=300)
     legend_above(figure, itemsizing="constant", entrywidth=0).update_layout(barmode="overlay")
-    upright = any(len(token) > 2 for token in tokens)  # longer names would run into each other
+    upright = any(len(token) > 2 for token in tokens)  # longer names would overlap
     ticks = token_ticks(tokens, palette, 13) | ({"tickangle": -90} if upright else {})
     figure.update_xaxes(ticks, range=[-0.7, len(tokens) - 0.3])
     return figure.update_yaxes(tickformat=".2~%", nticks=5)

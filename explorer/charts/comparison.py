@@ -1,4 +1,4 @@
-"""Loss curves of several runs in one chart, one color a run; and of a control and a treatment."""
+"""Loss curves of several runs in one chart, one color per run; and of a control and a treatment."""
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,13 +17,13 @@ from explorer.charts.text_format import plain
 from explorer.charts.theme import line, side_note, style
 from explorer.i18n.language import N_, _, ngettext
 
-_LABELS, _LABEL = 130, 17  # beside the chart: pixels, and characters on a line
+_LABELS, _LABEL = 130, 17  # beside the chart: pixels, and characters per line
 _PAIR_LABELS = 104  # pixels, beside the chart of two
 _LINE = 17  # pixels, of a label
 _AROUND = 60  # pixels above and below the curves: margins, numbers and title of the step axis
-_FIRST = 0.04  # share of the horizontal axis whose losses are still those of the very beginning
+_FIRST = 0.04  # left share of the horizontal axis that does not count for the range of the losses
 
-AXES = {"step": N_("step"), "seconds": N_("seconds of training")}  # said where they are shown
+AXES = {"step": N_("step"), "seconds": N_("seconds of training")}  # translated when shown
 ACCURACY = "accuracy"
 MEASURES = UNITS | {ACCURACY: N_("right answers")}  # loss in a unit, or the share of a task's problems solved
 
@@ -41,10 +41,10 @@ def comparison_figure(
     unit: str = "nats",
     bands: Mapping[str, Sequence[float]] | None = None,
 ) -> go.Figure:
-    """Draw the validation loss or accuracy of each run (rows of metrics.jsonl by run id), its name beside the chart.
+    """Draw each run's validation loss or accuracy (rows of metrics.jsonl by run id), with its name beside the chart.
 
-    `over` is a column of the rows (see `AXES`), `unit` that of their `val_loss`, or ACCURACY (see `MEASURES`);
-    `begins` says by run id where a fork branched off, `bands` how far a mean of runs (`averaged`) may be off.
+    `over` is a column of the rows (see `AXES`), `unit` the unit of their `val_loss`, or ACCURACY (see `MEASURES`).
+    `begins` maps a fork's run id to where it branched off, `bands` that of a mean (`averaged`) to its deviations.
     """
     figure, height, begins, accuracy = go.Figure(), 400, begins or {}, unit == ACCURACY
     column, form = ("val_accuracy", ".1%") if accuracy else ("val_loss", ".3f")
@@ -89,9 +89,9 @@ def averaged(
     over: str,
     column: str,
 ) -> tuple[dict[str, Sequence[Mapping[str, Any]]], dict[str, str], dict[str, list[float]]]:
-    """Return rows, names and bands with the mean of each group of runs under the id of its first one.
+    """Return rows, names and bands with the mean of each group of runs under the id of its first run.
 
-    A mean has the steps that all of the group have measured; its band is the standard deviation over the runs.
+    A mean covers the steps that all runs of the group have measured; its band is their standard deviation.
     """
     means, labels, bands = dict(rows), dict(names), {}
     for ids in groups:
@@ -110,7 +110,7 @@ def averaged(
 
 
 def _add_band(figure: go.Figure, points: _Points, widths: Sequence[float], color: str) -> None:
-    """Add an area of one width above and below a curve."""
+    """Add a band of the given widths above and below a curve."""
     x = [place for place, _loss in points]
     high = [loss + width for (_place, loss), width in zip(points, widths, strict=True)]
     low = [loss - width for (_place, loss), width in zip(points, widths, strict=True)]
@@ -121,7 +121,7 @@ def _add_band(figure: go.Figure, points: _Points, widths: Sequence[float], color
 def _add_curve(
     figure: go.Figure, points: _Points, name: str, color: str, palette: Palette, form: str, *, forked: bool
 ) -> None:
-    """Add a curve with a dot at its end, and a hollow one where it branched off."""
+    """Add a curve with a dot at its end, and a hollow dot where it branched off."""
     x, y = [place for place, _loss in points], [loss for _place, loss in points]
     figure.add_trace(line(x, y, color, 2.4, name, hovertemplate=f"%{{y:{form}}}"))
     begun = 1 if forked and points else 0
@@ -131,30 +131,30 @@ def _add_curve(
 
 
 def spread(places: Mapping[str, float], gap: float, low: float) -> dict[str, float]:
-    """Return the places moved apart as little as possible, all at least `gap` apart and none below `low`."""
+    """Move places apart as little as possible, so that they are at least `gap` apart and none is below `low`."""
     moved: dict[str, float] = {}
     above = inf
     for name, place in sorted(places.items(), key=lambda item: -item[1]):
         moved[name] = above = min(place, above - gap)
     least = low + gap / 2
-    for name in reversed(moved):  # what was pushed out below comes back up, and pushes the others
+    for name in reversed(moved):  # places pushed below the range move back up and push the others
         moved[name] = least = max(moved[name], least)
         least += gap
     return moved
 
 
 def _range(curves: Iterable[_Points], right: float) -> tuple[float, float]:
-    """Return a range fitted to what the runs came down to: their first steps leave at the top."""
+    """Return a range fitted to the losses after the first steps, which are cut off at the top."""
     curves = [points for points in curves if points]
     values = [loss for points in curves for _place, loss in points] or [0.0, 4.5]
     shown = [loss for points in curves for place, loss in points if place > _FIRST * right] or values
-    shown += [points[-1][1] for points in curves]  # a run that has only begun
+    shown += [points[-1][1] for points in curves]  # for a run that has just started
     margin = 0.06 * (max(shown) - min(shown)) or 0.1
     return min(shown) - margin, max(shown) + margin
 
 
 def comparison_columns(rows: Mapping[str, Sequence[Mapping[str, Any]]], names: Mapping[str, str]) -> Columns:
-    """Return a line for each measured loss, of all runs below each other."""
+    """Return one row for each measured loss, run after run."""
     lines = [(names[id], row) for id, run_rows in rows.items() for row in run_rows if row.get("val_loss") is not None]
     columns = {"step": "step", "seconds": "seconds", "validation loss": "val_loss", "bits/byte": "val_bits_per_byte"}
     if any(row.get("val_accuracy") is not None for _name, row in lines):
@@ -201,7 +201,7 @@ def courses_figure(
 
 
 def course_columns(outcome: Outcome) -> Columns:
-    """Return every measurement of both, below each other."""
+    """Return one row for each measurement, model after model."""
     courses = (("healthy", outcome.control), ("broken", outcome.treatment))
     lines = [(name, *point) for name, c in courses for point in zip(c.steps, c.train, c.val, strict=False)]
     return {

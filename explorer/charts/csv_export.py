@@ -17,14 +17,14 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def csv_of(columns: Columns) -> str:
-    """Return the columns as CSV with one line of names; numbers keep six digits, what is not known stays empty.
+    """Return the columns as CSV with a header line; numbers keep six digits, unknown values stay empty.
 
-    Text that a spreadsheet would compute as a formula gets an apostrophe before it (OWASP, CSV injection). `csvOf` in
-    assets/components/shared/download.js does the same for what only the browser knows; a test compares the two.
+    Text that a spreadsheet would read as a formula gets a leading apostrophe (OWASP, CSV injection). `csvOf` in
+    assets/components/shared/download.js does the same for data that only the browser has; a test compares the two.
     """
     text = StringIO(_BYTE_ORDER_MARK)
     text.seek(0, SEEK_END)
-    writer = csv.writer(text)  # whose lines end as RFC 4180 has it, so that a cell with a lone \r is quoted, too
+    writer = csv.writer(text)  # ends lines as in RFC 4180, so that a cell with a lone \r is quoted, too
     writer.writerow(map(_cell, columns))
     writer.writerows([_cell(value) for value in row] for row in zip(*columns.values(), strict=True))
     return text.getvalue()
@@ -33,7 +33,7 @@ def csv_of(columns: Columns) -> str:
 def table_of(columns: Columns) -> dict[str, Any]:
     """Return the "names" of the columns, at most 300 of their "rows" as text, evenly spaced, and their "count".
 
-    `tableOf` in assets/components/shared/download.js does the same for what only the browser knows.
+    `tableOf` in assets/components/shared/download.js does the same for data that only the browser has.
     """
     every = list(zip(*columns.values(), strict=True))
     shown = min(len(every), _MOST_ROWS)
@@ -44,7 +44,7 @@ def table_of(columns: Columns) -> dict[str, Any]:
 def matrix_columns(
     values: np.ndarray, rows: Sequence[str], columns: Sequence[str], names: tuple[str, str, str]
 ) -> Columns:
-    """Return a matrix (R, C) with a line for each cell: row, column and value; places count from 1, as names repeat."""
+    """Return one row per cell of a matrix (R, C): row, column and value; numbered from 1, because names may repeat."""
     places = [(row, column) for row in range(len(rows)) for column in range(len(columns))]
     row_name, column_name, value_name = names
     return {

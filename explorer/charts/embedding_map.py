@@ -1,4 +1,4 @@
-"""Token embeddings in space, where similar ones lie close together, and those of numbers on a circle."""
+"""Token embeddings in 3-D, and the embeddings of numbers on a circle."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ def embedding_map(
     chosen: int,
     neighbors: Sequence[int] = (),
 ) -> go.Figure:
-    """Draw V tokens as they are shown at their points (V, 3), colored by kind; lines join `chosen` to its neighbors."""
+    """Draw V tokens (as displayed) at their points (V, 3), colored by kind; lines join `chosen` to its neighbors."""
     gap = np.full(3, np.nan)
     path = np.array([place for index in neighbors for place in (points[chosen], points[index], gap)]).reshape(-1, 3)
     link = {"color": palette.accent, "width": 1.5}
@@ -35,10 +35,10 @@ def embedding_map(
             mode="markers+text",
             legendgroup=kind,
             showlegend=False,
-            text=[tokens[index] for index in places],  # in space plotly reads no tags
+            text=[tokens[index] for index in places],  # plotly reads no tags in 3-D
             textfont={
                 "family": MONO,
-                # A dot for a space is the one sign too small to be seen at the size of letters.
+                # The dot that stands for a space is too small to be seen at the size of letters.
                 "size": [(19 if index == chosen else 15) + 9 * (tokens[index] == "·") for index in places],
                 "color": palette.kinds[kind],
                 "weight": [700 if index == chosen or index in neighbors else 400 for index in places],
@@ -48,7 +48,7 @@ def embedding_map(
             hoverinfo="text",
             marker={"size": 2, "color": palette.kinds[kind], "opacity": 0.25},
         )
-        # The legend needs a patch of color, which letters do not give; pressing it hides its group.
+        # The legend needs a patch of color, which letters do not have; clicking it hides its group.
         figure.add_scatter3d(
             x=[None], y=[None], z=[None], mode="markers", name=_(kind), legendgroup=kind,
             marker={"color": palette.kinds[kind], "size": 11, "symbol": "square"},
@@ -67,7 +67,7 @@ def _coordinates(points: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def number_circle(components: Sequence[FourierComponents], labels: Sequence[str], palette: Palette) -> MovingFigure:
-    """Draw, for each step, the power of each frequency of P numbers, and the numbers on the strongest one's circle."""
+    """Draw the power of each frequency of P numbers at each step, and the numbers on the strongest one's circle."""
     frequencies, most = np.arange(1, len(components[0].power) + 1), max(each.power.max() for each in components)
     figure = make_subplots(1, 2, column_widths=[0.5, 0.5], horizontal_spacing=0.09)
     style(figure, palette, height=330)

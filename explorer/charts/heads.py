@@ -20,7 +20,7 @@ _TITLES = ROLES | TASK_TITLES
 
 
 def role_colors(palette: Palette) -> dict[str, str]:
-    """Return one color a role, the same in every chart; roles of different tasks may share one."""
+    """Return one color per role, the same in every chart; roles of different tasks may share one."""
     own = palette.runs[len(ROLES) :]
     return dict(zip(ROLES, palette.runs, strict=False)) | {
         role: own[number % len(own)] for number, role in enumerate(TASK_TITLES)
@@ -45,7 +45,7 @@ def roles_board(names: Sequence[Sequence[HeadName]], palette: Palette = LIGHT) -
     figure.add_scatter(
         x=[head for _unused, head, _unused in flat],
         y=[layer for layer, _unused, _unused in flat],
-        mode="markers+text",  # the markers, unseen, are what is clicked
+        mode="markers+text",  # the invisible markers take the clicks
         marker={"symbol": "square", "size": 64 if few else 40, "opacity": 0},
         customdata=[[layer, head] for layer, head, _unused in flat],
         selected=unchanged,
@@ -62,14 +62,14 @@ def roles_board(names: Sequence[Sequence[HeadName]], palette: Palette = LIGHT) -
         hoverinfo="text",
     )  # fmt: skip
     style(figure, palette, height=62 + 88 * len(names))
-    # One head has a figure on the prompt too, and another one here: each says what it was counted on.
+    # A head's score on the prompt differs from this one, so each chart says what it was measured on.
     title = _("scores on held-out text")
     figure.update_xaxes(showticklabels=False, title_text=title, range=[-0.5, len(names[0]) - 0.5])
     return figure.update_yaxes(visible=False, range=[len(names) - 0.5, -0.5])
 
 
 def role_bars(scores: Mapping[str, float], thresholds: Mapping[str, float], palette: Palette = LIGHT) -> go.Figure:
-    """Draw one head's score in every role, with a mark at the threshold of each."""
+    """Draw one head's score in every role, with a mark at each threshold."""
     colors, values = role_colors(palette), list(scores.values())
     names = [named(_TITLES[role]) for role in scores]
     drawn = [colors[role] for role in scores]
@@ -104,7 +104,7 @@ def emergence_figure(
     role: str,
     palette: Palette = LIGHT,
 ) -> go.Figure:
-    """Draw one role's scores (S, L, H) at S steps beside losses (steps, nats); dots mark `emerged` (L, H), else -1."""
+    """Draw a role's scores (S, L, H) at S steps and losses (steps, nats); dots mark `emerged` (L, H), -1 for never."""
     color = role_colors(palette)[role]
     hover = _("loss {loss}", loss="%{y:.3f}")
     figure = go.Figure(

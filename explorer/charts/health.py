@@ -1,4 +1,4 @@
-"""A training's health: small multiples by block, at one step and over time. L blocks, H heads, S measurements."""
+"""A run's training health: small multiples by block, at one step and over time. L blocks, H heads, S measurements."""
 
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil, log10
@@ -13,11 +13,11 @@ from core.training.health_readings import USUAL
 from explorer.charts.theme import MovingFigure, legend_above, line, style
 from explorer.i18n.language import N_, _
 
-_TOP, _PANEL, _GAP, _BOTTOM = 22, 104, 46, 28  # pixels: of a title, a panel, between two, of the axis below
-_LEGEND, _AROUND = 19, 20  # pixels of a line of the legend, and above and below all of them
+_TOP, _PANEL, _GAP, _BOTTOM = 22, 104, 46, 28  # pixels: title, panel, gap between panels, axis below
+_LEGEND, _AROUND = 19, 20  # pixels: a line of the legend, and the margin around the legend
 _RATIOS = (1e-4, 1e-3, 1e-2, 1e-1)  # on an axis
 _BEFORE_FIRST = 0.5  # where step 0 lies on a logarithmic axis
-HISTOGRAMS = ("activations", "gradients")  # whose scale two runs share
+HISTOGRAMS = ("activations", "gradients")  # two runs share their scale
 _KINDS = {
     "c_attn": N_("queries, keys, values"),
     "attn.c_proj": N_("attention output"),
@@ -33,7 +33,7 @@ _KINDS = {
 
 
 def histograms(history: Sequence[Health], name: str, palette: Palette = LIGHT) -> MovingFigure:
-    """Draw a panel a block with the "activations" or "gradients" of each measurement."""
+    """Draw one panel per block with the "activations" or "gradients" of each measurement."""
     places = (np.arange(BINS) - BINS // 2) * (2 * WIDTH / BINS)  # in root mean squares
     layers = len(history[0].activation_rms)
     figure = _grid([_("block {block}", block=layer + 1) for layer in range(layers)], palette)
@@ -47,7 +47,7 @@ def histograms(history: Sequence[Health], name: str, palette: Palette = LIGHT) -
     moves = []
     for health in history:
         shares, sizes = getattr(health, name), getattr(health, f"{name[:-1]}_rms")
-        reach = 3.2 * max(float(sizes.max()), 1e-30)  # of every panel, so that a narrow histogram looks narrow
+        reach = 3.2 * max(float(sizes.max()), 1e-30)  # the same in all panels, so that a narrow histogram looks narrow
         traces = [
             {"x": (places * size).tolist(), "y": share.tolist()} for share, size in zip(shares, sizes, strict=True)
         ]
@@ -59,7 +59,7 @@ def histograms(history: Sequence[Health], name: str, palette: Palette = LIGHT) -
 
 
 def update_ratios_figure(history: Sequence[Health], palette: Palette = LIGHT) -> MovingFigure:
-    """Draw a panel a block, and one of the other matrices, with the update-to-weight ratio of each matrix over time."""
+    """Draw the update-to-weight ratio of each matrix over time: one panel per block, and one for the other matrices."""
     layers = len(history[0].activation_rms)
     names = dict.fromkeys(name for health in history for name in health.updates)
     figure = _grid(
@@ -102,7 +102,7 @@ def dead_units_figure(history: Sequence[Health], palette: Palette = LIGHT) -> Mo
 
 
 def entropy_figure(history: Sequence[Health], palette: Palette = LIGHT) -> MovingFigure:
-    """Draw a panel a block with the attention entropy of each head over time, 1 for uniform attention."""
+    """Draw one panel per block with the attention entropy of each head over time, 1 for uniform attention."""
     (layers, heads), steps, traces = history[0].entropy.shape, _log_steps(history), []
     figure = _grid([_("block {block}", block=layer + 1) for layer in range(layers)], palette)
     for layer, head in np.ndindex(layers, heads):
@@ -116,7 +116,7 @@ def entropy_figure(history: Sequence[Health], palette: Palette = LIGHT) -> Movin
 
 
 def norms_figure(history: Sequence[Health], palette: Palette, norms: np.ndarray) -> MovingFigure:
-    """Draw the residual stream's norm by depth at each measurement, and at the first; all `norms` fit on its axis."""
+    """Draw the residual stream's norm by depth at each measurement, and at the first one; the axis fits all `norms`."""
     first = history[0].norms
     parts = (len(first) - 1) // len(history[0].activation_rms)
     labels = [_("embedding")]
@@ -146,7 +146,7 @@ FIGURES: Mapping[str, Callable[[Sequence[Health], Palette, np.ndarray], MovingFi
 
 
 def _grid(titles: Sequence[str], palette: Palette, panel: int = _PANEL, legend: int = 0) -> go.Figure:
-    """Return panels with a title each, two or three in a row, below so many lines for a legend."""
+    """Return panels with a title each, up to three in a row, below `legend` lines for a legend."""
     columns = _columns(len(titles))
     rows = ceil(len(titles) / columns)
     top = _TOP + (legend and legend * _LEGEND + _AROUND)
@@ -177,7 +177,7 @@ def _axes(panel: int) -> dict[str, str]:
 
 
 def _panels(count: int) -> list[int]:
-    """Return the numbers of the axes of so many panels, 0 for the first, which plotly leaves out."""
+    """Return the axis numbers of `count` panels: 0 for the first, whose number plotly leaves out."""
     return [0, *range(2, count + 1)]
 
 
@@ -186,10 +186,10 @@ def _log_steps(history: Sequence[Health]) -> list[float]:
 
 
 def _with_cursor(figure: go.Figure, history: Sequence[Health], panels: int, palette: Palette) -> MovingFigure:
-    """Return a figure over the steps whose line stands at the step of each measurement."""
+    """Return the figure over the steps with a vertical line that moves to the step of each measurement."""
     last = max(history[-1].step, 10)
     decades = [10**power for power in range(1, 7) if 10**power <= 1.2 * last]
-    decades = decades[:: 2 if _columns(panels) > 2 else 1]  # on a phone more would run into each other
+    decades = decades[:: 2 if _columns(panels) > 2 else 1]  # more labels would overlap on a phone
     labels = ["0", *(f"{decade:,}" if decade < 1000 else f"{decade // 1000:,}k" for decade in decades)]
     span = [log10(_BEFORE_FIRST) - 0.1, log10(last) + 0.1]
     figure.update_xaxes(tickangle=0, type="log", tickvals=[_BEFORE_FIRST, *decades], ticktext=labels, range=span)

@@ -13,7 +13,7 @@ from explorer.charts.text_format import cut, percent, plain, quoted_for_plotly
 from explorer.charts.theme import key_below, row_ticks, style, token_ticks
 from explorer.i18n.language import _, ngettext
 
-# Small shares matter here, so lightness follows the share to this power, on the picture of all heads too.
+# Small shares matter, so lightness is the share to this power, in the picture of all heads too.
 LIGHTNESS_POWER = 0.6
 SHARES = (0.0, 0.05, 0.25, 0.5, 1.0)
 
@@ -21,7 +21,7 @@ SHARES = (0.0, 0.05, 0.25, 0.5, 1.0)
 def attention_heatmap(
     pattern: np.ndarray, tokens: list[str], palette: Palette = LIGHT, *, causal: bool = True, flow: bool = False
 ) -> go.Figure:
-    """Draw a pattern (T, T) among tokens as they are: rows are queries, columns keys; `flow`: shares of rollout."""
+    """Draw a pattern (T, T) among raw tokens: rows are queries, columns keys; `flow`: it is attention rollout."""
     length = len(tokens)
     if pattern.shape != (length, length):
         raise ValueError(f"a pattern of {length} tokens must be ({length}, {length}), not {pattern.shape}")
@@ -53,7 +53,7 @@ def _weight_in_words(shown: list[str], flow: bool, row: int, column: int, share:
 
 
 def coarse_heatmap(pattern: np.ndarray, size: int, length: int, palette: Palette = LIGHT) -> go.Figure:
-    """Draw a head's coarsened pattern (G, G) on a prompt of so many tokens, of which a square stands for `size`."""
+    """Draw a head's coarsened pattern (G, G) on a prompt of `length` tokens; a cell is `size` tokens wide and high."""
     names = coarse_names(size, length)
     figure = _share_heatmap(
         np.where(np.triu(np.ones(pattern.shape, dtype=bool), 1), np.nan, pattern),
@@ -75,7 +75,7 @@ def coarse_names(size: int, length: int) -> list[str]:
 
 
 def table_heatmap(probabilities: np.ndarray, tokens: list[str], palette: Palette = LIGHT) -> go.Figure:
-    """Draw a bigram's table (V, V): row i is the probability of each token, as it is, after token i."""
+    """Draw a bigram's table (V, V): row i has the probability of each (raw) token after token i."""
     shown = [quoted_for_plotly(visible(token)) for token in tokens]
     figure = _share_heatmap(
         probabilities,
@@ -106,7 +106,7 @@ def difference_heatmap(
 
 
 def cosine_heatmap(cosines: np.ndarray, positions: Sequence[int], palette: Palette = LIGHT) -> go.Figure:
-    """Draw the cosines (N, N) of any two positions of the context, counted from 1."""
+    """Draw the cosines (N, N) between positions of the context, numbered from 1."""
 
     def words(row: int, column: int, value: float) -> str:
         places = {"one": positions[row], "other": positions[column]}
@@ -129,9 +129,9 @@ def patch_heatmap(
     answers: tuple[str, str],
     palette: Palette = LIGHT,
 ) -> go.Figure:
-    """Draw how far patches move the prediction (R, T), 1 for all the way back, nan blank: parts upward, then positions.
+    """Draw how far patches move the prediction (R, T), 1 for all the way back, blank for nan: parts by positions.
 
-    Both prompts have T tokens as they are shown; `answers` are the next tokens of the clean one and of the other.
+    Both prompts have T tokens (as displayed); `answers` are the next tokens of the clean and the corrupted prompt.
     """
     if moved.shape != (len(rows), len(clean)) or len(corrupted) != len(clean):
         raise ValueError(f"moved of {moved.shape} does not fit {len(rows)} rows and {len(clean)} tokens")
@@ -142,7 +142,7 @@ def patch_heatmap(
         return f"{where}<br>{move_words(value, *answers)}"
 
     figure = signed_heatmap(moved, 1, words, palette, gap=1)
-    # Clear of two lines of tokens.
+    # Leave room for two lines of tokens.
     figure.data[0].colorbar.update(ypad=46, tickformat=None, tickvals=[-1, 0, 1],
                                    ticktext=[_("away"), _("no move"), _("back")])  # fmt: skip
     style(figure, palette, height=110 + 30 * len(rows))
@@ -165,7 +165,7 @@ def move_words(moved: float, answer: str, rival: str) -> str:
     return _("moves the prediction {share} of the way back to {token}", token=quoted_for_plotly(answer), share=share)
 
 
-Words = Callable[[int, int, float], str]  # what is said on hovering of a row, a column and a value
+Words = Callable[[int, int, float], str]  # the hover text for a row, a column and a value
 
 
 def signed_heatmap(values: np.ndarray, most: float, words: Words, palette: Palette, *, gap: float) -> go.Figure:

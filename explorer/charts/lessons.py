@@ -17,7 +17,7 @@ from explorer.charts.text_format import percent, plain, quoted_for_plotly
 from explorer.charts.theme import legend_above, line, row_ticks, style, token_ticks
 from explorer.i18n.language import _
 
-_FEW = 40  # points of a curve, which are then marked
+_FEW = 40  # curves with fewer points have markers
 
 
 def share_pairs(
@@ -28,7 +28,7 @@ def share_pairs(
     *,
     height: int = 260,
 ) -> go.Figure:
-    """Draw shares of the same T tokens, as they are shown, side by side under several rules, each with its color."""
+    """Draw the shares of T tokens (as displayed) under several rules side by side, with one color per rule."""
     figure = go.Figure()
     for (name, values), color in zip(shares.items(), colors, strict=True):
         words = [f"{quoted_for_plotly(t)}, {plain(name)}: {percent(s)}" for t, s in zip(tokens, values, strict=True)]
@@ -59,7 +59,7 @@ def curves(
     x: Sequence[float], lines: Mapping[str, Sequence[float]], colors: Sequence[str], titles: tuple[str, str],
     palette: Palette = LIGHT, *, mode: str = "lines", hover: str = ".2f",
 ) -> go.Figure:  # fmt: skip
-    """Draw several curves over the same x, each with its name in a line above them."""
+    """Draw several curves over the same x, with a legend above them."""
     figure = go.Figure()
     for (name, y), color in zip(lines.items(), colors, strict=False):
         figure.add_trace(line(list(x), list(y), color, 2.4, name, mode=mode, hovertemplate=f"%{{y:{hover}}}"))
@@ -76,7 +76,7 @@ def course_with_shares(
     losses: Mapping[str, Curve], shares: Mapping[str, Curve], colors: Sequence[str], titles: tuple[str, str, str],
     now: int, palette: Palette = LIGHT,
 ) -> go.Figure:  # fmt: skip
-    """Draw losses, or none, and shares on an axis of their own over the same steps, with a line at the step on view.
+    """Draw losses (may be empty) and shares on separate axes over the same steps, with a line at the current step.
 
     `titles` are those of the axes: steps, losses, shares.
     """
@@ -101,7 +101,7 @@ def course_with_shares(
 
 
 def product_bars(products: Sequence[float], palette: Palette = LIGHT) -> go.Figure:
-    """Draw what each number of a query, times its partner in the key, adds to the score; orange for, blue against."""
+    """Draw what each product of a query's and a key's component adds to the score: orange above zero, blue below."""
     words = [
         _("number {place}: {value}", place=place, value=decimal(value, plus=True))
         for place, value in enumerate(products, start=1)
@@ -118,7 +118,7 @@ def cross_entropy_bars(
     tokens: Sequence[str], probabilities: Sequence[float], uniform: float, labels: tuple[str, str],
     palette: Palette = LIGHT,
 ) -> go.Figure:  # fmt: skip
-    """Draw the loss on each of T tokens, of their probabilities (T,), with lines at the mean and at guessing, ln V."""
+    """Draw the loss of T tokens with these probabilities (T,), with lines at the mean and at uniform guessing, ln V."""
     losses = [-math.log(max(p, 1e-12)) for p in probabilities]
     mean = sum(losses) / len(losses)
     words = [
@@ -150,7 +150,7 @@ def cross_entropy_bars(
 
 
 def cross_entropy_curve(probabilities: Mapping[str, float], palette: Palette = LIGHT) -> go.Figure:
-    """Draw -ln p for every probability, with some of them named."""
+    """Draw -ln p for every probability, with some points labeled."""
     p = np.linspace(0.004, 1, 250)
     hover = _("probability {share}: loss {loss}", share="%{x:.2f}", loss="%{y:.2f}")
     figure = go.Figure(line(p, -np.log(p), palette.training, 2.4, hovertemplate=f"{hover}<extra></extra>"))
@@ -171,7 +171,7 @@ def cross_entropy_curve(probabilities: Mapping[str, float], palette: Palette = L
 
 
 def closing_curve(steps: Sequence[int], distances: Sequence[float], now: int, palette: Palette = LIGHT) -> go.Figure:
-    """Draw how far the learned table is from the counted one at each kept step, the one on view with a ring."""
+    """Draw how far the learned table is from the counted one at each saved step, with a ring at the current one."""
     places = list(range(len(steps)))  # evenly spaced: the steps double, more or less
     words = [
         _("step {step}: {share}", step=f"{step:,}", share=percent(share))
@@ -191,7 +191,7 @@ def closing_curve(steps: Sequence[int], distances: Sequence[float], now: int, pa
 def two_losses(
     named: Mapping[str, float], unigram: float, palette: Palette = LIGHT, unit: LossUnit = NATS
 ) -> go.Figure:
-    """Draw the losses on training and validation text as bars by name, on a scale up to that of counted characters."""
+    """Draw the losses on training and validation text as named bars, on a scale that fits the unigram loss."""
     shown, words = {name: unit.of(loss) for name, loss in named.items()}, _(UNITS[unit.name])
     return horizontal_bars(
         list(shown.values()),
@@ -226,7 +226,7 @@ def ladder_chart(
     names: Sequence[str], rungs: Sequence[RungLoss], expected: Sequence[str] = (), palette: Palette = LIGHT,
     unit: LossUnit = NATS,
 ) -> go.Figure:  # fmt: skip
-    """Draw every rung's loss as a dot, and a bar from the rung it stands on; `expected` come later."""
+    """Draw each rung's loss as a dot, with a bar from the last required rung; `expected` names the rungs to come."""
     figure = go.Figure()
     losses = [unit.of(rung.loss) for rung in rungs]
     low = min(1.75, math.floor((min(losses) - 0.1) * 4) / 4)
@@ -250,7 +250,7 @@ def ladder_chart(
                 "line": {"color": color, "width": 2},
             },
         )  # fmt: skip
-        left = loss > low + 0.45 * (high - low)  # no room for words to the right of it, on a phone
+        left = loss > low + 0.45 * (high - low)  # no room to the right of it on a phone
         figure.add_annotation(
             x=min(loss, standing) if left else max(loss, standing), y=place, showarrow=False,
             xanchor="right" if left else "left", xshift=-10 if left else 10,
@@ -266,7 +266,7 @@ def ladder_chart(
 
 
 def drop_bars(drops: Mapping[str, float], chosen: str, palette: Palette = LIGHT) -> go.Figure:
-    """Draw what each part took off the loss, in nats, the largest on top; the one chosen is pale."""
+    """Draw how much each part lowered the loss, in nats, largest first; the chosen one is pale."""
     order = sorted(drops, key=drops.__getitem__, reverse=True)
     figure = horizontal_bars(
         [drops[name] for name in order],

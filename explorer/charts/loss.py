@@ -1,4 +1,4 @@
-"""The loss over steps and by position, players in Shannon's game, and the learning rate of a run that is continued."""
+"""The loss over steps and by position, the players of Shannon's game, and the learning rate of a continued run."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil, exp, inf, isfinite, log, log10
@@ -17,24 +17,24 @@ from explorer.i18n.language import N_, _
 
 UNITS = {"nats": N_("nats/token"), "bits": N_("bits/byte"), "choices": N_("perplexity")}  # of a loss
 SMOOTHING = 0.8
-_SPANS = 10  # of smoothing, at least, in a curve: a short one is smoothed less
+_SPANS = 10  # a curve has at least this many smoothing windows, so a short one is smoothed less
 BIT = log(2)  # nats
 _LONGEST = 24  # characters of a name in the chart
-_SPREAD = 1.25  # a position is averaged with those from this much nearer to this much further
+_SPREAD = 1.25  # position p is averaged with those from p / 1.25 to 1.25 p
 
 
 class ParentCurve(NamedTuple):
-    """The past of a fork, counted from the first step of its oldest ancestor that still exists."""
+    """The history of a fork, with steps counted from the start of its oldest ancestor that still exists."""
 
-    step: int  # at which the fork begins
+    step: int  # at which the fork branches off
     seconds: float  # of training until then
-    parent: str  # its name; "" where it was deleted
-    parent_step: int  # counted as the parent does
-    rows: Sequence[Mapping[str, Any]]  # `step` and `val_loss` of the ancestors; the parent's go on past `step`
+    parent: str  # its name; "" if it was deleted
+    parent_step: int  # in the parent's own count
+    rows: Sequence[Mapping[str, Any]]  # `step` and `val_loss` of the ancestors; the parent's continue past `step`
 
     @property
     def mark(self) -> str:
-        """What stands at the fork's own step 0."""
+        """The label at the fork's own step 0."""
         parent = cut(self.parent, _LONGEST) if self.parent else _("a deleted run")
         return _("from step {step} of {parent}", step=f"{self.parent_step:,}", parent=parent)
 
@@ -48,12 +48,12 @@ def loss_figure(
     parent: ParentCurve | None = None,
     height: int = 360,
 ) -> go.Figure:
-    """Draw the loss of one run: rows of metrics.jsonl, and baselines in nats a token by the names in `BASELINES`.
+    """Draw the loss of one run: rows of metrics.jsonl, and baselines in nats/token by the names in `BASELINES`.
 
-    The dashboard draws the same figure without rows and fills it in the browser, so the order of the traces and the
-    names of the lines are a contract with `assets/components/loss_chart/view.js`: training as measured,
-    training smoothed, validation, its last point, lines at setting changes, labels beside them, the validation
-    of its ancestors; a line and a label by every name in `BASELINES`, hidden while its value is not known.
+    The dashboard draws this figure without rows and fills it in the browser, so the order of the traces and the names
+    of the lines are a contract with `assets/components/loss_chart/view.js`: raw training loss, smoothed training
+    loss, validation loss, its last point, lines at setting changes, their labels, the validation loss of the
+    ancestors; and a line and a label for each name in `BASELINES`, hidden while its value is unknown.
     """
     baselines = baselines or {}
     training, validation = _curve(rows, "loss"), _curve(rows, "val_loss")
@@ -84,22 +84,22 @@ def loss_figure(
 
 
 def in_unit(loss: float, unit: str, bytes_per_token: float) -> float:
-    """Return a loss in nats/token in one of `UNITS`; as `inUnit` in assets/components/loss_chart/axes.js."""
+    """Convert a loss in nats/token to one of `UNITS`, as `inUnit` in assets/components/loss_chart/axes.js does."""
     return {"nats": loss, "bits": loss / BIT / bytes_per_token, "choices": exp(min(loss, 700.0))}[unit]
 
 
 class LossUnit(NamedTuple):
-    """The unit that a chart of losses is drawn in."""
+    """The unit of a loss chart."""
 
-    name: str = "nats"  # of `UNITS`
+    name: str = "nats"  # a key of `UNITS`
     bytes_per_token: float = 1.0
 
     def of(self, loss: float) -> float:
-        """Return a loss in nats/token in this unit."""
+        """Convert a loss in nats/token to this unit."""
         return in_unit(loss, self.name, self.bytes_per_token) if isfinite(loss) else loss
 
     def in_words(self, loss: float) -> str:
-        """Return a loss in nats/token as a sentence has it."""
+        """Return a loss in nats/token with its unit, for a sentence."""
         value, words = f"{self.of(loss):.2f}", _(UNITS[self.name])
         return f"{words} {value}" if self.name == "choices" else f"{value} {words}"
 
@@ -130,7 +130,7 @@ def _traces(training: tuple, validation: tuple, parent: ParentCurve | None, pale
         "marker": {"color": palette.validation, "size": 9},
         "cliponaxis": False,
     }
-    # Setting changes: the browser alone fills them in, on an axis that no zoom moves.
+    # Setting changes: only the browser fills them in, on an axis that zooming does not move.
     labels = {"x": [], "y": [], "opacity": 0.75, "yaxis": "y2", "textfont": {"color": palette.accent, "size": 11}}
     earlier = _curve(parent.rows if parent else (), "val_loss")
     faint = {"opacity": 0.4, "zorder": -1, "hovertemplate": "%{y:.3f}"}
@@ -146,9 +146,9 @@ def _traces(training: tuple, validation: tuple, parent: ParentCurve | None, pale
 
 
 def smoothed(values: Sequence[float], share: float = SMOOTHING) -> list[float]:
-    """Return a line fitted around each value, weighted by share**distance, within the range of the values nearby.
+    """Smooth values: fit a line around each, weighted by share**distance, and clip it to the values nearby.
 
-    Unlike an average of what came before, it does not lag behind a falling curve (Cleveland 1979, local regression).
+    Unlike an average of earlier values, it does not lag behind a falling curve (Cleveland 1979, local regression).
     """
     share = min(share, max(0.0, 1 - _SPANS / max(1, len(values))))
     reach, fitted = ceil(1 / (1 - share)), []
@@ -164,7 +164,7 @@ def smoothed(values: Sequence[float], share: float = SMOOTHING) -> list[float]:
 
 
 def _weighted_sums(values: Sequence[float], share: float) -> list[tuple[float, ...]]:
-    """Return for each value the sums over it and those before of share**d times 1, d, d², value and d value."""
+    """Return, for each value, the sums of share**d times 1, d, d², value and d value over it and earlier values."""
     sums, w0, w1, w2, v, d = [], 0.0, 0.0, 0.0, 0.0, 0.0
     for value in values:
         w0, w1, w2 = share * w0 + 1, share * (w1 + w0), share * (w2 + 2 * w1 + w0)
@@ -174,14 +174,14 @@ def _weighted_sums(values: Sequence[float], share: float) -> list[tuple[float, .
 
 
 def loss_range(values: Sequence[float], baselines: Mapping[str, float]) -> list[float]:
-    """Return the loss axis: all curves and lines with a margin, in steps of a quarter, so that it seldom moves."""
+    """Return the range of the loss axis: all curves and lines with a margin, in quarters, so that it rarely moves."""
     known = [value for value in [*values, *baselines.values()] if np.isfinite(value)] or [0.0, 4.5]
     low, high = min(known), max(known)
     return [np.floor((low - 0.12) * 4) / 4, min(np.ceil((high + 0.08) * 4) / 4, max(known) + 1)]
 
 
 def label_shifts(baselines: Mapping[str, float]) -> dict[str, int]:
-    """Return the pixels by which the label of each baseline moves down, clear of the one above it."""
+    """Return by how many pixels each baseline's label moves down to clear the one above it."""
     shifts, above = {}, inf
     for name, value in sorted(baselines.items(), key=lambda item: -item[1]):
         shifts[name] = -9 if above - value < 0.12 else 0
@@ -190,25 +190,25 @@ def label_shifts(baselines: Mapping[str, float]) -> dict[str, int]:
 
 
 def loss_columns(rows: Sequence[Mapping[str, Any]]) -> Columns:
-    """Return the rows of metrics as a table; what was not measured at a step stays empty."""
+    """Return the rows of metrics as a table; values not measured at a step stay empty."""
     names = {"step": "step", "training loss": "loss", "validation loss": "val_loss"}
     return {name: [row.get(column, float("nan")) for row in rows] for name, column in names.items()}
 
 
 class Player(NamedTuple):
-    """One who played the passage."""
+    """One player of the passage."""
 
     name: str
-    bits: float  # a character
-    step: int  # where on the step axis the point stands
+    bits: float  # per character
+    step: int  # place on the step axis
     color: str
-    symbol: str  # of plotly's markers
-    lower: float | None = None  # bits, where only bounds are known
+    symbol: str  # a plotly marker
+    lower: float | None = None  # bits, if only bounds are known
     upper: float | None = None
 
 
 def with_players(figure: go.Figure, players: Sequence[Player], steps: int, palette: Palette = LIGHT) -> go.Figure:
-    """Add a point for each player to the loss chart, apart from each other where they end; returns the same figure."""
+    """Add a point for each player to the loss chart, side by side at its end; return the same figure."""
     figure.data[3].visible = False  # the label of the last loss: the markers of the players replace it
     at_the_end = [place for place, player in enumerate(players) if player.step >= steps]
     for place, player in enumerate(players):
@@ -224,7 +224,7 @@ def with_players(figure: go.Figure, players: Sequence[Player], steps: int, palet
         hover = _("{loss} nats", loss="%{y:.2f}") + f"<extra>{plain(player.name)}</extra>"
         look = {"mode": "markers", "marker": marker, "hovertemplate": hover, "showlegend": True, "cliponaxis": False}
         figure.add_scatter(**where, **look, name=plain(_("{name}: {bits} bits = {nats} nats", **values)))
-    if steps <= 1:  # no training is on the chart, so there are no steps to count
+    if steps <= 1:  # without training on the chart there are no steps to count
         figure.update_xaxes(showticklabels=False, title_text="")
     drawn = [bits for player in players for bits in (player.bits, player.lower, player.upper) if bits is not None]
     low, high = figure.layout.yaxis.range
@@ -238,7 +238,7 @@ def with_players(figure: go.Figure, players: Sequence[Player], steps: int, palet
 
 
 def player_columns(players: Sequence[Player]) -> Columns:
-    """Return a line for each player."""
+    """Return one row per player."""
     empty = float("nan")
     return {
         "player": [player.name for player in players],
@@ -251,7 +251,7 @@ def player_columns(players: Sequence[Player]) -> Columns:
 def rates_figure(
     past: Sequence[Mapping[str, Any]], ahead: Mapping[str, Points], chosen: str, palette: Palette = LIGHT
 ) -> go.Figure:
-    """Draw the learning rate so far and of each way on, by its label: the chosen one solid, the others dotted."""
+    """Draw the learning rate so far and each labeled continuation: the chosen one solid, the others dotted."""
     more = {"hovertemplate": "%{y:.2g}"}
     figure = go.Figure(line(*_curve(past, "lr"), palette.muted, 2, _("so far"), **more))
     for label in sorted(ahead, key=lambda label: label == chosen):  # the chosen one above the others
@@ -266,7 +266,7 @@ def rates_figure(
 
 
 def position_curve(losses: np.ndarray, palette: Palette = LIGHT, unit: LossUnit = NATS) -> go.Figure:
-    """Draw the loss (T,) in nats after each number of tokens: dots as measured, a line through their running mean."""
+    """Draw the loss (T,) in nats after each number of tokens: measured dots, and a line for their running mean."""
     places = np.arange(1, len(losses) + 1)
     hover = _("after {count} tokens: {loss}", count="%{x:,}", loss=f"%{{y:.2f}} {_(UNITS[unit.name])}")
     dots = {"color": palette.validation, "size": 4, "opacity": 0.45}
@@ -283,7 +283,7 @@ def position_curve(losses: np.ndarray, palette: Palette = LIGHT, unit: LossUnit 
 
 
 def running_mean(losses: np.ndarray) -> np.ndarray:
-    """Return the running mean of (T,), over a wider window the further on, where positions differ less."""
+    """Return the running mean of (T,); the window widens with the position, because later positions differ less."""
     sums = np.concatenate([[0.0], np.cumsum(losses, dtype=np.float64)])
     places = np.arange(1, len(losses) + 1)
     begin = np.ceil(places / _SPREAD).astype(int) - 1

@@ -1,4 +1,4 @@
-"""Scaling laws: points of runs, the fitted curve with its bounds, and the next size, on logarithmic axes."""
+"""Scaling laws: runs as points, the fitted curve with its bounds, and the next size, on logarithmic axes."""
 
 from collections.abc import Sequence
 from math import ceil, floor, log10
@@ -14,14 +14,14 @@ from explorer.charts.theme import legend_above, line, style
 from explorer.i18n.language import _
 
 _HEIGHT, _PANEL, _POINTS = 400, 300, 60
-Point = tuple[int, float, str]  # parameters, loss, and what hovering says
+Point = tuple[int, float, str]  # parameters, loss, hover text
 
 
 def scaling_figure(
     points: Sequence[Point], others: Sequence[Point], law: ScalingLaw | None, next_size: int | None,
     palette: Palette = LIGHT,
 ) -> go.Figure:  # fmt: skip
-    """Draw runs, those of sizes that were predicted as stars, and the law up to the next size."""
+    """Draw the runs as circles, `others` as stars, and the law up to the next size."""
     figure = go.Figure()
     if law:
         sizes = [size for size, _loss, _hover in [*points, *others]] + ([next_size] if next_size else [])
@@ -67,12 +67,12 @@ def joint_law_figures(
     runs: Sequence[ScalingRun], law: JointLaw | None, next_point: PredictedSize | None, palette: Palette = LIGHT,
     names: Sequence[str] = (),
 ) -> list[go.Figure]:  # fmt: skip
-    """Draw the loss against parameters, tokens and compute on logarithmic axes, one color a budget, with the law.
+    """Draw the loss against parameters, tokens and compute on logarithmic axes, one color per budget, with the law.
 
-    With the `names` of the budgets, the smallest first, each figure has a legend.
+    Given `names` of the budgets, smallest first, each figure has a legend.
 
-    A predicted size is a hollow diamond with its bounds, and once it is trained a star, too, both in the color of the
-    largest budget, which is theirs. All three figures have the same losses.
+    A predicted size is a hollow diamond with its bounds, plus a star once it is trained, both in the color of the
+    largest budget, to which they belong. All three figures have the same loss axis.
     """
     fitted = [run for run in runs if run.expected is None]
     budgets = _budgets(fitted)
@@ -112,9 +112,9 @@ def joint_law_figures(
 
 
 def log_ticks(low: float, high: float, most: int) -> list[float]:
-    """Return at most so many round numbers from `low` to `high`, or around both, for a logarithmic axis.
+    """Return at most `most` round numbers from `low` to `high` for a logarithmic axis.
 
-    Over less than a decade they are evenly spaced; else 1, 2 and 5 of each decade, or its 1 alone.
+    Within a factor of 8 they are evenly spaced; otherwise they are 1, 2, 3, 5 and 7 of each decade, or fewer of these.
     """
     if high / low < 8:
         size = 10.0 ** np.floor(np.log10((high - low) or low))
@@ -137,7 +137,7 @@ def _power(value: float) -> str:
 
 
 def _add_prediction(figures: Sequence[go.Figure], places: Sequence[float], loss: Interval, color: str) -> None:
-    """Add a predicted loss with its bounds at its number of parameters, of tokens and its compute."""
+    """Add a predicted loss with its bounds at its parameters, tokens and compute."""
     error = {"array": [loss.high - loss.value], "arrayminus": [loss.value - loss.low], "color": color}
     marker = {"symbol": "diamond-open", "size": 12, "color": color}
     for figure, x in zip(figures, places, strict=True):
@@ -146,7 +146,7 @@ def _add_prediction(figures: Sequence[go.Figure], places: Sequence[float], loss:
 
 
 def _budgets(runs: Sequence[ScalingRun]) -> list[float]:
-    """Return the budgets of runs, smallest first: steps are whole, so computes of one budget differ a little."""
+    """Return the runs' budgets, smallest first. The compute of one budget varies a little, because steps are whole."""
     budgets: list[float] = []
     for compute in sorted(run.compute for run in runs):
         if not budgets or compute > 1.4 * budgets[-1]:

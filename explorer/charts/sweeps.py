@@ -34,7 +34,7 @@ def done_points(results: Sequence[PointResult]) -> list[PointResult]:
 def parallel_figure(
     dimensions: Sequence[Dimension], results: Sequence[PointResult], palette: Palette = LIGHT
 ) -> go.Figure:
-    """Draw each point as a line through its values to its loss; a part of an axis is brushed by dragging along it."""
+    """Draw each point as a line through its values to its loss; dragging along an axis selects a part of it."""
     done = done_points(results)
     losses = [point.loss for point in done]
     axes = [_axis(dimension, [point.values[dimension.path] for point in done]) for dimension in dimensions]
@@ -58,7 +58,7 @@ def parallel_figure(
 
 
 def _axis(dimension: Dimension, values: Sequence[Any]) -> dict[str, Any]:
-    """Return an axis of parallel coordinates: a list by its places, a range by its values or their logarithms."""
+    """Return an axis of parallel coordinates: indices for a list, values or their logarithms for a range."""
     label = plain(_(dimension.setting.label))
     if dimension.values:
         known = list(dimension.values)
@@ -123,7 +123,7 @@ def _is_choice(dimension: Dimension) -> bool:
 
 
 def _log_ticks(values: Sequence[float]) -> dict[str, Any]:
-    """Return at most five marks along a logarithmic axis: round ones between the ends."""
+    """Return at most four round ticks for a logarithmic axis."""
     low, high = min(values, default=1.0), max(values, default=10.0)
     if high <= low:
         return {}
@@ -133,20 +133,20 @@ def _log_ticks(values: Sequence[float]) -> dict[str, Any]:
 
 
 def _whole_ticks(values: Sequence[int]) -> dict[str, Any]:
-    """Return a mark at each whole number that occurs, where these are few."""
+    """Return a tick at each whole number that occurs, if there are few."""
     marks = sorted({*values})
     return {"tickvals": marks, "ticktext": [number(mark) for mark in marks]} if len(marks) <= _FEW_MARKS else {}
 
 
 def point_in_words(point: PointResult) -> str:
-    """Return the number of a point with its values."""
+    """Return the number of a point and its values."""
     return ", ".join([f"{point.number}", *(number(value) for value in point.values.values())])
 
 
 def contour_figure(
     across: Dimension, upward: Dimension, results: Sequence[PointResult], palette: Palette = LIGHT
 ) -> go.Figure:
-    """Draw the loss over two settings: points, and between them a surface weighted by inverse distance."""
+    """Draw the loss over two settings: points, and a surface interpolated between them by inverse distance."""
     done = done_points(results)
     places = np.array([[d.place(point.values[d.path]) for d in (across, upward)] for point in done])  # (N, 2)
     losses = np.array([point.loss for point in done])
@@ -180,7 +180,7 @@ def contour_figure(
 
 
 def _marks(dimension: Dimension) -> dict[str, Any]:
-    """Return the marks of an axis from 0 to 1 along a dimension."""
+    """Return the ticks of a dimension on an axis from 0 to 1."""
     ends = (place / (_TICKS - 1) for place in range(_TICKS))
     values = list(dimension.values) or list(dict.fromkeys(map(dimension.at, ends)))
     return {"tickvals": [dimension.place(value) for value in values], "ticktext": [plain(number(v)) for v in values]}
@@ -189,7 +189,7 @@ def _marks(dimension: Dimension) -> dict[str, Any]:
 def importance_figure(
     shares: Sequence[Importance], dimensions: Sequence[Dimension], palette: Palette = LIGHT
 ) -> go.Figure:
-    """Draw how much of the variance of the loss each setting explains by itself."""
+    """Draw how much of the variance of the loss each setting explains on its own."""
     labels = {dimension.path: plain(_(dimension.setting.label)) for dimension in dimensions}
     values, written = [each.share for each in shares], [percent(each.share) for each in shares]
     names = [labels[each.path] for each in shares]

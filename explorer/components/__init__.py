@@ -1,1 +1,1 @@
-"""Python faces of the browser components whose JavaScript and CSS lie in `assets/`."""
+"""Python wrappers of the browser components whose JavaScript and CSS are in `assets/`."""

@@ -17,9 +17,9 @@ _MOST_NUMBERS = 4096  # of one strip
 def attention_arcs(
     pattern: np.ndarray, tokens: list[str], *, row: int, key: str, flow: bool = False, name: str = "arcs"
 ) -> int | None:
-    """Draw tokens with arcs of a uint8 pattern (T, T), 255 for all attention; return the position clicked just now.
+    """Draw tokens with arcs of a uint8 pattern (T, T), 255 for all attention; return the position just clicked.
 
-    `row` gets a frame; `flow`: shares are of what has flowed from one token into another.
+    `row` gets a frame; `flow`: the shares are attention rollout.
     """
     if flow:
         nobody = _("Hardly any other token contains some of it.")
@@ -36,7 +36,7 @@ def attention_arcs(
 def attention_board(
     patterns: np.ndarray, tokens: list[str], *, selected: tuple[int, int], key: str
 ) -> tuple[int, int] | None:
-    """Draw uint8 patterns (L, H, T, T), 255 for all attention, on one canvas; return the head clicked just now."""
+    """Draw uint8 patterns (L, H, T, T), 255 for all attention, on one canvas; return the head just clicked."""
     layers, heads = patterns.shape[:2]
     size = {"layers": layers, "heads": heads, "length": len(tokens)}
     data = {"tokens": tokens, "bytes": _base64(patterns, tokens), "selected": list(selected)}
@@ -59,22 +59,22 @@ class Strip:
 
     label: str
     values: list[float | None]  # None is minus infinity
-    of: Literal["numbers", "tokens"]  # what lights up together at the same place
+    of: Literal["numbers", "tokens"]  # strips of the same kind light up together at the same place
     scale: Literal["signed", "share"]  # the colors
-    most: float = 1.0  # at which signed colors are strongest
-    names: list[str] | None = None  # what each number belongs to, above it
+    most: float = 1.0  # the magnitude at which signed colors are strongest
+    names: list[str] | None = None  # labels above the numbers
     marked: int | None = None  # the place that gets a frame
 
     @classmethod
     def of_numbers(cls, label: str, values: np.ndarray, most: float | None = None) -> "Strip":
-        """Return the first numbers of a vector; without `most` their colors are strongest at the largest of all."""
+        """Return a strip of a vector's first numbers; without `most`, colors are strongest at the largest magnitude."""
         most = float(np.abs(values).max() if most is None else most) or 1.0
         return cls(label, [round(float(value), 5) for value in values[:_MOST_NUMBERS]], "numbers", "signed", most)
 
 
 @dataclass(frozen=True)
 class StripStep:
-    """One step: what is done, the shape of what comes out, a sentence with the numbers in it, and the strips."""
+    """One step: its title, the shape of its result, a sentence with the numbers in it, and the strips."""
 
     title: str
     shape: str
@@ -83,6 +83,6 @@ class StripStep:
 
 
 def number_strips(steps: Sequence[StripStep], *, key: str) -> None:
-    """Draw the steps in their order."""
+    """Draw the steps in order."""
     drawn = [asdict(step) | {"title": in_units(step.title), "says": in_units(step.says)} for step in steps]
     _attention("strips", {"steps": drawn}, key=key)

@@ -1,4 +1,4 @@
-"""The live views of a run's dashboard, fed by the run's stream without reruns of a page."""
+"""The live views of a run's dashboard, fed by the run's stream without reruns of the page."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,16 +12,16 @@ from explorer.components.modules import Component
 
 _dashboard = Component("dashboard", sentences=[*SENTENCES.values(), *PARTS.values(), *ADVICE.values()])
 _loss = Component("loss_chart", isolate=False)
-# Not isolated: the page's own style sheet looks at whether there is a step to see (assets/app.css).
+# Not isolated: the page's own style sheet checks whether it shows a step (assets/app.css).
 _step_detail = Component("step_detail", isolate=False)
 
 
 def live_loss(run_id: str, steps: int, parent: ParentCurve | None, bytes_per_token: float | None = None) -> None:
-    """Draw the loss chart, with smoothing, log axes and a zoom that survives new data; `parent` is a fork's.
+    """Draw the loss chart, with smoothing, log axes and a zoom that survives new data; `parent` is for a fork.
 
-    `bytes_per_token` is for a run whose rows do not say how many bits a byte takes.
+    `bytes_per_token` is for a run whose rows lack bits per byte.
     """
-    # Without plotly's own template: the figure has all of our colors.
+    # Without plotly's template: the figure has all its colors.
     figures = {
         name: loss_figure([], None, steps, palette, parent=parent).update_layout(template="none").to_plotly_json()
         for name, palette in (("light", LIGHT), ("dark", DARK))
@@ -34,9 +34,9 @@ def live_loss(run_id: str, steps: int, parent: ParentCurve | None, bytes_per_tok
 def live_status(
     run_id: str, *, name: str, status: Status, grad_clip: float, machine: str, waits: str
 ) -> tuple[str | None, int | None]:
-    """Draw the four numbers on top of it; return the state just changed to, and the step to fork from, or None.
+    """Draw the four numbers at the top; return the state just changed to, and the step to fork from, each or None.
 
-    `waits` says at which place of the queue the run is, or "".
+    `waits` tells the run's place in the queue, or is "".
     """
     shown = ("state", "attempt", "notice", "waits_for", "reason", "steps")
     drawn = {key: getattr(status, key) for key in shown}
@@ -53,7 +53,7 @@ def live_view(view: str, run_id: str, *, height: str = "content", **data: Any) -
 
 
 def live_rate(run_id: str, *, peak: float) -> None:
-    """Show the learning rate as the schedule has it now, below the slider of its peak."""
+    """Show the learning rate that the schedule gives now, below the slider for its peak."""
     _dashboard("rate", {"run": run_id, "peak": peak}, key="live_rate_view")
 
 
@@ -62,7 +62,7 @@ def live_setting_changes(
 ) -> tuple[str, Any] | None:
     """List the changed settings; return the one to restore and its value, if just clicked.
 
-    The page knows of `known` changes, and is drawn again when there are others; no worker has taken those `waiting`.
+    The page shows `known` changes and reruns when there are others; no worker has applied those in `waiting` yet.
     """
     data = {"run": run_id, "known": known, "waiting": waiting, "going": going, "ended": ended}
     clicked = _dashboard("changes", data, key="live_turns_view", triggers=["changed", "restore"]).restore

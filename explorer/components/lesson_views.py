@@ -1,4 +1,4 @@
-"""The steps of a lesson as links, and a passage that is guessed letter by letter on the keyboard."""
+"""The steps of a lesson as links, and a passage to be guessed letter by letter on the keyboard."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -8,7 +8,7 @@ import streamlit as st
 from core.text.token_display import visible
 from explorer.components.modules import Component
 
-_TAKEN = "taken-"  # before the key: the number of the last key that was taken
+_TAKEN = "taken-"  # prefix of the session key that has the number of the last letter handled
 _board = Component("guess_board")
 _path = Component("lesson_path")
 
@@ -17,7 +17,7 @@ def lesson_path(
     lesson: str, steps: Sequence[tuple[str, str, str]], *, here: str | None, right: Collection[str], label: str,
     key: str, listed: bool = False, resume: str = "",
 ) -> str | None:  # fmt: skip
-    """Draw the steps, as a list or a row of dots, and return the one clicked just now.
+    """Draw the steps, as a list or a row of dots, and return the one just clicked.
 
     The browser remembers the steps opened (`here`) and mastered (`right`). Without `here` it leaves them alone, and
     marks the step where it was last with the words of `resume`.
@@ -32,9 +32,9 @@ def guess_board(
     before: str, known: Sequence[str], guesses: list[int], left: int, wrong: Sequence[str], *,
     note: str, words: dict[str, str], key: str, on_guess: Callable[[str], None],
 ) -> None:  # fmt: skip
-    """Draw the passage as far as it is known, with the guesses that each letter took, 0 where it was revealed.
+    """Draw the known part of the passage with the number of guesses for each letter, 0 if it was revealed.
 
-    `on_guess` is called with each character typed, before the page is drawn anew.
+    `on_guess` is called with each character typed, before the page reruns.
     """
     shown = {"before": before, "known": list(map(visible, known)), "guesses": guesses, "left": left}
     tried = {"wrong": list(map(visible, wrong)), "note": note, "taken": st.session_state.get(_TAKEN + key)}
@@ -42,7 +42,7 @@ def guess_board(
 
 
 def _typed(key: str, on_guess: Callable[[str], None]) -> None:
-    """Count a key once: each has a number, and the browser may send it twice."""
+    """Handle each typed letter once: they are numbered, because the browser may send one twice."""
     typed = st.session_state[key].get("guess")
     letter, number = (typed.get("letter"), typed.get("number")) if isinstance(typed, Mapping) else (None, None)
     if isinstance(letter, str) and letter and number != st.session_state.get(_TAKEN + key):

@@ -1,4 +1,4 @@
-"""What every page does in the browser without a picture of its own."""
+"""Browser components of every page that draw no picture."""
 
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlencode
@@ -12,31 +12,31 @@ _page = Component("page")
 
 
 def page_change(page: str, parameters: Sequence[str]) -> None:
-    """Scroll another page to its top and, on a phone, fold the sidebar away; the first also for other `parameters`."""
+    """On a new page, scroll to the top and fold a phone's sidebar; on other `parameters`, only scroll."""
     _page("pageChange", {"page": page, "parameters": parameters}, key="page_change", height=1)
 
 
 def replace_address(before: Mapping[str, str], query: Mapping[str, str]) -> None:
     """Let the browser replace the parameters of the address; the next rerun finds them in `st.query_params`."""
-    # Streamlit itself adds an entry to the history for every change, so that a page opened by its bare address would
-    # have to be left twice by Back.
+    # Streamlit adds a history entry for every change, so Back would have to be pressed twice to leave a page that was
+    # opened by its bare address.
     _page("replaceAddress", {"before": urlencode(before), "query": urlencode(query)}, key="replace_address", height=1)
 
 
 def report_changes(runs: list[str] | None, drawn: str) -> None:
-    """Rerun the page when one of these runs (None: any) changes from the digest as `drawn`."""
+    """Rerun the page when the digest of these runs (None: all runs) differs from `drawn`."""
     _page("watchRuns", {"runs": runs, "drawn": drawn}, key="watch_runs", height=1, triggers=["changed"])
 
 
 def preload_plotly() -> None:
-    """Put this at the end of a page from which a run may be started; its loss chart is then drawn sooner."""
+    """Load plotly in advance, at the end of a page that can start a run, so that the loss chart appears sooner."""
     _page("preloadPlotly", {}, key="preload_plotly", height=1)
 
 
 def chart_buttons(chart: str, numbers: Callable[[], Columns]) -> None:
-    """Draw the buttons of the plotly chart of that key that show its numbers as a table and save it.
+    """Draw the buttons that show a plotly chart's numbers as a table and save it; `chart` is its key.
 
-    It is drawn with `explorer.widgets.layout.plotly_config`.
+    The chart must be drawn with `explorer.widgets.layout.plotly_config`.
     """
     requested = f"{chart}_table_requested"
     table = table_of(numbers()) if st.session_state.pop(requested, False) else None

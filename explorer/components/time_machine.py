@@ -1,7 +1,7 @@
-"""The time machine: a bar that chooses a training step, and the views that move with it, without reruns; and figures.
+"""The time machine: a bar that selects a training step and views that follow it without reruns; and moving figures.
 
 All components of one side of the page share a clock in the browser (`assets/components/time_machine/clock.js`), which
-fetches frames (`explorer.look_inside.frames`) ahead. A page has one side, "a", and "b" where it compares.
+prefetches frames (`explorer.look_inside.frames`). A page has one side, "a", and also "b" if it compares.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,41 +22,41 @@ _figure = Component("figure", isolate=False)
 
 
 class HeadEmergence(NamedTuple):
-    """A head and the step from which its role stays."""
+    """A head and the step from which it keeps its role."""
 
     step: int
     layer: int  # from 0
     head: int
-    words: str  # of the role, as "previous token"
+    words: str  # the role, such as "previous token"
 
 
 @dataclass(frozen=True)
 class TimeMachineState:
-    """What all components of one side share."""
+    """The state that all components of one side share."""
 
-    side: str  # "a", "b" of what it is compared with, or "home"
+    side: str  # "a", "b" for the other run of a comparison, or "home"
     run: str  # its id
     prompt: str  # as it was typed
-    saved_steps: list[int]  # the steps that have a snapshot, rising
-    step: int  # the one on view
+    saved_steps: list[int]  # the steps that have a snapshot, ascending
+    step: int  # the current one
     anchor: int  # the step to whose embedding map all others are aligned
     head: tuple[int, int] = (0, 0)  # the layer and head that is shown large, from 0
-    emergence_steps: Sequence[HeadEmergence] = ()  # of its heads, where they are known
-    place: str | None = None  # in the picture of the whole model (`explorer.look_inside.opened_part`), where drawn
-    writes: int = 0  # how many tokens that picture draws while the model writes by itself; 0: it does not
+    emergence_steps: Sequence[HeadEmergence] = ()  # of its heads, if known
+    place: str | None = None  # the opened part of the model picture (`explorer.look_inside.opened_part`), if drawn
+    writes: int = 0  # how many tokens the model picture draws while the model generates; 0: it does not
 
 
 class TimeMachineMap(NamedTuple):
     """N points at S training steps."""
 
-    steps: list[int]  # S, rising
+    steps: list[int]  # S, ascending
     xy: np.ndarray  # (S, N, 2), each from -1 to 1
     words: list[str]  # S captions
     axes: dict[str, list[tuple[float, str]]] | None = None  # "across" and "up": places with names, drawn as lines
 
 
 class PrerenderedPart(NamedTuple):
-    """A component that the browser draws before Streamlit has begun, as assets/components/page/prerender.js does."""
+    """A component that the browser draws before Streamlit has started (assets/components/page/prerender.js)."""
 
     key: str
     name: str
@@ -67,7 +67,7 @@ class PrerenderedPart(NamedTuple):
 def prerendered_parts(
     state: TimeMachineState, frame: Mapping[str, Any], *, steps: int, bytes_per_token: float | None, keys: Sequence[str]
 ) -> list[PrerenderedPart]:
-    """Return what `time_bar` and `time_machine_view("model")` draw, with the frame of the step on view at hand."""
+    """Return what `time_bar` and `time_machine_view("model")` draw, including the frame of the current step."""
     bar = _bar_data(state, steps=steps, note="", same=False, bytes_per_token=bytes_per_token)
     drawn = ((_bar, _bar.message("", bar | {"frame": frame})), (_view, _view.message("model", _view_data(state))))
     return [
@@ -90,10 +90,10 @@ def time_bar(
     same: bool = False,
     bytes_per_token: float | None = None,
 ) -> tuple[int, bool] | None:
-    """Draw the slider over all snapshots; return the step where it came to rest, and whether that is the newest.
+    """Draw the slider over all snapshots; return the step where it stopped, and whether that is the newest.
 
-    `same`: side "b" shows the run of side "a"; moved together, they then keep their distance. `bytes_per_token` is of a
-    run whose rows do not say it.
+    `same`: side "b" shows the run of side "a", so both keep their distance when they move together.
+    `bytes_per_token` is for a run whose rows lack it.
     """
     data = _bar_data(state, steps=steps, note=note, same=same, bytes_per_token=bytes_per_token)
     moved = _bar(data=data, key=key, triggers=["step"]).step
@@ -106,7 +106,7 @@ def time_machine_view(
 ) -> Any:
     """Draw a view, by its name in `assets/components/time_machine/view.js`, and return what it reports.
 
-    `on_place` is called before the page is drawn anew because a part of the whole model was opened.
+    `on_place` is called when a part of the model picture was opened, before the page reruns.
     """
     options = {"on_place_change": on_place} if on_place else {}
     return _view(view, _view_data(state) | data, key=key, triggers=["head"], **options)
@@ -115,10 +115,10 @@ def time_machine_view(
 def time_machine_directions(
     state: TimeMachineState, maps: TimeMachineMap, tokens: Sequence[str], kinds: Sequence[str], *, key: str, **look: Any
 ) -> int | None:
-    """Draw a map laid out for all steps at once, so that nothing jumps. Return a point just clicked.
+    """Draw a map with one layout for all steps, so that nothing jumps; return the point just clicked.
 
-    `look` has the name of its files, and may set its height, over how many snapshots before it each point's way is
-    drawn (`trail`), and a point to mark (`chosen`), joined to those `near` it.
+    `look` has the name of its files, and may set its height, over how many earlier snapshots each point's path is
+    drawn (`trail`), and a point to mark (`chosen`), joined to the points `near` it.
     """
     xy, words = np.round(1000 * maps.xy).astype(int).tolist(), list(map(in_units, maps.words))
     drawn = {"tokens": list(tokens), "kinds": list(kinds), "steps": maps.steps, "xy": xy, "axes": maps.axes}
@@ -131,10 +131,10 @@ def moving_figure(
     state: TimeMachineState, steps: list[int], moving: MovingFigure | None,
     words: Sequence[Sequence[tuple[str, bool]]], *, key: str, name: str, compared: Mapping[str, Any] | None = None,
 ) -> None:  # fmt: skip
-    """Draw a figure, or none, below sentences, at the last of the measured steps that is not after the one on view.
+    """Draw sentences and a figure (or none) for the last measured step that is not after the current one.
 
-    `words` are the sentences of each step, with whether they say trouble; `name` is of its files. `compared` are the
-    "side", the "steps" and the "layouts" at them of the same figure of another run, with which it shares its scale.
+    `words` are the sentences of each step and whether each is a warning; `name` is the name of its files. `compared`
+    has the "side", "steps" and "layouts" of another run's figure, with which it shares its scale.
     """
     data = {
         "steps": steps,
@@ -152,7 +152,7 @@ def moving_figure(
 
 
 def growing_figure(figure: go.Figure, *, key: str) -> None:
-    """Draw a figure anew in place, where `st.plotly_chart` would put a new node and lose a zoom."""
+    """Redraw a figure in place; `st.plotly_chart` would create a new node and lose the zoom."""
     plain = figure.update_layout(template="none", autosize=True, uirevision="kept")
     _figure("growing", {"figure": plain.to_json(), "height": figure.layout.height}, key=key)
 

@@ -1,1 +1,1 @@
-"""The language of the pages: sentences, units, numbers and names of parts in it."""
+"""The language of the pages: their sentences, units, numbers and names of parts."""

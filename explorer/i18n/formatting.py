@@ -1,4 +1,4 @@
-"""Runs and numbers in words, the same on every page, in the language on view."""
+"""Runs and numbers in words, the same on every page, in the current language."""
 
 import re
 from datetime import UTC, datetime
@@ -81,41 +81,41 @@ def state_in_words(status: Status) -> str:
 
 
 def run_in_words(folder: RunFolder, status: Status) -> str:
-    """Return the state of a run in words; of one that can only be read, where it comes from."""
+    """Return the state of a run in words, or for a read-only run, where it comes from."""
     if folder.read_only:
         return _("from the gallery") if folder.in_gallery else _("shared")
     return state_in_words(status)
 
 
 def model_in_words(model: ModelConfig) -> str:
-    """Return which model it is, in a few words: "Bigram", or "GPT · 4 layers"."""
+    """Return the kind of model in a few words: "Bigram", or "GPT · 4 layers"."""
     if model.kind == "bigram":
         return _("Bigram")
     return ngettext("GPT · {count} layer", "GPT · {count} layers", model.n_layer)
 
 
 def hardware_in_words(hardware: Hardware) -> str:
-    """Return what this machine trains on."""
+    """Return the hardware that this machine trains on."""
     cores = ngettext("{count} core", "{count} cores", hardware.cores)
     return _(hardware.template, name=hardware.name, cores=cores, memory=memory_in_words(hardware.memory_bytes))
 
 
 def look_in_words(causal: bool) -> str:
-    """Return the question that pictures of attention answer; a model that is not causal sees later letters too."""
+    """Return the question that pictures of attention answer; a non-causal model sees later letters too."""
     if causal:
         return _("Which earlier letters does each letter attend to?")
     return _("Which letters does each letter attend to?")
 
 
 def part_in_words(part: str) -> str:
-    """Return a part of a model by its name in the weights: `h.0.attn` is "layer 1, attention"."""
+    """Translate the name of a part in the weights: `h.0.attn` is "layer 1, attention"."""
     if block := re.fullmatch(r"h\.(\d+)\.(\w+)", part):
         return _("layer {number}, {part}", number=int(block[1]) + 1, part=part_in_words(block[2]))
     return _(_PARTS[part]) if part in _PARTS else part
 
 
 def named(words: str) -> str:
-    """Return a name that `core` gives, such as "head 1.2", in the current language; any other words as they are."""
+    """Translate a name from `core`, such as "head 1.2"; return any other words unchanged."""
     kind, _unused, place = words.rpartition(" ")
     if kind in _NUMBERED:
         return _(_NUMBERED[kind], head=place, layer=place, block=place)
@@ -123,35 +123,35 @@ def named(words: str) -> str:
 
 
 def name_signs(shown: str) -> str:
-    """Return shown tokens with the signs that stand for white space named: "· (space)", "3: ⏎ (new line)"."""
+    """Name the signs for white space in displayed tokens: "· (space)", "3: ⏎ (new line)"."""
     return _SIGN.sub(lambda sign: f"{sign[0]} ({_(_SIGN_NAMES[sign[0]])})", shown)
 
 
 def loss_in_words(loss: float, uniform: float | None) -> str:
-    """Return what `core.formatting.describe_loss` does, in the language on view; see `units_of`."""
+    """Return `core.formatting.describe_loss` in the current language; see `units_of`."""
     sentence, count = loss_as_choice(loss, uniform)
     return _(sentence, count=count, unit=_(unit()))
 
 
 def number(value: Any) -> str:
-    """Return a value as it is written beside its slider."""
+    """Return a value as shown beside its slider."""
     if isinstance(value, bool):
         return _("on") if value else _("off")
     return english_number(value)
 
 
 def value_in_words(path: str, value: Any) -> str:
-    """Return a setting's value as the list of a run's settings shows it: a 0 that stands for something else is that."""
+    """Return a setting's value for the list of a run's settings; a 0 with a special meaning is spelled out."""
     return _("the last step") if path == "train.decay_steps" and value == 0 else number(value)
 
 
 def change_in_words(path: str, value: Any, *before: Any) -> str:
-    """Return a setting change, "learning rate 1e-3 → 3e-4", or without a value before it, "learning rate → 3e-4"."""
+    """Return a setting change, "learning rate 1e-3 → 3e-4", or without the old value, "learning rate → 3e-4"."""
     if path == RESTART:
         return _(SCHEDULE_RESTARTED)
     label = next((setting.label for other, setting in fields_of(RunConfig) if other == path), None)
     if label is not None:
-        label = label.lower() if language() == ENGLISH else _(label)  # elsewhere a noun may keep its capital
+        label = label.lower() if language() == ENGLISH else _(label)  # other languages may capitalize nouns
     return " ".join([label or path, *map(number, before), "→", number(value)])
 
 
