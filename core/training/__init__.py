@@ -1,4 +1,4 @@
-"""Learning: the optimizer, its schedule, one step after another, and what a run will cost before it starts."""
+"""Training: optimizers, the learning rate schedule, the trainer, and the estimated cost of a run."""
 
 from core.fast.compiler import postpone_compiler
 

@@ -1,7 +1,7 @@
 """Checkpoints to resume from, and snapshots of weights, that survive a power cut.
 
-A checkpoint is one safetensors file whose name ends in the SHA-256 of its content. A file of weights has its checksum
-in its own metadata: the SHA-256 of the whole file with these 64 digits as zeros.
+A checkpoint is one safetensors file whose name ends in the SHA-256 of its content. A weights file has its checksum in
+its own metadata: the SHA-256 of the whole file with these 64 digits as zeros.
 """
 
 import hashlib
@@ -32,9 +32,9 @@ _LONGEST_HEADER = 100_000_000  # bytes; safetensors refuses longer ones
 
 
 def save_checkpoint(folder: Path, trainer: Trainer) -> Path:
-    """Save all that the next step depends on, and delete all checkpoints but this one and the one before it.
+    """Save all that the next step depends on, and delete all checkpoints except this one and the one before it.
 
-    Raises RunError (DiskFullError where the disk is full); earlier checkpoints are unchanged then.
+    Raises RunError (DiskFullError if the disk is full); earlier checkpoints are then unchanged.
     """
     temporary = folder / f"{TEMPORARY}checkpoint"
     with _saving("checkpoint", temporary):
@@ -49,7 +49,7 @@ def save_checkpoint(folder: Path, trainer: Trainer) -> Path:
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
-    """Return the newest intact checkpoint, or None where there is none; raises RunError where all are damaged."""
+    """Return the newest intact checkpoint, or None if there is none; raises RunError if all are damaged."""
     checkpoints = _checkpoints(folder)
     newest = next(filter(_intact, checkpoints), None)
     if checkpoints and newest is None:
@@ -61,17 +61,17 @@ def latest_checkpoint(folder: Path) -> Path | None:
 
 
 def newer_checkpoints(folder: Path, than: Path) -> int:
-    """Return how many checkpoints are newer than one; after `latest_checkpoint`, only damaged ones."""
+    """Return how many checkpoints are newer than a given one; those newer than `latest_checkpoint` are damaged."""
     return _checkpoints(folder).index(than)
 
 
 def newest_save(folder: Path) -> int:
-    """Return the step of the newest checkpoint by its name; -1 where there is none."""
+    """Return the step of the newest checkpoint by its name; -1 if there is none."""
     return max(map(_step, _checkpoints(folder)), default=-1)
 
 
 def load_checkpoint(path: Path, trainer: Trainer) -> None:
-    """Load a saved state into a trainer; raises RunError where it is damaged, TrainingError if of another model."""
+    """Load a saved state into a trainer; raises RunError if it is damaged, TrainingError if from another model."""
     if not _intact(path):
         raise RunError(
             f"The checkpoint {path.name} is missing, or not what was saved under that name. "
@@ -81,7 +81,7 @@ def load_checkpoint(path: Path, trainer: Trainer) -> None:
 
 
 def save_weights(path: Path, model: nn.Module, step: int) -> None:
-    """Save a model's weights (tied ones once) with their step; raises as `save_checkpoint`."""
+    """Save a model's weights (tied ones once) with their step; raises the same errors as `save_checkpoint`."""
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
     with _saving("model", temporary):
         save_with_checksum(_plain(dict(model.named_parameters())), temporary, {"step": str(step)})
@@ -92,7 +92,7 @@ def save_weights(path: Path, model: nn.Module, step: int) -> None:
 def load_weights(path: Path, model: nn.Module) -> int:
     """Load saved weights into a model, and return their step.
 
-    Raises RunError where the file is missing, damaged, of another shape, or not finite; the model is unchanged then.
+    Raises RunError if the file is missing, damaged, of another shape, or not finite; the model is then unchanged.
     """
     check_weights(path)
     weights = _read(path)
@@ -111,7 +111,7 @@ def load_weights(path: Path, model: nn.Module) -> int:
 
 
 def check_weights(path: Path) -> None:
-    """Raise RunError where a file of weights cannot be read, or its checksum is wrong."""
+    """Raise RunError if a weights file cannot be read or its checksum is wrong."""
     try:
         if checksum_holds(path):
             return
@@ -124,7 +124,7 @@ def check_weights(path: Path) -> None:
 
 
 def save_with_checksum(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file with a checksum for `checksum_holds`; raises OSError where it cannot be written."""
+    """Write a safetensors file with a checksum for `checksum_holds`; raises OSError if that fails."""
     save_tensors(tensors, path, {**metadata, _KEY: _ZEROS})
     with path.open("r+b") as file:
         _sort_metadata(file)
@@ -134,7 +134,7 @@ def save_with_checksum(tensors: Mapping[str, Tensor], path: Path, metadata: Mapp
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file. Raises OSError where it cannot be written."""
+    """Write a safetensors file; raises OSError if it cannot be written."""
     try:
         save_file(dict(tensors), path, dict(metadata))
     except SafetensorError as error:  # its message has the system's error number: `(os error 28)`
@@ -144,7 +144,7 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[st
 
 
 def checksum_holds(path: Path) -> bool:
-    """Return whether a file is as written, or has no checksum of ours; raises OSError where it cannot be read."""
+    """Return whether a file is as written, or has no checksum of ours; raises OSError if it cannot be read."""
     stat = path.stat()
     return _holds(path, stat.st_ino, stat.st_mtime_ns, stat.st_size)
 
@@ -157,7 +157,7 @@ def _holds(path: Path, _inode: int, _changed: int, _size: int) -> bool:
 
 
 def _sort_metadata(file: BinaryIO) -> None:
-    """Sort the metadata in the header: safetensors writes it in random order, and equal weights must be equal files."""
+    """Sort the metadata in the header: safetensors randomizes its order, but equal weights must give equal files."""
     length = int.from_bytes(file.read(8), "little")
     header = json.loads(file.read(length))
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -167,7 +167,7 @@ def _sort_metadata(file: BinaryIO) -> None:
 
 
 def _digests(file: BinaryIO) -> tuple[int, bytes | None, bytes]:
-    """Return where the checksum begins, the checksum, and what it should be; -1 and None where there is none."""
+    """Return the checksum's offset, the stored checksum and the computed one; -1 and None if there is none."""
     length = file.read(8)
     header = file.read(min(int.from_bytes(length, "little"), _LONGEST_HEADER))
     stored = _STORED.search(header)
@@ -180,7 +180,7 @@ def _digests(file: BinaryIO) -> tuple[int, bytes | None, bytes]:
 
 
 def snapshot_steps(total: int, count: int) -> list[int]:
-    """Return at most `count` steps from 0 to `total`, both included, closer together early. One is the last step."""
+    """Return at most `count` steps from 0 to `total` (only `total` for a count of 1), closer together early."""
     if count < 2:
         return [total]
     steps = [0]

@@ -20,46 +20,46 @@ from core.training.work import exact_parameters, work_of_update, work_per_token
 Precision = Literal["float32", "bfloat16"]
 
 FLOAT_BYTES = 4
-TYPICAL_VOCABULARY = 80  # characters of the default text, about
-# Python with torch loaded, what its threads and caches take, and the baselines counted once for a text. A worker that
-# is forked (`core.runs.engines.fork_server`) shares all of torch that it does not write to with its parent.
+TYPICAL_VOCABULARY = 80  # about as many characters as the default text has
+# Python with torch, its threads and caches, and the baselines, which are counted once for a text. A forked worker
+# (`core.runs.engines.fork_server`) shares with its parent all of torch's memory that it does not write to.
 WORKER_BYTES = (50 if sys.platform == "linux" else 370) * 2**20
-# Times the memory of an update and of a batch: freed blocks of other sizes seldom fit. With dropout they fit even less,
-# because they stay too small between masks and random draws. Measured by tests/benchmarks/memory.py.
+# Fragmentation factors on the memory of an update and of a batch: freed blocks of other sizes seldom fit. With dropout
+# they fit even less, because masks and random draws keep them apart and small. Measured by tests/benchmarks/memory.py.
 _UPDATE_FRAGMENTS, _BATCH_FRAGMENTS, _DROPOUT_FRAGMENTS = 1.5, 1.17, 1.45
-_TEXT_BYTES = {"char": 6, "byte": 6}  # a character: its id, and the text itself while it is read
+_TEXT_BYTES = {"char": 6, "byte": 6}  # per character: its id, and the text itself while it is read
 _MOST_TEXT_BYTES = 9  # the same for a tokenizer whose vocabulary is trained
 # Seconds besides training, on a busy machine.
-_FILE_SECONDS = 0.012  # written so that it survives a power cut
-_BYTE_SECONDS = 2e-9  # of a file
+_FILE_SECONDS = 0.012  # per file, written so that it survives a power cut
+_BYTE_SECONDS = 2e-9  # per byte of a file
 _START_SECONDS = 0.35  # counting the baselines
-_MORE = 1.02  # times all of it: rows, probes and the loop around a step
-_STREAMED = 5  # numbers that are only read, one after the other, in the time of one of `numbers_moved`
+_MORE = 1.02  # factor on the total, for rows, probes and the loop around a step
+_STREAMED = 5  # numbers read sequentially in the time of one of `numbers_moved`
 _EVICTED = GenerationConfig().evict_fraction
 
 
 class CostCoefficients(Config):
-    """Seconds that the parts of a training step take in one precision."""
+    """The seconds that parts of a training step take in one precision."""
 
-    step_seconds: float  # whatever the model
-    layer_seconds: float  # per layer, however small
+    step_seconds: float  # per pass, for any model
+    layer_seconds: float  # per layer in a pass, for any size
     flop_seconds: float  # per floating-point operation of matrix products
     moved_seconds: float  # per float32 number moved outside of them
-    update_moved_seconds: float  # the same in the update of the weights, by a fused kernel one after the other
-    update_flop_seconds: float  # per operation of the update's own products, which are small ones (Muon's)
+    update_moved_seconds: float  # the same in the weight update, by a fused kernel that reads sequentially
+    update_flop_seconds: float  # per operation of the update's own matrix products (Muon's), which are small
 
 
 class MachineSpeed(Config):
-    """The speed of training and generation on this machine; JSON both ways by `to_json` and `parse`."""
+    """The speed of training and generation on this machine; `to_json` and `parse` write and read it as JSON."""
 
     device: str
     threads: int
     float32: CostCoefficients
-    bfloat16: CostCoefficients | None  # None where the machine has no instructions for it
+    bfloat16: CostCoefficients | None  # None if the machine has no instructions for it
     random_seconds: float  # per 64-bit random number that dropout draws
-    token_seconds: float  # per generated token, whatever the model
+    token_seconds: float  # per generated token, for any model
     token_layer_seconds: float  # per generated token and layer
-    peak: dict[str, float]  # floating-point operations a second in one large matrix product, by precision
+    peak: dict[str, float]  # floating-point operations per second in one large matrix product, by precision
 
     def coefficients(self, precision: str) -> CostCoefficients:
         """Return the coefficients of a precision; float32's for one that was not measured."""
@@ -106,9 +106,9 @@ def estimate(
 
 
 def contention(threads: int, cores: int, load: float) -> float:
-    """Return how many times as long a run takes beside other programs, which keep `load` cores busy.
+    """Return the factor by which other programs slow a run down if they keep `load` cores busy.
 
-    The system gives every thread that computes the same share of the cores.
+    The system gives every computing thread the same share of the cores.
     """
     return max(1.0, (threads + load) / cores)
 
@@ -122,7 +122,7 @@ class StepParts(NamedTuple):
     """Expected seconds of one training step, by what they are spent on."""
 
     products: float  # of matrices
-    calls: float  # of PyTorch's functions, whatever the sizes
+    calls: float  # of PyTorch's functions, regardless of sizes
     memory: float  # numbers read or written outside of products
     casting: float  # of float32 to bfloat16 and back
     dropout: float  # its random numbers
@@ -158,20 +158,20 @@ def tokens_of_a_step(config: RunConfig) -> int:
 
 
 def memory_needed(config: RunConfig, vocab_size: int, precision: str = "float32", text_length: int = 0) -> int:
-    """Return the bytes that each process of a run takes for training, besides Python and torch (`WORKER_BYTES`).
+    """Return the bytes that each process of a run needs for training, besides Python and torch (`WORKER_BYTES`).
 
-    Freed memory is not returned to the system, and blocks of another size seldom fit into it.
+    Freed memory is not returned to the system, and blocks of other sizes seldom fit into it.
     """
     model, train, block_size = config.model, config.train, config.model.block_size
     parameters, work = exact_parameters(model, vocab_size), work_per_token(model, vocab_size, precision)
     update = work_of_update(model, vocab_size, train.optimizer)
     gradients = vocab_size + 2 * feed_forward_width(model) * (model.kind == "gpt")  # at the start of the backward pass
-    gradients += vocab_size * bool(train.label_smoothing or train.z_loss)  # of what is added to the loss
+    gradients += vocab_size * bool(train.label_smoothing or train.z_loss)  # of the terms added to the loss
     probed = math.prod(probe_shape(block_size, vocab_size)) if model.kind == "gpt" else 0
     batch = max(sequences_at_once(train) * block_size, probed) * (work.saved_numbers + gradients)
     batch *= _DROPOUT_FRAGMENTS if model.dropout else _BATCH_FRAGMENTS
     if precision == "bfloat16":
-        batch += parameters / 2  # the weights rounded, until the backward pass has used them
+        batch += parameters / 2  # the rounded weights, kept for the backward pass
     floats = 2 * parameters + update.state + max(batch, _UPDATE_FRAGMENTS * update.memory)
     windows = 2 * train.eval_windows * (block_size + 1) * 8  # int64, both splits
     text_bytes = _TEXT_BYTES.get(config.data.tokenizer, _MOST_TEXT_BYTES)
@@ -180,9 +180,9 @@ def memory_needed(config: RunConfig, vocab_size: int, precision: str = "float32"
 
 
 def check_fits(memory_bytes: int, hardware: Hardware, free: int | None = None, processes: int = 1) -> None:
-    """Raise OutOfMemoryEstimate where `memory_needed` is more than the free bytes, by default those free now.
+    """Raise OutOfMemoryEstimate if `memory_needed` exceeds the free bytes, by default those free now.
 
-    Each of several processes has a GPU of its own, but they share a processor's memory.
+    On GPUs, each process has its own; on a CPU, all processes share its memory.
     """
     needed = memory_bytes if hardware.device == "cuda" else processes * (memory_bytes + WORKER_BYTES)
     free = free_memory(hardware) if free is None else free
@@ -203,7 +203,7 @@ def evaluation_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed, 
 
 
 def sampling_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed) -> float:
-    """Return the seconds of one sample: token by token, with the context read again whenever a part is dropped."""
+    """Return the seconds of one sample: token by token, with the context recomputed whenever a part is dropped."""
     length, block_size = config.train.sample_length, config.model.block_size
     weights = exact_parameters(config.model, vocab_size) * speed.float32.moved_seconds / _STREAMED
     alone = speed.token_seconds + _layers(config) * speed.token_layer_seconds + weights
@@ -219,7 +219,7 @@ def sampling_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed) ->
 def _forward_seconds(
     config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str, tokens: int, calls: int = 0
 ) -> float:
-    """Return the seconds to read so many tokens, a third of what training on them takes."""
+    """Return the seconds of a forward pass over the tokens, a third of what training on them takes."""
     work, coefficients = work_per_token(config.model, vocab_size, precision), speed.coefficients(precision)
     per_token = work.flops * coefficients.flop_seconds + work.numbers_moved * coefficients.moved_seconds
     return (tokens * per_token + calls * (coefficients.step_seconds + _layers(config) * coefficients.layer_seconds)) / 3

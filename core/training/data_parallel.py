@@ -1,7 +1,7 @@
 """Data parallelism: several processes train one model, each on its share of every batch (DDP, Li 2020).
 
-The leader (rank 0) writes the run and obeys commands. It announces each step, evaluation and setting change, and the
-followers do the same. Weights stay equal, because every process makes the same update with the summed gradient.
+The leader (rank 0) writes the run's files and handles commands. It announces each step, evaluation and setting change,
+and the followers repeat it. Weights stay equal because every process applies the same update with the summed gradient.
 """
 
 import json
@@ -18,27 +18,27 @@ from core.errors import RunError
 
 _MESSAGE_BYTES = 512
 _END = "end"
-_PATIENCE = timedelta(hours=1)  # of a follower while its run is paused; a process that dies is noticed at once
+_PATIENCE = timedelta(hours=1)  # timeout of a follower while its run is paused; the end of a process is noticed at once
 
 
 class ProcessLost(RunError):
-    """Another process of the run has ended, so that no further step can be taken."""
+    """Another process of the run has ended, so no further step can be taken."""
 
 
 class ProcessGroup:
-    """The processes that train one model; this one is a single process, which shares nothing."""
+    """The processes that train one model; this base class stands for a single process."""
 
     rank, size = 0, 1
 
     def announce(self, name: str, *args: Any) -> None:
-        """Let each follower call this method of its trainer; the arguments are plain values."""
+        """Make each follower call its trainer's method `name` with these arguments, which JSON can represent."""
 
     def sum_gradients(self, loss: Tensor, parameters: Iterable[nn.Parameter]) -> Tensor:  # noqa: ARG002
-        """Replace the gradients, and return the loss (a scalar), by their sums over all processes."""
+        """Replace the gradients by their sums over all processes, and return the sum of the losses (a scalar)."""
         return loss
 
     def sum(self, values: Tensor) -> Tensor:
-        """Return the sum over all processes of a few numbers on the processor."""
+        """Return the elementwise sum of a few numbers over all processes; they are on the CPU."""
         return values
 
 
@@ -46,14 +46,14 @@ SINGLE = ProcessGroup()
 
 
 class JoinedProcesses(ProcessGroup):
-    """Several processes. The methods raise ProcessLost where one of them has ended.
+    """Several processes that train together. The methods raise ProcessLost if one of them has ended.
 
-    The process groups are made without `torch.distributed.init_process_group`, which imports torch's compiler, as its
-    DistributedDataParallel does: seconds for each process. All gradients are summed at once.
+    The process groups are made without `torch.distributed.init_process_group`: it imports torch's compiler, like
+    DistributedDataParallel, which takes seconds in each process. All gradients are summed in one call.
     """
 
     def __init__(self, store: dist.Store, rank: int, size: int, device: str):
-        """Join the others, which takes all of them."""
+        """Join the other processes; this blocks until all have joined."""
         self.rank, self.size = rank, size
         with _noticing_loss():
             self._gloo: Any = dist.ProcessGroupGloo(dist.PrefixStore("gloo", store), rank, size, _PATIENCE)
@@ -67,12 +67,12 @@ class JoinedProcesses(ProcessGroup):
             self._broadcast(json.dumps([name, *args]).encode())
 
     def announcement(self) -> list[Any] | None:
-        """Return the method and arguments that the leader announces next; None at the end."""
+        """Return the method and arguments of the leader's next announcement; None at the end."""
         name, *args = json.loads(self._broadcast(b""))
         return None if name == _END else [name, *args]
 
     def end(self) -> None:
-        """Let the followers end, if they have not."""
+        """Tell the followers to end, if they have not ended yet."""
         with suppress(ProcessLost):
             self.announce(_END)
 

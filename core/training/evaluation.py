@@ -18,18 +18,18 @@ from core.text.tokenizers import Tokenizer
 from core.training.data_parallel import SINGLE, ProcessGroup
 
 _TOKENS_AT_ONCE = 2048  # larger batches run faster, but small batches in training suggest little memory
-COUNTED = 20_000_000  # tokens: pairs and triples of more are hardly better known, and take minutes
+COUNTED = 20_000_000  # tokens; counting more takes minutes and hardly improves the statistics of pairs and triples
 LOGITS_AT_ONCE = 2**23  # 32 MB; a vocabulary of thousands would need hundreds
 
 
 def sequences_at_once(config: TrainConfig) -> int:
-    """Return how many sequences of a batch a process computes together."""
+    """Return how many sequences of a batch a process computes at once."""
     share = config.batch_size // config.processes
     return -(-share // min(share, config.gradient_accumulation))
 
 
 def windows_at_once(config: RunConfig, vocab_size: int) -> int:
-    """Return how many windows an evaluation reads together, so that it needs no more memory than a training step."""
+    """Return how many windows an evaluation reads at once, so that it needs no more memory than a training step."""
     tokens = min(_TOKENS_AT_ONCE, LOGITS_AT_ONCE // vocab_size)
     return max(sequences_at_once(config.train), tokens // config.model.block_size)
 
@@ -38,7 +38,7 @@ class Score(NamedTuple):
     """How well a model predicts some windows."""
 
     loss: float  # mean over the tokens that count, nats/token
-    accuracy: float | None  # share of whole problems whose answer is right in every token; None of a text
+    accuracy: float | None  # share of complete problems with every token of the answer right; None for a text
 
 
 @torch.no_grad()
@@ -47,21 +47,21 @@ def score(
     windows: Tensor,
     batch_size: int,
     answers: AnswerTokens | None = None,
-    group: ProcessGroup = SINGLE,  # that shares the windows out
+    group: ProcessGroup = SINGLE,  # its processes share the windows
 ) -> Score:
-    """Return the score over windows (N, T+1), without dropout; raises ValueError for none.
+    """Return the score over windows (N, T+1), without dropout; raises ValueError if N is 0.
 
-    With `answers`, each window must begin with a problem and hold it wholly. An answer whose tokens are each the most
-    likely one after the right tokens before them is the one that greedy sampling writes.
+    With `answers`, each window must start with a complete problem. An answer is right if each of its tokens is the top
+    prediction after the right tokens before it: greedy sampling would write exactly this answer.
     """
     if not len(windows):
         raise ValueError("a mean over no windows at all does not exist")
     windows = windows[group.rank :: group.size]
     parts = windows.split(batch_size) if len(windows) else ()
-    # One transfer for all of them: asking a GPU for each number by itself would make it wait every time. A small tensor
-    # left behind by each part would lie between the large ones that are freed, and the memory would grow by every part.
+    # One transfer for all losses, because a GPU would wait at each transfer of a single number. They are allocated
+    # first: small tensors allocated between the large ones that are freed would make the memory grow with every part.
     losses = torch.empty(len(parts), device=windows.device)
-    counts = torch.zeros(len(parts), 3, dtype=torch.int64, device=windows.device)  # tokens, problems, right ones
+    counts = torch.zeros(len(parts), 3, dtype=torch.int64, device=windows.device)  # tokens, problems, right answers
     with evaluating(model):
         for index, part in enumerate(parts):
             x, y = part[:, :-1], part[:, 1:]
@@ -78,7 +78,7 @@ def score(
 
 
 def mean_loss(model: GPT | Bigram, windows: Tensor, batch_size: int) -> float:
-    """Return the mean loss in nats/token over windows (N, T+1), without dropout; raises ValueError for none."""
+    """Return the mean loss in nats/token over windows (N, T+1), without dropout; raises ValueError if N is 0."""
     return score(model, windows, batch_size).loss
 
 
@@ -86,9 +86,9 @@ def _count_answers(logits: Tensor, targets: Tensor, end: int) -> Tensor:
     """Return how many targets (B, T) count, how many problems end among them, and how many of those are right."""
     counts = targets != IGNORED
     ends = targets == end
-    problem = ends.cumsum(dim=1) - ends.long()  # which of its window each token belongs to
+    problem = ends.cumsum(dim=1) - ends.long()  # index in its window of the problem that each token belongs to
     wrong = counts & (logits.argmax(dim=-1) != targets)
-    errors = torch.zeros_like(targets).scatter_add_(1, problem, wrong.long())  # of each problem
+    errors = torch.zeros_like(targets).scatter_add_(1, problem, wrong.long())  # per problem
     is_whole = torch.arange(targets.size(1), device=targets.device) < ends.sum(dim=1, keepdim=True)
     return torch.stack([counts.sum(), is_whole.sum(), ((errors == 0) & is_whole).sum()])
 
@@ -96,10 +96,10 @@ def _count_answers(logits: Tensor, targets: Tensor, end: int) -> Tensor:
 def write_answers(
     model: GPT | Bigram, windows: Tensor, answers: AnswerTokens, count: int
 ) -> list[tuple[list[int], list[int], list[int]]]:
-    """Return the first problems of evenly spaced windows: ids of question, right answer, and what the model writes.
+    """Return the first problem of evenly spaced windows: ids of the question, the right answer and the model's answer.
 
-    The question ends with the separator, and no answer has its end. The model is given the question alone, and writes
-    its most likely tokens until it ends the problem, or no later than three tokens after the right answer's end.
+    The question ends with the separator; answers exclude the end token. The model reads only the question and samples
+    greedily until it ends the problem, at most three tokens more than the right answer has.
     """
     questions: list[list[int]] = []
     rights: list[list[int]] = []
@@ -114,7 +114,7 @@ def write_answers(
 
 
 def whole_split_loss(model: GPT | Bigram, ids: Tensor, batch_size: int = 64) -> float:
-    """Return the mean loss in nats/token over all of ids (N,), in adjacent windows; ValueError for too few."""
+    """Return the mean loss in nats/token over all ids (N,), in adjacent windows; raises ValueError if N < 2."""
     if len(ids) < 2:
         raise ValueError(f"predicting takes two tokens at least, not {len(ids)}")
     device = next(model.parameters()).device
@@ -132,9 +132,9 @@ def whole_split_loss(model: GPT | Bigram, ids: Tensor, batch_size: int = 64) -> 
 def run_baselines(
     config: RunConfig, train_ids: Tensor, val_ids: Tensor, vocab_size: int, answers: AnswerTokens | None = None
 ) -> Baselines:
-    """Return the baselines of splits (N,) on the very tokens of a run's validation loss; TextError for a short text.
+    """Return the baselines of splits (N,) on exactly the tokens that a run's validation loss covers.
 
-    Of a large text only the first COUNTED tokens are counted.
+    Only the first COUNTED tokens of the training split are counted. Raises TextError if a split is too short.
     """
     predicted = _measured_positions(config, val_ids, answers)
     return count_baselines(train_ids[:COUNTED].numpy(), val_ids.numpy(), vocab_size, predicted.numpy())
@@ -143,7 +143,7 @@ def run_baselines(
 def bytes_per_token(
     config: RunConfig, val_ids: Tensor, tokenizer: Tokenizer, answers: AnswerTokens | None = None
 ) -> float:
-    """Return how many bytes of UTF-8 the tokens of a run's validation loss have on average."""
+    """Return the mean length, in bytes of UTF-8, of the tokens of a run's validation loss."""
     lengths = np.array([len(data) for data in tokenizer.token_bytes])
     return float(lengths[val_ids[_measured_positions(config, val_ids, answers)].numpy()].mean())
 
@@ -158,5 +158,5 @@ def _measured_positions(config: RunConfig, val_ids: Tensor, answers: AnswerToken
 
 
 def bits_per_byte(loss: float, bytes_per_token: float) -> float:
-    """Return a loss in nats/token as bits/byte, which compares models of any tokenizer on the same text."""
+    """Convert a loss in nats/token to bits/byte, which is comparable across tokenizers on the same text."""
     return loss / math.log(2) / bytes_per_token

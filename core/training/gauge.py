@@ -1,7 +1,7 @@
-"""A run's speed compared with its machine: what its seconds are spent on, and what would give more tokens a second.
+"""A run's speed compared with its machine's: what its time is spent on, and what would give more tokens per second.
 
-The run itself measures its steps, evaluations, samples and writing (`core.training.pace`). The parts of a step are
-those of `core.training.cost`, scaled to the seconds that steps took.
+The run itself measures its steps, evaluations, samples and writing (`core.training.pace`). The parts of a step are the
+estimates of `core.training.cost`, scaled to the measured step time.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from core.training.cost import MachineSpeed, evaluation_seconds, memory_needed, 
 from core.training.pace import Pace
 from core.training.work import work_of_update, work_per_token
 
-# What the seconds of a run go to, in the order of the picture.
+# What a run's time is spent on, in the order of the chart.
 PARTS = {
     "peak": "Matrix products, at the peak",
     "products": "Matrix products, below the peak",
@@ -25,7 +25,7 @@ PARTS = {
     "evaluation": "Evaluation",
     "sampling": "Sampling",
     "logging": "Logging and saving",
-    "step": "Training steps",  # in place of the first six, where the machine was not measured
+    "step": "Training steps",  # in place of the first six, if the machine was not measured
 }
 ADVICE = {
     "batch": "Batch size {before} → {after}: {times}× the tokens per second.",
@@ -36,17 +36,17 @@ ADVICE = {
     "waiting": "Other programs use the processor. Without them: {times}× the tokens per second.",
 }
 _BATCHES = (8, 16, 32, 64, 128, 256, 512)
-_ENOUGH = 0.9  # of the highest speed that larger batches reach; a still larger one gives little more
-_OFTEN = 4  # times as rarely, what takes much of the time
-_WORTH_IT = 1.1  # times the tokens a second
+_ENOUGH = 0.9  # share of the highest speed of all larger batches; a batch beyond it gains little
+_OFTEN = 4  # factor by which advice lengthens the interval of evaluations or samples
+_WORTH_IT = 1.1  # smallest factor in tokens per second that advice is shown for
 _MOST_ADVICE = 3
 
 
 class Advice(NamedTuple):
-    """A change that would make a run faster, by itself."""
+    """One change that would make a run faster on its own."""
 
     kind: str  # one of ADVICE
-    times: float  # the tokens a second
+    times: float  # factor in tokens per second
     changes: dict[str, Any]  # to the settings
     before: str = ""
     after: str = ""
@@ -57,13 +57,13 @@ class Advice(NamedTuple):
 
 
 class Gauge(NamedTuple):
-    """The speed of a run beside that of its machine."""
+    """The speed of a run compared with its machine's."""
 
     tokens_per_second: float  # with evaluations, samples and writing
-    peak: float | None  # the machine's measured speed of matrix products, FLOP/s; None where it is not known
-    peak_share: float | None  # of it, what the run uses
-    shares: dict[str, float]  # of the run's seconds, by PARTS; together 1
-    advice: list[Advice]  # what helps most first
+    peak: float | None  # the machine's measured speed of matrix products, FLOP/s; None if unknown
+    peak_share: float | None  # share of the peak that the run uses
+    shares: dict[str, float]  # of the run's seconds, by the keys of PARTS; the sum is 1
+    advice: list[Advice]  # most helpful first
 
 
 def gauge(
@@ -74,7 +74,7 @@ def gauge(
     speed: MachineSpeed | None,
     free: float = float("inf"),
 ) -> Gauge:
-    """Compare a run of that pace with its machine; advice is for at most so many free bytes of memory."""
+    """Compare a run's pace with its machine; advice must fit in `free` bytes of memory."""
     tokens = tokens_of_a_step(config) * config.train.processes
     seconds = _parts_of_the_step(config, vocab_size, precision, pace, speed)
     seconds |= {name: getattr(pace, name) for name in ("waiting", "evaluation", "sampling", "logging")}
@@ -92,7 +92,7 @@ def gauge(
 def _parts_of_the_step(
     config: RunConfig, vocab_size: int, precision: str, pace: Pace, speed: MachineSpeed | None
 ) -> dict[str, float]:
-    """Return the seconds in which a step computes, by what they are expected to be spent on."""
+    """Return the seconds in which a step computes, split among its parts in proportion to their estimates."""
     computing = pace.training - pace.waiting
     if speed is None:
         return {"step": computing}
@@ -106,11 +106,8 @@ def _parts_of_the_step(
 def _seconds_at_peak(config: RunConfig, vocab_size: int, precision: str, speed: MachineSpeed) -> float:
     """Return the seconds of one step's matrix products at the machine's measured peak."""
     products = tokens_of_a_step(config) * work_per_token(config.model, vocab_size, precision).flops
-    update = work_of_update(
-        config.model, vocab_size, config.train.optimizer
-    ).flops  # Muon's, in bfloat16 if there is any
-    fastest = max(speed.peak.values())
-    # An update's products are in bfloat16 if there is any.
+    update = work_of_update(config.model, vocab_size, config.train.optimizer).flops
+    fastest = max(speed.peak.values())  # Muon's products use bfloat16 if the machine supports it
     return products / speed.peak.get(precision, fastest) + update / fastest
 
 
@@ -150,19 +147,19 @@ def _advice(
 def _fits(config: RunConfig, changes: dict[str, Any], vocab_size: int, precision: str, free: float) -> bool:
     try:
         return memory_needed(config.replace(changes), vocab_size, precision) <= free
-    except ConfigError:  # processes that could not share such a batch
+    except ConfigError:  # the processes cannot share such a batch
         return False
 
 
 def _step_speed(config: RunConfig, vocab_size: int, precision: str, speed: MachineSpeed) -> float:
-    """Return the expected tokens a second of steps alone: a larger batch should not only spread evaluations thinner."""
+    """Return the expected tokens per second of steps alone: a larger batch must not win by making evaluations rarer."""
     return tokens_of_a_step(config) / sum(parts_of_a_step(config, vocab_size, speed, precision))
 
 
 def _times(
     config: RunConfig, changed: RunConfig, vocab_size: int, pace: Pace, speed: MachineSpeed, precisions: tuple[str, str]
 ) -> float:
-    """Return how many times the tokens a second a run of that pace would have with changed settings."""
+    """Return the factor by which changed settings would raise the tokens per second of a run with this pace."""
     both = list(zip((config, changed), precisions, strict=True))
     step, step_then = (sum(parts_of_a_step(each, vocab_size, speed, precision)) for each, precision in both)
     windows, windows_then = (evaluation_seconds(each, vocab_size, speed, precision) for each, precision in both)

@@ -29,18 +29,18 @@ SENTENCES = {
 }
 
 
-# Control groups (cgroups(7)) are nested, and each may have a limit: the tightest one counts. What a group uses includes
-# copies of files that the system gives up when memory is needed; those count as free.
+# Control groups (cgroups(7)) are nested, and each may have a limit: the tightest one counts. A group's usage includes
+# cached files that the system drops when memory is needed; these count as free.
 GROUPS, OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 class _Version(NamedTuple):
     own: re.Pattern[str]  # finds this process's group
-    under: str  # the folder that the groups lie in
+    under: str  # the folder of the groups
     limit: str
     used: str
-    inactive: str  # in memory.stat: copies of files not looked at for a while
-    events: str  # counts the processes killed for memory
+    inactive: str  # in memory.stat: cached files that were not used recently
+    events: str  # file that counts processes killed for lack of memory
 
 
 _VERSIONS = (
@@ -63,17 +63,17 @@ class Hardware:
     device: str  # `cuda`, `mps` or `cpu`
     name: str  # of the graphics card or the processor
     sentence: str  # the hardware in words
-    cores: int  # of the processor, that this process may use
-    memory_bytes: int  # that training may use: the graphics card's own, else the machine's
+    cores: int  # CPU cores that this process may use
+    memory_bytes: int  # memory that training may use: the graphics card's own, else the machine's
     versions: dict[str, str]  # of Python, the libraries whose numbers matter, and the operating system
-    template: str = ""  # the one of SENTENCES that `sentence` is made from
+    template: str = ""  # the entry of SENTENCES that `sentence` fills in
 
 
 @lru_cache(maxsize=4)
 def find_hardware(device: str = "auto") -> Hardware:
-    """Return the hardware of a device (auto: NVIDIA GPU, Apple's, processor); raises ExplorerError for none.
+    """Return a device's hardware (auto: NVIDIA GPU, else Apple's, else CPU); raises ExplorerError if it is missing.
 
-    It is looked at once a process: a page asks for it 17 times, which took a seventh of its time.
+    Each process looks it up only once: a page asks for it 17 times, which took a seventh of the page's time.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     best = next(filter(there.get, there))
@@ -104,7 +104,7 @@ def knows_bfloat16(device: str) -> bool:
 
 
 def free_memory(hardware: Hardware) -> int:
-    """Return the bytes that this process could take right now; on a GPU, asking takes some hundred megabytes."""
+    """Return the bytes that this process could allocate now; on a GPU, asking costs a few hundred megabytes."""
     if hardware.device == "cuda":
         reusable = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
         return torch.cuda.mem_get_info()[0] + reusable
@@ -113,7 +113,7 @@ def free_memory(hardware: Hardware) -> int:
 
 
 def memory_for_queued(hardware: Hardware) -> int:
-    """Return the bytes for a queued run: all of a GPU's, which trains one run at a time, else those free now."""
+    """Return the bytes for a queued run: all of a GPU's, because it trains one run at a time, else those free now."""
     return hardware.memory_bytes if hardware.device == "cuda" else free_memory(hardware)
 
 
@@ -158,23 +158,23 @@ def _processor() -> str:
 
 
 def allowed_memory(groups: Path = GROUPS, own_group: Path = OWN_GROUP) -> int | None:
-    """Return the bytes that the control groups of this process may use; None where none has a limit."""
+    """Return the bytes that the control groups of this process may use; None if none has a limit."""
     return min((limit for limit, _ in _limits(groups, own_group)), default=None)
 
 
 def memory_left(groups: Path = GROUPS, own_group: Path = OWN_GROUP) -> int | None:
-    """Return the bytes that control groups and shell (`ulimit -v`) still allow; None where there is no limit."""
+    """Return the bytes that control groups and shell (`ulimit -v`) still allow; None if there is no limit."""
     left = [max(0, limit - used) for limit, used in _limits(groups, own_group)]
     space, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if space != resource.RLIM_INFINITY and sys.platform == "linux":  # others only write it down
+    if space != resource.RLIM_INFINITY and sys.platform == "linux":  # other systems do not enforce it
         left.append(max(0, space - psutil.Process().memory_info().vms))
     return min(left, default=None)
 
 
 def _limits(groups: Path, own_group: Path) -> Iterator[tuple[int, int]]:
-    """Yield the limit of each group that has one, and the bytes used that the system cannot give up."""
+    """Yield the limit of each group that has one, and the bytes used that the system cannot reclaim."""
     for top, own, version in _own_groups(groups, own_group):
-        for group in (own, *own.parents):  # in a container, often only the last of these can be seen
+        for group in (own, *own.parents):  # in a container, often only the last of these is visible
             limit, used = _read(top / group / version.limit).strip(), _read(top / group / version.used).strip()
             if limit.isdigit() and used.isdigit():
                 inactive = re.search(rf"^{version.inactive} (\d+)$", _read(top / group / "memory.stat"), re.M)
@@ -182,9 +182,9 @@ def _limits(groups: Path, own_group: Path) -> Iterator[tuple[int, int]]:
 
 
 def memory_kills() -> dict[str, int]:
-    """Return how many processes the system has killed for want of memory, by counter, the narrowest first.
+    """Return how many processes the system has killed for lack of memory, by counter, the narrowest first.
 
-    It tells a process nothing, but it counts: if a worker is gone and its count has risen since, that was the reason.
+    The system sends no message, but it counts: if a worker is gone and the count has risen, that was the reason.
     """
     files = [top / own / version.events for top, own, version in _own_groups(GROUPS, OWN_GROUP)]
     counts = {str(path): _kill_count(path) for path in (*files, Path("/proc/vmstat"))}

@@ -1,6 +1,6 @@
-"""Is a training healthy? What Karpathy's makemore, part 3, draws by hand, measured on a fixed probe batch.
+"""Training health: the diagnostics of Karpathy's makemore, part 3, measured on a fixed probe batch.
 
-Measuring draws no random number and leaves gradients, weights and the optimizer alone. L layers, H heads.
+Measuring draws no random numbers and does not change gradients, weights or the optimizer. L layers, H heads.
 """
 
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ from core.text.tasks import AnswerTokens
 from core.training.evaluation import LOGITS_AT_ONCE
 
 MOST_ROWS = 24  # measurements of a run, about one step's work each
-PROBE_TOKENS, LONGEST_WINDOW = 512, 256  # of the probe batch at most, and of one of its windows
-BINS, WIDTH = 41, 4.0  # of a histogram, which reaches from -WIDTH to WIDTH times the root mean square
-DEAD_SLOPE = 0.01  # a unit is dead where its nonlinearity passes on less of the gradient, at every token
+PROBE_TOKENS, LONGEST_WINDOW = 512, 256  # most tokens in the probe batch, and in one of its windows
+BINS, WIDTH = 41, 4.0  # of a histogram from -WIDTH to WIDTH times the root mean square
+DEAD_SLOPE = 0.01  # a unit is dead if its nonlinearity passes on less of the gradient at every token
 
 
 class Health(NamedTuple):
@@ -28,22 +28,22 @@ class Health(NamedTuple):
 
     step: int  # steps done before it
     rate: float  # learning rate of the last step, as a share of its peak
-    updates: dict[str, float]  # norm of the last step's update of a matrix over the matrix's own; none before a step
+    updates: dict[str, float]  # norm of each matrix's last update over the matrix's norm; empty before the first step
     activations: np.ndarray  # (L, BINS) shares
     activation_rms: np.ndarray  # (L,) root mean squares
-    gradients: np.ndarray  # (L, BINS) the same of the mean loss's gradient with respect to the activations
+    gradients: np.ndarray  # (L, BINS) the same for the mean loss's gradient with respect to the activations
     gradient_rms: np.ndarray  # (L,)
     dead: np.ndarray  # (L,) share of dead units; empty without feed-forward layers
     entropy: np.ndarray  # (L, H) mean entropy of the attention weights over that of equal weights, 0 to 1
     norms: np.ndarray  # (stages,) mean norm of the residual stream, before the first block and after each part
 
     def row(self) -> dict[str, Any]:
-        """Return it as plain values with four digits each."""
+        """Return the fields as plain values with four significant digits."""
         return {name: _rounded(value) for name, value in self._asdict().items()}
 
 
 def read_health(row: Mapping[str, Any]) -> Health | None:
-    """Return the measurement that `Health.row` wrote; None where it is not one."""
+    """Return the measurement from its `Health.row`; None if the row is invalid."""
     try:
         arrays = {name: np.array(row[name], dtype=float) for name in Health._fields[3:]}
         updates = {str(name): float(ratio) for name, ratio in row["updates"].items()}
@@ -65,14 +65,14 @@ def matrices(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def update_ratios(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict[str, float]:
-    """Return the norm of each matrix's change over the norm of the matrix before; 0 where that was 0."""
+    """Return the norm of each matrix's change over its norm before; 0 if that was 0."""
     norms = [(after[name] - old).norm() / old.norm() for name, old in before.items()]
     ratios = torch.stack(norms).nan_to_num(0.0, 0.0).tolist()
     return dict(zip(before, ratios, strict=True))
 
 
 def probe_shape(block_size: int, vocab_size: int) -> tuple[int, int]:
-    """Return how many windows the probe batch has at most, and how many tokens each: fewer of a large vocabulary."""
+    """Return the probe batch's maximum number of windows, fewer for a large vocabulary, and the tokens per window."""
     length = min(block_size, LONGEST_WINDOW)
     return max(1, min(PROBE_TOKENS, LOGITS_AT_ONCE // vocab_size) // length), length
 
@@ -85,7 +85,7 @@ def measure_health(
     updates: dict[str, float],
     answers: AnswerTokens | None = None,  # only these count in the loss
 ) -> Health | None:
-    """Measure on a few of the windows (N, T + 1), evenly spaced; None where a number is not finite."""
+    """Measure on a few of the windows (N, T + 1), evenly spaced; None if a number is not finite."""
     config = model.config
     count, length = probe_shape(windows.size(1) - 1, model.vocab_size)
     windows = windows[:: max(1, len(windows) // count), : length + 1][:count]
@@ -125,7 +125,7 @@ def _dead_units(activation: str, pre: Tensor) -> float:
 
 
 def _histograms(tensors: list[Tensor] | tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-    """Return the shares in each bin (L, BINS), what lies beyond in the outermost, and the root mean squares (L,)."""
+    """Return the share in each bin (L, BINS), outliers in the outermost bins, and the root mean squares (L,)."""
     shares: list[Tensor] = []
     rms: list[Tensor] = []
     for tensor in tensors:
@@ -137,10 +137,10 @@ def _histograms(tensors: list[Tensor] | tuple[Tensor, ...]) -> tuple[Tensor, Ten
 
 
 def _entropy(patterns: Tensor, config: ModelConfig) -> Tensor:
-    """Return (L, H) from attention weights (L, B, H, T, T), of tokens that have a choice."""
+    """Return entropies (L, H) of attention weights (L, B, H, T, T), averaged over tokens that have a choice."""
     T, over_keys = patterns.size(-1), config.softmax_over == "keys"
     axis = -1 if over_keys else -2
-    if config.attention_sink:  # the weights of tokens among themselves
+    if config.attention_sink:  # leave the sink out and renormalize
         patterns = patterns / patterns.sum(dim=axis, keepdim=True).clamp(min=1e-30)
     entropy = -torch.xlogy(patterns, patterns).sum(dim=axis)  # (L, B, H, T)
     choices = torch.full((T,), T, device=patterns.device)

@@ -1,4 +1,4 @@
-"""Readings of a training's health: a sentence on each measurement, and what to do where it shows trouble."""
+"""Readings of a run's health: a sentence on each measurement, with advice if it shows trouble."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -9,8 +9,8 @@ from core.formatting import format_percent
 from core.training.health import Health
 
 TINY, LARGE = 0.02, 5.0  # root mean squares of the inputs of a nonlinearity; healthy ones lie around 0.1 to 2
-MOST_APART = 100  # times that a gradient or the residual stream may grow from one end of the model to the other
-SLOW, USUAL, FAST = 1e-4, 1e-3, 1e-2  # update-to-weight ratios; the line of makemore, part 3, and a tenth and ten times
+MOST_APART = 100  # factor by which a gradient or the residual stream may grow between the ends of the model
+SLOW, USUAL, FAST = 1e-4, 1e-3, 1e-2  # update-to-weight ratios; USUAL is the line of makemore, part 3
 UNSTEADY = 0.1
 MOST_DEAD = 0.1
 UNIFORM, SATURATED = 0.98, 0.1  # entropies
@@ -63,10 +63,10 @@ _TROUBLE = ("tiny", "large", "zero", "vanishing", "exploding", "unsteady", "slow
 
 
 class Reading(NamedTuple):
-    """What one of the measurements says."""
+    """The verdict on one measurement."""
 
     kind: str  # one of SENTENCES; its first word names the measurement
-    numbers: dict[str, str]  # what its sentence asks for, as it is written
+    numbers: dict[str, str]  # formatted values for the sentence's placeholders
 
     @property
     def trouble(self) -> bool:
@@ -79,7 +79,7 @@ class Reading(NamedTuple):
 
 
 def read_all(health: Health) -> dict[str, Reading]:
-    """Return the reading of every measurement, by the name of its field; of dead units only where there are units."""
+    """Return the reading of every measurement, by its name; for dead units only if the model has units."""
     readings = [_activations(health), _gradients(health), _updates(health)]
     if len(health.dead):
         readings.append(_dead(health.dead))
@@ -163,7 +163,7 @@ def _norms(norms: np.ndarray) -> Reading:
 
 
 def _short(value: float) -> str:
-    """Return two digits: 0.14, 12, 1.4e-5."""
+    """Format with two digits: 0.14, 12, 1.4e-5."""
     if value and not 0.01 <= abs(value) < 10_000:
         digits, exponent = f"{value:.1e}".split("e")
         return f"{digits}e{int(exponent)}"

@@ -1,6 +1,6 @@
-"""Optimizers: what turns gradients into updates of the weights. `OPTIMIZERS` lists them.
+"""Optimizers, which turn gradients into weight updates. `OPTIMIZERS` lists them.
 
-Settings of a single one begin with its name (`muon_momentum`).
+Settings that only one optimizer has start with its name (`muon_momentum`).
 """
 
 from collections import defaultdict
@@ -19,15 +19,15 @@ Parameters = dict[str, nn.Parameter]
 def adamw(parameters: Parameters, config: TrainConfig) -> list[torch.optim.Optimizer]:
     """Return AdamW (Loshchilov and Hutter 2017) over two groups, as in nanoGPT.
 
-    Matrices and embedding tables decay; biases and the gains of norms (one dimension) do not, since decay would switch
-    channels off. The fused kernel makes one pass over each tensor: a third of the loop's time on two processor cores.
+    Matrices and embedding tables decay; biases and norm gains (one dimension) do not, because decay would switch
+    channels off. The fused kernel makes one pass over each tensor, in a third of the loop's time on two CPU cores.
     """
     groups = [
         {"params": [p for p in parameters.values() if p.dim() >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters.values() if p.dim() < 2], "weight_decay": 0.0},
     ]
     groups = [group | {"rate": "learning_rate"} for group in groups if group["params"]]
-    fused = all(p.device.type != "meta" for p in parameters.values())  # `core.training.work` counts on that device
+    fused = all(p.device.type != "meta" for p in parameters.values())  # `core.training.work` counts on meta
     return [torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=fused)]
 
 
@@ -41,7 +41,7 @@ def muon(parameters: Parameters, config: TrainConfig) -> list[torch.optim.Optimi
     others = [p for name, p in matrices.items() if "c_attn" not in name]
     groups: list[dict[str, Any]] = [{"params": others, "rate": "muon_learning_rate"}]
     if stacked:
-        rows, width = stacked[0].shape  # keys and values have fewer rows than queries where heads share them
+        rows, width = stacked[0].shape  # keys and values have fewer rows than queries if heads share them
         parts = (width, (rows - width) // 2, (rows - width) // 2)
         groups.insert(0, {"params": stacked, "rate": "muon_learning_rate", "parts": parts})
     rates = config.muon_learning_rate, config.muon_momentum, config.weight_decay
@@ -80,6 +80,6 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> CombinedOptimizer:
 
 
 def set_learning_rates(optimizer: CombinedOptimizer, config: TrainConfig, fraction: float) -> None:
-    """Give every group this fraction of its highest learning rate, as the config has it now."""
+    """Set every group's learning rate to this fraction of its peak in the current config."""
     for group in optimizer.param_groups:
         group["lr"] = getattr(config, group["rate"]) * fraction

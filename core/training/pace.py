@@ -1,6 +1,6 @@
-"""The pace of a run while it trains: what its seconds go to, and the time left.
+"""The pace of a run during training: what it spends its time on, and the time left.
 
-It imports no torch, because the status of a run holds a pace.
+This module does not import torch, because a run's status contains a pace.
 """
 
 import math
@@ -8,18 +8,18 @@ import math
 from core.config import TrainConfig
 from core.settings import Config
 
-SKIPPED = 3  # first steps, in which torch compiles kernels and takes its memory
-ENOUGH = 12  # steps to judge by
+SKIPPED = 3  # first steps, in which torch compiles kernels and allocates its memory
+ENOUGH = 12  # fewest steps for an estimate
 _CERTAIN = 0.1  # the time left is shown once the relative standard error of a step's mean seconds is below this
 _RECENT = 15.0  # seconds over which steps are averaged
-_FEWEST = 30  # steps that are averaged at least
+_FEWEST = 30  # fewest steps averaged
 
 
 class Pace(Config):
-    """Seconds that a run takes for one step, by what they are spent on; of what happens less often, its share."""
+    """The seconds a run takes per step, by activity; rarer activities are spread over the steps between them."""
 
     training: float  # the training step itself
-    waiting: float  # of them, those in which other programs had the processor
+    waiting: float  # the part of it in which other programs had the processor
     evaluation: float
     sampling: float
     logging: float  # all other writing: metrics, probes, snapshots, checkpoints, health
@@ -30,7 +30,7 @@ class Pace(Config):
 
 
 class TimeLeft:
-    """The time a run will still take, and its pace, from its last seconds, evaluation and sample."""
+    """Estimates a run's remaining time and pace from its recent steps, last evaluation and last sample."""
 
     def __init__(self) -> None:
         self._skip = SKIPPED
@@ -38,15 +38,15 @@ class TimeLeft:
         self.changed()
 
     def step(self, seconds: float, training: float = 0.0, waiting: float = 0.0) -> None:
-        """Take in a step with all that was written after it, except for an evaluation and a sample.
+        """Record a step with everything written after it, except an evaluation or a sample.
 
-        Of its seconds, `training` were those of the step itself, and `waiting` those in which it did not compute.
+        `training` is the part of `seconds` taken by the step itself, `waiting` the part in which it did not compute.
         """
         if self._skip:
             self._skip -= 1
             return
-        # A sum in which what lies 15 seconds back weighs a third. Rare long steps count in full: on a machine that
-        # other programs use too, they take most of the time.
+        # Sums with exponential decay: a step 15 seconds ago weighs a third. Rare long steps count in full, because
+        # they take most of the time on a machine shared with other programs.
         keep = max(math.exp(-seconds / _RECENT), 1 - 1 / _FEWEST)
         self._taken += 1
         self._weights = keep * self._weights + 1
@@ -56,13 +56,13 @@ class TimeLeft:
         self._waiting = keep * self._waiting + waiting
 
     def changed(self) -> None:
-        """Forget the steps so far: a setting change may make them longer or shorter."""
+        """Forget the steps so far: after a setting change, steps may be longer or shorter."""
         self._taken = 0
         self._weights = self._sum = self._squares = self._training = self._waiting = 0.0
         self._is_known = False
 
     def pace(self, config: TrainConfig) -> Pace | None:
-        """Return what a step takes; None before there were enough of them."""
+        """Return the seconds per step, by activity; None before ENOUGH steps."""
         if self._taken < ENOUGH:
             return None
         training = self._training / self._weights
@@ -75,7 +75,7 @@ class TimeLeft:
         )
 
     def seconds(self, config: TrainConfig, step: int) -> float | None:
-        """Return the seconds left after `step`; None until it is known well enough how long a step takes."""
+        """Return the seconds left after `step`; None until the mean step time is known accurately enough."""
         if self._taken < ENOUGH:
             return None
         mean = self._sum / self._weights

@@ -1,4 +1,4 @@
-"""How training is going, in one sentence, judged by the validation curve and the settings changed on the way."""
+"""Sums up in one sentence how training is going, judged by the validation curve and setting changes during the run."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,10 @@ RISE = 0.03  # nats above the lowest loss that count as a rise, unless the curve
 JUMP = 0.3  # nats above the lowest loss at which a single evaluation counts
 LEARNED = 0.05  # nats below the uniform guess that count as learning
 FLAT = 0.01  # nats by which the loss may change on a plateau
-FLAT_SHARE = 0.2  # of all steps, the least length of a plateau
+FLAT_SHARE = 0.2  # shortest plateau, as a share of all steps
 KNOWN = 0.95  # accuracy that counts as having learned the problems of a task
 GAP = 0.5  # validation accuracy below which a model that knows the training problems has memorized them
-_OVERFITTED = 0.3  # share of the validation loss's rise that the training loss may take part in, in overfitting
+_OVERFITTED = 0.3  # in overfitting, the training loss rises by at most this share of the validation loss's rise
 
 _ROSE, _BACK = "Loss rose from {best} to {last}", "Go back to step {back}."
 SENTENCES = {
@@ -53,7 +53,7 @@ class ProgressSummary(NamedTuple):
     """One sentence on a run."""
 
     kind: str  # one of SENTENCES
-    numbers: dict[str, str]  # what its sentence asks for, as it is written
+    numbers: dict[str, str]  # formatted values for the sentence's placeholders
     back: int | None = None  # the step to go back to, if the sentence names one
     risen_after: int | None = None  # the last step before a rise
     milestones: Mapping[str, int] = MappingProxyType({})  # the steps at which a task was "memorized" and "generalized"
@@ -70,14 +70,14 @@ class ProgressSummary(NamedTuple):
 
 class _Curve(NamedTuple):
     steps: np.ndarray  # (N,) int
-    val: np.ndarray  # (N,) nats a token
-    train: np.ndarray  # (N,) the same on training text; NaN where it was not measured
+    val: np.ndarray  # (N,) nats/token
+    train: np.ndarray  # (N,) the same on training text; NaN if not measured
 
 
 def summarize_progress(
     rows: Sequence[Mapping[str, Any]],  # of metrics.jsonl, in order; None is a loss that was not finite
     changes: Sequence[SettingChange] = (),  # in order
-    saved: Sequence[int] = (),  # steps whose weights can be gone back to; any measured step if there are none
+    saved: Sequence[int] = (),  # steps with saved weights; if none, any measured step counts as one
     *,
     ended: bool = False,
     not_finite: bool = False,  # it ended because the step after the last row was not finite
@@ -105,7 +105,7 @@ def summarize_progress(
 
 
 def _milestones(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Return when a task was "memorized", long before it was "generalized", and when that; each only if it was."""
+    """Return the step at which a task was "memorized", if well before generalizing, and "generalized", if reached."""
     milestones = {}
     measured = [row for row in rows if row.get("train_accuracy") is not None and row.get("val_accuracy") is not None]
     known = next((row for row in measured if row["train_accuracy"] >= KNOWN), None)
@@ -117,7 +117,7 @@ def _milestones(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def _of_accuracy(rows: Sequence[Mapping[str, Any]], milestones: Mapping[str, int]) -> ProgressSummary | None:
-    """Return what accuracy says of a memorized task, whose validation loss alone would look like overfitting."""
+    """Judge a memorized task by its accuracy: the validation loss alone would look like overfitting."""
     accuracy = rows[-1].get("val_accuracy")
     if "memorized" not in milestones or accuracy is None:
         return None
@@ -141,7 +141,7 @@ def _risen(
     noticed = max(RISE, 2 * _jitter(val[: best + 1]))
     if val[last] - val[best] < JUMP and lowest_of_late - val[best] < noticed:
         return None
-    good = int((val <= val[best] + _noise(val[: best + 1])).nonzero()[0].max())  # the last as low, but for noise
+    good = int((val <= val[best] + _noise(val[: best + 1])).nonzero()[0].max())  # the last one as low, up to noise
     change, kind = _blamed(curve, best, good, changes)
     until = change.step if change else int(steps[good])
     back = _step_to_go_back_to(curve, until, saved)
@@ -193,14 +193,14 @@ def _going_down(curve: _Curve, ended: bool, uniform: float | None) -> ProgressSu
     if len(val) - flat_from >= 3 and stretch >= FLAT_SHARE * (steps[-1] - steps[0]):
         return ProgressSummary("flat", numbers | {"count": f"{stretch:,}"})
     rise = val[-1] - val[0]
-    if ended and rise >= -FLAT:  # of a fork, whose first loss is its parent's last
+    if ended and rise >= -FLAT:  # as in a fork, whose first loss is its parent's last
         return ProgressSummary("ended higher" if rise > RISE else "unchanged", numbers | {"rise": f"{rise:.2f}"})
     if ended:
         return ProgressSummary("fell" if still else "done", numbers)
     higher = (val > val[-1] + FLAT).nonzero()[0]
     since = quarter if still else int(higher.max()) if len(higher) else 0
     fall, best = val[since] - val[-1], int(val.argmin())
-    if 0 <= fall < 0.005:  # which two decimals do not show
+    if 0 <= fall < 0.005:  # invisible with two decimals
         return ProgressSummary("flat", numbers | {"count": f"{steps[-1] - steps[since]:,}"})
     if fall < 0:
         return ProgressSummary("higher", numbers | {"best": f"{val[best]:.2f}", "best_step": f"{steps[best]:,}"})
@@ -208,21 +208,21 @@ def _going_down(curve: _Curve, ended: bool, uniform: float | None) -> ProgressSu
 
 
 def _jitter(val: np.ndarray) -> float:
-    """Return how much a falling curve fluctuates: the median of its rises; 0 where it only falls."""
+    """Return how much a falling curve fluctuates: the median of its rises; 0 if it only falls."""
     up = np.diff(val)
     up = up[up > 0]
     return float(np.median(up)) if len(up) else 0.0
 
 
 def _noise(val: np.ndarray) -> float:
-    """Return the nats by which two losses of a falling curve may differ though the model is as good."""
+    """Return by how many nats two losses of a falling curve may differ although the models are equally good."""
     return min(RISE, max(FLAT, _jitter(val)))
 
 
 def _step_to_go_back_to(curve: _Curve, until: int, saved: Sequence[int]) -> int:
-    """Return the latest saved step before a rise at which the loss was as low as the lowest, but for noise.
+    """Return the latest saved step before a rise at which the loss was as low as the lowest, up to noise.
 
-    Where none was, the saved step with the lowest loss; where all were saved later, the first.
+    If there is none, return the saved step with the lowest loss; if all were saved after the rise, the first one.
     """
     known = curve.steps <= until
     steps, val = curve.steps[known], curve.val[known]

@@ -12,21 +12,21 @@ from numpy.typing import ArrayLike
 
 from core.errors import ExplorerError
 
-BUDGETS = (0.25, 0.5, 1.0)  # of compute in a study, as shares of the whole
+BUDGETS = (0.25, 0.5, 1.0)  # compute budgets of a study, as shares of the largest
 LEAST_SIZES = 4  # three numbers are fitted, and one more size shows how well
 SURE = 0.9  # probability of an interval
 _EXPONENTS = np.geomspace(0.01, 3.0, 600)
 _DRAWS = 1000
-# Of the law of size and data.
+# For the law of size and data.
 _LEAST_RUNS = 8  # five numbers are fitted
 _JOINT_DRAWS = 200
 _JOINT_EXPONENTS = np.geomspace(0.02, 2.5, 20)
 _REFINEMENTS = 25
-_SUBSETS = ((0, 1, 2), (1, 2), (0, 1), (0, 2), (1,), (2,))  # of E, A and B, the others 0
+_SUBSETS = ((0, 1, 2), (1, 2), (0, 1), (0, 2), (1,), (2,))  # those of E, A and B that are fitted; the others are 0
 
 
 class Interval(NamedTuple):
-    """A value with the bounds between which it lies with the probability SURE."""
+    """A value with the bounds that contain it with probability SURE."""
 
     value: float
     low: float
@@ -34,17 +34,17 @@ class Interval(NamedTuple):
 
 
 class ScalingLaw(NamedTuple):
-    """A fitted law. Sizes are counted in `unit`, their geometric mean, so that A is the loss above E there."""
+    """A fitted law. Sizes are in units of `unit`, their geometric mean, so A is the loss above E at that size."""
 
     floor: float  # E, nats/token: the loss of a model without limit
     scale: float  # A, nats/token, for sizes in units of `unit`
     exponent: float  # alpha
     unit: float
     noise: float  # standard deviation of one run's loss around the curve, nats/token
-    draws: np.ndarray  # (R, 4): E, A, alpha and noise that fit the same data as well, by a parametric bootstrap
+    draws: np.ndarray  # (R, 4): E, A, alpha and noise of fits to a parametric bootstrap
 
     def losses(self, sizes: ArrayLike) -> np.ndarray:
-        """Return the loss of each size (N,)."""
+        """Return the losses (N,) at sizes (N,)."""
         return self.floor + self.scale * (np.asarray(sizes, dtype=np.float64) / self.unit) ** -self.exponent
 
     def exponent_interval(self) -> Interval:
@@ -52,7 +52,7 @@ class ScalingLaw(NamedTuple):
         return _interval(self.exponent, self.draws[:, 2])
 
     def predict(self, size: float) -> Interval:
-        """Return the loss of one further run of a size, with its bounds: the law's uncertainty and the run's noise."""
+        """Return the loss of another run of this size, with its bounds: the law's uncertainty and the run's noise."""
         floor, scale, exponent, noise = self.draws.T
         losses = floor + scale * (size / self.unit) ** -exponent
         losses = losses + noise * np.random.default_rng(1).standard_normal(len(losses))
@@ -60,9 +60,9 @@ class ScalingLaw(NamedTuple):
 
 
 def fit_scaling_law(sizes: ArrayLike, losses: ArrayLike) -> ScalingLaw:
-    """Fit E, A and alpha to the losses (N,) of runs of some sizes (N,) by least squares; E and A are not negative.
+    """Fit E, A and alpha to the losses (N,) of runs of sizes (N,) by least squares; E and A are not negative.
 
-    The noise is estimated from what the fit leaves, so few runs give wide bounds. Raises ExplorerError for fewer than
+    The noise is estimated from the residuals, so few runs give wide bounds. Raises ExplorerError for fewer than
     LEAST_SIZES different sizes, and for losses that do not fall.
     """
     x, y = np.asarray(sizes, dtype=np.float64), np.asarray(losses, dtype=np.float64)
@@ -85,7 +85,7 @@ def fit_scaling_law(sizes: ArrayLike, losses: ArrayLike) -> ScalingLaw:
 
 
 def _least_squares(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return E, A and alpha (R,) for losses (R, N) at sizes (N,): for a given alpha the other two are a line."""
+    """Return E, A and alpha (R,) for losses (R, N) at sizes (N,): for a given alpha, E and A are a linear fit."""
     powers = x ** -_EXPONENTS[:, None]  # (K, N)
     mean, means = y.mean(axis=1, keepdims=True), powers.mean(axis=1)
     centered = powers - means[:, None]
@@ -116,10 +116,10 @@ class JointLaw(NamedTuple):
     exponents: tuple[float, float]  # alpha, beta
     units: tuple[float, float]  # of N and D
     noise: float  # standard deviation of one run around the law, nats/token
-    draws: np.ndarray  # (R, 6): E, A, B, alpha, beta and noise of further fits, by a bootstrap over seeds
+    draws: np.ndarray  # (R, 6): E, A, B, alpha, beta and noise of fits to a parametric bootstrap
 
     def losses(self, sizes: ArrayLike, tokens: ArrayLike) -> np.ndarray:
-        """Return the loss (N,) of models of some sizes (N,) after so many tokens (N,)."""
+        """Return the losses (N,) of models of sizes (N,) after tokens (N,)."""
         fit = np.array([*self.coefficients, *self.exponents])
         return self._of(fit[:, None], np.atleast_1d(sizes), np.atleast_1d(tokens))[0]
 
@@ -145,17 +145,17 @@ class JointLaw(NamedTuple):
 class ScalingRun(NamedTuple):
     """A finished run of a study."""
 
-    id: str  # "" of one that is no run on disk
+    id: str  # "" if it is not a run on disk
     size: str  # "2x64"
     parameters: int
     tokens: int  # read in training
     compute: float  # floating-point operations
     loss: float  # on validation text, nats/token
-    expected: Interval | None = None  # of a size that was predicted before it was trained
+    expected: Interval | None = None  # for a size that was predicted before it was trained
 
 
 def law_of(runs: Sequence[ScalingRun]) -> JointLaw:
-    """Return the law of the runs that were not predicted; raises ExplorerError where they are too few."""
+    """Fit the law to the runs that were not predicted; raises ExplorerError if they are too few."""
     fitted = [run for run in runs if run.expected is None]
     return fit_joint_law(
         [run.parameters for run in fitted], [run.tokens for run in fitted], [run.loss for run in fitted]
@@ -165,8 +165,8 @@ def law_of(runs: Sequence[ScalingRun]) -> JointLaw:
 def fit_joint_law(sizes: ArrayLike, tokens: ArrayLike, losses: ArrayLike) -> JointLaw:
     """Fit E, A, B, alpha and beta, none negative, to the losses (N,) of runs by least squares.
 
-    The bootstrap draws runs around the fit with the noise of one run: its standard deviation over seeds, or what the
-    fit leaves where that is more. Raises ExplorerError for fewer than LEAST_SIZES sizes or two lengths.
+    The bootstrap draws runs around the fit with the noise of one run: its standard deviation over seeds, or that of the
+    residuals if larger. Raises ExplorerError for fewer than LEAST_SIZES sizes or _LEAST_RUNS runs.
     """
     x, d, y = (np.asarray(values, dtype=np.float64) for values in (sizes, tokens, losses))
     if (count := len(np.unique(x))) < LEAST_SIZES:
@@ -190,7 +190,7 @@ def fit_joint_law(sizes: ArrayLike, tokens: ArrayLike, losses: ArrayLike) -> Joi
 
 
 def _joint_fits(x: np.ndarray, d: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return E, A, B, alpha and beta (R, 5) for losses (R, N): for two exponents the others are least squares."""
+    """Return E, A, B, alpha and beta (R, 5) for losses (R, N): for given exponents, the others are least squares."""
     best, fits = np.full(len(y), np.inf), np.zeros((len(y), 5))
     alphas, betas = (each.ravel() for each in np.meshgrid(_JOINT_EXPONENTS, _JOINT_EXPONENTS))  # (K,)
     columns = np.stack([np.ones((len(alphas), len(x))), x ** -alphas[:, None], d ** -betas[:, None]], axis=2)
@@ -214,7 +214,7 @@ def _joint_fits(x: np.ndarray, d: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _refined(fits: np.ndarray, x: np.ndarray, d: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return fits (R, 5) of losses (R, N) after steps of Levenberg's and Marquardt's method from those of a grid."""
+    """Return fits (R, 5) of losses (R, N), refined from those of a grid by Levenberg-Marquardt steps."""
     log_x, log_d = np.log(x), np.log(d)
     damping, best = np.full(len(y), 1e-3), np.full(len(y), np.inf)
     step, most = np.zeros_like(fits), np.array([np.inf, np.inf, np.inf, _EXPONENTS[-1], _EXPONENTS[-1]])

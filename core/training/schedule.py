@@ -1,4 +1,4 @@
-"""The learning rate schedule: linear warm-up, then decay along half a cosine or a line, of the whole run or its end."""
+"""The learning rate schedule: linear warm-up, then cosine or linear decay over the whole run or its end."""
 
 import math
 
@@ -6,20 +6,20 @@ from core.config import TrainConfig
 
 
 def fraction_at(step: int, config: TrainConfig) -> float:
-    """Return the fraction of the peak learning rate at one update, counted from 0, as in nanoGPT.
+    """Return the learning rate at one update, counted from 0, as a fraction of its peak, as in nanoGPT.
 
-    The warm-up is linear and never quite zero, so that the first step already learns. After it the rate falls from
-    `learning_rate` to `min_learning_rate` over the steps that are left, or those until `decay_steps`: along half a
-    cosine wave (Loshchilov and Hutter 2016), in a straight line (Defazio 2023), in one over the last
-    `decay_share` alone (warmup-stable-decay, Hu 2024), or it stays. A restarted schedule does all of this again from
-    `schedule_start` on.
+    The warm-up is linear and starts above zero, so that the first step already learns. Then the rate falls from
+    `learning_rate` to `min_learning_rate` until the last step or `decay_steps`: along half a cosine wave (Loshchilov
+    and Hutter 2016), linearly (Defazio 2023), or linearly over only the last `decay_share` of the steps
+    (warmup-stable-decay, Hu 2024). A constant schedule stays at the peak. A restarted schedule does all of this again
+    from `schedule_start` on.
     """
     done = max(0, step - config.schedule_start)
     if done < config.warmup_steps:
         return (done + 1) / (config.warmup_steps + 1)
     if config.schedule == "constant":
         return 1.0
-    lowest = min(1.0, config.min_learning_rate / config.learning_rate)  # it never rises
+    lowest = min(1.0, config.min_learning_rate / config.learning_rate)  # the decay never raises the rate
     end = (config.decay_steps or config.steps) - config.schedule_start
     if done >= end:
         return lowest
@@ -31,7 +31,7 @@ def fraction_at(step: int, config: TrainConfig) -> float:
     return lowest + height * (1 - lowest)
 
 
-_SHOWN_STEPS = 200  # of a curve of learning rates
+_SHOWN_STEPS = 200  # points of a learning rate curve
 
 
 def learning_rates(first: int, last: int, config: TrainConfig) -> list[tuple[int, float]]:
@@ -46,7 +46,7 @@ def learning_rate_at(step: int, config: TrainConfig) -> float:
     return config.learning_rate * fraction_at(step, config)
 
 
-WARMUP_SHARE = 0.1  # of the steps of a schedule; nanoGPT's and our presets' warm-ups take less
+WARMUP_SHARE = 0.1  # of a schedule's steps; the warm-ups of nanoGPT and our presets are shorter
 LONG_WARMUP = (
     "The warm-up takes {warmup} of {steps} steps, so the learning rate is at its full height only briefly or never. "
     "Set the warm-up to {fitting} steps (train.warmup_steps={fitting})."
@@ -58,7 +58,7 @@ LATE_DECAY = (
 
 
 def schedule_notice(config: TrainConfig) -> tuple[str, dict[str, int]] | None:
-    """Return a sentence on a schedule that does not fit the run's length, and its numbers; None where it fits."""
+    """Return a sentence on a schedule that does not fit the run's length, and its numbers; None if it fits."""
     if config.warmup_steps > 2 * WARMUP_SHARE * config.steps:
         fitting = int(WARMUP_SHARE * config.steps)
         return LONG_WARMUP, {"warmup": config.warmup_steps, "steps": config.steps, "fitting": fitting}

@@ -1,6 +1,6 @@
-"""The speed of this machine, measured: coefficients fitted to small models, and a trial of the settings themselves.
+"""Measures the speed of this machine: coefficients fitted to small models, and a trial of the actual settings.
 
-`core.training.cost` computes a run's duration from the coefficients. How far that is off for one model, a trial shows.
+`core.training.cost` computes a run's duration from the coefficients. A trial shows how far that is off for one model.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ from core.training.hardware import knows_bfloat16
 from core.training.trainer import Trainer
 
 _SECONDS_EACH = 0.1
-# Small models that differ in what takes their time: calls, layers, numbers moved, products of matrices, updates.
+# Small models, each dominated by a different cost: calls, layers, numbers moved, matrix products, updates.
 _PROBES = tuple(
     RunConfig(model=model, train=TrainConfig(batch_size=batch_size, eval_windows=1, optimizer=optimizer))
     for model, batch_size, optimizer in (
@@ -48,17 +48,17 @@ _PROBES = tuple(
 )
 _WRITERS = (ModelConfig(kind="bigram", block_size=64), *(ModelConfig(n_layer=n, n_embd=64) for n in (1, 4)))
 _WRITTEN = 30  # tokens
-_LONGEST_STEP = 1.0  # seconds of a trial's step; a longer one is cut down
-_TRIAL_SECONDS = 0.5  # each for steps, windows and tokens
-_MOST_OFF = 5  # times; a figure further off was disturbed, and shows nothing about the model
-_WORTH_IT = 1.15  # times as fast; for less, three times the digits are worth more
-_BELIEVABLE = 30  # times as fast; more shows only that something else ran while the machine was measured
+_LONGEST_STEP = 1.0  # seconds; a trial with longer steps is reduced
+_TRIAL_SECONDS = 0.5  # each for steps, evaluations and samples
+_MOST_OFF = 5  # factor; a measurement further off was disturbed and says nothing about the model
+_WORTH_IT = 1.15  # times as fast; for less, the three times as many digits of float32 are worth more
+_BELIEVABLE = 30  # times as fast; more only shows that other programs ran during the measurement
 
 
 def measure_speed(threads: int | None = None, device: str = "cpu") -> MachineSpeed:
-    """Train a few small models briefly (two to three seconds), and fit coefficients to the seconds of their steps.
+    """Train a few small models briefly (two to three seconds), and fit coefficients to their step times.
 
-    Run it while nothing else trains: it measures the idle part of the machine. Torch's threads are put back afterwards.
+    Call it while nothing else trains: it measures the idle part of the machine. Torch's thread count is restored.
     """
     threads_before = torch.get_num_threads()
     torch.set_num_threads(threads or threads_before)
@@ -83,10 +83,10 @@ def _measure_coefficients(device: str, precision: str) -> CostCoefficients:
     work = np.array([amounts(probe, TYPICAL_VOCABULARY, precision) for probe in _PROBES])
     ids = torch.arange(4096) % TYPICAL_VOCABULARY
     trainers = (Trainer(probe, ids, ids, TYPICAL_VOCABULARY, device, precision) for probe in _PROBES)
-    # The shortest of a few steps, after a warm-up: the others shared the machine with something else.
+    # The shortest of a few steps after a warm-up: longer ones shared the machine with other programs.
     steps = (_computing_seconds(trainer.train_step, device) for trainer in trainers)
     seconds = np.array([min(each) for each in steps])
-    # Divided by the seconds, each probe's error counts by its share and not by its size.
+    # Dividing by the seconds makes the fit minimize relative errors instead of absolute ones.
     fitted = _fit_positive(work / seconds[:, None], np.ones(len(seconds)))
     return CostCoefficients(**dict(zip(CostCoefficients.model_fields, fitted, strict=True)))
 
@@ -94,7 +94,7 @@ def _measure_coefficients(device: str, precision: str) -> CostCoefficients:
 def _peak(device: str, precision: str) -> float:
     size = 1024 if device == "cpu" else 4096
     matrix = torch.ones(size, size, device=device, dtype=getattr(torch, precision))
-    product = torch.empty_like(matrix)  # its first use would take longer than the product
+    product = torch.empty_like(matrix)  # allocated beforehand, because its first use takes longer than the product
     seconds = _computing_seconds(lambda: torch.mm(matrix, matrix, out=product)[0, 0].item(), device)
     return 2 * size**3 / min(seconds)
 
@@ -134,11 +134,11 @@ def _fit_positive(amounts: np.ndarray, totals: np.ndarray) -> list[float]:
 
 
 def measure_correction(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> Correction:
-    """Train with these settings, reduced, for one to three seconds, and compare with the estimate for the same.
+    """Train with these settings, reduced, for one to three seconds, and compare with the estimate for them.
 
-    Uses as many threads as torch is set to, which should be `speed.threads`. Run it while nothing else trains.
+    It uses torch's current thread count, which should be `speed.threads`. Call it while nothing else trains.
     """
-    train = config.train  # of several processes, each trains on a share of the batch
+    train = config.train  # each of several processes trains on a share of the batch
     config = config.replace({"train.batch_size": train.batch_size // train.processes, "train.processes": 1})
     config = reduced_config(config, vocab_size, speed, precision)
     ids = torch.randint(vocab_size, (20_000,), generator=torch.Generator().manual_seed(0))
@@ -169,14 +169,14 @@ def reduced_config(config: RunConfig, vocab_size: int, speed: MachineSpeed, prec
 
 
 def _computing_seconds(work: Callable[[], object], device: str) -> list[float]:
-    """Return the seconds of each call; on a processor, those in which other programs have it do not count."""
+    """Return the seconds of each call; on a CPU, without the time that it spends on other programs."""
     return _seconds_of(work, _SECONDS_EACH, warm_up=2, clock=thread_time if device == "cpu" else perf_counter)
 
 
 def _seconds_of(
     work: Callable[[], object], at_least: float, *, warm_up: int = 1, clock: Callable[[], float] = perf_counter
 ) -> list[float]:
-    """Return the seconds of each call, after some that warm up, until they have taken so many seconds together."""
+    """Return the seconds of each call after the warm-up; calls repeat until they take `at_least` seconds in total."""
     seconds: list[float] = []
     while (len(seconds) < warm_up + 2 or sum(seconds) < at_least) and sum(seconds) <= 2 * _LONGEST_STEP:
         start = clock()
@@ -205,7 +205,7 @@ class Choice(NamedTuple):
 
     precision: Precision
     why: str  # one of WHY
-    times: str = ""  # as fast as float32
+    times: str = ""  # how many times as fast as float32
 
     @property
     def sentence(self) -> str:
@@ -213,7 +213,7 @@ class Choice(NamedTuple):
 
 
 def choose_precision(config: RunConfig, speed: MachineSpeed) -> Choice:
-    """Return bfloat16 where a step of this model is expected to be clearly faster; else float32, with more digits."""
+    """Return bfloat16 if a step of this model is expected to be clearly faster; else float32, which has more digits."""
     if speed.bfloat16 is None:
         return Choice("float32", WHY["no instructions"])
     exact, rounded = (

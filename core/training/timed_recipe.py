@@ -1,8 +1,8 @@
-"""A recipe with one dial, the minutes of training: size, context, batch and steps follow, and the loss to expect.
+"""A recipe with one dial, the minutes of training: it sets size, context, batch and steps, and predicts the loss.
 
-The parts are `gpt_fast`'s. Of a few shapes the one is taken whose loss is expected to be lowest after as many tokens as
-it reads in the time, by a law of size and data fitted to our own runs (Hoffmann and others 2022, section 3.3; of a text
-read several times, Muennighoff and others 2023).
+Everything else is as in `gpt_fast`. Among a few shapes, the recipe takes the one with the lowest expected loss after
+the tokens that it can read in that time. The loss follows a law of size and data fitted to our own runs (Hoffmann and
+others 2022, section 3.3; for a text read several times, Muennighoff and others 2023).
 """
 
 import math
@@ -37,32 +37,32 @@ SHAPES = (
 )
 
 # Fitted by `fit_recipe` in tests/benchmarks/quality.py: L = E + A N^-alpha + B D^-beta, in nats/token, for N millions
-# of parameters in the blocks and D millions of tokens read. Each text has its own E, here with its characters.
-# Dropout p adds C p N^-gamma, from three runs with it (docs/benchmarks.md): it costs small models most.
+# of parameters in the blocks and D millions of tokens read. Each text has its own E, listed with its character count.
+# Dropout p adds C p N^-gamma, fitted to three runs (docs/benchmarks.md): it costs small models most.
 TEXTS = {"tinyshakespeare": (1.333, 1_115_394), "shakespeare": (1.338, 4_668_438)}
 _OF_SIZE, _SIZE_EXPONENT, _OF_DATA, _DATA_EXPONENT = 0.0171, 1.119, 0.2161, 0.464
 _OF_DROPOUT, _DROPOUT_EXPONENT = 0.3, 0.7
-_REPEATED = 2.0  # times that a text read again counts at most; Muennighoff (2023) has 15 for far larger texts
-# So many tokens a batch suit so many steps; both grow with the root of the tokens.
+_REPEATED = 2.0  # first readings that all rereadings count at most; Muennighoff (2023) has 15 for far larger texts
+# A batch of this many tokens suits this many steps; both grow with the square root of the total tokens.
 _BATCH_TOKENS, _STEPS = 1024, 500
-# From how many readings of the text times N, in falling order. Without it, 3/3/192 on Tiny Shakespeare was best after
-# four readings; 2/2/96, a sixth of its size, still gained in three.
+# (readings of the text times N from which it applies, dropout), in descending order. Without dropout, 3/3/192 on Tiny
+# Shakespeare was best after four readings; 2/2/96, a sixth of its size, still improved within three.
 _DROPOUTS = ((12.0, 0.2), (5.0, 0.1))
-_MOST_PER_CHARACTER = 10  # parameters for each character: those of nanoGPT's recipe; the law knows no smaller text
+_MOST_PER_CHARACTER = 10  # parameters per character, as in nanoGPT's recipe; the law was fitted to no smaller text
 _FEWEST_TOKENS, _MOST_TOKENS = 20_000, 4_000_000_000
-_TRIES = 14  # halvings of the range of tokens: within a thousandth
+_TRIES = 14  # bisections of the range of tokens: accurate to a thousandth
 
 
 def recipe_for(minutes: float, text_length: int, seconds: Callable[[RunConfig], float]) -> RunConfig:
-    """Return the settings whose run takes at most so many minutes and is expected to end with the lowest loss.
+    """Return the settings with the lowest expected final loss among runs that take at most `minutes`.
 
     Args:
-        minutes: of the whole run, with evaluations and samples. It takes fewer where a longer run, which needs dropout,
-            is not expected to end lower.
-        text_length: the characters of the text, which the training split is most of.
-        seconds: the expected duration of a run on the machine, as `core.runs.machine.estimate_run` has it.
+        minutes: for the whole run, with evaluations and samples. The run is shorter if a longer one, which needs
+            dropout, is not expected to end with a lower loss.
+        text_length: characters of the whole text, 90% of which are the training split.
+        seconds: returns the expected duration of a run on this machine, like `core.runs.machine.estimate_run`.
 
-    Raises ConfigError for minutes below zero or above a day, and for fewer than the smallest run takes.
+    Raises ConfigError for minutes outside 0 to MOST_MINUTES, or if even the shortest run takes longer.
     """
     if not 0 < minutes <= MOST_MINUTES:
         raise ConfigError(f"Minutes cannot be {minutes:g}: they must be above 0 and at most {MOST_MINUTES:,}.")
@@ -77,9 +77,9 @@ def recipe_for(minutes: float, text_length: int, seconds: Callable[[RunConfig], 
 
 
 def expected_loss(config: RunConfig) -> float | None:
-    """Return the validation loss, nats/token, that a run of these settings is expected to end with.
+    """Return the expected final validation loss of a run with these settings, nats/token.
 
-    None where the law was not fitted: of another text, or where a setting that matters differs from the recipe's.
+    None if the law was not fitted to them: for another text, or if a setting that matters differs from the recipe's.
     """
     shape = Shape(*(getattr(config.model, name) for name in Shape._fields))
     if config.data.corpus not in TEXTS or shape not in SHAPES:
@@ -96,7 +96,7 @@ def expected_loss(config: RunConfig) -> float | None:
 
 
 def sized_recipe(shape: Shape, tokens: float, text_length: int) -> RunConfig:
-    """Return the recipe for a model of that shape that reads so many tokens in all."""
+    """Return the recipe for a model of this shape that reads `tokens` tokens in total."""
     growth = math.sqrt(tokens / (_BATCH_TOKENS * _STEPS))
     batch = min(512, max(4, round(_BATCH_TOKENS * growth / shape.block_size)))
     steps = min(1_000_000, max(10, round(tokens / (batch * shape.block_size))))
@@ -118,7 +118,7 @@ def sized_recipe(shape: Shape, tokens: float, text_length: int) -> RunConfig:
 
 
 def _runs_within(most: float, shape: Shape, text_length: int, seconds: Callable[[RunConfig], float]) -> list[RunConfig]:
-    """Return recipes of a shape: the one that takes `most` seconds, and the longest ones with less dropout."""
+    """Return recipes for a shape: the one that takes `most` seconds, and the longest ones with less dropout."""
     low, high = math.log(_FEWEST_TOKENS), math.log(_MOST_TOKENS)
     for _ in range(_TRIES):
         middle = (low + high) / 2
@@ -127,7 +127,7 @@ def _runs_within(most: float, shape: Shape, text_length: int, seconds: Callable[
         else:
             high = middle
     by_one_reading = 0.9 * text_length / (_matrix_parameters(shape) / 1e6)
-    ends = [0.999 * readings * by_one_reading for readings, _ in _DROPOUTS]  # as steps are rounded
+    ends = [0.999 * readings * by_one_reading for readings, _ in _DROPOUTS]  # slightly fewer, because steps are rounded
     return [sized_recipe(shape, tokens, text_length) for tokens in (math.exp(low), *ends) if tokens <= math.exp(low)]
 
 
@@ -137,7 +137,7 @@ def _dropout(shape: Shape | ModelConfig, tokens: float, text_length: int) -> flo
 
 
 def _loss(config: RunConfig, text_length: int) -> float:
-    """Return the expected loss above that of a model and a text without limit."""
+    """Return the expected loss above that of an infinite model trained on infinite text."""
     size, tokens = size_and_tokens(config, text_length)
     return _OF_SIZE * size**-_SIZE_EXPONENT + _OF_DATA * tokens**-_DATA_EXPONENT + dropout_loss(config)
 
@@ -150,7 +150,7 @@ def dropout_loss(config: RunConfig) -> float:
 def size_and_tokens(config: RunConfig, text_length: int) -> tuple[float, float]:
     """Return the law's N and D, in millions: the parameters of the blocks' matrices, and the tokens read.
 
-    A token that was read before counts less, the more often the text was read (Muennighoff 2023).
+    A reread token counts less the more often the text was read (Muennighoff 2023).
     """
     once, tokens = 0.9 * text_length, _tokens(config)
     if tokens > once:
@@ -159,7 +159,7 @@ def size_and_tokens(config: RunConfig, text_length: int) -> tuple[float, float]:
 
 
 def _matrix_parameters(shape: Shape | ModelConfig) -> int:
-    """Return the parameters of the blocks' matrices."""
+    """Return how many parameters the blocks' matrices have."""
     return 12 * shape.n_layer * shape.n_embd**2
 
 

@@ -1,4 +1,4 @@
-"""The trainer: takes training steps and evaluates; every step and every evaluation is an event."""
+"""The trainer: it takes training steps and evaluates, and yields an event for each."""
 
 import math
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ class StepEvent(NamedTuple):
     grad_norm: float  # norm of the whole gradient, before clipping
     tokens: int  # in this step's batch
     seconds: float
-    waiting: float = 0.0  # of them, those in which other programs had the processor
+    waiting: float = 0.0  # the part of it in which other programs had the processor
 
 
 class EvaluationEvent(NamedTuple):
@@ -47,7 +47,7 @@ class EvaluationEvent(NamedTuple):
     train_loss: float  # nats/token, without dropout
     val_loss: float
     seconds: float
-    train_accuracy: float | None = None  # share of problems answered right; None of a text without a task
+    train_accuracy: float | None = None  # share of problems answered right; None for a text without a task
     val_accuracy: float | None = None
 
 
@@ -62,7 +62,7 @@ def objective(loss: Tensor, logits: Tensor, targets: Tensor, config: TrainConfig
     if not (config.label_smoothing or config.z_loss):
         return loss
     counts = (targets != IGNORED) / (targets != IGNORED).sum()  # (B, T), each a share of the mean
-    denominator = logits.float().logsumexp(dim=-1)  # its logarithm, (B, T)
+    denominator = logits.float().logsumexp(dim=-1)  # log of the softmax's denominator, (B, T)
     to_all = (counts * (denominator - logits.float().mean(dim=-1))).sum()  # cross-entropy to equal probabilities
     smoothed = (1 - config.label_smoothing) * loss + config.label_smoothing * to_all
     return smoothed + config.z_loss * (counts * denominator.square()).sum()
@@ -75,9 +75,9 @@ def _in_parts(batch: Tensor, size: int) -> tuple[Tensor, ...]:
 class Trainer:
     """Trains one model on one text.
 
-    All random numbers come from the config's seed and are the trainer's own: batches from a generator, dropout from a
-    state of torch's generator that is set during a step. So evaluation, sampling or another trainer in between never
-    changes the course of training.
+    All random numbers come from the config's seed and are the trainer's own: batches use a separate generator, and
+    dropout uses a state that torch's generator is set to during a step. So evaluation, sampling or another trainer in
+    between never changes the course of training.
 
     >>> trainer = Trainer(config, train_ids, val_ids, tokenizer.vocab_size)
     >>> for event in trainer.events():
@@ -91,14 +91,14 @@ class Trainer:
         val_ids: Tensor,
         vocab_size: int,
         device: str = "cpu",  # or `cuda`, `mps`; see `core.training.hardware`
-        precision: str = "float32",  # or `bfloat16`, of matrix products (mixed precision, Micikevicius 2017)
-        answers: AnswerTokens | None = None,  # of a task (`core.text.tasks.answers_of`): only these count in the loss
+        precision: str = "float32",  # or `bfloat16`, for matrix products (mixed precision, Micikevicius 2017)
+        answers: AnswerTokens | None = None,  # for a task (`core.text.tasks.answers_of`): only these count in the loss
     ):
         self.config, self.vocab_size = config, vocab_size  # the config with all setting changes so far
         self.device, self.precision = torch.device(device), precision
         self.step = 0  # updates done so far
-        self.step_detail: dict[str, Any] = {}  # of the last detailed step, as `_detail_of`, with the loss after it
-        self._updates: dict[str, float] = {}  # `update_ratios` of the last step, where they were measured
+        self.step_detail: dict[str, Any] = {}  # `_detail_of` the last detailed step, with the loss after it
+        self._updates: dict[str, float] = {}  # `update_ratios` of the last step, if measured
         block_size, train = config.model.block_size, config.train
         check_length(train_ids, block_size, "The training")
         check_length(val_ids, block_size, "The validation")
@@ -111,7 +111,7 @@ class Trainer:
 
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(train.seed)
-            model = build_model(config.model, vocab_size)  # on the processor, so that every device starts alike
+            model = build_model(config.model, vocab_size)  # on the CPU: the same weights for every device
             if isinstance(model, GPT) and config.model.bigram_start:
                 model.start_from_counts(train_ids[:COUNTED])
         self.model = model.to(self.device)
@@ -125,7 +125,7 @@ class Trainer:
         self._dropout_state = torch.Generator(self.device).manual_seed(train.seed).get_state()
 
     def change_setting(self, setting: str, value: Any) -> None:
-        """Change a setting, by its dotted path, from the next step on; raises ConfigError as `with_change`."""
+        """Change a setting, by its dotted path, from the next step on; raises ConfigError like `with_change`."""
         self.config = with_change(self.config, setting, value)
         self.group.announce("change_setting", setting, value)
         for module in self.model.modules():
@@ -133,9 +133,9 @@ class Trainer:
                 module.p = self.config.model.dropout
 
     def train_step(self, detailed: bool = False, measure_update: bool = False) -> StepEvent:
-        """Update the weights; raises NotFiniteError, and leaves them, where the loss or gradient is not finite.
+        """Update the weights; if the loss or gradient is not finite, leave them unchanged and raise NotFiniteError.
 
-        `detailed` fills `step_detail`, `measure_update` the updates of the next `health`.
+        `detailed` fills `step_detail`; `measure_update` records the update ratios for the next `health`.
         """
         start, computed = perf_counter(), thread_time()
         self.group.announce("train_step", detailed, measure_update)
@@ -153,7 +153,7 @@ class Trainer:
 
         gradients = [p.grad for p in self._parameters.values() if p.grad is not None]
         norm = get_total_norm(gradients)
-        # The only wait for a GPU in a step: no update may follow from a loss that is not finite.
+        # The only wait for a GPU in a step: a loss that is not finite must not lead to an update.
         loss_value, norm_value = torch.stack((loss, norm)).tolist()
         if not (math.isfinite(loss_value) and math.isfinite(norm_value)):
             what = "its gradient is" if math.isfinite(loss_value) else f"the loss ({loss_value}) is"
@@ -172,7 +172,7 @@ class Trainer:
         if detailed:
             self.step_detail["after"] = self._loss_on(x, targets)
         seconds, tokens = perf_counter() - start, config.batch_size * block_size
-        # A processor that is the only one to compute is never waited for.
+        # Only a single process on a CPU has nothing else to wait for than other programs.
         alone = self.device.type == "cpu" and self.group.size == 1
         waiting = max(0.0, seconds - (thread_time() - computed)) if alone else 0.0
         return StepEvent(self.step, loss_value, learning_rate, norm_value, tokens, seconds, waiting)
@@ -190,14 +190,14 @@ class Trainer:
         return EvaluationEvent(self.step, train.loss, val.loss, seconds, train.accuracy, val.accuracy)
 
     def health(self) -> Health | None:
-        """Measure the model on a few validation windows; None of a bigram, or where a number is not finite."""
+        """Measure the model on a few validation windows; None for a bigram, or if a number is not finite."""
         if not isinstance(self.model, GPT):
             return None
         rate = fraction_at(max(0, self.step - 1), self.config.train)
         return measure_health(self.model, self.val_windows, self.step, rate, self._updates, self.answers)
 
     def check_finite(self, measured: EvaluationEvent | None = None) -> None:
-        """Raise NotFiniteError where a weight, the optimizer's state or an evaluated loss is not a finite number."""
+        """Raise NotFiniteError if a weight, the optimizer's state or an evaluated loss is not a finite number."""
         what = ""
         if not all_finite(self.state_dict().values()):
             what = "the weights are no longer finite numbers"
@@ -209,7 +209,7 @@ class Trainer:
             )
 
     def events(self) -> Iterator[StepEvent | EvaluationEvent]:
-        """Train to the end, from the step reached: an evaluation first, every `eval_interval` steps, and last."""
+        """Train from the current step to the end; evaluate first, every `eval_interval` steps, and last."""
         if self.step < self.config.train.steps:
             yield self.evaluate()
         while self.step < self.config.train.steps:
@@ -218,7 +218,7 @@ class Trainer:
                 yield self.evaluate()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return all that the next step depends on but the config: weights, optimizer, random states, step."""
+        """Return all that the next step depends on except the config: weights, optimizer, random states, step."""
         state = {f"model.{name}": parameter.detach() for name, parameter in self._parameters.items()}
         for name, parameter in self._parameters.items():
             for key, value in self.optimizer.state.get(parameter, {}).items():
@@ -230,7 +230,7 @@ class Trainer:
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue from where `state_dict` was taken, bit for bit; raises TrainingError for another model's."""
+        """Restore what `state_dict` returned, bit for bit; raises TrainingError if it is from another model."""
         shapes = {f"model.{name}": tuple(parameter.shape) for name, parameter in self._parameters.items()}
         saved = {name: tuple(tensor.shape) for name, tensor in state.items() if name.startswith("model.")}
         if saved != shapes:
@@ -244,7 +244,7 @@ class Trainer:
             parameter.copy_(state[f"model.{name}"])
         for key, tensor in state.items():
             kind, _, name = key.partition(".")
-            if kind == "optimizer":  # by parameter name: its own format numbers parameters by its groups
+            if kind == "optimizer":  # by parameter name: torch's own format numbers parameters by group
                 name, _, what = name.rpartition(".")
                 parameter = self._parameters[name]
                 self.optimizer.state[parameter][what] = tensor.to(parameter.device, copy=True)
@@ -256,9 +256,9 @@ class Trainer:
         self.step = int(state["step"])
 
     def _backward(self, x: Tensor, y: Tensor, targets: Tensor, detailed: bool) -> tuple[Tensor, list[Tensor]]:
-        """Compute the gradients of a batch (B, T) and return its loss; where `detailed`, also losses, each (b, T).
+        """Compute the gradients of a batch (B, T) and return its loss; if `detailed`, also token losses, each (b, T).
 
-        The losses are those of this process's share of the batch, in nats.
+        The token losses are in nats, and cover only this process's share of the batch.
         """
         group, config = self.group, self.config.train
         model = self.model if detailed else self._forward
@@ -276,7 +276,7 @@ class Trainer:
                         minimized, loss = minimized * share, loss * share
                     for layer in self._mixtures:
                         minimized = minimized + self.config.model.expert_balance * share * layer.take_balance()
-                else:  # a mean over no token at all is not a number
+                else:  # the mean over no tokens is NaN
                     minimized = loss = 0 * logits.sum()
                 minimized.backward()
                 shares.append(loss.detach())
@@ -286,7 +286,7 @@ class Trainer:
         return group.sum_gradients(reduce(torch.add, shares), self._parameters.values()), losses
 
     def _parts(self, targets: Tensor, batch: Tensor) -> list[tuple[Tensor, float]]:
-        """Return the parts of some targets that are computed at once, each with its share of the batch's mean loss."""
+        """Split targets into parts that are computed at once, each with its share of the batch's mean loss."""
         parts = _in_parts(targets, sequences_at_once(self.config.train))
         if self.answers is None:
             return [(part, len(part) / len(batch)) for part in parts]
@@ -294,9 +294,9 @@ class Trainer:
         return [(part, count / whole if whole else math.nan) for part, count in zip(parts, counts, strict=True)]
 
     def _detail_of(self, x: Tensor, y: Tensor, targets: Tensor, parts: list[Tensor]) -> dict[str, Any]:
-        """Return a batch with losses (B, T) in nats, norms by part before clipping, the loss without dropout.
+        """Return a batch with losses (B, T) in nats, norms by part before clipping, and the loss without dropout.
 
-        Of a batch that processes share, the sequences are this process's.
+        If several processes share the batch, the sequences are only this process's.
         """
         losses = torch.cat(parts)
         gradients: dict[str, float] = {}
@@ -327,7 +327,7 @@ class Trainer:
             return
         generator = {"cpu": torch, "cuda": torch.cuda, "mps": torch.mps}[self.device.type]
         others = generator.get_rng_state()
-        if self.group.rank:  # no checkpoint has the states of all processes, so these begin anew at each step
+        if self.group.rank:  # checkpoints do not save these processes' states, so each step reseeds them
             number = ((self.config.train.seed * 1_000_003 + self.step) * 64 + self.group.rank) % 2**63
             self._dropout_state = torch.Generator(self.device).manual_seed(number).get_state()
         generator.set_rng_state(self._dropout_state)

@@ -1,7 +1,7 @@
 """The work of one training step: products, numbers moved, memory; counted by running it on torch's meta device.
 
-The model's own code runs there, where tensors have shapes but no numbers, so that a new part of the
-model needs no formula here. Blocks are alike, so models of one and two are counted.
+The model's own code runs there, on tensors with shapes but no values, so a new part of the model needs no formula here.
+All blocks are alike, so models with one and two blocks are counted and extrapolated.
 """
 
 import weakref
@@ -19,33 +19,33 @@ from core.model import GPT, Bigram, build_uninitialized_model
 from core.training.optimizers import build_optimizer
 
 _BATCH = 2
-_ADAMW_MOVED = 14  # float32 numbers for each parameter, in the time of separate calls; the fused kernel moves seven
-_PARTS = ("wte", "wpe", "attn", "mlp", "ln_", "lm_head", "bigram", "token_embedding_table")  # in parameters' names
+_ADAMW_MOVED = 14  # float32 numbers per parameter, in the time of separate calls; the fused kernel moves seven
+_PARTS = ("wte", "wpe", "attn", "mlp", "ln_", "lm_head", "bigram", "token_embedding_table")  # within parameter names
 _PRODUCTS = ("linear", "matmul", "__matmul__", "bmm", "baddbmm", "scaled_dot_product_attention")
 
 
 class Work(NamedTuple):
-    """The work of one token in one training step, forward and backward; numbers are of float32."""
+    """The work of one token in one training step, forward and backward; all numbers are float32."""
 
     flops: float  # in matrix products
-    numbers_moved: float  # read or written outside of them, those cast among them
+    numbers_moved: float  # read or written outside of them, including those cast
     random_numbers: float  # of 64 bits, drawn by dropout
-    saved_numbers: float  # that the backward pass needs of the forward pass
-    numbers_cast: float  # read or written when activations and their gradients become bfloat16, or float32 again
-    weights_cast: float  # the same for weights: once in each pass through the model, however many tokens it has
+    saved_numbers: float  # kept from the forward pass for the backward pass
+    numbers_cast: float  # read or written to cast activations and their gradients to bfloat16 and back
+    weights_cast: float  # the same for weights, per pass through the model, regardless of its tokens
 
 
 class Update(NamedTuple):
-    """The work of one update of the weights by the optimizer, whatever the batch; numbers are of float32."""
+    """The work of one update of the weights by the optimizer, independent of the batch; all numbers are float32."""
 
     flops: float  # in matrix products (Muon's)
     numbers_moved: float  # read or written outside of them
-    memory: float  # numbers taken on top while it runs
+    memory: float  # extra numbers allocated while it runs
     state: float  # numbers kept between updates
 
 
 def work_per_token(config: ModelConfig, vocab_size: int, precision: str = "float32") -> Work:
-    """Count one token's part of a training step, without building the model."""
+    """Count one token's share of a training step, without building the model."""
     return Work(*_of_all_layers(_work, config, vocab_size, precision))
 
 
@@ -66,13 +66,13 @@ def exact_parameters(config: ModelConfig, vocab_size: int) -> int:
 
 
 def parameters_by_part(config: ModelConfig, vocab_size: int) -> dict[str, int]:
-    """Return how many parameters each part of the model would have, by the name of its module; none of zero."""
+    """Return how many parameters each part of the model would have, by its module's name; empty parts are left out."""
     counts = dict(zip(_PARTS, map(int, _of_all_layers(_parameters, config, vocab_size)), strict=True))
     return {part: count for part, count in counts.items() if count}
 
 
 def _of_all_layers(count: Callable[..., tuple[float, ...]], config: ModelConfig, *more: Any) -> Iterator[float]:
-    """Yield each count for all layers, from models of one and two."""
+    """Yield each count for all layers, extrapolated from models with one and two layers."""
     one, two = (count(config.model_copy(update={"n_layer": n_layer}), *more) for n_layer in (1, 2))
     return (first + (config.n_layer - 1) * (second - first) for first, second in zip(one, two, strict=True))
 
@@ -107,14 +107,14 @@ def _work(config: ModelConfig, vocab_size: int, precision: str) -> Work:
         logits, _ = model(ids, ids)
     keep(logits)
     saved = sum(storage.nbytes() for storage in storages.values()) / 4
-    cast = 2 * counter.cast  # the backward pass casts the gradient of each
+    cast = 2 * counter.cast  # the backward pass casts each one's gradient
     amounts = (3 * counter.flops, 3 * counter.moved + cast, counter.random, saved, cast)
     return Work(*(amount / ids.numel() for amount in amounts), weights_cast=2 * counter.weights_cast)
 
 
 @lru_cache(maxsize=512)
 def _update(config: ModelConfig, vocab_size: int, name: str) -> Update:
-    """Count the second update; the first one makes the state. AdamW's fused kernel is known."""
+    """Count the second update, because the first one creates the state. AdamW's fused kernel has known counts."""
     model = _empty_model(config, vocab_size)
     for parameter in model.parameters():
         parameter.grad = torch.empty_like(parameter)
@@ -141,7 +141,7 @@ def _update(config: ModelConfig, vocab_size: int, name: str) -> Update:
 class _Counter(TorchFunctionMode):
     def __init__(self, model: nn.Module, half: bool = False):
         super().__init__()
-        self.half = half  # products in bfloat16, as autocast computes them; it does not exist on the meta device
+        self.half = half  # products in bfloat16, like autocast, which the meta device does not support
         self.flops = self.moved = self.random = self.cast = self.weights_cast = self.alive = self.most_alive = 0.0
         self._weights = [t.untyped_storage() for t in (*model.parameters(), *model.buffers())]
         self.constant = {storage._cdata for storage in self._weights}
@@ -188,7 +188,7 @@ class _Counter(TorchFunctionMode):
         numbers = _numbers(tensor) + _numbers(rounded)
         if tensor.untyped_storage()._cdata in self.constant:
             self.weights_cast += numbers
-            self._weights.append(rounded.untyped_storage())  # held, so that its address is not used again
+            self._weights.append(rounded.untyped_storage())  # kept alive, so that its address is not reused
             self.constant.add(rounded.untyped_storage()._cdata)
         else:
             self.cast += numbers
