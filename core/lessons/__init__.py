@@ -1,4 +1,4 @@
-"""What the lessons compute, in the fewest lines that a newcomer can read; arrays in, arrays out."""
+"""The computations of the lessons, in as few lines as a newcomer can read; arrays in, arrays out."""
 
 from core.lessons.experiments import EXPERIMENTS
 

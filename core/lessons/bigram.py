@@ -14,11 +14,11 @@ from core.interpretability import Progress
 from core.model import Bigram
 from core.text.batches import random_batch
 
-BLOCK = 8  # the lecture's first context
+BLOCK = 8  # the lecture's first context length
 
 
 def vocabulary_of(text: str) -> list[str]:
-    """Return every different character of the text, in the order of their code points."""
+    """Return the distinct characters of the text, sorted by code point."""
     return sorted(set(text))
 
 
@@ -33,12 +33,12 @@ def character_ids(characters: Sequence[str]) -> dict[str, int]:
 
 
 def encode(text: str, id_of: Mapping[str, int]) -> list[int]:
-    """Return a text as ids, without the characters that have none."""
+    """Return the ids of a text's characters; skip characters without an id."""
     return [id_of[character] for character in text if character in id_of]
 
 
 def decode(ids: Sequence[int], characters: Sequence[str]) -> str:
-    """Return ids as text."""
+    """Return the text of ids."""
     return "".join(characters[id] for id in ids)
 
 
@@ -48,7 +48,7 @@ def examples(x: Sequence[int], y: Sequence[int]) -> list[tuple[list[int], int]]:
 
 
 def count_pairs(ids: Tensor, vocab_size: int) -> Tensor:
-    """Count how often each token follows each other in ids (N,): a table (V, V), a row for each first token."""
+    """Count how often each token follows each other token in ids (N,): a table (V, V), one row per first token."""
     counts = torch.zeros(vocab_size, vocab_size)
     first, second = ids[:-1], ids[1:]
     counts.index_put_((first, second), torch.ones(len(first)), accumulate=True)
@@ -69,7 +69,7 @@ def distance(learned: Tensor, counted: Tensor, counts: Tensor) -> float:
 
 
 class CrossEntropySteps(NamedTuple):
-    """One cross-entropy, worked out."""
+    """The steps of computing one cross-entropy."""
 
     score: float  # the target's logit
     power: float  # e to that logit
@@ -174,7 +174,7 @@ def repeated_cycle(ids: Tensor) -> list[int]:
 def ngram_loss(train: str, text: str, context: int, vocab_size: int) -> float:
     """Return the loss on `text`, in nats a character, of counting what follows every `context` characters in `train`.
 
-    One count, shared by the whole vocabulary, is added to each context; one that does not occur gives 1 / vocab_size.
+    Each context gets one extra count, spread over the vocabulary; an unseen context gives 1 / vocab_size.
     """
     contexts = Counter(train[i : i + context] for i in range(len(train) - context))
     continued = Counter(train[i : i + context + 1] for i in range(len(train) - context))

@@ -19,7 +19,7 @@ Pair = tuple[int, int]
 
 
 def words_of(text: str) -> Words:
-    """Return the bytes of each word in UTF-8, with the space before it: no merge reaches from one word to the next."""
+    """Return the UTF-8 bytes of each word, including the space before it: merges never cross word boundaries."""
     words = re.findall(r"'(?:s|t|re|ve|m|ll|d)| ?[^\W\d_]+| ?\d+| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+", text)
     return [list(word.encode()) for word in words]
 
@@ -30,7 +30,7 @@ def pair_counts(words: Words) -> Counter[Pair]:
 
 
 def most_frequent_pair(counts: Counter[Pair]) -> Pair:
-    """Return the pair that occurs most often; of equal ones that of the smaller ids."""
+    """Return the pair that occurs most often; ties go to the smaller ids."""
     return min(counts, key=lambda pair: (-counts[pair], pair))
 
 
@@ -49,9 +49,9 @@ def merge_pair(words: Words, pair: Pair, new_id: int) -> Words:
 
 
 def train_byte_pairs(text: str, merges: int) -> tuple[list[Pair], Words]:
-    """Merge the most frequent pair again and again; return the pairs in order and the text's tokens at the end.
+    """Repeatedly merge the most frequent pair; return the pairs in order and the text's tokens at the end.
 
-    Token 256 + k is the one that merge k makes. Ends early where no pair occurs twice.
+    Merge k makes token 256 + k. Stops early if no pair occurs twice.
     """
     words = words_of(text)
     pairs: list[Pair] = []
@@ -77,11 +77,11 @@ class TokenizerTrial(NamedTuple):
 
     parameters: int
     nats: float  # a token of validation text
-    bytes_per_token: float  # there
+    bytes_per_token: float  # of validation text
 
     @property
     def bits_per_byte(self) -> float:
-        """Return the loss for a byte of text, which compares models with different tokenizers."""
+        """Return the loss per byte of text, which is comparable between tokenizers."""
         return bits_per_byte(self.nats, self.bytes_per_token)
 
 

@@ -1,4 +1,4 @@
-"""Models of several sizes at equal compute, as in a scaling study: which size is best, and what the next one reaches.
+"""Models of several sizes at equal compute, as in a scaling study: which size is best, and how good the next one gets.
 
 Hoffmann and others, "Training Compute-Optimal Large Language Models" (2022), section 3.2, in miniature.
 """
@@ -16,12 +16,12 @@ from core.training.work import exact_parameters, flops_of_step
 
 SIZES = ((1, 8), (1, 16), (1, 32), (2, 32))  # layers and width
 NEXT_SIZE = (2, 48)
-STEPS = 160  # of the largest of SIZES at the whole budget
-_FINAL_WINDOWS = 256  # of each split, on which a run is measured
+STEPS = 160  # for the largest of SIZES at the whole budget
+_FINAL_WINDOWS = 256  # of each split, to evaluate a finished run
 
 
 class NextSize(NamedTuple):
-    """What the law predicts for the next size at the whole budget, and what its training gave."""
+    """The law's prediction for the next size at the whole budget, and the trained run."""
 
     predicted: Interval
     trained: ScalingRun
@@ -59,7 +59,7 @@ def train_at_equal_compute(
 def train_next_size(
     runs: Sequence[ScalingRun], train_ids: Tensor, val_ids: Tensor, vocab_size: int, seed: int = 1337
 ) -> Iterator[Progress[NextSize | None]]:
-    """Predict the loss of NEXT_SIZE from the law of other sizes, then train it; raises ExplorerError without a law."""
+    """Predict the loss of NEXT_SIZE from the law of `runs`, then train it; raises ExplorerError without a law."""
     config = config_within_budget(*NEXT_SIZE, whole_budget(vocab_size), vocab_size, seed)
     tokens = config.train.steps * config.train.batch_size * config.model.block_size
     predicted = law_of(runs).predict(exact_parameters(config.model, vocab_size), tokens)
@@ -77,10 +77,10 @@ def _as_run(config: RunConfig, loss: float, vocab_size: int) -> ScalingRun:
 
 
 def best_size(runs: Sequence[ScalingRun], budget: int) -> ScalingRun:
-    """Return the run with the lowest loss of one budget, counted from 0."""
+    """Return the run with the lowest loss at one budget, an index from 0."""
     return min(runs[budget * len(SIZES) : (budget + 1) * len(SIZES)], key=lambda run: run.loss)
 
 
 def factor_of_term(exponent: float, times: float) -> float:
-    """Return by which factor A N^-alpha changes in a model with so many times the parameters."""
+    """Return the factor by which A N^-alpha changes for a model with `times` as many parameters."""
     return times**-exponent

@@ -1,4 +1,4 @@
-"""The result of an experiment: the verdict, every number as it is written in a sentence, and the matching words."""
+"""The result of an experiment: the verdict, all numbers formatted for sentences, and the matching text."""
 
 from collections.abc import Callable, Mapping
 from math import exp, isfinite, log
@@ -19,7 +19,7 @@ SAME = 0.05  # nats: losses closer than that count as equal
 def verdict(outcome: Outcome) -> str:
     """Return how the broken model's validation loss compares with the control's: "higher", "same" or "lower".
 
-    Or "cheat", where it is lower, but not at the last position, where no answer can be read off.
+    "cheat" if it is lower, but not at the last position, where the model cannot see the answer.
     """
     control, treatment = outcome.control, outcome.treatment
     apart = treatment.val[-1] - control.val[-1]
@@ -31,7 +31,7 @@ def verdict(outcome: Outcome) -> str:
 
 
 def explanation(name: str, outcome: Outcome, numbers: Mapping[str, Any], language: str = ENGLISH) -> list[str]:
-    """Return the parts of an experiment's words that explain its result, unfilled; numbers as of `result_numbers`."""
+    """Return the parts of an experiment's text that explain its result, unfilled; `numbers` as in `result_numbers`."""
     own, shared = (load_prose("break", step, language).parts for step in (name, "lesson"))
     result = verdict(outcome)
     own = {name: part for name, part in own.items() if _is_measured(part, numbers)}
@@ -57,7 +57,7 @@ def explanation_markdown(pair: ModelPair, outcome: Outcome) -> str:
 def result_numbers(
     outcome: Outcome, counted: Baselines, vocab_size: int, percent: Callable[[float], str] = format_percent
 ) -> dict[str, Any]:
-    """Return everything measured, as it is written in a sentence; `percent` writes a share in the reader's language."""
+    """Return all measurements formatted for sentences; `percent` formats a share in the reader's language."""
     numbers: dict[str, Any] = {
         "steps": f"{outcome.steps:,}",
         "guess": f"{log(vocab_size):.2f}",

@@ -1,6 +1,6 @@
 """The experiments of "Break a GPT": each changes one thing in one of two models that are otherwise the same.
 
-To add an experiment, add a row to `EXPERIMENTS` and its words in `text/<language>/break/<name>.md`.
+To add an experiment, add a row to `EXPERIMENTS` and its text in `text/<language>/break/<name>.md`.
 """
 
 import random
@@ -11,11 +11,11 @@ from typing import Any, Literal, NamedTuple
 class Experiment(NamedTuple):
     """One thing to break."""
 
-    name: str  # of its words
+    name: str  # also of its text file
     changes: Mapping[str, Any] = {}  # the settings in which the broken model differs from the control
     shared_changes: Mapping[str, Any] = {}  # settings in which both models differ from `paired_runs.control_config`
     corrupt: Callable[..., str] | None = None  # changes the broken model's training text, not the validation text
-    choices: Mapping[str, Any] = {}  # what a reader may choose, with its default; passed on to `corrupt`
+    choices: Mapping[str, Any] = {}  # what a reader may choose, with defaults; passed to `corrupt`
     measure: Literal["", "phrase", "letter"] = ""  # what only this experiment measures on the trained models
     by_position: bool = False  # whether losses are shown by a token's position in its window
     code: tuple[str, ...] = ()  # full names of the functions that the page shows, besides `corrupt`

@@ -1,8 +1,8 @@
-"""The words of the lessons in every language, as Markdown in `core/lessons/text/<language>`.
+"""The text of the lessons in every language, as Markdown in `core/lessons/text/<language>`.
 
-A step's file begins with `# Title`. What stands before the first `## name` is the part "idea"; each `## name` begins
-another part. `{name}` is filled with a number that the step has computed, and `[[term]]`, or `[[term|as it is
-written]]`, leads to the glossary. A language that lacks a file, a part or a word has the English one.
+A step's file starts with `# Title`. The text before the first `## name` is the part "idea"; each `## name` starts
+another part. `{name}` is filled with a number that the step has computed, and `[[term]]` or `[[term|shown text]]`
+links to the glossary. If a language lacks a file, a part or a word, the English one is used.
 """
 
 import re
@@ -18,12 +18,12 @@ ENGLISH = "en"
 _FOLDER = Path(__file__).with_name("text")
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{(\w+)\}")
 _TERM = re.compile(r"\[\[([^\[\]|]+)(?:\|([^\[\]]+))?\]\]")
-PATHS = (45, 90)  # minutes of a lesson, for each of which a guide has a path
+PATHS = (45, 90)  # lengths of a lesson in minutes; a guide has a path for each
 _STAGE = re.compile(r"- (\d+) \[([\w, ]*)\] (.+)")
 
 
 class Prose(NamedTuple):
-    """One step in words: its title, and its parts by name ("idea", "question", ...) as Markdown."""
+    """The text of one step: its title, and its parts by name ("idea", "question", ...) as Markdown."""
 
     title: str
     parts: dict[str, str]
@@ -33,12 +33,12 @@ class LessonPart(NamedTuple):
     """One part of a lesson in class."""
 
     minutes: int
-    steps: list[str]  # of the lesson; none where the class talks
+    steps: list[str]  # of the lesson; empty while the class talks
     words: str
 
 
 class Guide(NamedTuple):
-    """How a lesson goes in class. The parts "expect" and "objection" of a step are for its teacher, too."""
+    """The teacher's guide to a lesson. A step's parts "expect" and "objection" are for the teacher, too."""
 
     title: str
     idea: str
@@ -52,7 +52,7 @@ def languages() -> list[str]:
 
 
 def load_prose(lesson: str, step: str, language: str = ENGLISH) -> Prose:
-    """Return the words of one step. Raises ExplorerError where no language has them."""
+    """Return the text of one step. Raises ExplorerError if no language has it."""
     own, english = _read(f"{lesson}/{step}.md", language), _read(f"{lesson}/{step}.md", ENGLISH)
     return Prose(own.title or english.title, _translated(english.parts, own.parts))
 
@@ -72,7 +72,7 @@ def load_guide(lesson: str, language: str = ENGLISH) -> Guide:
 
 
 def fill(part: str, /, **numbers: object) -> str:
-    """Return a part with its placeholders filled, `{{` as a brace; raises ExplorerError for one that has no number."""
+    """Return a part with its placeholders filled, `{{` as a brace; raises ExplorerError for one without a number."""
 
     def replacement(match: re.Match[str]) -> str:
         if match[1] is None:
@@ -102,7 +102,7 @@ def terms_in(part: str) -> list[str]:
 
 
 def links(text: str, to_url: Callable[[str], str], language: str = ENGLISH) -> str:
-    """Return text with `[[term]]` as links, titled by its meaning; raises ExplorerError for an unknown term."""
+    """Return text with each `[[term]]` as a link titled with its meaning; raises ExplorerError for an unknown term."""
     known = glossary(language)
 
     def link(match: re.Match[str]) -> str:
@@ -117,12 +117,12 @@ def links(text: str, to_url: Callable[[str], str], language: str = ENGLISH) -> s
 
 
 def without_links(text: str) -> str:
-    """Return a text with `[[term]]` in italics, for a reader without the glossary's page."""
+    """Return a text with `[[term]]` in italics, for readers without the glossary page."""
     return _TERM.sub(lambda term: f"*{term[2] or term[1]}*", text)
 
 
 def word(name: str, language: str = ENGLISH) -> str:
-    """Return one of the app's own words on a lesson's page, such as the label of a button."""
+    """Return one of the app's own texts on a lesson page, such as a button label."""
     words = _translated(_read("words.md", ENGLISH).parts, _read("words.md", language).parts)
     if name not in words:
         raise ExplorerError(f"The lessons have no word called {name!r}.")
@@ -139,7 +139,7 @@ def parse_prose(text: str) -> Prose:
 
 
 def _translated(english: dict[str, str], own: dict[str, str]) -> dict[str, str]:
-    """English parts, over them a language's own that ask for nothing that English does not: a slip stops no page."""
+    """Return the English parts, replaced by translations without extra placeholders: a slip must not break a page."""
     return english | {
         name: part for name, part in own.items() if part and placeholders(part) <= placeholders(english.get(name, part))
     }

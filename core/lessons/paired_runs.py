@@ -36,8 +36,8 @@ _COURSE_WINDOWS = 64  # of each split, measured during training
 _SAMPLE = 240  # characters
 _REPORT_EVERY = 5  # steps
 _HEALTH_ROWS = 12
-_STUCK = 0.4  # share of one character in a sample, from which the sample says nothing
-_COPIED = 30  # characters in a row that do not coincide by chance
+_STUCK = 0.4  # share of one character in a sample; a sample with more counts as stuck
+_COPIED = 30  # characters in a row that do not match by chance
 _WORD = re.compile(r"[^\W\d_]{3,}")
 
 
@@ -55,31 +55,31 @@ class ModelPair(NamedTuple):
     treatment: Trainer
     control_text: str  # training text
     treatment_text: str
-    val_ids: Tensor  # (N,), of both
+    val_ids: Tensor  # (N,), the same for both
 
 
 @dataclass
 class ModelResult(Losses):
     """Losses of one model of a pair, and what was measured on it after training."""
 
-    stopped: str = ""  # why training stopped early; "" where it did not
+    stopped: str = ""  # why training stopped early; "" if it did not
     by_position: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (T,) validation loss in a window
-    last_position_loss: float = nan  # its last entry: the loss where no answer can be read off, as in generation
+    last_position_loss: float = nan  # its last entry: the loss where the model cannot see the answer, as in generation
     gradient: float = nan  # norm of the first attention layer's gradient in the first step
     sharpness: tuple[float, float] = (nan, nan)  # `sharpness` before and after training
     shuffled: float = nan  # the last position's loss when the characters before the last one are shuffled
     sample: str = ""  # generated text
     words: float = 0.0  # `share_of_words` of the sample in the control's training text
     copied: int = 0  # `longest_copy` of the sample from the model's own training text
-    extra: Mapping[str, float | str] = field(default_factory=dict)  # of this experiment; empty if not finite
+    extra: Mapping[str, float | str] = field(default_factory=dict)  # only for this experiment; empty if not finite
     health: list[Health] = field(default_factory=list)  # at log-spaced steps
 
 
 @dataclass
 class Outcome:
-    """The courses of both models."""
+    """The results of both models so far."""
 
-    steps: int  # of training, planned
+    steps: int  # planned for training
     control: ModelResult = field(default_factory=ModelResult)
     treatment: ModelResult = field(default_factory=ModelResult)
     complete: bool = False
@@ -112,9 +112,9 @@ def treatment_config(experiment: Experiment, steps: int, seed: int = 1337) -> Ru
 def make_pair(
     experiment: Experiment, text: str, *, steps: int = 400, seed: int = 1337, choices: Mapping[str, Any] | None = None
 ) -> ModelPair:
-    """Make both models, with the same tokenizer, seed and, from the last tenth of `text`, validation text.
+    """Make both models with the same tokenizer, seed and validation text, which is the last tenth of `text`.
 
-    `choices` replace the experiment's. Raises TextError where the text is too short, or nothing changes it.
+    `choices` replace the experiment's. Raises TextError if the text is too short, or `corrupt` leaves it unchanged.
     """
     if len(text) < LEAST_TEXT:
         raise TextError(f"This text has {len(text):,} characters; an experiment needs {LEAST_TEXT:,} at least.")
@@ -143,7 +143,7 @@ def _ids(tokenizer: CharTokenizer, text: str) -> Tensor:
 
 
 def train_pair(pair: ModelPair) -> Iterator[Progress[Outcome]]:
-    """Train both models step by step in turns, then measure both; one whose loss is no longer finite stops."""
+    """Train both models in alternating steps, then measure both. A model stops early if its loss is not finite."""
     steps = pair.control.config.train.steps
     every = pair.control.config.train.eval_interval
     outcome, total = Outcome(steps), steps + 2
@@ -191,7 +191,7 @@ def _measure_health(trainer: Trainer, course: ModelResult) -> None:
 
 
 def _measure(trainer: Trainer, course: ModelResult, pair: ModelPair, text: str) -> bool:
-    """Measure a trained model; return False where its numbers are not finite."""
+    """Measure a trained model; return False if its numbers are not finite."""
     model, windows = trainer.model, fixed_windows(pair.val_ids, trainer.model.block_size, _WINDOWS)
     try:
         course.by_position = window_losses(model, windows).numpy().mean(axis=0)  # (T,)
@@ -258,7 +258,7 @@ def phrase_memorization(model: GPT | Bigram, tokenizer: CharTokenizer, phrase: s
 
 
 def loss_on_letter(model: GPT | Bigram, tokenizer: CharTokenizer, val_ids: Tensor, letter: str) -> dict[str, float]:
-    """Return the loss in nats on one letter, small or capital, on all others, and its mean probability `expected`."""
+    """Return the losses in nats on one letter (either case) and on all others, and its mean probability `expected`."""
     windows = fixed_windows(val_ids, model.block_size, _WINDOWS)
     forms = [tokenizer.tokens.index(form) for form in (letter.lower(), letter.upper()) if form in tokenizer.tokens]
     is_letter = torch.isin(windows[:, 1:], torch.tensor(sorted(set(forms))))  # (N, T)

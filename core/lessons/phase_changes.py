@@ -1,4 +1,4 @@
-"""Abilities that come all at once in a training: induction (Olsson 2022) and grokking (Power 2022)."""
+"""Abilities that appear suddenly during training: induction (Olsson 2022) and grokking (Power 2022)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -18,15 +18,15 @@ def first_step(steps: Sequence[int], values: Sequence[float], level: float) -> i
 
 
 def induction_scores(models: Mapping[int, GPT], letters: Tensor, space: int) -> Iterator[Progress[dict[int, float]]]:
-    """Return, for the model of each step, how much attention its best induction head pays to the token to be copied.
+    """Yield how much attention each step's best induction head pays to the token to be copied.
 
     Each text is a word of random letters, a space and the word again. In the second word, the token to be copied is the
-    one after the first occurrence of the letter that is read. Shares of attention, from 0 to 1, the mean over letters.
+    one after the current letter's first occurrence. Scores are attention weights from 0 to 1, averaged over letters.
     """
     rng = torch.Generator().manual_seed(0)
     words = torch.stack([letters[torch.randperm(len(letters), generator=rng)[:_LENGTH]] for _ in range(_WORDS)])
     ids = torch.cat([words, torch.full((_WORDS, 1), space), words], dim=1)
-    queries = torch.arange(_LENGTH + 1, 2 * _LENGTH)  # the second word, but its last letter
+    queries = torch.arange(_LENGTH + 1, 2 * _LENGTH)  # the second word without its last letter
     scores: dict[int, float] = {}
     for done, (step, model) in enumerate(models.items(), 1):
         patterns: list[Tensor] = []  # (B, H, T, T) of each layer
@@ -43,5 +43,5 @@ def induction_scores(models: Mapping[int, GPT], letters: Tensor, space: int) -> 
 
 
 def remainder(a: int, b: int, modulus: int) -> int:
-    """Return (a + b) modulo P, as turning by one angle and then by another returns to the start after P parts."""
+    """Return (a + b) modulo P, like two turns around a circle divided into P parts."""
     return (a + b) % modulus

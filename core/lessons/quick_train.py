@@ -1,4 +1,4 @@
-"""Small GPTs trained for a few seconds on the same batches, and the lecture's ladder: one put together part by part."""
+"""Small GPTs trained for a few seconds on the same batches, and the lecture's ladder: a GPT built part by part."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ class QuickRun(Losses):
 def small_gpt(seed: int = 1337, **changes: Any) -> RunConfig:
     """Return a GPT that writes something like words after seconds of training; `changes` are settings of its model.
 
-    With the same seed and context, all of them get the same batches.
+    All of them get the same batches if they have the same seed and context.
     """
     shape = {"n_layer": 2, "n_head": 4, "n_embd": 48, "block_size": 32, "activation": "relu", "init_std": 0.1}
     return RunConfig(
@@ -69,7 +69,7 @@ def small_gpt(seed: int = 1337, **changes: Any) -> RunConfig:
 def train_briefly(
     configs: Mapping[str, RunConfig], train_ids: Tensor, val_ids: Tensor, vocab_size: int
 ) -> Iterator[Progress[dict[str, QuickRun]]]:
-    """Train one model of `configs` after the other on the ids (N,) of a split; report every few steps."""
+    """Train the models of `configs` one after another on the ids (N,) of a split; report every few steps."""
     runs: dict[str, QuickRun] = {}
     done, total = 0, sum(config.train.steps for config in configs.values())
     for name, config in configs.items():
@@ -93,7 +93,7 @@ class Rung(NamedTuple):
 
     name: str
     changes: dict[str, Any]
-    optional: bool = False  # the next rung builds on the one before it
+    optional: bool = False  # if so, the next rung builds on the one before this
 
 
 class RungLoss(NamedTuple):
@@ -101,8 +101,8 @@ class RungLoss(NamedTuple):
 
     name: str
     loss: float  # on validation text
-    train_loss: float  # of a counted rung, the same as `loss`
-    trained: bool  # or counted
+    train_loss: float  # for a counted rung, the same as `loss`
+    trained: bool  # if not, counted
     optional: bool = False
 
 
@@ -123,7 +123,7 @@ RUNGS = (
 )
 
 
-# Parts that came after the lecture's, each by the setting that switches it on.
+# Parts newer than the lecture's, each with the setting that turns it on.
 MODERN_PARTS: dict[str, dict[str, Any]] = {
     "grouped queries": {"model.n_kv_head": 1},
     "sliding window": {"model.attention_window": 8},
@@ -155,7 +155,7 @@ def rung_configs(seed: int = 1337) -> dict[str, RunConfig]:
 def train_ladder(
     train_ids: Tensor, val_ids: Tensor, vocab_size: int, seed: int = 1337
 ) -> Iterator[Progress[list[RungLoss]]]:
-    """Count the first three rungs, then train the others one by one. The result has the rungs done so far."""
+    """Count the first three rungs, then train the others one by one. The result holds the finished rungs."""
     configs = rung_configs(seed)
     counted = run_baselines(configs["full"], train_ids, val_ids, vocab_size)  # the same windows for every rung
     losses = [

@@ -28,7 +28,7 @@ def keep_top_k(probabilities: Tensor, k: int) -> Tensor:
 def keep_top_p(probabilities: Tensor, p: float) -> Tensor:
     """Keep the fewest most likely tokens whose probabilities sum to p, and rescale them (Holtzman 2019)."""
     ordered, order = probabilities.sort(descending=True)
-    before = ordered.cumsum(dim=0) - ordered  # the sum of all that are more likely
+    before = ordered.cumsum(dim=0) - ordered  # the sum over all likelier tokens
     remaining = probabilities.clone()
     remaining[order[before >= p]] = 0
     return remaining / remaining.sum()
@@ -42,7 +42,7 @@ def sampling_probabilities(logits: Tensor, temperature: float, k: int, p: float)
 def sample_text(
     model: GPT | Bigram, tokenizer: CharTokenizer, prompt: str, length: int, temperature: float, seed: int = 1
 ) -> tuple[str, list[float]]:
-    """Return a continuation of the prompt, the likeliest at temperature 0, and each of its tokens' probability."""
+    """Return a continuation of the prompt (greedy at temperature 0) and the probability of each of its tokens."""
     settings = GenerationConfig(max_new_tokens=length, temperature=temperature, seed=seed)
     tokens = list(generate(model, tokenizer.encode(prompt), settings, alternatives=0))
     return tokenizer.decode([token.id for token in tokens]), [token.probability for token in tokens]
@@ -55,5 +55,5 @@ def share_of_repeats(text: str, length: int = 12) -> float:
 
 
 def mean_of(probabilities: Sequence[float]) -> float:
-    """Return the mean, 0 of none."""
+    """Return the mean, or 0 for an empty sequence."""
     return sum(probabilities) / max(1, len(probabilities))

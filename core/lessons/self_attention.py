@@ -20,7 +20,7 @@ _WINDOWS = 200
 
 
 def average_by_loop(x: Tensor) -> Tensor:
-    """Return the mean of every position and all before it: (T, C) -> (T, C)."""
+    """Return the mean of each position and all before it: (T, C) -> (T, C)."""
     means = torch.zeros_like(x)
     for t in range(len(x)):
         past = x[: t + 1]  # (t + 1, C): this position and all before it
@@ -84,7 +84,7 @@ def head_matrices(model: GPT, layer: int, head: int) -> tuple[Tensor, Tensor, Te
     """Return the three matrices (C, D) of one head of a trained model: for queries, keys and values."""
     attention = model.transformer.h[layer].attn
     D, shared = attention.head_size, model.config.kv_head_of(head)
-    stacked = attention.c_attn.weight.detach().split(attention.widths)  # all heads' queries, keys, values: 3 x (C, C)
+    stacked = attention.c_attn.weight.detach().split(attention.widths)  # all heads' queries (C, C), keys and values
     query, key, value = (
         part[one * D : (one + 1) * D].T for part, one in zip(stacked, (head, shared, shared), strict=True)
     )
@@ -122,7 +122,7 @@ def attention_to_next(model: GPT, ids: Tensor) -> float:
 
 
 def predictions_after_shuffling(model: GPT, ids: list[int], seed: int = 0) -> tuple[list[int], Tensor, Tensor]:
-    """Shuffle all tokens but the last; return them, and the next token's probabilities before (V,) and after (V,)."""
+    """Shuffle all tokens but the last; return them and the next-token probabilities before (V,) and after (V,)."""
     order = torch.randperm(len(ids) - 1, generator=torch.Generator().manual_seed(seed)).tolist()
     shuffled = [ids[index] for index in order] + ids[-1:]
     before, after = (torch.as_tensor(next_token_probabilities(model, row)) for row in (ids, shuffled))

@@ -26,14 +26,14 @@ from core.model import GPT, Bigram
 from core.text import split_point
 from core.text.ngrams import pair_probabilities
 
-VAL_FRACTION = 0.1  # of a text, at its end: the validation split of runs by default
-SHOWN = 160  # characters in front of the passage that can be read
+VAL_FRACTION = 0.1  # of a text, at its end: the default validation split of runs
+SHOWN = 160  # characters shown before the passage
 _LONGEST_CONTEXT = 512  # characters that a model reads before each guess
 _ROWS = 8  # letters that a model predicts at once
-EASY = 1  # the number of the passage that one sees first
-_TRIED = 2000  # random places, of which it is the easiest
+EASY = 1  # the number of the passage shown first
+_TRIED = 2000  # random places to choose the easiest from
 _COUNTED = 2**20  # characters of the training text whose words are counted
-_BEGUN = 2  # letters of its first word that are shown
+_BEGUN = 2  # letters shown of the easiest passage's first word
 _WORD = re.compile(r"[^\W\d_]+")
 
 
@@ -51,9 +51,9 @@ class Passage(NamedTuple):
 
 
 def choose_passage(text: str, number: int, length: int) -> Passage:
-    """Return a random passage of the validation text, by its number, from a word on; EASY is one of frequent words.
+    """Return the random passage with this number from the validation text; it starts at a word. EASY is an easy one.
 
-    Raises TextError where the text is too short.
+    Raises TextError if the text is too short.
     """
     begin = split_point(len(text), VAL_FRACTION)
     if len(text) - begin < length + SHOWN:
@@ -61,22 +61,22 @@ def choose_passage(text: str, number: int, length: int) -> Passage:
     start = (
         _easiest(text, begin, length) if number == EASY else _random_word(text, begin, length, random.Random(number))
     )
-    _, space, before = text[max(0, start - SHOWN) : start].partition(" ")  # it begins with a whole word, too
+    _, space, before = text[max(0, start - SHOWN) : start].partition(" ")  # it also starts with a whole word
     return Passage(start, before if space else text[max(0, start - SHOWN) : start], text[start : start + length])
 
 
 def _random_word(text: str, begin: int, length: int, rng: random.Random) -> int:
-    """Return where a word starts that lies at a random place; in a text without white space that is the place."""
+    """Return the start of the word at a random place; in a text without white space, the place itself."""
     place = rng.randrange(begin + SHOWN // 2, len(text) - length + 1)
     return next((at for at in range(place, begin, -1) if text[at - 1] in " \n" and text[at] > " "), place)
 
 
-@lru_cache(maxsize=2)  # in a class it is asked for at every guess
+@lru_cache(maxsize=2)  # in a class it is called at every guess
 def _easiest(text: str, begin: int, length: int) -> int:
     """Return a place within the first word of the easiest passage: fewest signs, then the most frequent words.
 
-    How frequent the words are in the training text is measured by the rarest of them. The first one is longer than the
-    letters of it that are shown.
+    A passage's rarest word, as counted in the training text, decides how frequent its words are. Its first word has
+    more letters than are shown.
     """
     counts = Counter(_WORD.findall(text, 0, min(begin, _COUNTED)))
 
@@ -98,7 +98,7 @@ class Game:
 
     passage: Passage
     alphabet: frozenset[str]  # all possible characters
-    guesses: tuple[float, ...] = ()  # of each letter so far; one that was revealed counts the mean of random guesses
+    guesses: tuple[float, ...] = ()  # for each letter so far; a revealed letter counts the mean of random guesses
     wrong: tuple[str, ...] = ()  # guesses for the current letter
     revealed: frozenset[int] = frozenset()  # indices of the letters that were revealed
 
@@ -112,7 +112,7 @@ class Game:
         return self.passage.hidden[: len(self.guesses)]
 
     def counts(self) -> np.ndarray:
-        """Count the letters found at each guess: (V,). One revealed counts in equal shares for every guess left."""
+        """Count the letters found at each guess: (V,). A revealed one counts in equal shares for all guesses left."""
         counts = np.zeros(len(self.alphabet))
         for place, count in enumerate(self.guesses):
             if place in self.revealed:
@@ -131,7 +131,7 @@ class Game:
         return replace(self, wrong=(*self.wrong, letter))
 
     def give_up_letter(self) -> Self:
-        """Reveal one letter. Random guesses among those left would take half of them, on average."""
+        """Reveal one letter. It counts the guesses that random guessing among the characters left takes on average."""
         if self.done:
             return self
         left = len(self.alphabet) - len(self.wrong)
@@ -143,12 +143,12 @@ class Game:
         )
 
     def to_json(self) -> str:
-        """Return what was guessed, for `restore`; the passage is not part of it."""
+        """Return the guesses as JSON for `restore`, without the passage."""
         stopped = bool(self.passage.after)
         return json.dumps([self.guesses, self.wrong, sorted(self.revealed), stopped], ensure_ascii=False)
 
     def restore(self, state: str) -> Self:
-        """Return this game, at its start, with what `to_json` of it returned; "" is its start."""
+        """Return this new game with the guesses of `to_json` applied; "" applies none."""
         if not state:
             return self
         guesses, wrong, revealed, stopped = json.loads(state)
@@ -175,7 +175,7 @@ class Bounds(NamedTuple):
 def bits_from_guesses(counts: ArrayLike) -> Bounds:
     """Return Shannon's bounds from the counts of letters found at the first guess, the second, ... (1951, equation 17).
 
-    A second player who guesses alike can rebuild the text from these numbers, so they hold as much information as it.
+    A second player who guesses alike can rebuild the text from these numbers, so they hold all of its information.
     With q_i the share of letters found at the i-th guess, in descending order,
 
         sum of i (q_i - q_i+1) log2 i  <=  bits a letter  <=  - sum of q_i log2 q_i
@@ -190,7 +190,7 @@ def bits_from_guesses(counts: ArrayLike) -> Bounds:
     upper = -float((q * np.log2(q)).sum())
     rank = np.arange(1, len(q) + 1)
     lower = float((rank * (q - np.append(q[1:], 0)) * np.log2(rank)).sum())
-    return Bounds(lower, max(lower, upper))  # equal but for rounding where all guesses are equally frequent
+    return Bounds(lower, max(lower, upper))  # equal except for rounding if all guesses are equally frequent
 
 
 class Play(NamedTuple):
@@ -216,7 +216,7 @@ def play_by_counting(ids: ArrayLike, start: int, length: int, vocab_size: int) -
 
 
 def play_by_model(model: GPT | Bigram, ids: Tensor, start: int, length: int) -> Iterator[Progress[Play | None]]:
-    """Play with a model on a text (N,); for each letter it reads only the text before, so that none can look ahead."""
+    """Play with a model on a text (N,). For each letter it reads only the text before, so no model can look ahead."""
     size = min(model.block_size, start, _LONGEST_CONTEXT)
     rows = torch.stack([ids[place - size : place] for place in range(start, start + length)])  # (R, T)
     beliefs = []

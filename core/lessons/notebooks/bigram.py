@@ -1,4 +1,4 @@
-"""The code of the notebook "BigramLanguageModel", by step, for `core.import_export.notebooks`; it runs, too."""
+"""The code of the notebook "BigramLanguageModel" by step, for `core.import_export.notebooks`; also a script."""
 
 # %% text
 from core.lessons.bigram import most_frequent, vocabulary_of

@@ -1,4 +1,4 @@
-"""The code of the notebook "Breaking a GPT", by step; others run `break_it`. It is a script that runs, too."""
+"""The code of the notebook "Breaking a GPT" by step; the other steps call `break_it`. It is also a script."""
 
 # %% mask
 import core.lessons.experiment_results

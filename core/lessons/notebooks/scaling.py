@@ -1,4 +1,4 @@
-"""The code of the notebook "Scaling_Laws", by step, for `core.import_export.notebooks`; it runs, too."""
+"""The code of the notebook "Scaling_Laws" by step, for `core.import_export.notebooks`; also a script."""
 
 # %% budget
 import torch

@@ -1,4 +1,4 @@
-"""The code of the notebook "From_Characters_to_Tokens", by step, for `core.import_export.notebooks`; it runs, too."""
+"""The code of the notebook "From_Characters_to_Tokens" by step, for `core.import_export.notebooks`; also a script."""
 
 # %% bytes
 from core.paths import data_dir
