@@ -1,4 +1,4 @@
-"""A model from elsewhere in our own terms, the checks of every kind of file, stored safetensors and tokenizers."""
+"""An imported model in our own terms, checks for every file format, and safetensors and tokenizer files."""
 
 import math
 import re
@@ -21,22 +21,22 @@ from core.text.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
 from core.training.checkpoints import checksum_holds
 
 MOST_PADDING = 1024  # rows beyond the tokenizer's: vocabularies are padded to multiples of 64 or 128, rarely of more
-_WRAPPERS = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before every name
+_WRAPPERS = ("module.", "_orig_mod.")  # prefixes of DistributedDataParallel and torch.compile
 _TABLES = ("transformer.wte.weight", "lm_head.weight")  # a row for each token
 
 
 class ExternalModelError(ExplorerError):
-    """A file cannot be read as a model, or a model cannot be written in that form; the message says why."""
+    """A file cannot be read as a model, or a model cannot be written in that format; the message says why."""
 
 
 class ExternalModel(NamedTuple):
-    """A model as it was read."""
+    """A model as read from its files."""
 
     config: ModelConfig
     vocab_size: int
     weights: dict[str, Tensor]  # float32, by the names and in the shapes of `core.model.gpt`
-    step: int  # at which it was saved; 0 where the file does not say
-    tokenizer: Tokenizer | None = None  # where it is in the same file
+    step: int  # at which it was saved; 0 if unknown
+    tokenizer: Tokenizer | None = None  # if it is in the same file
 
 
 def integer_setting(data: Mapping[str, object], name: str, low: int, high: int) -> int:
@@ -54,12 +54,12 @@ _SETTINGS = dict(fields_of(ModelConfig))
 
 
 def read_shape(data: Mapping[str, object], names: Mapping[str, str]) -> dict[str, int]:
-    """Return the sizes of a model from external settings, given their names there; raises ExternalModelError."""
+    """Return the sizes of a model from external settings, given our names for theirs; raises ExternalModelError."""
     return {ours: integer_setting(data, names[ours], _SETTINGS[ours].low, _SETTINGS[ours].high) for ours in SHAPE}
 
 
 def unwrapped(name: str) -> str:
-    """Return a parameter's own name, without what wrappers around the model put before it."""
+    """Return a parameter's own name, without the prefixes of wrappers around the model."""
     while name.startswith(_WRAPPERS):
         name = name.split(".", 1)[1]
     return name
@@ -105,11 +105,11 @@ def without_padding(external: ExternalModel, used: int) -> ExternalModel:
 
 @torch.no_grad()
 def build(external: ExternalModel) -> GPT:
-    """Build the model, on the processor, in evaluation mode."""
+    """Build the model on the CPU, in evaluation mode."""
     with torch.device("meta"):
         model = GPT(external.config, external.vocab_size)
     model = model.to_empty(device="cpu")
-    if external.config.tie_weights:  # `to_empty` made two tables of one
+    if external.config.tie_weights:  # `to_empty` has split the tied table in two
         model.lm_head.weight = model.transformer.wte.weight
     if external.config.position == "rope":  # the angles were made on the meta device too
         cos, sin = rotary_angles(external.config.block_size, external.config.n_embd // external.config.n_head)
@@ -122,7 +122,7 @@ def build(external: ExternalModel) -> GPT:
 
 
 def weights_with_positions(model: GPT) -> dict[str, Tensor]:
-    """Return the parameters of a model with a table of positions, also where it computes them or has none."""
+    """Return a model's parameters with a position table, even if it computes positions or has none."""
     weights: dict[str, Tensor] = dict(model.named_parameters())
     if model.config.position == "sinusoidal":
         weights["transformer.wpe.weight"] = model.waves
@@ -144,14 +144,14 @@ def fold_scale_into_queries(weights: dict[str, Tensor], config: ModelConfig) -> 
 
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-SHARD = "model-*.safetensors"  # a pattern for the names of the several files
+SHARD = "model-*.safetensors"  # a pattern for the file names of a split model
 _FILE_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,200}\.safetensors", re.ASCII)  # a name only: no way out of the folder
 _FLOATS = ("F64", "F32", "F16", "BF16")
 
 
 @contextmanager
 def open_weights(folder: Path) -> Iterator[tuple[dict[str, tuple[int, ...]], Callable[[str], Tensor]]]:
-    """Open a folder's weights: shapes by name, and a reader of one by its name; ExternalModelError where damaged."""
+    """Open a folder's weights: shapes by name, and a function that reads one; ExternalModelError if damaged."""
 
     def shape(name: str) -> tuple[int, ...]:
         stored = files[name].get_slice(name)
@@ -182,7 +182,7 @@ def open_weights(folder: Path) -> Iterator[tuple[dict[str, tuple[int, ...]], Cal
 
 
 def _paths(folder: Path) -> list[tuple[Path, set[str] | None]]:
-    """Return the files, each with the names that are read from it; None for all."""
+    """Return the files, each with the names of the tensors to read from it; None for all."""
     if (folder / WEIGHTS).exists():
         return [(folder / WEIGHTS, None)]
     if not (folder / INDEX).exists():
@@ -192,7 +192,7 @@ def _paths(folder: Path) -> list[tuple[Path, set[str] | None]]:
         )
     try:
         index = parse_json((folder / INDEX).read_bytes())["weight_map"]
-        names: dict[Any, set[Any]] = {}  # as the file has them
+        names: dict[Any, set[Any]] = {}  # unchecked, as they are in the file
         for name, file in index.items():
             names.setdefault(file, set()).add(name)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -214,7 +214,7 @@ FILE = "tokenizer.json"
 
 
 def read_tokenizer(folder: Path) -> Tokenizer | None:
-    """Return the tokenizer in a model's folder, or None; raises TextError where it is damaged or of an unknown kind."""
+    """Return the tokenizer in a model's folder, or None; raises TextError if it is damaged or of an unknown kind."""
     try:
         characters = _characters((folder / FILE).read_bytes())
     except OSError:
@@ -223,7 +223,7 @@ def read_tokenizer(folder: Path) -> Tokenizer | None:
 
 
 def parse_tokenizer(text: str) -> Tokenizer:
-    """Return the tokenizer of a `tokenizer.json` of ours. Raises TextError where it is damaged."""
+    """Return the tokenizer of one of our `tokenizer.json` files. Raises TextError if it is damaged."""
     try:
         return _characters(text) or BPETokenizer.parse({"tokenizer": parse_json(text)})
     except ValueError:
@@ -239,7 +239,7 @@ def tokenizer_files(tokenizer: Tokenizer) -> dict[str, bytes]:
 
 
 def check_belongs(tokenizer: Tokenizer, vocab_size: int) -> None:
-    """Raise ExternalModelError where tokenizer and model have vocabularies of different size."""
+    """Raise ExternalModelError if tokenizer and model have vocabularies of different sizes."""
     if tokenizer.vocab_size != vocab_size:
         raise ExternalModelError(
             f"The model knows {vocab_size:,} tokens, but the tokenizer has {tokenizer.vocab_size:,}, so they do not "

@@ -19,9 +19,9 @@ _INSTEAD = "give a folder with config.json and model.safetensors"
 def download_model(name: str, data_dir: Path, most_bytes: int | None = None, endpoint: str | None = None) -> Path:
     """Download a model by its name (`gpt2`, `distilgpt2`, `owner/model`) once, and return its folder.
 
-    Without a network a model that was downloaded before is returned. Raises ExternalModelError where there is no such
-    model, it has no safetensors or larger files than `most_bytes`, or there is no network. `endpoint` is the address of
-    another hub, by default that of `HF_ENDPOINT` or the hub's own.
+    Without a network, return an earlier download. Raises ExternalModelError if there is no such model, it has no
+    safetensors or is larger than `most_bytes`, or there is neither a network nor an earlier download. `endpoint` is the
+    address of another hub, by default that of `HF_ENDPOINT` or Hugging Face's own.
     """
     if not HUB_NAME.fullmatch(name):
         raise ExternalModelError(f"{name[:80]!r} is not a model name. Names look like gpt2 or owner/model.")
@@ -35,7 +35,7 @@ def download_model(name: str, data_dir: Path, most_bytes: int | None = None, end
         folder = Path(path)
     except ExternalModelError:
         raise
-    except Exception as error:  # of many kinds: a proxy that cannot be used is an ImportError, or none of the library's
+    except Exception as error:  # many kinds: an unusable proxy raises ImportError, or an error from outside the library
         raise ExternalModelError(no_download("model", name, endpoint, error, _INSTEAD)) from None
     for files in ((CONFIG,), (WEIGHTS, INDEX)):
         if not any((folder / file).exists() for file in files):
@@ -47,7 +47,7 @@ def download_model(name: str, data_dir: Path, most_bytes: int | None = None, end
 
 
 def _check_size(name: str, most: int | None, endpoint: str | None) -> bool:
-    """Check a model's size; return False where the hub cannot be reached, so that nothing is downloaded."""
+    """Check a model's size; return False if the hub cannot be reached, so that nothing is downloaded."""
     try:
         files = (
             HfApi(endpoint=endpoint, token=False).model_info(name, files_metadata=True, timeout=SECONDS).siblings or []

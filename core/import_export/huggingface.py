@@ -31,7 +31,7 @@ _TABLE, _HEAD = "transformer.wte.weight", "lm_head.weight"
 
 
 def read_folder(folder: Path) -> ExternalModel:
-    """Read a GPT-2, GPT-NeoX or Llama, and execute nothing; raises ExternalModelError where it cannot be opened."""
+    """Read a GPT-2, GPT-NeoX or Llama without running its code; raises ExternalModelError if it cannot be opened."""
     settings = _settings(folder / CONFIG)
     layout = _layout_of(settings)
     config, vocab_size, lacking = layout.our_config(settings)
@@ -42,8 +42,8 @@ def read_folder(folder: Path) -> ExternalModel:
 def write_folder(folder: Path, model: GPT | Bigram, tokenizer: Tokenizer | None = None, force: bool = False) -> Layout:
     """Write a model so that transformers' `AutoModelForCausalLM.from_pretrained(folder)` gives the same logits.
 
-    Returns the layout it was written in: the first that can hold it. Raises ExternalModelError where none can, and
-    ExplorerError where the folder cannot be written, or a file exists already and `force` is not set.
+    Returns the layout used: the first that can hold the model. Raises ExternalModelError if none can, and
+    ExplorerError if the folder cannot be written, or a file exists already and `force` is not set.
     """
     layout = layout_for(model.config)
     assert isinstance(model, GPT), "no layout holds another kind"
@@ -65,7 +65,7 @@ def layout_for(config: ModelConfig) -> Layout:
     everywhere = [one for one in obstacles[LAYOUTS[0].title] if all(one in others for others in obstacles.values())]
     special = {title: [one for one in names if one not in everywhere] for title, names in obstacles.items()}
     reasons = [listed(everywhere)] if everywhere else []
-    if all(special.values()):  # else there is one kind in whose way nothing else is
+    if all(special.values()):  # otherwise one kind has no obstacles of its own
         reasons += [f"for {title} {listed(names)}" for title, names in special.items()]
     raise ExternalModelError(
         f"None of {listed(list(obstacles))} can hold this model, so it cannot be exported for transformers. "
@@ -86,7 +86,7 @@ def _settings(path: Path) -> dict[str, Any]:
 
 
 def _layout_of(settings: dict[str, Any]) -> Layout:
-    """Return the kind of model; configs written by hand have it only in their class or their settings."""
+    """Return the layout of a model; hand-written configs show it only in their class or their settings."""
     classes = settings.get("architectures")
     kind = settings.get("model_type")
     if "model_type" not in settings and isinstance(classes, list) and classes:
@@ -136,7 +136,7 @@ def _read(
     if tied and _HEAD in weights:
         if torch.equal(weights[_HEAD], weights[_TABLE]):
             del weights[_HEAD]
-        else:  # two tables, whatever the settings say: transformers uses both
+        else:  # two tables, despite the settings: transformers uses both
             config = config.model_copy(update={"tie_weights": False})
     check_finite(weights)
     return ExternalModel(config, vocab_size, weights, step=0)

@@ -1,8 +1,8 @@
-"""The layouts of models in transformers: their names, shapes and settings, and how ours become theirs.
+"""The layouts of models in transformers: their names, shapes and settings, and the conversion of ours to theirs.
 
 GPT-2 has a table of positions and stores its linear layers transposed ("Conv1D"). GPT-NeoX has rotary positions and
 layer norm, and stores queries, keys and values together for each head. Llama has rotary positions, RMS norm and SwiGLU,
-and stores queries, keys, values and gates as matrices of their own. All rotate the halves of a head as ours do.
+and stores queries, keys, values and gates as separate matrices. Rotary positions rotate the halves of a head, as ours.
 """
 
 import re
@@ -31,38 +31,38 @@ from core.text.tokenizers import MOST_TOKENS
 Rearrange = Callable[[str, Tensor, ModelConfig], Tensor]
 
 _IN_BLOCK = re.compile(r"transformer\.h\.(\d+)\.(.+)\.(weight|bias)")
-# Ours to theirs, with several names for one formula; the first is written.
+# Ours to theirs, which have several names for one formula; exports write the first.
 ACTIVATIONS = {
     "gelu_tanh": ("gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_fast", "gelu_accurate"),
     "gelu": ("gelu", "gelu_python"),
     "relu": ("relu",),
     "relu2": ("relu2",),
 }
-# Settings that all of them have, or that only matter at initialization. Others must have their default, unless a layout
-# says what it can hold.
+# Settings that all layouts have, or that matter only at initialization. Others must have their default, unless a
+# layout's `fits` allows other values.
 HELD = (*SHAPE, "dropout", "bias", "attention_scale", "zero_init", "init_std")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Layout:
-    """One kind of transformers' models."""
+    """One model type of transformers."""
 
     kind: str  # its `model_type`
     title: str  # its name in a sentence
     model_class: str  # the class of transformers that reads it
     fits: Mapping[str, tuple[Any, ...]]  # the values of our settings that it can hold, besides `HELD` and defaults
-    shape: Mapping[str, str]  # its names of the settings in `SHAPE`
+    shape: Mapping[str, str]  # its names for the settings in `SHAPE`
     base: str  # prefix of the name of every parameter but the head's
     blocks: str  # name of the list of its blocks
     head: str  # prefix of the head's parameter; newer versions call every head `lm_head`
     outside: Mapping[str, str]  # our names to theirs, outside the blocks
-    inside: Mapping[str, tuple[str, ...]]  # the same for parts of a block; several of theirs are stacked in one of ours
-    defaults: Mapping[str, Any]  # transformers' values of settings that a config leaves out
+    inside: Mapping[str, tuple[str, ...]]  # the same for parts of a block; one of ours may stack several of theirs
+    defaults: Mapping[str, Any]  # transformers' values for settings that a config leaves out
     settings_of: Callable[[ModelConfig], dict[str, Any]]  # its other settings for a config of ours
-    # Our other settings for a config of theirs, given ours so far, and the parts of a block without biases there.
+    # From a config of theirs and our settings so far: our other settings, and the parts of its blocks without biases.
     read: Callable[[dict[str, Any], dict[str, Any]], tuple[dict[str, Any], list[str]]]
-    constants: tuple[str, ...]  # endings of the names of constants that older versions stored among the weights
-    other_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # general names in transformers
+    constants: tuple[str, ...]  # name suffixes of constants that older versions stored with the weights
+    other_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # transformers' general names
     always_bias: bool = True  # whether its linear layers and norms always have biases
     scale_is_a_setting: bool = False  # whether attention can be left unscaled
     to_theirs: Rearrange = lambda name, tensor, config: tensor  # rearranges one parameter
@@ -70,7 +70,7 @@ class Layout:
 
     def obstacles(self, config: ModelConfig) -> list[str]:
         """Return the settings of a model that this kind cannot hold, as `name=value`."""
-        if config.kind != "gpt":  # its other settings are without effect
+        if config.kind != "gpt":  # its other settings have no effect
             return [f"kind={config.kind}"]
         fits: dict[str, tuple[Any, ...]] = {name: (field.default,) for name, field in ModelConfig.model_fields.items()}
         fits |= self.fits
@@ -80,14 +80,14 @@ class Layout:
         return [f"{name}={value}" for name, value in values.items() if value not in fits[name]]
 
     def own_name(self, name: str) -> str | None:
-        """Return the full name of a stored parameter; None for a constant. Some files leave the first word out."""
+        """Return the full name of a stored parameter; None for a constant. Some files omit the prefix."""
         name = re.sub(r"^lm_head\.", self.head, unwrapped(name))
         if name.endswith(self.constants):
             return None
         return name if name.startswith((self.base, self.head)) else self.base + name
 
     def split(self, name: str, tensor: Tensor, config: ModelConfig) -> dict[str, Tensor]:
-        """Return the stored tensors of a parameter of ours, by name."""
+        """Return the stored tensors for one of our parameters, by name."""
         if name in self.outside:
             return {self.outside[name]: tensor}
         match = _IN_BLOCK.fullmatch(name)
@@ -102,11 +102,11 @@ class Layout:
         return dict(zip(theirs, tensor.split(rows), strict=True))
 
     def join(self, name: str, parts: Sequence[Tensor], config: ModelConfig) -> Tensor:
-        """Return a parameter of ours from its stored tensors: the inverse of `split`."""
+        """Return one of our parameters from its stored tensors: the inverse of `split`."""
         return self.to_ours(name, torch.cat(list(parts)), config).float().contiguous()
 
     def our_config(self, settings_read: dict[str, Any]) -> tuple[ModelConfig, int, list[str]]:
-        """Return a config.json as ours, its vocabulary's size, and parts without biases; raises ExternalModelError."""
+        """Return our config for a config.json, its vocabulary size, parts without biases; raises ExternalModelError."""
         others = {
             name: [settings_read[other] for other in names if other in settings_read]
             for name, names in self.other_names.items()
@@ -140,7 +140,7 @@ class Layout:
         weights = weights_with_positions(model)
         if not self.scale_is_a_setting:
             weights = fold_scale_into_queries(weights, config)
-        if self.always_bias and not config.bias:  # zeros, which is the same
+        if self.always_bias and not config.bias:  # zero biases change nothing
             for name, tensor in list(weights.items()):
                 if _IN_BLOCK.fullmatch(name) or ".ln_f." in name:
                     weights[name.removesuffix("weight") + "bias"] = torch.zeros(tensor.size(0))
@@ -160,7 +160,7 @@ def our_activation(name: object) -> str:
 
 
 def require(settings: dict[str, Any], name: str, value: object, missing: object = None) -> None:
-    """Raise ExternalModelError where a setting is not the only supported value."""
+    """Raise ExternalModelError if a setting does not have the only supported value."""
     value_read = settings.get(name, missing)
     plain = bool(value_read) if isinstance(value, bool) else value_read
     if plain != value or isinstance(plain, bool) != isinstance(value, bool):
@@ -168,9 +168,9 @@ def require(settings: dict[str, Any], name: str, value: object, missing: object 
 
 
 def require_plain_rotation(settings: dict[str, Any], base: str, share: tuple[str, float]) -> None:
-    """Raise ExternalModelError where rotary positions are not those of the paper: whole heads, base 10,000, unscaled.
+    """Raise ExternalModelError unless rotary positions are those of the paper: whole heads, base 10,000, unscaled.
 
-    `base` and `share`, with its default, are older names of settings in `rope_parameters`.
+    `base` and `share` (with its default) are older names for settings in `rope_parameters`.
     """
     rope = settings.get("rope_scaling") or settings.get("rope_parameters") or {}
     if not isinstance(rope, dict):

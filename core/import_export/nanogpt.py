@@ -1,7 +1,7 @@
-"""nanoGPT's checkpoint, one `ckpt.pt` with the weights under our names and the model's settings; and its data.
+"""nanoGPT's checkpoint, one `ckpt.pt` with the model's settings and its weights under our names; and its data.
 
-The checkpoint is a pickle, which can run programs when it is loaded. So it is read by PyTorch's restricted reader,
-which reads tensors and plain values only, and every declared size is checked before it is used.
+The checkpoint is a pickle, which can run programs when it is loaded. So PyTorch's restricted reader reads it,
+which accepts only tensors and plain values, and every declared size is checked before use.
 """
 
 import json
@@ -86,7 +86,7 @@ def checkpoint_writer(
 ) -> Callable[[Path], None]:
     """Return a function that writes a model as a `ckpt.pt` for nanoGPT's `sample.py`, without an optimizer.
 
-    It also has the tokenizer, for `read_checkpoint`. Raises ExternalModelError as `check_writable`.
+    The file also holds the tokenizer, for `read_checkpoint`. Raises ExternalModelError like `check_writable`.
     """
     config = model.config
     check_writable(config)
@@ -119,10 +119,10 @@ def meta(tokenizer: Tokenizer) -> bytes | None:
 
 
 def data_files(ids: np.ndarray, val_fraction: float, tokenizer: Tokenizer) -> dict[str, Content]:
-    """Return nanoGPT's data of a text with these ids (N,), for its `train.py`, by file name.
+    """Return nanoGPT's data files for its `train.py`, by name, for a text with these ids (N,).
 
-    Beside its `meta.pkl` lies what `core.text.nanogpt_data` reads instead. Raises ExternalModelError for a vocabulary
-    over uint16.
+    A JSON file holds the same vocabulary as `meta.pkl` for `core.text.nanogpt_data`, which reads no pickles. Raises
+    ExternalModelError for a vocabulary that exceeds uint16.
     """
     if tokenizer.vocab_size > MOST_IDS:
         raise ExternalModelError(
@@ -141,11 +141,11 @@ def data_files(ids: np.ndarray, val_fraction: float, tokenizer: Tokenizer) -> di
 
 
 def _write_ids(ids: np.ndarray, path: Path) -> None:
-    path.write_bytes(ids.astype("<u2", copy=False).data)  # `tofile` does not say why the system refuses
+    path.write_bytes(ids.astype("<u2", copy=False).data)  # `tofile` hides why the system refused
 
 
 def first_prompt(tokenizer: Tokenizer) -> str:
-    """Return a prompt that sample.py can read: its default, a newline, or else a letter, or any other character."""
+    """Return a prompt that sample.py can read: its default newline, else a letter, else any character."""
     if tokenizer.is_gpt2:
         return "\n"
     known = [token for token in tokenizer.tokens if len(token) == 1]
@@ -179,7 +179,7 @@ def _save(checkpoint: dict[str, Any], path: Path) -> None:
     with path.open("wb") as file:
         try:
             torch.save(checkpoint, file)
-        except RuntimeError as error:  # PyTorch's own sentence, instead of what the system said
+        except RuntimeError as error:  # PyTorch replaces the system's message with its own
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
             raise
@@ -201,7 +201,7 @@ def _number(kind: _NumberKind, data: bytes) -> float | int:
     return np.frombuffer(data, kind.code, count=1)[0].item()
 
 
-# Single numbers as numpy 1 and numpy 2 pickle them: an average of losses easily is one (`np.mean` while evaluating).
+# Single numbers as numpy 1 and numpy 2 pickle them: an average loss may be one (`np.mean` during evaluation).
 _MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
 torch.serialization.add_safe_globals(
     [(_NumberKind, "numpy.dtype"), *((_number, f"{name}.scalar") for name in _MODULES)]
@@ -221,7 +221,7 @@ def _load(path: Path) -> dict[str, Any]:
         raise
     except (OSError, zipfile.BadZipFile):
         raise ExternalModelError("The file is missing, damaged, or not saved by PyTorch.") from None
-    except Exception:  # the restricted reader raises many kinds, and its advice is to switch the restriction off
+    except Exception:  # the restricted reader raises many kinds, and its messages advise disabling it
         raise ExternalModelError(
             "The file holds something other than tensors and plain values, which could be a program, so it is not read."
         ) from None

@@ -1,8 +1,8 @@
-"""Jupyter notebooks and scripts in cells: of the lessons, and of a run, which train it again next to `core`.
+"""Jupyter notebooks and scripts in cells: for the lessons, and for training a run again next to `core`.
 
-A lesson's notebook has the words of its pages, the source of the functions of `core.lessons`, and the code of
-`core/lessons/notebooks`. Torch is not imported for it. A run's holds its settings, their changes during training, and
-the hash of its text, but no weights.
+A lesson's notebook has the text of its pages, the source of the functions of `core.lessons`, and the code of
+`core/lessons/notebooks`. Writing it does not import torch. A run's notebook holds its settings, their changes during
+training, and the hash of its text, but no weights.
 """
 
 import ast
@@ -93,19 +93,19 @@ def _wrapped(source: str, indent: str = "") -> list[str]:
 
 
 def lesson_notebook(lesson: str, language: str = ENGLISH) -> str:
-    """Return the text of a lesson's notebook, without outputs; raises ExplorerError where a step has no words."""
+    """Return the text of a lesson's notebook, without outputs; raises ExplorerError if a step has no text."""
     return to_notebook(_lesson_cells(lesson, language))
 
 
 def write_notebooks(folder: Path, force: bool = False) -> list[Path]:
-    """Write the notebooks of all lessons into a folder; raises ExplorerError as `write_files`."""
+    """Write the notebooks of all lessons into a folder; raises ExplorerError like `write_files`."""
     files = {name: lesson_notebook(lesson).encode() for lesson, name in NOTEBOOKS.items()}
     write_files(folder, files, force)
     return [folder / name for name in files]
 
 
 def notebook_parts(lesson: str) -> dict[str, tuple[str, dict[str, str]]]:
-    """Return a notebook's code by step, from `core/lessons/notebooks`, and numbers that fill the step's words."""
+    """Return a notebook's code by step, from `core/lessons/notebooks`, and the numbers to fill the step's text."""
     _, *split = _PART.split((_ROOT / "core" / "lessons" / "notebooks" / f"{lesson}.py").read_text("utf-8"))
     return {
         name: (source.strip(), dict(word.split("=", 1) for word in numbers.split()))
@@ -166,7 +166,7 @@ def _text_numbers() -> dict[str, str]:
 
 
 def source_with_imports(module: str, names: list[str], shown: set[str]) -> str:
-    """Return the source of some names of a module of ours, with the imports and the module's other names they need.
+    """Return the source of some names in one of our modules, with the imports and other names of it that they need.
 
     Names in `shown`, as `module.name`, are left out; those returned are added. Raises KeyError for an unknown name.
     """
@@ -223,15 +223,15 @@ _CELL = re.compile(r"^# %%( \[markdown\])?\n", re.MULTILINE)
 
 
 class Stage(NamedTuple):
-    """One training: a fork's recipe begins with its parent's."""
+    """One training; a fork's recipe starts with its parent's stages."""
 
-    config: RunConfig  # as it began
+    config: RunConfig  # at the start
     sha256: str  # of the text
-    setting_changes: tuple[tuple[int, str, Any], ...]  # step, setting and value, in the order of effect
+    setting_changes: tuple[tuple[int, str, Any], ...]  # step, setting and value, in the order they take effect
     until: int  # the last step
     measured: dict[int, float]  # validation losses of the run, by step
     precision: str  # float32 or bfloat16
-    threads: int  # of the processor
+    threads: int  # of the CPU
 
 
 class Recipe(NamedTuple):
@@ -240,7 +240,7 @@ class Recipe(NamedTuple):
     name: str  # any text
     stages: tuple[Stage, ...]  # the last one is the run itself
     made_with: dict[str, str]  # the machine and the libraries, on which the last digits depend
-    has_start: bool = False  # it begins with weights from the run's own folder
+    has_start: bool = False  # whether it starts from weights in the run's own folder
 
 
 _SCRIPT = {

@@ -1,6 +1,6 @@
-"""A run as one self-contained page of HTML: nothing is fetched, nothing runs, and all text is escaped.
+"""A run as one self-contained HTML page: it loads nothing, runs no scripts, and escapes all text.
 
-Its charts are plain numbers here, which the template draws as SVG.
+The charts are laid out here as plain numbers; the template draws them as SVG.
 """
 
 import base64
@@ -26,13 +26,13 @@ from core.text.token_display import quoted, visible
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _SAMPLE = 600  # characters
-_MOST_POINTS = 300  # of a line: more are not visible
+_MOST_POINTS = 300  # of a line; more would not be visible
 _LABEL_HEIGHT = 15  # pixels
-_NEAR = 0.4  # of the curves' height: baselines further off are left out, so that the curves stay readable
-_WIDE = 560  # pixels, from which labels are whole
+_NEAR = 0.4  # of the curves' height: baselines farther away are left out, so that the curves stay readable
+_WIDE = 560  # pixels; charts of at least this width have full labels
 _MOST_HEADS = 160
 _MOST_TOKENS = 100  # of a bigram's table
-_LONGEST = 10  # characters of a token beside the map
+_LONGEST = 10  # characters of a token next to the map
 _CELL = 15  # pixels of a map
 
 Points = list[tuple[float, float]]
@@ -95,7 +95,7 @@ def _style() -> Markup:
 
 
 def loss_chart(facts: RunFacts, width: int, height: int) -> dict[str, Any] | None:
-    """Lay out all losses, also the parent's, and every setting change, in pixels; None where nothing was measured."""
+    """Lay out all losses, the parent's included, and all setting changes in pixels; None if nothing was measured."""
     validation = _validation(facts.rows)
     if not validation:
         return None
@@ -135,7 +135,7 @@ def _validation(rows: Sequence[dict[str, Any]]) -> Points:
 
 
 def _of_parent(facts: RunFacts, last: int) -> Points:
-    """Return the parent's validation losses over the same steps, a fork's counted from where it branched off."""
+    """Return the parent's validation losses over the same steps; for a fork, counted from the branch point."""
     if not facts.parent or not facts.parent.same_text:
         return []
     begin = facts.parent.step or 0
@@ -216,7 +216,7 @@ def bigram_map(facts: RunFacts) -> dict[str, Any] | None:
 
 
 def sharpest(attention: np.ndarray) -> tuple[int, int]:
-    """Return the layer and head (from 0) with the largest mean attention to one other token, of (L, H, T, T)."""
+    """Return the layer and head (from 0) of (L, H, T, T) with the largest mean attention to one other token."""
     others = attention.astype(np.float32)
     size = others.shape[-1]
     others[:, :, range(size), range(size)] = 0
@@ -252,7 +252,7 @@ def _png(weights: np.ndarray, palette: Palette) -> str:
     stops = np.array([[int(color[at : at + 2], 16) for at in (1, 3, 5)] for color in palette.sequential])
     amounts, places = np.linspace(0, 1, 256), np.linspace(0, 1, len(stops))
     colors = np.stack([np.interp(amounts, places, stops[:, at]) for at in range(3)], axis=1).round().astype(np.uint8)
-    image = Image.fromarray(weights)  # gray levels become places in the palette
+    image = Image.fromarray(weights)  # gray levels become palette indices
     image.putpalette(colors.tobytes())
     file = io.BytesIO()
     image.save(file, format="PNG", optimize=True)

@@ -14,13 +14,13 @@ from core.text.corpora import Corpus
 from core.text.ngrams import BASELINES
 from core.text.tokenizers import TOKENIZERS
 
-_NO_DIFFERENCE = ("preset", "train.device", "train.precision", "train.compile")  # to what is learned
-_NO_QUESTION = (  # the length of training and its measurements: of no interest alone
+_NO_DIFFERENCE = ("preset", "train.device", "train.precision", "train.compile")  # changes nothing that is learned
+_NO_QUESTION = (  # length of training and measurements: alone no question for a run
     "steps", "decay_steps", "eval_interval", "eval_windows", "log_interval", "sample_interval", "sample_length",
     "sample_temperature", "checkpoint_interval", "snapshots",
 )  # fmt: skip
 _SETTINGS = dict(fields_of(RunConfig))
-_OVERFITTED = 0.15  # nats between the splits that are worth a sentence
+_OVERFITTED = 0.15  # nats between the splits; a larger gap is worth a sentence
 
 
 class Ancestor(NamedTuple):
@@ -28,44 +28,44 @@ class Ancestor(NamedTuple):
 
     name: str
     config: RunConfig  # at the step where this one branched off
-    step: int | None  # of the weights that this one began with; None where it took the settings only
+    step: int | None  # of the weights that this one started from; None if it took only the settings
     val_loss: float | None  # at its end, nats a token
-    same_text: bool  # whether the two losses compare
+    same_text: bool  # whether the two losses are comparable
     rows: list[dict[str, Any]]  # metrics
 
 
 class RunFacts(NamedTuple):
-    """Everything that a report tells of one run."""
+    """All facts about a run that a report uses."""
 
     name: str  # any text
     id: str
     created: str  # ISO 8601, UTC
-    config: RunConfig  # as it began
+    config: RunConfig  # at the start
     state: str  # finished, running, ...
     progress: str  # how training went, in one sentence; "" before the first measurement
     step: int
     seconds: float  # of training
     reason: str  # why it stopped or failed
     origin: str  # where an imported model comes from; else ""
-    corpus: Corpus | None  # None where the text is gone
+    corpus: Corpus | None  # None if the text is gone
     corpus_hash: str
-    vocabulary: tuple[str, ...]  # the tokens by id; empty before training begins
-    parameters: int  # 0 before training begins
+    vocabulary: tuple[str, ...]  # the tokens by id; empty before training starts
+    parameters: int  # 0 before training starts
     rows: list[dict[str, Any]]  # metrics
     baselines: dict[str, float] | None
     samples: list[dict[str, Any]]
-    opening: str  # the prompt of every sample, as it is shown; empty before training begins
-    setting_changes: list[tuple[int, str]]  # step and words
+    opening: str  # the prompt of every sample, as it is shown; empty before training starts
+    setting_changes: list[tuple[int, str]]  # step and description
     attention: np.ndarray | None  # uint8 (L, H, T, T), 255 is a weight of 1
     attention_step: int
     tokens: list[str]  # the T tokens of the attention pattern
-    table: np.ndarray | None  # of a bigram: probabilities (V, V) of the next token
+    table: np.ndarray | None  # for a bigram: probabilities (V, V) of the next token
     parent: Ancestor | None
     precision: str
     threads: int
     hardware: str
     versions: dict[str, str]
-    titles: dict[str, str]  # of all texts, by the name that the settings have
+    titles: dict[str, str]  # of all texts, by their names in the settings
 
     @property
     def letters(self) -> str:
@@ -74,7 +74,7 @@ class RunFacts(NamedTuple):
 
     @property
     def uniform(self) -> float | None:
-        """Return the loss of the uniform guess, nats a token; None where it was not counted."""
+        """Return the loss of the uniform guess, nats a token; None if it was not counted."""
         return (self.baselines or {}).get("uniform")
 
     def last(self, name: str) -> float | None:
@@ -117,13 +117,13 @@ def _value(path: str, facts: RunFacts) -> str:
 
 
 def shown(config: RunConfig, path: str, facts: RunFacts) -> str:
-    """Return a setting's value as it is written beside its slider; of a text, its title."""
+    """Return a setting's value as shown next to its slider; for a text, its title."""
     value = value_at(config, path)
     return facts.titles.get(value, value) if path == "data.corpus" else format_setting(value)
 
 
 def question(facts: RunFacts) -> str:
-    """Return what this run was made to find out, as far as its settings tell."""
+    """Return the question that this run answers, as far as its settings show it."""
     text, model = _text_title(facts), facts.config.model
     no_question = {_SETTINGS[f"train.{name}"].label for name in _NO_QUESTION}
     different = [change for change in changes(facts) if change[0] not in no_question]
@@ -143,7 +143,7 @@ def question(facts: RunFacts) -> str:
 
 
 def answer(facts: RunFacts) -> list[str]:
-    """Return what the numbers say, in a few sentences, each with its number."""
+    """Return the results in a few sentences, each with its number."""
     if facts.origin:
         return ["It was not trained here, so there is no history of its training."]
     loss, train_loss = facts.last("val_loss"), facts.last("train_loss")
@@ -213,7 +213,7 @@ def model_card(facts: RunFacts) -> list[tuple[str, str]]:
 
 
 def command(facts: RunFacts) -> str:
-    """Return the shell command that trains such a run; "" for one that needs the weights it began with."""
+    """Return the shell command that trains such a run; "" if it started from the weights of another model."""
     if facts.origin or (facts.parent and facts.parent.step is not None):
         return ""
     parts = ["python", "-m", "core", "train"]

@@ -1,7 +1,7 @@
-"""Programs that follow a run: TensorBoard by files beside it; Weights & Biases, Trackio and MLflow by their clients.
+"""Experiment trackers: TensorBoard through files next to a run; Weights & Biases, Trackio and MLflow via clients.
 
-Each gets the very rows that the run's folder gets. None may change or end a training: one that fails is left out.
-It needs nothing of `core.runs`, which passes it rows: so it lies with the other ways out, as the formats of exports do.
+Each gets the same rows as the run's folder. No tracker may change or end a training: one that fails is dropped.
+`core.runs` passes the rows, and this module needs nothing from it, so it is here with the export formats.
 """
 
 import importlib
@@ -34,9 +34,9 @@ Rows = Callable[[TrackedFile], list[dict[str, Any]]]
 PROJECT = "gpt-explorer"
 NONE = "none"
 _VARIABLE = "GPT_EXPLORER_TRACK"  # names, separated by commas
-_MLFLOW_METRICS, _MLFLOW_PARAMS = 1000, 100  # that its server takes in one request, at most
-_PER = 10_000  # values, in the counts of a histogram: the run's folder has shares
-# Names in the trackers, in groups as TensorBoard draws them, of the values in a row of metrics.jsonl.
+_MLFLOW_METRICS, _MLFLOW_PARAMS = 1000, 100  # the most that its server accepts in one request
+_PER = 10_000  # values in a histogram's counts: the run's folder has shares
+# The trackers' names for the values in a row of metrics.jsonl, grouped as TensorBoard draws them.
 _TAGS = {
     "loss": "loss/batch",
     "train_loss": "loss/train",
@@ -53,13 +53,13 @@ log = logging.getLogger(__name__)
 
 
 class TrackedRun(NamedTuple):
-    """What a tracker is told of a run as it begins."""
+    """What a tracker gets about a run at its start."""
 
-    folder: Path  # files of trackers go into folders of their own in it
+    folder: Path  # each tracker's files go into a subfolder
     id: str
     name: str
     config: RunConfig
-    step: int  # rows up to it are passed on already; -1: none
+    step: int  # rows up to this step have been passed on; -1: none
 
     def settings(self) -> dict[str, Any]:
         """Return the settings by path."""
@@ -67,7 +67,7 @@ class TrackedRun(NamedTuple):
 
 
 class Histogram(NamedTuple):
-    """Counts of values between edges, of _PER values in all."""
+    """Counts of values between edges, out of _PER values."""
 
     counts: np.ndarray  # (B,)
     edges: np.ndarray  # (B + 1,)
@@ -75,7 +75,7 @@ class Histogram(NamedTuple):
 
 @dataclass(frozen=True)
 class Values:
-    """What trackers get of one step, by tag."""
+    """What trackers get for one step, by tag."""
 
     step: int
     scalars: dict[str, float] = field(default_factory=dict)
@@ -93,19 +93,19 @@ class Tracker(Protocol):
 
 
 class _EventFile:
-    """An event file of TensorBoard. What does not fit on a full disk is written with a later event.
+    """A TensorBoard event file. Events that do not fit on a full disk are written with a later one.
 
-    TensorBoard's own writer has a thread for it, which ends with the first error, and the training would go on without.
+    TensorBoard's own writer uses a thread that ends at the first error, after which training would log nothing.
     """
 
     def __init__(self, folder: Path, first_step: int):
-        """Create it; events of `first_step` and later in files before it no longer count, as those steps come again."""
+        """Create the file. Events from `first_step` on in older files no longer count: those steps run again."""
         from tensorboard.summary.writer.record_writer import RecordWriter
         from torch.utils.tensorboard.writer import Event, SessionLog
 
         self._event = Event
         folder.mkdir(parents=True, exist_ok=True)
-        name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}"  # read in the order of their names
+        name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}"  # TensorBoard reads files in name order
         self._file = (folder / name).open("xb", buffering=0)
         self._waiting = io.BytesIO()
         self._records = RecordWriter(self._waiting)
@@ -114,7 +114,7 @@ class _EventFile:
         self._write(Event(wall_time=time.time(), step=first_step, session_log=start))
 
     def add(self, step: int, summary: Any) -> None:
-        """Write a summary, one of TensorBoard's messages, as the event of a step."""
+        """Write a summary (a TensorBoard message) as the event of a step."""
         self._write(self._event(wall_time=time.time(), step=step, summary=summary))
 
     def _write(self, event: Any) -> None:
@@ -126,11 +126,11 @@ class _EventFile:
                 raise
 
     def _append(self) -> None:
-        """Append all events that wait, or nothing."""
+        """Append all pending events, or nothing."""
         size, waiting = self._file.tell(), self._waiting.getbuffer()
         try:
             written = 0
-            while written < len(waiting):  # a disk that fills up takes a part of it before the error
+            while written < len(waiting):  # a disk that fills up may take a part before the error
                 written += self._file.write(waiting[written:])
         except OSError:
             self._file.truncate(size)
@@ -142,7 +142,7 @@ class _EventFile:
         self._waiting.truncate()
 
     def close(self) -> None:
-        """Close it. Raises OSError where the disk is still full."""
+        """Close the file. Raises OSError if the disk is still full."""
         with self._file:
             self._append()
 
@@ -151,7 +151,7 @@ class TensorBoard:
     """Event files in the folder `tensorboard` of a run, for `tensorboard --logdir` on the folder of all runs."""
 
     def __init__(self, run: TrackedRun):
-        from torch.utils.tensorboard import summary  # takes 0.2 s, which a list of runs does not need
+        from torch.utils.tensorboard import summary  # takes 0.2 s, which a list of runs should not wait for
 
         self._summary, self._folder = summary, run.folder / "tensorboard"
         self._events = _EventFile(self._folder, run.step + 1)
@@ -197,7 +197,7 @@ class TensorBoard:
 
 
 class WandbLike:
-    """Weights & Biases, or Trackio, which has the same functions. Their own variables say where they write."""
+    """Weights & Biases, or Trackio with the same API. Their own environment variables set where they write."""
 
     def __init__(self, run: TrackedRun, module: str, **more: Any):
         self._module = importlib.import_module(module)
@@ -217,7 +217,7 @@ class WandbLike:
 
 
 class Mlflow:
-    """MLflow; MLFLOW_TRACKING_URI says where it writes."""
+    """MLflow; MLFLOW_TRACKING_URI sets where it writes."""
 
     def __init__(self, run: TrackedRun):
         mlflow = importlib.import_module("mlflow")
@@ -237,7 +237,7 @@ class Mlflow:
     def log(self, values: Values) -> None:
         now = int(1000 * time.time())
         metrics = [self._entities.Metric(tag, value, now, values.step) for tag, value in values.scalars.items()]
-        for first in range(0, len(metrics), _MLFLOW_METRICS):  # a request for each value would hold training up
+        for first in range(0, len(metrics), _MLFLOW_METRICS):  # a request per value would delay training
             self._client.log_batch(self._id, metrics[first : first + _MLFLOW_METRICS])
         for tag, text in values.texts.items():
             self._client.log_text(self._id, text, f"{tag}/step-{values.step:08d}.txt")
@@ -249,7 +249,7 @@ class Mlflow:
 TRACKERS: dict[str, Callable[[TrackedRun], Tracker]] = {
     "tensorboard": TensorBoard,
     "wandb": lambda run: WandbLike(run, "wandb", id=run.id, dir=run.folder),
-    # It tells runs apart by their names.
+    # Trackio tells runs apart by name.
     "trackio": lambda run: WandbLike(run._replace(name=f"{run.name} ({run.id})"), "trackio"),
     "mlflow": Mlflow,
 }
@@ -259,9 +259,9 @@ class Trackers:
     """The trackers of one run in this process."""
 
     def __init__(self, run: TrackedRun, rows: Rows, names: Sequence[str]):
-        """Start them; one that is new to the run gets the rows that the run has by then: `rows` by name of a file."""
+        """Start the trackers. One that is new to the run gets the run's earlier rows: `rows` returns them by file."""
         self._trackers: dict[str, Tracker] = {}
-        self.notices: list[str] = []  # sentences on those that failed
+        self.notices: list[str] = []  # sentences about trackers that failed
         for name in names:
             mark = run.folder / f".tracked-{name}"
             is_new = not mark.exists()
@@ -270,16 +270,16 @@ class Trackers:
                 self._trackers[name] = tracker = TRACKERS[name](run._replace(step=-1) if is_new else run)
                 for values in earlier:
                     tracker.log(values)
-                mark.touch()  # afterwards: one that failed before gets them all the next time
+                mark.touch()  # last: a tracker that fails before this gets all rows the next time
 
     def log(self, values: Values) -> None:
-        """Pass on what `read_values` makes of a row."""
+        """Pass the values of a row, from `read_values`, to all trackers."""
         for name, tracker in list(self._trackers.items()):
             with self._leaving_out(name):
                 tracker.log(values)
 
     def close(self, state: str) -> None:
-        """End them all; the run is left in this state."""
+        """Close all trackers; `state` is the run's final state."""
         for name in list(self._trackers):
             with self._leaving_out(name):
                 self._trackers.pop(name).close(state)
@@ -288,21 +288,21 @@ class Trackers:
     def _leaving_out(self, name: str) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # whatever another program raises: the run goes on without it
+        except Exception as error:  # another program may raise anything: the run continues without it
             self._trackers.pop(name, None)
             log.warning("%s no longer follows this run", name, exc_info=error)
             self.notices.append(f"{name} does not follow this run ({type(error).__name__}); its log says more.")
 
 
 def _merged(rows: Rows) -> list[Values]:
-    """Return what all files hold in the order of their steps: some trackers pass over a step before the last one."""
+    """Return the values of all files, ordered by step: some trackers ignore a step below the latest one."""
     return sorted(
         (read_values(file, row) for file in get_args(TrackedFile) for row in rows(file)), key=lambda values: values.step
     )
 
 
 def read_values(file: TrackedFile, row: Mapping[str, Any]) -> Values:
-    """Return what trackers get of a row of `metrics`, `samples` or `health`."""
+    """Return what trackers get for a row of `metrics`, `samples` or `health`."""
     step = int(row.get("step") or 0)
     if file == "samples":
         return Values(step, texts={"sample": str(row.get("text") or "")})
@@ -332,13 +332,13 @@ def _health_values(step: int, row: Mapping[str, Any]) -> Values:
 
 
 def chosen_trackers() -> list[str]:
-    """Return the trackers of the runs of this process, as the environment says; TensorBoard where it says nothing."""
+    """Return the trackers that the environment sets for runs of this process; TensorBoard by default."""
     names = os.environ.get(_VARIABLE, "tensorboard").split(",")
     return [name for name in dict.fromkeys(names) if name in TRACKERS]
 
 
 def choose_trackers(names: Sequence[str]) -> None:
-    """Let runs of this process, and of workers that it starts, be followed by these; raises ConfigError."""
+    """Set the trackers for runs of this process and of the workers it starts; raises ConfigError."""
     for name in names:
         if name not in (*TRACKERS, NONE):
             raise ConfigError(f"--track cannot be {name!r}: choose {', '.join(TRACKERS)} or {NONE}.")

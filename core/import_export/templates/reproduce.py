@@ -38,7 +38,7 @@ NAME = ""
 MADE_WITH = {}
 STAGES = []
 TEXT_FILES = sys.argv[1:]
-START = None  # weights to begin with
+START = None  # weights to start from
 
 # %% [markdown]
 # The text must be the same to the last character: its SHA-256 is compared. One too large to be held in memory is saved
@@ -47,7 +47,7 @@ START = None  # weights to begin with
 
 # %%
 def text_of(stage):
-    """Return the training text of a stage; of a large one its beginning."""
+    """Return the training text of a stage; for a large text only its beginning."""
     for file in map(Path, TEXT_FILES):
         if file.stat().st_size > MAX_BYTES:
             save_large(file, stage["sha256"])
@@ -67,7 +67,7 @@ def text_of(stage):
 
 
 def save_large(file, sha256):
-    """Save a large text under the name that the run knows it by, if it is the run's."""
+    """Save a large text under the name that the run uses, if it is the run's text."""
     with file.open("rb") as source:
         if hashlib.file_digest(source, "sha256").hexdigest() == sha256:
             source.seek(0)
@@ -88,7 +88,7 @@ def ids_of(stage, tokenizer):
 
 # %%
 def train(stage, tokenizer, before=None):
-    """Train one stage to its end, and return its trainer; it begins with the weights of the trainer `before`."""
+    """Train one stage to its end, starting from the weights of the trainer `before`, and return its trainer."""
     config = RunConfig.parse(stage["config"])
     torch.set_num_threads(stage["threads"])
     ids = torch.from_numpy(ids_of(stage, tokenizer))
