@@ -1,1 +1,1 @@
-"""The lessons as pages: each step draws what `core.lessons` computes on the visitor's own text."""
+"""The lesson pages: each step draws the results that `core.lessons` computes on the visitor's text."""

@@ -1,4 +1,4 @@
-"""The lesson on scaling laws: sizes at equal compute, the next size's loss predicted, and the law behind it."""
+"""The lesson on scaling laws: sizes at equal compute, a prediction for the next size, and the law behind it."""
 
 from functools import partial
 
@@ -23,7 +23,7 @@ from explorer.learn.state import StepState
 from explorer.learn.steps import Step, draw_table, is_answered
 from explorer.widgets.layout import card, chart, current_palette
 
-_NEAR = 0.1  # nats/token, of a prediction
+_NEAR = 0.1  # nats/token, tolerance of a prediction
 _NAMES = [f"{layers}x{width}" for layers, width in SIZES]
 _NEXT = f"{NEXT_SIZE[0]}x{NEXT_SIZE[1]}"
 
@@ -42,7 +42,7 @@ def _next_size(state: StepState) -> NextSize:
 
 
 def _draw_panels(runs: list[ScalingRun], outcome: NextSize | None = None) -> None:
-    """Draw the loss over parameters and over tokens; with the next size also the law that predicted it."""
+    """Draw the loss over parameters and over tokens, and with the next size also the law that predicted it."""
     law = None
     if outcome:
         law, runs = law_of(runs), [*runs, outcome.trained]
@@ -63,7 +63,7 @@ def _draw_panels(runs: list[ScalingRun], outcome: NextSize | None = None) -> Non
 def _draw_budgets(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
         runs = _study(state)
-        answered = is_answered(state)  # until then, the whole budget is to be predicted
+        answered = is_answered(state)  # until then, the student predicts the whole budget
         _draw_panels(runs if answered else runs[: -len(SIZES)])
         best = state.results["best"] = [best_size(runs, place).size for place in range(len(BUDGETS))]
         state.write("result", compute=f"{runs[0].compute:.1e}", quarter=best[0], half=best[1])

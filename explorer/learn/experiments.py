@@ -219,7 +219,7 @@ def _prediction_key(experiment: Experiment) -> str:
 
 
 def shared(state: StepState, part: str, **numbers: Any) -> str:
-    """Return a part of the words that all experiments share."""
+    """Return a part of the text that all experiments share."""
     return fill(load_prose(state.lesson, "lesson", state.language).parts[part], **numbers)
 
 

@@ -25,7 +25,7 @@ _STEPS: dict[str, tuple[Step, ...]] = {
     "break": experiments.STEPS,
 }
 
-_ACROSS = 2  # lessons beside each other
+_ACROSS = 2  # lessons next to each other
 
 
 def lessons() -> list[str]:
@@ -40,7 +40,7 @@ def steps_of(lesson: str) -> dict[str, Step]:
 
 
 def draw_overview(language: str) -> None:
-    """Draw every lesson with its steps; the step that this browser opened last is marked."""
+    """Draw every lesson with its steps; mark the step that this browser opened last."""
     page_header(word("lessons", language))
     st.markdown(word("lessons_idea", language), width=820)
     columns = [column for _row in range(0, len(lessons()), _ACROSS) for column in st.columns(_ACROSS)]
@@ -81,7 +81,7 @@ def draw_papers(language: str) -> None:
 
 
 def draw_glossary(language: str, first_term: str | None) -> None:
-    """Draw every term, the one that the address names first."""
+    """Draw every term; the one named in the address comes first."""
     page_header(word("glossary", language))
     if st.button(word("all_lessons", language), icon=":material/arrow_back:", key="lesson_all"):
         lesson_links.view_lesson(None)

@@ -1,7 +1,7 @@
-"""A lesson on paper: its questions, with the answers that the lesson itself computes for a text.
+"""A lesson on paper: its questions and the answers that the lesson computes for a text.
 
-Each step is drawn without a browser, with the values that its controls begin with. What its question is checked from
-on the page is what is printed here.
+Each step is drawn without a browser, with the initial values of its controls. The printed answer comes from the same
+results as the check on the page.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ _MOST_PRINTED = 512  # steps
 
 
 class PrintedStep(NamedTuple):
-    """A step as it is printed; all texts but the problem are Markdown."""
+    """A step as printed; all texts except the problem are Markdown."""
 
     name: str
     title: str
@@ -37,11 +37,11 @@ class PrintedStep(NamedTuple):
     expect: str = ""  # what a teacher may expect
     objection: str = ""  # what somebody may ask, with a reply
     problem: str = ""  # why there is no answer
-    is_ready: bool = False  # else it is still being computed
+    is_ready: bool = False  # otherwise still being computed
 
 
 class _PaperState(StepState):
-    """A step's state for paper: controls have their first values, and what is computed is not waited for."""
+    """A step's state for printing: controls keep their first values, and `compute` does not wait for a result."""
 
     may_begin = True
 
@@ -54,7 +54,7 @@ class _PaperState(StepState):
         if current is None and not self.may_begin:
             raise StillComputing
         current = current or job(whole, make)
-        if current.ended and current.stopped:  # because nobody looked any more
+        if current.ended and current.stopped:  # because nobody watched it any more
             current = job(whole, make)
         current.watch()
         if current.problem:
@@ -71,9 +71,9 @@ _printed: LRUCache[tuple, PrintedStep] = LRUCache(_MOST_PRINTED)
 
 
 def printed_steps(lesson: str, steps: Mapping[str, Step], text: str, language: str) -> list[PrintedStep]:
-    """Return the steps of a lesson as they are printed. Call it again where one is not ready.
+    """Return the steps of a lesson as printed. Call it again if a step is not ready.
 
-    Raises ExplorerError for a text that lessons cannot read. One thread may call it at a time.
+    Raises ExplorerError for a text that lessons cannot read. Only one thread may call it at a time.
     """
     may_begin, printed = True, []
     for step in steps.values():
@@ -81,7 +81,7 @@ def printed_steps(lesson: str, steps: Mapping[str, Step], text: str, language: s
         key = (data.name, hash(data.text), lesson, step.name, language)
         if not (made := _printed.get(key)):
             state = _PaperState(lesson, step.name, data, language)
-            state.may_begin = may_begin  # one computation after the other: a class may be at work beside it
+            state.may_begin = may_begin  # one computation at a time, because a class may be working too
             made = _print(step, state)
             if made.is_ready:
                 _printed[key] = made

@@ -1,4 +1,4 @@
-"""What a step works with: the training text, the step's words, and the values of its controls."""
+"""The state of a step: the training text, the step's text in the reader's language, and its control values."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, lru_cache, partial
@@ -25,13 +25,13 @@ from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import errors_shown, literal
 
 MOST_CHARACTERS = 200_000  # of a text, so that every step stays fast
-MOST_TOKENS = 512  # of a vocabulary, whose square is the size of a table
+MOST_TOKENS = 512  # of a vocabulary; a table has its square as size
 VAL_FRACTION = 0.1
 _CONTROL = "lesson-"  # prefix of the keys of a step's controls
 
 
 class StillComputing(Exception):
-    """A step cannot be drawn further before its job has ended; the progress bar is drawn."""
+    """The rest of a step needs the result of a running job; its progress bar is drawn."""
 
 
 class LessonData(NamedTuple):
@@ -69,7 +69,7 @@ def _lesson_data(name: str, whole: str) -> LessonData:
 
 
 class StepState:
-    """One visitor's state at one step, whose words `lesson`, `step` and `language` name."""
+    """One visitor's state at one step; `lesson`, `step` and `language` identify its text."""
 
     def __init__(self, lesson: str, step: str, data: LessonData, language: str, seed: int = 1337):
         self.lesson, self.step, self.language, self.seed = lesson, step, language, seed
@@ -77,10 +77,10 @@ class StepState:
         self.tokens, self.vocab_size = data.tokenizer.tokens, data.tokenizer.vocab_size
         self.ids, self.train_ids, self.val_ids = data.ids, data.train_ids, data.val_ids
         self.key = ("lesson", data.name, len(data.text), hash(data.text), seed)  # keys of jobs and caches start with it
-        self.numbers: dict[str, Any] = {}  # fill the placeholders of the step's words; strings are escaped
-        self.results: dict[str, Any] = {}  # computed while the step was drawn; its question is checked from them
-        self.completed = False  # the question is answered, or the experiment run
-        self.controls: dict[str, Any] = {"text": data.name}  # values of those drawn so far, for a teacher's link
+        self.numbers: dict[str, Any] = {}  # fill the placeholders of the step's text; strings are escaped
+        self.results: dict[str, Any] = {}  # computed while the step was drawn; its question is checked against them
+        self.completed = False  # the question is answered, or the experiment has run
+        self.controls: dict[str, Any] = {"text": data.name}  # values of the controls drawn so far, for a teacher's link
         self.labels: dict[str, str] = {"text": self.word("text")}  # of the controls
         self.rejected: list[str] = []  # values of a teacher's link that a control cannot have, as "name:value"
 
@@ -90,12 +90,12 @@ class StepState:
 
     @cached_property
     def shown_tokens(self) -> list[str]:
-        """Return the vocabulary's tokens as they are shown."""
+        """Return the vocabulary's tokens as shown."""
         return [visible(token) for token in self.tokens]
 
     @cached_property
     def bytes_per_token(self) -> float:
-        """Return the bytes in UTF-8 of a token of the validation text."""
+        """Return the mean UTF-8 bytes per token of the validation text."""
         validation = self.text[len(self.train_ids) :]
         return len(validation.encode()) / len(validation)
 
@@ -105,15 +105,15 @@ class StepState:
         return {token: id for id, token in enumerate(self.tokens)}
 
     def markdown(self, part: str, **numbers: Any) -> str:
-        """Return a part of the step's words as Markdown, filled and linked, strings escaped; "" if there is none."""
+        """Return a part of the step's text as Markdown, filled and linked, strings escaped; "" if there is none."""
         return self.fill_markdown(self.prose.parts.get(part, ""), **numbers)
 
     def write(self, part: str, **numbers: Any) -> None:
-        """Show a part of the step's words on the page."""
+        """Show a part of the step's text on the page."""
         st.markdown(self.markdown(part, **numbers))
 
     def fill_markdown(self, text: str, **numbers: Any) -> str:
-        """Return other text as Markdown, filled and linked."""
+        """Return any text as Markdown, filled and linked."""
         known = {name: literal(value) if isinstance(value, str) else value for name, value in self._with(numbers)}
         return self.linked(fill(text, **known))
 
@@ -130,9 +130,9 @@ class StepState:
         return fill(word(name, self.language), **numbers)
 
     def value(self, name: str, default: Any, widget: Callable[..., Any], label: str, *args: Any, **options: Any) -> Any:
-        """Draw a control that a teacher's link can set by `name` and hide, and return its value, of the default's type.
+        """Draw a control and return its value, of the default's type. A teacher's link can set it by `name` or hide it.
 
-        `label` is a part of the step's words, or a text.
+        `label` is the name of a part of the step's text, or the label itself.
 
         >>> state.value("size", 8, st.slider, "control", 2, 16)
         """
@@ -155,7 +155,7 @@ class StepState:
         return value
 
     def compute(self, key: tuple, make: Callable[[], Iterator[Progress]], *options: Any) -> Any:
-        """Return a job's result, as `result_of` for this text and seed. Raises StillComputing while there is none."""
+        """Return a job's result like `result_of`, for this text and seed. Raises StillComputing while there is none."""
         result = result_of((*self.key, *key), make, *options)
         if result is None:
             raise StillComputing
@@ -174,7 +174,7 @@ def _read(linked: str | None, kind: type) -> Any:
 
 
 def fitted_value(value: Any, default: Any, widget: str, args: tuple, options: dict) -> Any:
-    """Return a value of a control, brought within its bounds or options."""
+    """Return a control's value, limited to its bounds or options."""
     if widget == "slider":
         return min(max(args[0], value), args[1]) if value == value else default
     if widget == "text_input":
@@ -194,7 +194,7 @@ def chosen_text() -> str:
 
 
 def choose_text(language: str) -> str:
-    """Draw the select box of all texts, which a teacher's link can set and hide, and return the chosen one's name."""
+    """Draw the select box of all texts and return the chosen text's name. A teacher's link can set and hide it."""
     titles = text_labels()
     chosen = st.session_state.get(_KEY, session.recall(_KEY, lesson_links.lesson_values().get("text")))
     chosen = chosen if chosen in titles else next(iter(titles))
@@ -209,7 +209,7 @@ def choose_text(language: str) -> str:
 
 
 def absent_in_link() -> str | None:
-    """Return an error if a teacher's link names a text that is not here and the visitor has not chosen another."""
+    """Return an error if a teacher's link names a missing text and the visitor has not chosen another."""
     linked = lesson_links.lesson_values().get("text")
     if not linked or session.recall(_CHOSEN) or linked in {corpus.name for corpus in catalogue(shared.data_dir())}:
         return None

@@ -1,4 +1,4 @@
-"""What one step of a lesson consists of, its question, and how it is laid out."""
+"""The definition of a lesson's step, its question, and its layout."""
 
 import inspect
 import re
@@ -32,36 +32,36 @@ _DECIMAL = re.compile(r"[+-]?(\d{1,30}\.?\d{0,30}|\.\d{1,30})(e[+-]?\d{1,2})?", 
 
 
 class Question(NamedTuple):
-    """A question as it is printed, in Markdown."""
+    """A question as printed, in Markdown."""
 
     words: str
-    options: list[str]  # to choose from; none where a number is asked for
+    options: list[str]  # to choose from; empty if the answer is a number
     answer: str
 
 
 class Step(NamedTuple):
-    """One step: its words are in `core/lessons/text/<language>/<lesson>/<name>.md`, its code in `core.lessons`.
+    """One step: its text is in `core/lessons/text/<language>/<lesson>/<name>.md`, its code in `core.lessons`.
 
-    With an `answer` it asks a question: its words "question", "right" and "wrong" may use `{answer}`, `{given}`.
+    With an `answer` it asks a question: its parts "question", "right" and "wrong" may use `{answer}`, `{given}`.
     """
 
     name: str
     draw: Callable[[StepState], None]  # controls and result; raises StillComputing
     code: tuple[Callable, ...] = ()  # functions whose source is shown
-    numbers: Callable[[StepState], Mapping[str, Any]] = lambda state: {}  # fill the placeholders of its words
-    answer: Callable[[StepState], Any] | None = None  # the right one for this text and model
+    numbers: Callable[[StepState], Mapping[str, Any]] = lambda state: {}  # fill the placeholders of its text
+    answer: Callable[[StepState], Any] | None = None  # the correct one for this text and model
     options: Callable[[StepState], Sequence[str]] | None = None  # texts to choose from
-    named: Callable[[StepState], Sequence[str]] | None = None  # or parts of the step's words; else asks for a number
+    named: Callable[[StepState], Sequence[str]] | None = None  # or names of parts of its text; else asks for a number
     tolerance: float = 0.0  # how far a number may be off
     show: Callable[[StepState, Any], None] | None = None  # explains a wrong answer, given the response
-    more: Callable[[StepState], dict[str, Any]] = lambda state: {}  # further numbers for the question's words
-    uses_text: bool = True  # else it has models of its own, and no text is chosen
-    # What is to be predicted, without an `answer`, and what explains the result, as Markdown; raises StillComputing.
+    more: Callable[[StepState], dict[str, Any]] = lambda state: {}  # further numbers for the question's text
+    uses_text: bool = True  # otherwise it has its own models, and no text is chosen
+    # Without an `answer`: the questions to predict and the explanation, as Markdown; raises StillComputing.
     predicted: Callable[[StepState], tuple[list[Question], str]] | None = None
 
 
 def draw_question(step: Step, state: StepState) -> bool:
-    """Draw the question, its form and, after the check, the verdict. Return whether the answer was right."""
+    """Draw the question, its form and, after the check, the verdict. Return whether the answer is right."""
     slot, key = _answer_keys(state)
     state.numbers |= step.more(state)
     state.write("question")
@@ -86,12 +86,12 @@ def draw_question(step: Step, state: StepState) -> bool:
 
 
 def _answer_keys(state: StepState) -> tuple[str, str]:
-    """Return the name under which the answer checked last is remembered, and the key of the question's form."""
+    """Return the session key of the last checked answer, and the key of the question's form."""
     return f"answer-{state.lesson}-{state.step}", f"question-{state.lesson}-{state.step}-{state.data.name}"
 
 
 def is_answered(state: StepState) -> bool:
-    """Return whether an answer to the step's question was checked, or is in this very drawing, which comes below."""
+    """Return whether an answer to the question was checked, or is checked further down in this run of the page."""
     slot, key = _answer_keys(state)
     if st.session_state.get(f"{key}-check"):
         return st.session_state.get(f"{key}-given") is not None
@@ -100,7 +100,7 @@ def is_answered(state: StepState) -> bool:
 
 
 def correct_answer(step: Step, state: StepState) -> tuple[Any, Callable[[Any], str]]:
-    """Return the correct answer to a step's question, and how an answer is shown. The step has been drawn."""
+    """Return the correct answer to a step's question, and a function that formats answers. Draw the step first."""
     shown = state.label if step.named else name_signs
     if not (step.named or step.options):
         shown = partial(decimal, places=2 if 0 < step.tolerance < 10 else 0)
@@ -108,7 +108,7 @@ def correct_answer(step: Step, state: StepState) -> tuple[Any, Callable[[Any], s
 
 
 def _judge(step: Step, state: StepState, response: Any) -> tuple[Any, bool, Callable[[Any], str]]:
-    """Return the correct answer, whether the response is right, and how an answer is shown."""
+    """Return the correct answer, whether the response is right, and a function that formats answers."""
     correct, shown = correct_answer(step, state)
     right = response == correct if step.named or step.options else abs(response - correct) <= step.tolerance + 1e-9
     return correct, right, shown
@@ -135,7 +135,7 @@ def redraw_button(state: StepState, slot: str, word: str = "again", key: str = "
 
 
 def choose_unit(state: StepState, bytes_per_token: float | None = None) -> LossUnit:
-    """Draw the switch of the unit of the step's losses and return it, at first the one chosen last in a lesson."""
+    """Draw the unit switch for the step's losses and return the unit; the default is the last choice in a lesson."""
     chosen = state.value(
         "unit", session.recall(_UNIT, "nats"), st.segmented_control, _("Unit"), list(UNITS),
         format_func=lambda name: _(UNITS[name]), label_visibility="collapsed",
@@ -148,7 +148,7 @@ def draw_curves(
     x: Sequence[float], lines: Mapping[str, Sequence[float]], colors: Sequence[str], titles: tuple[str, str],
     columns: Sequence[str], *, key: str, name: str, mode: str = "lines", hover: str = ".2f", **layout: Any,
 ) -> None:  # fmt: skip
-    """Draw `charts.lessons.curves` in plotly's layout; `columns` are the names of x and of the lines in the file."""
+    """Draw `charts.lessons.curves` with plotly's `layout`; `columns` name x and the lines in the downloaded file."""
     figure = curves(x, lines, colors, titles, current_palette(), mode=mode, hover=hover).update_layout(**layout)
     chart(figure, key=key, name=name, numbers=lambda: dict(zip(columns, [x, *lines.values()], strict=True)))
 
@@ -157,17 +157,17 @@ def draw_shares(
     tokens: Sequence[str], shares: Mapping[str, Sequence[float]], colors: Sequence[str],
     columns: Sequence[str], *, key: str, name: str, most: int | None = None, height: int = 260,
 ) -> None:  # fmt: skip
-    """Draw shares of the first `most` tokens, by their labels; `columns` are the names of both in the file."""
+    """Draw labeled shares of the first `most` tokens; `columns` name tokens and shares in the downloaded file."""
     shown = {label: values[:most] for label, values in shares.items()}
     figure = share_pairs(tokens[:most], shown, colors, current_palette(), height=height)
     chart(figure, key=key, name=name, numbers=lambda: dict(zip(columns, [tokens, *shares.values()], strict=True)))
 
 
 def draw_table(state: StepState, key: str, columns: Mapping[str, Sequence[Any]], width: int | str = "stretch") -> None:
-    """Draw a table; each column is named after a part of the step's words."""
+    """Draw a table; each column's title is a part of the step's text."""
     shown = {state.label(part): values for part, values in columns.items()}
     rows = len(next(iter(columns.values())))
-    # As Streamlit has it, but from the first paint on: nothing below moves.
+    # Streamlit's own height, but set from the first paint, so that nothing below moves.
     st.dataframe(shown, hide_index=True, width=width, height=min(400, 35 * (rows + 1) + 2), key=key)
 
 
@@ -207,7 +207,7 @@ def draw_step(lesson: str, step_name: str, steps: dict[str, Step], language: str
     state = StepState(lesson, step_name, load_lesson_text(text), language)
     lesson_title, place = load_prose(lesson, "lesson", language).title, names.index(step_name) + 1
     title.caption(f"{lesson_title} · {state.word('step_of', number=place, count=len(names))}")
-    # At once, so that nothing below moves when it comes; a step that is completed below is marked by another drawing.
+    # Drawn first, so that nothing below moves later; a step completed below is marked by the rerun.
     clicked = draw_path(lesson, language, step_name, key="lesson_path")
     if clicked and clicked != step_name:
         lesson_links.view_lesson(lesson, clicked)
@@ -234,7 +234,7 @@ def draw_step(lesson: str, step_name: str, steps: dict[str, Step], language: str
         show_error(_("The link sets what this step does not have: {parts}. Perhaps it is misspelled.", parts=parts))
     _draw_notes(state)
     _draw_navigation(state, names)
-    _fill_head(state, links)  # last: only now answers and values are known
+    _fill_head(state, links)  # last, when answers and values are known
     preload_plotly()  # so that a growing curve shows from its first point
     if state.completed and state.step not in _completed_steps(lesson):
         _completed_steps(lesson).add(state.step)
@@ -248,7 +248,7 @@ def _completed_steps(lesson: str) -> set[str]:
 
 
 def draw_path(lesson: str, language: str, here: str | None = None, **options: Any) -> str | None:
-    """Draw the steps of a lesson as links, as `lesson_path`; return the one that was clicked."""
+    """Draw the steps of a lesson as links, with `lesson_path`; return the clicked one."""
     query = partial(lesson_links.lesson_query, lesson)
     path = [(name, load_prose(lesson, name, language).title, query(name)) for name in LESSONS[lesson]]
     title = load_prose(lesson, "lesson", language).title
@@ -293,7 +293,7 @@ def _draw_navigation(state: StepState, names: list[str]) -> None:
 
 
 def _draw_way_on(state: StepState) -> None:
-    """Draw the button that opens the next lesson; after the last one, the page that trains a model of one's own."""
+    """Draw the button that opens the next lesson, or after the last lesson the Train page."""
     lessons, look = list(LESSONS), {"icon": ":material/arrow_forward:", "icon_position": "right", "type": "primary"}
     after = lessons[lessons.index(state.lesson) + 1 :]
     if after:

@@ -1,4 +1,4 @@
-"""The lesson on abilities that come all at once: induction heads and grokking, in two models of the gallery."""
+"""The lesson on abilities that appear suddenly: induction heads and grokking, in two models of the gallery."""
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -24,7 +24,7 @@ from explorer.learn.steps import Step, choose_unit, draw_curves, draw_table
 from explorer.widgets.layout import card, chart, current_palette
 from explorer.widgets.run_rows import run_bytes_per_token
 
-_EMERGED = 0.3  # of a head's attention, from which it counts as an induction head
+_EMERGED = 0.3  # attention from which a head counts as an induction head
 _RIGHT = 0.5  # share of problems
 
 
@@ -59,14 +59,14 @@ def _draw_course(
 
 
 def _columns(lines: dict[str, Curve]) -> Columns:
-    """Return a row for each step of any of the lines; what was not measured at a step stays empty."""
+    """Return one row per step of any line; values not measured at a step stay empty."""
     steps = sorted({step for x, _y in lines.values() for step in x})
     known = {name: dict(zip(*line, strict=True)) for name, line in lines.items()}
     return {"step": steps} | {name: [line.get(step, nan) for step in steps] for name, line in known.items()}
 
 
 def _near(rows: dict[str, list[float]], column: str, step: int) -> float:
-    """Return what was last measured at a step or before it."""
+    """Return the last measurement at or before a step."""
     return rows[column][max(place for place, other in enumerate(rows["step"]) if other <= step)]
 
 
@@ -134,7 +134,7 @@ def _draw_grokking(state: StepState) -> None:
 
 
 def _draw_accuracies(state: StepState, now: int) -> None:
-    """Draw how much of both halves is answered right, and how much of the embeddings lies on circles."""
+    """Draw the accuracy on both halves, and the share of the embeddings that lies on circles."""
     palette, rows, words = current_palette(), _evaluations("grokking"), load_prose("sudden", "grokking", state.language)
     circle = {step: _five(each) for step, each in _components().items()}
     shares = {

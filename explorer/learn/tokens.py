@@ -27,18 +27,18 @@ from explorer.learn.steps import Step, draw_curves, draw_shares, draw_table
 from explorer.services import shared
 from explorer.widgets.layout import card, current_palette
 
-_SENTENCE = 240  # characters that are merged by hand
+_SENTENCE = 240  # characters to merge by hand
 _MOST_MERGES = 40
 _QUESTION_MERGES = 3
 _TOP = 6  # pairs in the table
 _SHOWN = 500  # characters of the text, as tokens
 _SIZES = (256, 300, 400, 512, 768, 1024, 1536, 2048, 3072, 4096)
 _QUESTION_SIZE = 512
-_SMALL, _LARGE = 384, 1024  # vocabularies that are compared, or smaller ones for a short text
+_SMALL, _LARGE = 384, 1024  # vocabulary sizes to compare; smaller ones for a short text
 
 
 def _word(state: StepState) -> str:
-    """Return a word of the text with the most bytes that fit, and an accent if the text has none."""
+    """Return a word of the text with the most bytes; if all its letters have one byte, replace the last by an é."""
     words = re.findall(r"[^\W\d_]{4,9}", state.text[:20_000]) or ["word"]
     longest = max(words[:200], key=lambda word: len(word.encode()))
     return longest if len(longest.encode()) > len(longest) else f"{longest[:-1]}é"

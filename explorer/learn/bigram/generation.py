@@ -103,7 +103,7 @@ def _draw_context(state: StepState) -> None:
         state.write("result")
     with card(state.label("panel rows"), key="lesson_rows_needed"):
         losses = context_losses(state)
-        trained_bigram(state)  # the question is about it
+        trained_bigram(state)  # the question asks about it
         st.table(_table_sizes(state, [on_val for _unused, on_val in losses]))
         state.write("rows", most=f"{bigram.rows_needed(state.vocab_size, 8):,}")
 
@@ -126,7 +126,7 @@ def _count_contexts(text: str, letters: int) -> int:
 
 @lru_cache(maxsize=8)
 def frequent_trigram(text: str) -> str:
-    """Return the most frequent trigram, of letters alone if there is one."""
+    """Return the most frequent trigram, preferably one of letters only."""
     counts = Counter(
         text[start : start + _MOST_CONTEXT] for start in range(len(text) - _MOST_CONTEXT + 1)
     ).most_common()

@@ -65,7 +65,7 @@ def _heatmap(state: StepState, table: Tensor, shown_ids: list[int], name: str) -
 
 def _most_predictable(state: StepState) -> int:
     shown = np.isin(np.arange(state.vocab_size), _frequent_ids(state))
-    answered = shown & shown[state.results["trained"].model.table().argmax(dim=1).numpy()]  # the answer's column, too
+    answered = shown & shown[state.results["trained"].model.table().argmax(dim=1).numpy()]  # and the answer's column
     often = state.results["counts"].sum(dim=1).numpy() >= 100
     letters = np.array([token.isalpha() for token in state.tokens])
     choices = (answered & often & letters, answered & letters, answered, shown)
@@ -78,7 +78,7 @@ def _row(state: StepState) -> np.ndarray:
 
 
 def draw_next_characters(state: StepState, probabilities: np.ndarray, key: str, name: str, count: int) -> None:
-    """Draw the most likely next characters, of probabilities (V,), as bars."""
+    """Draw the most likely next characters of probabilities (V,) as bars."""
     kinds = [kind_of(token) for token in state.tokens]
     figure = prediction_bars(probabilities, state.shown_tokens, kinds, current_palette(), count=count)
     columns = {"next character": state.shown_tokens, "probability": probabilities}
@@ -90,7 +90,7 @@ def _question_numbers(state: StepState) -> dict:
 
 
 def _row_options(state: StepState) -> list[str]:
-    right = state.tokens[int(_row(state).argmax())]  # among three other frequent letters
+    right = state.tokens[int(_row(state).argmax())]  # shown among three other frequent letters
     letters = [letter for letter, _unused in bigram.most_frequent(state.text) if letter.isalpha() and letter != right]
     return [visible(letter) for letter in sorted([right, *letters[:3]])]
 
@@ -111,7 +111,7 @@ UNTRAINED, TRAINED = "untrained", "trained"
 
 
 def choose_model(state: StepState) -> str:
-    """Draw the control that chooses between the untrained and the trained model."""
+    """Draw the control for the untrained or the trained model, and return the choice."""
     models = [UNTRAINED, TRAINED]
     return state.value("model", TRAINED, st.segmented_control, "control model", models, format_func=state.label)
 

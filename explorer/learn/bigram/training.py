@@ -56,7 +56,7 @@ def trained_bigram(
     state: StepState, learning_rate: float = LEARNING_RATE, batch_size: int = BATCH_SIZE,
     on_progress: Callable[[TrainedBigram | None], None] | None = None,
 ) -> TrainedBigram:  # fmt: skip
-    """Return the model trained on the lesson's text; `on_progress` draws the partial one."""
+    """Return the model trained on the lesson's text; `on_progress` draws the partly trained one."""
     key = ("bigram", learning_rate, batch_size, TRAINING_STEPS)
     make = partial(_train, state, learning_rate, batch_size)
     trained = state.results["trained"] = state.compute(key, make, state.word("training"), on_progress)

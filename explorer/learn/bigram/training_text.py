@@ -72,7 +72,7 @@ TEXT = Step(
 
 
 def candidate_words(state: StepState) -> list[str]:
-    """Return three words of the text, equally long, for the question; the first is the right one."""
+    """Return three equally long words of the text for the question; the first is the right one."""
     words = sorted(set(re.findall(r"\b[^\W\d_]{5}\b", state.text[:20_000])))
     if len(words) < 3:
         words = sorted({state.text[start : start + 5] for start in range(0, min(2000, len(state.text) - 5), 7)})
@@ -166,7 +166,7 @@ def batch_slot(state: StepState) -> str:
 
 
 def batch_of(state: StepState, sequences: int, block: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the batch on view, x and y (B, T), which the button "Draw another batch" changes."""
+    """Return the batch shown, x and y (B, T); the button "Draw another batch" changes it."""
     drawn = session.recall(batch_slot(state), 0)
     return random_batch(state.train_ids, sequences, block, torch.Generator().manual_seed(state.seed + drawn))
 

@@ -1,4 +1,4 @@
-"""The parts of a GPT: added one at a time, and compared with GPT-2's and today's."""
+"""The parts of a GPT, added one at a time and compared with those of GPT-2 and today's models."""
 
 import math
 from functools import partial

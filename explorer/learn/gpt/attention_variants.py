@@ -155,7 +155,7 @@ def _text(state: StepState, model) -> tuple[str, list[float]]:
 
 
 def _shown(text: str) -> str:
-    """Return the text, with its white space visible if it has hardly anything else."""
+    """Return the text, with visible white space if it is almost only white space."""
     return text if len(text.split()) > 3 else "".join(visible(letter) for letter in text)
 
 
@@ -227,14 +227,14 @@ def _prediction_bars(state: StepState, before: torch.Tensor, after: torch.Tensor
 
 
 def _swapped_predictions(state: StepState) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the predictions without positions, (V,) each, before and after swapping the last two tokens."""
+    """Return the predictions without positions before and after swapping the last two tokens, (V,) each."""
     model = state.results["runs"]["none"].model
     with torch.no_grad():
         return tuple(model(torch.tensor([row]))[0][0, -1].softmax(dim=0) for row in _question_rows(state))
 
 
 def _question_rows(state: StepState) -> tuple[list[int], list[int]]:
-    """Return the typed ids, cut so that the last two differ, and the same with these two swapped."""
+    """Return the typed ids, cut so that the last two differ, and the same ids with those two swapped."""
     ids = state.results["ids"]
     while len(ids) > 2 and ids[-1] == ids[-2]:
         ids = ids[:-1]

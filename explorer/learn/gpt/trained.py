@@ -45,7 +45,7 @@ def _job(state: StepState, **changes: Any) -> tuple[tuple, Callable[[], Iterator
 
 
 def typed_ids(state: StepState, text: str, most: int, instead: str) -> list[int]:
-    """Return the ids of the typed characters that the text has, at most `most`; else of `instead`, else of the text."""
+    """Return up to `most` ids of the typed characters in the vocabulary; if too few, of `instead` or of the text."""
     for candidate in (text, instead):
         ids = [state.id_of[letter] for letter in read_line(candidate, state.tokens) if letter in state.id_of]
         if len(ids) > 1:
