@@ -1,4 +1,4 @@
-"""The panels of the Data page: which text, what it is made of, and how a model gets to see it."""
+"""The panels of the Data page about the text: the choice, its characters, and the way to train on it."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -49,21 +49,21 @@ if TYPE_CHECKING:
 PREVIEW = 1200  # characters shown as text
 MOST_BARS = 32
 _KNOWN_DATASETS = ("roneneldan/TinyStories", "Salesforce/wikitext")
-_MINUTES = 10  # for which an answer of the hub is remembered
-SHORT = 100_000  # characters: below, a small GPT learns a text by heart within a few thousand steps
+_MINUTES = 10  # that an answer of the hub stays cached
+SHORT = 100_000  # characters: a small GPT memorizes a shorter text within a few thousand steps
 
 
 class Facts(NamedTuple):
-    """What a text is made of."""
+    """The characters and lines of a text."""
 
-    ids: np.ndarray  # (N,) uint16 or wider, each character of the whole text
+    ids: np.ndarray  # (N,) uint16 or wider, for each character of the whole text
     characters: CharTokenizer
     lines: int
     counts: list[tuple[str, int]]  # every character, most frequent first
 
 
 def facts_of(name: str, data_dir: Path) -> Facts:
-    """Count the characters of a corpus, once for all members of a class. Raises TextError where it cannot be loaded."""
+    """Count the characters of a corpus, once for a whole class. Raises TextError if it cannot be loaded."""
     return _facts_of(load_corpus(name, data_dir))
 
 
@@ -79,7 +79,7 @@ def _facts_of(text: str) -> Facts:
 
 @lru_cache(maxsize=16)
 def obstacle(config: RunConfig, data_dir: Path) -> str | None:
-    """Return why no model of these settings can learn from their text; None if one can."""
+    """Return why no model with these settings can learn from their text; None if one can."""
     try:
         check_startable(data_dir, config)
     except TextError as error:
@@ -88,12 +88,12 @@ def obstacle(config: RunConfig, data_dir: Path) -> str | None:
 
 
 def titles_of(corpora: Iterable[Corpus]) -> dict[str, str]:
-    """Return the titles of texts by name, those of tasks marked as such."""
+    """Return the titles of texts by name, with tasks marked as such."""
     return {c.name: _("Task: {title}", title=c.title) if task_of(c.name) else c.title for c in corpora}
 
 
 def description(corpus: Corpus) -> str:
-    """Return what a text is, in sentences; all but its title are ours."""
+    """Return the description of a text, in sentences."""
     if corpus.own:
         license = "" if corpus.license == corpus.language else _("License: {license}.", license=corpus.license)
         sample = ""
@@ -106,7 +106,7 @@ def description(corpus: Corpus) -> str:
 
 
 def size_notice(characters: int) -> str | None:
-    """Return what to expect of a text so short that a model learns it by heart; None for a longer one."""
+    """Return a notice for a text so short that a model memorizes it; None for a longer one."""
     if characters >= SHORT:
         return None
     size = ngettext("This text has {count} character.", "This text has {count} characters.", characters)
@@ -118,7 +118,7 @@ def size_notice(characters: int) -> str | None:
 
 
 def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
-    """Draw the select of all texts and the way to add one; return the chosen one, and a place beside it."""
+    """Draw the select box of all texts and the form to add one; return the chosen text and a container next to it."""
     corpora = {corpus.name: corpus for corpus in catalogue(shared.data_dir())}
     drafted = draft_of_link(_("Show another text")).data.corpus
     if (downloaded := session.recall("text_downloaded")) in corpora:
@@ -130,7 +130,7 @@ def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
     titles = distinct_labels(titles_of(corpora.values()))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         name = st.selectbox(_("Text"), list(corpora), key="corpus", format_func=titles.get)
-        # Another key is another popover, and a new one is closed: so it goes once a text has been taken.
+        # A new key makes a new popover, which is closed: so it closes once a text has been added.
         taken = session.recall("texts_taken", 0)
         with st.popover(_("Use your own text"), icon=":material/add:", key=f"own_text_{taken}"):
             _own_text()
@@ -146,7 +146,7 @@ def choose_corpus() -> tuple[Corpus, DeltaGenerator]:
                 st.caption(stays)
                 st.button(_("Delete this text"), key="delete_text", on_click=_delete, args=(name,))
     if name != drafted:
-        # The settings of a task's preset, a context of one problem and half of the text for validation, fit no text.
+        # A task's preset (a context of one problem, half of the text for validation) does not fit other texts.
         left_task = task_of(drafted) and not task_of(name)
         settings = PRESETS[address.FIRST_PRESET]() if left_task else drafts.draft()
         drafts.keep_draft(settings.replace({"data.corpus": name}))
@@ -160,7 +160,7 @@ def _own_text() -> None:
         st.text_area(_("Text"), key="own_text", height=180, placeholder=_("At least a few pages; more is better."))
         st.button(_("Use this text"), key="own_text_go", on_click=_keep, args=("own_text",))
     with uploaded:
-        # Any extension is accepted: the content decides whether it is text.
+        # Accepts any extension: the content decides whether it is text.
         label = _("A text, table (CSV, JSONL), PDF, Word document, EPUB or zip")
         forget, most = partial(session.remember, "own_text_problem", None), MAX_FILE_BYTES >> 20
         if file := st.file_uploader(label, key="own_file", max_upload_size=most, on_change=forget):
@@ -174,7 +174,7 @@ def _own_text() -> None:
 
 @st.cache_data(ttl=60 * _MINUTES, max_entries=64, show_spinner=False)
 def _dataset(name: str) -> "Dataset":
-    from core.text.hub_datasets import find_dataset  # imports the library of the hub: 280 modules
+    from core.text.hub_datasets import find_dataset  # imports the hub's library: 280 modules
 
     return find_dataset(name)
 
@@ -187,7 +187,7 @@ def _columns(dataset: "Dataset", part: str) -> list[str]:
 
 
 def _hub_dataset() -> None:
-    """Draw the choice of a dataset on Hugging Face's hub, its part, column and size."""
+    """Draw the controls to choose a dataset on Hugging Face's hub, its part, column and size."""
     name = st.text_input(_("Dataset"), key="hub_dataset", placeholder=_("owner/name on huggingface.co"), max_chars=200)
     if not name:
         st.caption(_("Needs a network. For example {examples}.", examples=" · ".join(_KNOWN_DATASETS)))
@@ -206,7 +206,7 @@ def _hub_dataset() -> None:
 
 
 def _fetched(dataset: "Dataset", part: str, column: str, most_bytes: int) -> str:
-    """Return the text, with a bar meanwhile; a press of Stop, as of anything else, ends the download."""
+    """Return the text and draw a progress bar meanwhile. Stop, like any other click, ends the download."""
     from core.text.hub_datasets import fetch_dataset
 
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -223,7 +223,7 @@ def _fetched(dataset: "Dataset", part: str, column: str, most_bytes: int) -> str
 
 def _check(text: str) -> None:
     config = drafts.draft()
-    if len(text) > LONG:  # whose tokens the page makes, with their progress
+    if len(text) > LONG:  # the page tokenizes it, with a progress bar
         check_trainable(text, config.model.block_size, config.data.val_fraction)
     else:
         check_startable(shared.data_dir(), config, text=text)
@@ -231,17 +231,17 @@ def _check(text: str) -> None:
 
 def _keep_downloaded(text: str, name: str, license: str) -> None:
     check_may_change()
-    session.remember("own_text_problem", None)  # of what was tried before
+    session.remember("own_text_problem", None)  # from an earlier attempt
     text = read_text(text)
     _check(text)
     corpus = save_text(text, st.session_state.get("own_title") or name, shared.data_dir(), license)
-    session.remember("text_downloaded", corpus.name)  # the select of texts is drawn already
+    session.remember("text_downloaded", corpus.name)  # the select box of texts is drawn already
     st.rerun()
 
 
 def _how_to_read(name: str, data: bytes) -> None:
-    """Draw what has to be chosen to read a file: its encoding, and the column of a table."""
-    if is_plain(name) and len(data) > MAX_BYTES:  # these are UTF-8, or refused
+    """Draw the choices needed to read a file: its encoding, and the column of a table."""
+    if is_plain(name) and len(data) > MAX_BYTES:  # such a file must be UTF-8
         return
     encoding = ""
     try:
@@ -326,7 +326,7 @@ def figures(facts: Facts, tokens: Tokens, val_fraction: float) -> None:
 
 
 def frequency_card(corpus: Corpus, facts: Facts, tokens: Tokens) -> None:
-    """Draw the most frequent characters, or tokens where they are others."""
+    """Draw the most frequent characters, or tokens if those are not characters."""
     characters = tokens.tokenizer.by_character
     if characters:
         names, counts = map(list, zip(*facts.counts, strict=True))
@@ -347,6 +347,6 @@ def frequency_card(corpus: Corpus, facts: Facts, tokens: Tokens) -> None:
 
 
 def preview_card(facts: Facts) -> None:
-    """Draw how the text begins."""
+    """Draw the beginning of the text."""
     with card(_("Preview"), _("How does the text begin? Its first lines, unchanged."), key="card_preview"):
         st.code(facts.characters.decode(facts.ids[:PREVIEW]), language=None, height=300, wrap_lines=True)

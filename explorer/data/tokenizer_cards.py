@@ -1,4 +1,4 @@
-"""The panels of the Data page on tokens: which tokenizer, its tokens, and how a model gets to see them."""
+"""The panels of the Data page about tokens: the tokenizer, its tokens, and the batches that a model gets."""
 
 from base64 import b64encode
 from collections.abc import Iterator
@@ -31,12 +31,12 @@ from explorer.widgets.forms import setting_input
 from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, table_download
 
-LONG = 500_000  # characters: byte-pair encoding of more takes longer than a visitor waits without a word
+LONG = 500_000  # characters: byte-pair encoding of a longer text needs a progress bar
 BLOCK, SEQUENCES = 8, 4  # the lecture's batch: four sequences of eight
 OPENING = 150  # characters shown as tokens
-LONGEST_NAME = 200  # characters that are typed and drawn as tokens
-_PASSAGE = 900  # characters in whose tokens the merges are seen
-_SAMPLED = 200_000  # characters at the beginning, of which batches are drawn
+LONGEST_NAME = 200  # typed characters drawn as tokens
+_PASSAGE = 900  # characters of the passage that shows the merges
+_SAMPLED = 200_000  # characters at the beginning, from which batches are drawn
 _HOW = N_("How does text become numbers?")
 _EXPLAINED = {
     "char": N_(
@@ -66,7 +66,7 @@ _MORE = {
 
 
 class Tokens(NamedTuple):
-    """A text as the tokens that the settings make of it."""
+    """A text as tokens, under the chosen settings."""
 
     tokenizer: Tokenizer
     counts: np.ndarray  # (V,) int64, how often each token occurs
@@ -75,12 +75,12 @@ class Tokens(NamedTuple):
 
     @property
     def length(self) -> int:
-        """Return how many tokens the text has."""
+        """Return the number of tokens in the text."""
         return int(self.counts.sum())
 
 
 def tokenizer_ready(data: DataConfig, data_dir: Path) -> bool:
-    """Return whether a tokenizer is made at once; of a long text draw the progress of its training until then."""
+    """Return whether the tokenizer is ready; for a long text, draw the progress of its training until then."""
     if not _is_long(data, data_dir) or has_merges(load_corpus(data.corpus, data_dir), data_dir):
         return True
 
@@ -91,9 +91,9 @@ def tokenizer_ready(data: DataConfig, data_dir: Path) -> bool:
 
 
 def tokens_of(data: DataConfig, data_dir: Path) -> Tokens | None:
-    """Tokenize a corpus; of a long one draw the progress, and return None, until it is done.
+    """Tokenize a corpus; for a long one, draw the progress and return None until it is done.
 
-    Raises TextError where it cannot be loaded, or not be tokenized with these settings.
+    Raises TextError if it cannot be loaded, or cannot be tokenized with these settings.
     """
     text = load_corpus(data.corpus, data_dir)
     if _is_long(data, data_dir):
@@ -107,7 +107,7 @@ def tokens_of(data: DataConfig, data_dir: Path) -> Tokens | None:
     return _tokens_of(text, data.tokenizer, data.vocab_size if data.tokenizer == "bpe" else 0, data_dir)
 
 
-# By the text itself, which members of a class load from folders of their own.
+# Keyed by the text itself, because the members of a class load it from different folders.
 @cached(LRUCache(4), key=lambda text, kind, vocab_size, _data_dir: (text, kind, vocab_size), lock=Lock())
 def _tokens_of(text: str, kind: str, vocab_size: int, data_dir: Path) -> Tokens:
     data = DataConfig().replace({"tokenizer": kind} | ({"vocab_size": vocab_size} if vocab_size else {}))
@@ -131,7 +131,7 @@ def _history(text: str, data_dir: Path, report: OnProgress = lambda share: None)
 
 
 def choose_tokenizer(config: RunConfig) -> RunConfig:
-    """Draw the tokenizer and the size of its vocabulary; return the draft with the ones chosen."""
+    """Draw the choice of tokenizer and vocabulary size; return the draft with the choices."""
     changes = {}
     for path, column in zip(("data.tokenizer", "data.vocab_size"), st.columns([1, 2]), strict=True):
         settings = used_settings(config.replace(changes))
@@ -146,7 +146,7 @@ def choose_tokenizer(config: RunConfig) -> RunConfig:
 
 
 def token_card(tokens: Tokens) -> None:
-    """Draw the opening as tokens over their ids, and anything a visitor types."""
+    """Draw the opening, and anything a visitor types, as tokens with their ids."""
     tokenizer = tokens.tokenizer
     note, more = _EXPLAINED.get(tokenizer.name, _HOW), _MORE.get(tokenizer.name, "")
     with card(_("Tokenization"), _(note), more=more and _(more), key="card_tokens"):
@@ -182,7 +182,7 @@ def _draw_strip(tokenizer: Tokenizer, ids: list[int], note: str, key: str) -> No
 
 
 def film_card(tokens: Tokens, config: RunConfig) -> None:
-    """Draw the merges one after another, and what they cost the model of the draft."""
+    """Draw the merges one after another, and how many parameters they cost the drafted model."""
     if tokens.history is None:
         return
     note = _("How are the tokens made? Each merge joins the most frequent pair of neighboring tokens into a new one.")
@@ -212,7 +212,7 @@ def _film(text: str, data_dir: Path) -> MergeFilm:
 
 
 def vocabulary_card(tokens: Tokens) -> None:
-    """Draw a table of all tokens with how often each occurs, and a search; characters have a chart of their own."""
+    """Draw a table of all tokens and their counts, with a search; characters have a chart instead."""
     tokenizer = tokens.tokenizer
     if tokenizer.by_character:
         return

@@ -1,4 +1,4 @@
-"""The panels of Generate: how the model shall write, and what it writes."""
+"""The panels of Generate: the sampling settings, and the generated text."""
 
 import secrets
 from functools import partial
@@ -35,13 +35,13 @@ _SAMPLES_KEY = "generate_samples"
 
 
 def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
-    """Draw prompt, sliders and the button, which remembers the request; return prompt and settings as they stand."""
+    """Draw prompt, sliders and the button, which remembers the request; return the current prompt and settings."""
     with card(_("Sampling settings"), key="card_ask"):
         look = {"height": 96, "placeholder": _("Empty prompt: the model starts from scratch")}
         typed = st.session_state.get("generate_prompt", "")
         _offer_questions(folder)
         typed = st.text_area(_("Prompt"), typed, key="generate_prompt", max_chars=LONGEST_PROMPT, **look)
-        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):  # in sight, above the sliders
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):  # visible above the sliders
             samples = st.segmented_control(
                 _("Samples"), _SAMPLES, default=_request_samples(), key=_SAMPLES_KEY, required=True,
                 help=_("Texts side by side, each with its own seed: the chosen one, and those after it."),
@@ -51,7 +51,7 @@ def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
         settings = GenerationConfig.parse(_inputs())
         st.caption(_("The same seed, prompt and settings generate the same text."))
         request = session.recall("writing")
-        if pressed or not request or request["run"] != folder.id:  # on entry it writes by itself
+        if pressed or not request or request["run"] != folder.id:  # on entry it generates without a click
             _request(folder.id, typed, settings, samples or 1)
     return typed, settings
 
@@ -61,14 +61,14 @@ def _request_samples() -> int:
 
 
 def fit_length(corpus: str) -> None:
-    """Let the length be what was chosen last for this task, at first that of its longest problem, or for all texts."""
+    """Set the length last chosen for this task or for other texts; a task's default is its longest problem."""
     task, usual = task_of(corpus), GenerationConfig().max_new_tokens
     kind = corpus if task and task.longest else ""
     session.fit_input(widget_key("max_new_tokens"), kind, lambda: task.longest if kind else usual)
 
 
 def _offer_questions(folder: RunFolder) -> None:
-    """Draw a button for each question, which makes it the prompt and answers it."""
+    """Draw a button for each question, which makes it the prompt and generates the answer."""
     questions = questions_of(folder.record().config.data.corpus)
     if not questions:
         return
@@ -93,7 +93,7 @@ def _request(run_id: str, typed: str, settings: GenerationConfig, samples: int) 
 
 
 def _branch(key: str) -> None:
-    """Write on from the text before an alternative that was clicked, with it."""
+    """Generate from the text up to and including a clicked alternative."""
     text = (st.session_state.get(key) or {}).get("branch")
     request = session.recall("writing")
     if isinstance(text, str) and text and request:
@@ -102,7 +102,7 @@ def _branch(key: str) -> None:
 
 
 def distribution_card(opened: Opened, typed: str, settings: GenerationConfig) -> None:
-    """Draw the model's probabilities of the token after the prompt, and those it is sampled with."""
+    """Draw the model's probabilities for the token after the prompt, and those it is sampled with."""
     note = _(
         "What do temperature, top-k and top-p do? The token after the prompt, as the model predicts and samples it."
     )
@@ -146,7 +146,7 @@ def _inputs() -> dict:
 
 
 def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> None:
-    """Draw the text asked for last from this run; the next one would be written with `typed` and `settings`."""
+    """Draw the text last requested from this run; the next one would use `typed` and `settings`."""
     note = _(
         "A stronger shade means a higher probability. Click a letter, or use the arrow keys, to see its alternatives; "
         "click one of them to write on from there."
@@ -184,7 +184,7 @@ def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> N
 
 
 def _places(samples: int) -> list[DeltaGenerator]:
-    """Return a place for each sample, at most two side by side: a letter needs some width for its alternatives."""
+    """Return a container for each sample, at most two side by side: a letter's alternatives need some width."""
     if samples == 1:
         return [st.container()]
     return [place for _row in range(samples // 2) for place in st.columns(2)]

@@ -1,4 +1,4 @@
-"""The first model of the gallery as it writes, under a slider over its training: drawn before Streamlit has begun."""
+"""The gallery's first model as it generates, with a slider over its training: drawn before Streamlit has started."""
 
 import json
 from functools import lru_cache
@@ -20,9 +20,9 @@ from explorer.widgets.run_rows import run_bytes_per_token
 
 TITLE = N_("Watch a language model learn")
 CAPTION = N_("This small GPT has learned from Shakespeare. Move the slider back to step 0, where it knew nothing.")
-_PROMPT = "ROMEO:⏎"  # of the model that writes
-_TOKENS = 14  # of it drawn at a time
-_WRITING = 0.8  # the temperature of a model that writes by itself, as in assets/components/time_machine/clock.js
+_PROMPT = "ROMEO:⏎"  # that the model continues
+_TOKENS = 14  # drawn at a time
+_WRITING = 0.8  # the temperature of the generating model, as in assets/components/time_machine/clock.js
 _KEYS = ("home_bar", "home_picture")
 
 
@@ -39,9 +39,9 @@ def draw_living_model() -> None:
 
 @lru_cache(maxsize=4)
 def prerendered_picture(language: str) -> dict[str, Any] | None:
-    """Return what a browser needs to draw it without Streamlit, None without a gallery: title, caption and parts.
+    """Return the title, caption and parts that a browser needs to draw it without Streamlit; None without a gallery.
 
-    It takes a tenth of a second for the first browser.
+    The first call takes a tenth of a second.
     """
     if not (runs := gallery_runs()):
         return None

@@ -41,7 +41,7 @@ _LOOK_AGAIN = 3.0  # seconds, while something trains
 
 
 def start_first_run(number: str) -> None:
-    """Start gpt-quick, with fewer steps in a class, once for a ticket; the page leads to it."""
+    """Start gpt-quick (in a class with fewer steps), once per ticket; the page then opens it."""
 
     def start() -> str:
         data_dir = shared.data_dir()
@@ -52,7 +52,7 @@ def start_first_run(number: str) -> None:
 
 
 def start_timed_run(number: str, minutes: int) -> None:
-    """Start a run that takes so many minutes, once for a ticket; the page leads to it."""
+    """Start a run that takes this many minutes, once per ticket; the page then opens it."""
 
     def start() -> str:
         data_dir = shared.data_dir()
@@ -65,7 +65,7 @@ def start_timed_run(number: str, minutes: int) -> None:
 
 
 def open_first_run() -> None:
-    """Open the run that a click on a button started, for its request and those already on their way."""
+    """Open the run that a click on a start button started, even if the page has been rerun since the click."""
     for start in (_START, _START_TIMED):
         with errors_shown():
             if run_id := session.click_result(start):
@@ -76,7 +76,7 @@ def open_first_run() -> None:
 
 
 def draw_start(rows: list[RunRow]) -> None:
-    """Draw the one button that gets a GPT going, and the choice of a time, or lead to the one that learns now."""
+    """Draw the button that trains a GPT and the choice of a time, or the button to the GPT in training."""
     going_on = next((row for row in rows if row.going_on and row.record.config.preset in _STARTED_HERE), None)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="home_ways"):
         start = {"key": _START, "on_click": start_first_run, "args": (session.ticket(_START),)}
@@ -96,7 +96,7 @@ def draw_start(rows: list[RunRow]) -> None:
 
 
 def _draw_time() -> None:
-    """Draw the quiet button behind which a newcomer chooses how long to train, and starts."""
+    """Draw the popover in which a newcomer chooses how long to train, and starts."""
     about = _("Choose the minutes; all other settings follow.")
     with st.popover(_("Train for a given time"), icon=":material/timer:", type="tertiary", help=about, key="home_time"):
         minutes = choose_minutes(_MINUTES)
@@ -108,13 +108,13 @@ def _draw_time() -> None:
 
 
 def recent_runs() -> list[RunRow]:
-    """Return the newest runs but those of sweeps, newest first."""
+    """Return the newest runs except those of sweeps, newest first."""
     data_dir = shared.data_dir()
     return rows_of(islice(single_runs(data_dir, list_runs(data_dir)), _RECENT))
 
 
 def draw_recent() -> None:
-    """Draw the newest runs and sweeps as cards, looked at again while one of them goes on."""
+    """Draw the newest runs and sweeps as cards, redrawn regularly while one of them is running."""
     if shown := _recent():
         st.markdown(f"## {_('Recent runs')}")
         st.fragment(_cards, run_every=_LOOK_AGAIN if any(map(_goes_on, shown)) else None)()
@@ -122,7 +122,7 @@ def draw_recent() -> None:
 
 def _recent() -> list[RunRow | SweepFolder]:
     shown = [*recent_runs(), *list_sweeps(shared.data_dir())[:_RECENT]]
-    return sorted(shown, key=lambda each: each.id, reverse=True)[:_RECENT]  # an id begins with its time
+    return sorted(shown, key=lambda each: each.id, reverse=True)[:_RECENT]  # an id starts with its time
 
 
 def _goes_on(shown: RunRow | SweepFolder) -> bool:

@@ -1,6 +1,6 @@
-"""Your first ten minutes: a tour of the pages, as a bar at the foot of each that says what to do there.
+"""Your first ten minutes: a tour of the pages, with a bar on each page that says what to do there.
 
-The step is in the address (`tour=2`), which links between pages keep. To add one: a row of STEPS.
+The step is in the address (`tour=2`), which links between pages keep. To add a step, add a row to STEPS.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _LAST = "tour"  # in the session: the step drawn last
 
 
 class TourStep(NamedTuple):
-    """A step: its title, what to do there, its page, and what the page's address needs."""
+    """A step: its title, what to do, its page, and the parameters of the page's address."""
 
     title: str
     sentence: str
@@ -75,7 +75,7 @@ STEPS = (
 
 
 def draw_tour(page: str) -> None:
-    """Draw the bar of the tour over a page, by its name, if the address has a step of it."""
+    """Draw the tour's bar on a page, given by name, if the address names a step."""
     number = address.number_parameter(address.TOUR) or 0
     if not 0 < number <= len(STEPS):
         say_misread_number(address.TOUR, range(1, len(STEPS) + 1), _("The tour is not shown."))
@@ -94,7 +94,7 @@ def draw_tour(page: str) -> None:
 
 
 def _step_on_view(number: int, page: str) -> int:
-    """Return the first step from `number` on that the page shows, such as the board of a run just begun; else it."""
+    """Return the first step from `number` on that the page shows, such as a run just started; else `number`."""
     shown = st.query_params.to_dict()
     for place, step in enumerate(STEPS[number - 1 :], start=number):
         fitting = all(shown.get(name) == value for name, value in step.query.items())
@@ -104,7 +104,7 @@ def _step_on_view(number: int, page: str) -> int:
 
 
 def _draw_way(label: str, number: int, page: str, **look: str) -> None:
-    """Draw the button from a page to a step. A link to the very page would leave the browser's address as it is."""
+    """Draw the button from a page to a step. A link to the same page would not change the browser's address."""
     to = STEPS[number - 1].page
     stay = {"on_click": lambda: address.write(dict.fromkeys(st.query_params) | _query(number))} if to == page else {}
     if st.button(label, type="tertiary", **{"key": f"tour_to_{number}"} | look | stay) and to != page:
@@ -112,10 +112,10 @@ def _draw_way(label: str, number: int, page: str, **look: str) -> None:
 
 
 def _query(number: int) -> dict[str, str]:
-    """Return the address of a step; of a run it is of the GPT on view, one's own newest, or the gallery's first."""
+    """Return the address parameters of a step; its run is the GPT shown, the newest own one, or the gallery's first."""
     step = STEPS[number - 1]
     query = dict(step.query) | {address.TOUR: str(number)}
-    with suppress(ExplorerError, StopIteration):  # the home cannot be used, as the page itself says
+    with suppress(ExplorerError, StopIteration):  # the home folder is unusable, which the page reports
         if step.of_run:
             on_view = address.parameter(address.RUN)
             runs = sorted(runs_to_pick(on_view).values(), key=lambda run: run.id != on_view)
@@ -125,7 +125,7 @@ def _query(number: int) -> dict[str, str]:
 
 
 def draw_tour_start() -> None:
-    """Draw Home's quiet link to the tour, which goes on where it was left."""
+    """Draw Home's link to the tour, which continues where the visitor left it."""
     last = session.recall(_LAST, 1)
     begun = 1 < last < len(STEPS)
     label = _("Go on with your first ten minutes") if begun else _("Your first ten minutes")

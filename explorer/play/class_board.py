@@ -1,4 +1,4 @@
-"""The class plays Shannon's game on one passage: how the teacher starts it, and the scores beside the models'."""
+"""The class plays Shannon's game on one passage: the teacher's controls, and the players' and models' scores."""
 
 import secrets
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from explorer.widgets.session import notifying
 
 _LOOK_AGAIN = 3.0  # seconds
 _TEXT, _LETTERS, _NAMED = "game_text", "game_letters", "game_named"
-_ROW, _FRAME, _MOST_RUNS = 34, 110, 2  # px of a player and of the frame; runs that play beside the class
+_ROW, _FRAME, _MOST_RUNS = 34, 110, 2  # px of a player and of the frame; runs that play along
 
 
 class PlayerScore(NamedTuple):
@@ -31,12 +31,12 @@ class PlayerScore(NamedTuple):
 
     name: str
     guesses: int  # characters guessed so far
-    first: int  # of them at the first guess
+    first: int  # of these, at the first guess
     bits: Bounds
 
 
 def draw_class_game(classroom: Classroom) -> None:
-    """Draw the board of the class's game; for its teacher also how to start and end it, and whether it has names."""
+    """Draw the board of the class's game; for its teacher also the controls to start, end and anonymize it."""
     is_teacher, now = visitor().is_teacher, classroom.settings
     if not is_teacher and not now.game_text:
         return
@@ -63,8 +63,8 @@ def _draw_form(classroom: Classroom) -> None:
 @notifying()
 def _start(classroom: Classroom) -> None:
     text, letters = st.session_state[_TEXT], st.session_state[_LETTERS] or LENGTHS[1]
-    passage = MOST_PASSAGES + 1 + secrets.randbelow(10**9)  # that nobody can open by its number before
-    new_game(text, passage, letters)  # raises where the text is too short
+    passage = MOST_PASSAGES + 1 + secrets.randbelow(10**9)  # a number that nobody can open beforehand
+    new_game(text, passage, letters)  # raises if the text is too short
     share_text(text, classroom.root)
     classroom.start_game(text, passage, letters)
 
@@ -80,7 +80,7 @@ def _name(classroom: Classroom) -> None:
 
 
 def scores(classroom: Classroom, start: Game) -> list[PlayerScore]:
-    """Return the players who have guessed a character, best first; numbered where the board has no names."""
+    """Return the players who have guessed a character, best first; numbered if the board has no names."""
     nicknames, players = {each.id: each.nickname for each in classroom.members()}, []
     named = classroom.settings.game_named
     for member, state in classroom.games().items():
@@ -112,7 +112,7 @@ def _draw_board(classroom: Classroom) -> None:
 
 
 def _models(text: str, start: Game) -> list[Prediction]:
-    """Return how counting and the newest runs that everybody may see play the whole passage, as far as is known."""
+    """Return the finished predictions of the whole passage by counting and by the newest runs that all may see."""
     whole = start
     while not whole.done:
         whole = whole.give_up_letter()

@@ -1,4 +1,4 @@
-"""Shannon's game: the passage, the guesses, and the result beside the models'."""
+"""Shannon's game: the passage, the guesses, and the result next to the models'."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -39,15 +39,15 @@ from explorer.widgets.layout import card, chart, current_palette, literal, show_
 from explorer.widgets.run_picker import runs_to_pick
 
 LENGTHS = (15, 30, 60, 100)
-_MOST_NAMED = 6  # of the runs that do not play
+_MOST_NAMED = 6  # names shown of the runs that do not play
 MOST_PASSAGES = 9999
 _GAME, _OF_CLASS = "shannon-game", "class"
 _LEFT = "shannon-left"  # the passage of the class's game that this student has left
-_UNKNOWN_KEY = "shannon-strange"  # the game, and the last key if the text does not have it
+_UNKNOWN_KEY = "shannon-strange"  # the game, and the last key typed if the text does not have it
 
 
 def words(part: str, **numbers: Any) -> str:
-    """Return a part of this page's words, filled and linked."""
+    """Return a part of this page's text, filled and linked."""
     text = fill(load_prose("play", "shannon", language()).parts[part], **numbers)
     return links(text, lambda term: lesson_links.lesson_query("glossary", term), language())
 
@@ -57,7 +57,7 @@ def title() -> str:
 
 
 def choose_game() -> tuple[str, Game]:
-    """Draw the controls for text, passage and length, which go into the address; return the text and the game."""
+    """Draw the controls for text, passage and length, and keep them in the address; return the text and the game."""
     corpora = text_labels()
     text = address.parameter(address.TEXT)
     number, letters = map(address.number_parameter, (address.PASSAGE, address.LETTERS))
@@ -90,14 +90,14 @@ def choose_game() -> tuple[str, Game]:
 
 
 def new_game(text: str, passage: int, letters: int) -> Game:
-    """Return a game at its start. Raises ExplorerError for a text that is absent or too short."""
+    """Return a new game. Raises ExplorerError for a text that is missing or too short."""
     data_dir = shared.data_dir()
     hidden = choose_passage(load_corpus(text, data_dir), passage, letters)
     return Game(hidden, frozenset(facts_of(text, data_dir).characters.tokens))
 
 
 def class_game() -> tuple[str, Game] | None:
-    """Draw the head of the game that the class plays; return its text and the student's own game. None without one."""
+    """Draw the header of the class's game; return its text and the student's own game, None without one."""
     if (classroom := served_class()) is None or visitor().is_teacher or not (now := classroom.settings).game_text:
         return None
     if session.recall(_LEFT) == now.game_passage:
@@ -116,7 +116,7 @@ def class_game() -> tuple[str, Game] | None:
 
 
 def class_move(classroom: Classroom, start: Game, passage: int, move: Callable[[Game], Game]) -> Game:
-    """Make a move of the student who asks in the game of the class: the state is the server's, whoever shows it."""
+    """Make the visitor's move in the class's game, starting from the state on the server, not the browser's copy."""
     state = classroom.move(visitor().member, passage, lambda state: move(start.restore(state)).to_json())
     return start.restore(state)
 
@@ -143,7 +143,7 @@ def _make_move(move: Callable[[Game], Game]) -> None:
 
 @st.fragment
 def draw_game() -> None:
-    """Draw the passage so far, the progress and the buttons; rerun the page after the last guess."""
+    """Draw the known passage, the progress and the buttons; rerun the page after the last guess."""
     game_key, game = session.recall(_GAME)
     if game.done:
         st.rerun()
@@ -188,7 +188,7 @@ def draw_result(name: str, game: Game) -> None:
     """Draw the passage, the scores of all players, and how guesses become bits."""
     with card(words("passage"), key="play_passage"):
         st.code(game.passage.whole, language=None, wrap_lines=True)
-        if session.recall(_GAME)[0][0] != _OF_CLASS:  # where everybody plays once
+        if session.recall(_GAME)[0][0] != _OF_CLASS:  # in which everybody plays once
             begin = partial(session.remember, _GAME, None)
             st.button(words("again"), icon=":material/replay:", key="play_again", on_click=begin)
     if not game.guesses:
@@ -212,7 +212,7 @@ def draw_result(name: str, game: Game) -> None:
 
 
 def runs_that_play(name: str, game: Game) -> tuple[dict[str, RunFolder], list[RunFolder]]:
-    """Return the runs on a text by id, and those that do not play because they may have trained on the passage."""
+    """Return the runs on a text by id, and those left out because they may have trained on the passage."""
     data_dir = shared.data_dir()
     reading = [run for run in runs_to_pick(address.parameter(address.RUN)).values() if _is_on_text(run, name)]
     runs = {run.id: run for run in reading if not may_have_trained_on(run, data_dir, name, game.passage)}
@@ -256,12 +256,12 @@ def _is_on_text(folder: RunFolder, name: str) -> bool:
 
 @cached(LRUCache(256), key=lambda name, _facts, start, length: (name, start, length), lock=Lock())
 def _counted(_name: str, facts: Facts, start: int, length: int) -> Play:
-    """Play with pairs counted in a whole text, once for all who ask: the board of a class asks every three seconds."""
+    """Play with the counted pairs of a text; cached, because the class's board asks every three seconds."""
     return play_by_counting(facts.ids, start, length, facts.characters.vocab_size)
 
 
 def predictions_of(name: str, game: Game, folder: RunFolder | None, step: int | None) -> list[Prediction] | None:
-    """Return how counting, and a run's model at a step and at its end, play what was guessed; None while computing."""
+    """Return the predictions of counting and of a run's model at a step and at the end; None while computing."""
     facts = facts_of(name, shared.data_dir())
     start, length = game.passage.start, len(game.guesses)
     predictions = [Prediction(words("bigram"), _counted(name, facts, start, length))]
