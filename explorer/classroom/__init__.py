@@ -1,1 +1,1 @@
-"""The page of a class for its teacher, and what its members see of the class."""
+"""The class page for the teacher, and the parts that its members see."""

@@ -1,4 +1,4 @@
-"""The teacher's cards: how students join, who does what now, what holds for all, and the end of the class."""
+"""The teacher's cards: the invitation, the students, the settings for all, and the end of the class."""
 
 import time
 from collections import Counter
@@ -24,14 +24,14 @@ from explorer.widgets.forms import text_labels
 from explorer.widgets.layout import card, literal
 from explorer.widgets.session import notify, notifying, recall, remember, take_notice
 
-_LOOK_AGAIN = 2.0  # seconds between two looks at what the students do
+_LOOK_AGAIN = 2.0  # seconds between two updates of the students
 _ROSTER = "class_roster"  # in the session: how often the selection was cleared
-_HERE = 20.0  # seconds without a sign of a browser after which its student counts as gone
+_HERE = 20.0  # seconds since a browser's last request, after which its student counts as gone
 _CARD = 150  # px, of the picture of a QR code
 
 
 def draw_roster(classroom: Classroom) -> None:
-    """Draw the students with what each does now, and what the teacher can do for those chosen."""
+    """Draw the students with their current activity, and the teacher's actions for the selected ones."""
     with card(_("Students"), key="roster"):
         st.fragment(_draw_students, run_every=_LOOK_AGAIN)(classroom)
 
@@ -41,7 +41,7 @@ def _draw_students(classroom: Classroom) -> None:
     if not members:
         st.caption(_("Nobody has joined yet. Show the code, or the QR code, to your class."))
         return
-    if notice := take_notice():  # of a button of this table
+    if notice := take_notice():  # from a button of this table
         st.toast(notice)
     places = {id: place for place, id in enumerate(shared.supervisor().queue.waiting(), start=1)}
     at = stuck(classroom)
@@ -113,14 +113,14 @@ def _newest_run(classroom: Classroom, member: Member) -> RunFolder | None:
 def _let_in_again(classroom: Classroom, picked: list[Member]) -> None:
     for member in picked:
         classroom.let_in_again(member.id)
-    remember(_ROSTER, recall(_ROSTER, 0) + 1)  # another key is another table, in which nobody is selected
+    remember(_ROSTER, recall(_ROSTER, 0) + 1)  # a new key makes a new table without a selection
     names = ", ".join(member.nickname for member in picked)
     notify(_("{names} can join again under the same nickname.", names=names))
 
 
 @notifying()
 def _stop(classroom: Classroom, picked: list[Member] | None = None) -> None:
-    """Stop what trains or waits of the members picked, or of the whole class."""
+    """Stop the running and waiting runs of the picked members, or of the whole class."""
     homes = [classroom.root] if picked is None else [member_home(classroom.root, member.id) for member in picked]
     stopped = 0
     for folder in (folder for home in homes for folder in list_runs(home)):
@@ -131,7 +131,7 @@ def _stop(classroom: Classroom, picked: list[Member] | None = None) -> None:
 
 
 def draw_invitation(classroom: Classroom) -> None:
-    """Draw how students join: the address, the code, and both as a QR code to be scanned."""
+    """Draw the invitation: the address, the code, and a QR code with both."""
     link = visitors.address_for_others()
     row = {"horizontal": True, "gap": "medium", "vertical_alignment": "center"}
     with st.container(border=True, key="invitation", **row):
@@ -143,7 +143,7 @@ def draw_invitation(classroom: Classroom) -> None:
 
 
 def draw_class_settings(classroom: Classroom) -> None:
-    """Draw what the teacher sets for all students; every change counts at once."""
+    """Draw the teacher's settings for all students; every change applies at once."""
     now = classroom.settings
     with card(_("For all students"), key="class_settings"):
         frozen = {"key": "class_frozen", "on_change": partial(_change, classroom, "frozen", "class_frozen")}
@@ -207,7 +207,7 @@ def _change(classroom: Classroom, name: str, key: str) -> None:
 
 
 def draw_end(classroom: Classroom) -> None:
-    """Draw the end of the class: the ways to keep it and to erase it."""
+    """Draw the end of the class: the download of its data, and the button that erases it."""
     with card(_("End of the class"), key="class_end"):
         about = _("All students, answers, predictions, reports, texts and runs: settings, losses and samples.")
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):

@@ -1,4 +1,4 @@
-"""What students have answered and handed in: one table, a row a student, and a zip of reports."""
+"""Students' answers and handed-in runs: a table with a row per student, and a zip of reports."""
 
 import io
 import json
@@ -24,7 +24,7 @@ STUCK = 3  # wrong answers to one question
 
 
 def draw_handed_in(classroom: Classroom) -> None:
-    """Draw the answers and the runs of all students, with what the teacher can take along."""
+    """Draw the answers and handed-in runs of all students, with downloads for the teacher."""
     note = _("Answers to the lessons' questions, checked against each student's own model, and the runs handed in.")
     with card(_("Answers and reports"), note, key="handed_in"):
         st.fragment(_draw, run_every=_LOOK_AGAIN)(classroom)
@@ -46,7 +46,7 @@ def _draw(classroom: Classroom) -> None:
 
 
 def answer_table(classroom: Classroom) -> dict[str, list[str]]:
-    """Return a row for each student: the runs handed in, and each answer with whether it was right, and the tries."""
+    """Return the table's columns, with a row per student: runs handed in, and answers with correctness and tries."""
     members, answers = classroom.members(), classroom.answers()
     runs: dict[str, list[str]] = {}
     for member, run in classroom.handed_in():
@@ -65,12 +65,12 @@ def answer_table(classroom: Classroom) -> dict[str, list[str]]:
 
 
 def stuck(classroom: Classroom) -> dict[str, str]:
-    """Return the question at which a student is stuck, by member: the last one answered wrong several times."""
+    """Return the question at which each student is stuck, by member: the last one answered wrong several times."""
     return {a.member: a.question for a in classroom.answers() if not a.is_right and a.tries >= STUCK}
 
 
 def reports(classroom: Classroom) -> bytes:
-    """Return a zip of the reports of all runs that were handed in; those deleted since are left out."""
+    """Return a zip of the reports of all handed-in runs, without runs deleted since."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         _add_reports(classroom, file, "")
@@ -90,9 +90,9 @@ def _add_reports(classroom: Classroom, archive: zipfile.ZipFile, folder: str) ->
 
 
 def zip_class(classroom: Classroom, file: BinaryIO, *, weights: bool = False) -> None:
-    """Write all that the class has made as a zip: its members, answers, predictions, reports, runs and texts.
+    """Write all data of the class as a zip: its members, answers, predictions, reports, runs and texts.
 
-    Nothing that lets anybody in is part of it: no code, no key, no secret of cookies.
+    The zip contains no credentials: no class code, no key, no cookie secret.
     """
     members, now = classroom.members(), classroom.settings
     names = {member.id: member.nickname for member in members}

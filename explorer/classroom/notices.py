@@ -1,4 +1,4 @@
-"""What a member of a class sees of it on every page: the class, the nickname, and what the teacher says and shows."""
+"""The class's notices on every page: the class, the nickname, and the teacher's messages and pages."""
 
 import streamlit as st
 
@@ -10,16 +10,16 @@ from explorer.services.visitors import FROZEN, JOIN, NotAllowed, note_page, serv
 from explorer.widgets.layout import literal, show_error
 from explorer.widgets.session import recall, remember
 
-_LOOK_AGAIN = 2.0  # seconds between two looks at what the teacher says
+_LOOK_AGAIN = 2.0  # seconds between two updates from the teacher
 _DRAWN_FOR = "class_drawn_for"  # in the session: the settings on which a page depends
-# Of the settings of a class, those that the fragment below draws, or `follow` opens another page for.
+# Class settings that do not change a page: the fragment below draws them, or `follow` opens another page.
 _OF_NO_PAGE = {
     "message", "question", "choices", "revealed", "closes_gallery", "page", "page_query", "page_inputs", "page_number",
 }  # fmt: skip
 
 
 def let_in() -> None:
-    """End the page with a sentence where its user is not in the class any more."""
+    """End the page with a message if its user is no longer in the class."""
     try:
         visitor()
     except NotAllowed as error:
@@ -29,7 +29,7 @@ def let_in() -> None:
 
 
 def draw_notices(page: str, title: str) -> None:
-    """Draw what the teacher says to all, as soon as it is said; nothing without a class."""
+    """Draw the teacher's messages as soon as they change; nothing without a class."""
     if (classroom := served_class()) is None:
         return
     asking = visitor()
@@ -44,7 +44,7 @@ def draw_notices(page: str, title: str) -> None:
         try:
             visitor()
         except NotAllowed:
-            st.rerun()  # the whole page, which then has nothing of the class
+            st.rerun()  # the whole page, which then shows nothing of the class
         now = classroom.settings
         if asking.is_teacher:
             draw_frozen(now)
@@ -53,7 +53,7 @@ def draw_notices(page: str, title: str) -> None:
         before = recall(_DRAWN_FOR)
         remember(_DRAWN_FOR, _page_depends_on(now))
         if is_behind(now, page) or before not in (None, _page_depends_on(now)):
-            st.rerun()  # the whole page: `follow` leaves it, or it offers more, or less
+            st.rerun()  # the whole page: `follow` leaves it, or its controls change
         draw_banner(classroom, now, page)
         draw_poll(classroom, now)
         if now.message:
@@ -68,6 +68,6 @@ def _page_depends_on(now: ClassSettings) -> tuple:
 
 
 def draw_frozen(now: ClassSettings) -> None:
-    """Say that the class is frozen, if it is."""
+    """Draw a warning if the class is frozen."""
     if now.frozen:
         st.warning(_(FROZEN), icon=":material/pause:")

@@ -1,4 +1,4 @@
-"""Predictions: the teacher asks before a run, the class answers, and all see what was predicted once it is revealed."""
+"""Predictions: the teacher asks before a run, the class answers, and all see the answers once they are revealed."""
 
 from collections import Counter
 
@@ -15,7 +15,7 @@ _WHAT = "predict_question"
 
 
 def draw_poll_form(classroom: Classroom) -> None:
-    """Draw, for the teacher, how to ask the class for a prediction, and what it predicts."""
+    """Draw the teacher's form that asks the class for a prediction, and the class's answers."""
     note = _("Ask before the runs are done: which loss will be lower, how low will it get?")
     with card(_("Predict"), note, key="predict"):
         st.text_input(_("Question"), key=_WHAT, max_chars=LONGEST_QUESTION)
@@ -32,7 +32,7 @@ def draw_poll_form(classroom: Classroom) -> None:
 
 
 def draw_poll(classroom: Classroom, now: ClassSettings) -> None:
-    """Draw the question for a student; once the teacher shows the answers, those of the class."""
+    """Draw the question for a student, or the class's answers once the teacher reveals them."""
     member = visitor().member
     answered = classroom.predictions().get(member)
     if not now.question:

@@ -1,4 +1,4 @@
-"""What the teacher shows: a page to which students are brought once, or the teacher's own screen, which they follow."""
+"""The teacher's screen: students' browsers open one of its pages once, or follow it continuously."""
 
 import time
 from collections.abc import Mapping
@@ -33,14 +33,14 @@ from explorer.widgets.layout import literal
 from explorer.widgets.run_picker import newest_run
 from explorer.widgets.session import notifying, put_input, recall, remember
 
-CLASS_PAGE = "classroom"  # of the teacher, which is not shown to students
+CLASS_PAGE = "classroom"  # never shown to students this way
 _OF_ONE_RUN = ("look_inside", "generate")
-_OWN = (LANGUAGE, TOUR)  # parameters that each browser has for itself
-_SETTLED_BY_PAGE = (PRESET, SET)  # those that Train writes into the address by itself
+_OWN = (LANGUAGE, TOUR)  # parameters that differ between browsers
+_SETTLED_BY_PAGE = (PRESET, SET)  # that Train itself writes into the address
 _BROUGHT, _BROUGHT_TO, _LED = "class_page_number", "class_brought_to", "class_led"  # in the session
 _OF_GENERATE = ("generate_prompt", *(widget_key(path) for path, _setting in fields_of(GenerationConfig)))
-_GENERATED = "generated"  # among the inputs: which text the teacher has generated
-_AGAIN = 1.5  # seconds before a page that is not the teacher's is led back once more
+_GENERATED = "generated"  # a key of the inputs: which text the teacher has generated
+_AGAIN = 1.5  # seconds before a student's page that left is brought back again
 
 
 def shown_query(page: str) -> dict[str, str]:
@@ -54,7 +54,7 @@ def shown_query(page: str) -> dict[str, str]:
 
 
 def shown_inputs(page: str) -> dict[str, Any]:
-    """Return the values of the page's controls that its address does not have: Generate's, or a lesson step's."""
+    """Return the values of the page's controls that are not in its address: Generate's, or a lesson step's."""
     values = {str(key): value for key, value in st.session_state.items()}
     step = f"lesson-{parameter(LESSON)}-{parameter(STEP) or ''}"
     inputs = {
@@ -69,20 +69,20 @@ def shown_inputs(page: str) -> dict[str, Any]:
 
 
 def _take_inputs(inputs: Mapping[str, Any]) -> None:
-    """Give the controls of the page that is opened next the values of the teacher's."""
+    """Set the controls of the next page to the teacher's values."""
     for key, value in inputs.items():
         if key != _GENERATED:
             put_input(key, value)
         elif recall(_GENERATED) != value:
             remember(_GENERATED, value)
-            remember("writing", None)  # so that the page generates the text by itself
+            remember("writing", None)  # so that the page generates the text without a click
 
 
 def unshared_runs(classroom: Classroom, query: Mapping[str, str]) -> list[RunFolder]:
-    """Return the runs of an address that the class cannot read yet."""
+    """Return the runs in an address that the class cannot read yet."""
     runs = []
     for id in filter(None, map(query.get, (RUN, OTHER_RUN))):
-        with suppress(ExplorerError):  # deleted, which the page itself says
+        with suppress(ExplorerError):  # deleted, which the page itself reports
             run = open_run(classroom.root, id)
             if not run.in_gallery and not is_shared(classroom.root, id):
                 runs.append(run)
@@ -90,7 +90,7 @@ def unshared_runs(classroom: Classroom, query: Mapping[str, str]) -> list[RunFol
 
 
 def run_of_whom(classroom: Classroom, run_id: str) -> str:
-    """Return which run it is and whose, for the present user; "" where there is none of that id."""
+    """Return a run's name and owner in words for the current visitor; "" if there is no such run."""
     try:
         run = open_run(classroom.root, run_id)
     except ExplorerError:
@@ -106,8 +106,8 @@ def run_of_whom(classroom: Classroom, run_id: str) -> str:
 
 
 def draw_screen_controls(classroom: Classroom, page: str) -> None:
-    """Draw what brings the class to the page on view or keeps it there; of a run that is not shared, ask first."""
-    if page == CLASS_PAGE:  # which has the switch itself
+    """Draw the controls that bring the class to this page or keep it there; an unshared run needs a confirmation."""
+    if page == CLASS_PAGE:  # it has its own switch
         return
     query, mirrored = shown_query(page), classroom.settings.mirrored
     shares = [
@@ -128,7 +128,7 @@ def draw_screen_controls(classroom: Classroom, page: str) -> None:
 
 
 def _draw_bring(classroom: Classroom, page: str, query: dict[str, str], shares: list[str]) -> None:
-    # Another key is another popover, which is closed: so it goes once the class was brought.
+    # A new key makes a new popover, which is closed: so it closes once the class was brought.
     with st.popover(
         _("Bring the class here"), icon=":material/co_present:", key=f"bring_{classroom.settings.page_number}"
     ):
@@ -167,7 +167,7 @@ def _bring(classroom: Classroom, page: str, query: Mapping[str, str]) -> None:
 
 
 def note_screen(page: str) -> None:
-    """Show the class what the teacher looks at, while it follows the teacher's screen; call it after the page."""
+    """Publish the teacher's page while the class follows the teacher's screen; call it after drawing the page."""
     classroom = served_class()
     if classroom is None or page == CLASS_PAGE or not visitor().is_teacher:
         return
@@ -177,7 +177,7 @@ def note_screen(page: str) -> None:
 
 
 def follow(page: str) -> None:
-    """Open the page that the teacher shows: once, or as long as the class follows the teacher's screen.
+    """Open the page that the teacher shows: once, or whenever it changes while the class follows the screen.
 
     A browser that joins after the class was brought to a page stays where it is.
     """
@@ -196,7 +196,7 @@ def follow(page: str) -> None:
 
 
 def is_behind(now: ClassSettings, page: str) -> bool:
-    """Return whether a student's page is to be left for the one that the teacher shows."""
+    """Return whether a student's browser must switch to the page that the teacher shows."""
     return (recall(_BROUGHT) or 0) < now.page_number or (now.mirrored and bool(now.page) and not _is_at(now, page))
 
 
@@ -207,7 +207,7 @@ def _is_at(now: ClassSettings, page: str) -> bool:
 
 
 def draw_banner(classroom: Classroom, now: ClassSettings, page: str) -> None:
-    """Tell a student, on a page that the teacher shows, that it is, and whose run it has."""
+    """Draw a notice for students that the teacher shows this page, and whose run is on it."""
     if now.mirrored and now.page:
         run = run_of_whom(classroom, now.page_query.get(RUN, ""))
         words = (
@@ -219,6 +219,6 @@ def draw_banner(classroom: Classroom, now: ClassSettings, page: str) -> None:
         words = _("Your teacher brought the class here: {run}.", run=run)
         words = words if run else _("Your teacher brought the class here.")
     else:
-        remember(_BROUGHT_TO, None)  # it was left
+        remember(_BROUGHT_TO, None)  # the student has left the page
         return
     st.info(literal(words), icon=":material/co_present:")

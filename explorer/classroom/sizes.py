@@ -1,4 +1,4 @@
-"""The class's own scaling law: sizes handed out to students, the law of their runs, and the next size predicted."""
+"""The class's scaling law: sizes handed out to students, the law of their runs, and the next size's prediction."""
 
 import streamlit as st
 
@@ -33,7 +33,7 @@ _SIZES, _TEXT, _STEPS, _NEXT = "sizes_wanted", "sizes_text", "sizes_steps", "siz
 
 
 def draw_own_size() -> None:
-    """Draw, on Train, the size that a student was given, with a button that takes it as the draft."""
+    """Draw the student's assigned size on Train, with a button that makes it the draft."""
     if (classroom := served_class()) is None or visitor().is_teacher:
         return
     if config := size_of_member(classroom, visitor().member):
@@ -56,7 +56,7 @@ def _take(config: RunConfig) -> None:
 
 
 def draw_sizes(classroom: Classroom) -> None:
-    """Draw the scaling law of the class; for its teacher also how sizes are handed out and the next one predicted."""
+    """Draw the class's scaling law; for its teacher also the form that hands out sizes, and the next prediction."""
     is_teacher = visitor().is_teacher
     if not is_teacher and not classroom.settings.sizes:
         return

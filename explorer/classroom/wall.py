@@ -1,4 +1,4 @@
-"""The wall of a class: every run that somebody shares is a point, and it grows while the class trains."""
+"""The wall of a class: every shared run is a point, and the wall grows while the class trains."""
 
 from collections.abc import Callable, Sequence
 from math import log10
@@ -29,8 +29,8 @@ _LOOK_AGAIN = 3.0  # seconds
 _HEIGHT = 430  # px
 _SAMPLE = 160  # characters of the newest sample, shown at a point
 _LINE = 40  # characters
-_LEAST_SPAN = 0.2  # of a linear axis, as a share of its largest value
-_MARGIN = 1.15  # times the span, so that no point lies on the frame
+_LEAST_SPAN = 0.2  # of a linear axis, relative to its largest value
+_MARGIN = 1.15  # factor on the span, so that no point lies on the frame
 _TEACHER = N_("Teacher")
 
 
@@ -41,7 +41,7 @@ class SharedRun(NamedTuple):
     student: str
     place: int  # of the student among the members
     parameters: int | None  # None before the model is built
-    sample: str  # what it wrote last
+    sample: str  # the newest one
 
 
 def _setting(path: str) -> Callable[[SharedRun], float | None]:
@@ -62,7 +62,7 @@ AXES: dict[str, tuple[str, Callable[[SharedRun], float | None], bool]] = {  # la
 
 
 def draw_wall(classroom: Classroom) -> None:
-    """Draw all shared runs over two axes to choose, looked at again while they train."""
+    """Draw all shared runs over two selectable axes, redrawn while they train."""
     note = _(
         "Share a run with the switch on its page. Every shared run is a point: hover for its text, click to open it."
     )
@@ -86,7 +86,7 @@ def _draw(classroom: Classroom, x: str, y: str) -> None:
         open_page("look_inside", point["customdata"][0])
 
 
-# Once for all who look: it is the same for everybody, and with thirty runs takes 70 ms.
+# Cached for all viewers: it is the same for everybody, and takes 70 ms with thirty runs.
 @cached(
     TTLCache(16, 0.8 * _LOOK_AGAIN),
     key=lambda classroom, x, y, palette: (classroom.root, language(), x, y, palette is LIGHT),
@@ -101,7 +101,7 @@ def shared_on_wall(classroom: Classroom) -> list[SharedRun]:
     """Return the shared runs that can be read, oldest first."""
     nicknames, runs = {member.id: member.nickname for member in classroom.members()}, []
     joined = sorted(classroom.members(), key=lambda member: member.joined)
-    places = {member.id: place for place, member in enumerate(joined, start=1)}  # of a color that stays a student's
+    places = {member.id: place for place, member in enumerate(joined, start=1)}  # so that a student keeps a color
     for id in reversed([*filter(RUN_ID.fullmatch, shared_names(classroom.root))]):
         try:
             folder = open_run(classroom.root, id)
@@ -132,7 +132,7 @@ def _point(run: SharedRun, x: str, y: str) -> tuple[float, float] | None:
 
 
 def wall_figure(runs: Sequence[SharedRun], x: str, y: str, palette: Palette = LIGHT) -> go.Figure:
-    """Draw a point for each run, in a color for each student; a run that still trains is hollow."""
+    """Draw a point for each run, with a color for each student; a run in training is hollow."""
     figure = go.Figure()
     for student, place in dict.fromkeys((run.student, run.place) for run in runs):
         own = [(run, point) for run in runs if run.student == student and (point := _point(run, x, y))]
@@ -166,9 +166,9 @@ def wall_figure(runs: Sequence[SharedRun], x: str, y: str, palette: Palette = LI
 
 
 def axis_span(values: Sequence[float], *, logarithmic: bool) -> dict[str, Any]:
-    """Return type and range of an axis with all values, wide enough that noise between equal runs looks small.
+    """Return type and range of an axis for all values, wide enough that noise between equal runs looks small.
 
-    A linear axis spans a fifth of its largest value at least, a logarithmic one a factor of two.
+    A linear axis spans at least a fifth of its largest value, a logarithmic one at least a factor of two.
     """
     kind = {"type": "log" if logarithmic else "linear"}
     ends = [log10(value) if logarithmic else value for value in values if value > 0 or not logarithmic]

@@ -1,4 +1,4 @@
-"""Runs: the curves of several runs in one chart, what is different about them, and what each wrote last."""
+"""Runs: the curves of several runs in one chart, their differences, and the newest sample of each."""
 
 from collections.abc import Iterable
 
@@ -16,13 +16,13 @@ from explorer.widgets.forms import distinct_labels
 from explorer.widgets.layout import card, chart, choose, current_palette, literal
 
 _NO_TIMES = N_("Models of the gallery have no times of training, so not drawn: {names}.")
-_COMPARED = 5  # curves shown as long as none are picked
+_COMPARED = 5  # curves shown while no run is picked
 
 
 def draw_comparison(rows: list[run_rows.RunRow], picked: list[run_rows.RunRow], gallery: list[run_rows.RunRow]) -> None:
-    """Draw the validation losses of the runs picked and of models of the gallery; of tasks also right answers.
+    """Draw the validation losses of the picked runs and gallery models; for tasks also the accuracy.
 
-    Where no run is picked, the newest are drawn, also beside a single model of the gallery.
+    If no run is picked, the newest are drawn, also next to a single gallery model.
     """
     measured = [row for row in rows if row.record and row.status.val_loss is not None]
     newest = measured[:_COMPARED] if len(gallery) < 2 else []
@@ -43,7 +43,7 @@ def draw_comparison(rows: list[run_rows.RunRow], picked: list[run_rows.RunRow], 
         alike = run_rows.losses_compare(shown)
         with st.container(horizontal=True):
             over = choose(_("Horizontal axis"), list(AXES), key="compare_over", format_func=lambda name: _(AXES[name]))
-            # Where only one unit compares, it is the first.
+            # If only one unit is comparable, it comes first.
             units = list(UNITS) if alike else sorted(UNITS)
             key = "compare_unit" if alike else "compare_unit_of_tokens"
             if on_tasks:
@@ -68,7 +68,7 @@ def draw_comparison(rows: list[run_rows.RunRow], picked: list[run_rows.RunRow], 
 def _draw_curves(
     shown: list[run_rows.RunRow], names: dict[str, str], colors: dict[str, str], over: str, unit: str
 ) -> None:
-    """Draw the curves of runs in a unit of `MEASURES`, those that differ in their seed as one where that is wanted."""
+    """Draw the curves of runs in a unit of `MEASURES`, optionally averaging runs that differ only in their seed."""
     palette = current_palette()
     curves = {row.id: run_rows.validation_of(row.folder) for row in shown}
     past = {row.id: earlier for row in shown if (earlier := run_rows.parent_curve(shared.data_dir(), row.record))}
@@ -91,7 +91,7 @@ def _draw_curves(
 
 
 def _groups_over_seeds(shown: list[run_rows.RunRow]) -> list[list[str]]:
-    """Return the ids of runs from scratch that differ in their seed alone, two or more in each group."""
+    """Return groups of two or more ids of runs from scratch that differ only in their seed."""
     groups: dict[str, dict[int, str]] = {}
     for row in shown:
         if row.record.parent_step is None and not row.folder.read_only:
@@ -101,7 +101,7 @@ def _groups_over_seeds(shown: list[run_rows.RunRow]) -> list[list[str]]:
 
 
 def _draw_way_to_attention(shown: list[run_rows.RunRow]) -> None:
-    """Draw the way to Look inside, with two runs side by side, where both have weights."""
+    """Draw the link to Look inside with two runs side by side, if both have weights."""
     if len(shown) != 2 or not all(row.folder.has_weights for row in shown):
         return
     query = address.query_for(shown[0].id, "look_inside") | {address.OTHER_RUN: shown[1].id}
@@ -110,7 +110,7 @@ def _draw_way_to_attention(shown: list[run_rows.RunRow]) -> None:
 
 
 def _with_unit(shown: list[run_rows.RunRow], unit: str) -> list[run_rows.RunRow]:
-    """Return the runs that are known in a unit of `MEASURES`, and name the others."""
+    """Return the runs measured in a unit of `MEASURES`, and list the others by name."""
     missing = [row for row in shown if unit == "bits" and run_rows.run_bytes_per_token(row.folder) is None]
     why = N_("Trained before bits/byte were recorded, so not drawn: {names}.")
     if unit == ACCURACY:
@@ -120,14 +120,14 @@ def _with_unit(shown: list[run_rows.RunRow], unit: str) -> list[run_rows.RunRow]
 
 
 def _without(shown: list[run_rows.RunRow], missing: list[run_rows.RunRow], why: str) -> list[run_rows.RunRow]:
-    """Return the runs shown but those missing, whose names are said."""
+    """Return the runs shown without the missing ones, and list the latter by name."""
     if missing:
         st.caption(_(why, names=literal(", ".join(row.name for row in missing))))
     return [row for row in shown if row not in missing]
 
 
 def _colors(rows: list[run_rows.RunRow], gallery: list[run_rows.RunRow], palette: Palette) -> dict[str, str]:
-    """Return a color for each run, and one for each model of the gallery that the fewest runs have."""
+    """Return a color for each run, and for each gallery model the color that the fewest runs have."""
     colors = run_rows.colors_of([row.id for row in rows], shared.data_dir(), palette)
     places = {id: palette.runs.index(color) for id, color in colors.items()}
     return {
@@ -136,7 +136,7 @@ def _colors(rows: list[run_rows.RunRow], gallery: list[run_rows.RunRow], palette
 
 
 def _draw_samples(shown: list[run_rows.RunRow], names: dict[str, str]) -> None:
-    """Draw what each of the runs compared wrote last, side by side."""
+    """Draw the newest sample of each compared run, side by side."""
     samples = {row.id: [text for sample in row.folder.rows("samples") if (text := sample.get("text"))] for row in shown}
     st.markdown(f"**{_('Newest sample')}**")
     for column, row in zip(st.columns(min(len(shown), 3) or 1) * len(shown), shown, strict=False):
@@ -167,7 +167,7 @@ def _draw_differences(shown: list[run_rows.RunRow], heads: list[str]) -> None:
 
 
 def _differing_origins(shown: list[run_rows.RunRow]) -> dict[str, list[object]]:
-    """Return in what the text, code, libraries and machines of runs differ, by label; None where not recorded."""
+    """Return the differences in text, code, libraries and machines of runs, by label; None if not recorded."""
     records = [row.record for row in shown]
     columns: dict[str, list[object]] = {
         N_("Hash of the text"): [(record.corpus_hash or "")[:8] or None for record in records],
@@ -182,7 +182,7 @@ def _differing_origins(shown: list[run_rows.RunRow]) -> dict[str, list[object]]:
 
 
 def value_in_table(value: object) -> str:
-    """Return a setting's value as a table shows it; "" for None."""
+    """Return a setting's value as shown in a table; "" for None."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -195,5 +195,5 @@ def name_width(rows: list[run_rows.RunRow]) -> int:
 
 
 def width_of(texts: Iterable[str]) -> int:
-    """Return the pixels in which the longest of some texts is not cut, up to a half of the table."""
+    """Return the width in pixels that shows the longest text uncut, up to half of the table."""
     return min(26 + 8 * max(map(len, texts)), 480)

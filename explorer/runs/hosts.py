@@ -12,7 +12,7 @@ from explorer.widgets.layout import card, literal
 
 
 def draw_hosts() -> None:
-    """Draw what each host has free and which of the visitor's runs train there; nothing without a cluster."""
+    """Draw the free resources of each host and the visitor's runs that train there; nothing without a cluster."""
     engine = shared.supervisor().engine
     hosts = engine.hosts()
     for sentence in filter(None, (engine.problem, engine.silence)):

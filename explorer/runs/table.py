@@ -1,4 +1,4 @@
-"""The table of all runs, and what can be done with those picked in it."""
+"""The table of all runs, and the actions for the picked ones."""
 
 from zlib import crc32
 
@@ -25,7 +25,7 @@ _WAYS = {"train": N_("Open"), "look_inside": N_("Look inside"), "generate": N_("
 
 
 def without_sweeps(rows: list[run_rows.RunRow]) -> list[run_rows.RunRow]:
-    """Return the rows but those of runs of a sweep, which a switch shows too."""
+    """Draw a switch that shows the runs of sweeps; return the rows, without those runs unless it is on."""
     single = {folder.id for folder in single_runs(shared.data_dir(), (row.folder for row in rows))}
     if not single or len(single) == len(rows):
         return rows
@@ -37,14 +37,14 @@ def without_sweeps(rows: list[run_rows.RunRow]) -> list[run_rows.RunRow]:
 
 
 def draw_run_table(rows: list[run_rows.RunRow]) -> list[run_rows.RunRow]:
-    """Draw the table; return the rows picked in it, in its order."""
+    """Draw the table; return the picked rows in table order."""
     table = _table(rows)
     columns = {name: st.column_config.Column(_(name)) for name in table.columns if name != _COLOR}
     colors = run_rows.colors_of([row.id for row in rows], shared.data_dir(), current_palette())
     rows_key, ways = table_key(rows), {name: _(label) for name, label in _WAYS.items()}
     opened = {name: [row.record and (name == "train" or row.folder.has_weights) for row in rows] for name in ways}
     links = {name: [label if has else None for has in opened[name]] for name, label in ways.items()}
-    # What tells runs apart and how well they learned are in sight on a small screen; what does not fit scrolls.
+    # On a small screen the first columns show which run it is and how well it learned; the rest scrolls.
     first = [name for name in ("Text", "Right answers", "Validation loss") if name in table]
     rest = [name for name in table.columns[2:] if name not in first]
     event = st.dataframe(
@@ -89,12 +89,12 @@ def draw_run_table(rows: list[run_rows.RunRow]) -> list[run_rows.RunRow]:
 
 
 def table_key(rows: list[run_rows.RunRow]) -> str:
-    """Return the table's key. A selection counts rows, so another list of runs is another table."""
+    """Return the table's key. A selection holds row indices, so a different list of runs needs a new table."""
     return f"runs_table_{crc32(' '.join(row.id for row in rows).encode()):x}"
 
 
 def draw_actions(picked: list[run_rows.RunRow]) -> None:
-    """Open, rename, download and delete what is picked."""
+    """Draw the buttons to open, rename, download and delete the picked runs."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="run_actions"):
         if not picked:
             st.caption(_("Select one run to open it, look inside or generate; select several to compare them."))
@@ -108,12 +108,12 @@ def draw_actions(picked: list[run_rows.RunRow]) -> None:
                     address.open_page("look_inside", one.id)
                 if st.button(_("Generate"), key="run_generate", icon=":material/edit_note:"):
                     address.open_page("generate", one.id)
-            # With another name it is another popover, and a new one is closed.
+            # A new name makes a new popover, which is closed.
             key = f"rename_{one.id}_{crc32(one.name.encode()):x}"
             popover = st.popover(_("Rename"), key=key, icon=":material/edit:")
             with popover, st.form(f"rename_form_{one.id}", border=False):
                 st.text_input(_("New name"), one.name, max_chars=80, key=f"rename_to_{one.id}")
-                # A callback, because it is given the name that this page was drawn with.
+                # A callback, because it gets the name with which this page was drawn.
                 st.form_submit_button(_("Save"), type="primary", on_click=_save_name, args=(one.folder, one.name))
         if one:
             st.link_button(_("Download"), f"api/runs/{one.id}/download", icon=":material/download:")
@@ -125,7 +125,7 @@ def draw_actions(picked: list[run_rows.RunRow]) -> None:
 
 
 def draw_gallery() -> list[run_rows.RunRow]:
-    """Draw the models that come with the app, with the ways to them; return those picked for the comparison."""
+    """Draw the models that come with the app, with links; return those picked for the comparison."""
     picked = []
     st.markdown(f"## {_('Gallery')}")
     st.caption(_("Trained models that come with the app. They open like your runs, and can be forked and compared."))
@@ -145,7 +145,7 @@ def draw_gallery() -> list[run_rows.RunRow]:
 
 
 def _table(rows: list[run_rows.RunRow]) -> pd.DataFrame:
-    """Return a line for each run, with little of a damaged one; what is empty for all, and may be, has no column."""
+    """Return a line for each run, with few values for a damaged one; optional columns without values are dropped."""
     titles, names = run_rows.corpus_titles(shared.data_dir()), {row.id: row.name for row in rows}
     nicknames = visitors.nicknames()
     lines = []
@@ -219,7 +219,7 @@ def _confirm_delete(picked: list[run_rows.RunRow]) -> None:
 @session.notifying()
 def _delete(picked: list[run_rows.RunRow]) -> None:
     for row in picked:
-        if row.folder.path.exists():  # a second click, or somebody else was quicker
+        if row.folder.path.exists():  # not after a second click, or if somebody else was quicker
             by = visitors.acting_on(row.folder)
             shared.supervisor_for_visitor().delete(row.folder, shown=row.status, by=by)
         if address.parameter(address.RUN) == row.id:

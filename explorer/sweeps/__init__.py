@@ -1,1 +1,1 @@
-"""What the page Sweeps is made of."""
+"""The parts of the Sweeps page."""

@@ -1,4 +1,4 @@
-"""A scaling study on the page Sweeps: its form, its law, and the next size, predicted before it is trained."""
+"""A scaling study on the Sweeps page: its form, its law, and the next size, predicted before its training."""
 
 import streamlit as st
 
@@ -32,10 +32,10 @@ _FORM, _START, _NEXT = "study_form", "study_start", "study_next"
 
 
 def draw_study_form() -> None:
-    """Draw the quiet button behind which a scaling study is planned and started."""
+    """Draw the popover that plans and starts a scaling study."""
     about = _("Several sizes at equal compute: how does the loss fall as models grow?")
     look = {"icon": ":material/show_chart:", "help": about}
-    with st.popover(_("New scaling study"), key=_FORM, on_change="rerun", **look):  # so that a start can close it
+    with st.popover(_("New scaling study"), key=_FORM, on_change="rerun", **look):  # so that starting can close it
         texts = text_labels()
         st.text_input(
             _("Sizes"), FIRST_SIZES, key=_SIZES, max_chars=150, help=_("Layers x width, separated by commas.")
@@ -71,7 +71,7 @@ def _plan() -> SweepRecord:
 
 
 def draw_scaling(sweep: SweepFolder, record: SweepRecord, results: list[PointResult]) -> None:
-    """Draw the law of a study, and the prediction of the next size with what came of it."""
+    """Draw the law of a study, and the prediction of the next size with its result."""
     note = _("How does the loss fall with parameters, tokens and compute? Every size gets the same three budgets.")
     more = _(
         "The law is E + A·N^−α + B·D^−β (Hoffmann 2022), by least squares. Intervals are a bootstrap over seeds; a "
@@ -97,7 +97,7 @@ def draw_scaling(sweep: SweepFolder, record: SweepRecord, results: list[PointRes
 
 
 def _draw_panels(runs: list[ScalingRun], law: JointLaw | None, prediction: PredictedSize | None) -> None:
-    """Draw the loss over parameters, tokens and compute side by side, on a phone one below the other."""
+    """Draw the loss over parameters, tokens and compute side by side, stacked on a phone."""
     alts = {
         "parameters": _("Validation loss over the parameters of the study's runs, with the fitted law."),
         "tokens": _("Validation loss over the tokens that the study's runs read, with the fitted law."),
@@ -131,7 +131,7 @@ def _draw_next(sweep: SweepFolder, record: SweepRecord, runs: list[ScalingRun]) 
         try:
             prediction = predict_size(sweep, record, runs, parse_size(st.session_state[_NEXT]))
         except ExplorerError as error:
-            st.caption(literal(str(error)))  # quietly: nobody may have chosen the size that is suggested
+            st.caption(literal(str(error)))  # no error box: the size may be our suggestion, not the visitor's choice
             return None
         st.button(_("Train this size"), key="study_train_next", icon=":material/play_arrow:", on_click=_train_next,
                   args=(sweep, prediction))  # fmt: skip

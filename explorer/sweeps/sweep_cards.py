@@ -1,4 +1,4 @@
-"""A sweep's page: its state with what can be done, its best recipe, its charts and its points."""
+"""A sweep's page: its state and actions, its best recipe, its charts and its points."""
 
 from functools import partial
 
@@ -50,7 +50,7 @@ _POINT_STATES = {
 
 
 def choose_sweep() -> SweepFolder | None:
-    """Draw the page's title and the select of sweeps; return the one on view, None where there is none."""
+    """Draw the page's title and the select box of sweeps; return the sweep shown, None if there is none."""
     sweeps = {sweep.id: sweep for sweep in list_sweeps(shared.data_dir())}
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         with st.container(width="content"):
@@ -60,7 +60,7 @@ def choose_sweep() -> SweepFolder | None:
         place = st.container(width=360)
     wanted = address.parameter(address.SWEEP)
     if wanted:
-        open_sweep(shared.data_dir(), wanted)  # raises where a link asks for what is not here
+        open_sweep(shared.data_dir(), wanted)  # raises if a link names a missing sweep
     if not sweeps:
         return None
     on_view = wanted if wanted in sweeps else next(iter(sweeps))
@@ -87,7 +87,7 @@ def _name(sweep: SweepFolder) -> str:
 
 
 def draw_sweep(sweep: SweepFolder) -> None:
-    """Draw everything about one sweep, again every few seconds while it runs."""
+    """Draw everything about one sweep, redrawn every few seconds while it runs."""
     is_running = sweep.record().state == "running"
     st.fragment(_draw, run_every=_LOOK_AGAIN if is_running else None)(sweep, was_running=is_running)
 
@@ -95,7 +95,7 @@ def draw_sweep(sweep: SweepFolder) -> None:
 def _draw(sweep: SweepFolder, *, was_running: bool) -> None:
     record = sweep.record()
     if was_running != (record.state == "running"):
-        st.rerun()  # a button draws this fragment alone, which repeats as it did before
+        st.rerun()  # a button reruns only this fragment, which keeps its old `run_every`
     results = sweep_results(sweep, record)
     state, best = st.columns([1.2, 1], gap="small")
     with state:
@@ -128,7 +128,7 @@ def _draw_state(sweep: SweepFolder, record: SweepRecord, results: list[PointResu
 
 
 def _notices(sweep: SweepFolder, record: SweepRecord) -> list[str]:
-    """Return what the runs wait for where none trains, or what a cluster's store does not do; each sentence once."""
+    """Return what the runs wait for if none trains, or what a cluster's store fails to do; each sentence once."""
     if record.state != "running":
         return []
     open_runs = [run.status() for run in sweep.runs(record) if run.id not in record.ended]
@@ -150,7 +150,7 @@ def draw_progress(record: SweepRecord, further: str = "") -> None:
 
 
 def _time_left(record: SweepRecord, results: list[PointResult]) -> str:
-    """Return about how long the sweep still takes, by the runs that have ended."""
+    """Return roughly how much longer the sweep takes, estimated from the ended runs."""
     seconds = [run.seconds for point in results for run in point.runs if run.id in record.ended and run.seconds]
     left = record.total - len(record.ended)
     if record.state != "running" or not seconds or not left:
@@ -212,7 +212,7 @@ def _draw_best(sweep: SweepFolder, record: SweepRecord, results: list[PointResul
         values = [f"{literal(_(_LABELS[path]))}: **{literal(number(value))}**" for path, value in best.shown.items()]
         st.markdown("  \n".join([words, *values]))
         with st.container(horizontal=True, gap="small"):
-            first = "secondary" if record.state == "stopped" else "primary"  # then Resume is
+            first = "secondary" if record.state == "stopped" else "primary"  # then Resume is the primary button
             if st.button(_("Open"), key="sweep_open", type=first, icon=":material/open_in_full:"):
                 address.open_page("train", best_run(best))
             if st.button(_("Train with these settings"), key="sweep_train"):
@@ -316,7 +316,7 @@ def _draw_points(results: list[PointResult]) -> None:
         ordered = sorted(results, key=lambda point: (point.loss is None, point.loss or 0.0, point.number))
         columns = {
             _("Point"): [point.number for point in ordered],
-            _("Validation loss"): [point.loss for point in ordered],  # in sight on a small screen
+            _("Validation loss"): [point.loss for point in ordered],  # second, to be visible on a small screen
             **{labels[path]: [number(point.values[path]) for point in ordered] for path in paths},
             _("± over seeds"): [point.spread for point in ordered],
             _("State"): [point.problem or _(_POINT_STATES[point.state]) for point in ordered],
