@@ -1,4 +1,4 @@
-"""The class: what it shares; for its teacher also how students join, who does what, and what holds for all."""
+"""The class: its shared results; for its teacher also the invitation, the students, and the settings for all."""
 
 import streamlit as st
 

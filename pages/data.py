@@ -1,4 +1,4 @@
-"""Data: choose the text to learn from, and see it as a model will."""
+"""Data: choose the training text, and see it as a model does."""
 
 import streamlit as st
 
@@ -26,7 +26,7 @@ with errors_shown(end=True):
     with st.spinner(_("Tokenizing the text"), show_time=True):
         tokens = tokenizer_cards.tokens_of(config.data, shared.data_dir())
 
-if tokens is None:  # its progress is drawn
+if tokens is None:  # a progress bar is drawn
     st.stop()
 
 obstacle = cards.obstacle(config, shared.data_dir())

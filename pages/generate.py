@@ -1,4 +1,4 @@
-"""Generate: let a model write, and see how sure it was of every letter."""
+"""Generate: let a model write, and see its confidence in every letter."""
 
 import streamlit as st
 
@@ -13,7 +13,7 @@ text = opened.record.config.data.corpus
 
 
 def opening() -> str:
-    """Return the first question of a task, or how a model's text begins."""
+    """Return the first question of a task, or the beginning of the model's text."""
     questions, probe = questions_of(text), folder.read_probe()
     return questions[0] if questions else opening_prompt(opened.tokenizer, probe.tokens if probe else [])
 

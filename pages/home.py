@@ -1,4 +1,4 @@
-"""Home: a model that writes, one button that trains another, and the runs so far."""
+"""Home: a generating model, a button that trains another, and the recent runs."""
 
 import streamlit as st
 

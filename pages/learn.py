@@ -1,4 +1,4 @@
-"""Learn: the lecture's ladder as lessons that run."""
+"""Learn: the lecture's ladder as interactive lessons."""
 
 from functools import partial
 

@@ -28,7 +28,7 @@ PROMPT = "inspect_prompt"
 
 
 def write_prompt() -> None:
-    """Put a prompt that was typed into the address, so that a link shows the same."""
+    """Put the typed prompt into the address, so that a link shows the same."""
     session.remember(address.PROMPT_FOLLOWED, st.session_state[PROMPT])
     address.write({address.PROMPT: st.session_state[PROMPT] or None})
 
@@ -37,11 +37,11 @@ folder = choose_run(_("Look inside"))
 
 opened = open_snapshot(folder)
 follow_head(opened.model)
-text = opened.record.config.data.corpus  # a prompt of one text means little to a model of another
+text = opened.record.config.data.corpus  # a prompt for one text means little to a model of another
 
 
 def example() -> str:
-    """Return a question of a task, whose answer the model then predicts, or how a model's text begins."""
+    """Return a question of a task, whose answer the model then predicts, or the beginning of the model's text."""
     if questions := questions_of(text):
         return as_line(questions[0], opened.tokenizer.tokens)
     probe = folder.read_probe()
@@ -49,7 +49,7 @@ def example() -> str:
 
 
 other_text, linked = session.fit_input(PROMPT, text, example), address.parameter(address.PROMPT)
-if linked and session.recall(address.PROMPT_FOLLOWED) != linked:  # the address has the last word only when it changes
+if linked and session.recall(address.PROMPT_FOLLOWED) != linked:  # only a changed address wins
     session.remember(address.PROMPT_FOLLOWED, linked)
     st.session_state[PROMPT] = linked
     session.keep_input(PROMPT, text)
@@ -62,7 +62,7 @@ wanted, first = address.parameter(address.VIEW), first_view(sections)
 state = time_machine_state(folder, opened, typed)
 if (wanted if wanted in sections else first) == MODEL:
     part = address.parameter(address.PART) or ""
-    if has_place(part, opened.model, len(prompt.ids)):  # of another, which its view says, no frame is asked for
+    if has_place(part, opened.model, len(prompt.ids)):  # no frame for another model's part; the view reports it
         state = replace(state, place=part)
 inspection = with_emergence(Inspection(folder, opened, prompt, state))
 choose_snapshot(folder, opened, inspection.time_machine)
@@ -75,7 +75,7 @@ if wanted and wanted not in labels:
     )
 if wanted and wanted not in sections:
     st.info(_("This model has no view {view}, so another one is shown.", view=_(labels[wanted])))
-# Only a choice writes the address: a page that wrote its default as it opens would have to be left twice by Back.
+# Only a choice writes the address: if the page wrote its default on opening, Back would need two clicks.
 st.session_state[address.VIEW_KEY] = wanted if wanted in sections else first
 session.remember(address.VIEW_KEY, st.session_state[address.VIEW_KEY])
 view = {"key": address.VIEW_KEY, "on_change": lambda: address.write({address.VIEW: st.session_state[address.VIEW_KEY]})}
@@ -96,6 +96,6 @@ if section.attention:
 if section.prompt == "needed" and not prompt.ids:
     st.info(_("Type a prompt made of tokens that the model knows."))
 else:
-    with errors_shown(), units_of(opened.tokenizer):  # the run's text is gone, say
+    with errors_shown(), units_of(opened.tokenizer):  # for example, the run's text is gone
         section.draw(inspection)
 watch_emergence(inspection)

@@ -1,4 +1,4 @@
-"""Runs: all of them, side by side."""
+"""Runs: all runs, side by side."""
 
 import streamlit as st
 

@@ -10,7 +10,7 @@ from explorer.widgets.drafts import keep_started_run, note_started_run_drawn
 open_started_run()
 keep_started_run()
 run_id = parameter(RUN)
-# Each has a place of its own, and the other's is emptied first: else what is left would move down as the page is drawn.
+# Each has its own container, and the other is emptied first; otherwise its remains would move down while drawing.
 setup, board = (st.container() if here else st.empty() for here in (not run_id, run_id))
 if run_id is None:
     with setup:
