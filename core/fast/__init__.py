@@ -1,1 +1,1 @@
-"""Faster ways to compute, kept apart from the code of the model: decoding, kernels, Muon, threads, the allocator."""
+"""Faster computation, kept apart from the model's code: decoding, kernels, Muon, threads, the allocator."""

@@ -1,4 +1,4 @@
-"""torch's compiler, imported when something is compiled instead of in every process that trains."""
+"""Postponed import of torch's compiler: only when something is compiled, not in every process that trains."""
 
 import importlib
 import sys
@@ -9,12 +9,12 @@ _NAME = "torch._dynamo"
 
 
 class _Postponed(ModuleType):
-    """Stands for `torch._dynamo` as long as torch only marks functions that are not to be compiled.
+    """Placeholder for `torch._dynamo` while torch only marks functions that must not be compiled.
 
-    Every optimizer and every computation on the meta device does that.
+    Every optimizer and every computation on the meta device marks such functions.
     """
 
-    __file__ = None  # what looks through all modules, as `inspect` does, must not import it
+    __file__ = None  # code that looks through all modules, like `inspect`, must not import it
 
     def __init__(self) -> None:
         super().__init__(_NAME)
@@ -30,15 +30,15 @@ class _Postponed(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if sys.modules.get(_NAME) is self:
             del sys.modules[_NAME]
-            for function in self._marked:  # by `torch._compile`: mark them with torch._dynamo's own function
+            for function in self._marked:  # drop what `torch._compile` cached: torch._dynamo marks them again
                 vars(function).pop("__dynamo_disable", None)
         return getattr(importlib.import_module(_NAME), name)
 
 
 def postpone_compiler() -> None:
-    """Import torch's compiler when something is compiled, not before.
+    """Import torch's compiler only when something is compiled.
 
-    Measured (AMD EPYC): a process that trains starts with 1.9 s less of computing, of 4.6 s, and takes 74 MB less
-    memory, of 355 MB.
+    Measured (AMD EPYC): a process that trains takes 1.9 s less CPU time to start, of 4.6 s, and 74 MB less memory, of
+    355 MB.
     """
     sys.modules.setdefault(_NAME, _Postponed())

@@ -1,6 +1,6 @@
-"""Fast generation: one token through a GPT with cached keys and values, without modules, batches and hooks.
+"""Fast generation: one token through a GPT with cached keys and values, without modules, batches or hooks.
 
-It computes the same as `GPT.forward`, which stays the definition (a test compares the two for every switch).
+It computes the same as `GPT.forward`, the reference (a test compares the two for every switch).
 """
 
 from collections.abc import Callable
@@ -15,8 +15,8 @@ from core.model.gpt import GPT, Block, MixtureOfExperts, one_back
 from core.model.kv_cache import KVCache
 from core.model.self_attention import rotate
 
-# A matrix of this size is read from memory for every token. In oneDNN's own layout that takes half as long, and all
-# threads can share it; torch's product of one row with a matrix uses one.
+# A matrix this large is read from memory for every token. In oneDNN's own layout, that takes half as long and uses all
+# threads; torch's product of one row with a matrix uses only one thread.
 _LARGE = 100_000
 _CAN_PACK = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
@@ -24,8 +24,8 @@ _CAN_PACK = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "
 class Decoder:
     """A causal model with the keys and values of the tokens so far, at most `block_size`.
 
-    Make one for each text, since it copies large matrices. It reads all other parameters from the model, so the next
-    step uses weights that changed in place (the cached keys and values are older).
+    Make a new one for each text, because it copies large matrices when it is made. It reads all other parameters from
+    the model, so the next step uses weights that changed in place (the cached keys and values are older).
     """
 
     def __init__(self, model: GPT):
@@ -52,7 +52,7 @@ class Decoder:
 
     @torch.inference_mode()
     def step(self, id: int) -> Tensor:
-        """Read one more token, and return the logits (V,) of the next; raises ValueError where the context is full."""
+        """Read one more token, and return the logits (V,) of the next; raises ValueError if the context is full."""
         config, position = self.config, self.cache.length
         queries, shared = config.n_head, config.kv_heads
         if position == config.block_size:
@@ -66,7 +66,7 @@ class Decoder:
         x = x.view(1, -1)  # (1, C)
         for layer, (norm_1, c_attn, attn_proj, norm_2, c_fc, activation, mlp_proj, attention) in enumerate(self.layers):
             normed = norm_1(x)
-            heads = c_attn(normed).view(queries + 2 * shared, 1, -1)  # of queries, keys and values, each (T, D)
+            heads = c_attn(normed).view(queries + 2 * shared, 1, -1)  # queries, keys and values, each (T, D)
             if config.qk_norm:
                 heads = torch.cat((F.rms_norm(heads[:-shared], heads.shape[2:]), heads[-shared:]))
             if config.position == "rope":
@@ -74,7 +74,7 @@ class Decoder:
                 heads = torch.cat((rotate(heads[:-shared], cos, sin), heads[-shared:]))
             keys, values = self.cache.put(layer, heads[queries:].view(2, 1, shared, 1, -1))
             if attention.is_plain:
-                q = heads[:queries].view(1, shared, queries // shared, -1)  # those with the same keys in one product
+                q = heads[:queries].view(1, shared, queries // shared, -1)  # queries that share keys in one product
                 z = F.scaled_dot_product_attention(q, keys, values, scale=attention.scale)
             else:
                 z = attention.fused(heads[None, :queries], keys, values)
@@ -94,7 +94,7 @@ def _parts(block: Block) -> tuple[Any, ...]:
     if mlp is None:
         return (*attention, None, None, None, None, attn)
     before, projection = _norm_before(block, block.ln_2), _projection(mlp.c_proj, block, block.ln_2)
-    if isinstance(mlp, MixtureOfExperts):  # all, and those not chosen times zero
+    if isinstance(mlp, MixtureOfExperts):  # all experts; the neurons of those not chosen are zero
         return (*attention, before, mlp.neurons, nn.Identity(), projection, attn)
     return (*attention, before, _product(mlp.c_fc), mlp.activation, projection, attn)
 

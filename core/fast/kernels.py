@@ -1,8 +1,8 @@
-"""One token of several texts through a GPT as machine code, compiled by Numba at the first call and stored on disk.
+"""One token of several texts through a GPT as machine code, compiled by Numba at the first call and cached on disk.
 
-Importing this module takes a quarter of a second, the first compilation of a machine some seconds:
-`core.fast.compiled` decides when they pay. B is the texts, N those that are read now, L the layers, G the heads of keys
-and values, T the context.
+Importing this module takes a quarter of a second, the first compilation on a machine some seconds: `core.fast.compiled`
+decides when that pays off. B is the number of texts, N those read now, L the layers, G the heads of keys and values, T
+the context.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from numba import njit, types
 from numba.extending import overload
 from numpy import float32 as f4
 
-# Sums may be reordered, so that they run in vector registers; nan and inf stay what they are.
+# Sums may be reordered, so that they run in vector registers; nan and inf are respected.
 _MATH = {"reassoc", "nsz", "contract", "arcp", "afn"}
 _SOURCES = sha256(
     b"".join(Path(__file__).with_name(name).read_bytes() for name in ("kernels.py", "sampling_kernels.py"))
@@ -28,16 +28,16 @@ _SQRT_HALF, _TANH_SCALE = f4(0.7071067811865476), f4(0.7978845608028654)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function as a kernel that is stored on disk under a name with the hash of both files of kernels.
+    """Return a function as a kernel, cached on disk under a name with the hash of both kernel files.
 
-    Numba compares the file of the function alone, while kernels of the other file are compiled into it.
+    Numba only checks whether the function's own file changed, although kernels of the other file are compiled into it.
     """
     function.__qualname__ += f"_{_SOURCES.hexdigest()[:12]}"
     return njit(cache=True, fastmath=_MATH, error_model="numpy", nogil=True)(function)
 
 
 class Linear(NamedTuple):
-    """The same matrix of every layer (L, rows, columns), float32 or int8; rows are multiplied by their scale."""
+    """One matrix stacked over all layers (L, rows, columns), float32 or int8; rows are multiplied by their scale."""
 
     weight: np.ndarray
     scale: np.ndarray  # (L, rows)
@@ -45,18 +45,18 @@ class Linear(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """All that a model has learned, in float32 but for the matrices of `Linear`."""
+    """All weights of a model, in float32 except for the matrices of `Linear`."""
 
     tokens: np.ndarray  # (V, C)
-    positions: np.ndarray  # (T, C), zeros where the model has no such table
-    shift: np.ndarray  # (C,) weights of the embedding of the token before, or (0,) for none
+    positions: np.ndarray  # (T, C), zeros if the model has no such table
+    shift: np.ndarray  # (C,) weights of the previous token's embedding, or (0,) for none
     bigram: np.ndarray  # (V, V), or (1, 1) for none
-    norms: np.ndarray  # (2 L + 1, 2, C): gain and bias of those in front of each sublayer, and of the last
+    norms: np.ndarray  # (2 L + 1, 2, C): gain and bias of the norm before each sublayer, and of the final norm
     cos: np.ndarray  # (T, D / 2) of rotary positions, or (1, 1) for none
     sin: np.ndarray
     c_attn: Linear
     attn_proj: Linear
-    c_fc: Linear  # without rows where there is no feed-forward layer
+    c_fc: Linear  # without rows if there is no feed-forward layer
     mlp_proj: Linear
     lm_head: Linear  # of one layer
 
@@ -64,38 +64,38 @@ class Weights(NamedTuple):
 class Switches(NamedTuple):
     """The variant of each part."""
 
-    norm: int  # the place among those of `core.fast.compiled`
-    activation: int  # likewise
+    norm: int  # index among the norms of `core.fast.compiled`
+    activation: int  # index among its activations
     residual: bool
     qk_norm: bool
     scale: np.float32  # of attention scores
 
 
 class State(NamedTuple):
-    """Keys and values of each text's tokens so far, and memory to compute the next ones' logits."""
+    """Keys and values of each text's tokens so far, and buffers to compute the next logits."""
 
     keys: np.ndarray  # (B, L, G, T, D)
     values: np.ndarray  # (B, L, G, T, D)
-    read: np.ndarray  # (B, T) ids of each text's tokens so far, where the model looks one token back
+    read: np.ndarray  # (B, T) ids of each text's tokens so far, for a model that looks one token back
     stream: np.ndarray  # (B, C)
     normed: np.ndarray  # (B, C)
     qkv: np.ndarray  # (B, C + 2 G D)
     weights: np.ndarray  # (T,) of one head's attention
     z: np.ndarray  # (B, C)
-    hidden: np.ndarray  # (B, neurons), twice as many before a gate
-    scores: np.ndarray  # (B, V) of the texts that are read now, in their order
+    hidden: np.ndarray  # (B, neurons), twice as many with a gate
+    scores: np.ndarray  # (B, V) of the texts read now, in their order
     logits: np.ndarray  # (B, V) of each text
     block: np.ndarray  # (4, largest number of columns): rows of a matrix
 
 
 def as_tuples(parts):
-    """Return named tuples as plain ones, which is how they are passed to a kernel."""
+    """Return named tuples as plain ones, which kernels take."""
     return tuple(as_tuples(part) if isinstance(part, tuple) else part for part in parts)
 
 
 @_inlined
 def exp(x):
-    """Return e to the x within 2e-7 of it, as a polynomial: the library's function keeps loops out of the registers."""
+    """Return e to the x by a polynomial, within 2e-7 of it: the library's function would prevent vectorized loops."""
     clamped = min(max(x, -_CLAMP), _CLAMP)
     power = np.floor(clamped * _LOG2_E + f4(0.5))
     r = clamped - power * _LN_2_HIGH - power * _LN_2_LOW  # Cody and Waite 1980, coefficients of Cephes
@@ -153,7 +153,7 @@ def _block_of(w, row, block):
 
 
 @overload(_block_of, jit_options={"fastmath": _MATH})
-def _block_of_kind(w, row, block):  # noqa: ARG001 - as the function that it compiles
+def _block_of_kind(w, row, block):  # noqa: ARG001 - the signature of the function that it compiles
     def as_they_are(w, row, block):
         if w.size * w.itemsize >= _CACHED_BYTES:
             for k in range(4):
@@ -172,7 +172,7 @@ def _block_of_kind(w, row, block):  # noqa: ARG001 - as the function that it com
 
 @compiled
 def _four_rows_for_four_texts(w, scale, bias, x, out, block):
-    """Load each number once for four products; a core comes to 0.6 to 0.9 of its peak."""
+    """Load each number once for four products; a core reaches 0.6 to 0.9 of its peak."""
     rows, columns = w.shape
     for row in range(0, rows - rows % 4, 4):
         four = _block_of(w, row, block)
@@ -234,7 +234,7 @@ def _normalize(norm, gain_and_bias, x, out):
 
 @compiled
 def _write(residual, x, stream):
-    """Add a sublayer's output (N, C) to the residual stream, or let it take its place."""
+    """Add a sublayer's output (N, C) to the residual stream, or replace the stream by it."""
     for n in range(x.shape[0]):
         for i in range(x.shape[1]):
             stream[n, i] = x[n, i] + (stream[n, i] if residual else f4(0.0))
@@ -248,7 +248,7 @@ def _place(normalizes, cos, sin, position, vector):
         squares = f4(0.0)
         for i in range(size):
             squares += vector[i] * vector[i]
-        factor = f4(1.0) / np.sqrt(squares / f4(size) + f4(1.1920929e-7))  # rms_norm's own smallest number
+        factor = f4(1.0) / np.sqrt(squares / f4(size) + f4(1.1920929e-7))  # the default epsilon of rms_norm
         for i in range(size):
             vector[i] *= factor
     if cos.shape[0] > 1:
@@ -279,7 +279,7 @@ def _score(q, keys, weights):
 
 @compiled
 def _softmax(scores, scale):
-    """Replace the scores (count,), times a scale, by their softmax."""
+    """Replace the scores (count,) by the softmax of their products with a scale."""
     largest, total = scores[0] * scale, f4(0.0)
     for t in range(scores.shape[0]):
         largest = max(largest, scores[t] * scale)
@@ -292,7 +292,7 @@ def _softmax(scores, scale):
 
 @compiled
 def _mix(weights, values, z):
-    """Store the sum of values (count, D) by their weights (count,) in z (D,)."""
+    """Store the sum of values (count, D), weighted by weights (count,), in z (D,)."""
     count, size = values.shape
     fours = count - count % 4
     for d in range(size):
@@ -308,7 +308,7 @@ def _mix(weights, values, z):
 
 @compiled
 def _attend(position, qk_norm, scale, cos, sin, keys, values, weights, qkv, z):
-    """Store what all heads of a layer read of one text, side by side, in z (C,); keys and values are (G, T, D)."""
+    """Store the concatenated outputs of a layer's heads for one text in z (C,); keys and values are (G, T, D)."""
     groups, size, count, width = keys.shape[0], keys.shape[2], position + 1, z.shape[0]
     heads = width // size
     if qk_norm or cos.shape[0] > 1:
@@ -328,7 +328,7 @@ def _attend(position, qk_norm, scale, cos, sin, keys, values, weights, qkv, z):
 
 @compiled
 def _activate(activation, hidden, size):
-    """Apply the nonlinearity in place; of a gated one the first half of twice the size is the gate."""
+    """Apply the nonlinearity in place; for a gated one, hidden has twice the size and its first half is the gate."""
     if activation == 0:
         for i in range(size):
             hidden[i] = max(hidden[i], f4(0.0))
@@ -349,7 +349,7 @@ def _activate(activation, hidden, size):
 
 @compiled
 def _look_one_back(shift, tokens, read, id, position, stream):
-    """Add the weighted embedding of a text's token before to that of its next one (C,); remember the next one."""
+    """Add the weighted embedding of a text's previous token to that of the next one (C,); store the next one's id."""
     read[position] = id
     if position:
         for i in range(shift.shape[0]):
@@ -358,8 +358,8 @@ def _look_one_back(shift, tokens, read, id, position, stream):
 
 @compiled
 def step(texts, ids, positions, switches, model, state):
-    """Read a token of each of some texts (N,) at its position: extend keys and values, store the next one's logits."""
-    # Taken out of their tuples once: each access counts references. Numba is passed plain tuples, which it recognizes
+    """Read one token of each of the texts (N,) at its position: extend keys and values, and store the next logits."""
+    # Unpacked once, because each access to a tuple counts references. The tuples are plain ones, which Numba recognizes
     # in a third of the time.
     norm, activation, residual, qk_norm, scale = switches
     tokens, table, shift, bigram, norms, cos, sin, c_attn, attn_proj, c_fc, mlp_proj, lm_head = model

@@ -18,17 +18,17 @@ from core.training.hardware import knows_bfloat16
 _multiplies_bfloat16 = cache(knows_bfloat16)  # needed at every step
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan's quintic: steep at zero, so that small singular values rise fast
 _ITERATIONS = 5
-_ROW_DECAY = 0.95  # of the average of squares by row, with `normalize_rows`
+_ROW_DECAY = 0.95  # of the running average of each row's squares, with `normalize_rows`
 
 
 class Muon(torch.optim.Optimizer):
     """The same updates as `torch.optim.Muon`, with matrices of one shape, or its transpose, orthogonalized together.
 
-    On a processor the update of a small model spends its time on calls, not on arithmetic. A group of parameters with
-    `"parts"` has matrices of so many rows stacked (queries, keys, values in `c_attn`), each orthogonalized by itself.
+    On a CPU, a small model's update spends its time on calls, not on arithmetic. A parameter group with `"parts"` has
+    stacked matrices with these numbers of rows (queries, keys, values in `c_attn`), each orthogonalized separately.
 
-    With `normalize_rows`, each row of an update, which belongs to one output, is divided by its average size so far
-    (NorMuon, Li 2025, https://arxiv.org/abs/2510.05491). The size of the whole update stays.
+    With `normalize_rows`, each row of an update, which belongs to one output, is divided by the running average of its
+    size (NorMuon, Li 2025, https://arxiv.org/abs/2510.05491). The whole update keeps its norm.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Muon(torch.optim.Optimizer):
             if decay := group["lr"] * group["weight_decay"]:
                 torch._foreach_mul_(weights, 1 - decay)
             for weight, update in zip(weights, ahead, strict=True):
-                parts = group["parts"] or len(weight)  # a number is the rows of each part
+                parts = group["parts"] or len(weight)  # `split` takes a single number as the rows of each part
                 squares = self.state[weight].get("row_squares", weight.new_empty(len(weight)))
                 split = zip(update.split(parts), weight.split(parts), squares.split(parts), strict=True)
                 moves += [_Move(part_update, part, rows, group["lr"]) for part_update, part, rows in split]
@@ -75,7 +75,7 @@ class Muon(torch.optim.Optimizer):
 class _Move(NamedTuple):
     update: Tensor  # (rows, columns), to be orthogonalized
     weight: Tensor  # the part of a weight matrix that it changes
-    row_squares: Tensor  # (rows,) averages of the mean square of its orthogonal updates
+    row_squares: Tensor  # (rows,) running averages of the mean square of its orthogonal updates
     lr: float
 
 
@@ -87,14 +87,14 @@ def _apply_together(moves: list[_Move], normalize_rows: bool) -> None:
     ]
     if normalize_rows:
         steps = _normalize_rows(steps, [move.row_squares for move in moves])
-    # So that all outputs change equally.
+    # Scaled by shape, so that all outputs change equally.
     scales = [math.sqrt(max(1.0, move.weight.size(0) / move.weight.size(1))) for move in moves]
     steps = torch._foreach_mul(steps, [-move.lr * scale for move, scale in zip(moves, scales, strict=True)])
     torch._foreach_add_([move.weight for move in moves], steps)
 
 
 def _normalize_rows(steps: list[Tensor], row_squares: list[Tensor]) -> list[Tensor]:
-    """Divide the rows of updates by their average sizes, which it updates; each update as a whole keeps its norm."""
+    """Update the average row sizes, and divide the rows of updates by them; each whole update keeps its norm."""
     torch._foreach_lerp_(row_squares, [step.square().mean(dim=1) for step in steps], 1 - _ROW_DECAY)
     sizes = torch._foreach_sqrt(torch._foreach_add(row_squares, 1e-12))
     evened = torch._foreach_div(steps, [size[:, None] for size in sizes])
@@ -105,7 +105,7 @@ def _normalize_rows(steps: list[Tensor], row_squares: list[Tensor]) -> list[Tens
 def orthogonalize(matrices: Tensor) -> Tensor:
     """Bring the singular values of (N, rows, columns), rows <= columns, near 1, between about 0.7 and 1.2.
 
-    Computed in bfloat16, whose three digits are enough for a direction, where the device has instructions for it.
+    Computed in bfloat16, whose three digits are enough for a direction, if the device has instructions for it.
     """
     a, b, c = _COEFFICIENTS
     x = matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)  # no singular value is above 1 now

@@ -1,4 +1,4 @@
-"""Sampling of texts as machine code, some tokens in one call: by Python's calls it would take longer than the model."""
+"""Sampling as machine code, several tokens per call: in Python it would take longer than the model."""
 
 import numpy as np
 from numba import float32 as f4
@@ -8,7 +8,7 @@ from core.fast.kernels import Linear, State, Switches, Weights, as_tuples, compi
 
 @compiled
 def _probabilities_of(logits, temperature, out):
-    """Store the probabilities (V,) at a temperature; return the largest logit, nan if one of them is."""
+    """Store the probabilities (V,) at a temperature; return the largest logit, or nan if any logit is nan."""
     largest, total = logits[0], f4(0.0)
     for i in range(logits.shape[0]):
         if logits[i] > largest or logits[i] != logits[i]:
@@ -25,9 +25,9 @@ def _probabilities_of(logits, temperature, out):
 
 @compiled
 def _sample(probabilities, min_p, uniform):
-    """Return the token at which the sum of probabilities (V,) exceeds a share of the whole, and its own share.
+    """Return the token at which the sum of probabilities (V,) exceeds `uniform` of the total, and its own share.
 
-    Those below `min_p` of the largest count as 0.
+    Probabilities below `min_p` times the largest count as 0.
     """
     least, total, chosen = f4(0.0), 0.0, -1
     for i in range(probabilities.shape[0]):
@@ -47,7 +47,7 @@ def _sample(probabilities, min_p, uniform):
 
 @compiled
 def _rank_most_likely(probabilities, ids):
-    """Store the most likely tokens in ids (k,), best first, the earlier one of equals in front."""
+    """Store the top tokens in ids (k,), best first; among equals, the earlier one comes first."""
     filled = 0
     for i in range(probabilities.shape[0]):
         if filled == ids.shape[0] and (filled == 0 or probabilities[i] <= probabilities[ids[filled - 1]]):
@@ -62,13 +62,13 @@ def _rank_most_likely(probabilities, ids):
 
 @compiled
 def write_tokens(tokens, texts, positions, sampling, sampled, probabilities, switches, model, state):
-    """Sample so many tokens (S) of some texts (N,), the next positions of which (N,) are given; read all but the last.
+    """Sample S = `tokens` tokens for each of the texts (N,) from its position (N,) on, and read all but the last.
 
-    Returns how many tokens of each are sampled: fewer where the logits of the next one are not finite for some text.
+    Returns how many tokens were sampled for each text: fewer if the next logits of a text are not finite.
     """
     temperatures, min_ps, uniforms = sampling  # (N,), (N,) and (S, N) in [0, 1)
-    ids, own, chances = sampled[0], sampled[1], sampled[2]  # (S, N): also the model's probability, and what was sampled
-    best, best_own = sampled[3], sampled[4]  # (S, N, A): the most likely tokens
+    ids, own, chances = sampled[0], sampled[1], sampled[2]  # (S, N): also probabilities by the model and of sampling
+    best, best_own = sampled[3], sampled[4]  # (S, N, A): the top tokens
     logits_of_all = state[10]
     for at in range(tokens):
         if at:
@@ -93,7 +93,7 @@ def write_tokens(tokens, texts, positions, sampling, sampled, probabilities, swi
 
 
 def warm_up():
-    """Compile all of it for matrices of float32 and int8, or load what was compiled before."""
+    """Compile all kernels for float32 and int8 matrices, or load those compiled before."""
     one, small, texts = np.ones((1, 2), np.float32), np.ones((3, 2, 2), np.float32), np.zeros(1, np.int64)
     for kind in (np.float32, np.int8):
         linear = Linear(np.ones((1, 2, 2), kind), small[0], small[0])
