@@ -1,1 +1,1 @@
-"""A run on disk, and the processes that train it: the folder, the queue, the supervisor, the worker."""
+"""Runs on disk and the processes that train them: folder, queue, supervisor, worker."""

@@ -1,4 +1,4 @@
-"""New runs, made from scratch or from another run's weights, and the ancestors whose weights a run goes back to."""
+"""New runs, from scratch or forked from another run's weights, and the ancestors of a run."""
 
 import shutil
 from collections.abc import Iterator
@@ -30,10 +30,10 @@ from core.text.tokenizers import OnProgress, Tokenizer, load_tokenizer
 from core.training.checkpoints import check_weights
 from core.training.cost import TYPICAL_VOCABULARY
 
-CLASS_STEPS = 300  # of the run that one button starts: seconds, so that thirty of them are a matter of minutes
+CLASS_STEPS = 300  # steps of a class's short run: it takes seconds, so thirty of them take minutes
 _SCHEDULE = ("train.warmup_steps", "train.decay_steps", "train.schedule_start")
-_MOST_GENERATIONS = 32  # a record that somebody has edited may name itself
-_CONTEXT = 40  # characters before a passage that count: a few letters alone occur in many texts
+_MOST_GENERATIONS = 32  # an edited record may name itself as its parent
+_CONTEXT = 40  # characters compared before a passage, because a few letters alone occur in many texts
 
 _hash = lru_cache(maxsize=4)(text_hash)
 
@@ -45,9 +45,9 @@ def check_startable(
     text: str | None = None,
     report: OnProgress = lambda share: None,
 ) -> int:
-    """Return how many tokens a new run's model knows; raise ExplorerError where training could not begin.
+    """Return the vocabulary size of a new run; raises ExplorerError if training could not start.
 
-    `report` tells of the training of a tokenizer.
+    `report` is called with the progress of training a tokenizer.
     """
     check_processes(config)
     text = load_corpus(config.data.corpus, data_dir) if text is None else text
@@ -61,9 +61,9 @@ def check_startable(
 
 
 def check_allowed(data_dir: Path, config: RunConfig, vocab_size: int, base: RunConfig | None = None) -> None:
-    """Raise ClassError where the member of a class may train no other run now, or not one of these settings.
+    """Raise ClassError if a class member may not start another run now, or not with these settings.
 
-    Hidden settings are those of `base`, which is the preset if left out.
+    Hidden settings must equal those of `base`, by default the preset.
     """
     root = class_root(data_dir)
     if root == data_dir:
@@ -83,12 +83,12 @@ def check_allowed(data_dir: Path, config: RunConfig, vocab_size: int, base: RunC
 
 
 def _preset_of(config: RunConfig) -> RunConfig:
-    """Return the preset of settings, or the defaults where they have none."""
+    """Return the preset that the settings started from, or the defaults if there is none."""
     return preset(config.preset) if config.preset in PRESETS else RunConfig()
 
 
 def hidden_settings(data_dir: Path) -> list[str]:
-    """Return the settings that the member of a class does not choose, by path; none for any other data folder."""
+    """Return the paths of settings that a class member cannot choose; empty for any other data folder."""
     if (root := class_root(data_dir)) == data_dir:
         return []
     names = {*classroom_of(root).settings.hidden}
@@ -96,7 +96,7 @@ def hidden_settings(data_dir: Path) -> list[str]:
 
 
 def check_hidden(data_dir: Path, config: RunConfig, base: RunConfig) -> None:
-    """Raise ClassError where settings differ from others in one that the class hides."""
+    """Raise ClassError if a setting that the class hides differs between `config` and `base`."""
     fields = dict(fields_of(RunConfig))
     for path in hidden_settings(data_dir):
         if value_at(config, path) != value_at(base, path):
@@ -107,7 +107,7 @@ def check_hidden(data_dir: Path, config: RunConfig, base: RunConfig) -> None:
 
 
 def check_cost(data_dir: Path, config: RunConfig, vocab_size: int) -> None:
-    """Raise ClassError where the member of a class may not train a model of this size, or not for so long."""
+    """Raise ClassError if a class member may not train a model of this size or for this long."""
     root = class_root(data_dir)
     if root == data_dir:
         return
@@ -131,9 +131,9 @@ def check_cost(data_dir: Path, config: RunConfig, vocab_size: int) -> None:
 
 
 def short_config(data_dir: Path, config: RunConfig) -> RunConfig:
-    """Return settings for the short run of a class's member: few steps, that take no longer than the class allows.
+    """Return settings for a class member's short run: few steps, and no longer than the class allows.
 
-    For any other data folder, the settings as they are.
+    For any other data folder, return the settings unchanged.
     """
     root = class_root(data_dir)
     if root == data_dir:
@@ -147,7 +147,7 @@ def short_config(data_dir: Path, config: RunConfig) -> RunConfig:
 
 
 def parents_tokenizer(parent: RunFolder, config: RunConfig, text: str) -> Tokenizer:
-    """Return a run's tokenizer, for a text; ExplorerError where the settings name another one, or it lacks a token."""
+    """Return the parent's tokenizer; raises ExplorerError if `config` has another one, or it cannot encode `text`."""
     data = parent.record().config.data
     same_text = config.data.model_copy(update=data.model_dump(include={"tokenizer", "vocab_size"}))
     if other := differences(same_text, config.data):
@@ -170,17 +170,17 @@ def new_run(
     inside: Path | None = None,
     base: RunConfig | None = None,
 ) -> RunFolder:
-    """Make a run that begins from scratch, queued; raises ExplorerError where it could not be trained.
+    """Create a queued run that starts from scratch; raises ExplorerError if it could not be trained.
 
-    In a class, hidden settings are those of `base`, which is the preset if left out.
+    In a class, hidden settings must equal those of `base`, by default the preset.
     """
     check_allowed(data_dir, config, check_startable(data_dir, config), base)
     return RunFolder.create(data_dir, config, name, inside=inside)
 
 
 def fork_config(folder: RunFolder, step: int | None = None) -> RunConfig:
-    """Return the settings of a fork: those its weights were trained with, with the schedule of a whole run again."""
-    config = config_now(folder) if step is None else config_at(folder, step - 1)  # a change at it came after it
+    """Return a fork's settings: those that its weights were trained with, but with the original schedule."""
+    config = config_now(folder) if step is None else config_at(folder, step - 1)  # changes at `step` affect later steps
     first = folder.record().config
     schedule = {path: value_at(first, path) for path in _SCHEDULE}
     paths = [path for path, _ in fields_of(RunConfig) if path.endswith("learning_rate")]
@@ -197,11 +197,11 @@ def fork(
     *,
     inside: Path | None = None,
 ) -> RunFolder:
-    """Make a run, queued at step 0, that begins with the weights its parent had at a step, by default the newest.
+    """Create a run, queued at step 0, that starts with its parent's weights at a step, by default the newest.
 
-    Weights and tokenizer are copied, so the parent may train on or be deleted. The optimizer's averages are not: they
-    belong to the parent's settings. Raises ExplorerError where there are no such weights, the model is another one (but
-    for its dropout), or the text is not trainable.
+    Weights and tokenizer are copied, so the parent can keep training or be deleted. The optimizer's averages are not
+    copied: they belong to the parent's settings. Raises ExplorerError if there are no such weights, the model differs
+    in more than dropout, or the text is not trainable.
     """
     weights, step = require_weights(folder, step)
     check_weights(weights)
@@ -220,7 +220,7 @@ def fork(
         temporary = fork.path / f"{TEMPORARY}{fork.start_path.name}"
         shutil.copyfile(weights, temporary)
         put_in_place(temporary, fork.start_path)
-        if weights_step(fork.start_path) != step:  # the parent trains, and has saved once more
+        if weights_step(fork.start_path) != step:  # the parent is training, and has saved again
             raise RunError(f"The run {folder.name!r} has saved other weights just now. Try again.")
         tokenizer.save(fork.tokenizer_path)
 
@@ -230,7 +230,7 @@ def fork(
 
 
 def ancestors(data_dir: Path, record: RunRecord) -> Iterator[tuple[RunFolder, RunRecord] | None]:
-    """Yield the runs whose weights a run goes back to, nearest first; at last None where one is deleted or damaged."""
+    """Yield the runs that a run descends from, nearest first; ends with None if one is deleted or damaged."""
     for _ in range(_MOST_GENERATIONS):
         if record.parent_step is None:
             return
@@ -244,10 +244,10 @@ def ancestors(data_dir: Path, record: RunRecord) -> Iterator[tuple[RunFolder, Ru
 
 
 def may_have_trained_on(run: RunFolder, data_dir: Path, corpus: str, passage: Passage) -> bool:
-    """Return whether the run, or one whose weights it goes back to, may have trained on a passage of the text `corpus`.
+    """Return whether the run or an ancestor may have trained on a passage of the text `corpus`.
 
-    An imported model, a deleted ancestor, and a text that is gone or has changed each may have. Raises RunError where
-    the run's own record cannot be read.
+    Also true for an imported model, a deleted ancestor, and a missing or changed text. Raises RunError if the run's own
+    record cannot be read.
     """
     record = run.record()
     records = [record, *(ancestor and ancestor[1] for ancestor in ancestors(data_dir, record))]

@@ -1,7 +1,7 @@
-"""A run as one zip: written, checked, and opened again as a new run, here or on another machine.
+"""Zip archives of runs: export, validation, and import as a new run, on this or another machine.
 
-Only the files of a run folder are read, each by its exact name, and written under that name into a new folder. So
-nothing in a zip can lead out of the folder, be a link, or replace a file.
+Only files that belong to a run folder are extracted, by their exact names, into a new folder. Therefore nothing in a
+zip can escape the folder, be a link, or replace a file.
 """
 
 import json
@@ -33,7 +33,7 @@ from core.runs.records import (
 from core.runs.weights import load_model
 from core.training.health import read_health
 
-# The files that an archive of a run is read from.
+# The files that are extracted from a run's archive.
 ARCHIVED_FILES = re.compile(
     r"(run|status|baselines|closeup|tokenizer)\.json|(metrics|events|samples|health)\.jsonl|(weights|start)\.safetensors"
     r"|probes/latest\.safetensors|snapshots/step-\d{8}\.safetensors"
@@ -42,14 +42,14 @@ ARCHIVED_FILES = re.compile(
 )
 MOST_STEPS = 10**9
 _MOST_FILES = 20_000
-_MOST_JSON = 32 << 20  # bytes of one file that is read at once
-_LEAST_BOUND, _MOST_RATIO = 1 << 30, 10  # what a zip may unpack to: weights hardly shrink, rows of numbers tenfold
+_MOST_JSON = 32 << 20  # bytes of a JSON file, which is read into memory
+_LEAST_BOUND, _MOST_RATIO = 1 << 30, 10  # bounds of unpacked sizes: weights hardly compress, rows tenfold
 _CHUNK = 1 << 20
 _MOST_THREADS = 1024
 
 
 class Archive(zipfile.ZipFile):
-    """An open zip whose members are read with bounds; damage is a RunError."""
+    """An open zip with limits on what is unpacked; raises RunError if it is damaged."""
 
     def __init__(self, path: Path):
         try:
@@ -90,7 +90,7 @@ class Archive(zipfile.ZipFile):
             raise RunError(f"The file {_base(member)} in the zip is damaged or encrypted.") from None
 
     def files_of_run(self) -> dict[str, zipfile.ZipInfo]:
-        """Return the members that belong to a run folder, by their names in it; empty where the zip holds no run."""
+        """Return the members that belong to a run folder, by their paths in it; empty if the zip contains no run."""
         records = [member for member in self.members if _base(member) == "run.json"]
         if not records:
             return {}
@@ -101,13 +101,13 @@ class Archive(zipfile.ZipFile):
 
 
 def zip_run(run: RunFolder, file: BinaryIO) -> None:
-    """Write the whole folder of a run as a zip into a file or a pipe, a piece at a time."""
+    """Write a run's whole folder as a zip into a file or a pipe, in small pieces."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         add_run_files(archive, run, run.id)
 
 
 def add_run_files(archive: zipfile.ZipFile, run: RunFolder, folder: str, *, weights: bool = True) -> None:
-    """Write the files of a run into a folder of a zip that is being made; without weights only what is small."""
+    """Write a run's files into a folder of a zip; without `weights`, no `.safetensors` files."""
     for path in run.files():
         if path.suffix == ".safetensors" and not weights:
             continue
@@ -115,12 +115,12 @@ def add_run_files(archive: zipfile.ZipFile, run: RunFolder, folder: str, *, weig
         try:
             with path.open("rb") as source, archive.open(name, "w", force_zip64=True) as target:
                 shutil.copyfileobj(source, target, 1 << 20)
-        except FileNotFoundError:  # an old checkpoint, replaced meanwhile
+        except FileNotFoundError:  # a checkpoint that was replaced meanwhile
             continue
 
 
 def holds_run(path: Path) -> bool:
-    """Return whether a file is a zip with a run in it."""
+    """Return whether a file is a zip that contains a run."""
     if not (path.is_file() and zipfile.is_zipfile(path)):
         return False
     with Archive(path) as archive:
@@ -128,7 +128,7 @@ def holds_run(path: Path) -> bool:
 
 
 def import_run(data_dir: Path, path: Path, name: str | None = None) -> RunFolder:
-    """Make a new run of the zip of one, with all its files, ended; raises ExplorerError where it is damaged."""
+    """Create an ended run with all files of a zipped run; raises ExplorerError if the zip is damaged."""
     with Archive(path) as archive:
         files = archive.files_of_run()
         if not files:
@@ -170,7 +170,7 @@ def _record(data: dict[str, Any]) -> RunRecord:
 
 
 def _status(data: dict[str, Any]) -> Status:
-    """Return the status of the run here: ended, also where it was training when it was zipped."""
+    """Return the status of the imported run: ended, even if it was training when it was zipped."""
     zipped = parse_status(data, "in the zip")
     if not _is_step(zipped.step) or not _is_step(zipped.steps):
         raise RunError("The file status.json in the zip is damaged: no run has so many steps.")
@@ -215,7 +215,7 @@ def _is_number(value: object) -> bool:
 
 
 def _check(run: RunFolder) -> None:
-    """Raise ExplorerError where the run cannot be opened; pictures that do not fit the model are left out."""
+    """Raise ExplorerError if the run cannot be opened; remove unusable baselines and a probe that misfits the model."""
     config_now(run)
     baselines, probe = run.read_baselines(), run.read_probe()
     if baselines is not None and not all(map(_is_number, baselines.values())):

@@ -1,4 +1,4 @@
-"""Sizes of models that a teacher hands out, one to each student in turns, and the runs that were trained of them."""
+"""Model sizes that a teacher hands out, one to each student in turn, and the runs that were trained with them."""
 
 import re
 from typing import NamedTuple
@@ -30,7 +30,7 @@ class Size(NamedTuple):
 
 
 class SizedRun(NamedTuple):
-    """A finished run that counts: of one of the sizes handed out, or of another one that was predicted."""
+    """A finished run that counts: its size was handed out, or predicted."""
 
     run: str
     member: str
@@ -41,7 +41,7 @@ class SizedRun(NamedTuple):
 
 
 def parse_size(text: str) -> Size:
-    """Return the size of "4x96", 4 layers 96 wide; raises ClassError for anything else."""
+    """Return the size in a text such as "4x96", 4 layers of width 96; raises ClassError for anything else."""
     match = _SIZE.fullmatch(text.strip())
     size = Size(int(match[1]), int(match[2])) if match else Size(0, 0)
     if not (1 <= size.layers <= MOST_LAYERS and WIDTH_STEP <= size.width <= WIDEST and not size.width % WIDTH_STEP):
@@ -53,7 +53,7 @@ def parse_size(text: str) -> Size:
 
 
 def hand_out_sizes(classroom: Classroom, sizes: str, text: str, steps: int) -> None:
-    """Hand out sizes, "1x16, 2x32": students get one each, in the order in which they joined; raises ExplorerError."""
+    """Hand out sizes such as "1x16, 2x32", one to each student in the order of joining; raises ExplorerError."""
     parsed = list(dict.fromkeys(parse_size(size) for size in sizes.split(",") if size.strip()))
     if not LEAST_SIZES <= len(parsed) <= MOST_SIZES:
         raise ClassError(f"Write {LEAST_SIZES} to {MOST_SIZES} different sizes, separated by commas.")
@@ -62,9 +62,9 @@ def hand_out_sizes(classroom: Classroom, sizes: str, text: str, steps: int) -> N
 
 
 def size_of_member(classroom: Classroom, member: str) -> RunConfig | None:
-    """Return the settings of the run that a student is asked to train; None where no sizes are handed out.
+    """Return the settings of the run that a student should train; None if no sizes are handed out.
 
-    Each student has another seed: runs of the same size then show how much a loss varies.
+    Each student has a different seed, so that runs of the same size show how much the loss varies.
     """
     now = classroom.settings
     places = {each.id: place for place, each in enumerate(sorted(classroom.members(), key=lambda each: each.joined))}
@@ -76,7 +76,7 @@ def size_of_member(classroom: Classroom, member: str) -> RunConfig | None:
 
 
 def config_of_size(now: ClassSettings, size: Size) -> RunConfig:
-    """Return the settings of a run of some size, on the text and for the steps that are handed out."""
+    """Return the settings of a run with a model of `size`, with the class's text and number of steps."""
     return preset("gpt-quick").replace(
         {
             "data.corpus": now.sizes_text,
@@ -88,7 +88,7 @@ def config_of_size(now: ClassSettings, size: Size) -> RunConfig:
 
 
 def sized_runs(classroom: Classroom) -> list[SizedRun]:
-    """Return the finished runs of the class and its teacher that differ in their size and seed alone, oldest first."""
+    """Return the finished runs of the class and its teacher that differ only in size and seed, oldest first."""
     now = classroom.settings
     runs: list[SizedRun] = []
     for folder in reversed(list_runs(classroom.root)):

@@ -1,7 +1,8 @@
-"""The commands that a run's worker obeys, setting changes among them.
+"""Commands for a run's worker, including setting changes.
 
-A command is a file, taken in the order they were sent. A setting change is then kept as an event, and repeated at the
-same step on every resume. On disk it is called `turn`, and the setting its `knob`, as in the first release.
+A command is a file; the worker takes them in the order they were sent. It records a setting change as an event, and
+repeats it at the same step on every resume. On disk a change is called `turn`, and its setting `knob`, as in the first
+release.
 """
 
 import json
@@ -22,7 +23,7 @@ from core.runs.records import Command, Status
 from core.settings import value_at
 
 CHANGE = "turn"  # the command to change a setting, and the kind of its event
-Schedule = Literal["restart", "stay"]  # of the learning rate, when a run that has ended goes on for longer
+Schedule = Literal["restart", "stay"]  # what the learning rate does when an ended run is extended
 NO_TRAINING_OF_ITS_OWN = (
     "An imported model has no training of its own to continue. Fork it instead: that starts a new run from its weights."
 )
@@ -37,16 +38,16 @@ def send_command(run: RunFolder, name: str, **args: Any) -> None:
         except OSError as error:
             if args or error.errno not in FULL:
                 raise
-            path.touch()  # a full disk still takes a name
+            path.touch()  # an empty file still fits on a full disk
 
 
 def command_files(run: RunFolder) -> list[Path]:
-    """Return the files of the commands that are not done yet, in order."""
+    """Return the files of the pending commands, in order."""
     return sorted(run.commands.glob("[0-9]*.json"))
 
 
 def waiting_commands(run: RunFolder) -> list[Command]:
-    """Return the commands that are not done yet, in order. One that is damaged has no name."""
+    """Return the pending commands, in order. A damaged one has the name ""."""
     waiting = []
     for path in command_files(run):
         try:
@@ -60,25 +61,25 @@ def waiting_commands(run: RunFolder) -> list[Command]:
 
 
 def remove_command(run: RunFolder, command: Command) -> None:
-    """Remove a command after its effect is written down, so that no crash in between loses it."""
+    """Remove a command. Call this only after its effect is written, so that a crash in between does not lose it."""
     (run.commands / command.id).unlink(missing_ok=True)
 
 
 def drop_commands(run: RunFolder) -> None:
-    """Remove the waiting commands but setting changes: they were for the last process."""
+    """Remove all pending commands except setting changes: they were meant for the last process."""
     for command in waiting_commands(run):
         if command.name != CHANGE:
             remove_command(run, command)
 
 
 def check_unchanged(run: RunFolder, shown: Status | None) -> None:
-    """Raise RunError where a run has changed since a button was drawn for it, because the button meant that state."""
+    """Raise RunError if a run has changed since its button was drawn, because the button was for the earlier state."""
     if shown is None:
         return
     if not run.path.is_dir():
         raise RunError("This run has been deleted since the page was drawn.")
     now = run.status()
-    # While a run trains, its step and a pause change by themselves; another attempt means that it ended in between.
+    # While a run trains, its step and state may change; a different attempt means that it ended in between.
     same = now.attempt == shown.attempt or (shown.state == "queued" and now.attempt == shown.attempt + 1)
     if not same or (shown.ended and (now.state, now.step) != (shown.state, shown.step)):
         raise RunError(
@@ -88,9 +89,9 @@ def check_unchanged(run: RunFolder, shown: Status | None) -> None:
 
 
 def setting_changes(run: RunFolder) -> list[SettingChange]:
-    """Return the changes that took effect, in order of their steps.
+    """Return the changes that took effect, ordered by step.
 
-    After a crash, those of later steps are repeated at them, unless the same setting is changed anew before.
+    After a crash, changes at steps after the last save are repeated, unless a new change of the setting precedes them.
     """
     changes: list[SettingChange] = []
     for row in run.rows("events"):
@@ -103,7 +104,7 @@ def setting_changes(run: RunFolder) -> list[SettingChange]:
 
 
 def requested_changes(run: RunFolder) -> list[tuple[str, Any]]:
-    """Return the settings and values that no worker has taken yet, in the order they were requested."""
+    """Return the requested settings and values that no worker has applied yet, in the order of the requests."""
     return _changes_of(waiting_commands(run))
 
 
@@ -113,18 +114,18 @@ def _changes_of(commands: Iterable[Command]) -> list[tuple[str, Any]]:
 
 
 def config_now(run: RunFolder) -> RunConfig:
-    """Return the settings with all changes, taken by a worker or not; raises RunError where one cannot be used."""
-    # The commands are read first: read after the events, a change that its worker takes in between would be in neither.
+    """Return the settings with all changes, applied or only requested; raises RunError if one cannot be used."""
+    # Commands are read before events: otherwise a change that its worker takes in between would be in neither.
     requested = _changes_of(command for command in waiting_commands(run) if not is_written(run, command.id))
     config = config_at(run)
     for setting, value in requested:
-        with suppress(ConfigError):  # the worker ignores it, too
+        with suppress(ConfigError):  # the worker ignores it too
             config = with_change(config, setting, value)
     return config
 
 
 def config_at(run: RunFolder, step: float = math.inf) -> RunConfig:
-    """Return the settings after so many steps. Raises RunError as `config_now`."""
+    """Return the settings after `step` steps. Raises RunError like `config_now`."""
     config = run.record().config
     try:
         for change in setting_changes(run):
@@ -136,21 +137,21 @@ def config_at(run: RunFolder, step: float = math.inf) -> RunConfig:
 
 
 def write_setting_change(run: RunFolder, change: SettingChange, command_id: str) -> None:
-    """Write a change that a worker has taken from a command."""
+    """Record a change that a worker has taken from a command."""
     row = {"step": change.step, "kind": CHANGE, "time": time.time(), "knob": change.setting, "value": change.value}
-    # Durable, so that no weights that the change has affected outlast it.
+    # Durable, so that after a crash no weights affected by the change exist without its event.
     run.append("events", row | {"before": change.before, "asked": command_id}, durable=True)
 
 
 def is_written(run: RunFolder, command_id: str) -> bool:
-    """Return whether the change of a command is an event already: its worker died before it removed the command."""
+    """Return whether a command's change is already recorded: its worker died before removing the command."""
     return any(row.get("asked") == command_id for row in run.rows("events") if row.get("kind") == CHANGE)
 
 
 def change_settings(run: RunFolder, *changes: tuple[str, Any]) -> RunConfig:
-    """Request changes, all or none, and return the settings after them; raises ConfigError or RunError where it cannot.
+    """Request all changes or none, and return the settings after them; raises ConfigError or RunError.
 
-    It writes the status of a run that has no worker, so the caller holds the supervisor lock.
+    Writes the status if the run has no worker, so the caller must hold the supervisor lock.
     """
     if run.record().origin:
         raise RunError(NO_TRAINING_OF_ITS_OWN)
@@ -172,20 +173,20 @@ def change_settings(run: RunFolder, *changes: tuple[str, Any]) -> RunConfig:
 
 
 def extended(step: int, more_steps: int, schedule: Schedule) -> list[tuple[str, Any]]:
-    """Return the changes that let a run go on for so many steps more, with a restarted schedule or at its last rate."""
+    """Return the changes that extend a run by `more_steps`, with a restarted schedule or at its last rate."""
     restart = [(RESTART, step)] if schedule == "restart" else []
     return [(STEPS, step + more_steps), *restart]
 
 
 def extended_config(config: RunConfig, step: int, more_steps: int, schedule: Schedule) -> RunConfig:
-    """Return the settings that a run would have after `extended`. Raises ConfigError as `with_change`."""
+    """Return the settings that a run would have after `extended`. Raises ConfigError like `with_change`."""
     for setting, value in extended(step, more_steps, schedule):
         config = with_change(config, setting, value)
     return config
 
 
 def extend(run: RunFolder, more_steps: int, schedule: Schedule = "stay") -> RunConfig:
-    """Request so many steps more for a run that has ended, and return its settings. Raises as `change_settings`."""
+    """Request `more_steps` for an ended run, and return its new settings. Raises like `change_settings`."""
     status = run.status()
     if not status.ended:
         raise RunError(f"The run {run.name!r} has not ended. Change the step at which it ends instead.")
@@ -195,5 +196,5 @@ def extend(run: RunFolder, more_steps: int, schedule: Schedule = "stay") -> RunC
 
 
 def has_steps_left(run: RunFolder) -> bool:
-    """Return whether a worker would find steps to take: a finished run has some once its end was moved."""
+    """Return whether a worker would have steps to train: a finished run has some once its end has been moved."""
     return not run.record().origin and run.status().step < config_now(run).train.steps

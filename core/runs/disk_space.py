@@ -1,4 +1,4 @@
-"""Disk space: a run without it waits, and goes on by itself when there is enough again; its status says so."""
+"""Disk space: a run waits while the disk is full, resumes when there is space again, and says so in its status."""
 
 import logging
 import os
@@ -16,8 +16,8 @@ from core.runs.folder import RunFolder
 from core.runs.records import Status
 from core.training.hardware import memory_kills
 
-RESERVE_BYTES = 64 * 2**20  # left free on a disk, or a twentieth of a small one: for commands, logs and others
-RESERVE_FILE_BYTES = 64 * 2**10  # of the run's own; removed on a full disk, so that its status can be written
+RESERVE_BYTES = 64 * 2**20  # kept free for commands, logs and other programs; on a small disk a twentieth of it
+RESERVE_FILE_BYTES = 64 * 2**10  # per run; its file is removed when the disk is full, so that the status can be written
 CHECK_SECONDS = 0.25  # between two checks for space
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class WaitAborted(Exception):
 
 
 def shortage(folder: Path, needed: int = 0) -> str:
-    """Return why so many bytes should not be written into a folder now; empty where they can be."""
+    """Return why `needed` bytes should not be written into a folder now; "" if they can be."""
     disk = shutil.disk_usage(folder)
     if disk.free >= needed + min(RESERVE_BYTES, disk.total // 20):
         return ""
@@ -36,16 +36,16 @@ def shortage(folder: Path, needed: int = 0) -> str:
 
 
 class DiskSpace:
-    """The writes of one worker, each repeated until there is disk space for it."""
+    """Writes of one worker, each retried until there is enough disk space."""
 
     def __init__(self, folder: Path, wait: Callable[[str], None], resume: Callable[[], None]):
         self._wait = wait  # called between two checks, with the reason; raises WaitAborted to stop waiting
-        self._folder, self._resume = folder, resume  # called when a write that waited is done
+        self._folder, self._resume = folder, resume  # `resume` is called when a write that waited is done
         self._reserve = folder / ".spare"
         self.keep_reserve()
 
     def write(self, write: Callable[[], object], needed: int = 0) -> None:
-        """Write when there is space for so many bytes; a write that fails leaves everything as it was."""
+        """Call `write` when there is space for `needed` bytes; a `write` that fails must change nothing."""
         waited = False
         while why := shortage(self._folder, needed) or self._try(write):
             waited = True
@@ -59,13 +59,13 @@ class DiskSpace:
 
     def keep_reserve(self) -> None:
         with suppress(OSError):
-            self._reserve.write_bytes(os.urandom(RESERVE_FILE_BYTES))  # noise, which no file system compresses
+            self._reserve.write_bytes(os.urandom(RESERVE_FILE_BYTES))  # random, so that no file system compresses it
 
     def drop_reserve(self) -> None:
         self._reserve.unlink(missing_ok=True)
 
     def _try(self, write: Callable[[], object]) -> str:
-        """Return why it failed; empty where it is done."""
+        """Return why the write failed; "" if it succeeded."""
         try:
             write()
         except (DiskFullError, OSError) as error:
@@ -77,17 +77,17 @@ class DiskSpace:
 
 
 class StatusWriter:
-    """The writer of one run's status and events, which waits while the disk is full, from before its text is read."""
+    """Writer of one run's status and events, which waits while the disk is full; made before the text is read."""
 
     def __init__(
         self,
         folder: RunFolder,
-        status: Status,  # of the worker as it begins
+        status: Status,  # when the worker starts
         on_status: Callable[[Status], None] | None,  # called with every status written
         while_waiting: Callable[[], None],  # called while there is no disk space; raises WaitAborted to stop waiting
     ):
         self.folder, self.status, self._on_status, self.while_waiting = folder, status, on_status, while_waiting
-        self.clock = Stopwatch(0.0)  # of the training; it goes on from that of an earlier worker
+        self.clock = Stopwatch(0.0)  # training time; later replaced by one that includes earlier workers' time
         self._process = {"pid": status.pid, "pid_started": status.pid_started}
         self._before_waiting: Status | None = None
         self._waiting_events: list[dict[str, Any]] = []
@@ -96,11 +96,11 @@ class StatusWriter:
         self._checked_commands = time.monotonic()
 
     def change(self, changes: dict[str, Any]) -> None:
-        """Change the status, which the next writing writes."""
+        """Change the status in memory; the next `write` writes it."""
         self.status = self.status.model_copy(update=changes)
 
     def write(self, changes: dict[str, Any], *, durable: bool) -> None:
-        """Write the status with some changes, and with what the machine says; durable is on disk when this returns."""
+        """Write the status with changes and current measurements; if `durable`, it is on disk when this returns."""
         measured = {"slowest": self._slowest(), "seconds": round(self.clock.seconds, 3), "oom_kills": memory_kills()}
         status = self.status.model_copy(update=changes | measured)
 
@@ -114,14 +114,14 @@ class StatusWriter:
             self._on_status(self.status)
 
     def event(self, row: dict[str, Any]) -> None:
-        """Append an event; one that comes while the disk is full is written afterwards."""
+        """Append an event; while the disk is full, keep it until there is space."""
         if self._before_waiting:
             self._waiting_events.append(row)
         else:
             self.disk_space.write(lambda: self.folder.append("events", row))
 
     def abort(self, reason: str) -> Status:
-        """Stop without writing what there is no disk space for."""
+        """Stop, and drop what there is no disk space for."""
         self.status = self.status.end("stopped", reason, "disk")
         self._try_write(self.status)
         with suppress(DiskFullError, OSError):
@@ -130,11 +130,11 @@ class StatusWriter:
         return self.status
 
     def leave_paused(self) -> bool:
-        """Write that the run stays paused without a process; returns False where the disk is too full for that."""
+        """Write that the run stays paused without a process; returns False if the disk is too full for that."""
         return self._try_write(self.status.without_process())
 
     def commands_checked(self) -> None:
-        """Note that the commands were read; the longest time in between decides how long a stop may take."""
+        """Record that the commands were read; the longest time between two reads decides how long a stop may take."""
         self.change({"slowest": self._slowest()})
         self._checked_commands = time.monotonic()
 
@@ -152,7 +152,7 @@ class StatusWriter:
 
     def _after_wait(self) -> None:
         before, self._before_waiting = self._before_waiting, None
-        if before is None:  # an inner write has resumed it already
+        if before is None:  # a nested write has already resumed the run
             return
         log.warning("there is disk space again")
         self.status = before.model_copy(update={"problem": "", "slowest": self.status.slowest})
@@ -181,7 +181,7 @@ class StatusWriter:
 
 
 class Stopwatch:
-    """The seconds a run trains, without pauses."""
+    """Stopwatch for the seconds that a run trains, without pauses."""
 
     def __init__(self, before: float):
         self._before = before  # seconds until the last `halt`

@@ -1,4 +1,4 @@
-"""Documents made from a run's folder: its progress in a sentence, a script, a notebook, a report."""
+"""Documents made from a run's folder: a sentence on its progress, a script, a notebook, a report."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -28,23 +28,23 @@ from core.text.tokenizers import load_tokenizer, opening_ids
 from core.training.progress_summary import ProgressSummary, summarize_progress
 from core.training.work import exact_parameters
 
-_DECIDE = ("python", "torch", "numpy", "cuda")  # the last digits
-_MOST_LOSSES = 24  # in a recipe, which is to stay short
+_DECIDE = ("python", "torch", "numpy", "cuda")  # their versions decide the last digits
+_MOST_LOSSES = 24  # in a recipe, to keep it short
 
 
 def rows_to_judge(folder: RunFolder) -> list[dict[str, Any]]:
-    """Return those rows of metrics that decide what `progress_of` says; reads a long file in a few milliseconds."""
+    """Return the rows of metrics that `progress_of` needs; reads a long file in a few milliseconds."""
     try:
         lines = folder.metrics_path.read_bytes().split(b"\n")
     except OSError:
         return []
-    # Evaluations, losses that were not finite (null) with the step before, the last row, what follows it.
+    # Evaluations, non-finite losses (null) with the row before, and the last two lines.
     judged = [line for line, after in pairwise(lines[:-1]) if b'"val_loss"' in line or b"null" in line + after]
     return [row for line in (*judged, *lines[-2:]) if (row := parse_row(line)) is not None]
 
 
 def progress_of(folder: RunFolder, rows: Sequence[Mapping[str, Any]]) -> ProgressSummary | None:
-    """Return a sentence on a run by its rows of metrics, every measured one; None where nothing was ever measured."""
+    """Summarize a run's progress from its rows of metrics; returns None if nothing was measured yet."""
     if not rows:
         return None
     status = folder.status()
@@ -59,12 +59,12 @@ def progress_of(folder: RunFolder, rows: Sequence[Mapping[str, Any]]) -> Progres
 
 
 def write_document(run: RunFolder, kind: str, path: Path, data_dir: Path, force: bool = False) -> None:
-    """Write a run's script, notebook or report into a file; raises ExplorerError where it cannot be."""
+    """Write a run's script, notebook or report to a file; raises ExplorerError if that fails."""
     write_file(path, DOCUMENTS[kind](run, data_dir).encode(), force)
 
 
 def why_no_document(run: RunFolder, kind: str, data_dir: Path) -> str:
-    """Return a sentence on why a run has no such document; "" where it has."""
+    """Return a sentence on why a run has no such document; "" if it has one."""
     try:
         if kind != "report":
             lineage(run, data_dir)
@@ -74,11 +74,11 @@ def why_no_document(run: RunFolder, kind: str, data_dir: Path) -> str:
 
 
 def runs_as_parquet(runs: Sequence[RunFolder]) -> bytes:
-    """Return a parquet table with a row for each run: what it is, its state and losses, and every setting by its path.
+    """Return a parquet table with a row for each run: identity, state, losses, and every setting by its path.
 
-    Damaged runs are left out; raises RunError where none is left.
+    Damaged runs are left out; raises RunError if no run remains.
     """
-    import pandas as pd  # takes a second, which a script or a report does not need
+    import pandas as pd  # slow to import (a second), and not needed for the other documents
 
     rows: list[dict[str, Any]] = []
     for run in runs:
@@ -99,10 +99,10 @@ def runs_as_parquet(runs: Sequence[RunFolder]) -> bytes:
 
 
 def recipe_of(run: RunFolder, data_dir: Path) -> Recipe:
-    """Return the recipe of a run, as far as it was trained; of one that has not ended, up to its planned end.
+    """Return the recipe of a run up to its last step, or up to its planned end if it has not ended.
 
-    A fork's begins with its first ancestor's, or with the weights it kept where one was imported or deleted. Raises
-    RunError for an imported model: nobody here has trained it.
+    A fork's recipe starts with its first ancestor's, or with the fork's own first weights if an ancestor was imported
+    or deleted. Raises RunError for an imported model, whose training is unknown.
     """
     record, runs = run.record(), lineage(run, data_dir)
     made_with = {"machine": record.machine} if record.machine else {}
@@ -112,7 +112,7 @@ def recipe_of(run: RunFolder, data_dir: Path) -> Recipe:
 
 
 def lineage(run: RunFolder, data_dir: Path) -> list[tuple[RunFolder, int]]:
-    """Return the runs to train one after the other, each with the step to end at; raises RunError as `recipe_of`."""
+    """Return the runs to train one after another, each with its last step; raises RunError like `recipe_of`."""
     status, record = run.status(), run.record()
     if record.origin:
         raise RunError("It was imported, so nobody here knows how to train it again.")
@@ -120,7 +120,7 @@ def lineage(run: RunFolder, data_dir: Path) -> list[tuple[RunFolder, int]]:
     earlier: list[tuple[RunFolder, int]] = []
     child = record
     for ancestor in ancestors(data_dir, record):
-        # The recipe can be given the first weights of the run itself only: they are in its folder.
+        # The recipe can start only from the run's own first weights: they are in its folder.
         if ancestor is None or ancestor[1].origin:
             return [last]
         assert child.parent_step is not None, "else it had no ancestors"
@@ -149,10 +149,10 @@ def _thinned(losses: dict[int, float]) -> dict[int, float]:
 
 
 def run_facts(run: RunFolder, data_dir: Path) -> RunFacts:
-    """Return everything that a report tells; what a run does not have is left empty."""
+    """Return all facts for a report; facts that a run lacks are empty."""
     record, status, probe = run.record(), run.status(), run.read_probe()
     config, rows = record.config, run.rows("metrics")
-    planned = config_now(run).train.steps  # a run that went on trained for more than its record says
+    planned = config_now(run).train.steps  # an extended run has more steps than its record says
     progress = progress_of(run, rows)
     try:
         tokenizer = load_tokenizer(run.tokenizer_path)

@@ -1,4 +1,4 @@
-"""The folder of a run: its files, and how runs are made, found, listed and deleted."""
+"""A run's folder: its files, and how runs are created, found, listed and deleted."""
 
 import base64
 import json
@@ -50,11 +50,11 @@ Rows = Literal["metrics", "samples", "events", "health"]  # files of rows
 
 
 class RunFolder:
-    """One run on disk. Any number of processes may read it; one worker at a time trains in it (`training_lock`)."""
+    """One run on disk. Any number of processes may read it, but only one worker may train it (`training_lock`)."""
 
     def __init__(self, path: Path, *, is_shared: bool = False):
         self.path, self.id = path, path.name
-        self.is_shared = is_shared  # by another member of a class: it is only read
+        self.is_shared = is_shared  # by another class member, so it is read-only
         self.record_path = path / "run.json"
         self.status_path = path / "status.json"
         self.metrics_path = path / "metrics.jsonl"
@@ -63,11 +63,11 @@ class RunFolder:
         self.health_path = path / "health.jsonl"
         self.baselines_path = path / "baselines.json"
         self.tokenizer_path = path / "tokenizer.json"
-        self.weights_path = path / "weights.safetensors"  # of the last checkpoint, pause or end
-        self.start_path = path / "start.safetensors"  # the weights that a fork begins with; absent in any other run
+        self.weights_path = path / "weights.safetensors"  # from the last checkpoint, pause or end
+        self.start_path = path / "start.safetensors"  # a fork's first weights; other runs have no such file
         self.step_detail_path = path / "closeup.json"
         self.log_path = path / "worker.log"
-        self.lock_path = path / "worker.lock"  # locked by the one process that trains in the folder
+        self.lock_path = path / "worker.lock"  # locked by the process that trains the run
         self.probes = path / "probes"
         self.probe_path = self.probes / "latest.safetensors"
         self.snapshots_folder = path / "snapshots"
@@ -79,14 +79,14 @@ class RunFolder:
         cls,
         data_dir: Path,
         config: RunConfig,
-        name: str | None = None,  # a friendly one is made up if left out
+        name: str | None = None,  # by default a friendly one is made up
         parent: str | None = None,
         *,
         parent_step: int | None = None,
         fill: Callable[[Self], None] | None = None,  # writes other files, before the folder is visible to others
-        inside: Path | None = None,  # another folder to make it in; the data folder gets a link to it
+        inside: Path | None = None,  # another folder to create it in; the data folder gets a link to it
     ) -> Self:
-        """Make a new run, queued, with an id that sorts by time, in a whole class too, and cannot be guessed."""
+        """Create a queued run. Its id cannot be guessed, and ids sort by time, even across a class."""
         check_quota(data_dir)
         runs = data_dir / "runs"
         target = inside or runs
@@ -101,14 +101,14 @@ class RunFolder:
             parent_step=parent_step,
             versions=library_versions(),
         )
-        # Made under another name and renamed, so that half a run is never listed.
+        # Created under another name and renamed, so that an incomplete run is never listed.
         building = cls(target / f"{TEMPORARY}{id}")
         try:
             for subfolder in (building.probes, building.snapshots_folder, building.checkpoints, building.commands):
                 subfolder.mkdir(parents=True)
             building.write_record(record)
             building.write_status(Status(state="queued", steps=config.train.steps))
-            with building.training_lock():  # a file system without locks is noticed here, not by the first worker
+            with building.training_lock():  # fails here, not in the worker, if the file system has no locks
                 if fill:
                     fill(building)
             building.path.rename(target / id)
@@ -117,21 +117,21 @@ class RunFolder:
         finally:
             shutil.rmtree(building.path, ignore_errors=True)
         if target != runs:
-            with suppress(OSError):  # a file system without links: the run is found by its path
+            with suppress(OSError):  # if the file system has no links, the run is found by its path
                 (runs / id).symlink_to(target / id, target_is_directory=True)
                 return cls(runs / id)
         return cls(target / id)
 
     @property
     def name(self) -> str:
-        """The label, or the id where it cannot be read. Never raises."""
+        """The label, or the id if the label cannot be read. Never raises."""
         try:
             return str(self._read_json(self.record_path)["name"])
         except (RunError, KeyError):
             return self.id
 
     def record(self) -> RunRecord:
-        """Return what the run is. Raises RunError, in a sentence, where `run.json` is missing or damaged."""
+        """Return the run's record. Raises RunError if `run.json` is missing or damaged."""
         return parse_record(self._read_json(self.record_path) | {"id": self.id}, f"of run {self.id}")
 
     def write_record(self, record: RunRecord) -> None:
@@ -139,7 +139,7 @@ class RunFolder:
             write_atomically(self.record_path, record.model_dump_json(indent=2).encode())
 
     def update_record(self, **changes: Any) -> None:
-        """Change some fields of the record, and keep what other processes change in others at the same time."""
+        """Change some fields of the record, without losing concurrent changes to other fields."""
         with self.writing("changed"):
             file = (self.path / ".record.lock").open("ab")
         with file:
@@ -147,11 +147,11 @@ class RunFolder:
             self.write_record(self.record().model_copy(update=changes))
 
     def rename(self, name: str, by: str = "") -> None:
-        """Give the run another label, not another id. Its record names who did, `by`, where that is not its owner."""
+        """Change the run's label, not its id. `by` is recorded as the author if it is not the owner."""
         self.update_record(name=clean_name(name), former_name=self.name if by else "", changed_by=by)
 
     def status(self) -> Status:
-        """Return the run's state; for a run whose worker has died, what `after_crash` makes of it. Never raises."""
+        """Return the run's status, passed through `after_crash` if its worker has died. Never raises."""
         try:
             status = self.read_status()
         except RunError as error:
@@ -159,7 +159,7 @@ class RunFolder:
         return self._after_crash(status) if self._has_crashed(status) else status
 
     def recover(self, *, has_died: bool = False) -> Status:
-        """Return `status()`; write it where the worker has died, or `has_died` unseen, and end what it has left."""
+        """Return `status()`. If the worker has died (`has_died`: known by the caller), write it and end orphans."""
         try:
             status = self.read_status()
         except RunError:
@@ -170,11 +170,11 @@ class RunFolder:
         return self.write_status(self._after_crash(status))
 
     def read_status(self) -> Status:
-        """Return the status as it was written; raises RunError where the file is missing or damaged."""
+        """Return the status as written; raises RunError if the file is missing or damaged."""
         return parse_status(self._read_json(self.status_path), f"of run {self.id}")
 
     def write_status(self, status: Status, *, durable: bool = True) -> Status:
-        """Replace the status, and return it as written: with the time."""
+        """Replace the status, and return it with the time of writing."""
         stamped = status.model_copy(update={"updated": time.time()})
         with self.writing("changed"):
             write_atomically(self.status_path, stamped.model_dump_json().encode(), durable=durable)
@@ -182,7 +182,7 @@ class RunFolder:
 
     @property
     def problem(self) -> str | None:
-        """A sentence on what is wrong with the folder; None where it can be read."""
+        """A sentence on what is wrong with the folder; None if it can be read."""
         try:
             self.record()
             self.read_status()
@@ -192,7 +192,7 @@ class RunFolder:
 
     @contextmanager
     def training_lock(self) -> Iterator[None]:
-        """Lock the run folder for this process to train in it; raises RunError where another one has locked it."""
+        """Lock the run folder for training by this process; raises RunError if another process has locked it."""
         with self.writing("trained"):
             file = self.lock_path.open("ab")
         with file:
@@ -206,7 +206,7 @@ class RunFolder:
         if status.ended or status.pid is None or status.has_worker(self.lock_path):
             return False
         try:
-            # The worker may have written its end and left after `status` was read.
+            # The worker may have written its end and exited after `status` was read.
             again = self.read_status()
         except RunError:
             return True
@@ -224,13 +224,13 @@ class RunFolder:
         return read_rows(self.path / f"{name}.jsonl")
 
     def health(self) -> "list[Health]":
-        """Return the measurements of a training's health, in order; none of a bigram or a run of an earlier version."""
+        """Return the health measurements of training, in order; empty for a bigram or a run of an earlier version."""
         from core.training.health import read_health  # imports torch, which a list of runs does not need
 
         return [health for row in self.rows("health") if (health := read_health(row))]
 
     def last_metrics(self) -> dict[str, Any] | None:
-        """Return the newest row, however long the file; None before the first."""
+        """Return the newest row without reading the whole file; None before the first."""
         return next((row for _, row in last_rows(self.metrics_path)), None)
 
     def last_scores(self) -> dict[str, float | None]:
@@ -245,7 +245,7 @@ class RunFolder:
         write_atomically(self.probe_path, data, durable=False)
 
     def read_probe(self) -> Probe | None:
-        """Return the newest probe; None where there is none that can be read."""
+        """Return the newest probe; None if there is no readable one."""
         try:
             with safe_open(self.probe_path, "np") as file:
                 metadata = file.metadata()
@@ -258,7 +258,7 @@ class RunFolder:
         write_atomically(self.step_detail_path, step_detail.model_dump_json().encode(), durable=False)
 
     def read_step_detail(self) -> StepDetail | None:
-        """Return the detail of the last single step; None where there is none that can be read."""
+        """Return the detail of the last single step; None if there is no readable one."""
         try:
             return StepDetail.model_validate(self._read_json(self.step_detail_path))
         except (RunError, ValidationError):
@@ -281,7 +281,7 @@ class RunFolder:
 
     @property
     def has_weights(self) -> bool:
-        """Whether there are any. Opens no file, because lists ask it of every run."""
+        """Whether the run has any weights. Opens no file, because lists check every run."""
         return self.weights_path.exists() or any(self.snapshots_folder.glob("step-*.safetensors"))
 
     @property
@@ -291,33 +291,33 @@ class RunFolder:
 
     @property
     def data_dir(self) -> Path:
-        """The data folder that lists the run, and has the text it was trained on."""
+        """The data folder that lists the run and contains its text."""
         return self.path.parents[1]
 
     @property
     def member(self) -> str:
-        """The member of a class whose run it is; "" outside of a class, and for the teacher's."""
+        """The class member who owns the run; "" outside a class and for the teacher's runs."""
         return self.data_dir.name if class_root(self.data_dir) != self.data_dir else ""
 
     @property
     def read_only(self) -> bool:
-        """Whether it can only be read and forked: it comes with the app, or is somebody else's."""
+        """Whether the run can only be read and forked, because it comes with the app or belongs to somebody else."""
         return self.in_gallery or self.is_shared
 
     @property
     def in_gallery(self) -> bool:
-        """Whether it comes with the app, and is only read (`core.runs.gallery`)."""
+        """Whether the run comes with the app and is read-only (`core.runs.gallery`)."""
         return self.path.parent == gallery_dir()
 
     def delete(self) -> None:
-        """Remove the run and all in it for good. Raises RunError while a worker trains it: stop it first."""
+        """Delete the run permanently. Raises RunError while a worker trains it."""
         status = self.status()
         if status.pid is not None and not status.ended:
             raise RunError(f"The run {self.name!r} is being trained. Stop it before deleting it.")
         if not self.path.exists():
             return
-        path = self.path.resolve()  # where `create` made it inside another folder
-        renamed = path.with_name(f"{TEMPORARY}{self.id}")  # so that no list shows half a run
+        path = self.path.resolve()  # the run may be in another folder (`create(inside=...)`)
+        renamed = path.with_name(f"{TEMPORARY}{self.id}")  # so that no list shows an incomplete run
         with self.writing("deleted"):
             path.rename(renamed)
             if self.path.is_symlink():
@@ -325,19 +325,19 @@ class RunFolder:
         shutil.rmtree(renamed, ignore_errors=True)
 
     def files(self) -> list[Path]:
-        """Return all finished files but the commands and the lock."""
+        """Return all finished files except commands and the lock."""
         finished = [path for path in sorted(self.path.rglob("*")) if path.is_file() and not path.name.startswith(".")]
         return [path for path in finished if path.parent != self.commands and path != self.lock_path]
 
     def check_writable(self, done: str = "changed") -> None:
-        """Raise RunError, which says what cannot be done to the run, where it can only be read."""
+        """Raise RunError if the run is read-only; `done` says what cannot be done to it."""
         if self.read_only:
             whose = "comes with the app" if self.in_gallery else "belongs to somebody else"
             raise RunError(f"{self.name!r} {whose}, so it cannot be {done}. Fork it to train it further.")
 
     @contextmanager
     def writing(self, done: str) -> Iterator[None]:
-        """Raise a refusal to write as a RunError that says what cannot be done to the run, and why."""
+        """Turn errors of writing into a RunError that says what cannot be done to the run, and why."""
         self.check_writable(done)
         try:
             yield
@@ -357,10 +357,9 @@ class RunFolder:
 
 
 def open_run(data_dir: Path, id: str) -> RunFolder:
-    """Return the run of that id, of the gallery too. Raises RunError where there is none, as for a path.
+    """Return the run with that id, which may be in the gallery. Raises RunError if there is none, or `id` is a path.
 
-    In a class the runs of all members are found in the folder of the class; in that of a member its own, and those
-    that others have shared.
+    A class's data folder gives access to the runs of all members; a member's to its own runs and to shared ones.
     """
     if GALLERY_ID.fullmatch(id) and (gallery_dir() / id).is_dir():
         check_gallery_open(data_dir)
@@ -376,9 +375,9 @@ def open_run(data_dir: Path, id: str) -> RunFolder:
 
 
 def list_runs(data_dir: Path) -> list[RunFolder]:
-    """Return every run, newest first. Damaged ones are among them; their `problem` says what is wrong.
+    """Return every run, newest first, including damaged ones, whose `problem` says what is wrong.
 
-    In the folder of a class those of all members.
+    For a class's data folder, the runs of all members are included.
     """
     paths: list[Path] = []
     for home in all_homes(data_dir):
@@ -388,10 +387,10 @@ def list_runs(data_dir: Path) -> list[RunFolder]:
 
 
 def _new_id(*folders: Path) -> str:
-    """Return an id that sorts behind those of all runs in some folders, also where the clock was set back since."""
+    """Return an id that sorts after all runs in some folders, even if the clock was set back."""
     time = datetime.now(UTC).replace(microsecond=0, tzinfo=None)
     names = [path.name for folder in folders if folder.is_dir() for path in folder.iterdir()]
     newest = max(filter(RUN_ID.fullmatch, names), default="")[: len("YYYYmmdd-HHMMSS")]
-    with suppress(ValueError, OverflowError):  # there is none, or its name is no time of ours
+    with suppress(ValueError, OverflowError):  # there is no run, or its id is not a valid time
         time = max(time, datetime.strptime(newest, _TIME) + timedelta(seconds=1))
     return f"{time:{_TIME}}-{base64.b32encode(secrets.token_bytes(10)).decode().lower()[:12]}"

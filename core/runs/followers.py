@@ -1,6 +1,6 @@
-"""The processes of a run that several train together: the leader, which is its worker, and the followers.
+"""The processes that train one run together (data parallel): the leader, which is the run's worker, and followers.
 
-The worker starts them itself, or torchrun starts all. They share the run's folder, from which followers only read.
+Followers are started by the worker, or all processes by torchrun. Followers only read from the run's folder.
 """
 
 import json
@@ -26,14 +26,14 @@ from core.runs.processes import not_ignored
 from core.training.data_parallel import JoinedProcesses, ProcessLost
 from core.training.trainer import Trainer
 
-_RUN = "run"  # in the store: what the followers need to know; empty where the leader trains nothing
-_STORE_FILE = ".processes"  # in the run's folder, through which processes that the worker starts find each other
-_LOOK_AGAIN = timedelta(seconds=1)  # for a leader that has died
-_END_SECONDS = 10.0  # for a follower to end by itself
+_RUN = "run"  # key in the store: what the followers need to load; empty if the leader trains nothing
+_STORE_FILE = ".processes"  # a FileStore in the run's folder, for followers that the worker starts
+_LOOK_AGAIN = timedelta(seconds=1)  # between two checks whether the leader has died
+_END_SECONDS = 10.0  # time for a follower to exit before it is killed
 
 
 class RankPlace(NamedTuple):
-    """One process's place among those of a run."""
+    """A process's place in the group of a run's processes."""
 
     rank: int  # 0 leads
     size: int
@@ -41,13 +41,13 @@ class RankPlace(NamedTuple):
 
 
 def torchrun_place() -> RankPlace:
-    """Return the place that torchrun gives this process."""
+    """Return the place that torchrun assigned to this process."""
     store, rank, size = next(dist.rendezvous("env://"))
     return RankPlace(rank, size, store)
 
 
 class Followers:
-    """The leader's side: starts the followers of a run, joins them once its trainer is ready, and ends them."""
+    """The leader's side: starts a run's followers, joins them once its trainer is ready, and ends them."""
 
     def __init__(self, folder: RunFolder, data_dir: Path, size: int):
         self._folder, self._data_dir, self._size = folder, data_dir, size
@@ -73,7 +73,7 @@ class Followers:
         (self._folder.path / _STORE_FILE).unlink(missing_ok=True)
 
     def join(self, trainer: Trainer, checkpoint: Path | None) -> None:
-        """Let the followers load what the trainer has loaded, and train with them. Raises ProcessLost."""
+        """Make the followers load what the trainer has loaded, and train with them. Raises ProcessLost."""
         if self._size == 1:
             return
         loaded = {
@@ -116,7 +116,7 @@ def follow_file(file: Path, rank: int, size: int) -> int:
 
 
 def follow_leader(place: RankPlace) -> int:
-    """Train the leader's run with it until it ends. Return the exit code."""
+    """Train together with the leader until the run ends. Return the exit code."""
     for number in not_ignored(signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the leader decides when to stop
         signal.signal(number, signal.SIG_IGN)
     parent = os.getppid()
@@ -133,7 +133,7 @@ def follow_leader(place: RankPlace) -> int:
         trainer.group = group = JoinedProcesses(place.store, place.rank, place.size, trainer.device.type)
         while said := group.announcement():
             method, *args = said
-            with suppress(NotFiniteError):  # the leader has it too, and ends the run
+            with suppress(NotFiniteError):  # the leader raises it too, and ends the run
                 {"train_step": trainer.train_step, "evaluate": trainer.evaluate}.get(method, trainer.change_setting)(
                     *args
                 )
@@ -143,15 +143,15 @@ def follow_leader(place: RankPlace) -> int:
 
 
 def release(store: dist.Store) -> None:
-    """Let followers that wait for a run end."""
+    """Let followers exit that are waiting for a run."""
     store.set(_RUN, "")
 
 
 def _is_set(store: dist.Store, key: str) -> bool:
-    """Return whether a key is there, after waiting for it for a second."""
+    """Return whether a key is in the store, after waiting for it for up to a second."""
     try:
         store.wait([key], _LOOK_AGAIN)
-    except RuntimeError:  # DistStoreError, but of a file
+    except RuntimeError:  # DistStoreError; FileStore raises a plain RuntimeError
         return False
     return True
 

@@ -1,7 +1,7 @@
 """The gallery: small trained models that come with the app, and the recipes they were trained with.
 
-`make gallery` trains them again into `assets/gallery`. Each is a run folder with a few snapshots in float16, without
-what depends on the clock, so one machine writes the same bytes each time. It is read like any run, never written to.
+`make gallery` retrains them into `assets/gallery`. Each is a read-only run folder with a few snapshots in float16. It
+contains nothing that depends on the clock, so a machine writes the same bytes each time.
 """
 
 import json
@@ -20,14 +20,14 @@ from core.presets import preset
 from core.runs.folder import RUN_ID, RunFolder, list_runs, open_run
 from core.terminal import print_line
 
-_SNAPSHOTS = 12  # of each model, at most
+_SNAPSHOTS = 12  # at most, for each model
 _MOST_SNAPSHOTS = 200  # the bound of `train.snapshots`
 _CREATED = "2026-11-29T00:00:00+00:00"
-_CLOCK = ("seconds", "tokens_per_second")  # columns of metrics.jsonl that differ from one training to the next
-_ALIKE = {"train.device": "cpu", "train.precision": "float32", "train.compile": "off"}  # whatever the machine has
+_CLOCK = ("seconds", "tokens_per_second")  # columns of metrics.jsonl that differ between trainings
+_ALIKE = {"train.device": "cpu", "train.precision": "float32", "train.compile": "off"}  # independent of the machine
 
 
-RECIPES: dict[str, tuple[str, RunConfig]] = {  # by id: the name and the settings; the first is that of Home
+RECIPES: dict[str, tuple[str, RunConfig]] = {  # name and settings by id; the page Home shows the first
     "gallery-shakespeare": ("Shakespeare", preset("gpt-quick").replace({"train.steps": 6000})),
     "gallery-layers": (
         "Shakespeare, four layers",
@@ -44,7 +44,7 @@ RECIPES: dict[str, tuple[str, RunConfig]] = {  # by id: the name and the setting
         ),
     ),
 }
-# Steps whose snapshots are kept, of a model that understands suddenly; of the others they are those of any run.
+# Steps whose snapshots are kept for models that learn suddenly; the others keep snapshots like any run.
 _STEPS = {
     "gallery-induction": (0, 60, 90, 110, 120, 130, 140, 150, 170, 230, 600),
     "gallery-grokking": (0, 200, 450, 800, 1050, 1100, 1150, 1300, 1350, 1600, 4000),
@@ -52,7 +52,7 @@ _STEPS = {
 
 
 def gallery_runs(data_dir: Path | None = None) -> list[RunFolder]:
-    """Return the models that come with the app; none where the member with this data folder may not open them."""
+    """Return the models that come with the app; empty if the member with this data folder may not open them."""
     with suppress(RunError):
         if data_dir:
             check_gallery_open(data_dir)
@@ -61,7 +61,7 @@ def gallery_runs(data_dir: Path | None = None) -> list[RunFolder]:
 
 
 def shared_runs(data_dir: Path) -> list[RunFolder]:
-    """Return the runs that others share with the member of a class whose data folder this is, newest first."""
+    """Return the runs that others share with the class member who has this data folder, newest first."""
     runs: list[RunFolder] = []
     if (root := class_root(data_dir)) == data_dir:
         return runs
@@ -73,14 +73,14 @@ def shared_runs(data_dir: Path) -> list[RunFolder]:
 
 
 def runs_with_weights(data_dir: Path) -> Iterator[RunFolder]:
-    """Yield the runs whose model can be opened: the data folder's, newest first, then others'."""
+    """Yield the runs that have weights: the data folder's, newest first, then shared ones, then the gallery's."""
     return (run for run in (*list_runs(data_dir), *shared_runs(data_dir), *gallery_runs(data_dir)) if run.has_weights)
 
 
 def make_model(place: Path, name: str, config: RunConfig, steps: Sequence[int] = ()) -> RunFolder:
-    """Train a model in this process, with one thread, and write it into the folder `place`, which is replaced.
+    """Train a model in this process, with one thread, and replace the folder `place` with it.
 
-    It keeps the snapshots nearest to `steps`; if there are none, those of a run with so many snapshots.
+    Keeps the snapshots nearest to `steps`; without `steps`, at most `_SNAPSHOTS` at the usual steps.
     """
     from core.runs.ancestry import new_run
     from core.runs.worker import train_run
@@ -94,9 +94,9 @@ def make_model(place: Path, name: str, config: RunConfig, steps: Sequence[int] =
 
 
 def _publish(run: RunFolder, place: Path, config: RunConfig, steps: Sequence[int]) -> RunFolder:
-    """Copy what of a run is shown, without what depends on the clock, and with snapshots in float16.
+    """Copy the files of a run that pages show, with snapshots in float16 and without anything clock-dependent.
 
-    The record has the recipe's own settings, so that a fork trains on whatever device a machine has.
+    The record has the recipe's own settings, so that a fork trains on any machine's device.
     """
     shutil.rmtree(place, ignore_errors=True)
     made = RunFolder(place)
@@ -121,7 +121,7 @@ def _publish(run: RunFolder, place: Path, config: RunConfig, steps: Sequence[int
 
 
 def _save_again(path: Path, target: Path, *, half: bool = False) -> None:
-    """Write a safetensors file with its metadata in order, which the library leaves to chance."""
+    """Write a safetensors file with its metadata in a fixed order, which the library does not guarantee."""
     from safetensors import safe_open
     from safetensors.torch import load_file
 

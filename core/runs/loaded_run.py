@@ -1,4 +1,4 @@
-"""What one attempt at a run needs before its first step: its text, tokenizer and model, at its last save."""
+"""Loading of a run for training: its text, its tokenizer, and its model at the last save."""
 
 import logging
 import time
@@ -30,30 +30,30 @@ from core.training.evaluation import bytes_per_token, run_baselines
 from core.training.hardware import Hardware, find_hardware, free_memory
 from core.training.trainer import Trainer
 
-MEMORY_SECONDS = 5.0  # to wait for memory that another process is giving back
-PROBE_LENGTH = 32  # tokens: every head of every layer still fits on one screen
-_CHECK_SECONDS = 0.05  # between two checks whether it has
+MEMORY_SECONDS = 5.0  # to wait until another process has released memory
+PROBE_LENGTH = 32  # tokens; the attention of all heads still fits on one screen
+_CHECK_SECONDS = 0.05  # between two checks for memory
 
 log = logging.getLogger(__name__)
 
 
 class StopRequest:
-    """A request of a signal handler to save and stop the run of this process; unlike a command, it needs no disk."""
+    """A signal handler's request to save and stop this process's run; unlike a command, it needs no disk."""
 
     reason = ""
 
 
 class LoadedRun(NamedTuple):
-    """Everything that one attempt has loaded."""
+    """Everything that one attempt at a run has loaded."""
 
-    trainer: Trainer  # at the step of the newest save, or at the beginning, with all settings as changed by then
+    trainer: Trainer  # at the newest save or at step 0, with all setting changes up to that step
     tokenizer: Tokenizer
-    changes_ahead: list[SettingChange]  # that an earlier attempt made at later steps, to be repeated there
+    changes_ahead: list[SettingChange]  # made by an earlier attempt at later steps, to be repeated there
     probe_text: list[int]  # ids of the sentence that the dashboard shows
     baselines: Callable[[], dict[str, Any]]  # computes the losses of counted n-grams on the evaluation windows
-    bytes_per_token: float  # of the tokens that an evaluation predicts
-    notices: list[str]  # sentences for the status on what is not as before
-    checkpoint: Path | None  # that the trainer was loaded from
+    bytes_per_token: float  # over the tokens that an evaluation predicts
+    notices: list[str]  # sentences for the status on what differs from earlier attempts
+    checkpoint: Path | None  # the file that the trainer was loaded from
 
 
 def prepare(
@@ -64,9 +64,9 @@ def prepare(
     disk_space: DiskSpace,
     report: OnProgress = lambda share: None,
 ) -> LoadedRun:
-    """Load a run's text and model, and write into its record how it is computed; raises ExplorerError.
+    """Load a run's text and model, and write threads, precision and versions into its record; raises ExplorerError.
 
-    `report` gets the share of the text that is tokenized.
+    `report` is called with the share of the text that is tokenized.
     """
     record = folder.record()
     config = record.config
@@ -85,7 +85,7 @@ def prepare(
         disk_space.write(lambda: tokenizer.save(folder.tokenizer_path))
     check_trainable(text, config.model.block_size, config.data.val_fraction, tokenizer)
     _check_memory(config_now(folder), tokenizer.vocab_size, hardware, how.precision)
-    del text  # up to 80 MB that training has no use for
+    del text  # up to 80 MB that training does not need
     ids = torch.from_numpy(load_ids(config.data.corpus, tokenizer, data_dir, report))
     train_ids, val_ids = split_ids(ids, config.data.val_fraction)
     trainer, changes = _trainer_at_save(folder, ids, tokenizer, hardware.device, how.precision, checkpoint)
@@ -109,7 +109,7 @@ def prepare(
 def _trainer_at_save(
     folder: RunFolder, ids: torch.Tensor, tokenizer: Tokenizer, device: str, precision: str, checkpoint: Path | None
 ) -> tuple[Trainer, list[SettingChange]]:
-    """Return a trainer at a checkpoint, else at the beginning, and the setting changes of later steps."""
+    """Return a trainer at a checkpoint, or at step 0 without one, and the setting changes at later steps."""
     record, changes = folder.record(), setting_changes(folder)
     splits = split_ids(ids, record.config.data.val_fraction)
     answers = answers_of(record.config.data.corpus, tokenizer)
@@ -125,7 +125,7 @@ def _trainer_at_save(
 def follower_trainer(
     folder: str, data_dir: str, device: str, precision: str, threads: int, checkpoint: str, index: int
 ) -> Trainer:
-    """Return the trainer of another process of a run, as its worker's; `index` is the GPU's among this machine's."""
+    """Return a follower's trainer, in the same state as the worker's; `index` is its GPU on this machine."""
     if device == "cuda":
         torch.cuda.set_device(index)
     torch.set_num_threads(threads)
@@ -136,7 +136,7 @@ def follower_trainer(
 
 
 def cut_after(run: RunFolder, step: int) -> None:
-    """Remove what was written of steps later than `step`, from which training goes on, but the events."""
+    """Remove everything written about steps after `step`, where training resumes, except the events."""
     for path in (run.metrics_path, run.samples_path, run.health_path):
         cut_rows(path, lambda row: row.get("step", 0) <= step)
     for snapshot_step, path in run.snapshots():
@@ -148,7 +148,7 @@ def cut_after(run: RunFolder, step: int) -> None:
 
 
 def repeat_changes(changes: list[SettingChange], trainer: Trainer) -> list[SettingChange]:
-    """Repeat the changes of an earlier attempt up to the trainer's step, and return those of later steps."""
+    """Repeat the changes of an earlier attempt up to the trainer's step, and return those at later steps."""
     for change in changes:
         if change.step <= trainer.step:
             trainer.change_setting(change.setting, change.value)
@@ -158,7 +158,7 @@ def repeat_changes(changes: list[SettingChange], trainer: Trainer) -> list[Setti
 def _baselines(
     config: RunConfig, train_ids: torch.Tensor, val_ids: torch.Tensor, vocab_size: int, answers: AnswerTokens | None
 ) -> dict[str, float]:
-    """Return the losses of counted n-grams by name, and of a task the lowest possible loss as `floor`."""
+    """Return the losses of counted n-grams by name, and for a task the lowest possible loss as `floor`."""
     task = task_of(config.data.corpus)
     counted = asdict(run_baselines(config, train_ids, val_ids, vocab_size, answers))
     return counted | ({"floor": task.floor} if task else {})
@@ -180,7 +180,7 @@ def _check_memory(config: RunConfig, vocab_size: int, hardware: Hardware, precis
     needed, deadline = memory_needed(config, vocab_size, precision), time.monotonic() + MEMORY_SECONDS
     while True:
         try:
-            # Torch, for one, this process holds already; on a GPU's memory it does not count.
+            # This process already holds part of the needed memory, such as torch itself, but not on a GPU.
             held = WORKER_BYTES if hardware.device != "cuda" else 0
             return check_fits(needed, hardware, free_memory(hardware) + held, config.train.processes)
         except OutOfMemoryEstimate:
@@ -193,6 +193,6 @@ def _probe_sentence(val_ids: torch.Tensor, tokenizer: Tokenizer, block_size: int
     length = min(PROBE_LENGTH, block_size)
     opening = val_ids[: 40 * PROBE_LENGTH].tolist()
     starts = [place + 1 for place, id in enumerate(opening[:-length]) if tokenizer.tokens[id] == "\n"]
-    # The first line is usually cut in the middle by the split, and blank lines are no beginning.
+    # The split usually cuts the first line in the middle, and the sentence should not start with a blank line.
     start = next((place for place in starts if not tokenizer.tokens[opening[place]].isspace()), 0)
     return opening[start : start + length]

@@ -1,6 +1,6 @@
-"""This machine, for the runs on it: its capacity, its speed, what trials of settings have shown, and its numerics.
+"""This machine's capacity and speed, the results of trials of settings, and the numerics of its runs.
 
-A run that goes on with the same threads, libraries and machine goes on bit for bit.
+A run that is resumed with the same threads, libraries and machine continues bit for bit.
 """
 
 import hashlib
@@ -30,19 +30,19 @@ from core.training.pace import Pace
 from core.training.speed import WHY, Choice, choose_precision, measure_correction, measure_speed
 from core.training.work import work_per_token
 
-_FLOPS_WORTH_A_THREAD = 1.5e9  # of one step; measured with gpt-quick (0.6e9) and gpt-tiny (3.7e9)
-_MEMORY_PER_RUN = 2**30  # bytes: torch itself takes a third of it, the models of the presets for a processor the rest
+_FLOPS_WORTH_A_THREAD = 1.5e9  # per step; measured with gpt-quick (0.6e9) and gpt-tiny (3.7e9)
+_MEMORY_PER_RUN = 2**30  # bytes; torch itself takes a third of it, the models of the CPU presets the rest
 _BUSY_PERCENT = 40.0  # of all cores
 _MOST_TRIALS = 200
-_LOOK_SECONDS, _LOOKS = 1.0, 3  # between two looks at what other programs compute, and how many are remembered
-_LEAST_SECONDS = 0.2  # that a look goes back
-# The training settings that change how long a step takes. The number of steps is counted, not tried.
+_LOOK_SECONDS, _LOOKS = 1.0, 3  # between two measurements of other programs' CPU time, and how many are kept
+_LEAST_SECONDS = 0.2  # that such a measurement covers
+# The training settings that change the time of a step. The number of steps needs no trial.
 _OF_A_STEP = {"batch_size", "gradient_accumulation", "processes", "optimizer", "grad_clip", "compile"}
-_DECIDE = ("torch", "numpy", "cuda")  # libraries that change the last digits, by their name in the versions
+_DECIDE = ("torch", "numpy", "cuda")  # libraries that change the last digits, by their names in the versions
 
 
 def slots(hardware: Hardware | None = None) -> int:
-    """Return how many runs may train at once: two cores and a gigabyte for each, at least one; on a GPU just one."""
+    """Return how many runs may train at once: one per two cores and gigabyte, at least one; on a GPU only one."""
     hardware = hardware or find_hardware()
     if hardware.device != "cpu":
         return 1
@@ -50,15 +50,15 @@ def slots(hardware: Hardware | None = None) -> int:
 
 
 def threads_per_run() -> int:
-    """Return the threads for one run: its share of the cores, or what GPT_EXPLORER_THREADS says."""
+    """Return the number of threads for one run: its share of the cores, or GPT_EXPLORER_THREADS."""
     variable = os.environ.get("GPT_EXPLORER_THREADS", "")
     return int(variable) if re.fullmatch("[1-9][0-9]{0,3}", variable) else max(1, find_hardware().cores // slots())
 
 
 def threads_for_run(config: RunConfig, most: int) -> int:
-    """Return how many threads speed up each process of a run, all of them together at most `most`.
+    """Return how many threads speed up each process of a run; all processes together have at most `most`.
 
-    Where a step is short, threads wait for each other: gpt-quick trains as fast with one as with two beside a browser.
+    In short steps, threads wait for each other: next to a browser, gpt-quick trains as fast with one as with two.
     """
     sequences, processes = config.train.batch_size // config.train.processes, config.train.processes
     flops = sequences * config.model.block_size * work_per_token(config.model, TYPICAL_VOCABULARY).flops
@@ -73,16 +73,16 @@ def most_processes(hardware: Hardware) -> int:
 
 
 def gains_by_processes(hardware: Hardware) -> bool:
-    """Return whether several processes may train a run faster here: with several GPUs.
+    """Return whether several processes may train a run faster here, which needs several GPUs.
 
-    A processor has its threads, and only beside other programs are processes faster: threads wait for each other at
-    every operation, processes once a step (measured with 18 programs on two cores: 2.6 to 7 times as fast).
+    On a CPU threads are enough. Processes are faster only next to other programs, because threads wait for each other
+    at every operation, processes once a step (measured with 18 programs on two cores: 2.6 to 7 times as fast).
     """
     return hardware.device != "cpu" and most_processes(hardware) > 1
 
 
 def check_processes(config: RunConfig, device: str | None = None) -> None:
-    """Raise ConfigError where a run's processes are more than this machine has GPUs or cores for."""
+    """Raise ConfigError if a run needs more processes than this machine has GPUs or cores."""
     wanted = config.train.processes
     if wanted == 1:
         return
@@ -97,13 +97,13 @@ def check_processes(config: RunConfig, device: str | None = None) -> None:
 
 
 def is_measured(data_dir: Path, hardware: Hardware, threads: int) -> bool:
-    """Return whether the machine's speed with so many threads is cached, measured while nothing else computed."""
+    """Return whether the machine's speed with that many threads is cached and was measured while it was idle."""
     cached = _cached_speeds(data_dir, hardware).get(threads)
     return cached is not None and not cached["busy"]
 
 
 def machine_speed(data_dir: Path, hardware: Hardware, threads: int, *, again_if_busy: bool = False) -> MachineSpeed:
-    """Return how fast this machine trains with so many threads; measured where that is not cached, or was busy."""
+    """Return this machine's speed with that many threads; measure it if not cached (or if it was busy, on request)."""
     cached = _cached_speeds(data_dir, hardware)
     if threads in cached and not (again_if_busy and cached[threads]["busy"]):
         return MachineSpeed.parse(cached[threads]["speed"])
@@ -117,7 +117,7 @@ def machine_speed(data_dir: Path, hardware: Hardware, threads: int, *, again_if_
 
 
 def run_precision(config: RunConfig, hardware: Hardware, threads: int, data_dir: Path) -> Choice:
-    """Return the precision in the settings, else the fastest. The machine is measured only where that is open."""
+    """Return the precision in the settings, else the fastest. The machine is measured only if needed."""
     if config.train.precision != "auto":
         return Choice(config.train.precision, WHY["asked"])
     if hardware.device == "cuda" and knows_bfloat16("cuda"):
@@ -134,7 +134,7 @@ def _cached_speeds(data_dir: Path, hardware: Hardware) -> dict[int, dict[str, An
 
 
 def _read_cache(data_dir: Path, hardware: Hardware, name: str) -> dict[str, Any]:
-    """Return a cache in the data folder, one for a whole class; empty where it is damaged, or of another machine."""
+    """Return a cache from the data folder (a class shares one); empty if it is damaged or from another machine."""
     try:
         data = parse_json((class_root(data_dir) / name).read_bytes())
         return data if data["machine"] == _machine(hardware) else {}
@@ -156,21 +156,21 @@ class Numerics(NamedTuple):
     threads: int
     precision: str  # float32 or bfloat16
     changes: dict[str, Any]  # to the run's record
-    notice: str  # a sentence where it is not as the run began; else empty
+    notice: str  # a sentence if they differ from the run's first attempt, else empty
 
 
 def resolve_numerics(
     record: RunRecord, hardware: Hardware, most_threads: int, data_dir: Path, *, begun: bool
 ) -> Numerics:
-    """Return the threads and precision for an attempt, and a notice where they are not those the run began with.
+    """Return the threads and precision for an attempt, and a notice if the run cannot continue exactly.
 
-    A run that goes on from a checkpoint (`begun`) takes as many threads as it began with, if it can.
+    A run keeps its first number of threads if it can. `begun`: it continues from a checkpoint.
     """
     threads = min(record.threads or threads_for_run(record.config, most_threads), hardware.cores)
     precision = record.precision or run_precision(record.config, hardware, threads, data_dir).precision
     fields = {"machine": hardware.name, "threads": threads, "precision": precision, "versions": dict(hardware.versions)}
     notice = ""
-    if begun:  # what an old run's record lacks is filled in; what it has stays
+    if begun:  # only fill in fields that an old run's record lacks
         fields = {name: value for name, value in fields.items() if not getattr(record, name)}
         if differences := "; ".join(_differences(record, hardware, threads)):
             notice = f"Not exact: {differences}."
@@ -191,7 +191,7 @@ def _differences(record: RunRecord, hardware: Hardware, threads: int) -> Iterato
 def cached_correction(
     config: RunConfig, vocab_size: int, hardware: Hardware, threads: int, data_dir: Path
 ) -> Correction | None:
-    """Return the correction that an earlier trial of such a model gave; None if there was none."""
+    """Return the correction from an earlier trial of such a model; None if there was none."""
     key = _trial_key(config, vocab_size, hardware, threads, data_dir)
     try:
         return Correction.parse(_read_cache(data_dir, hardware, "trials.json")["trials"][key])
@@ -202,9 +202,9 @@ def cached_correction(
 def estimate_run(
     config: RunConfig, vocab_size: int, data_dir: Path, text_length: int = 0, correction: Correction | None = None
 ) -> Estimate:
-    """Estimate the cost of a run on this machine while nothing else computes.
+    """Estimate the cost of a run on this machine, assuming that nothing else computes.
 
-    The time is corrected by `correction`, by default by that of an earlier trial of such a model, if there was one.
+    `correction` scales the time; by default it is that of an earlier trial of such a model, if there was one.
     """
     hardware, threads = find_hardware(config.train.device), threads_for_run(config, threads_per_run())
     speed = machine_speed(data_dir, hardware, threads)
@@ -214,9 +214,9 @@ def estimate_run(
 
 
 def run_gauge(record: RunRecord, config: RunConfig, pace: Pace, vocab_size: int, data_dir: Path) -> Gauge:
-    """Compare a run of that pace, with its settings as they are now, with this machine.
+    """Compare the pace of a run, with its current settings, with this machine.
 
-    Without the machine's part where it was not measured yet, or where another machine trains the run.
+    The machine's part is left out if it was not measured yet, or if another machine trains the run.
     """
     hardware, speed = find_hardware(config.train.device), None
     if record.machine == hardware.name and (cached := _cached_speeds(data_dir, hardware).get(record.threads or 0)):
@@ -225,10 +225,10 @@ def run_gauge(record: RunRecord, config: RunConfig, pace: Pace, vocab_size: int,
 
 
 def run_trial(config: RunConfig, vocab_size: int, hardware: Hardware, threads: int, data_dir: Path) -> Correction:
-    """Try the settings out (one to three seconds), and cache and return the correction; sets torch's threads.
+    """Try the settings (one to three seconds), and cache and return the correction; sets torch's threads.
 
-    CPU time of other processes is subtracted. The load of the last minute would not do, because it counts what has
-    ended since, as the run before.
+    The effect of other processes' CPU time is removed. The system's load average cannot be used for this, because it
+    still contains processes that have ended, such as the previous run.
     """
     speed = machine_speed(data_dir, hardware, threads)
     precision = run_precision(config, hardware, threads, data_dir).precision
@@ -238,7 +238,7 @@ def run_trial(config: RunConfig, vocab_size: int, hardware: Hardware, threads: i
     others = (_seconds_of_others() - before) / (time.perf_counter() - began)
     times_as_long = contention(threads, _cores(hardware), max(0.0, others)) if hardware.device == "cpu" else 1.0
     correction = Correction(**{part: factor / times_as_long for part, factor in measured.model_dump().items()})
-    if Queue(data_dir).active():  # somebody has begun to train meanwhile: that is no fair trial
+    if Queue(data_dir).active():  # a run has started meanwhile, so the result is not cached
         return correction
     trials = _read_cache(data_dir, hardware, "trials.json").get("trials", {})
     trials.pop(key := _trial_key(config, vocab_size, hardware, threads, data_dir), None)
@@ -248,23 +248,23 @@ def run_trial(config: RunConfig, vocab_size: int, hardware: Hardware, threads: i
 
 
 def contention_now(hardware: Hardware, threads: int, ours: int = 0) -> float:
-    """Return how many times as long a run takes beside what other programs compute now, but `ours` of its threads."""
+    """Return the factor by which other programs now lengthen a run; `ours` threads of our own do not count."""
     if hardware.device != "cpu":
         return 1.0
     return contention(threads, _cores(hardware), max(0.0, other_programs().busy_cores() - ours))
 
 
 class OtherPrograms:
-    """What all processes but this one compute; a thread looks on, because a page cannot wait for seconds to pass."""
+    """CPU load of all other processes, measured by a thread, because a page cannot wait for seconds."""
 
     def __init__(self) -> None:
         self._looks = deque([self._look()], maxlen=_LOOKS)
         threading.Thread(target=self._watch, daemon=True, name="other programs").start()
 
     def busy_cores(self) -> float:
-        """Return how many cores they have kept busy in the last seconds, on average."""
+        """Return how many cores other processes kept busy in the last seconds, on average."""
         before, began = self._looks[0]
-        time.sleep(max(0.0, began + _LEAST_SECONDS - time.monotonic()))  # only after the first look
+        time.sleep(max(0.0, began + _LEAST_SECONDS - time.monotonic()))  # waits only right after the start
         now, ended = self._look()
         return max(0.0, (now - before) / (ended - began))
 
@@ -280,23 +280,23 @@ class OtherPrograms:
 
 @cache
 def other_programs() -> OtherPrograms:
-    """Return what looks on at the other programs, from the first call on."""
+    """Return the process's only instance, which starts measuring at the first call."""
     return OtherPrograms()
 
 
 def _cores(hardware: Hardware) -> int:
-    """Return the cores of the whole machine, whose load the system tells, also in a container."""
+    """Return the cores of the whole machine, because the system reports its whole load even in a container."""
     return max(hardware.cores, psutil.cpu_count() or 1)
 
 
 def _seconds_of_others() -> float:
-    """Return the seconds of computing that all processes but this one have taken since the machine started."""
+    """Return the CPU seconds of all other processes since the machine started."""
     machine, own = psutil.cpu_times(), psutil.Process().cpu_times()
     return sum(machine) - machine.idle - getattr(machine, "iowait", 0.0) - own.user - own.system
 
 
 def _trial_key(config: RunConfig, vocab_size: int, hardware: Hardware, threads: int, data_dir: Path) -> str:
-    """Return a hash of all that a trial depends on; it is the same for runs that differ in their length."""
+    """Return a hash of everything that a trial depends on; runs that differ only in length have the same hash."""
     speed = machine_speed(data_dir, hardware, threads)
     parts = [
         config.model.model_dump_json(),

@@ -1,4 +1,4 @@
-"""Runs imported from other programs' models (finished without a single step), and exported to them."""
+"""Import of other programs' models as runs (finished without a single step), and export of runs to their formats."""
 
 import re
 import shlex
@@ -28,7 +28,7 @@ from core.training.checkpoints import save_weights
 
 Kind = Literal["huggingface", "nanogpt"]
 
-CHECKPOINT = "ckpt.pt"  # as sample.py calls it
+CHECKPOINT = "ckpt.pt"  # the name that nanoGPT's sample.py expects
 # The files that a model is read from; others in the same folder are ignored.
 MODEL_FILE = re.compile(
     r"config\.json|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json|ckpt\.pt"
@@ -41,12 +41,12 @@ _NO_DISK_SPACE = (
 
 
 def import_model(data_dir: Path, source: Path, corpus: str = "shakespeare", name: str | None = None) -> RunFolder:
-    """Make a run of a model on disk; nothing in its files is executed. Raises ExplorerError where one is not usable.
+    """Create a run from a model on disk; nothing in its files is executed. Raises ExplorerError if it is unusable.
 
     Args:
         source: a folder with config.json and model.safetensors (transformers' GPT-2, GPT-NeoX or Llama), nanoGPT's
             `ckpt.pt`, a zip of either, or the zip of a run, which becomes a run with all its history.
-        corpus: the text it is looked at and trained further with; the characters' source if there is no tokenizer.
+        corpus: the text for inspecting it and training it further; without a tokenizer, also for its characters.
     """
     if holds_run(source):
         return import_run(data_dir, source, name)
@@ -112,7 +112,7 @@ def export_hugging_face(run: RunFolder, folder: Path, weights: Path | None = Non
 def export_nanogpt(run: RunFolder, out: Path, weights: Path | None = None, force: bool = False) -> str:
     """Write a run's model as nanoGPT's `ckpt.pt`, with the `data/NAME/meta.pkl` of `sample.py`; return how to use it.
 
-    `out` is the folder, or the checkpoint in it where that ends in `.pt`. Raises ExplorerError where it cannot be.
+    `out` is the folder, or the checkpoint in it if it ends in `.pt`. Raises ExplorerError if it cannot be written.
     """
     folder, name = (out.parent, out.name) if out.suffix == ".pt" else (out, CHECKPOINT)
     files, sentences, start = _nanogpt_files(run, weights)
@@ -127,7 +127,7 @@ def export_nanogpt(run: RunFolder, out: Path, weights: Path | None = None, force
 def _nanogpt_files(run: RunFolder, weights: Path | None = None) -> tuple[dict[str, Content], list[str], str]:
     """Return the files that nanoGPT needs, sentences on the limits of sample.py, and a prompt that it can read."""
     loaded = load_model(run, weights)
-    dataset = f"{plain_name(run.name)}-{run.id[-6:]}"  # nobody else's: a run's tokenizer never changes
+    dataset = f"{plain_name(run.name)}-{run.id[-6:]}"  # unique to the run, whose tokenizer never changes
     save = nanogpt.checkpoint_writer(loaded.model, loaded.tokenizer, dataset, loaded.step, run.status().val_loss)
     meta = nanogpt.meta(loaded.tokenizer)
     files: dict[str, Content] = {CHECKPOINT: save} | ({f"data/{dataset}/meta.pkl": meta} if meta else {})
@@ -140,17 +140,17 @@ def _nanogpt_files(run: RunFolder, weights: Path | None = None) -> tuple[dict[st
 
 
 def _sample_command(folder: str, start: str) -> str:
-    """Return the command that samples from a checkpoint, with a prompt where the model lacks sample.py's own."""
+    """Return the command that samples from a checkpoint, with a prompt if the model lacks sample.py's default."""
     options = [f"--out_dir={folder}", "--device=cpu"]
     if start.isalpha():
         options.append(f"--start={start}")
-    elif start != "\n":  # it is read as Python where that can be, and may hold no further "="
+    elif start != "\n":  # nanoGPT parses the value as Python if it can, and allows no further "="
         options.append("--start=" + ascii(start).replace("=", r"\x3d"))
     return f"python sample.py {shlex.join(options)}"
 
 
 def why_not(run: RunFolder, kind: Kind) -> str:
-    """Return a sentence on why a run's model cannot be written in that format; "" where it can."""
+    """Return a sentence on why a run's model cannot be written in that format; "" if it can."""
     try:
         (huggingface.layout_for if kind == "huggingface" else nanogpt.check_writable)(run.record().config.model)
     except ExternalModelError as error:
@@ -159,7 +159,7 @@ def why_not(run: RunFolder, kind: Kind) -> str:
 
 
 def pack(run: RunFolder, kind: Kind, file: BinaryIO) -> None:
-    """Write a run's model into one zip: transformers' folder, or what is unpacked in nanoGPT's folder."""
+    """Write a run's model as a zip: transformers' folder, or files to unpack in nanoGPT's folder."""
     try:
         with tempfile.TemporaryDirectory(prefix="gpt-explorer-") as temporary:
             place = Path(temporary)
@@ -167,7 +167,7 @@ def pack(run: RunFolder, kind: Kind, file: BinaryIO) -> None:
                 _write_for_unpacking(run, place)
             else:
                 export_hugging_face(run, place)
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # weights do not get smaller
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # weights do not compress
                 for path in sorted(path for path in place.rglob("*") if path.is_file()):
                     archive.write(path, path.relative_to(place))
             file.flush()

@@ -12,14 +12,14 @@ from typing import NamedTuple
 import psutil
 
 Started = float | str  # see `ProcessId`
-_CLOCK_TOLERANCE = 2.0  # seconds; a time of day is corrected now and then
+_CLOCK_TOLERANCE = 2.0  # seconds; the system adjusts its clock now and then
 
 
 class ProcessId(NamedTuple):
-    """A pid with the start of its process: unlike the pid alone, never reused.
+    """A pid with the start time of its process: unlike a pid alone, never reused.
 
-    The start is "BOOT:TICKS", the id that Linux gives each start of the machine and the clock ticks from then on, which
-    do not depend on the clock's time. On other systems, and in folders of older versions: seconds since 1970.
+    The start is "BOOT:TICKS": Linux's boot id, and the clock ticks from boot to the start of the process, which do not
+    depend on the time of day. On other systems, and in folders of older versions: seconds since 1970.
     """
 
     pid: int
@@ -33,19 +33,19 @@ def this_process() -> ProcessId:
 
 
 def identify(pid: int) -> ProcessId | None:
-    """Return the identity of a running process; None where there is none of that pid."""
+    """Return the identity of a running process; None if there is none with that pid."""
     try:
         if not _boot():
             return ProcessId(pid, psutil.Process(pid).create_time())
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
         return None
-    # The second field is the program's name in parentheses, and may hold anything; the start is the 22nd (proc(5)).
+    # The second field is the program's name in parentheses, with any characters; the start is the 22nd (proc(5)).
     return ProcessId(pid, f"{_boot()}:{int(stat.rpartition(')')[2].split()[19])}")
 
 
 def is_alive(process: ProcessId) -> bool:
-    """Return whether that very process still runs. A zombie, dead but not yet reaped, does not."""
+    """Return whether that very process is still running. A zombie (dead but not yet reaped) is not."""
     try:
         return _has_pid(process) and psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -53,7 +53,7 @@ def is_alive(process: ProcessId) -> bool:
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether a process, perhaps of another host, holds the lock of a file."""
+    """Return whether a process, possibly on another host, holds the lock of a file."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -65,7 +65,7 @@ def is_locked(path: Path) -> bool:
 
 
 def _has_pid(process: ProcessId) -> bool:
-    """Return whether the process of that pid now, running or a zombie, is that very process."""
+    """Return whether the process that has the pid now, running or a zombie, is that very process."""
     if isinstance(process.started, str):
         return identify(process.pid) == process
     try:
@@ -82,12 +82,12 @@ def _boot() -> str:
 
 
 def not_ignored(*numbers: signal.Signals) -> list[signal.Signals]:
-    """Return the signals that may be handled: all but those that this process was started to ignore (`nohup`)."""
+    """Return the signals that may be handled: all except those already ignored when this process started (`nohup`)."""
     return [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
 
 
 def send_signal(process: ProcessId, number: signal.Signals) -> None:
-    """Send a signal to that very process, and to its children where it leads a group of its own."""
+    """Send a signal to that very process, or to its whole process group if it leads one."""
     if not is_alive(process):
         return
     with suppress(ProcessLookupError):
@@ -98,7 +98,7 @@ def send_signal(process: ProcessId, number: signal.Signals) -> None:
 
 
 def kill(process: ProcessId, seconds: float = 10.0) -> None:
-    """Kill a process with all its descendants, also stopped or hung ones, and wait until they are gone."""
+    """Kill a process and all its descendants, even stopped or hung ones, and wait until they are gone."""
     killed = {process}
     with suppress(psutil.NoSuchProcess):
         if is_alive(process):
@@ -113,13 +113,13 @@ def kill(process: ProcessId, seconds: float = 10.0) -> None:
 
 
 def end_orphans(process: ProcessId) -> None:
-    """Kill the other processes of the session that a dead process led."""
+    """Kill the remaining processes of the session that a dead process led."""
     if isinstance(process.started, str):
         was_before_this_boot = process.started.partition(":")[0] != _boot()
     else:
         was_before_this_boot = process.started < psutil.boot_time()
     if was_before_this_boot or (identify(process.pid) is not None and not _has_pid(process)):
-        return  # the pid has been reused, and so may the session be
+        return  # the pid was reused, so the session may be somebody else's
     for pid in psutil.pids():
         with suppress(ProcessLookupError, PermissionError):
             if pid != process.pid and os.getsid(pid) == process.pid:

@@ -1,4 +1,4 @@
-"""The SQLite queue of runs, waiting or training, and the supervisor lock."""
+"""The SQLite queue of waiting and training runs, and the supervisor lock."""
 
 import re
 import sqlite3
@@ -21,10 +21,10 @@ _TABLE = """CREATE TABLE IF NOT EXISTS runs (
     member TEXT NOT NULL DEFAULT '',  -- of a class, whose run it is
     round INTEGER NOT NULL DEFAULT 0
 )"""
-# A queue of an earlier version has neither; its runs come first.
+# Columns that queues of earlier versions lack; their runs come first.
 _ADDED_COLUMNS = {"member": "TEXT NOT NULL DEFAULT ''", "round": "INTEGER NOT NULL DEFAULT 0"}
 _ROUNDS = "CREATE TABLE IF NOT EXISTS rounds (member TEXT PRIMARY KEY, last INTEGER NOT NULL)"
-_REACHED = ""  # in `rounds`: the round of the run that was claimed last; no member is called so
+_REACHED = ""  # key in `rounds` for the highest round claimed so far; no member has this name
 _NEXT = """SELECT id, round, member FROM runs WHERE owner IS NULL ORDER BY (
     SELECT count(*) FROM runs AS active WHERE active.owner IS NOT NULL AND active.member = runs.member
 ), round, place"""
@@ -41,7 +41,7 @@ class Claim(NamedTuple):
 
 
 def is_held_by_a_shell(claim: Claim) -> bool:
-    """Return whether a live process of a shell trains the run, or will in a moment."""
+    """Return whether a live command-line process is training the run or about to."""
     match = re.fullmatch(r"shell:(\d+):(.+)", claim.owner)
     if match is None:
         return False
@@ -52,13 +52,13 @@ def is_held_by_a_shell(claim: Claim) -> bool:
 class Queue:
     """A queue on disk that any number of threads and processes may share: no run is ever claimed twice.
 
-    SQLite with its rollback journal also works on network drives, leaves one file to back up, and has not the faults
-    of its write-ahead log before 3.51.3.
+    SQLite's rollback journal also works on network drives, leaves one file to back up, and avoids the bugs of its
+    write-ahead log before 3.51.3.
     """
 
     def __init__(self, data_dir: Path, busy_seconds: float = 10.0):
         self._path = class_root(data_dir) / "runs" / "queue.sqlite3"
-        self._busy_seconds = busy_seconds  # to wait for another process that is writing
+        self._busy_seconds = busy_seconds  # to wait while another process is writing
         with self._transaction() as database:
             database.execute(_TABLE)
             known = {row[1] for row in database.execute("PRAGMA table_info(runs)")}
@@ -67,9 +67,9 @@ class Queue:
             database.execute(_ROUNDS)
 
     def put(self, id: str, member: str = "") -> None:
-        """Add a run at the end; one that waits or is claimed already keeps its place.
+        """Add a run at the end; one that is already waiting or claimed keeps its place.
 
-        Members of a class take turns: a run comes after one run of each other member for every run of its own before.
+        Members of a class take turns: a member's n-th run comes after the first n - 1 runs of every other member.
         """
         with self._transaction() as database:
             _put(database, id, member)
@@ -77,10 +77,10 @@ class Queue:
     def claim(
         self, owner: str, slots: int | None = None, most_of_one: int | None = None, but: Collection[str] = ()
     ) -> str | None:
-        """Claim the run whose turn it is, `but` some; None if none waits, or if `slots` runs are claimed already.
+        """Claim the next run, excluding `but`; None if none is waiting, or `slots` runs are claimed already.
 
-        It is a run of a member that has the fewest claimed; among them of the lowest round, then the longest wait. At
-        most `most_of_one` runs of each member are claimed at a time.
+        Members with the fewest claimed runs come first, then the lowest round, then the longest wait. At most
+        `most_of_one` runs of each member are claimed at a time.
         """
         with self._transaction() as database:
             (taken,) = database.execute("SELECT count(*) FROM runs WHERE owner IS NOT NULL").fetchone()
@@ -97,7 +97,7 @@ class Queue:
             return id
 
     def claim_for_shell(self, id: str) -> None:
-        """Claim a slot, free or not, for a run that this process trains; leave the claim of another owner."""
+        """Claim a slot, even if none is free, for a run that this process trains; keep another owner's claim."""
         with self._transaction() as database:
             _put(database, id)
             taken = "UPDATE runs SET owner = ?, claimed = ? WHERE id = ? AND owner IS NULL"
@@ -108,23 +108,23 @@ class Queue:
         self._execute("DELETE FROM runs WHERE id = ? AND owner = ?", (id, _shell()))
 
     def release(self, id: str) -> None:
-        """Remove a claim: the run waits again, at its place."""
+        """Remove a claim: the run waits again at its former place."""
         self._execute("UPDATE runs SET owner = NULL, claimed = NULL WHERE id = ?", (id,))
 
     def remove(self, id: str) -> None:
-        """Remove a run, whether it waits or is claimed."""
+        """Remove a run, waiting or claimed."""
         self._execute("DELETE FROM runs WHERE id = ?", (id,))
 
     def waiting(self) -> list[str]:
-        """Return the ids that wait, the next one first."""
+        """Return the ids of waiting runs, the next one first."""
         return [id for id, *_rest in self._execute(_NEXT)]
 
     def count_of(self, member: str) -> int:
-        """Return how many runs of a member wait or are claimed."""
+        """Return how many of a member's runs are waiting or claimed."""
         return self._execute("SELECT count(*) FROM runs WHERE member = ?", (member,))[0][0]
 
     def active(self) -> list[Claim]:
-        """Return the runs that are claimed, the oldest place first."""
+        """Return the claimed runs, the oldest place first."""
         rows = self._execute("SELECT id, owner, claimed FROM runs WHERE owner IS NOT NULL ORDER BY place")
         return [Claim(*row) for row in rows]
 
@@ -134,7 +134,7 @@ class Queue:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Open a connection of its own, which no other process or thread shares, inside BEGIN IMMEDIATE."""
+        """Open a separate connection, not shared between threads, inside BEGIN IMMEDIATE."""
         try:
             connection = sqlite3.connect(self._path, timeout=self._busy_seconds, isolation_level=None)
             with closing(connection) as database:
@@ -170,9 +170,9 @@ def _shell() -> str:
 
 @contextmanager
 def supervisor_lock(runs: Path) -> Iterator[None]:
-    """Lock a folder of runs for one supervisor among all threads and processes; raise RunError where it cannot be.
+    """Lock a folder of runs for one supervisor among all threads and processes; raises RunError if that fails.
 
-    The supervisor of a class looks after the runs of all its members, so theirs have the same lock.
+    A class's supervisor handles the runs of all members, so their folders share one lock.
     """
     try:
         file = _lock_path(runs).open("ab")
@@ -187,7 +187,7 @@ def supervisor_lock(runs: Path) -> Iterator[None]:
 
 
 def existing_supervisor_lock(runs: Path) -> AbstractContextManager[None]:
-    """Return that lock for a worker or a shell, which create no lock file where no supervisor has ever been."""
+    """Return the supervisor lock for a worker or a shell, or no lock if no supervisor has ever created its file."""
     return supervisor_lock(runs) if _lock_path(runs).exists() else nullcontext()
 
 

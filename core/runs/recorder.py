@@ -1,4 +1,4 @@
-"""What a run writes while it trains: metrics, samples, probes, weights and its status."""
+"""The output of a run while it trains: metrics, samples, probes, weights and its status."""
 
 import logging
 import math
@@ -25,16 +25,16 @@ from core.training.pace import TimeLeft
 from core.training.trainer import EvaluationEvent, StepEvent
 
 STATUS_SECONDS = 0.2  # between two status files
-PROBE_SECONDS = 0.4  # between two probes, or more where they take long
-PROBE_SHARE = 0.05  # of the time, at most, for probes
-_PROBLEMS = 8  # of a task, answered with each sample
-STEP_DETAIL_WINDOWS, STEP_DETAIL_TOKENS = 8, 256  # of a batch, at most, in a step detail
+PROBE_SECONDS = 0.4  # between two probes, or more if they take long
+PROBE_SHARE = 0.05  # maximum share of the time for probes
+_PROBLEMS = 8  # of a task, answered in each sample
+STEP_DETAIL_WINDOWS, STEP_DETAIL_TOKENS = 8, 256  # at most, from a batch in a step detail
 
 log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """The writer of what a run computes, ready for its first step; never changes the course of training."""
+    """Writer of a run's results, ready for its first step; never influences training."""
 
     def __init__(self, writer: StatusWriter, loaded: LoadedRun):
         self.writer, self.folder, status = writer, writer.folder, writer.status
@@ -42,14 +42,14 @@ class Recorder:
         self._bytes_per_token, self._saves_early = loaded.bytes_per_token, status.crashes > 0
         self._snapshots = Snapshots(self.folder, self.trainer.model, self.trainer.config.train)
         self._plan_health()
-        last_row = self.folder.last_metrics() or {}  # of those left, so that a repeated stretch is not counted twice
+        last_row = self.folder.last_metrics() or {}  # rows of repeated steps are cut, so their time counts once
         writer.clock = Stopwatch(float(last_row.get("seconds") or 0.0))
         self._step_began, self._time_left = writer.clock.seconds, TimeLeft()
         self._closed = last_row.get("step") == self.trainer.step and last_row.get("val_loss") is not None
         self._first_step = self.trainer.step
         self._steps_since_row: list[StepEvent] = []
         self._status_due = self._probe_due = 0.0
-        scores = self.folder.last_scores()  # evaluations later than the step that training goes on from no longer count
+        scores = self.folder.last_scores()  # without evaluations at steps that training repeats
         self._trackers = self._start_trackers()
         notices = [*loaded.notices, *self._trackers.notices]
         new = [notice for notice in notices if notice not in status.notice]
@@ -61,7 +61,7 @@ class Recorder:
         return Trackers(tracked, self.folder.rows, chosen_trackers())
 
     def write_first_rows(self) -> None:
-        """Write the first rows: of the untrained model, the first point of the curve before anything else."""
+        """Write the first rows, which for an untrained model are the first point of the curve."""
         self.set_state("running")
         if self.trainer.step == 0:
             self._write_all(self.trainer.evaluate())
@@ -69,7 +69,7 @@ class Recorder:
             self.probe()
 
     def step(self, event: StepEvent, *, watched: bool = False) -> None:
-        """Write one step and all that is due after it; for a single step (`watched`), its detail too."""
+        """Write one step and everything due after it; for a single step (`watched`), also its detail."""
         config, step = self.trainer.config.train, event.step
         last = self._closed = step >= config.steps
         self._steps_since_row.append(event)
@@ -86,8 +86,8 @@ class Recorder:
             self._health()
         if watched:
             self._step_detail(event)
-        # After a crash it also saves after 1, 2, 4, 8, ... steps. So a run comes to its end however early its processes
-        # are killed, while one that crashes at a certain step does so again and again there, and fails.
+        # After a crash, the run also saves after 1, 2, 4, 8, ... steps. So it finishes even if its processes are always
+        # killed early, while a run that always crashes at the same step fails after some attempts.
         taken = step - self._first_step
         is_early_save = self._saves_early and taken & (taken - 1) == 0
         if not last and (step % config.checkpoint_interval == 0 or is_early_save):
@@ -99,13 +99,13 @@ class Recorder:
             self._write_status(durable=False)
 
     def _step_done(self, event: StepEvent, evaluation: EvaluationEvent | None, sampled: float) -> None:
-        """Note how long a step took with all that was written after it, besides evaluating and sampling."""
+        """Record how long a step took, including everything written after it, but not evaluation and sampling."""
         apart = (evaluation.seconds if evaluation else 0.0) + sampled
         seconds = self.writer.clock.seconds - self._step_began - apart
         self._time_left.step(max(0.0, seconds), event.seconds, event.waiting)
 
     def write_last_rows(self) -> None:
-        """Write what belongs to the last step, where it became the last one only after it was taken."""
+        """Write the results of the last step if it became the last one only after it was trained."""
         if not self._closed:
             evaluation = self.trainer.evaluate()
             self.trainer.check_finite(evaluation)
@@ -119,14 +119,14 @@ class Recorder:
         self._health()
 
     def settings_changed(self) -> None:
-        """Plan and estimate anew with the changed settings."""
+        """Update plans and estimates after a setting change."""
         self._snapshots.plan(self.trainer.config.train.steps)
         self._plan_health()
         self._time_left.changed()
         self._write_status(durable=False)
 
     def set_state(self, state: State, reason: str = "") -> None:
-        """Write a change of state, which is on disk when this returns."""
+        """Write a change of state durably: it is on disk when this returns."""
         writer = self.writer
         if state == "running":
             writer.clock.go()
@@ -141,7 +141,7 @@ class Recorder:
             writer.disk_space.drop_reserve()
 
     def close(self) -> None:
-        """End what follows the run in this process."""
+        """Close the trackers."""
         if self.writer.status.state == "finished" and (probe := self.folder.read_probe()):
             tokens = self.tokenizer.tokens[: len(probe.embedding)]
             self._trackers.log(Values(probe.step, embedding=(probe.embedding, tokens)))
@@ -151,7 +151,7 @@ class Recorder:
         self.writer.event({"step": self.trainer.step, "kind": kind, "time": time.time(), **more})
 
     def save(self) -> None:
-        """Save a checkpoint to go on from, and the weights to look at."""
+        """Save a checkpoint to resume from, and the weights to inspect."""
         self.trainer.check_finite()
         trainer, folder = self.trainer, self.folder
         state = sum(tensor.nbytes for tensor in trainer.state_dict().values())
@@ -164,7 +164,7 @@ class Recorder:
             self._write_status(durable=False)
 
     def probe(self) -> None:
-        """Write the attention on the probe text and the embeddings, which the dashboard draws."""
+        """Write the attention on the probe text and the embeddings, for the dashboard."""
         start = time.monotonic()
         model, ids, step = self.trainer.model, self.probe_text, self.trainer.step
         attention = attention_patterns(model, ids)  # (L, H, T, T)
@@ -178,14 +178,14 @@ class Recorder:
         self._probe_due = start + max(PROBE_SECONDS, took / PROBE_SHARE)
 
     def sample(self) -> float:
-        """Sample text, every time with the same prompt and seed, so that only learning makes a difference.
+        """Sample text, always with the same prompt and seed, so that differences are due to training.
 
-        A task samples answers to some problems of its validation part instead. Returns the seconds that it took.
+        For a task, sample answers to some problems of its validation set instead. Returns the seconds that it took.
         """
         start = time.monotonic()
         try:
             sampled = self._sample_answers() if self.trainer.answers else {"text": self._sample_text()}
-        except NotFiniteError:  # the loss of the next step ends the run with the reason
+        except NotFiniteError:  # the next step's loss ends the run and gives the reason
             return 0.0
         seconds = self._time_left.sample = time.monotonic() - start
         row = {"step": self.trainer.step, "val_loss": self.writer.status.val_loss, **sampled}
@@ -211,7 +211,7 @@ class Recorder:
         return {"text": text, "problems": problems}
 
     def measures_health(self, step: int) -> bool:
-        """Return whether the health of the training is measured after this step."""
+        """Return whether training health is measured after this step."""
         return step in self._health_steps
 
     def _plan_health(self) -> None:
@@ -242,7 +242,7 @@ class Recorder:
         self._append("metrics", row)
         self.writer.change(changes)
         if evaluation:
-            self._write_status(durable=False)  # at once: a page shows the losses of both files
+            self._write_status(durable=False)  # at once, because a page shows losses from both files
 
     def _append(self, name: TrackedFile, row: dict[str, Any]) -> None:
         self.writer.disk_space.write(lambda: self.folder.append(name, row))

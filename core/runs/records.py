@@ -1,4 +1,4 @@
-"""What is written about a run: record, status and commands; the names of runs; and what follows a worker's death."""
+"""Data about a run: record, status and commands; names of runs; and the status after a worker's crash."""
 
 import platform
 import re
@@ -20,7 +20,7 @@ from core.training.pace import Pace
 State = Literal["queued", "starting", "running", "paused", "finished", "stopped", "failed"]
 ENDED: tuple[State, ...] = ("finished", "stopped", "failed")
 PROBLEM_PARTS = ("question", "answer", "written")  # texts; the question ends with its separator
-# Of an evaluation, in rows of metrics and in the status.
+# Results of an evaluation, in rows of metrics and in the status.
 SCORES = ("train_loss", "val_loss", "val_bits_per_byte", "train_accuracy", "val_accuracy")
 
 NAME_LENGTH = 80
@@ -38,17 +38,17 @@ _ANIMALS = (
     "pigeon plover puffin quail rabbit raven robin salmon seal sparrow squirrel swallow swan tapir tern toucan "
     "turtle wombat wren yak zebra"
 )
-# In a row, without a save in between: more attempts would end the same way.
-MOST_CRASHES = 3  # of the process by itself
-MOST_KILLS = 10  # from outside: by its user, or by the machine
-_CRASH = "Fatal Python error"  # how the output of Python's faulthandler begins, which every worker has
+# Limits in a row, without a save in between: more attempts would end the same way.
+MOST_CRASHES = 3  # crashes of the process itself
+MOST_KILLS = 10  # kills from outside, by the user or the system
+_CRASH = "Fatal Python error"  # first words of faulthandler's output, which every worker enables
 _WILL_RESUME, _RESUMED = "it goes on by itself from", "it went on by itself from"
-# How Python introduces the frames of a traceback or of a crash.
+# Lines with which Python introduces the frames of a traceback or a crash.
 _UNINFORMATIVE = ("Traceback (most recent", "Current thread 0x", "Thread 0x", "Extension modules:")
 
 
 class RunRecord(BaseModel):
-    """What a run is (`run.json`). Its first worker fills in text, versions and machine; users change the name."""
+    """A run's record (`run.json`). Its first worker fills in text, versions and machine; users change the name."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -58,27 +58,27 @@ class RunRecord(BaseModel):
     config: RunConfig
     owner: str | None = None
     parent: str | None = None  # id of the run whose settings or weights this one started from
-    parent_step: int | None = None  # of the parent's weights that this one started from, if it did
+    parent_step: int | None = None  # step of the parent's weights that this run started from, if it did
     origin: str | None = None  # where an imported model comes from, in words
     former_name: str = ""  # before somebody other than its owner renamed it
-    sweep: str = ""  # the id of the sweep that made it (`core.sweeps`)
-    changed_by: str = ""  # who renamed or deleted it last, where that was not its owner
-    corpus_hash: str | None = None  # sha256 of the text; known once a worker has begun
+    sweep: str = ""  # the id of the sweep that created it (`core.sweeps`)
+    changed_by: str = ""  # who last renamed or deleted it, if not its owner
+    corpus_hash: str | None = None  # sha256 of the text; known once a worker has started
     versions: dict[str, str] = {}
-    hardware: str | None = None  # in words; known once a worker has begun
-    # What decides the last digits of every number: set by the first worker, kept by all later ones.
-    machine: str | None = None  # name of its processor or graphics card
+    hardware: str | None = None  # in words; known once a worker has started
+    # These decide the last digits of all numbers: set by the first worker, kept by all later ones.
+    machine: str | None = None  # name of its CPU or GPU
     threads: int | None = None
     precision: str | None = None  # float32 or bfloat16
 
     def same_text(self, other: Self) -> bool:
-        """Return whether another run learns from the very same text, so that their losses compare."""
+        """Return whether another run trains on the same text, so that their losses are comparable."""
         if self.corpus_hash and other.corpus_hash:
             return self.corpus_hash == other.corpus_hash
         return self.config.data.corpus == other.config.data.corpus
 
 
-FILLED_IN = ("corpus_hash", "versions", "hardware", "machine", "threads", "precision")  # of a record, by workers
+FILLED_IN = ("corpus_hash", "versions", "hardware", "machine", "threads", "precision")  # by workers
 
 
 class Status(BaseModel):
@@ -88,59 +88,59 @@ class Status(BaseModel):
 
     state: State
     step: int = 0  # steps done
-    steps: int = 0  # steps asked for
+    steps: int = 0  # steps requested
     pid: int | None = None  # the worker's, while there is one
-    pid_started: Started | None = None  # when that process began (`ProcessId`): a pid alone may be reused
-    host: str = ""  # of a cluster, on which the worker is; its pid is 0 until it has begun
-    attempt: int = 0  # how often a worker has begun on this run
+    pid_started: Started | None = None  # when that process started (`ProcessId`), because pids are reused
+    host: str = ""  # the cluster host of the worker, whose pid is 0 until it has started
+    attempt: int = 0  # how many workers have started on this run
     reason: str = ""  # a sentence: why it failed, stopped or waits
-    notice: str = ""  # sentences for the page while it goes on: what happened to it
+    notice: str = ""  # sentences for the page about what happened to a run that continues
     waits_for: str = ""  # a sentence, while it waits
-    problem: Problem = ""  # what is wrong, where a page offers more than a sentence
-    # Of workers in a row, with no new checkpoint in between; the first release called them deaths.
+    problem: Problem = ""  # set if a page offers help besides a sentence
+    # Crashes of workers in a row, with no new checkpoint in between; the first release called them deaths.
     crashes: int = Field(0, validation_alias=AliasChoices("crashes", "deaths"))
     oom_kills: dict[str, int] = {}  # the system's counts of processes killed for memory, by file
-    seconds: float = 0.0  # spent training, pauses left out
+    seconds: float = 0.0  # spent training, without pauses
     tokens_per_second: float | None = None
     train_loss: float | None = None  # nats a token
     val_loss: float | None = None  # nats a token
     val_bits_per_byte: float | None = None
-    train_accuracy: float | None = None  # share of a task's problems answered right; None of a text without a task
+    train_accuracy: float | None = None  # share of a task's problems answered correctly; None without a task
     val_accuracy: float | None = None
     seconds_left: float | None = None
-    pace: Pace | None = None  # what its last steps took; None before there were enough of them
-    slowest: float = 0.0  # seconds, the longest between two looks for commands
+    pace: Pace | None = None  # speed of the last steps; None before there are enough of them
+    slowest: float = 0.0  # seconds, the longest time between two checks for commands
     updated: float = 0.0  # seconds since 1970
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will come unless someone resumes it."""
+        """Whether the run has ended; only resuming continues it."""
         return self.state in ENDED
 
     @property
     def notices(self) -> str:
-        """What happened to it, and what it waits for; empty where there is nothing to say."""
+        """What happened to the run, and what it waits for; may be empty."""
         return f"{self.notice} {self.waits_for}".strip()
 
     @property
     def process(self) -> ProcessId:
-        """The worker's; only where there is a pid."""
+        """The worker's process id; only valid if there is a pid."""
         assert self.pid is not None
         return ProcessId(self.pid, self.pid_started or 0.0)
 
     def has_worker(self, lock_path: Path) -> bool:
-        """Return whether the worker lives, or is about to; on another host, it holds the lock of its run."""
+        """Return whether the worker is alive or about to start; on another host, whether the run is locked."""
         if self.host:
             return self.pid == 0 or is_locked(lock_path)
         return self.pid is not None and is_alive(self.process)
 
     def without_process(self, **changes: Any) -> "Status":
-        """Return this status, with some changes, for a run that has no worker."""
+        """Return this status without a worker, with some changes."""
         gone = {"pid": None, "pid_started": None, "host": "", "seconds_left": None, "waits_for": ""}
         return self.model_copy(update=gone | changes)
 
     def end(self, state: State, reason: str = "", problem: Problem = "", notice: str = "") -> "Status":
-        """Return the status of this run after its end."""
+        """Return this status as that of an ended run."""
         return self.without_process(state=state, reason=reason, problem=problem, notice=notice)
 
 
@@ -149,32 +149,32 @@ class Command(NamedTuple):
 
     name: str
     args: dict[str, Any]
-    id: str  # no two are alike
+    id: str  # unique
 
 
 class StepDetail(BaseModel):
-    """The detail of one step (`closeup.json`): windows of its batch with losses, and norms by part of the model."""
+    """Details of one step (`closeup.json`): windows of its batch with losses, and norms by part of the model."""
 
     model_config = ConfigDict(frozen=True)
 
     step: int
-    loss: float | None  # nats a token, over the whole batch; None where it is not finite
+    loss: float | None  # nats a token, over the whole batch; None if it is not finite
     batch_size: int  # windows in the whole batch
     inputs: list[list[int]]  # token ids, the first windows of the batch
     targets: list[list[int]]
-    losses: list[list[float | None]]  # nats, of the same tokens; 0 where they do not count
-    counted: list[list[bool]] = []  # whether they count in the loss: in a task, only answers do; none where all do
+    losses: list[list[float | None]]  # nats, for the same tokens; 0 if a token does not count
+    counted: list[list[bool]] = []  # whether a token counts in the loss (in a task only answers); empty if all count
     gradient_norms: dict[str, float | None]  # by part of the model (`wte`, `h.0.attn`, ...), before clipping
     weight_norms: dict[str, float | None]  # before the step
     before: float | None = None  # nats a token over the whole batch, without dropout, before the step; None if unknown
-    after: float | None = None  # the same after it
+    after: float | None = None  # the same after the step
 
 
-MOST_EMBEDDINGS = 1000  # in a probe, those of the tokens that come first: a map of more is a cloud
+MOST_EMBEDDINGS = 1000  # in a probe, of the first tokens; a map of more would be unreadable
 
 
 class Probe(NamedTuple):
-    """What the dashboard draws of the model at one step."""
+    """The model's attention and embeddings at one step, for the dashboard."""
 
     step: int
     attention: np.ndarray  # uint8 (L, H, T, T), 255 is all of a row's attention; L = H = 0 for a bigram
@@ -188,14 +188,14 @@ def is_problem(value: object) -> bool:
 
 
 def parse_object(data: bytes, name: str, where: str) -> dict[str, Any]:
-    """Return the JSON object in a file; raises RunError, as the next two, where it is damaged."""
+    """Return the JSON object in a file; raises RunError if it is damaged, like the next two functions."""
     if (row := parse_row(data)) is None:
         raise RunError(f"The file {name} {where} is damaged: it ends too early or is not JSON.")
     return row
 
 
 def parse_record(data: dict[str, Any], where: str) -> RunRecord:
-    """Return what `run.json` holds."""
+    """Return the record in the content of `run.json`."""
     if not isinstance(data.get("config"), dict):
         raise RunError(f"The file run.json {where} is damaged: config is missing or wrong.")
     try:
@@ -208,7 +208,7 @@ def parse_record(data: dict[str, Any], where: str) -> RunRecord:
 
 
 def parse_status(data: dict[str, Any], where: str) -> Status:
-    """Return what `status.json` holds."""
+    """Return the status in the content of `status.json`."""
     try:
         return Status.model_validate(data)
     except ValidationError:
@@ -216,7 +216,7 @@ def parse_status(data: dict[str, Any], where: str) -> Status:
 
 
 def library_versions() -> dict[str, str]:
-    """Return the versions of the libraries that decide a run's numbers."""
+    """Return the versions of Python and the libraries that affect a run's numbers."""
     return {"python": platform.python_version()} | {
         name: metadata.version(name) for name in ("torch", "numpy", "safetensors")
     }
@@ -230,9 +230,9 @@ def friendly_name(seed: bytes) -> str:
 
 
 def clean_name(name: str) -> str:
-    """Return a label fit to show: without control and direction-changing characters, at most 80 characters.
+    """Return a displayable label: without control and direction-changing characters, at most 80 characters.
 
-    The result is a label and nothing else; it is never part of a path. Raises RunError where nothing is left.
+    The result is only a label and never part of a path. Raises RunError if nothing is left.
     """
     shown = "".join(
         " " if character.isspace() else character
@@ -246,14 +246,14 @@ def clean_name(name: str) -> str:
 
 
 def plain_name(name: str) -> str:
-    """Return a name as a part of a file's name that every system takes: letters, digits and hyphens."""
+    """Return a name as part of a file name that is valid on every system: letters, digits, hyphens, underscores."""
     return re.sub(r"[^\w-]+", "-", name, flags=re.ASCII).strip("-")[:60] or "run"
 
 
 def after_crash(status: Status, log_lines: str, saved_step: int) -> Status:
-    """Return the status of a run whose worker left this one behind and has died.
+    """Return the new status of a run whose worker has died, given the last one that the worker wrote.
 
-    It is queued, to go on from its newest checkpoint (`saved_step`, -1 if it has none); or paused as before; or failed.
+    It is queued, to continue from its newest checkpoint (`saved_step`, -1 if none); or paused as before; or failed.
     """
     from core.training.hardware import killed_for_memory  # imports torch, which a list of runs does not need
 
@@ -277,17 +277,17 @@ def after_crash(status: Status, log_lines: str, saved_step: int) -> Status:
 
 
 def after_resume(notice: str) -> str:
-    """Return the notice of a crash as it reads once another worker has the run."""
+    """Return the notice of a crash in the past tense, for a run that another worker continues."""
     return notice.replace(_WILL_RESUME, _RESUMED)
 
 
 def without_crash(notice: str) -> str:
-    """Return a notice without the sentence on a crash that another worker has made up for."""
+    """Return a notice without the sentence on a crash, once another worker has trained past it."""
     return re.sub(rf"Its process was ended at step [0-9,]+; {_RESUMED} [^.]*\. ?", "", notice).strip()
 
 
 def stopped_in_words(by: str, step: int | None) -> str:
-    """Return the reason of a run that was stopped, by its owner where nobody is named; step None before it began."""
+    """Return the reason for a stopped run; `by` is "" for its owner, and `step` None if it had not started."""
     if step is None:
         return f"Stopped{f' by {by}' if by else ''} before a worker had taken it up."
     return f"Stopped by {by or 'hand'} at step {step:,}."

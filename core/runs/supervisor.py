@@ -1,4 +1,4 @@
-"""The supervisor: starts workers, sends them what users ask for, and recovers runs whose workers have died."""
+"""The supervisor: starts workers, sends them the users' commands, and recovers runs whose workers have died."""
 
 import logging
 import signal
@@ -37,42 +37,42 @@ from core.runs.weights import vocab_size_of
 from core.trash import empty_trash, put_into_trash
 
 TICK_SECONDS = 0.25
-STOP_SECONDS = 10.0  # at least, for a worker to save and stop by itself
-TERMINATE_SECONDS = 5.0  # more, at least, after being asked by the system's own signal
-PATIENCE = 3  # times the longest that the worker was busy between two looks for commands, where that is more
-SETTLED_SECONDS = 1.0  # a pause this long gives its slot back: a worker takes up a waiting resume in less
-STALE_SECONDS = 3600.0  # an unfinished file this old was left by a crash
+STOP_SECONDS = 10.0  # minimum time for a worker to save and stop after the command
+TERMINATE_SECONDS = 5.0  # minimum further time after SIGTERM
+PATIENCE = 3  # a worker has at least this multiple of its longest time between two checks for commands
+SETTLED_SECONDS = 1.0  # a pause this long frees its slot; a worker takes a pending resume sooner
+STALE_SECONDS = 3600.0  # unfinished files older than this were left by a crash
 WAITS_FOR_DISK_SPACE = "It waits because the disk is nearly full, and begins by itself when there is room."
-FULL_SECONDS = 1.0  # before an engine that had no room is asked again
-TOO_LARGE_SECONDS = 10.0  # before a run that no host can hold is tried again
+FULL_SECONDS = 1.0  # before the next try if the engine had no room
+TOO_LARGE_SECONDS = 10.0  # before the next try if a run is too large for every host
 _STOPPED_LATE = "Its process ended before it had saved and stopped. Its last save is kept."
-LOST_SECONDS = 60.0  # after which a queued run that is not in the queue is put there
+LOST_SECONDS = 60.0  # after this time, a queued run that is missing from the queue is put there
 
 log = logging.getLogger(__name__)
 
 
 class PendingStop(NamedTuple):
-    """A worker that was sent a stop and has not ended yet."""
+    """A worker that was told to stop and has not ended yet."""
 
     process: ProcessId
     since: float  # monotonic seconds
-    signal: signal.Signals  # what it gets if it takes too long
-    reason: str = ""  # where its worker never begins
+    signal: signal.Signals  # sent if it takes too long
+    reason: str = ""  # the run's reason if its worker never starts
 
     def overdue(self, status: Status) -> bool:
-        """Return whether it takes too long. A worker looks for commands between two steps, which may take minutes."""
+        """Return whether it takes too long. A worker checks for commands between steps, which may take minutes."""
         least = STOP_SECONDS if self.signal == signal.SIGTERM else TERMINATE_SECONDS
         return time.monotonic() >= self.since + max(least, PATIENCE * status.slowest)
 
 
 class Supervisor:
-    """What the pages do with runs, and a thread that starts queued runs and recovers crashed ones.
+    """The operations of the pages on runs, and a thread that starts queued runs and recovers crashed ones.
 
-    `shown` is the status that a button was drawn for: where the run has changed since, the method raises RunError and
-    does nothing (`check_unchanged`). At most `slots` runs train at once, as many as the engine bears if left out.
+    `shown` is the status that a button was drawn for: if the run has changed since, the method raises RunError and does
+    nothing (`check_unchanged`). At most `slots` runs train at once, by default as many as the engine supports.
 
-    Its state lies on disk, so a new supervisor goes on where a killed one was, workers outlive it, and two of them on
-    one data folder alternate. Only pending stops are in memory.
+    All state except pending stops is on disk. So a new supervisor continues where a killed one stopped, workers outlive
+    it, and two supervisors on one data folder take turns.
     """
 
     def __init__(self, data_dir: Path, slots: int | None = None, engine: Engine | None = None):
@@ -80,7 +80,7 @@ class Supervisor:
         self.engine = engine or LocalEngine()
         self._slots = slots
         self._full_until = 0.0  # monotonic; until then the engine has no room
-        self._too_large: dict[str, float] = {}  # runs that no host can hold, by id; monotonic, when to try again
+        self._too_large: dict[str, float] = {}  # run ids that no host can hold, and the monotonic time of the next try
         (data_dir / "runs").mkdir(parents=True, exist_ok=True)
         self.queue = Queue(data_dir)
         self._owner = "{}:{}".format(*this_process())  # of claims
@@ -105,13 +105,13 @@ class Supervisor:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop the thread. Workers go on training."""
+        """Stop the thread. Workers keep training."""
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def submit(self, folder: RunFolder) -> None:
-        """Queue a new run, and start it if a slot is free. Does nothing the second time."""
+        """Queue a new run, and start it if a slot is free. A second call does nothing."""
         with self._unchanged(folder, None) as status:
             if status.state == "queued":
                 self.queue.put(folder.id, folder.member)
@@ -123,7 +123,7 @@ class Supervisor:
             if status.ended:
                 raise RunError(f"The run {folder.name!r} has ended, so it cannot be paused.")
             if status.state == "queued" or (status.state == "paused" and status.problem != "disk"):
-                self.queue.remove(folder.id)  # or it would go on when a slot is free
+                self.queue.remove(folder.id)  # otherwise it would continue when a slot is free
             if status.state == "queued":
                 drop_commands(folder)
                 folder.write_status(status.model_copy(update={"state": "paused"}))
@@ -131,21 +131,21 @@ class Supervisor:
                 send_command(folder, "pause")
 
     def resume(self, folder: RunFolder, *, shown: Status | None = None) -> None:
-        """Go on with a paused, stopped or failed run as soon as a slot is free."""
+        """Continue a paused, stopped or failed run as soon as a slot is free."""
         with self._unchanged(folder, shown) as status:
             if status.state == "finished" and not has_steps_left(folder):
                 raise RunError(f"The run {folder.name!r} has finished all its steps, so there is nothing to resume.")
             if status.state == "paused" and status.problem == "disk" and status.pid is not None:
                 send_command(folder, "resume")  # it still has its slot
             elif status.state == "paused" and status.pid is not None:
-                self.queue.remove(folder.id)  # it may still hold its slot of before the pause
+                self.queue.remove(folder.id)  # it may still hold its slot from before the pause
                 self.queue.put(folder.id, folder.member)
             elif status.state == "paused" or status.ended:
                 self._enqueue(folder, status)
             self._fill_slots()
 
     def change_setting(self, folder: RunFolder, setting: str, value: Any) -> None:
-        """Change a setting between two steps, or when a run that does not train now goes on; see `change_settings`."""
+        """Change a setting before the next step, or when a run that is not training resumes; see `change_settings`."""
         with self._unchanged(folder, None):
             before = config_now(folder)
             after = with_change(before, setting, value)
@@ -156,7 +156,7 @@ class Supervisor:
     def continue_for(
         self, folder: RunFolder, more_steps: int, schedule: Schedule = "stay", *, shown: Status | None = None
     ) -> None:
-        """Let a run that has ended train for so many steps more, as soon as a slot is free; see `extend`."""
+        """Train an ended run for `more_steps`, as soon as a slot is free; see `extend`."""
         with self._unchanged(folder, shown):
             step = folder.status().step
             before = config_now(folder)
@@ -168,7 +168,7 @@ class Supervisor:
             self._fill_slots()
 
     def step(self, folder: RunFolder, *, shown: Status | None = None) -> None:
-        """Take one step and pause."""
+        """Train one step and pause."""
         with self._unchanged(folder, shown) as status:
             if status.state == "queued" or status.ended:
                 raise RunError(
@@ -180,15 +180,15 @@ class Supervisor:
             self._fill_slots()
 
     def stop(self, folder: RunFolder, *, shown: Status | None = None, by: str = "") -> None:
-        """Save and end; a queued run just leaves the queue. One that has ended stays as it is.
+        """Save and end a run. A queued run only leaves the queue, and an ended one does not change.
 
-        Its status names who stopped it, `by`, where that is not its owner.
+        `by` is named in its status as the one who stopped it, if that is not its owner.
         """
         with self._unchanged(folder, shown) as status:
             if status.ended:
                 return
             reason = stopped_in_words(by, status.step or None)
-            if status.host and not status.pid:  # it has not begun, and may wait for room that others have taken
+            if status.host and not status.pid:  # it has not started, and may wait for room on the cluster
                 with suppress(RunError):
                     self.engine.cancel(folder, status, signal.SIGTERM)
             if status.pid is None or not (status.pid or self.engine.poll(folder, status)):
@@ -204,15 +204,15 @@ class Supervisor:
                 self._pending_stops[folder.id] = PendingStop(status.process, time.monotonic(), signal.SIGTERM, reason)
 
     def delete(self, folder: RunFolder, *, shown: Status | None = None, by: str = "") -> None:
-        """End its worker, if there is one, and put the run into the trash; where the disk is full, remove it for good.
+        """End a run's worker, if any, and move the run into the trash; if the disk is full, delete it permanently.
 
-        Its record names who deleted it, `by`, where that is not its owner.
+        `by` is named in its record as the one who deleted it, if that is not its owner.
         """
         with self._unchanged(folder, shown) as status:
             self.queue.remove(folder.id)
             if not status.ended and status.pid is not None:
                 self.engine.cancel(folder, status)
-            if shortage(folder.data_dir) or folder.path.is_symlink():  # a link's target has a place that a user chose
+            if shortage(folder.data_dir) or folder.path.is_symlink():  # a link's target is in a user's folder
                 folder.delete()
             else:
                 with suppress(RunError):  # its record is damaged
@@ -223,11 +223,11 @@ class Supervisor:
 
     @property
     def busy(self) -> bool:
-        """Return whether anything trains here, or is about to; also from a shell."""
+        """Return whether any run is training or waiting, including runs started from a shell."""
         return bool(self.queue.active() or self.queue.waiting())
 
     def check(self) -> None:
-        """Look once at all runs: end overdue stops, free slots, recover crashed runs, start queued ones."""
+        """Check all runs once: enforce overdue stops, free slots, recover crashed runs, start queued ones."""
         with self._lock():
             self._enforce_stops()
             for claim in self.queue.active():
@@ -239,11 +239,11 @@ class Supervisor:
         while not self._closing.wait(TICK_SECONDS):
             try:
                 self.check()
-            except Exception:  # the thread goes on
+            except Exception:  # the thread continues
                 log.exception("a check of the runs failed")
 
     def _check_claim(self, claim: Claim) -> None:
-        if claim.id in self._pending_stops:  # or one that has just died would go on by itself
+        if claim.id in self._pending_stops:  # otherwise a run whose worker has just died would be resumed
             return
         try:
             folder = open_run(self.data_dir, claim.id)
@@ -252,26 +252,26 @@ class Supervisor:
             return
         status = folder.recover()
         if status.host and status.state == "starting" and not self.engine.poll(folder, status):
-            status = folder.recover(has_died=True)  # before it had begun
+            status = folder.recover(has_died=True)  # its worker died before it started
         goes_on = status.state == "queued" or _has_resume_waiting(folder, status)
-        if goes_on and is_held_by_a_shell(claim):  # which is about to train it
+        if goes_on and is_held_by_a_shell(claim):  # the shell is about to train it
             return
         if status.state == "queued" and _has_waiting(folder, "stop"):  # another app stopped it before its worker died
             self.queue.remove(claim.id)
             folder.write_status(status.end("stopped", _STOPPED_LATE))
         elif goes_on:
-            # It is claimed without a worker while we hold the lock: its worker has died and it is to go on, its claimer
-            # has died, or it was resumed so soon after its end that its old claim was still there.
+            # We hold the lock, so a claim without a worker means: the worker died and the run should continue, the
+            # process that claimed it died, or it was resumed so soon after its end that the old claim still existed.
             if status.state != "queued":
                 folder.write_status(status.model_copy(update={"state": "queued"}))  # the next worker takes the command
             self.queue.release(claim.id)
         else:
             has_paused = status.state == "paused" and claim.since < status.updated < time.time() - SETTLED_SECONDS
-            if status.ended or (has_paused and status.problem != "disk"):  # for disk space it waits with its slot
+            if status.ended or (has_paused and status.problem != "disk"):  # waiting for disk space, it keeps its slot
                 self.queue.remove(claim.id)
 
     def _queue_lost_runs(self) -> None:
-        """Queue crashed runs, and those whose supervisor ended too soon, or whose queue was deleted."""
+        """Queue crashed runs, and runs that are not in the queue because a supervisor or the queue was lost."""
         with self._lock():
             for folder in reversed(list_runs(self.data_dir)):
                 age = time.time() - folder.status().updated
@@ -281,7 +281,7 @@ class Supervisor:
                 except RunError as error:  # damaged, or on a full disk
                     log.error("%s", error)
                     continue
-                # A young one may be about to be submitted, or to be trained from a shell.
+                # A recently queued run may be about to be submitted, or trained from a shell.
                 if status.state == "queued" and (not was_queued or age > LOST_SECONDS):
                     self.queue.put(folder.id, folder.member)
                 elif _has_resume_waiting(folder, status):
@@ -296,19 +296,19 @@ class Supervisor:
                 del self._pending_stops[id]
                 continue
             status = folder.status() if folder.problem else folder.read_status()
-            if status.host and status.pid and not pending.process.pid:  # it has begun meanwhile
+            if status.host and status.pid and not pending.process.pid:  # it has started meanwhile
                 pending = self._pending_stops[id] = pending._replace(process=status.process)
             process = pending.process
             if status.ended or status.pid is None or status.process != process:
-                del self._pending_stops[id]  # it has ended, or was resumed since: another worker's
-            elif not self.engine.poll(folder, status):  # after a stop it must not go on by itself
+                del self._pending_stops[id]  # it has ended, or another worker has resumed it
+            elif not self.engine.poll(folder, status):  # after a stop, recovery must not resume it
                 del self._pending_stops[id]
                 end_orphans(process)
                 folder.write_status(status.end("stopped", _STOPPED_LATE if status.pid else pending.reason))
             elif pending.overdue(status):
                 try:
                     self.engine.cancel(folder, status, pending.signal)
-                except RunError as error:  # a cluster that does not answer is asked again; other runs need not wait
+                except RunError as error:  # try again later if a cluster does not answer, and go on with other runs
                     log.warning("%s", error)
                     continue
                 if pending.signal == signal.SIGTERM:
@@ -340,20 +340,20 @@ class Supervisor:
             if (full := self._take_up(folder)) is None:
                 continue
             self.queue.release(id)
-            # All wait for an engine that does not answer.
+            # If the engine does not answer, all runs wait.
             self._write_notices(str(full), self.queue.waiting() if self.engine.problem else [id])
-            if not full.is_too_large:  # smaller ones behind it wait, or it would never find room
+            if not full.is_too_large:  # later, smaller runs must wait, or this one would never find room
                 self._full_until = time.monotonic() + FULL_SECONDS
                 return
             self._too_large[id] = time.monotonic() + TOO_LARGE_SECONDS
 
     def _take_up(self, folder: RunFolder) -> NoCapacityError | None:
-        """Let a run train that has been claimed; return why it has to wait where the engine has no room."""
+        """Start or resume a claimed run; return the reason if it has to wait because the engine has no room."""
         status = folder.status()
         if status.state == "paused" and status.pid is not None:
             send_command(folder, "resume")
         elif status.state in ("queued", "paused"):
-            if status.state == "paused":  # its worker has left while the resume waited for a slot
+            if status.state == "paused":  # its worker exited while the resume waited for a slot
                 drop_commands(folder)
             try:
                 started = status.model_copy(update={"waits_for": ""})
@@ -361,17 +361,17 @@ class Supervisor:
             except NoCapacityError as error:
                 return error
             except RunError as error:
-                with suppress(RunError):  # a full disk, say: its status stays queued, and the next start finds it
+                with suppress(RunError):  # such as a full disk: the run stays queued, and the next start finds it
                     folder.write_status(status.end("failed", str(error), error.problem))
                 self.queue.remove(folder.id)
-        elif status.state not in ("starting", "running"):  # those have resumed since they were queued
+        elif status.state not in ("starting", "running"):  # these have resumed since they were queued
             self.queue.remove(folder.id)
         return None
 
     def _write_notices(self, why: str, ids: list[str]) -> None:
-        """Write why they are not started into the status of waiting runs."""
+        """Write the reason why they wait into the status of queued runs."""
         for id in ids:
-            with suppress(RunError):  # deleted, or the disk is too full even for that
+            with suppress(RunError):  # deleted, or the disk is too full for a status
                 folder = open_run(self.data_dir, id)
                 status = folder.status()
                 if status.state == "queued" and why != status.waits_for:

@@ -1,4 +1,4 @@
-"""The weights that a run has: of its last save, and of the snapshots it keeps for looking back."""
+"""A run's weights: from its last save, and from the snapshots of earlier steps."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -21,13 +21,13 @@ SNAPSHOT_BYTES = 2**30  # for all snapshots of a run together
 class LoadedModel(NamedTuple):
     """A model with its tokenizer."""
 
-    model: GPT | Bigram  # on the processor, in evaluation mode
+    model: GPT | Bigram  # on the CPU, in evaluation mode
     tokenizer: Tokenizer
     step: int  # at which the weights were saved
 
 
 def load_model(run: RunFolder, weights: Path | None = None) -> LoadedModel:
-    """Return a run's model with its newest weights, or those of a snapshot; raises ExplorerError where it has none."""
+    """Return a run's model with its newest weights, or with the file `weights`; raises ExplorerError if it has none."""
     config = run.record().config.model
     weights = weights or require_weights(run, None)[0]
     tokenizer = load_tokenizer(run.tokenizer_path)
@@ -37,7 +37,7 @@ def load_model(run: RunFolder, weights: Path | None = None) -> LoadedModel:
 
 
 def vocab_size_of(run: RunFolder) -> int:
-    """Return how many tokens a run's model knows; what is to be expected before its tokenizer is made."""
+    """Return a run's vocabulary size; before its tokenizer exists, the expected size."""
     if run.tokenizer_path.exists():
         return load_tokenizer(run.tokenizer_path).vocab_size
     data = run.record().config.data
@@ -45,7 +45,7 @@ def vocab_size_of(run: RunFolder) -> int:
 
 
 def require_weights(run: RunFolder, step: int | None) -> tuple[Path, int]:
-    """Return a run's weights of a step, the newest if None, and that step. Raises RunError where there are none."""
+    """Return the file of a run's weights at a step (None: the newest), and the step. Raises RunError if none exist."""
     if step is None:
         newest = latest_weights(run)
         if newest is None:
@@ -61,23 +61,23 @@ def require_weights(run: RunFolder, step: int | None) -> tuple[Path, int]:
 
 
 def steps_with_weights(run: RunFolder) -> list[int]:
-    """Return the steps of the snapshots, and of the last save where that is newer."""
+    """Return the steps of the snapshots, and of the last save if it is newer."""
     steps = [step for step, _ in run.snapshots()]
     last = weights_step(run.weights_path)
     return [*steps, last] if last > max(steps, default=-1) else steps
 
 
 def find_weights(run: RunFolder, step: int) -> Path | None:
-    """Return the file of the weights of a step; None where there is none, or no longer."""
+    """Return the file of the weights at a step; None if there is none, or none any more."""
     path = run.snapshot_path(step)
     return path if path.exists() else run.weights_path if weights_step(run.weights_path) == step else None
 
 
 def latest_weights(run: RunFolder) -> Path | None:
-    """Return the file of the newest weights, of a save or a snapshot; None before the first.
+    """Return the file of the newest weights, from a save or a snapshot; None before the first.
 
-    Of both at one step it is the snapshot, as `find_weights` returns it: a model is then opened once.
-    A damaged last save counts as the newest: loading it raises an error, and no older snapshot takes its place.
+    If both are at the same step, return the snapshot, like `find_weights`, so that a model is opened only once.
+    A damaged last save counts as the newest, so loading it raises an error instead of using an older snapshot.
     """
     step, newest = max(run.snapshots(), default=(-1, None))
     if not run.weights_path.exists():
@@ -86,7 +86,7 @@ def latest_weights(run: RunFolder) -> Path | None:
 
 
 def weights_step(path: Path) -> int:
-    """Return the step at which a weights file of ours was written; -1 for a file that is missing or damaged."""
+    """Return the step at which a weights file was written; -1 if the file is missing or damaged."""
     try:
         stat = path.stat()
         return _cached_step(path, stat.st_ino, stat.st_mtime_ns, stat.st_size)
@@ -96,30 +96,30 @@ def weights_step(path: Path) -> int:
 
 @lru_cache(maxsize=1024)
 def _cached_step(path: Path, _inode: int, _changed: int, _size: int) -> int:
-    with safe_open(path, "np") as file:  # only after a save: a stream asks several times a second
+    with safe_open(path, "np") as file:  # cached until the next save, because a stream asks several times a second
         return int((file.metadata() or {})["step"])
 
 
 class Snapshots:
-    """A run's snapshots, closer together early, where most changes; limited in number and bytes."""
+    """A run's snapshots, limited in number and bytes; more frequent early, when most changes."""
 
     def __init__(self, run: RunFolder, model: nn.Module, config: TrainConfig):
         self._run, self._model = run, model
-        self.size = sum(parameter.nbytes for parameter in model.parameters())  # bytes of one
+        self.size = sum(parameter.nbytes for parameter in model.parameters())  # bytes of one snapshot
         self._fit = SNAPSHOT_BYTES // self.size
         self._most = min(config.snapshots, self._fit)
         self.plan(config.steps)
 
     def plan(self, steps: int) -> None:
-        """Take snapshots from now on as in a run of so many steps."""
+        """Plan further snapshots as in a run of `steps` steps."""
         self._steps = set(snapshot_steps(steps, self._most)) if self._fit else set()
 
     def due(self, step: int) -> bool:
-        """Return whether one is planned at this step, and the weights are finite."""
+        """Return whether a snapshot is planned at this step, and the weights are finite."""
         return step in self._steps and all_finite(self._model.parameters())
 
     def take(self, step: int) -> None:
-        """Save the weights, and remove the least missed snapshots beyond the limit."""
+        """Save the weights, and remove the most redundant snapshots beyond the limit."""
         save_weights(self._run.snapshot_path(step), self._model, step)
         steps = [step for step, _ in self._run.snapshots()]
         while len(steps) > max(1, self._most):

@@ -1,4 +1,4 @@
-"""The training of one run from its folder: the loop of steps, the commands in between, and how it ends."""
+"""Training of one run from its folder: the training loop, commands between steps, and how the run ends."""
 
 import logging
 import math
@@ -46,12 +46,12 @@ from core.training.checkpoints import newest_save
 from core.training.data_parallel import ProcessLost
 from core.training.hardware import memory_kills
 
-POLL_SECONDS = 0.02  # between two looks for commands while training
+POLL_SECONDS = 0.02  # between two checks for commands while training
 PAUSED_POLL_SECONDS = 0.05
 _DISK_WAS_FULL = "Stopped before it began, while the disk was full. Make room, then resume it."
-PAUSED_EXIT_SECONDS = 600.0  # a paused worker gives its memory back after this; resuming then starts another
+PAUSED_EXIT_SECONDS = 600.0  # a paused worker then exits to free its memory; resuming starts another one
 
-# In torch's messages, on a processor and on Apple's GPU.
+# Parts of torch's messages on a CPU and on Apple's GPU.
 _OUT_OF_MEMORY = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory")
 
 log = logging.getLogger(__name__)
@@ -62,16 +62,16 @@ def train_run(
     data_dir: Path,
     *,
     device: str | None = None,  # instead of the one in the settings
-    threads: int | None = None,  # the most to use; small models take fewer (`threads_for_run`)
+    threads: int | None = None,  # at most; small models use fewer (`threads_for_run`)
     on_status: Callable[[Status], None] | None = None,  # called with every status that is written
-    drop_stale: bool = False,  # ignore commands but setting changes: they were meant for a process that is gone
+    drop_stale: bool = False,  # drop commands except setting changes: they were meant for an earlier process
     stop_request: StopRequest | None = None,
 ) -> Status:
-    """Train a run to its end, or until it is stopped, from its last checkpoint if it has one; return its status.
+    """Train a run until its end or a stop, from its last checkpoint if it has one; return its status.
 
-    Raises ExplorerError where the run failed for a reason that a sentence explains; the status has every reason.
+    Raises ExplorerError if the run fails for a reason that a user can understand; the status has every reason.
     """
-    if folder.record().origin:  # its weights are all there is of it, and training would begin with others
+    if folder.record().origin:  # it has weights but no checkpoint, so training would start from other weights
         raise RunError(NO_TRAINING_OF_ITS_OWN)
     with folder.training_lock(), ExitStack() as at_the_end:
         begun = _take_over(folder, drop_stale)
@@ -116,8 +116,8 @@ def train_run(
 
 
 def _take_over(folder: RunFolder, drop_stale: bool) -> Status:
-    """Return the status of this process as it begins, which has locked the run."""
-    if drop_stale:  # only now that no other process trains it: one that does still needs its commands
+    """Return the run's status as this process starts on it; the process has locked the run."""
+    if drop_stale:  # safe only now, because a process that trains the run would still need its commands
         drop_commands(folder)
     before, process = folder.status(), this_process()
     return Status(
@@ -141,10 +141,10 @@ def _write_end(folder: RunFolder, state: State, reason: str, problem: Problem = 
 
 
 def explain_error(error: Exception) -> ExplorerError | None:
-    """Return an error that says in a sentence what a user can do about it; None where there is nothing."""
+    """Return an error whose message says what the user can do about it; None if there is no such advice."""
     if isinstance(error, ExplorerError):
         return error
-    # Torch has a type of its own for a GPU's memory only.
+    # Torch has its own exception type only for GPU memory.
     words = str(error).lower() if isinstance(error, RuntimeError) else ""
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(said in words for said in _OUT_OF_MEMORY):
         return OutOfMemory(
@@ -168,7 +168,7 @@ class _Attempt:
         self._stop_request, self.writer.while_waiting = stop_request, self._while_full
         self._baselines, self._changes_ahead = loaded.baselines, loaded.changes_ahead
         self._steps_until_pause = math.inf
-        self._pauses: dict[str, Command] = {}  # obeyed, and not removed yet, by id
+        self._pauses: dict[str, Command] = {}  # already obeyed but not removed yet, by id
         self._stop_requested = False
         self._stop_reason = self._stopped_by = ""
         self._poll_due = 0.0
@@ -199,11 +199,11 @@ class _Attempt:
                     return self.writer.status
                 continue
             watched = self._steps_until_pause < math.inf
-            self._steps_until_pause -= 1  # before any write: while the disk is full, commands are obeyed in it
+            self._steps_until_pause -= 1  # before any write, because a write that waits for disk space obeys commands
             if not watched and self.writer.status.state == "paused":  # resumed, perhaps during a single step
                 recorder.set_state("running")
             recorder.step(trainer.train_step(watched, recorder.measures_health(trainer.step + 1)), watched=watched)
-            if not counted:  # of a large text it takes a moment, which the first step does not wait for
+            if not counted:  # after the first step, because counting n-grams takes a moment for a large text
                 baselines = self._baselines()
                 self.writer.disk_space.write(partial(write_json, self.folder.baselines_path, baselines))
                 counted = True
@@ -229,9 +229,9 @@ class _Attempt:
         try:
             value = value_at(with_change(config, setting, value), setting)
             if setting == STEPS:
-                value = max(value, step)  # it was requested a few steps ago
+                value = max(value, step)  # the run has trained since the request
             if setting == RESTART:
-                value = step  # a worker that died before it could save goes on from an earlier step
+                value = step  # the requested step may not fit if a worker died and the run resumed from an earlier step
             self.trainer.change_setting(setting, value)
         except ConfigError as error:
             log.warning("%s", error)
@@ -242,7 +242,7 @@ class _Attempt:
         self.recorder.settings_changed()
 
     def _obey(self, *, at_once: bool = False, changes: bool = True) -> None:
-        """Obey the waiting commands, if it is time to look; without `changes`, those of settings wait on."""
+        """Obey the pending commands, if a check is due; without `changes`, setting changes stay pending."""
         if time.monotonic() < self._poll_due and not at_once:
             return
         if self._stop_request.reason and not self._stop_requested:
@@ -277,7 +277,7 @@ class _Attempt:
             log.warning("unknown command %r", command.name)
 
     def _remove_pauses(self) -> None:
-        """Remove pause commands once the status is written; until then another worker, after a crash, needs them."""
+        """Remove pause commands once the status is written; after a crash before that, the next worker needs them."""
         while self._pauses:
             remove_command(self.folder, self._pauses.popitem()[1])
 
@@ -287,7 +287,7 @@ class _Attempt:
             raise WaitAborted
 
     def _wait_paused(self) -> bool:
-        """Save, pause and wait; returns False if no command came for so long that the process ends."""
+        """Save, pause and wait; returns False if no command came for so long that the process should exit."""
         self.recorder.save()
         self.recorder.set_state("paused")
         until = time.monotonic() + PAUSED_EXIT_SECONDS
@@ -301,9 +301,9 @@ class _Attempt:
             time.sleep(PAUSED_POLL_SECONDS)
 
     def _leave(self) -> bool:
-        """End the process of a paused run, unless a command has come at the last moment."""
-        # Supervisors send commands by the status. While the lock keeps them out, either the command is there already,
-        # or the next supervisor sees that there is no process to send it to.
+        """Leave the run paused without a process, unless a command has just come; return whether that is done."""
+        # Supervisors read the status before they send a command. While the lock keeps them out, either the command is
+        # already there, or the next supervisor sees that there is no process to send it to.
         with existing_supervisor_lock(self.folder.path.parent):
             commands = self._stop_request.reason or waiting_commands(self.folder)
             return not commands and self.writer.leave_paused()
