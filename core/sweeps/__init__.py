@@ -1,1 +1,1 @@
-"""Sweeps: many runs that differ in chosen settings, how these are searched, and the results."""
+"""Sweeps: many runs that differ in chosen settings, the search methods, and the results."""

@@ -1,6 +1,6 @@
-"""Carry out sweeps: queue new runs as others end, prune; stop, resume and extend a sweep.
+"""Execution of sweeps: queue new runs as others end, prune runs; stop, resume and extend a sweep.
 
-All that a sweep knows lies on disk, so whichever process looks next goes on where a killed one was.
+All state of a sweep is on disk, so any process can continue where a killed one stopped.
 """
 
 import logging
@@ -21,16 +21,16 @@ from core.sweeps.search import next_point, runs_to_prune
 from core.sweeps.space import METHODS, MOST_RUNS
 
 TICK_SECONDS = 1.0
-_MOST_REFUSED = 5  # points in a row whose runs could not begin
+_MOST_REFUSED = 5  # points in a row whose runs could not start
 _PRUNED_BY = "median pruning"
-_TIME = len("YYYYmmdd-HHMMSS")  # with which an id begins
+_TIME = len("YYYYmmdd-HHMMSS")  # the first characters of an id
 _ENDED = ("finished", "pruned", "diverged", "stopped", "failed", "deleted")
 
 log = logging.getLogger(__name__)
 
 
 def advance(sweep: SweepFolder, supervisor: Supervisor) -> SweepRecord:
-    """Look once at a sweep: note what has ended, prune, begin the next runs, and end it; return its record."""
+    """Check a sweep once: record ended runs, prune, start the next runs, end a complete sweep; return its record."""
     with sweep.changing() as record:
         if record.pending:
             record = _change_pending(sweep, record, supervisor)
@@ -48,7 +48,7 @@ def advance(sweep: SweepFolder, supervisor: Supervisor) -> SweepRecord:
 
 
 def stop_sweep(sweep: SweepFolder, supervisor: Supervisor) -> SweepRecord:
-    """Begin no more runs, and save and stop those that train or wait."""
+    """Start no more runs, and save and stop those that are training or waiting."""
     with sweep.changing() as record:
         if record.state != "running":
             return record
@@ -58,7 +58,7 @@ def stop_sweep(sweep: SweepFolder, supervisor: Supervisor) -> SweepRecord:
 
 
 def resume_sweep(sweep: SweepFolder, supervisor: Supervisor) -> SweepRecord:
-    """Go on with a stopped sweep: its stopped runs first, then those that are missing."""
+    """Continue a stopped sweep: first its stopped runs, then the missing ones."""
     with sweep.changing() as record:
         if record.state == "running":
             raise RunError(f"The sweep {record.name!r} is running already.")
@@ -72,10 +72,10 @@ def resume_sweep(sweep: SweepFolder, supervisor: Supervisor) -> SweepRecord:
 
 
 def _change_pending(sweep: SweepFolder, record: SweepRecord, supervisor: Supervisor) -> SweepRecord:
-    """Stop the pending runs of a stopped sweep, or resume those of a running one; raises ExplorerError after the last.
+    """Stop the pending runs of a stopped sweep, or resume those of a running one; errors are raised at the end.
 
-    They are written down first, so that the next process goes on where one was killed in between. A run that still
-    saves, because its sweep was resumed right after a stop, stays pending until it has stopped.
+    Pending runs are in the record, so that another process continues if this one is killed in between. A run that is
+    still saving, because its sweep was resumed right after a stop, stays pending until it has stopped.
     """
     saving, problem = list[str](), None
     for run in sweep.runs(record):
@@ -98,7 +98,7 @@ def _change_pending(sweep: SweepFolder, record: SweepRecord, supervisor: Supervi
 
 
 def extend_sweep(sweep: SweepFolder, more: int) -> SweepRecord:
-    """Let a sweep train so many points more; a grid, which has all of its own, goes on with TPE in the same ranges."""
+    """Add `more` points to a sweep; a grid, which already has all its points, continues with TPE in the same ranges."""
     with sweep.changing() as record:
         if more < 1:
             raise ConfigError(f"A sweep is extended by at least one point, not by {more}.")
@@ -119,7 +119,7 @@ def _with_ended(sweep: SweepFolder, record: SweepRecord) -> SweepRecord:
 
 def _prune(sweep: SweepFolder, record: SweepRecord, supervisor: Supervisor) -> SweepRecord:
     runs = runs_to_prune(sweep, record) if len(record.ended) < len(record.runs) else []
-    if runs:  # noted first: a killed process leaves a run that goes on, and no stop without its reason
+    if runs:  # recorded first, so that a killed process leaves no run that is stopped without a reason
         record = sweep.write(record.model_copy(update={"pruned": [*record.pruned, *(run.id for run in runs)]}))
     for run in runs:
         supervisor.stop(run, by=_PRUNED_BY)
@@ -127,7 +127,7 @@ def _prune(sweep: SweepFolder, record: SweepRecord, supervisor: Supervisor) -> S
 
 
 def _begin_runs(sweep: SweepFolder, record: SweepRecord, supervisor: Supervisor) -> SweepRecord:
-    """Make and queue runs until as many are open as there are slots; one more where no result is needed for it."""
+    """Create and queue runs until all slots are used, plus one if the method does not learn from results."""
     ahead = max(1, supervisor.slots) + (not METHODS[record.method].learns)
     record = _adopt(sweep, record)
     while len(record.runs) - len(record.ended) < ahead and _has_place(sweep.data_dir, supervisor):
@@ -174,14 +174,14 @@ def _with_point(sweep: SweepFolder, record: SweepRecord, place: int, point: Poin
 
 
 def _adopt(sweep: SweepFolder, record: SweepRecord) -> SweepRecord:
-    """Take a run that a killed process made for the sweep and did not note."""
+    """Add a run to the record that a killed process created for the sweep but did not record."""
     place = next((place for place, point in enumerate(record.points) if _is_open(point, record)), None)
     if place is None:
         return record
     point, known, name = record.points[place], {*record.runs}, _name_of_run(record, place)
     for run in list_runs(sweep.data_dir):
         if run.id[:_TIME] < record.id[:_TIME]:
-            break  # made before the sweep
+            break  # older than the sweep
         if run.id in known or run.name != name or run.problem:
             continue
         if run.record().config == record.config_of(point.values, len(point.runs)):
@@ -191,7 +191,7 @@ def _adopt(sweep: SweepFolder, record: SweepRecord) -> SweepRecord:
 
 
 def _queue_lost_runs(sweep: SweepFolder, record: SweepRecord, supervisor: Supervisor) -> None:
-    """Queue runs that a killed process noted and did not queue."""
+    """Queue runs that a killed process recorded but did not queue."""
     waiting = [run for run in sweep.runs(record) if run.id not in record.ended and run.status().state == "queued"]
     queued = {*supervisor.queue.waiting(), *(claim.id for claim in supervisor.queue.active())} if waiting else set()
     for run in waiting:
@@ -208,7 +208,7 @@ def _is_complete(record: SweepRecord) -> bool:
 
 
 def _has_place(data_dir: Path, supervisor: Supervisor) -> bool:
-    """Return whether the owner may put one more run into the queue now; a class limits each member's."""
+    """Return whether the owner may queue one more run now; a class limits each member's runs."""
     if (root := class_root(data_dir)) == data_dir:
         return True
     try:
@@ -220,12 +220,12 @@ def _has_place(data_dir: Path, supervisor: Supervisor) -> bool:
 
 
 class SweepDriver:
-    """A thread that looks at all running sweeps of a data folder, those of a class's members too."""
+    """A thread that advances all running sweeps of a data folder, including those of class members."""
 
     def __init__(self, supervisor: Supervisor):
         self._supervisor = supervisor
         self._closing = threading.Event()
-        self._idle: dict[Path, tuple[int, int]] = {}  # sweeps that do not run, with the version of their record
+        self._idle: dict[Path, tuple[int, int]] = {}  # sweeps that are not running, and versions of their records
         self._thread = threading.Thread(target=self._watch, name="sweeps", daemon=True)
 
     def start(self) -> None:
@@ -233,21 +233,21 @@ class SweepDriver:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop the thread. Runs that train go on."""
+        """Stop the thread. Runs keep training."""
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def check(self) -> None:
-        """Look once at all running sweeps."""
+        """Advance all running sweeps once."""
         for sweep in list_sweeps(self._supervisor.data_dir):
             try:
                 file = sweep.record_path.stat()
-                version = file.st_ino, file.st_mtime_ns  # each write makes another file
+                version = file.st_ino, file.st_mtime_ns  # each write creates a new file
                 if self._idle.get(sweep.path) == version:
                     continue
                 if advance(sweep, self._supervisor).state != "running":
-                    self._idle[sweep.path] = version  # as it was before: what another process writes now is seen next
+                    self._idle[sweep.path] = version  # read before, so that another process's write is seen next time
             except FileNotFoundError:  # deleted meanwhile
                 continue
             except ExplorerError as error:  # damaged, or on a full disk
@@ -257,5 +257,5 @@ class SweepDriver:
         while not self._closing.wait(TICK_SECONDS):
             try:
                 self.check()
-            except Exception:  # the thread goes on
+            except Exception:  # the thread continues
                 log.exception("a check of the sweeps failed")

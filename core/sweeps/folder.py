@@ -1,4 +1,4 @@
-"""The record of a sweep on disk: what it varies, how, and which runs it has made. The runs are runs as any other."""
+"""The record of a sweep on disk: what it varies, how, and the runs it has created, which are ordinary runs."""
 
 import base64
 import re
@@ -40,7 +40,7 @@ from core.sweeps.space import (
 State = Literal["running", "stopped", "finished"]
 SWEEP_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z2-7]{12}")
 FIRST_POINTS = 12
-_ESTIMATED = 8  # points whose cost stands for all, where they are drawn
+_ESTIMATED = 8  # points from which the cost of all is estimated
 
 
 class Point(BaseModel):
@@ -50,34 +50,34 @@ class Point(BaseModel):
 
     values: dict[str, bool | int | float | str]
     runs: list[str] = []  # ids
-    problem: str = ""  # why no run of it could begin
-    expected: list[float] = []  # of a scaling study: the predicted loss with its bounds, nats/token
+    problem: str = ""  # why none of its runs could start
+    expected: list[float] = []  # in a scaling study: the predicted loss with its bounds, nats/token
 
 
-_FORMER_METHODS = {"chosen": "fixed_points"}  # names in files of before
+_FORMER_METHODS = {"chosen": "fixed_points"}  # names in older files
 
 
 class SweepRecord(BaseModel):
-    """What a sweep is and how far it has come (`sweep.json`)."""
+    """The plan and the progress of a sweep (`sweep.json`)."""
 
     model_config = ConfigDict(frozen=True)
 
     id: str
     name: str
     created: str  # ISO 8601, UTC
-    config: RunConfig  # of all runs, but for the varied settings and the seed
+    config: RunConfig  # of all runs, except for the varied settings and the seed
     dimensions: list[Dimension]
     method: MethodName
     size: int  # number of points
     seeds: int = 1  # runs of each point
     prune: bool = False
     state: State = "running"
-    reason: str = ""  # why it stopped, or what came of it
+    reason: str = ""  # why it stopped, or why none of its runs finished
     points: list[Point] = []  # so far
-    ended: list[str] = []  # runs that need no more looking after
+    ended: list[str] = []  # runs that need no further checks
     pruned: list[str] = []  # runs that were stopped because their loss was above the median
-    pending: list[str] = []  # runs that are still to be stopped, or, where the sweep is running, to be resumed
-    budget: float = 0.0  # of a scaling study: floating-point operations of its largest runs
+    pending: list[str] = []  # runs that have yet to be stopped, or resumed if the sweep is running
+    budget: float = 0.0  # in a scaling study: floating-point operations of its largest runs
 
     @property
     def runs(self) -> list[str]:
@@ -86,26 +86,26 @@ class SweepRecord(BaseModel):
 
     @property
     def total(self) -> int:
-        """The number of runs when it is done."""
+        """The number of runs of the complete sweep."""
         return self.size * self.seeds
 
     def config_of(self, values: Values, seed: int = 0) -> RunConfig:
-        """Return the settings of a point's run with one of its seeds, counted from 0; raises ConfigError."""
+        """Return the settings of a point's run with seed number `seed`, counted from 0; raises ConfigError."""
         config = self.config.replace(values)
         return config.replace({"train.seed": self.config.train.seed + seed})
 
 
 class SweepCost(NamedTuple):
-    """What a sweep is expected to take on this machine."""
+    """The expected cost of a sweep on this machine."""
 
     runs: int
-    seconds: float  # until its end, with as many runs at a time as the machine bears
+    seconds: float  # until its end, with `at_a_time` runs at once
     at_a_time: int
     parameters: int  # of its largest model
 
 
 class SweepFolder:
-    """One sweep on disk, read by any process; changed by one at a time (`changing`)."""
+    """One sweep on disk. Any process may read it, but only one at a time may change it (`changing`)."""
 
     def __init__(self, path: Path):
         self.path, self.id = path, path.name
@@ -113,11 +113,11 @@ class SweepFolder:
 
     @property
     def data_dir(self) -> Path:
-        """The data folder that has its runs."""
+        """The data folder that contains its runs."""
         return self.path.parents[1]
 
     def record(self) -> SweepRecord:
-        """Return what the sweep is; raises RunError where the file is missing or damaged."""
+        """Return the sweep's record; raises RunError if the file is missing or damaged."""
         try:
             data = parse_json(self.record_path.read_bytes())
             method = _FORMER_METHODS.get(data["method"], data["method"])
@@ -129,7 +129,7 @@ class SweepFolder:
             raise RunError(f"The file sweep.json of sweep {self.id} is damaged.") from None
 
     def write(self, record: SweepRecord) -> SweepRecord:
-        """Replace the record; raises RunError where the disk refuses."""
+        """Replace the record; raises RunError if it cannot be written."""
         try:
             write_json(self.record_path, record.model_dump(mode="json", exclude={"id"}))
         except OSError as error:
@@ -138,7 +138,7 @@ class SweepFolder:
 
     @contextmanager
     def changing(self) -> Iterator[SweepRecord]:
-        """Lock the sweep for a change of its record, and yield the record as it is."""
+        """Lock the sweep for a change of its record, and yield the current record."""
         record = self.record()
         try:
             file = (self.path / ".lock").open("ab")
@@ -149,7 +149,7 @@ class SweepFolder:
             yield self.record()
 
     def runs(self, record: SweepRecord) -> list[RunFolder]:
-        """Return the runs that are still there, oldest first."""
+        """Return the runs that still exist, oldest first."""
         runs = []
         for id in record.runs:
             with suppress(RunError):
@@ -158,7 +158,7 @@ class SweepFolder:
 
 
 def list_sweeps(data_dir: Path) -> list[SweepFolder]:
-    """Return every sweep of a data folder, newest first; in the folder of a class those of all members."""
+    """Return every sweep of a data folder, newest first; for a class's folder, including those of all members."""
     paths: list[Path] = []
     for home in all_homes(data_dir):
         with suppress(FileNotFoundError):
@@ -167,7 +167,7 @@ def list_sweeps(data_dir: Path) -> list[SweepFolder]:
 
 
 def open_sweep(data_dir: Path, id: str) -> SweepFolder:
-    """Return the sweep of an id, the beginning of one, a name or `latest`; raises RunError for none or many."""
+    """Return the sweep for an id or its prefix, a name or `latest`; raises RunError if not exactly one fits."""
     known = list_sweeps(data_dir)
     if id == "latest" and known:
         return known[0]
@@ -181,9 +181,9 @@ def open_sweep(data_dir: Path, id: str) -> SweepFolder:
 
 
 def single_runs(data_dir: Path, runs: Iterable[RunFolder]) -> Iterator[RunFolder]:
-    """Yield the runs that no sweep has made: lists fold those of sweeps, forty of which would hide a user's own.
+    """Yield the runs that do not belong to a sweep: lists fold sweeps' runs, because dozens would hide a user's own.
 
-    Among them are runs whose sweep was deleted, and those that were chosen to be shared with a class.
+    Runs whose sweep was deleted, and runs shared with a class, count as not belonging to a sweep.
     """
     of_sweeps = {id for sweep in list_sweeps(data_dir) for id in _run_ids(sweep)}
     of_sweeps.difference_update(shared_names(class_root(data_dir)))
@@ -193,7 +193,7 @@ def single_runs(data_dir: Path, runs: Iterable[RunFolder]) -> Iterator[RunFolder
 def _run_ids(sweep: SweepFolder) -> tuple[str, ...]:
     try:
         file = sweep.record_path.stat()
-        return _run_ids_in(sweep.path, file.st_ino, file.st_mtime_ns)  # each write makes another file
+        return _run_ids_in(sweep.path, file.st_ino, file.st_mtime_ns)  # each write creates a new file
     except (OSError, ExplorerError):  # deleted meanwhile, or damaged
         return ()
 
@@ -215,9 +215,9 @@ def planned(
     fixed_points: Sequence[Values] = (),
     budget: float = 0.0,
 ) -> SweepRecord:
-    """Return the record of a new sweep, written nowhere; raises ConfigError where it is impossible or too large.
+    """Return the record of a new sweep without writing it; raises ConfigError if it is impossible or too large.
 
-    `points` is FIRST_POINTS if left out, of a grid all of them; `fixed_points` are those of the method of that name.
+    `points` defaults to FIRST_POINTS; a grid always has all its points. `fixed_points` are for the method of that name.
     """
     if method == "fixed_points":
         size = len(fixed_points)
@@ -248,7 +248,7 @@ def planned(
 
 
 def create_sweep(data_dir: Path, record: SweepRecord) -> SweepFolder:
-    """Write a planned sweep, which then runs; raises ExplorerError where its runs could not begin."""
+    """Write a planned sweep in state "running"; raises ExplorerError if its runs could not start."""
     check_quota(data_dir)
     for values in _sample(record):
         config = record.config_of(values)
@@ -263,7 +263,7 @@ def create_sweep(data_dir: Path, record: SweepRecord) -> SweepFolder:
 
 
 def expected_cost(data_dir: Path, record: SweepRecord, vocab_size: int, at_a_time: int | None = None) -> SweepCost:
-    """Estimate how long a sweep takes, without pruning, from the cost of all its points or of some drawn ones."""
+    """Estimate a sweep's cost without pruning, from the cost of all its points or of a sample."""
     slots = at_a_time or machine_slots()
     root = class_root(data_dir)
     costs = [estimate_run(record.config_of(values), vocab_size, root) for values in _sample(record)]
@@ -273,13 +273,13 @@ def expected_cost(data_dir: Path, record: SweepRecord, vocab_size: int, at_a_tim
 
 
 def cost_in_words(cost: SweepCost) -> str:
-    """Return `12 runs, about 6 minutes at this machine's speed, 2 at a time`: hosts of a cluster may be faster."""
+    """Return `12 runs, about 6 min at this machine's speed, 2 at a time`: hosts of a cluster may be faster."""
     runs = "1 run" if cost.runs == 1 else f"{cost.runs} runs"
     return f"{runs}, about {duration_in_words(cost.seconds)} at this machine's speed, {cost.at_a_time} at a time"
 
 
 def delete_sweep(folder: SweepFolder) -> None:
-    """Remove the record of a sweep; its runs stay. Raises RunError while it runs."""
+    """Remove the record of a sweep and keep its runs. Raises RunError while the sweep is running."""
     with folder.changing() as record:
         if record.state == "running":
             raise RunError(f"The sweep {record.name!r} is running. Stop it before deleting it.")
@@ -287,7 +287,7 @@ def delete_sweep(folder: SweepFolder) -> None:
 
 
 def _sample(record: SweepRecord) -> list[Values]:
-    """Return the points of a sweep, or of one that draws them some that stand for all."""
+    """Return points for a cost estimate: all fixed points, some points of a grid, or some drawn points."""
     if record.method == "fixed_points":
         return [point.values for point in record.points]
     if record.method == "grid":

@@ -1,7 +1,7 @@
 """The learning rate finder: a range test that raises the rate step by step and suggests one.
 
-Smith, "Cyclical Learning Rates for Training Neural Networks" (2017), section 3.3. The loss over the rate falls, stays
-low and rises; the suggested rate is a fixed fraction of the one with the lowest loss.
+Smith, "Cyclical Learning Rates for Training Neural Networks" (2017), section 3.3. As the rate rises, the loss falls,
+stays low and rises; the suggested rate is a fixed fraction of the one with the lowest loss.
 """
 
 import math
@@ -32,11 +32,11 @@ from core.training.work import work_per_token
 
 STEPS = 100
 LOWEST, HIGHEST = 1e-5, 1.0
-SHARE = 0.25  # of the rate with the lowest loss that is suggested
-_SMOOTHING = 0.85  # weight of the losses before, in the moving average
+SHARE = 0.25  # suggested fraction of the rate with the lowest loss
+_SMOOTHING = 0.85  # weight of the previous losses in the moving average
 _DIVERGED = 1.5  # times the first loss
 RATES = [path for path, _ in fields_of(RunConfig) if path.endswith("learning_rate")]
-# The rate stays where each step sets it.
+# Settings without a schedule, so that the test sets the rate at each step.
 FLAT = {
     "train.schedule": "constant", "train.warmup_steps": 0, "train.decay_steps": 0, "train.schedule_start": 0,
     "train.min_learning_rate": 0.0,
@@ -46,14 +46,14 @@ FLAT = {
 class RateTest(NamedTuple):
     """The losses of a range test so far, in nats/token on each step's batch."""
 
-    setting: str  # the path of the rate: Muon has its own
+    setting: str  # the path of the rate: Muon has its own setting
     rates: list[float]
     losses: list[float]
     diverged: bool  # whether it ended early because the loss rose or was no longer finite
 
     @property
     def smoothed(self) -> list[float]:
-        """The moving averages of the losses, corrected for their beginning."""
+        """The exponential moving averages of the losses, with bias correction."""
         averages: list[float] = []
         average = 0.0
         for count, loss in enumerate(self.losses, 1):
@@ -63,7 +63,7 @@ class RateTest(NamedTuple):
 
     @property
     def lowest(self) -> float | None:
-        """The rate at which the average loss is lowest; None where it never fell."""
+        """The rate at which the average loss is lowest; None if the loss never fell."""
         if len(self.losses) < STEPS // 5:
             return None
         smoothed = np.array(self.smoothed)
@@ -72,7 +72,7 @@ class RateTest(NamedTuple):
 
     @property
     def suggestion(self) -> float | None:
-        """The rate to train with, to two digits; None where the loss never fell."""
+        """The rate to train with, to two digits; None if the loss never fell."""
         return None if self.lowest is None else float(f"{SHARE * self.lowest:.1e}")
 
     def settings(self, config: RunConfig) -> RunConfig:
@@ -91,15 +91,15 @@ def main_rate(config: RunConfig) -> str:
 
 
 def range_test(config: RunConfig, data_dir: Path) -> Iterator[Progress[RateTest]]:
-    """Train a new model of these settings while its rate rises by equal factors; yield after each step.
+    """Train a new model with these settings while the rate rises by equal factors; yield after each step.
 
-    Nothing is saved. Raises ExplorerError where the settings cannot be trained here.
+    Nothing is saved. Raises ExplorerError if the settings cannot be trained here.
     """
     config = config.replace(FLAT)
     trainer, setting = _new_trainer(config, data_dir), main_rate(config)
     tokens = config.train.batch_size * config.model.block_size
     multiplications = tokens * work_per_token(config.model, trainer.vocab_size).flops / 2
-    ratio = config.train.learning_rate / value_at(config, setting)  # which every rate keeps to the main one
+    ratio = config.train.learning_rate / value_at(config, setting)  # which stays constant
     lowest, highest = max(LOWEST, 1e-6, 1e-6 / ratio), min(HIGHEST, 1.0 / ratio)
     rates = [float(rate) for rate in np.geomspace(lowest, highest, STEPS)]
     losses: list[float] = []
@@ -119,7 +119,7 @@ def range_test(config: RunConfig, data_dir: Path) -> Iterator[Progress[RateTest]
 
 
 def _new_trainer(config: RunConfig, data_dir: Path) -> Trainer:
-    """Return a trainer of a new model, on the text of the settings."""
+    """Return a trainer for a new model on the text in the settings."""
     text = load_corpus(config.data.corpus, data_dir)
     tokenizer = new_tokenizer(config.data, text, data_dir)
     check_trainable(text, config.model.block_size, config.data.val_fraction, tokenizer)

@@ -1,4 +1,4 @@
-"""The results of a sweep: the loss of each point over seeds, the best point, and what each setting explains."""
+"""The results of a sweep: each point's loss over its seeds, the best point, and the importance of each setting."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,34 +11,34 @@ from core.runs.folder import RunFolder, open_run
 from core.sweeps.folder import SweepFolder, SweepRecord
 from core.sweeps.space import Dimension, Values, around
 
-LEAST_FOR_IMPORTANCE = 6  # points, below which a share of variance says nothing
-_FOLLOWING = ("train.warmup_steps", "train.eval_interval")  # from the number of steps, in a scaling study
-# States of runs; the first of them that a point has is its state.
+LEAST_FOR_IMPORTANCE = 6  # points; with fewer, a share of variance means nothing
+_FOLLOWING = ("train.warmup_steps", "train.eval_interval")  # derived from the number of steps in a scaling study
+# States of runs; a point's state is the first of these that one of its runs has.
 _ORDER = ("running", "starting", "paused", "queued", "finished", "pruned", "diverged", "stopped", "failed", "deleted")
 
 
 class RunOutcome(NamedTuple):
-    """One run of a sweep, as far as it has come."""
+    """The result of one run of a sweep so far."""
 
     id: str
-    state: str  # as of any run; or `pruned`, `diverged`, `deleted`
+    state: str  # that of any run; or `pruned`, `diverged`, `deleted`
     step: int
     loss: float | None  # the last validation loss, nats/token
     seconds: float  # of training
 
 
 class PointResult(NamedTuple):
-    """One point with all its seeds."""
+    """The results of one point with all its seeds."""
 
     number: int  # from 1
     values: Values
     runs: list[RunOutcome]
-    problem: str  # why none of its runs could begin
-    following: tuple[str, ...] = ()  # settings that follow from others
+    problem: str  # why none of its runs could start
+    following: tuple[str, ...] = ()  # settings that are derived from others
 
     @property
     def shown(self) -> Values:
-        """The values that were chosen, without those that follow from them."""
+        """The chosen values, without those derived from them."""
         return {path: value for path, value in self.values.items() if path not in self.following}
 
     @property
@@ -48,17 +48,17 @@ class PointResult(NamedTuple):
 
     @property
     def loss(self) -> float | None:
-        """Their mean; None before a run has finished."""
+        """The mean of `losses`; None before a run has finished."""
         return float(np.mean(self.losses)) if self.losses else None
 
     @property
     def spread(self) -> float | None:
-        """The standard deviation over seeds; None of fewer than two."""
+        """The standard deviation over seeds; None for fewer than two finished runs."""
         return float(np.std(self.losses, ddof=1)) if len(self.losses) > 1 else None
 
     @property
     def state(self) -> str:
-        """The state of the point: the first one of _ORDER that one of its runs has."""
+        """The state of the point: the first state in _ORDER that one of its runs has."""
         states = [run.state for run in self.runs]
         if self.problem:
             return "refused"
@@ -66,7 +66,7 @@ class PointResult(NamedTuple):
 
 
 class Importance(NamedTuple):
-    """How much of the variance of the loss one setting explains by itself."""
+    """The share of the loss's variance that one setting alone explains."""
 
     path: str
     share: float  # 0 to 1, the adjusted R2 of a parabola (numbers) or of group means (choices)
@@ -87,7 +87,7 @@ def outcome_of(sweep: SweepFolder, record: SweepRecord, id: str) -> RunOutcome:
 
 
 def sweep_results(sweep: SweepFolder, record: SweepRecord) -> list[PointResult]:
-    """Return every point so far, in the order in which they began."""
+    """Return the results of all points so far, in the order in which they started."""
     following = _FOLLOWING if record.budget else ()
     return [
         PointResult(
@@ -103,13 +103,13 @@ def best_point(results: Sequence[PointResult]) -> PointResult | None:
 
 
 def best_run(point: PointResult) -> str:
-    """Return the id of the run with the lowest loss of a point that has one."""
+    """Return the id of the point's run with the lowest loss; the point must have a finished run."""
     done = [run for run in point.runs if run.state == "finished" and run.loss is not None]
     return min(done, key=lambda run: run.loss or 0.0).id
 
 
 def recipe(record: SweepRecord, point: PointResult) -> RunConfig:
-    """Return the settings of a point, with the seed of the sweep."""
+    """Return the settings of a point, with the sweep's seed."""
     return record.config_of(point.values)
 
 
@@ -121,7 +121,7 @@ def narrowed(record: SweepRecord, results: Sequence[PointResult]) -> list[Dimens
 
 
 def importances(record: SweepRecord, results: Sequence[PointResult]) -> list[Importance]:
-    """Return the importance of each setting, the largest first; none of fewer than LEAST_FOR_IMPORTANCE points."""
+    """Return the importance of each setting, the largest first; empty for fewer than LEAST_FOR_IMPORTANCE points."""
     done = [point for point in results if point.losses]
     losses = np.array([point.loss for point in done], dtype=np.float64)  # (N,)
     if len(done) < LEAST_FOR_IMPORTANCE or not losses.std():
@@ -135,7 +135,7 @@ def importances(record: SweepRecord, results: Sequence[PointResult]) -> list[Imp
 
 
 def _features(dimension: Dimension, values: Sequence[Any]) -> np.ndarray:
-    """Return columns (N, K) of a setting: its place and the square of it, or a column for each choice but one."""
+    """Return a setting's features (N, K): its place and the square of that, or one column per choice except one."""
     choices = sorted({*values}, key=str)
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values) and len(choices) > 2:
         places = np.array([_place(dimension, value) for value in values])
@@ -148,7 +148,7 @@ def _place(dimension: Dimension, value: float) -> float:
 
 
 def _explained(features: np.ndarray, losses: np.ndarray) -> float:
-    """Return the adjusted R2 of losses (N,) by least squares on features (N, K), not below 0."""
+    """Return the adjusted R2, at least 0, of a least-squares fit of losses (N,) to features (N, K)."""
     count, width = features.shape
     if (freedom := count - width - 1) <= 0:
         return 0.0
@@ -160,7 +160,7 @@ def _explained(features: np.ndarray, losses: np.ndarray) -> float:
 
 
 def why_none_finished(results: Sequence[PointResult]) -> str:
-    """Return a sentence where all runs have ended and none finished; "" where one has."""
+    """Return a sentence on why no run finished, once all have ended; "" if one has finished."""
     if any(point.losses for point in results):
         return ""
     states = [run.state for point in results for run in point.runs]

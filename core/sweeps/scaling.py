@@ -1,7 +1,7 @@
-"""A scaling study: models of several sizes at equal compute, the law of their losses, and the next size predicted.
+"""A scaling study: models of several sizes at equal compute, their scaling law, and the predicted loss of a next size.
 
-For each of three budgets of floating-point operations every size trains for as many steps as the budget pays, as in
-Hoffmann and others (2022), section 3.2. Operations are counted (`core.training.work`), not taken as 6 N D.
+For each of three budgets of floating-point operations, every size trains for as many steps as the budget allows, as in
+Hoffmann and others (2022), section 3.2. Operations are counted (`core.training.work`), not approximated by 6 N D.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ _QUIET = {
 
 
 def parse_sizes(text: str) -> list[Size]:
-    """Return the sizes of "1x16, 2x32"; raises ExplorerError for too few, too many and anything else."""
+    """Return the sizes in a text such as "1x16, 2x32"; raises ExplorerError for too few, too many or invalid ones."""
     sizes = list(dict.fromkeys(parse_size(part) for part in text.split(",") if part.strip()))
     if not LEAST_SIZES <= len(sizes) <= MOST_SIZES:
         raise ConfigError(f"Write {LEAST_SIZES} to {MOST_SIZES} different sizes, separated by commas.")
@@ -39,9 +39,9 @@ def parse_sizes(text: str) -> list[Size]:
 def plan_scaling(
     config: RunConfig, data_dir: Path, sizes: Sequence[Size], steps: int, *, seeds: int = 2, name: str = ""
 ) -> SweepRecord:
-    """Return the record of a study whose largest size trains for `steps` steps; raises ExplorerError.
+    """Return the record of a study whose largest size trains for at most `steps` steps; raises ExplorerError.
 
-    All sizes get the compute of these steps, and a quarter and a half of it.
+    Every size is trained with the compute of these steps, and with a quarter and a half of it.
     """
     if config.model.kind != "gpt":
         raise ConfigError("A scaling study needs a GPT: a bigram has no size to choose.")
@@ -58,7 +58,7 @@ def _sized(config: RunConfig, size: Size) -> RunConfig:
 
 
 def _values(config: RunConfig, size: Size, budget: float, vocab_size: int) -> Values:
-    """Return the values of a point: a size with the steps that a budget pays; raises ConfigError for too few."""
+    """Return the values of a point: a size and the steps that the budget allows; raises ConfigError for too few."""
     steps = round(budget / flops_of_step(_sized(config, size), vocab_size))
     if steps < LEAST_STEPS:
         raise ConfigError(
@@ -70,7 +70,7 @@ def _values(config: RunConfig, size: Size, budget: float, vocab_size: int) -> Va
 
 
 def scaling_runs(sweep: SweepFolder, record: SweepRecord, results: Sequence[PointResult]) -> list[ScalingRun]:
-    """Return the finished runs of a study, in the order in which they began."""
+    """Return the finished runs of a study, in the order in which they started."""
     runs: list[ScalingRun] = []
     vocab_size = None
     for point in results:
@@ -96,7 +96,7 @@ def _vocab_size(sweep: SweepFolder, id: str) -> int:
 
 
 class PredictedSize(NamedTuple):
-    """A size with the loss that the law predicts for it at the whole budget."""
+    """A size and the loss that the scaling law predicts for it at the full budget."""
 
     size: Size
     values: Values
@@ -106,7 +106,7 @@ class PredictedSize(NamedTuple):
 
 
 def predict_size(sweep: SweepFolder, record: SweepRecord, runs: Sequence[ScalingRun], size: Size) -> PredictedSize:
-    """Return what the law of a study predicts for a further size; raises ExplorerError."""
+    """Predict the loss of a further size from a study's scaling law; raises ExplorerError."""
     law, vocab_size = law_of(runs), _vocab_size(sweep, runs[0].id)
     values = _values(record.config, size, record.budget, vocab_size)
     config = record.config_of(values)
@@ -116,7 +116,7 @@ def predict_size(sweep: SweepFolder, record: SweepRecord, runs: Sequence[Scaling
 
 
 def train_prediction(sweep: SweepFolder, prediction: PredictedSize) -> SweepRecord:
-    """Let a study train a predicted size, with the prediction noted before the run begins."""
+    """Add a predicted size to a study; the prediction is recorded before the run starts."""
     with sweep.changing() as record:
         if record.state == "running":
             raise RunError(f"The study {record.name!r} is running. Wait for its end.")

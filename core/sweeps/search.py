@@ -1,7 +1,7 @@
-"""Which point a sweep trains next, and which runs it stops early: Optuna's TPE and median pruning.
+"""Choice of a sweep's next point, and of the runs to stop early: Optuna's TPE and median pruning.
 
-Bergstra and others, "Algorithms for Hyper-Parameter Optimization" (2011); Akiba and others, "Optuna" (2019). The study
-is built anew from the runs on disk for each question, so nothing of it needs to survive a killed process.
+Bergstra and others, "Algorithms for Hyper-Parameter Optimization" (2011); Akiba and others, "Optuna" (2019). Each call
+builds the study from the runs on disk, so a killed process loses nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 Next = Callable[[SweepRecord, Sequence[PointResult], list[Values], np.random.Generator], Values]
-_MOST_RANDOM = 10  # first points of TPE, at random
-_LEAST_FINISHED = 4  # runs, before one is pruned
-_WARMUP = 0.25  # share of the steps in which none is pruned
-_ASKS = 20  # for a point that fits together
+_MOST_RANDOM = 10  # first points of TPE, drawn at random
+_LEAST_FINISHED = 4  # finished runs before any is pruned
+_WARMUP = 0.25  # share of a run's steps before it may be pruned
+_ASKS = 20  # tries to get a valid new point from TPE
 
 
 def next_point(record: SweepRecord, results: Sequence[PointResult]) -> Values:
-    """Return the values of the next point; raises ConfigError where none fits together."""
+    """Return the values of the next point; raises ConfigError if no combination is valid."""
     before, rng = [point.values for point in results], np.random.default_rng([record.config.train.seed, len(results)])
     return _NEXT[record.method](record, results, before, rng)
 
@@ -59,18 +59,18 @@ def _next_of_tpe(
             continue
         if values not in before:
             return values
-        study.tell(trial, state=_states().FAIL)  # or it would be suggested again
+        study.tell(trial, state=_states().FAIL)  # otherwise it would be suggested again
     return draw_point(record.config, record.dimensions, rng, before)
 
 
-# Fixed points are all there from the start.
+# Without "fixed_points", because these all exist from the start.
 _NEXT: dict[MethodName, Next] = {"tpe": _next_of_tpe, "random": _next_at_random, "grid": _next_of_grid}
 
 
 def runs_to_prune(sweep: SweepFolder, record: SweepRecord) -> list[RunFolder]:
-    """Return the runs in training whose lowest validation loss is above the median of the finished runs at that step.
+    """Return the running runs whose lowest validation loss is above the finished runs' median at that step.
 
-    None is pruned in the first quarter of its steps, nor before four runs have finished.
+    No run is pruned in the first quarter of its steps, or before four runs have finished.
     """
     runs = sweep.runs(record)
     states = {run.id: run.status() for run in runs}
@@ -96,7 +96,7 @@ def runs_to_prune(sweep: SweepFolder, record: SweepRecord) -> list[RunFolder]:
 
 
 def _study_of_points(record: SweepRecord, results: Sequence[PointResult]) -> "Study":
-    """Return a study of all points so far: those that train have no value yet, and keep others from their place."""
+    """Return a study of all points so far; those still training have no value, and TPE avoids their neighborhood."""
     import optuna
 
     states, distributions = _states(), _distributions(record.dimensions)
@@ -131,7 +131,7 @@ def _states() -> Any:
 
 
 def _distributions(dimensions: Sequence[Dimension]) -> "dict[str, BaseDistribution]":
-    """Return each dimension as Optuna takes it: a fraction of a range, or a place in a list."""
+    """Return each dimension as an Optuna distribution: a fraction of a range, or a place in a list."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     made: dict[str, BaseDistribution] = {}

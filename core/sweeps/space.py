@@ -1,4 +1,4 @@
-"""The space of a sweep: settings with a range or a list of values, as a grid or drawn at random."""
+"""The search space of a sweep: settings with a range or a list of values, as a grid or drawn at random."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -13,12 +13,12 @@ from core.config import RunConfig, used_settings
 from core.errors import ConfigError
 from core.settings import Setting, fields_of
 
-MOST_RUNS = 200  # of a sweep
+MOST_RUNS = 200  # in a sweep
 MOST_DIMENSIONS = 6
 MOST_SEEDS = 10  # runs of one point
 MOST_POSITIONS = 50  # of a range in a grid
 FIRST_POSITIONS = 4
-_TRIES = 100  # to draw values that fit together and are new
+_TRIES = 100  # to draw a valid new combination of values
 _EXAMPLE = "train.learning_rate=1e-4..1e-2"
 _SETTINGS = dict(fields_of(RunConfig))
 _NO_DIMENSIONS = {
@@ -31,11 +31,11 @@ MethodName = Literal["tpe", "random", "grid", "fixed_points"]
 
 
 class Method(NamedTuple):
-    """How the points of a sweep are chosen; `core.sweeps.search` has the function that does it."""
+    """A method of choosing a sweep's points; `core.sweeps.search` implements it."""
 
     label: str
     about: str  # what it does
-    learns: bool = False  # from the losses of earlier points, which it waits for; and prunes, unless told otherwise
+    learns: bool = False  # from the losses of earlier points, so it waits for them, and prunes by default
     offered: bool = True  # to users
 
 
@@ -70,14 +70,14 @@ class Dimension(BaseModel):
         return self.setting.in_factors
 
     def at(self, fraction: float) -> Any:
-        """Return the value at a fraction of a range, 0 to 1, as the setting takes it."""
+        """Return the setting's value at a fraction of the range, 0 to 1."""
         assert self.low is not None and self.high is not None
         if self.is_log:
             return self.fitting(self.low * (self.high / self.low) ** fraction)
         return self.fitting(self.low + (self.high - self.low) * fraction)
 
     def fitting(self, value: float) -> Any:
-        """Return the nearest value of the setting's type and step, inside of the range."""
+        """Return the nearest value with the setting's type and step, inside the range."""
         assert self.low is not None and self.high is not None
         if self.setting.type is not int:
             return min(max(_rounded(value, self.high - self.low), self.low), self.high)
@@ -85,14 +85,14 @@ class Dimension(BaseModel):
         return min(max(round(value / step) * step, math.ceil(self.low)), math.floor(self.high))
 
     def grid(self) -> list[Any]:
-        """Return the values of a grid: those of the list, or positions at equal distances of the range."""
+        """Return the values in a grid: those of the list, or evenly spaced positions of the range."""
         if self.values:
             return list(self.values)
         fractions = np.linspace(0.0, 1.0, self.positions)
         return list(dict.fromkeys(self.at(float(fraction)) for fraction in fractions))
 
     def place(self, value: Any) -> float:
-        """Return where a value lies on the dimension, 0 to 1; of a list by its place there."""
+        """Return the place of a value on the dimension, 0 to 1; for a list, by its index."""
         if self.values:
             places = [place for place, other in enumerate(self.values) if other == value]
             return (places[0] if places else 0) / max(1, len(self.values) - 1)
@@ -103,7 +103,7 @@ class Dimension(BaseModel):
 
 
 def parse_dimension(text: str) -> Dimension:
-    """Return the dimension of `model.n_layer=2,4,6`, `train.learning_rate=1e-4..1e-2` or, with 5 positions, `...:5`."""
+    """Parse a dimension: `model.n_layer=2,4,6`, `train.learning_rate=1e-4..1e-2` or, with 5 positions, `...:5`."""
     path, equals, rest = (part.strip() for part in text.partition("="))
     if not equals or not rest:
         raise ConfigError(f"--vary needs a setting and its range or list, such as {_EXAMPLE}, not {text!r}.")
@@ -119,7 +119,7 @@ def parse_dimension(text: str) -> Dimension:
 
 
 def check_dimensions(base: RunConfig, dimensions: Sequence[Dimension], *, as_grid: bool = False) -> None:
-    """Raise ConfigError where no run could have these values, or some of a list could not."""
+    """Raise ConfigError if a dimension is invalid or has no effect, or no run (in a grid: some run) can be trained."""
     if not 1 <= len(dimensions) <= MOST_DIMENSIONS:
         raise ConfigError(f"A sweep varies 1 to {MOST_DIMENSIONS} settings, and {len(dimensions)} are chosen.")
     if len({dimension.path for dimension in dimensions}) < len(dimensions):
@@ -130,19 +130,19 @@ def check_dimensions(base: RunConfig, dimensions: Sequence[Dimension], *, as_gri
     for dimension in dimensions:
         if dimension.path not in used:
             raise ConfigError(f"{dimension.path} has no effect with the other settings, so its runs would be the same.")
-    if as_grid and grid_size(dimensions) <= MOST_RUNS:  # a larger one is refused for its size
+    if as_grid and grid_size(dimensions) <= MOST_RUNS:  # a larger grid is refused because of its size
         for values in grid_points(dimensions):
-            base.replace(values)  # each of them is trained, so one that cannot be is refused before the first
+            base.replace(values)  # raises before any run starts if one of the points is invalid
     elif not as_grid:
         draw_point(base, dimensions, np.random.default_rng(0), [])
 
 
 def _used_by_some(base: RunConfig, dimensions: Sequence[Dimension]) -> set[str]:
-    """Return the settings that have an effect with some value of each list."""
+    """Return the settings that have an effect with at least one value of the lists."""
     used = set(used_settings(base))
     for dimension in dimensions:
         section, name = dimension.path.split(".")
-        for value in dimension.values:  # not validated: a value may fit only with others of the sweep
+        for value in dimension.values:  # not validated: a value may be valid only with others of the sweep
             part = getattr(base, section).model_copy(update={name: value})
             used |= set(used_settings(base.model_copy(update={section: part})))
     return used
@@ -185,7 +185,7 @@ def _check_range(dimension: Dimension) -> None:
 
 
 def _check_value(base: RunConfig, path: str, value: Any) -> None:
-    """Raise ConfigError for a value out of bounds; one that only fits with other values of the sweep may be."""
+    """Raise ConfigError for a value out of bounds; accept a value that is valid only with others of the sweep."""
     section, name = path.split(".")
     try:
         type(getattr(base, section)).parse({name: value})
@@ -209,7 +209,7 @@ def grid_size(dimensions: Sequence[Dimension]) -> int:
 def draw_point(
     base: RunConfig, dimensions: Sequence[Dimension], rng: np.random.Generator, before: Sequence[Values]
 ) -> Values:
-    """Return a point drawn uniformly that fits together, a new one if there is; raises ConfigError where none fits."""
+    """Draw a valid point uniformly, if possible a new one; raises ConfigError if no valid point is found."""
     fits: Values | None = None
     problem = ConfigError("")
     for _ in range(_TRIES):
@@ -234,7 +234,7 @@ def _draw(dimension: Dimension, rng: np.random.Generator) -> Any:
 
 
 def drawn_points(base: RunConfig, dimensions: Sequence[Dimension], count: int) -> list[Values]:
-    """Return points drawn at random, for an estimate of a sweep's cost."""
+    """Return points drawn at random, for estimating a sweep's cost."""
     rng, points = np.random.default_rng(0), list[Values]()
     for _ in range(count):
         points.append(draw_point(base, dimensions, rng, points))
@@ -242,7 +242,7 @@ def drawn_points(base: RunConfig, dimensions: Sequence[Dimension], count: int) -
 
 
 def around(dimension: Dimension, best: Any) -> Dimension:
-    """Return a dimension around the best value: half of a range, or the value's neighbors in a list of numbers."""
+    """Narrow a dimension around the best value: to half of its range, or to the neighbors in a list of numbers."""
     if dimension.values:
         if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in dimension.values):
             return dimension
@@ -265,7 +265,7 @@ def around(dimension: Dimension, best: Any) -> Dimension:
 
 
 def _rounded(value: float, width: float) -> float:
-    """Return a value of a range of this width to three digits, or to as many as tell its values apart."""
+    """Round a value in a range of this width to three digits, or to more if needed to distinguish values."""
     digits = 2 - math.floor(math.log10(min(abs(value) or width, width)))
     return round(value, digits)
 

@@ -1,1 +1,1 @@
-"""Where workers run: on this machine or on the hosts of a Ray cluster, behind one interface."""
+"""Engines, which start workers on this machine or on a Ray cluster, behind one interface."""

@@ -1,4 +1,4 @@
-"""The interface of an engine, which starts and ends workers; this machine's engine; and which one is asked for."""
+"""The interface of engines, which start and end workers; the engine for this machine; and the choice of the engine."""
 
 import os
 import signal
@@ -15,11 +15,11 @@ from core.runs.records import Status
 
 
 class NoCapacityError(RunError):
-    """No host has room for a run now; the sentence says what it waits for."""
+    """No host has room for a run now; the message says what the run waits for."""
 
     def __init__(self, sentence: str, *, is_too_large: bool = False):
         super().__init__(sentence)
-        self.is_too_large = is_too_large  # for every host, so that no other run has to wait behind it
+        self.is_too_large = is_too_large  # for every host, so other runs need not wait for it
 
 
 class Host(NamedTuple):
@@ -32,53 +32,53 @@ class Host(NamedTuple):
     free_gpus: float
     memory: float  # bytes
     free_memory: float
-    problem: str  # a sentence on why nothing is started there; empty where nothing is wrong
+    problem: str  # a sentence on why no run is started there; else empty
 
 
 class Engine(ABC):
-    """Where workers run. The queue decides which run is next, an engine only where it trains."""
+    """A place where workers run. The queue decides which run is next, an engine only where it trains."""
 
     problem = ""  # a sentence, while no worker can be started
-    silence = ""  # a sentence, while the object store through which runs travel does not answer
-    says_when_full = False  # whether `submit`, and not the number of runs, says when there is no room
+    silence = ""  # a sentence, while the object store for the files of runs does not answer
+    says_when_full = False  # whether `submit`, not the number of runs, determines when there is no room
 
     @abstractmethod
     def start(self, data_dir: Path) -> None:
-        """Make ready to start workers, and again whenever the runs are checked."""
+        """Prepare to start workers; called again at every check of the runs."""
 
     @abstractmethod
     def capacity(self) -> int:
-        """Return how many runs train at once, at most."""
+        """Return the maximum number of runs that train at once."""
 
     @abstractmethod
     def submit(self, home: Path, folder: RunFolder, status: Status) -> None:
         """Start a worker for a run and write its status; the caller holds the supervisor lock.
 
-        Raises RunError where that cannot be, NoCapacityError where the run has to wait.
+        Raises NoCapacityError if the run has to wait, RunError if it cannot be started.
         """
 
     @abstractmethod
     def poll(self, folder: RunFolder, status: Status) -> bool:
-        """Return whether the worker of a status lives, or is about to begin."""
+        """Return whether the worker named in `status` is alive or about to start."""
 
     @abstractmethod
     def cancel(self, folder: RunFolder, status: Status, number: signal.Signals = signal.SIGKILL) -> None:
-        """End the worker of a status: SIGTERM lets it save, SIGKILL ends it and all its processes.
+        """End the worker named in `status`: SIGTERM lets it save, SIGKILL ends it and all its processes.
 
-        Raises RunError where it cannot be reached.
+        Raises RunError if it cannot be reached.
         """
 
     @abstractmethod
     def hosts(self) -> list[Host]:
-        """Return the hosts to show; none where this machine is the only one."""
+        """Return the hosts to show; empty if this machine is the only one."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of what starts workers; those that train go on."""
+        """End helper processes; workers keep training."""
 
 
 class LocalEngine(Engine):
-    """Workers as processes of this machine."""
+    """Engine whose workers are processes on this machine."""
 
     def start(self, data_dir: Path) -> None:
         FORK_SERVER.ensure_running(data_dir)
@@ -108,11 +108,11 @@ class LocalEngine(Engine):
         return []
 
     def close(self) -> None:
-        pass  # all use the one fork server
+        pass  # the fork server is shared by all engines of this process
 
 
 def engine_wanted() -> Engine:
-    """Return the engine that GPT_EXPLORER_RAY asks for with the address of a cluster: Ray's, else this machine's."""
+    """Return the Ray engine if GPT_EXPLORER_RAY has the address of a cluster, else this machine's engine."""
     if address := os.environ.get("GPT_EXPLORER_RAY"):
         from core.runs.engines.ray_engine import RayEngine
 

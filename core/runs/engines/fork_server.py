@@ -1,4 +1,4 @@
-"""The process from which workers are forked: importing torch takes seconds, a fork milliseconds."""
+"""The process from which workers are forked, because importing torch takes seconds and a fork milliseconds."""
 
 import atexit
 import json
@@ -19,27 +19,27 @@ from core.runs.processes import ProcessId, identify, is_alive
 from core.runs.records import Status
 
 CAN_FORK = sys.platform == "linux"  # elsewhere a process that has imported torch cannot be forked safely
-RESTART_SECONDS = 3.0  # before the next is started after one has become a worker: its imports would slow a first step
-_LOOK_SECONDS = 0.02  # between two looks whether a measurement has ended, which takes seconds
-RETRY_SECONDS = 30.0  # before another try where one ended by itself, or could not be started
+RESTART_SECONDS = 3.0  # before the next start after one has become a worker, whose first step imports would slow down
+_LOOK_SECONDS = 0.02  # between two checks whether a measurement, which takes seconds, has ended
+RETRY_SECONDS = 30.0  # before another try if one ended unexpectedly or could not be started
 
 log = logging.getLogger(__name__)
 
 
 def worker_environment(data_dir: Path) -> dict[str, str]:
-    """Return the environment of a process that runs `python -m core` from anywhere."""
+    """Return the environment for running `python -m core` from any folder."""
     root = str(Path(core.__file__).parents[1])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     return os.environ | {"PYTHONPATH": path, "GPT_EXPLORER_HOME": str(data_dir)}
 
 
 class ForkServer:
-    """A process that has imported torch and forks a worker for each run it is told of (`core.cli.worker.serve_forks`).
+    """A process that has imported torch and forks a worker for each run on request (`core.cli.worker.serve_forks`).
 
-    And one that measures the machine: what it allocates for that would stay with a process that goes on.
+    The machine is also measured in a fork: a process that continues would keep the memory allocated for that.
 
-    Workers lead sessions of their own, so that nothing that ends this process or the app ends them. Where the system
-    cannot fork, the process becomes the worker itself, and another one is started.
+    Each worker leads its own session, so that it survives the end of this process or of the app. On systems where
+    forking is not safe, the process becomes the worker itself, and another one is started.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class ForkServer:
         self._lock = threading.Lock()
 
     def ensure_running(self, data_dir: Path) -> None:
-        """Start the process, so that the first run need not wait, unless one runs or has just failed."""
+        """Start the process, so that the first run need not wait, unless one is running or has just failed."""
         with self._lock:
             if self._process is not None and self._process.poll() is not None:
                 self._end()
@@ -62,27 +62,27 @@ class ForkServer:
                     log.warning("the process that forks workers cannot be started: %s", error)
 
     def start_worker(self, data_dir: Path, folder: RunFolder, status: Status) -> None:
-        """Start a worker for a run and write its status; raises RunError where the system starts none.
+        """Start a worker for a run and write its status; raises RunError if the system cannot start one.
 
-        The caller holds the supervisor lock. The worker waits for it, so that its pid is in the status before it looks.
+        The caller must hold the supervisor lock. The worker takes the lock before it looks for its pid in the status.
         """
         process = self.fork(data_dir, folder)
         started = {"state": "starting", "pid": process.pid, "pid_started": process.started, "reason": ""}
         folder.write_status(status.model_copy(update=started))
 
     def fork(self, data_dir: Path, folder: RunFolder) -> ProcessId:
-        """Return a new worker, which trains the run once its status names it; raises RunError."""
+        """Start a worker, which trains the run once the run's status names it; raises RunError."""
         request = json.dumps({"run": folder.id, "environment": worker_environment(data_dir)}).encode() + b"\n"
         try:
             with self._lock:
                 pid = self._ask(request)
-                if pid is None:  # there is none, or it has died
+                if pid is None:  # there is no process, or it has died
                     self._end()
                     with folder.log_path.open("ab") as output:  # if it fails to start, the log says why
                         self._process = _start(data_dir, output)
                     pid = self._ask(request)
                 if self._process is not None and pid == self._process.pid:
-                    # A process that nobody waits for stays in the system's table as a zombie.
+                    # Without a wait, the process would remain as a zombie.
                     threading.Thread(target=self._process.wait, name=f"worker {folder.id}", daemon=True).start()
                     self._process, self._start_due = None, time.monotonic() + RESTART_SECONDS
             if pid is None or (process := identify(pid)) is None:
@@ -95,9 +95,9 @@ class ForkServer:
         return process
 
     def measure(self, data_dir: Path, threads: list[int]) -> bool:
-        """Measure in a fork how fast this machine trains with these numbers of threads, and wait until it has ended.
+        """Measure this machine's training speed with these numbers of threads in a fork, and wait for the end.
 
-        Return False, having measured nothing, where no process is there to fork.
+        Return False, without a measurement, if there is no process to fork.
         """
         request = json.dumps({"threads": threads, "environment": worker_environment(data_dir)}).encode() + b"\n"
         try:
@@ -112,12 +112,12 @@ class ForkServer:
         return pid is not None
 
     def close(self) -> None:
-        """End the process; workers go on."""
+        """End the process; workers keep training."""
         with self._lock:
             self._end()
 
     def _ask(self, request: bytes) -> int | None:
-        """Return the pid of a new worker; None where the process has died. Raises OSError where it cannot fork."""
+        """Return the pid of a new worker; None if the process has died. Raises OSError if it cannot fork."""
         if self._process is None:
             return None
         assert self._process.stdin is not None and self._process.stdout is not None  # pipes
@@ -132,7 +132,7 @@ class ForkServer:
 
     def _end(self) -> None:
         if self._process is not None:
-            self._process.kill()  # it has nothing to lose, and may still be importing
+            self._process.kill()  # safe, as it has no state; it may still be importing
             with suppress(BrokenPipeError):
                 self._process.communicate()  # waits, and closes its pipes
             self._process = None

@@ -1,4 +1,4 @@
-"""The copy of a run's folder on a host that shares no data folder: its worker trains there, and its files are sent."""
+"""The copy of a run's folder on a host without a shared data folder: a worker trains in it, and its files are sent."""
 
 import math
 import os
@@ -17,13 +17,13 @@ from core.runs.commands import command_files
 from core.runs.engines.store_folder import NotThereError, StoreError, StoreFolder
 from core.runs.folder import RunFolder
 
-SYNC_SECONDS = 1.0  # between two looks
-_LAST_SECONDS = 900.0  # for which the files of a worker that has ended are tried
-_GONE_SECONDS = 300.0  # for which a store without the run may be one that was lost for a while; then it is deleted
+SYNC_SECONDS = 1.0  # between two syncs
+_LAST_SECONDS = 900.0  # for retries to send the files after the worker has ended
+_GONE_SECONDS = 300.0  # for which a store may be temporarily without the run; after that, the run counts as deleted
 
 
 class HostCopy:
-    """A data folder with the one run, whose files are sent while its worker trains."""
+    """A data folder with only one run, whose files are sent while its worker trains."""
 
     def __init__(self, url: str, run_id: str, attempt: str):
         self.home = made_data_dir(Path(tempfile.mkdtemp(prefix="gpt-explorer-")))
@@ -39,7 +39,7 @@ class HostCopy:
         self.sync()
 
     def sync(self) -> bool:
-        """Send what the worker has written and take commands; return whether this still is the newest attempt."""
+        """Send the worker's new files and fetch commands; return whether this is still the newest attempt."""
         sent = self._store.read_json("commands.json")
         if sent is None and time.monotonic() < self._gone_at:
             raise NotThereError("There is no commands.json.")
@@ -51,23 +51,23 @@ class HostCopy:
             write_atomically(self._folder.commands / Path(name).name, commands[name].encode())
             self._taken.add(name)
         waiting = {path.name for path in command_files(self._folder)}
-        for name in waiting - commands.keys() if sent else ():  # taken back
+        for name in waiting - commands.keys() if sent else ():  # withdrawn
             (self._folder.commands / name).unlink(missing_ok=True)
         self._store.push(run_files(self._folder), attempt=self._attempt, done=sorted(self._taken - waiting))
         return True
 
     def train(self) -> int:
-        """Let a worker train, and send what it writes, until it ends; return its exit code.
+        """Start a worker, and send its files until it ends; return its exit code.
 
-        Where a newer attempt has begun elsewhere, it ends this process and the worker, which has the same group.
+        If a newer attempt has started elsewhere, kill this process and the worker, which is in the same process group.
         """
         environment = os.environ | {"GPT_EXPLORER_HOME": str(self.home)}
         worker = subprocess.Popen([sys.executable, "-m", "core", "worker", self._folder.id], env=environment)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the worker saves, and then ends
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # only the worker reacts: it saves and exits
         last = math.inf  # monotonic
         while time.monotonic() < last:
             has_ended = worker.poll() is not None
-            with suppress(Exception):  # the store or the network may be back at the next look
+            with suppress(Exception):  # the store or the network may be back at the next sync
                 if not self.sync():
                     shutil.rmtree(self.home, ignore_errors=True)
                     os.killpg(0, signal.SIGKILL)
@@ -80,5 +80,5 @@ class HostCopy:
 
 
 def run_files(folder: RunFolder) -> dict[str, Path]:
-    """Return the files of a run that travel, by their names in the store."""
+    """Return the files of a run that are transferred, by their names in the store."""
     return {f"runs/{folder.id}/{path.relative_to(folder.path).as_posix()}": path for path in folder.files()}

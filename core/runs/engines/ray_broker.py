@@ -1,8 +1,8 @@
-"""The process that speaks with a Ray cluster for the app: a Ray driver ends with its cluster, and the app must not.
+"""The app's broker for a Ray cluster, in a separate process: a Ray driver ends with its cluster, and the app must not.
 
 It answers each line of JSON on standard input with one on standard output. Workers are started by detached actors, one
-for each run and named after it, so that no run is started twice. A worker leads a session of its own: it outlives its
-actor, the head node and the app, and holds the lock of its run for as long as it trains.
+per run and named after it, so that no run is started twice. A worker leads its own session: it outlives its actor, the
+head node and the app, and holds the lock of its run while it trains.
 """
 
 import hashlib
@@ -34,13 +34,13 @@ log = logging.getLogger(__name__)
 NAMESPACE = "gpt-explorer"
 ROOT = Path(core.__file__).parents[1]
 _CONNECT_SECONDS = 5.0  # for the address of a cluster to accept a connection
-_CHECK_SECONDS = 60.0  # for a host to answer
-_AGAIN_SECONDS = 5.0  # before one that could not be checked is looked at again
+_CHECK_SECONDS = 60.0  # for a host to answer a check
+_AGAIN_SECONDS = 5.0  # before a host that could not be checked is checked again
 _SIGNAL_SECONDS = 5.0  # for an actor to send a signal
-_SEND_SECONDS = 0.5  # of that the app waits
-_CLOCK_SECONDS = 60.0  # by which clocks may differ
-_REGISTER_SECONDS = 20.0  # for the head to know a new actor
-_RESERVED_SECONDS = 3.0  # until Ray knows what a new actor has taken
+_SEND_SECONDS = 0.5  # of these, the app waits this long
+_CLOCK_SECONDS = 60.0  # maximum difference of clocks
+_REGISTER_SECONDS = 20.0  # for the head to register a new actor
+_RESERVED_SECONDS = 3.0  # until Ray reports a new actor's resources as taken
 _LAST_WORKER = "It waits for its last worker to end."
 _BEING_CHECKED = "It has just joined the cluster and is being checked."
 _CLOCK = "Its clock is {minutes:.0f} minutes off. Set it, for instance with NTP."
@@ -53,7 +53,7 @@ _FOLDER = "It does not share the folder {folder}: a file written here cannot be 
 
 
 def code_digest(root: Path = ROOT) -> str:
-    """Return a hash of the program's own source, as its version."""
+    """Return a hash of the program's source code, as its version."""
     digest = hashlib.sha256()
     for path in sorted((root / "core").rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
@@ -61,9 +61,9 @@ def code_digest(root: Path = ROOT) -> str:
 
 
 def inspect_host(root: str, question: str, node: str) -> dict[str, Any]:
-    """Return what decides whether a host can train: versions and clock. It answers the question in the shared folder.
+    """Return a host's versions and clock, and answer the question in the shared folder, to decide whether it can train.
 
-    The version of PyTorch is empty where there is none.
+    The version of PyTorch is empty if it is not installed.
     """
     with suppress(Exception):
         write_answer(question, node)
@@ -74,7 +74,7 @@ def inspect_host(root: str, question: str, node: str) -> dict[str, Any]:
 
 
 def write_answer(question: str, node: str) -> None:
-    """Write what a question has into a host's file of an answer, in the shared folder or in an object store."""
+    """Copy a question's content to the host's answer file, in the shared folder or in an object store."""
     with open_shared(question) as file, open_shared(f"{question}.{node}", "w") as answer:
         answer.write(file.read())
 
@@ -89,7 +89,7 @@ def open_shared(path: str, mode: str = "r") -> Any:
 
 
 class WorkerActor:
-    """The actor that starts one worker and ends with it; for as long, Ray keeps the worker's resources."""
+    """The actor that starts one worker and ends with it; until then, Ray reserves the worker's resources."""
 
     def __init__(
         self, run_id: str, root: str, environment: dict[str, str], names: dict[str, str], url: str, attempt: str
@@ -117,35 +117,35 @@ class WorkerActor:
 
 
 class RayBroker:
-    """The requests of the app, as methods by their names."""
+    """The broker, with one public method for each of the app's requests."""
 
     def __init__(self, address: str, data_dir: Path, url: str = ""):
         import ray
         from ray import cloudpickle
 
         host, colon, port = address.rpartition(":")
-        if colon and port.isdecimal():  # Ray tries for a minute and more
+        if colon and port.isdecimal():  # fails faster than Ray, which tries for more than a minute
             socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
 
         if url:
             check_store(url)
-        # Hosts need nothing of ours to look at them.
+        # So that hosts can be checked even if they do not have our code.
         cloudpickle.register_pickle_by_value(sys.modules[__name__])
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
         self._ray, self._data_dir, self._url = ray, data_dir, url
         self._remote_runs: dict[str, RemoteRun] = {}  # by run
-        self._new: dict[str, tuple[float, Any]] = {}  # actors that the head may not know yet, by run, with their times
-        self._problems: dict[str, str] = {}  # by node; empty where nothing is wrong
-        self._check_due: dict[str, float] = {}  # by node; monotonic, and infinite where it is checked or being checked
+        self._new: dict[str, tuple[float, Any]] = {}  # start times and actors that the head may not know yet, by run
+        self._problems: dict[str, str] = {}  # by node; empty if nothing is wrong
+        self._check_due: dict[str, float] = {}  # by node; monotonic, infinite if it was checked or is being checked
         self._reserved: list[tuple[float, str, dict[str, float]]] = []  # when, node, resources
 
     def hosts(self) -> dict[str, Any]:
-        """Return all hosts of the cluster, with what they have free."""
+        """Return all hosts of the cluster, with their total and free resources."""
         from ray._private.state import available_resources_per_node
 
         nodes = [node for node in self._ray.nodes() if node["Alive"]]
         due = {node["NodeID"] for node in nodes if self._check_due.get(node["NodeID"], 0.0) <= time.monotonic()}
-        if due:  # the first time all are waited for, later ones are looked at meanwhile
+        if due:  # the first time, wait for all hosts; later ones are checked in the background
             is_first = not self._check_due
             self._check_due |= dict.fromkeys(due, math.inf)
             self._problems = dict.fromkeys(due, _BEING_CHECKED) | self._problems
@@ -168,16 +168,16 @@ class RayBroker:
         return {"hosts": sorted(hosts, key=lambda host: host["name"]), "silence": max(silences, default="")}
 
     def submit(self, run: str, environment: dict[str, str], needs: dict[str, float]) -> dict[str, Any]:
-        """Start a worker on the host with the most free cores of those that have what it needs.
+        """Start a worker on the host with the most free cores among those with enough resources.
 
-        Where another app has just taken that room, Ray takes another sound host, or waits until one has room.
+        If another app has just taken them, Ray chooses another usable host, or waits until one has room.
         """
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         if self.exists(run)["exists"]:
             if not self._url or is_locked(open_run(self._data_dir, run).lock_path):
                 return {"wait": _LAST_WORKER}
-            self._follow(run)  # an app that has ended had started it
+            self._follow(run)  # started by an app that has ended
             return {}
         sound = [host for host in self.hosts()["hosts"] if not host["problem"]]
         fitting = [host for host in sound if all(host[f"free_{what}"] >= needs[what] for what in needs)]
@@ -198,12 +198,12 @@ class RayBroker:
         names = {each["node"]: each["name"] for each in sound}
 
         def start(attempt: str = "") -> None:
-            # Ray cancels an actor whose handle is gone before the head knows it.
+            # Ray cancels an actor if its handle is dropped before the head has registered it.
             self._new[run] = time.monotonic(), actor.remote(run, str(ROOT), environment, names, self._url, attempt)
 
         try:
             self._follow(run, start) if self._url else start()
-        except ValueError:  # another app has been quicker
+        except ValueError:  # another app was faster
             return {"wait": _LAST_WORKER}
         taken = {"CPU": needs["cpus"], "GPU": needs["gpus"], "memory": needs["memory"]}
         self._reserved.append((time.monotonic(), host["node"], taken))
@@ -217,7 +217,7 @@ class RayBroker:
         return False
 
     def exists(self, run: str) -> dict[str, Any]:
-        """Return whether the actor of a run lives, or is about to."""
+        """Return whether the actor of a run is alive or about to start."""
         remote = self._remote_runs.get(run)
         return {"exists": (remote is not None and remote.is_alive()) or self._has_actor(run)}
 
@@ -235,32 +235,32 @@ class RayBroker:
         self._remote_runs[run].start()
 
     def cancel(self, run: str, number: int) -> dict[str, Any]:
-        """Send a signal to a run's worker, without waiting for a host that is slow; end what has not begun."""
+        """Send a signal to a run's worker, without waiting for a slow host; end an actor that has not started."""
         from ray._private.state import actors
 
         remote = self._remote_runs.get(run)
         if remote and (number == signal.SIGKILL or not self._has_actor(run)):
             remote.kill()
         _since, actor = self._new.pop(run, (0.0, None))
-        with suppress(ValueError):  # the head does not know it yet, or there is none
+        with suppress(ValueError):  # the head has not registered it yet, or there is none
             actor = self._ray.get_actor(run)
         if actor is not None and actors(actor._actor_id.hex()).get("State") == "ALIVE":
             sending = threading.Thread(target=self._send, args=(actor, number), daemon=True)
             sending.start()
             sending.join(_SEND_SECONDS)
-        elif actor is not None:  # it waits for room: its place ends with it
+        elif actor is not None:  # it still waits for room
             self._ray.kill(actor)
         return {}
 
     def _send(self, actor: Any, number: int) -> None:
         try:
             self._ray.get(actor.send.remote(number), timeout=_SIGNAL_SECONDS)
-        except Exception:  # it ends with its worker, and may do so before it has answered
+        except Exception:  # the actor ends with its worker, perhaps before it answers
             if number == signal.SIGKILL:
                 self._ray.kill(actor)
 
     def _check(self, nodes: set[str]) -> None:
-        """Look at hosts, all at once; those that could not be checked are looked at again."""
+        """Check hosts in parallel; those that could not be checked are checked again later."""
         question = f"{self._url.rstrip('/') or self._data_dir / 'runs'}/shared-{os.urandom(8).hex()}"
         waiting = set(nodes)
         try:
@@ -280,7 +280,7 @@ class RayBroker:
                 remove_shared(question)
 
     def _looks(self, nodes: set[str], question: str) -> dict[str, Any]:
-        """Return references to what hosts answer, once all have answered or had time to."""
+        """Return references to the hosts' answers, once all have answered or timed out."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         look = self._ray.remote(num_cpus=0, max_retries=0)(inspect_host)
@@ -291,7 +291,7 @@ class RayBroker:
 
 
 def in_words(error: Exception) -> str:
-    """Return the kind of an error and its message, of a remote one without the traceback."""
+    """Return the type and the message of an error; for a remote error, without the traceback."""
     if type(error).__name__ == "GetTimeoutError":
         return f"it has not answered for {_CHECK_SECONDS:.0f} seconds"
     cause = getattr(error, "cause", None) or error
@@ -299,7 +299,7 @@ def in_words(error: Exception) -> str:
 
 
 def problem_of(answer: dict[str, Any], question: str, node: str) -> str:
-    """Return why a host that answered so cannot train; empty where nothing is wrong."""
+    """Return why a host with this answer cannot train; empty if it can."""
     ours, off = metadata.version("torch"), abs(answer["time"] - time.time())
     written = ""
     with suppress(FileNotFoundError), open_shared(f"{question}.{node}") as file:
@@ -317,7 +317,7 @@ def problem_of(answer: dict[str, Any], question: str, node: str) -> str:
 
 
 def remove_shared(question: str) -> None:
-    """Remove a question and its answers."""
+    """Remove a question and its answers from the shared folder or store."""
     from fsspec.core import url_to_fs
 
     files, path = url_to_fs(question, use_listings_cache=False)
@@ -328,7 +328,7 @@ def remove_shared(question: str) -> None:
 def serve_ray(address: str, data_dir: Path, url: str = "") -> int:
     """Answer requests until standard input is closed."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # Ray prints
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # Ray prints to standard output
     broker: RayBroker | None = None
 
     def answer_of(call: Callable[[], dict[str, Any]]) -> None:

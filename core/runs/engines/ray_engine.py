@@ -1,8 +1,7 @@
-"""The engine of a Ray cluster: workers on its hosts, which share the data folder.
+"""The engine for a Ray cluster: workers on its hosts, which share the data folder or an object store.
 
-What a run needs decides where it trains; which run is next is the queue's to say. Whether a worker lives is seen from
-the lock of its run, which the system gives back when its process or its host dies: so a cluster that does not answer
-loses nothing.
+The queue decides which run is next; the run's needs decide where it trains. A worker is alive while its run is locked.
+The system releases the lock when the process or its host dies, so nothing is lost if the cluster does not answer.
 """
 
 import json
@@ -31,32 +30,32 @@ from core.runs.weights import vocab_size_of
 from core.training.cost import memory_needed
 
 log = logging.getLogger(__name__)
-_CONNECT_SECONDS = 90.0  # for the broker to connect, and to look at every host
-_ANSWER_SECONDS = 10.0  # for every other answer: the supervisor waits for it
+_CONNECT_SECONDS = 90.0  # for the broker to connect, and to check every host
+_ANSWER_SECONDS = 10.0  # for every other answer, because the supervisor waits for it
 _CONNECTING = "It waits for the Ray cluster to answer."
-_RETRY_SECONDS = 5.0  # before a cluster that did not answer is asked again
-_HOSTS_SECONDS = 1.0  # for which the list of hosts is kept
+_RETRY_SECONDS = 5.0  # before the next try if a cluster did not answer
+_HOSTS_SECONDS = 1.0  # for which the list of hosts is cached
 _SILENT = {"error": "it does not answer", "is_lost": True}
-_LOG = "ray.log"  # what the broker and Ray report, in the data folder
-_LOG_BYTES = 2**20  # of it, from which it begins anew
-_PROCESS_BYTES = 370 * 2**20  # Python with torch, which no other process shares
+_LOG = "ray.log"  # output of the broker and Ray, in the data folder
+_LOG_BYTES = 2**20  # beyond this size, the log is overwritten
+_PROCESS_BYTES = 370 * 2**20  # Python with torch, not shared with other processes
 
 
 def _log_file(data_dir: Path) -> IO[bytes]:
     path = data_dir / _LOG
-    with suppress(OSError):  # a full disk, say
+    with suppress(OSError):  # such as a full disk
         is_long = path.exists() and path.stat().st_size > _LOG_BYTES
         return path.open("wb" if is_long else "ab")
     return Path(os.devnull).open("wb")
 
 
 class RayEngine(Engine):
-    """Workers on the hosts of a Ray cluster, through a process of its own (`core.runs.engines.ray_broker`)."""
+    """Engine whose workers run on a Ray cluster, through a separate process (`core.runs.engines.ray_broker`)."""
 
     says_when_full = True
 
     def __init__(self, address: str, storage: str = ""):
-        self.address, self._storage = address, storage  # the URL of an object store, where hosts share no folder
+        self.address, self._storage = address, storage  # URL of an object store, if hosts share no folder
         self._data_dir: Path | None = None
         self._broker: subprocess.Popen[str] | None = None
         self._is_ready = False  # the broker has connected
@@ -73,7 +72,7 @@ class RayEngine(Engine):
         return max(1, int(sum(host.cpus for host in self.hosts() if not host.problem)))
 
     def connect(self, data_dir: Path) -> list[Host]:
-        """Return the hosts that can train; raises ExplorerError where no cluster answers, or none of its hosts can."""
+        """Return the hosts; raises ExplorerError if no cluster answers, or none of its hosts can train."""
         self.start(data_dir)
         until = time.monotonic() + _CONNECT_SECONDS
         while not (hosts := self.hosts()) and self.problem == _CONNECTING and time.monotonic() < until:
@@ -107,14 +106,14 @@ class RayEngine(Engine):
         answer = self._ask("submit", run=folder.id, environment=wanted, needs=needs)
         if answer:
             folder.write_status(before)
-            if answer.get("is_sentence") and not self.problem:  # on this run
+            if answer.get("is_sentence") and not self.problem:  # an error of this run only
                 raise RunError(answer["error"])
             raise NoCapacityError(answer.get("wait") or self.problem or answer.get("error") or why)
 
     def poll(self, folder: RunFolder, status: Status) -> bool:
         if not status.host or status.pid:
             return status.has_worker(folder.lock_path)
-        # Another app may still send its files. While nobody knows, its actor may be there.
+        # A lock means that an app still transfers its files. If the cluster does not answer, the actor may exist.
         return is_locked(folder.lock_path) or bool(self._ask("exists", run=folder.id).get("exists", True))
 
     def cancel(self, folder: RunFolder, status: Status, number: signal.Signals = signal.SIGKILL) -> None:
@@ -148,9 +147,9 @@ class RayEngine(Engine):
         return {"cpus": cpus, "gpus": processes if on_gpu else 0, "memory": memory}
 
     def _ask(self, request: str, **more: Any) -> dict[str, Any]:
-        """Return the answer of the broker; its `error` is a sentence, and `problem` too where it is not on one run.
+        """Return the broker's answer; its `error` is a sentence, copied to `problem` if it is not about one run.
 
-        A broker that does not answer, or has no cluster, is ended, and with it those that follow runs in a store.
+        A broker that does not answer or has lost its cluster is ended, along with its threads that follow runs.
         """
         with self._lock:
             if self._broker is None and time.monotonic() < self._retry_due:
@@ -191,7 +190,7 @@ class RayEngine(Engine):
         return _SILENT
 
     def _answer(self, seconds: float) -> dict[str, Any] | None:
-        """Return the broker's next line, or None where none comes in time; an error where it has ended."""
+        """Return the broker's next line; None if none comes in time, an error if the broker has ended."""
         assert self._broker is not None and self._broker.stdout is not None
         if not select.select([self._broker.stdout], [], [], seconds)[0]:
             return None
@@ -201,7 +200,7 @@ class RayEngine(Engine):
     def _start_broker(self) -> subprocess.Popen[str]:
         assert self._data_dir is not None, "`start` comes first"
         command = [sys.executable, "-m", "core", "worker", "--ray", self.address, "--storage", self._storage]
-        once = {"AWS_MAX_ATTEMPTS": "1"}  # it is asked once a second: 5 attempts took 128 s to say that none answers
+        once = {"AWS_MAX_ATTEMPTS": "1"}  # requests repeat every second; boto's 5 attempts took 128 s to fail
         environment = once | worker_environment(self._data_dir) | {"RAY_ADDRESS": ""}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         with _log_file(self._data_dir) as errors:

@@ -1,7 +1,7 @@
-"""A run that trains on a host without the data folder: its files travel through an object store.
+"""A run that trains on a host without the data folder: its files are transferred through an object store.
 
-A run has a folder in the store (`StoreFolder`). The app writes the files that a worker begins with; from then on the
-host (`HostCopy`) writes all of them but `commands.json`, which has the commands that wait.
+A run has a folder in the store (`StoreFolder`). The app writes the files that a worker starts with. After that, the
+host (`HostCopy`) writes all files except `commands.json`, which contains the pending commands.
 """
 
 import json
@@ -28,17 +28,17 @@ log = logging.getLogger(__name__)
 
 
 class Sync(Enum):
-    """What the last look at the store came to."""
+    """The result of the last sync with the store."""
 
-    CURRENT = auto()  # the folder here is as the store's
-    UNSENT = auto()  # the store does not answer, and has not got what the worker begins with
-    SILENT = auto()  # the store does not answer, or has nothing of a run whose worker lives
-    UNWRITABLE = auto()  # it answers, but its files cannot be written here
-    LOST = auto()  # it has nothing of the run, and the worker has ended
+    CURRENT = auto()  # the folder here matches the store's
+    UNSENT = auto()  # the store does not answer, and lacks the files that the worker starts with
+    SILENT = auto()  # the store does not answer, or lacks the run although its worker is alive
+    UNWRITABLE = auto()  # the store answers, but its files cannot be written here
+    LOST = auto()  # the store lacks the run, and the worker has ended
     DELETED = auto()  # the folder here is gone
 
 
-_FINAL = {Sync.CURRENT, Sync.LOST, Sync.DELETED}  # no more comes of a worker that has ended
+_FINAL = {Sync.CURRENT, Sync.LOST, Sync.DELETED}  # after these, nothing more comes from a worker that has ended
 _SILENT = "The object store has not answered since {since} UTC"
 _SENTENCES = {
     Sync.UNSENT: f"{_SILENT} ({{error}}). The run begins when it answers.",
@@ -48,9 +48,9 @@ _SENTENCES = {
 
 
 class RemoteRun(threading.Thread):
-    """The app's side: holds the lock of the run while its worker lives, and keeps the run's folder here up to date.
+    """The app's side: holds the run's lock while its worker is alive, and keeps the run's folder here up to date.
 
-    `start` begins the worker, with a random name of this attempt; without it, one that trains already is followed.
+    `start` starts the worker, given a random name for this attempt; without it, an already running worker is followed.
     """
 
     def __init__(
@@ -58,36 +58,36 @@ class RemoteRun(threading.Thread):
     ):
         super().__init__(name=f"remote-{folder.id}", daemon=True)
         self.folder, self.is_killed = folder, False
-        self._status_lock = threading.Lock()  # a status that is written after `kill` stays
-        self._sync, self.silence = Sync.CURRENT, ""  # with its sentence
-        self._answered = time.time()  # the last time
+        self._status_lock = threading.Lock()  # so that this thread does not overwrite a status written after `kill`
+        self._sync, self.silence = Sync.CURRENT, ""  # and its sentence
+        self._answered = time.time()  # of the last answer
         self._url, self._start, self._is_alive = url, start, is_alive
         self._store = StoreFolder(url, folder.id)
         self._attempt = os.urandom(8).hex() if start else ""
 
     def run(self) -> None:
-        with suppress(RunError), self.folder.training_lock():  # another app follows it
+        with suppress(RunError), self.folder.training_lock():  # if it is locked, another app follows the run
             try:
                 is_alive = self._begin(self._start) if self._start else True
             except Exception as error:
                 why = f"Its files cannot be read, or its worker cannot be started ({type(error).__name__}: {error})."
                 self._write(self.folder.read_status().end("failed", why))
                 return
-            while is_alive or not (self._sync in _FINAL or self.is_killed):  # what it sent last may lie in the store
+            while is_alive or not (self._sync in _FINAL or self.is_killed):  # the store may have its last files
                 is_alive = self._is_alive()
                 self._become(*self._look(is_alive))
                 if is_alive or self._sync not in _FINAL:
                     time.sleep(SYNC_SECONDS)
             if self.is_killed or not self.folder.path.exists() or self.folder.read_status().ended:
-                with suppress(Exception):  # what is left harms nobody, and the next attempt of a crashed run takes it
+                with suppress(Exception):  # remaining files do no harm; a crashed run's next attempt uses them
                     self._store.remove()
 
     def _begin(self, start: Callable[[str], object]) -> bool:
-        """Send the files and start the worker, once the store answers; return False where it is ended before."""
+        """Send the files and start the worker once the store answers; return False if the run ends before that."""
         while not self.is_killed:
             try:
                 self._store = StoreFolder(self._url, self.folder.id)
-                self._send_commands()  # first: a worker of an earlier attempt, which may send files still, ends at them
+                self._send_commands()  # first, to end the worker of an earlier attempt, which may still send files
                 is_needed = self._goes_on_from_store()
                 self._become(Sync.CURRENT)
                 if not is_needed:
@@ -105,9 +105,9 @@ class RemoteRun(threading.Thread):
         return False
 
     def _goes_on_from_store(self) -> bool:
-        """Bring here what a worker has sent while no app followed it; return False where the run has ended or paused.
+        """Fetch the files that a worker sent while no app followed it; return False if the run has ended or paused.
 
-        The store may also have less than this folder, where the run was trained elsewhere since.
+        The store may also be behind this folder, if the run was trained elsewhere since.
         """
         from core.training.checkpoints import newest_save  # imports torch, which is rarely needed here
 
@@ -124,11 +124,11 @@ class RemoteRun(threading.Thread):
         except OSError as error:  # a full disk
             raise StoreError(f"{type(error).__name__}: {error}") from error
         if (status.attempt, status.step) == (own.attempt, own.step) and _stamps_of(folder) == before:
-            return True  # all of it was here, also the end that a resume has followed
+            return True  # everything was already here, even the end, and the run was resumed after it
         if not status.ended:
             status = after_crash(status, last_log_lines(folder.log_path), newest_save(folder.checkpoints))
         if status.state == "queued":
-            self._send_commands()  # without those that are done
+            self._send_commands()  # without those already done
             placed = {name: getattr(own, name) for name in ("state", "pid", "pid_started", "host")}
             status = status.model_copy(update=placed)
         self._write(status)
@@ -145,7 +145,7 @@ class RemoteRun(threading.Thread):
             (self.folder.commands / Path(command).name).unlink(missing_ok=True)
 
     def _fill_in(self, data: bytes) -> None:
-        """Take from the worker's record what workers fill in: the rest may have been changed here since."""
+        """Take only the fields that workers fill in from the worker's record: others may have been changed here."""
         try:
             self.folder.record()
         except RunError:  # damaged
@@ -165,12 +165,12 @@ class RemoteRun(threading.Thread):
                 write_atomically(self.folder.status_path, status, durable=False)
 
     def kill(self) -> None:
-        """Let it end with its worker, and write no status from now on."""
+        """Make the thread end with the worker, and write no status any more."""
         with self._status_lock:
             self.is_killed = True
 
     def _look(self, is_alive: bool) -> tuple[Sync, object]:
-        """Send commands and take files; return what that came to, with its error."""
+        """Send commands and fetch files; return the result and its error."""
         now, why = Sync.CURRENT, None
         try:
             self._send_commands()
@@ -179,12 +179,12 @@ class RemoteRun(threading.Thread):
         except StoreError as error:
             is_lost = isinstance(error, NotThereError) and not is_alive
             now, why = Sync.LOST if is_lost else Sync.SILENT, error
-        except Exception as error:  # this machine's disk may have room at the next look
+        except Exception as error:  # such as a full disk, which may have room at the next sync
             now, why = Sync.UNWRITABLE, error
         return now if self.folder.path.exists() else Sync.DELETED, why
 
     def _become(self, sync: Sync, error: object = None) -> None:
-        """Note what a look came to, and write its sentence into the status; the worker's own replaces that later."""
+        """Record the result of a sync, and write its sentence into the status until the worker's status replaces it."""
         self._answered = time.time() if sync is Sync.CURRENT else self._answered
         since = time.strftime("%H:%M", time.gmtime(self._answered))
         before, now = self.silence, _SENTENCES.get(sync, "").format(since=since, run=self.folder, error=error)
@@ -193,14 +193,14 @@ class RemoteRun(threading.Thread):
             return
         if sync is Sync.UNWRITABLE:
             return log.warning("%s", now)
-        with suppress(RunError):  # deleted, or a full disk
+        with suppress(RunError):  # deleted, or the disk is full
             status = self.folder.read_status()
             if not status.ended and (now or status.waits_for == before):
                 self._write(status.model_copy(update={"waits_for": now}))
                 self._store.forget(f"runs/{self.folder.id}/{self.folder.status_path.name}")
 
     def _send_commands(self) -> None:
-        if not self._attempt:  # that of the worker which another app has started
+        if not self._attempt:  # another app has started the worker
             self._attempt = (self._store.read_json("commands.json") or {}).get("attempt", "")
             if not self._attempt:
                 raise NotThereError("There is no commands.json.")
@@ -211,7 +211,7 @@ class RemoteRun(threading.Thread):
         folder, corpus = self.folder, self.folder.record().config.data.corpus
         downloaded = class_root(folder.data_dir) / "downloads" / f"{corpus}.txt"
         files = run_files(folder) | {f"downloads/{downloaded.name}": downloaded}
-        with suppress(TextError):  # it comes with the program, or is downloaded
+        with suppress(TextError):  # other texts come with the program or are downloaded
             text = own_text_file(corpus, folder.data_dir)
             files |= {f"texts/{path.name}": path for path in (text, text.with_suffix(".json"))}
         return files

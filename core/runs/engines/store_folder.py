@@ -1,8 +1,8 @@
-"""The folder of a run in an object store that fsspec can open: which of its files have changed, and their bytes.
+"""A run's folder in an object store that fsspec can open: transfer of changed files in both directions.
 
-`manifest.json` names the files with the hashes of their parts and is written after them: a part that has another hash
-is being replaced, and is read again at the next look. Files to which rows are added have many parts, so that only their
-ends travel.
+`manifest.json` lists the files with the hashes of their parts and is written after them: a part with a different hash
+is being replaced, and is read again at the next sync. Growing files have many parts, so that only their ends are
+transferred.
 """
 
 import hashlib
@@ -19,20 +19,20 @@ from typing import Any
 from core.atomic_io import write_atomically
 from core.errors import RunError
 
-_GROWING = re.compile(r"\.(jsonl|log)$|/events\.out\.tfevents")  # rows are added, and readers hold them open
-_PART_BYTES = 32 * 2**10  # of a growing file; any other is one part
+_GROWING = re.compile(r"\.(jsonl|log)$|/events\.out\.tfevents")  # appended to, and kept open by readers
+_PART_BYTES = 32 * 2**10  # for growing files; any other file is one part
 
 
 class StoreError(RunError):
-    """A store did not answer, or refused."""
+    """A store did not answer, or refused a request."""
 
 
 class NotThereError(StoreError):
-    """A store has nothing of a run, or was emptied: one that is mounted may be away."""
+    """A store lacks a run's files: it was emptied, or its mount is temporarily missing."""
 
 
 def check_store(url: str) -> None:
-    """Raise RunError, with what to do, where nothing can be written to a store."""
+    """Raise RunError with advice if nothing can be written to a store."""
     try:
         check = StoreFolder(url, f"check-{os.urandom(8).hex()}")
         check.write_json("check.json", {})
@@ -46,7 +46,7 @@ def check_store(url: str) -> None:
 
 
 class StoreFolder:
-    """The folder of one run in a store, and what of it is the same here; all but `remove` raise StoreError."""
+    """One run's folder in a store, and the state of its sync. All methods except `remove` raise StoreError."""
 
     def __init__(self, url: str, run_id: str):
         from fsspec.core import url_to_fs
@@ -54,20 +54,20 @@ class StoreFolder:
         folder = f"{url.rstrip('/')}/{run_id}"
         options = {"auto_mkdir": True} if folder.startswith("file:") else {"use_listings_cache": False}
         self._fs, self._path = url_to_fs(folder, **options)
-        self._hashes: dict[str, list[str]] = {}  # of the parts of files that are the same here and there
-        self._objects: dict[str, bytes] = {}  # JSON as it was last written
-        self._stamps: dict[str, tuple[int, int]] = {}  # when such a file was last changed here, in ns, and its bytes
-        self._unsent = set[str]()  # those of them that are not there: only their hashes are known
+        self._hashes: dict[str, list[str]] = {}  # of the parts of files that are the same here and in the store
+        self._objects: dict[str, bytes] = {}  # JSON as last written
+        self._stamps: dict[str, tuple[int, int]] = {}  # mtime here, in ns, and bytes of these files
+        self._unsent = set[str]()  # those of them that the store lacks, except for their hashes
 
     def adopt(self) -> None:
-        """Take the files that an earlier attempt has left there as sent."""
+        """Treat the files that an earlier attempt left in the store as sent."""
         manifest = self.read_json("manifest.json") or {}
         self._hashes, self._unsent = manifest.get("files", {}), {*manifest.get("unsent", ())}
 
     def push(self, files: Mapping[str, Path], unsent: Collection[str] = (), **more: Any) -> None:
-        """Write what has changed in files, by their names in the store, and a manifest with `more` in it.
+        """Write the changed parts of `files` (by their names in the store), and a manifest that includes `more`.
 
-        Those that are `unsent` are only named in the manifest, unless the store has them already.
+        `unsent` files are only listed in the manifest, unless the store already has them.
         """
         hashes = {}
         for name, path in files.items():
@@ -98,10 +98,10 @@ class StoreFolder:
     def pull(
         self, folder: Path, under: str = "", instead: Mapping[str, Callable[[bytes], object]] = MappingProxyType({})
     ) -> dict[str, Any]:
-        """Write the files of the manifest that have changed into a folder; return the manifest.
+        """Write the changed files of the manifest into a folder; return the manifest.
 
-        What `instead` has under the name of a file is called with its content, and the file is left to it.
-        Of files that were not sent empty ones are made, where there are none. Raises NotThereError without a manifest.
+        For a file in `instead`, call that function with the content instead of writing the file.
+        Unsent files are created empty if they are missing. Raises NotThereError without a manifest.
         """
         if (manifest := self.read_json("manifest.json")) is None:
             raise NotThereError("There is no manifest.json.")
@@ -111,7 +111,7 @@ class StoreFolder:
                 continue
             path = folder / name
             for parent in reversed([each for each in path.parents if folder / under in each.parents]):
-                parent.mkdir(exist_ok=True)  # but not a run's folder that has been deleted
+                parent.mkdir(exist_ok=True)  # only below `under`: a deleted run's folder is not created again
             if name in manifest.get("unsent", ()):
                 if not path.exists():
                     path.touch()
@@ -130,15 +130,15 @@ class StoreFolder:
         return manifest
 
     def has_all(self, manifest: Mapping[str, Any]) -> bool:
-        """Return whether all files of a manifest are the same here."""
+        """Return whether all files of a manifest have been fetched."""
         return self._hashes == manifest.get("files")
 
     def forget(self, name: str) -> None:
-        """Read a file again at the next look, because it was changed here."""
+        """Read a file again at the next sync, because it was changed here."""
         self._hashes.pop(name, None)
 
     def read_json(self, name: str) -> dict[str, Any] | None:
-        """Return an object; empty where it is being written, None where there is none."""
+        """Return a JSON object; empty while it is being written, None if there is none."""
         try:
             with self._answering():
                 data = self._fs.cat_file(f"{self._path}/{name}")
@@ -149,14 +149,14 @@ class StoreFolder:
         return {}
 
     def write_json(self, name: str, data: dict[str, Any]) -> None:
-        """Write an object, unless it is the same already."""
+        """Write a JSON object, unless it has not changed."""
         written = json.dumps(data).encode()
         if self._objects.get(name) != written:
             self._write(name, written)
             self._objects[name] = written
 
     def remove(self) -> None:
-        """Remove all that the store has of the run."""
+        """Remove all of the run's files from the store."""
         with suppress(FileNotFoundError):
             self._fs.rm(self._path, recursive=True)
 
@@ -164,11 +164,11 @@ class StoreFolder:
         try:
             with self._answering():
                 self._fs.pipe_file(f"{self._path}/{name}", data)
-        except FileNotFoundError as error:  # its bucket is gone; a reader's FileNotFoundError is an answer
+        except FileNotFoundError as error:  # the bucket is gone (when reading, it only means that the file is missing)
             raise NotThereError(f"Nothing can be written to {self._path}.") from error
 
     def _fetch(self, name: str, digests: list[str], before: bytes | None) -> bytes | None:
-        """Return a file that has the parts with these hashes; None while one is being replaced there."""
+        """Return the content whose parts have these hashes; None while a part is being replaced in the store."""
         parts = [] if before is None else _parts(name, before)
         for place, digest in enumerate(digests):
             if [_hash(part) for part in parts[place : place + 1]] != [digest]:
@@ -186,7 +186,7 @@ class StoreFolder:
     def _answering(self) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError:  # an answer
+        except FileNotFoundError:  # the store has answered
             raise
         except Exception as error:
             raise StoreError(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
