@@ -59,7 +59,7 @@ def remove_stale_temporary_files(folder: Path, seconds: float) -> None:
 
 
 def write_json(path: Path, data: Any, *, durable: bool = True) -> None:
-    """Replace a JSON file as `write_atomically` does."""
+    """Replace a JSON file with `write_atomically`."""
     write_atomically(path, json.dumps(data, indent=2, allow_nan=False).encode(), durable=durable)
 
 

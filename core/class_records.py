@@ -17,7 +17,7 @@ class ClassError(ExplorerError):
 
 
 class GalleryClosed(RunError):
-    """Raised when a student may not open the gallery's models now."""
+    """A refusal to open the gallery's models, which are closed to students now."""
 
 
 class Visitor(NamedTuple):
@@ -53,9 +53,9 @@ class Answer(NamedTuple):
 
 
 class ClassSettings(BaseModel):
-    """The settings that the teacher makes."""
+    """The teacher's settings for the class."""
 
-    frozen: bool = False  # students can look, but start and change nothing
+    frozen: bool = False  # students can look, but not start or change anything
     message: str = ""  # shown on all pages
     question: str = ""  # the class predicts its answer before the runs finish
     choices: list[str] = []

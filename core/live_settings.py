@@ -1,4 +1,4 @@
-"""Live settings: what can be changed while a run trains, and what each change implies."""
+"""Live settings, which can be changed while a run trains, and the effects of each change."""
 
 import math
 from collections.abc import Callable

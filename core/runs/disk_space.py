@@ -77,7 +77,7 @@ class DiskSpace:
 
 
 class StatusWriter:
-    """Writer of one run's status and events, which waits while the disk is full; made before the text is read."""
+    """Writer of one run's status and events, which waits while the disk is full; created before the text is read."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class StatusWriter:
             self.disk_space.write(lambda: self.folder.append("events", row))
 
     def abort(self, reason: str) -> Status:
-        """Stop, and drop what there is no disk space for."""
+        """Stop, and drop writes for which there is no disk space."""
         self.status = self.status.end("stopped", reason, "disk")
         self._try_write(self.status)
         with suppress(DiskFullError, OSError):

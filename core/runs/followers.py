@@ -143,7 +143,7 @@ def follow_leader(place: RankPlace) -> int:
 
 
 def release(store: dist.Store) -> None:
-    """Let followers exit that are waiting for a run."""
+    """Let waiting followers exit without a run."""
     store.set(_RUN, "")
 
 

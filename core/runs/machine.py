@@ -42,7 +42,7 @@ _DECIDE = ("torch", "numpy", "cuda")  # libraries that change the last digits, b
 
 
 def slots(hardware: Hardware | None = None) -> int:
-    """Return how many runs may train at once: one per two cores and gigabyte, at least one; on a GPU only one."""
+    """Return how many runs may train at once: one per two cores and gigabyte of memory, at least one; on a GPU one."""
     hardware = hardware or find_hardware()
     if hardware.device != "cpu":
         return 1

@@ -34,7 +34,7 @@ class Method(NamedTuple):
     """A method of choosing a sweep's points; `core.sweeps.search` implements it."""
 
     label: str
-    about: str  # what it does
+    about: str  # a description for users
     learns: bool = False  # from the losses of earlier points, so it waits for them, and prunes by default
     offered: bool = True  # to users
 
