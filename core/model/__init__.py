@@ -30,21 +30,21 @@ class _SkipInit(TorchFunctionMode):
 
 
 def build_uninitialized_model(config: ModelConfig, vocab_size: int) -> GPT | Bigram:
-    """Return a model whose weights are to be loaded: initializing those of GPT-2's size takes a second."""
+    """Return a model whose weights will be loaded: initializing a model of GPT-2's size takes a second."""
     with _SkipInit():
         return build_model(config, vocab_size)
 
 
 def parameter_count(model: nn.Module) -> int:
-    """Return how many numbers training may change; tied weights count once."""
+    """Return the number of parameters; tied weights count once."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Switch dropout off inside the block, and back to what it was after it."""
+    """Switch dropout off inside the block, and restore the training mode after it."""
     was_training = model.training
-    if was_training:  # shared models are always in evaluation mode, and are then left alone
+    if was_training:  # shared models are always in evaluation mode, and then stay untouched
         model.eval()
     try:
         yield
@@ -62,8 +62,8 @@ def all_finite(tensors: Iterable[Tensor]) -> bool:
 
 
 def finite_logits(logits: Tensor) -> Tensor:
-    """Return the logits unchanged; raise NotFiniteError for nan, +inf, or nothing but -inf (never sampled)."""
-    if logits.numel() and not math.isfinite(float(logits.max())):  # the maximum of numbers with a nan is nan
+    """Return the logits unchanged; raise NotFiniteError for nan, +inf, or only -inf (which is never sampled)."""
+    if logits.numel() and not math.isfinite(float(logits.max())):  # `max` propagates nan
         raise NotFiniteError(
             "This model computes logits that are not finite numbers, so they give no probabilities. Its training "
             "overflowed or its weights are damaged; choose an earlier step or another model."

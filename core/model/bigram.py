@@ -16,7 +16,7 @@ class Bigram(nn.Module):
         super().__init__()
         self.config, self.vocab_size, self.block_size = config, vocab_size, config.block_size
         self.token_embedding_table = nn.Embedding(vocab_size, vocab_size)
-        # Near zero, every next token is equally likely, so the first loss is ln V.
+        # Weights near zero make every next token equally likely, so the first loss is ln V.
         nn.init.normal_(self.token_embedding_table.weight, std=config.init_std)
 
     def forward(
@@ -27,7 +27,7 @@ class Bigram(nn.Module):
         cache: None = None,  # noqa: ARG002 (the signature of GPT)
         hook: Hook | None = None,
     ) -> tuple[Float[Tensor, "B T V"], Float[Tensor, ""] | None]:
-        """Return the logits of the next tokens, and their mean loss in nats/token where targets are passed."""
+        """Return the logits of the next tokens, and their mean loss in nats/token if targets are passed."""
         logits = hook_point(hook, "hook_embed", self.token_embedding_table(ids))
         if targets is None:
             return logits, None
@@ -35,5 +35,5 @@ class Bigram(nn.Module):
 
     @torch.no_grad()
     def table(self) -> Float[Tensor, "V V"]:
-        """Return probabilities: row i is of the token after token i."""
+        """Return probabilities: row i is the distribution of the token after token i."""
         return self.token_embedding_table.weight.softmax(dim=-1)

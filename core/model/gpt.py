@@ -1,7 +1,7 @@
-"""A decoder-only transformer, from scratch, to be read from top to bottom, after `layers` and `self_attention`.
+"""A decoder-only transformer from scratch, to be read from top to bottom, after `layers` and `self_attention`.
 
-It follows Karpathy's "Let's build GPT: from scratch, in code, spelled out" up to GPT-2 (Radford 2019), whose parameter
-names it carries, so that weights travel to and from other implementations. B is the batch, T the tokens, C the width,
+It follows Karpathy's "Let's build GPT: from scratch, in code, spelled out" up to GPT-2 (Radford 2019). It uses GPT-2's
+parameter names, so that weights can be exchanged with other implementations. B is the batch, T the tokens, C the width,
 V the vocabulary.
 """
 
@@ -21,15 +21,15 @@ from core.model.self_attention import CausalSelfAttention
 
 
 def feed_forward_width(config: ModelConfig) -> int:
-    """Return a block's neurons: 4 C, or 8/3 C where a gate takes a third matrix (the same cost), for each expert."""
+    """Return a block's neurons: 4 C, or 8/3 C if a gate needs a third matrix (the same cost), times the experts."""
     width = 8 * math.ceil(config.n_embd / 3) if config.activation in GATED else 4 * config.n_embd
     return config.experts * width
 
 
 def sinusoidal_positions(block_size: int, n_embd: int, height: float = 0.02) -> Float[Tensor, "{block_size} {n_embd}"]:
-    """Return fixed waves of growing length (Vaswani 2017, section 3.5).
+    """Return fixed waves of increasing wavelength (Vaswani 2017, section 3.5).
 
-    Their height is the size at which token embeddings start, so that neither outweighs the other.
+    Their height is the initial size of token embeddings, so that neither outweighs the other.
     """
     position = torch.arange(block_size).unsqueeze(1)
     frequency = torch.exp(torch.arange(0, n_embd, 2) * (-math.log(10_000.0) / n_embd))
@@ -40,7 +40,7 @@ def sinusoidal_positions(block_size: int, n_embd: int, height: float = 0.02) -> 
 
 
 def one_back(embeddings: Float[Tensor, "B T C"], cache: KVCache | None) -> Float[Tensor, "B T C"]:
-    """Return the embedding of the token before each one; zeros before the first token of the context."""
+    """Return each token's preceding embedding; zeros for the first token of the context."""
     before = cache.last_embedding if cache and cache.length else None
     if cache:
         cache.last_embedding = embeddings[:, -1:]
@@ -49,7 +49,7 @@ def one_back(embeddings: Float[Tensor, "B T C"], cache: KVCache | None) -> Float
 
 
 class MLP(nn.Module):
-    """Feed-forward layer: two linear layers with a nonlinearity between them, for each token by itself."""
+    """Feed-forward layer: two linear layers with a nonlinearity between them, applied to each token separately."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -69,14 +69,14 @@ class MixtureOfExperts(MLP):
     """Several feed-forward layers, of which a router chooses a few for each token (Shazeer 2017; Switch, Fedus 2021).
 
     The neurons of the E experts lie side by side in `c_fc` and `c_proj`. Each expert computes the tokens sent to it;
-    with a hook all neurons are computed, and those of experts not chosen are set to zero. Both ways agree.
+    with a hook all neurons are computed, and those of experts not chosen are set to zero. Both results agree.
     """
 
     def __init__(self, config: ModelConfig):
         super().__init__(config)
         self.n_expert, self.active = config.n_expert, config.n_expert_active
         self.router = nn.Linear(config.n_embd, config.n_expert, bias=False)
-        self.balance: Tensor | None = None  # of the last batch trained on: 1 where all experts get as many tokens
+        self.balance: Tensor | None = None  # of the last training batch: 1 if all experts get equally many tokens
 
     def forward(self, x: Float[Tensor, "B T C"], hook: Hook | None = None) -> Float[Tensor, "B T C"]:
         if hook is None:
@@ -84,14 +84,14 @@ class MixtureOfExperts(MLP):
         return self.dropout(self.c_proj(self.neurons(x, hook)))
 
     def neurons(self, x: Float[Tensor, "*A C"], hook: Hook | None = None) -> Float[Tensor, "*A N"]:
-        """Return the activations of all neurons, each times the weight of its expert."""
+        """Return the activations of all neurons, each multiplied by its expert's weight."""
         weights = hook_point(hook, "hook_router", self._route(x))  # (B, T, E)
-        hidden = self.activation(hook_point(hook, "hook_pre", self.c_fc(x)))  # (B, T, E N), N neurons an expert
+        hidden = self.activation(hook_point(hook, "hook_pre", self.c_fc(x)))  # (B, T, E N), N neurons per expert
         weights = weights.repeat_interleave(hidden.size(-1) // self.n_expert, dim=-1)
         return hook_point(hook, "hook_post", hidden * weights)
 
     def take_balance(self) -> Float[Tensor, ""]:
-        """Return the balance of the last batch trained on, once: it holds on to all that it was computed from."""
+        """Return and clear the balance of the last training batch, which keeps its autograd graph in memory."""
         assert self.balance is not None, "only a forward pass in training makes it"
         balance, self.balance = self.balance, None
         return balance
@@ -100,7 +100,7 @@ class MixtureOfExperts(MLP):
         """Return the weight of every expert for every token (B, T, E); 0 for those not chosen."""
         shares = self.router(x).float().softmax(dim=-1)
         best, chosen = shares.topk(self.active, dim=-1)
-        if self.active > 1:  # of one alone the share itself, so that the router learns
+        if self.active > 1:  # a single expert keeps its share, so that the router learns
             best = best / best.sum(dim=-1, keepdim=True)
         if self.training and torch.is_grad_enabled():
             sent = F.one_hot(chosen, self.n_expert).float().mean(dim=(0, 1, 2))  # (E,) share of all tokens
@@ -111,14 +111,14 @@ class MixtureOfExperts(MLP):
         """Return the output (N, C) for tokens x (N, C) with the weights (N, E) of the experts."""
         out = torch.zeros_like(x)
         width = self.c_proj.in_features // self.n_expert
-        # For each expert its rows, which are in two places where a gate takes as many (no copies, which would be kept).
+        # The rows of each expert, in two places with a gate. They are views, because autograd would keep copies.
         rows = [part.split(width) for part in self.c_fc.weight.split(self.c_proj.in_features)]
         biases = None
         if self.c_fc.bias is not None:
             biases = [part.split(width) for part in self.c_fc.bias.split(self.c_proj.in_features)]
         columns = self.c_proj.weight.chunk(self.n_expert, dim=1)
         for expert in range(self.n_expert):
-            if x.is_meta:  # where work is counted, all experts get as many tokens
+            if x.is_meta:  # when work is counted, all experts get equally many tokens
                 sent = torch.arange(len(x) * self.active // self.n_expert, device=x.device)
             else:
                 sent = weights[:, expert].nonzero().squeeze(1)
@@ -158,7 +158,7 @@ class Block(nn.Module):
         return hook_point(hook, "hook_resid_post", self._add(x, computed, self.ln_2))
 
     def read(self, x: Float[Tensor, "*A C"], norm: Norm) -> Float[Tensor, "*A C"]:
-        """Return what a sublayer reads of the residual stream x."""
+        """Return what a sublayer reads from the residual stream x."""
         return x if self.post_norm else norm(x)
 
     def _add(self, x: Tensor, output: Tensor, norm: Norm) -> Tensor:
@@ -177,7 +177,7 @@ class Transformer(nn.Module):
         if config.token_shift:
             self.wte_shift = nn.Parameter(torch.full((config.n_embd,), 0.5))
         self.drop = Dropout(config.dropout)
-        # PyTorch's type of a list of modules does not say of which.
+        # PyTorch's type for a list of modules does not name the type of its elements.
         self.h = cast(Sequence[Block], nn.ModuleList(Block(config, layer) for layer in range(config.n_layer)))
         self.ln_f = NORMS["none" if config.post_norm else config.norm](config)  # the last block has normalized already
 
@@ -204,7 +204,7 @@ class GPT(nn.Module):
             nn.init.zeros_(self.bigram.weight)  # until `start_from_counts` fills it
 
     def _initialize(self, module: nn.Module) -> None:
-        """Initialize as GPT-2: normal weights, those that write to the residual stream smaller by sqrt(2 L)."""
+        """Initialize like GPT-2: normal weights, smaller by sqrt(2 L) if they write to the residual stream."""
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=self.config.init_std)
         if isinstance(module, nn.Linear) and module.bias is not None:
@@ -215,10 +215,10 @@ class GPT(nn.Module):
 
     @torch.no_grad()
     def start_from_counts(self, ids: Int[Tensor, "N"]) -> None:
-        """Fill the bigram table with log probabilities counted in ids, one added to every count (Laplace)."""
+        """Fill the bigram table with log probabilities of pairs in ids, with add-one (Laplace) smoothing."""
         V = self.vocab_size
         counts = torch.zeros(V * V, dtype=torch.int64)
-        for start in range(0, len(ids) - 1, 1 << 20):  # a long text would take many times its own size at once
+        for start in range(0, len(ids) - 1, 1 << 20):  # a long text at once would take many times its size
             piece = ids[start : start + (1 << 20) + 1].long()
             counts += torch.bincount(piece[:-1] * V + piece[1:], minlength=V * V)
         pairs = counts.view(V, V) + 1.0
@@ -232,15 +232,15 @@ class GPT(nn.Module):
         cache: KVCache | None = None,
         hook: Hook | None = None,
     ) -> tuple[Float[Tensor, "B T V"], Float[Tensor, ""] | None]:
-        """Return the logits of the next tokens, and their mean loss in nats/token where targets are passed.
+        """Return the logits of the next tokens, and their mean loss in nats/token if targets are passed.
 
         Args:
             ids: tokens of type int64; with a cache, only those that follow its tokens.
             targets: the tokens that came next.
-            cache: keys and values of the tokens before; extended by this call.
+            cache: keys and values of the preceding tokens; extended by this call.
             hook: called at every hook point; attention then computes its weights instead of using the fused kernel.
 
-        Raises ValueError where past and new tokens together exceed the context.
+        Raises ValueError if past and new tokens together exceed the context.
         """
         T, past = ids.size(1), cache.length if cache else 0
         if past + T > self.block_size:

@@ -1,4 +1,4 @@
-"""What the parts of a model are made of: hook points, dropout, norms, nonlinearities."""
+"""Building blocks of the models: hook points, dropout, norms, nonlinearities."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from core.config import ModelConfig
 
-CPU_LIKE_DEVICES = ("cpu", "meta")  # devices with the processor's code paths; `core.training.cost` counts on the second
+CPU_LIKE_DEVICES = ("cpu", "meta")  # devices with the CPU's code paths; `core.training.work` counts on meta
 
 Hook = Callable[[str, Tensor], Tensor | None]
 """A function called with a hook point's name (TransformerLens's, `blocks.0.attn.hook_pattern`) and the tensor there.
@@ -19,7 +19,7 @@ What it returns, if anything, replaces the tensor: activations, ablation and the
 
 
 def hook_point(hook: Hook | None, name: str, tensor: Tensor) -> Tensor:
-    """Call the hook, if there is one, with a tensor, and return what it returns, or the tensor."""
+    """Call the hook, if there is one, with a tensor; return its replacement, or else the tensor itself."""
     if hook is None:
         return tensor
     replacement = hook(name, tensor)
@@ -27,17 +27,17 @@ def hook_point(hook: Hook | None, name: str, tensor: Tensor) -> Tensor:
 
 
 def scoped(hook: Hook | None, scope: str) -> Hook | None:
-    """Return the hook for a part of the model: every name gets `scope.` in front."""
+    """Return a hook for a part of the model, which prefixes every name with `scope.`."""
     if hook is None:
         return None
     return lambda name, tensor: hook(f"{scope}.{name}", tensor)
 
 
 class Dropout(nn.Dropout):
-    """Dropout (Srivastava 2014) as PyTorch's, with a faster mask on the processor.
+    """Dropout (Srivastava 2014) like PyTorch's, with a faster mask on the CPU.
 
-    There, where random numbers are drawn one after the other, sixteen random bits decide on each value, four values to
-    a draw: a fifth of the time. The probability is then the next multiple of 1/65536.
+    A CPU draws random numbers one after the other. Here one draw decides on four values, with sixteen bits each, which
+    takes a fifth of the time. The probability is then the nearest multiple of 1/65536.
     """
 
     # pyrefly: ignore[bad-override-param-name]
@@ -45,7 +45,7 @@ class Dropout(nn.Dropout):
         if not (self.training and self.p) or x.device.type not in CPU_LIKE_DEVICES:
             return super().forward(x)
         draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device).random_(-(2**63), None)
-        bits = draws.view(torch.int16)[: x.numel()].view(x.shape)  # each evenly between -2**15 and 2**15 - 1
+        bits = draws.view(torch.int16)[: x.numel()].view(x.shape)  # each uniform from -2**15 to 2**15 - 1
         dropped = round(self.p * 2**16)
         return x * ((bits >= dropped - 2**15).to(x.dtype) * (2**16 / (2**16 - dropped)))
 

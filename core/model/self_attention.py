@@ -1,7 +1,7 @@
 """Causal self-attention, rotary positions and ALiBi.
 
-B is the batch, T the tokens, C the width, H the heads, D their size, G the heads of keys and values (H but for grouped
-queries).
+B is the batch, T the tokens, C the width, H the heads, D their size, G the heads of keys and values (H except with
+grouped queries).
 """
 
 import math
@@ -15,7 +15,7 @@ from core.config import ModelConfig
 from core.model.kv_cache import KVCache
 from core.model.layers import CPU_LIKE_DEVICES, Dropout, Hook, hook_point
 
-LONG = 512  # tokens; from this length on the fused kernel's lower memory counts for more than its speed
+LONG = 512  # tokens; beyond this length, the fused kernel's lower memory matters more than its speed
 
 
 def rotary_angles(
@@ -36,12 +36,12 @@ def rotate(
 
 
 def alibi_slopes(n_head: int) -> Float[Tensor, "{n_head}"]:
-    """Return by how much the scores of each head fall with every token of distance (Press 2021)."""
+    """Return how much the scores of each head fall per token of distance (Press 2021)."""
     return 2.0 ** (-8.0 * torch.arange(1, n_head + 1) / n_head)
 
 
 class CausalSelfAttention(nn.Module):
-    """Self-attention: each token's query is compared with the keys of the tokens before; their values are mixed."""
+    """Self-attention: each token's query is compared with its own and earlier keys, whose values are mixed."""
 
     cos: Tensor  # only with rotary positions, (block_size, D / 2)
     sin: Tensor
@@ -65,7 +65,7 @@ class CausalSelfAttention(nn.Module):
             self.register_buffer("sin", sin, persistent=False)
         elif config.position == "alibi":
             self.register_buffer("slopes", alibi_slopes(config.n_head), persistent=False)
-        # Whether every earlier token is attended to, and by the product of query and key alone.
+        # Whether every earlier token is attended to, scored only by the product of query and key.
         self.is_plain = not (config.attention_window or config.attention_sink or config.position == "alibi")
 
     def forward(
@@ -82,7 +82,7 @@ class CausalSelfAttention(nn.Module):
         if self.config.position == "rope":
             cos, sin = (wave[past : past + T].to(q.dtype) for wave in (self.cos, self.sin))
             q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        if self.config.qk_norm or self.config.position == "rope":  # what is compared differs from what was projected
+        if self.config.qk_norm or self.config.position == "rope":  # the compared vectors differ from the projected ones
             q = hook_point(hook, "hook_rot_q", q.transpose(1, 2)).transpose(1, 2)
             k = hook_point(hook, "hook_rot_k", k.transpose(1, 2)).transpose(1, 2)
         if cache:
@@ -97,8 +97,8 @@ class CausalSelfAttention(nn.Module):
         return self.resid_dropout(self.c_proj(z.reshape(B, T, C)))
 
     def fused(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Return z (B, H, T, D) from PyTorch's kernel, which never holds the (T, T) weights."""
-        if self.config.attention_window and self.config.causal:  # keys that all queries have left behind
+        """Return z (B, H, T, D) from PyTorch's kernel, which never stores the (T, T) weights."""
+        if self.config.attention_window and self.config.causal:  # drop keys before all queries' windows
             k, v = (part[:, :, -(self.config.attention_window + q.size(2) - 1) :] for part in (k, v))
         k, v = self._for_every_head(k), self._for_every_head(v)
         new, total = q.size(2), k.size(2)
@@ -115,8 +115,8 @@ class CausalSelfAttention(nn.Module):
 
     def _kernel_is_slow(self, q: Tensor) -> bool:
         """Return whether explicit steps are faster."""
-        # PyTorch's kernel for the processor has no dropout (three times as long with it) and is slow in bfloat16 (up to
-        # six times, at short contexts).
+        # PyTorch's CPU kernel has no dropout (it takes three times as long with it) and is slow in bfloat16 (up to six
+        # times slower, at short contexts).
         dropout = self.training and self.attn_dropout.p > 0
         return q.device.type in CPU_LIKE_DEVICES and (dropout or (q.dtype == torch.bfloat16 and q.size(2) <= LONG))
 
@@ -136,14 +136,14 @@ class CausalSelfAttention(nn.Module):
         return self.attn_dropout(pattern) @ v
 
     def _for_every_head(self, part: Tensor) -> Tensor:
-        """Return keys or values (B, G, T, D) as (B, H, T, D): H / G heads read the same ones."""
+        """Return keys or values (B, G, T, D) as (B, H, T, D): H / G heads share the same ones."""
         shared = self.config.n_head // self.config.kv_heads
         return part.repeat_interleave(shared, dim=1) if shared > 1 else part
 
     def _mask(self, q: Tensor, k: Tensor) -> Tensor:
-        """Return what is added to the scores of the last queries: (queries, keys), or (1, H, queries, keys).
+        """Return the additive mask for the scores of the last queries: (queries, keys), or (1, H, queries, keys).
 
-        It is minus infinity where a query may not attend to a key, and ALiBi's slope times the distance.
+        It is minus infinity where a query may not attend to a key. ALiBi subtracts its slope times the distance.
         """
         queries, keys = q.size(2), k.size(2)
         mask = torch.zeros(queries, keys, dtype=q.dtype, device=q.device)
