@@ -1,6 +1,6 @@
 """Windows of token ids for training and evaluation. B is the batch, T the context (block_size).
 
-Windows of a task (`core.text.tasks`) begin where problems begin, and only answers count in the loss.
+Windows of a task (`core.text.tasks`) start where problems start, and only answers count in the loss.
 """
 
 import torch
@@ -20,9 +20,9 @@ def split_ids(ids: Tensor, val_fraction: float) -> tuple[Tensor, Tensor]:
 
 
 def problem_starts(ids: Tensor, block_size: int, answers: AnswerTokens) -> Tensor:
-    """Return where problems begin in a split (N,) that a whole window fits after: (P,), int64.
+    """Return the starts of problems in a split (N,) from which a whole window fits: (P,), int64.
 
-    Each comes after a newline: whether the first token begins a problem is unknown. Raises TextError if there is none.
+    Each follows a newline, because a split may start within a problem. Raises TextError if there is none.
     """
     starts = (ids == answers.end).nonzero().flatten() + 1
     starts = starts[starts < len(ids) - block_size]
@@ -48,10 +48,10 @@ def random_batch(
     device: str | torch.device = "cpu",
     starts: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return random windows x (B, T) of one split (N,) and, shifted by one, the tokens y (B, T) that came next, int64.
+    """Return random windows x (B, T) of one split (N,) and the next tokens y (B, T), shifted by one, int64.
 
-    The generator, on the processor, samples where they begin, among `starts` (P,) if they are passed. Raises TextError
-    for a split shorter than block_size + 1.
+    The generator, which is on the CPU, samples where they start, among `starts` (P,) if passed. Raises TextError for a
+    split shorter than block_size + 1.
     """
     check_length(ids, block_size)
     count = len(ids) - block_size if starts is None else len(starts)
@@ -64,7 +64,7 @@ def random_batch(
 def fixed_windows(ids: Tensor, block_size: int, count: int, starts: Tensor | None = None) -> Tensor:
     """Return evenly spaced windows of a split, always the same: (count, block_size + 1), int64.
 
-    The first begins at the split's start and the last ends at its end, or at the first and the last of `starts` (P,).
+    The first starts at the split's start and the last ends at its end, or at the first and the last of `starts` (P,).
     A split too short for `count` different windows gives as many as it has. Raises TextError if there is none.
     """
     check_length(ids, block_size)
@@ -89,7 +89,7 @@ def _windows(ids: Tensor, starts: Tensor, block_size: int) -> Tensor:
 
 
 def check_length(ids: Tensor, block_size: int, part: str = "This") -> None:
-    """Raise TextError for a split, called `part`, that has no whole window."""
+    """Raise TextError if a split, called `part`, is shorter than a window."""
     if len(ids) <= block_size:
         raise TextError(
             f"{part} part of the text has {len(ids):,} tokens, but a context of {block_size} needs at least "

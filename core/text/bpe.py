@@ -23,21 +23,21 @@ from core.text.splitting import chunks_of
 from core.text.tokenizers import TOKENIZERS, BPETokenizer, OnProgress, Tokenizer
 
 BYTES = 256  # the tokens before the first merge
-LEAST_COUNT = 2  # of a pair that is merged: what occurs once is no pattern
-_COUNTED = 2000  # characters, whose words the library counts together; it takes 256 such chunks at a time
-_COUNTING = 0.7  # share of the time of training, measured on 5 MB and 20 MB; the rest finds the merges
+LEAST_COUNT = 2  # of a merged pair: one that occurs once is no pattern
+_COUNTED = 2000  # characters per chunk; the library counts the words of 256 chunks at a time
+_COUNTING = 0.7  # share of the training time, measured on 5 MB and 20 MB; finding merges takes the rest
 _MOST_FILES = 32  # in the cache; one has up to a megabyte
 _LIMITS = dict(fields_of(DataConfig))["vocab_size"]
 
 Merges = list[tuple[str, str]]
-_training = threading.Lock()  # so that two visitors of a page do not train on the same text at a time
+_training = threading.Lock()  # so that two visitors of a page do not train on the same text at once
 
 
 def new_tokenizer(data: DataConfig, text: str, data_dir: Path, report: OnProgress = lambda share: None) -> Tokenizer:
-    """Return the tokenizer that the settings name, made from the text; raises TextError where the text is too short.
+    """Return the tokenizer that the settings name, made from the text; raises TextError if the text is too short.
 
-    The merges of a smaller vocabulary are the first ones of a larger one, so a text is trained on once, of which
-    `report` tells.
+    The merges of a smaller vocabulary are the first ones of a larger one, so a text is trained on only once; `report`
+    gets the progress of that.
     """
     from_text = TOKENIZERS[data.tokenizer].from_text
     if from_text is not None:
@@ -60,7 +60,7 @@ def merges_of(text: str, data_dir: Path, report: OnProgress = lambda share: None
             _save(path, train_merges(text, report))
     try:
         return _read(path)
-    except (OSError, ValueError, TypeError):  # deleted this moment, or damaged
+    except (OSError, ValueError, TypeError):  # just deleted, or damaged
         path.unlink(missing_ok=True)
         return train_merges(text, report)
 
@@ -90,7 +90,7 @@ def _read(path: Path) -> Merges:
 
 
 class MergeHistory(NamedTuple):
-    """What K merges did to a text, one after another; token `BYTES + k` is the one that merge k made."""
+    """The effect of K successive merges on a text; merge k makes the token `BYTES + k`."""
 
     pairs: np.ndarray  # (K, 2) int64, the ids of the tokens merged
     counts: np.ndarray  # (K,) int64, how many pairs each merged in the text
@@ -108,7 +108,7 @@ class MergeHistory(NamedTuple):
 
 
 def merge_history(text: str, data_dir: Path, report: OnProgress = lambda share: None) -> MergeHistory:
-    """Return what all merges of a text did to it, counted from its tokens after the last: each is a tree of merges."""
+    """Return the effect of all merges on a text, counted from its final tokens: each is a tree of merges."""
     merges = merges_of(text, data_dir, lambda share: report(share / 2))
     tokenizer = BPETokenizer.from_merges(merges)
     ids = tokenizer.to_hugging_face().get_vocab()
@@ -122,9 +122,9 @@ def merge_history(text: str, data_dir: Path, report: OnProgress = lambda share: 
 
 
 def train_merges(text: str, report: OnProgress = lambda share: None) -> Merges:
-    """Find the merges of a text, as many as the largest vocabulary has; of equal pairs the one of the smaller ids.
+    """Find the merges of a text, as many as the largest vocabulary has; ties go to the pair with the smaller ids.
 
-    `report` is called while words are counted, not while pairs are merged: that part of the library cannot be stopped.
+    `report` is called while words are counted, not while pairs are merged: the library cannot be stopped there.
     """
     tokenizer = tokenizers.Tokenizer(BPE())
     tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)

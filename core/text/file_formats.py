@@ -1,6 +1,6 @@
 """The text of a user's file: plain text in any encoding, a column of a table, a document, nanoGPT's data, or a zip.
 
-Nothing of a file is executed or written to disk, and no file takes more memory or time than the largest text does.
+No part of a file is executed or written to disk, and no file takes more memory or time than the largest text.
 """
 
 import codecs
@@ -26,7 +26,7 @@ from core.text.nanogpt_data import PARTS, TOKEN_FILES, read_data
 from core.text.own_text import MAX_BYTES, decode_text, has_byte_order_mark
 
 MAX_FILE_BYTES = 200 * 2**20
-# Encodings that a text which is not UTF-8 most often has, by region. Their names are Python's.
+# The most frequent encodings of texts that are not UTF-8, by region, under Python's names.
 ENCODINGS = {
     "cp1252": "Western European (Windows-1252)",
     "cp1250": "Central European (Windows-1250)",
@@ -46,21 +46,21 @@ ENCODINGS = {
 }
 _BEGINNING = 2**16  # bytes or characters from which an encoding or a delimiter is guessed
 _COMPARED = 10_000  # characters
-_SUSPECTS = ("%PDF-", "{\\rtf", "\x7fELF", "\x89PNG", "GIF8")  # how files that are no text begin
+_SUSPECTS = ("%PDF-", "{\\rtf", "\x7fELF", "\x89PNG", "GIF8")  # how files that are not text start
 _MOST_MARKUP = 2 * MAX_BYTES  # of a Word document's XML
 _MOST_PDF_SECONDS = 120
 _MOST_PAGE_BYTES = 4 * 2**20  # of drawing instructions in a page of a PDF; many take half a minute
-_OLE = bytes.fromhex("d0cf11e0a1b11ae1")  # how Word writes a document with a password, and wrote all before 2007
-_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, KeyError)  # of `zipfile`
+_OLE = bytes.fromhex("d0cf11e0a1b11ae1")  # starts Word documents with a password, and all from before 2007
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, KeyError)  # from `zipfile`
 
 
 def text_of_file(name: str, data: bytes, *, column: str = "", encoding: str = "") -> bytes | str:
-    """Return what `read_text` checks: a document's text, or the bytes of a plain text file in UTF-8.
+    """Return the input of `read_text`: a document's text, or the bytes of a plain text file in UTF-8.
 
     Args:
-        name: the file's name; its ending tells the format.
-        column: of a table, one of `columns_of`; the first if empty.
-        encoding: of a plain text or table that is not UTF-8, one of ENCODINGS.
+        name: the file's name; its ending decides on the format.
+        column: for a table, one of `columns_of`; the first if empty.
+        encoding: for a plain text or table that is not UTF-8, one of ENCODINGS.
 
     Raises TextError for a file that is damaged, protected, too large or without text.
     """
@@ -87,7 +87,7 @@ def is_plain(name: str) -> bool:
 
 
 def columns_of(name: str, data: bytes, encoding: str = "") -> list[str]:
-    """Return the columns or fields that hold text, the one with most text first; [] of a file that is no table.
+    """Return the columns or fields that hold text, the one with most text first; [] for a file that is not a table.
 
     `encoding` is one of ENCODINGS, as in `text_of_file`. Raises TextError for a table without such a column, or in
     another encoding.
@@ -96,7 +96,7 @@ def columns_of(name: str, data: bytes, encoding: str = "") -> list[str]:
 
 
 def _table(name: str, data: bytes, encoding: str) -> str:
-    """Return the characters of a table; "" of any other file."""
+    """Return the characters of a table; "" for any other file."""
     if _ending(name) not in _TABLES:
         return ""
     return (_decoded(data, encoding) if encoding else decode_text(data)).removeprefix("\ufeff")
@@ -116,9 +116,9 @@ def _columns(name: str, table: str) -> list[str]:
 
 
 def encodings_of(name: str, data: bytes) -> list[str]:
-    """Return the encodings that a plain text can be in, likely ones first; [] where it is UTF-8 or marked.
+    """Return the encodings that a plain text can be in, likely ones first; [] if it is UTF-8 or has a mark.
 
-    Many bytes are text in several encodings, so nobody but its reader can tell for certain which one is right.
+    Many bytes are valid in several encodings, so only a reader of the text can tell for certain which one is right.
     """
     if _ending(name) in (*_READERS, *_REFUSED) or has_byte_order_mark(data) or _is_utf8(data):
         return []
@@ -137,7 +137,7 @@ _PREVIEW = 200  # characters
 
 
 def preview_of(data: bytes, encoding: str) -> str:
-    """Return how a text begins if it is in that encoding."""
+    """Return the beginning of a text, decoded in that encoding."""
     return data[: 4 * _PREVIEW].decode(encoding, "replace")[:_PREVIEW]
 
 
@@ -154,7 +154,7 @@ def _is_utf8(data: bytes) -> bool:
 
 
 def _fits(data: bytes, encoding: str) -> bool:
-    """Return whether bytes are text in an encoding; where they are a beginning, the last character may be cut off."""
+    """Return whether bytes are valid in an encoding; at the end of a beginning, a character may be cut off."""
     try:
         return "\0" not in codecs.getincrementaldecoder(encoding)().decode(data, final=len(data) < _BEGINNING)
     except UnicodeDecodeError:
@@ -197,7 +197,7 @@ def _rows(name: str, table: str) -> Iterator[dict[str, object]]:
 
 
 def _delimiter(table: str) -> str:
-    """Return what stands between the columns, by the first line; "" where there is only one column."""
+    """Return the delimiter of columns, by the first line; "" if there is only one column."""
     first = table[:_BEGINNING].partition("\n")[0]
     return max(",;\t", key=first.count) if set(first) & set(",;\t") else ""
 
@@ -245,12 +245,12 @@ def _pdf(data: bytes) -> str:
 
 
 def _docx(data: bytes) -> str:
-    """Return the paragraphs of a Word document, each a line; cells of a row stand in one, as in its tables."""
+    """Return the paragraphs of a Word document, one per line; a table's row is one line, with tabs between cells."""
     import docx
     from docx.opc.exceptions import OpcError
     from lxml import etree
 
-    stored = io.BytesIO()  # whatever is read of it now has the size that was checked
+    stored = io.BytesIO()  # everything read from it has the size that was checked
     with _archive(data, "Word document") as archive, zipfile.ZipFile(stored, "w") as target:
         sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
         _check_unpacked(sum(sizes[name] for name in sizes if _ending(name) in (".xml", ".rels")), _MOST_MARKUP, "XML")
@@ -260,7 +260,7 @@ def _docx(data: bytes) -> str:
         body = docx.Document(stored).element.body
     except (OpcError, KeyError, ValueError, SyntaxError) as error:  # lxml's errors of syntax are SyntaxErrors
         raise TextError(_damaged("Word document", error)) from None
-    etree.strip_elements(body, "{*}Fallback", with_tail=False)  # text boxes once more, for old versions of Word
+    etree.strip_elements(body, "{*}Fallback", with_tail=False)  # copies of text boxes for old versions of Word
     text: list[str] = []
     for node in body.iter("{*}p", "{*}t", "{*}tab", "{*}br", "{*}cr"):
         kind = etree.QName(node).localname
@@ -269,7 +269,7 @@ def _docx(data: bytes) -> str:
 
 
 def _follows_a_cell(node: Any) -> bool:
-    """Return whether a node of lxml is the first paragraph of a table's cell that is not its row's first."""
+    """Return whether an lxml node is the first paragraph of a table's cell that is not the first in its row."""
     cell, before = node.getparent(), node.getprevious()
     if not cell.tag.endswith("}tc") or (before is not None and before.tag.endswith("}p")):
         return False
@@ -278,7 +278,7 @@ def _follows_a_cell(node: Any) -> bool:
 
 
 class _Text:
-    """Receives the parts of a page of HTML from lxml and returns its text; blocks end lines."""
+    """A parser target for lxml that returns the text of an HTML page; blocks end lines."""
 
     _BLOCKS = ("p", "div", "br", "li", "tr", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "section")
     _HIDDEN = ("script", "style", "title")
@@ -324,7 +324,7 @@ def _epub(data: bytes) -> str:
 
 
 def _zip(data: bytes) -> str:
-    """Return the texts in a zip, in the order of their names, with a blank line between two."""
+    """Return the texts in a zip, in the order of their names, separated by blank lines."""
     texts: list[str] = []
     with _archive(data, "zip") as archive:
         by_name = {PurePosixPath(name).name: name for name in archive.namelist() if "__MACOSX" not in name}
@@ -350,7 +350,7 @@ def _zip(data: bytes) -> str:
 
 @contextmanager
 def _archive(data: bytes, what: str) -> Iterator[zipfile.ZipFile]:
-    """Open an archive; raise TextError if it is damaged or protected, or unpacks to more than a file may have."""
+    """Open an archive; raise TextError if it is damaged or protected, or unpacks to more than MAX_FILE_BYTES."""
     protected = f"This {what} is protected by a password. Save it without one and try again."
     if data.startswith(_OLE):
         raise TextError(f"This {what} is protected by a password, or of Word before 2007. Save it as plain .docx.")
@@ -366,13 +366,13 @@ def _archive(data: bytes, what: str) -> Iterator[zipfile.ZipFile]:
 
 
 def _read(archive: zipfile.ZipFile, name: str) -> bytes:
-    """Return a file of an archive, no more of it than its header says; `ZipFile.read` first unpacks all there is."""
+    """Read a file of an archive, up to the size in its header; `ZipFile.read` would first unpack all of it."""
     with archive.open(name) as file:
         return file.read(archive.getinfo(name).file_size)
 
 
 def _damaged(what: str, error: Exception) -> str:
-    """Return the sentence for a damaged document, with the beginning of what its library says."""
+    """Return the sentence for a damaged document, with the beginning of its library's message."""
     reason = " ".join(str(error).split()).partition(". ")[0].partition(", ")[0]
     return f"This {what} is damaged: {reason[:80].removesuffix('.') or type(error).__name__}."
 

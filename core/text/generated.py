@@ -1,4 +1,4 @@
-"""Texts that a program writes: the same text every time."""
+"""Texts that a program generates, always the same."""
 
 import random
 from datetime import UTC, datetime, timedelta
@@ -6,7 +6,7 @@ from itertools import product
 from string import ascii_lowercase
 
 _TUNES, _LOG_LINES = 3000, 12_000
-# Of the scale, counted from the tonic: the chords of a part, one a bar. The last bar of a part is always the tonic.
+# The chords of a part, one per bar, as degrees of the scale from the tonic. The last bar of a part is always the tonic.
 _CHORDS = ((0, 0, 3, 4, 0, 0, 4), (0, 3, 0, 4, 0, 3, 4), (0, 5, 3, 4, 0, 5, 4), (0, 4, 5, 3, 0, 3, 4))
 _KEYS = {"G": "GABcdefgab", "D": "DEFGABcdef", "A": "ABcdefgab", "C": "CDEFGABcde"}
 _QUALITIES = ["Merry", "Old", "Bonny", "Lazy", "Gallant", "Wandering", "Silver", "Rocky", "Green", "Last"]
@@ -36,7 +36,7 @@ _AFTER = {
     "C": (30, 24, 12, 34),
     "G": (29, 22, 22, 27),
     "T": (26, 20, 21, 33),
-}  # of each base, in %
+}  # frequencies after each base, in %
 
 
 def repeats() -> str:
@@ -47,9 +47,9 @@ def repeats() -> str:
 
 
 def tunes() -> str:
-    """Return 3,000 jigs in ABC notation, which players of that notation play; a blank line between two.
+    """Return 3,000 jigs in ABC notation, which ABC players can play, separated by blank lines.
 
-    Each has two parts of eight bars. Strong beats are tones of the bar's chord, and bars come again, as in dances.
+    Each has two parts of eight bars. Strong beats are tones of the bar's chord, and bars repeat, as in dances.
     """
     rng = random.Random(0)
     return "\n".join(_tune(number + 1, rng) for number in range(_TUNES))
@@ -70,7 +70,7 @@ def _tune(number: int, rng: random.Random) -> str:
 
 
 def _bar(chord: int, scale: str, rng: random.Random) -> str:
-    """Return two groups of three notes; each begins on a tone of the chord and goes on by steps."""
+    """Return two groups of three notes; each starts on a tone of the chord and continues in steps."""
     groups = []
     for _group in range(2):
         tone = (chord + rng.choice((0, 2, 4))) % 7
@@ -83,9 +83,9 @@ def _bar(chord: int, scale: str, rng: random.Random) -> str:
 
 
 def server_log() -> str:
-    """Return 12,000 lines of a web server's log, whose visitors each read some pages one after another.
+    """Return 12,000 lines of a web server's log, whose visitors each read a few pages in a row.
 
-    A page is followed by its files, an unknown address by 404, and the size of a file is always the same.
+    A page is followed by its files, an unknown address gets a 404, and a file always has the same size.
     """
     rng = random.Random(0)
     sizes = {path: rng.randint(300, 60_000) for path in (*_PAGES, *_FILES)}
@@ -113,10 +113,10 @@ def server_log() -> str:
 
 
 def dna() -> str:
-    """Return 900 lines of bases, each a gene after a stretch that codes for nothing, somewhat as in a bacterium.
+    """Return 900 lines of bases, each a gene after a noncoding stretch, somewhat as in a bacterium.
 
-    In the stretch each base depends on the one before. The site of the ribosome, AGGAGG (Shine and Dalgarno 1974), ends
-    six bases before the gene, which is ATG, codons that are not equally frequent, and the first stop codon.
+    In the stretch, each base depends on the one before. The ribosome's binding site, AGGAGG (Shine and Dalgarno 1974),
+    ends six bases before the gene, which is ATG, codons of unequal frequency, and the first stop codon.
     """
     rng = random.Random(0)
     coding = [codon for codon in _CODONS if codon not in _STOPS]

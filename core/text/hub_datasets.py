@@ -17,14 +17,14 @@ from core.text.download import HUB_NAME, SECONDS, no_download
 from core.text.own_text import MAX_BYTES
 
 _INSTEAD = "choose an included text or a file of your own"
-_CONVERTED = "refs/convert/parquet"  # where the hub writes the parquet of datasets that came in other formats
-_ROWS = 1000  # read together
-_BLOCK = 2**20  # bytes downloaded together, at least
+_CONVERTED = "refs/convert/parquet"  # where the hub writes parquet files of datasets uploaded in other formats
+_ROWS = 1000  # read at once
+_BLOCK = 2**20  # fewest bytes downloaded at once
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What the hub tells of a dataset."""
+    """The hub's description of a dataset."""
 
     name: str
     license: str
@@ -44,8 +44,8 @@ class Fetched(NamedTuple):
 def find_dataset(name: str, endpoint: str | None = None) -> Dataset:
     """Ask the hub for a dataset by its name (`roneneldan/TinyStories`).
 
-    Raises TextError where there is none, it has no parquet files, or the hub cannot be reached. `endpoint` is the
-    address of another hub, by default that of `HF_ENDPOINT` or the hub's own.
+    Raises TextError if there is none, it has no parquet files, or the hub cannot be reached. `endpoint` is the address
+    of another hub, by default that in `HF_ENDPOINT` or Hugging Face's own.
     """
     if not HUB_NAME.fullmatch(name):
         raise TextError(f"{name[:80]!r} is not a dataset's name. Names look like roneneldan/TinyStories.")
@@ -54,7 +54,7 @@ def find_dataset(name: str, endpoint: str | None = None) -> Dataset:
     for revision in (None, _CONVERTED):
         try:
             info = api.dataset_info(name, revision=revision, timeout=SECONDS)
-        except Exception as error:  # of many kinds, also of the libraries below
+        except Exception as error:  # of many kinds, including those of underlying libraries
             if revision and isinstance(error, HfHubHTTPError):
                 break
             raise TextError(no_download("dataset", name, endpoint, error, _INSTEAD)) from None
@@ -77,10 +77,10 @@ def find_dataset(name: str, endpoint: str | None = None) -> Dataset:
 
 
 def columns_of_dataset(dataset: Dataset, part: str) -> list[str]:
-    """Return the columns of a part that hold text, that with most first; raises TextError for none, or no answer."""
+    """Return a part's columns of text, the one with most text first; raises TextError for none, or no answer."""
     with _reading(dataset, dataset.files[dataset.parts.index(part)][0]) as file:
         sizes: Counter[str] = Counter()
-        if file.num_row_groups:  # none where a file has no rows
+        if file.num_row_groups:  # none if a file has no rows
             first = file.metadata.row_group(0)
             chunks = (first.column(index) for index in range(first.num_columns))
             sizes.update({chunk.path_in_schema: chunk.total_uncompressed_size for chunk in chunks})
@@ -91,10 +91,10 @@ def columns_of_dataset(dataset: Dataset, part: str) -> list[str]:
 
 
 def fetch_dataset(dataset: Dataset, part: str, column: str, most_bytes: int = MAX_BYTES) -> Iterator[Fetched]:
-    """Read a column's rows, a blank line between two, until its end or `most_bytes` of UTF-8; yield how far it is.
+    """Read a column's rows, separated by blank lines, to its end or `most_bytes` of UTF-8; yield the progress.
 
-    A row that would exceed `most_bytes` is cut there, since a row may be a whole book. Only what is needed of a file is
-    downloaded. Raises TextError for no answer or a damaged file.
+    A row that would exceed `most_bytes` is cut there, because a row may be a whole book. Only the needed parts of a
+    file are downloaded. Raises TextError for no answer or a damaged file.
     """
     rows: list[str] = []
     size = 0
@@ -116,7 +116,7 @@ def fetch_dataset(dataset: Dataset, part: str, column: str, most_bytes: int = MA
 
 
 def _part_of(path: str) -> str:
-    """Return the folder and split of a parquet file: `plain/train` of `plain/train-00000-of-00002.parquet`."""
+    """Return the folder and split of a parquet file: `plain/train` for `plain/train-00000-of-00002.parquet`."""
     folder, _, name = path.rpartition("/")
     split = re.split(r"-\d{5}-of-\d{5}", name.removesuffix(".parquet"))[0]
     return f"{folder}/{split}".removeprefix("data/").strip("/") if not split.isdigit() else folder
@@ -131,7 +131,7 @@ def _reading(dataset: Dataset, path: str) -> Iterator[pq.ParquetFile]:
     files = HfFileSystem(endpoint=dataset.endpoint, token=False, use_listings_cache=False)
     try:
         with files.open(f"datasets/{dataset.name}@{dataset.revision}/{path}", block_size=_BLOCK) as file:
-            yield pq.ParquetFile(file, pre_buffer=False)  # else it downloads whole files ahead
+            yield pq.ParquetFile(file, pre_buffer=False)  # else it downloads whole files in advance
     except TextError:
         raise
     except pa.ArrowInvalid as error:

@@ -1,7 +1,7 @@
-"""Texts that are too large to be held in memory: saved in parts, and tokenized once into a file.
+"""Texts that are too large for memory: saved in parts, and tokenized once into a file.
 
-Batches are read from the file of tokens, which is mapped into memory: nanoGPT's format, the ids as little-endian
-uint16 (uint32 for larger vocabularies) without a header. Pages show the text's beginning.
+Batches are read from the memory-mapped token file. It has nanoGPT's format: ids as little-endian uint16 (uint32 for
+larger vocabularies) without a header. Pages show only the text's beginning.
 """
 
 import hashlib
@@ -32,16 +32,16 @@ from core.text.splitting import chunks_of_file
 from core.text.tokenizers import OnProgress, Tokenizer
 
 MOST_BYTES = 8 * 2**30  # in UTF-8
-_CHUNK = 2**21  # characters that are read together
+_CHUNK = 2**21  # characters read at once
 
 
 def save_large_text(
     source: IO[bytes], title: str, data_dir: Path, on_progress: Callable[[int], None] = lambda done: None
 ) -> Corpus:
-    """Save a plain text in UTF-8 of any size up to MOST_BYTES; return its entry.
+    """Save a plain UTF-8 text of at most MOST_BYTES; return its entry.
 
-    As `read_text`, a byte order mark is dropped and lines end in a plain newline. `on_progress` gets the bytes read,
-    and may raise to stop; nothing of the text stays then. Raises TextError for another kind of text, or a full disk.
+    As in `read_text`, a byte order mark is dropped and lines end in a plain newline. `on_progress` gets the bytes read,
+    and may raise to stop; then nothing is kept. Raises TextError for another kind of text, or a full disk.
     """
     check_quota(data_dir)
     folder = data_dir / "texts"
@@ -84,7 +84,7 @@ def is_large_text(corpus: str, data_dir: Path) -> bool:
 
 
 def beginning_of(corpus: str, data_dir: Path) -> str:
-    """Return the first MAX_BYTES of a large text, up to its last whole line there."""
+    """Return the first MAX_BYTES of a large text, up to the last whole line."""
     with own_text_file(corpus, data_dir).open("rb") as file:
         text = file.read(MAX_BYTES).decode(errors="ignore")
     return text[: text.rfind("\n") + 1] or text
@@ -96,30 +96,30 @@ def vocabulary_of_large(corpus: str, data_dir: Path) -> str:
 
 
 def hash_of_large(corpus: str, data_dir: Path) -> str:
-    """Return the SHA-256 of a large text in UTF-8, as it was when it was saved."""
+    """Return the SHA-256 of a large text in UTF-8, from when it was saved."""
     return str(card_of(corpus, data_dir).get("sha256", ""))
 
 
 def token_ids(corpus: str, tokenizer: Tokenizer, data_dir: Path, report: OnProgress = lambda share: None) -> np.ndarray:
-    """Return the ids (N,) of a large text, mapped from a file that is written the first time, of which `report` tells.
+    """Return the ids (N,) of a large text, mapped from a file; `report` gets the progress of writing it the first time.
 
-    A file of other ids, as of another byte order, is written anew. Raises TextError for no disk space.
+    A file with wrong ids, such as in another byte order, is rewritten. Raises TextError for no disk space.
     """
     dtype = np.dtype("<u2" if tokenizer.vocab_size <= 2**16 else "<u4")
     kind = hashlib.sha256("\0".join((tokenizer.name, *tokenizer.tokens)).encode()).hexdigest()[:16]
     path = data_dir / "texts" / f"{corpus}-{kind}.bin"
     if not path.exists() or not _holds_ids(path, dtype, tokenizer.vocab_size):
         _write_tokens(own_text_file(corpus, data_dir), tokenizer, path, dtype, report)
-    with path.open("rb") as file:  # a copy on write, which never comes: torch takes no array that cannot be written
+    with path.open("rb") as file:  # copy on write, though nothing writes: torch refuses read-only arrays
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    # Batches begin anywhere: what the system would read ahead is of no use, and would fill the memory.
+    # Batches start anywhere: what the system would read ahead is useless, and would fill the memory.
     if hasattr(mmap, "MADV_RANDOM"):
         mapped.madvise(mmap.MADV_RANDOM)
     return np.frombuffer(mapped, dtype)
 
 
 def _holds_ids(path: Path, dtype: np.dtype, vocab_size: int) -> bool:
-    """Return whether a file begins with ids of that vocabulary, and ends with a whole one."""
+    """Return whether a file starts with ids within the vocabulary, and ends with a whole one."""
     ids = np.fromfile(path, dtype, _CHUNK)
     return path.stat().st_size % dtype.itemsize == 0 and len(ids) > 0 and int(ids.max()) < vocab_size
 
@@ -131,7 +131,7 @@ def _write_tokens(source: Path, tokenizer: Tokenizer, path: Path, dtype: np.dtyp
         with temporary.open("wb") as target:
             for chunk in chunks_of_file(source, _CHUNK):
                 ids = tokenizer.encode_array(chunk, np.int64).astype(dtype)
-                target.write(ids.data)  # `tofile` does not say why the system refuses
+                target.write(ids.data)  # `tofile` hides the system's error
                 done += len(chunk.encode())
                 report(done / size)
         put_in_place(temporary, path)

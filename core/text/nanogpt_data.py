@@ -1,7 +1,7 @@
 """nanoGPT's data: `train.bin` and `val.bin` side by side, a text's ids as little-endian uint16 without a header.
 
-They are read as text, so that a run makes its own tokens of it. What tells their tokens is a file too. `meta.pkl` is
-never read: a pickle can run programs when it is loaded.
+They are decoded to text, which a run tokenizes itself. Another file defines their tokens. `meta.pkl` is never read,
+because loading a pickle can run programs.
 """
 
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ from core.text.own_text import MAX_BYTES, decode_text
 from core.text.tokenizers import TOKENIZERS, BPETokenizer, CharTokenizer
 
 PARTS = ("train.bin", "val.bin")
-TOKEN_FILES = ("meta.json", "tokenizer.json", "input.txt")  # what tells the tokens: the first that there is
+TOKEN_FILES = ("meta.json", "tokenizer.json", "input.txt")  # define the tokens: the first that exists
 MOST_IDS = 2**16  # of two bytes
-_MOST_BYTES = 2 * MAX_BYTES  # of both parts: a token is a byte of text at least
+_MOST_BYTES = 2 * MAX_BYTES  # of both parts: a token is at least one byte of text
 _HOW = (
     'GPT-2\'s tokenizer.json, the vocabulary as meta.json ({"itos": [...]}), or the text whose characters are the '
     "tokens, as input.txt"
@@ -26,9 +26,9 @@ _HOW = (
 
 
 def read_data_folder(file: Path, tokenizer: Path | None = None) -> str:
-    """Return the text of `train.bin`, given by its path, and of `val.bin` beside it; raises TextError as `read_data`.
+    """Return the text of `train.bin`, given by its path, and of `val.bin` beside it; raises TextError like `read_data`.
 
-    `tokenizer` is a file that tells the tokens, by default one of TOKEN_FILES in the same folder.
+    `tokenizer` is a file that defines the tokens, by default one of TOKEN_FILES in the same folder.
     """
     folder, names = file.parent, (*PARTS, *TOKEN_FILES, "meta.pkl")
     there = [folder / name for name in names if (folder / name).is_file()]
@@ -43,8 +43,8 @@ def read_data_folder(file: Path, tokenizer: Path | None = None) -> str:
 def read_data(files: Mapping[str, bytes], tokenizer: tuple[str, bytes] | None = None) -> str:
     """Return the text of nanoGPT's data from the files of its folder by name, the training part first.
 
-    `tokenizer` is the name and content of what tells the tokens, by default one of TOKEN_FILES. Raises TextError for
-    what is missing, too large, of an odd length, of another byte order, or made with another tokenizer.
+    `tokenizer` is the name and content of a file that defines the tokens, by default one of TOKEN_FILES. Raises
+    TextError for data that are missing, too large, of odd length, in another byte order, or from another tokenizer.
     """
     if missing := [name for name in PARTS if name not in files]:
         raise TextError(f"There is no {missing[0]}: nanoGPT's data are train.bin and val.bin, side by side.")
@@ -100,7 +100,7 @@ def _token_bytes(name: str, data: bytes) -> list[bytes]:
         content = None
     if not isinstance(content, dict):
         raise TextError(f"{name} is no JSON that tells tokens. Needed is one of these: {_HOW}.")
-    if isinstance(kind := content.get("type"), str) and kind in TOKENIZERS:  # of a run's folder
+    if isinstance(kind := content.get("type"), str) and kind in TOKENIZERS:  # from a run's folder
         return list(TOKENIZERS[kind].parse(content).token_bytes)
     if "itos" not in content:
         try:
@@ -110,7 +110,7 @@ def _token_bytes(name: str, data: bytes) -> list[bytes]:
                 f"{name} is no tokenizer.json of byte-pair encoding. Needed is one of these: {_HOW}."
             ) from None
     itos = content["itos"]
-    if isinstance(itos, dict):  # as JSON has a dictionary of numbers
+    if isinstance(itos, dict):  # JSON's form of a dictionary with integer keys
         itos = [itos.get(str(id)) for id in range(len(itos))]
     if not isinstance(itos, list) or not itos or not all(isinstance(token, str) for token in itos):
         raise TextError(f"The itos of {name} must list the text of each token, from 0 on.")

@@ -1,9 +1,9 @@
-"""Baselines by counting on the same text: uniform, unigram, bigram and trigram, which a model should beat.
+"""N-gram baselines counted on the same text: uniform, unigram, bigram and trigram, which a model should beat.
 
-Smoothed as Witten and Bell (1991, method C) in the interpolated form of Chen and Goodman, "An Empirical Study of
-Smoothing Techniques for Language Modeling" (1998, section 2.5): it has no parameter to tune, and suits
-alphabets, where most histories occur. With n(h) tokens counted after a history h, u(h) distinct ones among them, and
-h' the history without its first token,
+They use Witten-Bell smoothing (1991, method C) in the interpolated form of Chen and Goodman, "An Empirical Study of
+Smoothing Techniques for Language Modeling" (1998, section 2.5). It has no parameter to tune and suits alphabets, in
+which most histories occur. With n(h) tokens counted after a history h, u(h) distinct ones among them, and h' the
+history without its first token,
 
     P(c | h) = (n(h, c) + u(h) P(c | h')) / (n(h) + u(h))
 
@@ -19,8 +19,8 @@ from numpy.typing import ArrayLike
 
 from core.errors import TextError
 
-_CHUNK = 1 << 20  # tokens that are counted together
-_TABLE = 1 << 22  # different sequences that are counted in a table; more are sorted
+_CHUNK = 1 << 20  # tokens counted at once
+_TABLE = 1 << 22  # most distinct sequences that are counted in a table; more are sorted
 
 
 BASELINES = {
@@ -35,7 +35,7 @@ BASELINES = {
 
 @dataclass(frozen=True)
 class Baselines:
-    """Loss in nats a token on validation text, counted on the training split."""
+    """Losses on validation text, nats/token, of counts on the training split."""
 
     uniform: float
     unigram: float
@@ -46,14 +46,14 @@ class Baselines:
 def count_baselines(
     train_ids: ArrayLike, val_ids: ArrayLike, vocab_size: int, predicted: ArrayLike | None = None
 ) -> Baselines:
-    """Return the losses of the uniform guess and of counted single tokens, pairs and triples, on the same tokens.
+    """Return the losses of the uniform guess and of unigram, bigram and trigram counts, on the same tokens.
 
-    Memory grows with the text, not with the vocabulary. The history of a token is what precedes it in `val_ids` (N,);
-    at the first two positions it is shorter. Raises TextError for fewer than three tokens to measure on, or to count.
+    Memory grows with the text, not with the vocabulary. A token's history is what precedes it in `val_ids` (N,); at the
+    first two positions it is shorter. Raises TextError if either split has fewer than three tokens.
 
     Args:
-        predicted: positions in `val_ids` of the tokens to measure on, so that a model's loss can be compared on the
-            very same tokens (`core.text.batches.predicted_positions`); all from the third on if left out.
+        predicted: positions in `val_ids` of the tokens to measure on, so that a model's loss can be compared on exactly
+            the same tokens (`core.text.batches.predicted_positions`); by default all from the third on.
     """
     train, val = np.asarray(train_ids), np.asarray(val_ids)
     if len(train) < 3 or len(val) < 3:
@@ -62,7 +62,7 @@ def count_baselines(
         )
     if predicted is None:
         positions = np.arange(2, len(val))
-    else:  # of a large text, little more than the tokens to measure on is read
+    else:  # read little more of a large text than the tokens to measure on
         positions = np.asarray(predicted, dtype=np.int64).ravel()
         needed = np.unique(np.append(np.maximum(positions[:, None] - np.arange(3), 0), (0, 1, 2)))
         val, positions = val[needed], np.searchsorted(needed, positions)
@@ -70,7 +70,7 @@ def count_baselines(
     probability = np.full(len(positions), 1 / vocab_size)
     losses = []
     for order in (1, 2, 3):
-        reach = positions >= order - 1  # tokens with so much before them; the others are predicted from what there is
+        reach = positions >= order - 1  # tokens with a full history; the others keep the lower order
         histories = _history(val, order, vocab_size)[positions[reach] - order + 1]
         probability[reach] = _interpolate(
             train, histories, val[positions[reach]], vocab_size, order, probability[reach]
@@ -103,7 +103,7 @@ def _interpolate(
     order: int,
     shorter: np.ndarray,
 ) -> np.ndarray:
-    """Return P(token | history) for each pair, from the same with the shorter history."""
+    """Return P(token | history) for each pair, from the probability with the shorter history."""
     pairs, pair_counts = _count_sequences(train, order, vocab_size)
     known, first, variety = np.unique(pairs // vocab_size, return_index=True, return_counts=True)
     totals = np.add.reduceat(pair_counts, first)
@@ -113,7 +113,7 @@ def _interpolate(
 
 
 def _count_sequences(ids: np.ndarray, order: int, vocab_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return every sequence of `order` tokens as a number, sorted, and its count; by chunks, to need little memory."""
+    """Return every sequence of `order` tokens as a number, sorted, and its count; in chunks, to save memory."""
     different = vocab_size**order
     table = np.zeros(different if different <= _TABLE else 0, dtype=np.int64)
     counted: list[tuple[np.ndarray, np.ndarray]] = []
@@ -134,7 +134,7 @@ def _count_sequences(ids: np.ndarray, order: int, vocab_size: int) -> tuple[np.n
 
 
 def _history(ids: np.ndarray, order: int, vocab_size: int) -> np.ndarray:
-    """Return, for every token with `order - 1` before it, those as one number: (N - order + 1,)."""
+    """Return the `order - 1` tokens before each token as one number, from the first that has them: (N - order + 1,)."""
     length = len(ids) - order + 1
     history = np.zeros(length, dtype=np.int64)
     for offset in range(order - 1):
@@ -143,7 +143,7 @@ def _history(ids: np.ndarray, order: int, vocab_size: int) -> np.ndarray:
 
 
 def _look_up(keys: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Return the value of each wanted key, 0 where it is not among the sorted `keys`."""
+    """Return the value of each wanted key, 0 if it is not among the sorted `keys`."""
     index = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return np.where(keys[index] == wanted, values[index], 0)
 

@@ -1,4 +1,4 @@
-"""A text of the user's own: decoded, checked and saved."""
+"""The user's own texts: decoding, checking, saving and deleting them."""
 
 import codecs
 import hashlib
@@ -26,16 +26,16 @@ MAX_BYTES = 20 * 2**20  # in UTF-8
 MAX_DISTINCT = 20_000
 TITLE_LENGTH = 80
 _OWN = "your own"
-_CHARACTERS_A_TOKEN = 8  # of GPT-2's tokenizer, at most, in most texts
+_CHARACTERS_A_TOKEN = 8  # upper bound for GPT-2's tokenizer in most texts
 _NAME = re.compile(r"text-[0-9a-f]{16}")
-# The longer marks first: that of UTF-32 begins with that of UTF-16.
+# Longer marks first: UTF-32's starts with UTF-16's.
 _BYTE_ORDER_MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-_BYTES_A_LETTER = {"utf-8": 1, "utf-16": 2, "utf-32": 4}  # of those that take one byte in UTF-8
+_BYTES_A_LETTER = {"utf-8": 1, "utf-16": 2, "utf-32": 4}  # for letters that take one byte in UTF-8
 _CONTEXT = dict(fields_of(ModelConfig))["block_size"]
 
 
@@ -44,21 +44,21 @@ class Corpus:
     """One entry of the list of texts."""
 
     name: str  # in configs and on the command line
-    title: str  # shown to people; of a user's own text, the label they gave
+    title: str  # shown to people; for a user's own text, their label
     language: str
     license: str
     description: str
-    characters: int  # its length; 0 where that is not known before it is loaded
+    characters: int  # its length; 0 if unknown before it is loaded
     own: bool = False  # the user's own text, which can be deleted
     download: bool = False  # it is not on this machine yet; loading downloads it once
-    text: Callable[[], str] | None = None  # makes it, of one that comes with the app
+    text: Callable[[], str] | None = None  # makes an included text
 
 
 def read_text(data: bytes | str) -> str:
     """Return a text to train on from a file's bytes (UTF-8, or UTF-16 or UTF-32 with a byte order mark) or a string.
 
-    A byte order mark is dropped, and every line ends in a plain newline. Raises TextError for nothing to read,
-    another encoding, a NUL, half a surrogate pair, or more than MAX_BYTES or MAX_DISTINCT characters.
+    A byte order mark is dropped, and every line ends in a plain newline. Raises TextError for an empty text, another
+    encoding, a NUL, half a surrogate pair, more than MAX_BYTES, or more than MAX_DISTINCT distinct characters.
     """
     text = decode_text(data) if isinstance(data, bytes) else data
     _check_size(len(text.encode("utf-8", "surrogatepass")))
@@ -75,7 +75,7 @@ def read_text(data: bytes | str) -> str:
 
 
 def check_characters(text: str, start: int = 0) -> None:
-    """Raise TextError for a NUL or half a surrogate pair in a part of a text that begins at `start`."""
+    """Raise TextError for a NUL or half a surrogate pair in a part of a text that starts at `start`."""
     if (position := text.find("\0")) >= 0:
         raise TextError(
             f"There is a NUL character at position {start + position:,}, so this is probably not a plain text file. "
@@ -89,16 +89,17 @@ def check_characters(text: str, start: int = 0) -> None:
 
 
 def has_byte_order_mark(data: bytes) -> bool:
-    """Return whether a file begins with the mark that tells its encoding."""
+    """Return whether a file starts with a byte order mark, which tells its encoding."""
     return data.startswith(tuple(_BYTE_ORDER_MARKS))
 
 
 def check_trainable(
     text: str, block_size: int, val_fraction: float, tokenizer: Tokenizer | None = None, *, is_fork: bool = False
 ) -> None:
-    """Raise TextError for a text that no model can be trained on: both splits need a context and the token after it.
+    """Raise TextError if a text cannot be trained on: both splits need at least a context and the token after it.
 
-    It names the longest context that fits. Without a tokenizer characters are counted. A fork keeps its context.
+    The message names the longest context that fits, except to a fork, which keeps its context. Without a tokenizer,
+    characters are counted.
     """
     if text.count(text[:1]) >= len(text):
         what = f"only one distinct character, {text[0]!r}" if text else "no characters"
@@ -117,7 +118,7 @@ def check_trainable(
 
 
 def save_text(text: str, title: str, data_dir: Path, license: str = _OWN) -> Corpus:
-    """Save a text of `read_text`, or give it a new title; raises TextError where it cannot be written."""
+    """Save a text from `read_text`, or give it a new title; raises TextError if it cannot be written."""
     name = f"text-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     folder = data_dir / "texts"
     check_quota(data_dir)
@@ -131,7 +132,7 @@ def save_text(text: str, title: str, data_dir: Path, license: str = _OWN) -> Cor
 
 
 def write_card(name: str, title: str, data_dir: Path, *, characters: int, license: str = _OWN, **about: str) -> Corpus:
-    """Write what is known of a saved text beside it, and return its entry."""
+    """Write a saved text's metadata beside it, and return its entry."""
     card = {"title": _clean(title), "characters": characters, "saved": datetime.now(UTC).isoformat()}
     card |= {"license": _clean(license), **about}
     write_atomically(own_text_file(name, data_dir).with_suffix(".json"), json.dumps(card).encode())
@@ -139,7 +140,7 @@ def write_card(name: str, title: str, data_dir: Path, *, characters: int, licens
 
 
 def card_of(name: str, data_dir: Path) -> dict[str, Any]:
-    """Return what `write_card` wrote; {} where it is lost or damaged."""
+    """Return the metadata from `write_card`; {} if they are lost or damaged."""
     try:
         card = parse_json(own_text_file(name, data_dir).with_suffix(".json").read_bytes())
     except (OSError, ValueError):
@@ -150,7 +151,7 @@ def card_of(name: str, data_dir: Path) -> dict[str, Any]:
 def own_texts(data_dir: Path) -> list[Corpus]:
     """Return all saved texts, and those that the teacher of a class shares, newest first.
 
-    One whose title is lost or damaged is listed under its name.
+    A text whose title is lost or damaged is listed under its name.
     """
     root = class_root(data_dir)
     files = {file.stem: file for file in (root / "texts").glob("text-*.txt") if is_shared(root, file.stem)}
@@ -161,7 +162,7 @@ def own_texts(data_dir: Path) -> list[Corpus]:
 
 
 def student_text(name: str, data_dir: Path) -> Corpus:
-    """Return the entry of a text that is another's; raises TextError for any other name."""
+    """Return the entry of another member's text; raises TextError for an invalid name."""
     return _corpus(name, _read_card(own_text_file(name, data_dir)), own=False)
 
 
@@ -200,7 +201,7 @@ def _check_size(size: int) -> None:
 
 
 def decode_text(data: bytes) -> str:
-    """Return the text of a file in UTF-8, or in what its byte order mark tells; raises TextError for another."""
+    """Return the text of a file in UTF-8, or in its byte order mark's encoding; raises TextError for another."""
     mark, encoding = next(
         ((mark, name) for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), (b"", "utf-8")
     )
@@ -226,7 +227,7 @@ def _count_tokens(text: str, tokenizer: Tokenizer, enough: int) -> int:
 
 
 def _shortest(needed: int, val_fraction: float) -> int:
-    length = max(needed, int((needed - 1) / val_fraction) - 1)  # a little too short, whatever the rounding
+    length = max(needed, int((needed - 1) / val_fraction) - 1)  # a little too short, despite rounding
     while min(split_point(length, val_fraction), length - split_point(length, val_fraction)) < needed:
         length += 1
     return length
@@ -237,11 +238,11 @@ def _clean(title: str) -> str:
 
 
 def own_text_file(name: str, data_dir: Path) -> Path:
-    """Return the path of a saved text; raises TextError for any other name (a path, say)."""
+    """Return the path of a saved text; raises TextError for any other name (such as a path)."""
     if not _NAME.fullmatch(name):
         raise TextError(f"There is no text of your own called {name!r}.")
     own = data_dir / "texts" / f"{name}.txt"
-    # A teacher reads the texts of all members, and a member those that the teacher shares.
+    # A teacher can read the texts of all members, and a member those that the teacher shares.
     others = [home / "texts" / own.name for home in member_homes(data_dir)]
     if is_shared(class_root(data_dir), name):
         others.append(class_root(data_dir) / "texts" / own.name)

@@ -1,24 +1,24 @@
-"""Where GPT-2's rule splits every text, so that its parts can be encoded by themselves; what no text can hold."""
+"""Places where GPT-2's rule always splits a text, so that its parts can be encoded separately; lone surrogates."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-_CHUNK = 20_000  # characters, at least, of a chunk
+_CHUNK = 20_000  # fewest characters of a chunk
 _LONGEST_WORD = 2000  # characters; the library's time to train grows with the square of a word's length
-# Where no rule of GPT-2's ever merges: between two lines that are not empty, and before a space between two words.
+# Where GPT-2's rule always splits: between two lines that are not empty, and before a space between two words.
 SEAM = re.compile(r"(?<=\S\n)(?=\S)|(?<=\S)(?= \S)")
-# A word after the space before it: GPT-2's rule always splits before white space that follows anything else, and
-# between an English letter and a sign. White space is Unicode's, as the rule has it; Python's \s has more.
+# A word with the space before it: GPT-2's rule always splits before white space that follows anything else, and
+# between an English letter and a sign. White space is Unicode's, as in the rule; Python's \s includes more.
 _SPACE = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 WORD = re.compile(rf"[{_SPACE}]*[A-Za-z]+(?=[{_SPACE}!-/:-@\[-`{{-~]|$)|[{_SPACE}]*[^{_SPACE}]+|[{_SPACE}]+")
-HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")  # what the shell makes of a byte that is not UTF-8, for one
+HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")  # for example, how Python reads a byte from the shell that is not UTF-8
 
 
 def chunks_of(text: str, least: int = _CHUNK) -> Iterator[str]:
-    """Cut a text into chunks of at least so many characters, where GPT-2's rule splits it in any case.
+    """Cut a text into chunks of at least `least` characters, at places where GPT-2's rule always splits.
 
-    Where it is one word for twice as long, as DNA is, it is cut anywhere.
+    Where there is no such place within twice that length, as in DNA, the text is cut anywhere.
     """
     start = 0
     while start + least < len(text):
@@ -30,9 +30,9 @@ def chunks_of(text: str, least: int = _CHUNK) -> Iterator[str]:
 
 
 def chunks_of_file(path: Path, size: int) -> Iterator[str]:
-    """Yield a text in UTF-8 in parts of about so many characters, which end where that rule splits in any case.
+    """Yield a UTF-8 text in parts of about `size` characters, which end where GPT-2's rule always splits.
 
-    A line of more than eight times as many is cut anywhere.
+    Where there is no such place within eight times that length, the text is cut anywhere.
     """
     rest = ""
     with path.open(encoding="utf-8", newline="") as file:

@@ -1,6 +1,6 @@
-"""Tasks with a right answer: problems made by a program, one a line: question, separator, answer, newline.
+"""Tasks with a right answer: problems made by a program, one per line: question, separator, answer, newline.
 
-The same text every time. No problem occurs twice, so those at the end of a text, its validation part, are never
+The text is always the same. No problem occurs twice, so those at the end of a text, its validation part, are never
 trained on. Only answers count in the loss. `TASKS` lists the tasks, and `core.text.corpora` their texts.
 """
 
@@ -25,7 +25,7 @@ _MARKOV_LENGTH = 300_000
 
 
 class AnswerTokens(NamedTuple):
-    """The ids of the tokens that enclose an answer; the second, the end of the problem, is a part of it."""
+    """The ids of the tokens that enclose an answer; `end`, which ends the problem, is part of the answer."""
 
     separator: int
     end: int
@@ -40,12 +40,10 @@ class Task:
     description: str
     text: Callable[[], str]
     characters: int  # of the whole text
-    longest: int  # characters of the longest problem, the newline included; 0 where there are no problems
-    separator: str = "="  # between question and answer; "" where every token counts
-    floor: float = (
-        0.0  # lowest possible loss, nats/token: the entropy of a predicted token; 0 where answers are certain
-    )
-    numbers: str = ""  # the characters that stand for 0, 1, 2 and so on, where each number is one character
+    longest: int  # characters of the longest problem, including the newline; 0 if there are no problems
+    separator: str = "="  # between question and answer; "" if every token counts
+    floor: float = 0.0  # lowest possible loss, nats/token: the entropy of a predicted token; 0 for certain answers
+    numbers: str = ""  # the characters that stand for 0, 1, 2 and so on, if each number is one character
 
 
 def task_of(corpus: str) -> Task | None:
@@ -54,25 +52,25 @@ def task_of(corpus: str) -> Task | None:
 
 
 def asks(corpus: str, text: str) -> bool:
-    """Return whether a text ends within an answer of the task `corpus`; False of any other text."""
+    """Return whether a text ends within an answer of the task `corpus`; False for any other text."""
     task = task_of(corpus)
     return bool(task and task.separator and task.separator in text.rpartition(END)[2])
 
 
 def number_ranges(task: Task) -> list[tuple[str, int]]:
-    """Return the characters of each kind that stand for numbers, such as "a" to "z", and the number of the first."""
+    """Return the characters of each kind that stand for numbers, such as "a" to "z", and the first one's number."""
     kinds = [kind for kind in (digits, ascii_lowercase, ascii_uppercase) if kind[0] in task.numbers]
     return [("".join(c for c in kind if c in task.numbers), task.numbers.index(kind[0])) for kind in kinds]
 
 
 def in_numbers(task: Task, text: str) -> str:
-    """Return a line in which each number is one character with numbers instead: "G+f=V" is "42 + 15 = 57"."""
+    """Return a line of one-character numbers with decimal numbers instead: "G+f=V" is "42 + 15 = 57"."""
     words = [str(task.numbers.index(c)) if c in task.numbers else c for c in text if not c.isspace()]
     return " ".join(words)
 
 
 def answers_of(corpus: str, tokenizer: Tokenizer) -> AnswerTokens | None:
-    """Return the ids that enclose answers in a text; None where every token counts. Raises TextError for no `char`."""
+    """Return the ids that enclose a text's answers; None if every token counts. TextError if not by character."""
     task = task_of(corpus)
     if not (task and task.separator):
         return None
@@ -81,7 +79,7 @@ def answers_of(corpus: str, tokenizer: Tokenizer) -> AnswerTokens | None:
 
 
 def check_task(corpus: str, block_size: int, by_character: bool) -> None:
-    """Raise TextError where a model cannot learn the task `corpus`; any other text passes.
+    """Raise TextError if a model cannot learn the task `corpus`; any other text passes.
 
     A context must hold the longest problem, or no answer to it could be right. Tokens must be characters.
     """
@@ -143,7 +141,7 @@ def _addition(*, backwards: bool) -> str:
 
 
 def _modular_addition() -> str:
-    """Return each pair in both orders, one after the other: so the split does not train on one and test the other."""
+    """Return each pair in both orders, side by side, so that the split does not train on one and test the other."""
     pairs = [(a, b) for a in range(MODULUS) for b in range(a, MODULUS)]
     random.Random(0).shuffle(pairs)
     ordered = [numbers for a, b in pairs for numbers in dict.fromkeys(((a, b), (b, a)))]
@@ -185,7 +183,7 @@ def brackets_to_close(question: str) -> list[int]:
 
 
 def _markov() -> str:
-    """Return letters of which each depends on the one before it alone: four may follow, by 1/2, 1/4, 1/8, 1/8."""
+    """Return letters that each depend only on the one before: four may follow, with 1/2, 1/4, 1/8 and 1/8."""
     rng, letters = random.Random(0), "abcdefgh"
     followers: dict[str, list[str]] = {}
     for letter in letters:

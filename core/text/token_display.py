@@ -6,8 +6,8 @@ import unicodedata
 
 KINDS = ("vowel", "consonant", "capital", "letter", "digit", "punctuation", "space", "other")
 
-_MARKDOWN_CHARACTERS = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$>])")  # of Markdown
-_PART = re.compile(r"<0x[0-9A-F]+>")  # how `BPETokenizer.tokens` spells bytes that are a part of a character
+_MARKDOWN_CHARACTERS = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$>])")  # special in Markdown
+_PART = re.compile(r"<0x[0-9A-F]+>")  # how `BPETokenizer.tokens` spells bytes that are only part of a character
 CONTROL_SIGNS = {chr(code): chr(0x2400 + code) for code in range(0x20)} | {"\x7f": "␡"}
 """Unicode's picture of each control character of ASCII."""
 
@@ -29,7 +29,7 @@ def printable(text: str) -> str:
 def kind_of(token: str) -> str:
     """Return one of KINDS, by the token's first character that is not white space.
 
-    Accents are ignored. Letters of other scripts than the Latin one are "letter", their capitals too.
+    Accents are ignored. Letters of other scripts than Latin are "letter", including capitals.
     """
     letters = token.strip()
     if not letters:
@@ -73,11 +73,11 @@ def _visible_character(character: str) -> str:
     # C: controls, format marks, surrogates. Z: other spaces and line ends. Variation selectors count as marks (M).
     if category[0] in "CZ" or 0xFE00 <= ord(character) <= 0xFE0F or 0xE0100 <= ord(character) <= 0xE01EF:
         return f"U+{ord(character):04X}"
-    return "◌" + character if category in ("Mn", "Me") else character  # a combining mark needs something to sit on
+    return "◌" + character if category in ("Mn", "Me") else character  # a combining mark needs a base character
 
 
 def read_newlines(typed: str) -> str:
-    r"""Read `\n` in a line that was typed as a newline, and `\\n` as the two characters `\n`."""
+    r"""Replace `\n` in a typed line by a newline, and `\\n` by the two characters `\n`."""
     return re.sub(r"(\\?)\\n", lambda match: r"\n" if match[1] else "\n", typed)
 
 

@@ -24,9 +24,9 @@ from core.text.splitting import HALF_OF_A_PAIR, WORD, chunks_of
 
 OnProgress = Callable[[float], None]  # gets the share of a long computation that is done, and may raise to stop it
 MOST_TOKENS = 300_000  # the largest vocabularies in use are a little smaller
-_CHUNK = 1 << 20  # characters that `CharTokenizer` encodes together
-_CHUNKS = 50  # whose words are encoded together, in parallel
-_GPT2_TOKENS = "80fc72dae333882a37b202858853685b0232e9dd624396c1024fb93536a62a83"  # SHA-256 of GPT-2's, in their order
+_CHUNK = 1 << 20  # characters that `CharTokenizer` encodes at once
+_CHUNKS = 50  # chunks whose words are encoded at once, in parallel
+_GPT2_TOKENS = "80fc72dae333882a37b202858853685b0232e9dd624396c1024fb93536a62a83"  # SHA-256 of GPT-2's tokens, in order
 
 
 class CharTokenizer:
@@ -57,7 +57,7 @@ class CharTokenizer:
         for start in range(0, len(text), _CHUNK):
             chunk = text[start : start + _CHUNK]
             code_points = np.frombuffer(chunk.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-            # Whatever lies beyond the table is looked up in its last entry, which no token has.
+            # Code points beyond the table are looked up in its last entry, which is no token's.
             chunk_ids = self._id_of_code_point[np.minimum(code_points, len(self._id_of_code_point) - 1)]
             if chunk_ids.min() < 0:
                 position = start + int(np.argmax(chunk_ids < 0))
@@ -71,13 +71,13 @@ class CharTokenizer:
         return "".join([self.tokens[i] for i in ids])
 
     def save(self, path: Path) -> None:
-        """Write it as JSON, for `load_tokenizer`."""
+        """Write the tokenizer as JSON, for `load_tokenizer`."""
         write_atomically(path, json.dumps({"type": self.name, "tokens": self.tokens}).encode())
 
     def to_hugging_face(self) -> tokenizers.Tokenizer:
-        """Return it as a tokenizer of the `tokenizers` library, whose files others read.
+        """Return an equivalent tokenizer of the `tokenizers` library, whose files other programs read.
 
-        The model has no id for an unknown character, so neither has the vocabulary: encoding one is an error there too.
+        The model has no id for an unknown character, so the vocabulary has none: encoding one is an error there too.
         """
         vocabulary = {token: id for id, token in enumerate(self.tokens)}
         tokenizer = tokenizers.Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
@@ -87,7 +87,7 @@ class CharTokenizer:
 
     @classmethod
     def parse(cls, data: dict[str, Any]) -> "CharTokenizer":
-        """Build it from what `save` wrote; raises TextError where that is damaged."""
+        """Build a tokenizer from the data that `save` wrote; raises TextError if they are damaged."""
         tokens = data.get("tokens")
         if not isinstance(tokens, list) or not tokens or not all(isinstance(token, str) for token in tokens):
             raise TextError("The tokenizer of this model is damaged: its list of characters is missing.")
@@ -109,7 +109,7 @@ class CharTokenizer:
 
     @cached_property
     def _id_of_code_point(self) -> np.ndarray:
-        """Return the id, or -1, of each code point up to the highest token's, and one more."""
+        """Return the id of each code point up to one beyond the highest token's; -1 for none."""
         code_points = [ord(token) for token in self.tokens]
         table = np.full(max(code_points, default=-1) + 2, -1, dtype=np.int64)
         table[code_points] = np.arange(self.vocab_size)
@@ -148,9 +148,9 @@ class BPETokenizer:
 
     @classmethod
     def from_merges(cls, merges: Sequence[tuple[str, str]]) -> Self:
-        """Return it with the 256 bytes and a token for each merge of two, spelled and numbered as GPT-2's are.
+        """Return a tokenizer of the 256 bytes and one token per merge, spelled and numbered like GPT-2's.
 
-        It also splits text into words as GPT-2's does.
+        It also splits text into words like GPT-2's.
         """
         vocabulary = {sign: id for id, sign in enumerate(_BYTES)}
         for left, right in merges:
@@ -161,7 +161,7 @@ class BPETokenizer:
     def from_folder(cls, folder: Path) -> "BPETokenizer | None":
         """Read `tokenizer.json`, or `vocab.json` with `merges.txt` and the tokens added to them, from a model's folder.
 
-        Returns None where there is neither. Raises TextError where the files are damaged or of another kind.
+        Returns None if there is neither. Raises TextError if the files are damaged or of another kind.
         """
         tokenizer_file, vocabulary, merges = (folder / name for name in ("tokenizer.json", "vocab.json", "merges.txt"))
         try:
@@ -177,7 +177,7 @@ class BPETokenizer:
         return None
 
     def limited_to(self, vocab_size: int) -> "BPETokenizer":
-        """Return it without the added tokens that a model of `vocab_size` tokens has no rows for."""
+        """Return the tokenizer without the added tokens that a model of `vocab_size` tokens has no rows for."""
         if self.vocab_size <= vocab_size:
             return self
         data = json.loads(self._tokenizer.to_str())
@@ -191,16 +191,16 @@ class BPETokenizer:
         return hashlib.sha256(b"\0".join(self.token_bytes)).hexdigest() == _GPT2_TOKENS
 
     def encode(self, text: str) -> list[int]:
-        """Return a text's ids after the special tokens of the template, as transformers does, but these once."""
-        if half := HALF_OF_A_PAIR.search(text):  # no UTF-8 has it, and the library no sentence
+        """Return a text's ids after the template's special tokens, as in transformers, but without repeating these."""
+        if half := HALF_OF_A_PAIR.search(text):  # not valid in UTF-8, and the library's error is unclear
             raise UnknownCharacterError(half[0], half.start())
         ids = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids if ids[: len(self._marks)] == self._marks else self._tokenizer.encode(text).ids
 
     def encode_array(self, text: str, dtype: type = np.int64, report: OnProgress = lambda share: None) -> np.ndarray:
-        """Return a text's ids (T,): each different word is encoded once."""
+        """Return a text's ids (T,); each distinct word is encoded only once."""
         chunks = chunks_of(text) if self._can_be_split else iter([text])
-        first = next(chunks)  # the only one that marks or a space are put in front of
+        first = next(chunks)  # the only one that special tokens or a space precede
         encoded, done = [np.array(self.encode(first), dtype)], len(first)
         while batch := list(islice(chunks, _CHUNKS)):
             encoded.append(self._encode_words(chain.from_iterable(map(WORD.findall, batch)), dtype))
@@ -210,13 +210,13 @@ class BPETokenizer:
 
     def _encode_words(self, words: Iterable[str], dtype: type) -> np.ndarray:
         """Return the ids (T,) of words one after another."""
-        places: dict[str, int] = {}  # of each word among the different ones
+        places: dict[str, int] = {}  # index of each word among the distinct ones
         order = np.array([places.setdefault(word, len(places)) for word in words], np.int64)
         different = self._without_prefix.encode_batch_fast(list(places), add_special_tokens=False)
         ids = np.fromiter(chain.from_iterable(word.ids for word in different), dtype)
         lengths = np.array([len(word.ids) for word in different])
         each = lengths[order]
-        begin = (np.cumsum(lengths) - lengths)[order]  # of each word in `ids`
+        begin = (np.cumsum(lengths) - lengths)[order]  # start of each word in `ids`
         return ids[np.repeat(begin - np.cumsum(each) + each, each) + np.arange(each.sum())]
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -298,7 +298,7 @@ where the training text alone does not make it.
 
 
 class IncrementalDecoder:
-    """Decode ids one at a time; the texts joined are what `tokenizer.decode` returns for all ids at once.
+    """Decodes ids one at a time; the joined texts are what `tokenizer.decode` returns for all ids at once.
 
     The bytes of a character may be split over several tokens; its text comes with the last of them.
     """
@@ -308,7 +308,7 @@ class IncrementalDecoder:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def add(self, id: int) -> str:
-        """Return the text that this token completes: "" where it ends within a character."""
+        """Return the text that this token completes: "" if it ends within a character."""
         if self._tokenizer.by_character:
             return self._tokenizer.tokens[id]
         return self._decoder.decode(self._tokenizer.token_bytes[id])
@@ -324,7 +324,7 @@ class IncrementalDecoder:
 
 
 def token_texts(tokenizer: Tokenizer, ids: Iterable[SupportsIndex]) -> list[str]:
-    """Return the text that each token completes; joined, they are the text of all of them."""
+    """Return the text that each token completes; joined, they are the text of all tokens."""
     decoder = IncrementalDecoder(tokenizer)
     texts = [decoder.add(int(id)) for id in ids]
     if texts:
@@ -333,7 +333,7 @@ def token_texts(tokenizer: Tokenizer, ids: Iterable[SupportsIndex]) -> list[str]
 
 
 def opening_ids(tokenizer: Tokenizer) -> list[int]:
-    """Return what a model continues when there is no prompt: a newline, or token 0 where its text has none."""
+    """Return the ids that a model continues if there is no prompt: a newline, or token 0 if it has no newline."""
     return tokenizer.encode("\n") if "\n" in tokenizer.tokens else [0]
 
 
