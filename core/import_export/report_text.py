@@ -83,7 +83,7 @@ class RunFacts(NamedTuple):
 
 
 def base_of(facts: RunFacts) -> tuple[str, RunConfig]:
-    """Return what the run is compared with, in words and as settings: its parent, its preset, or the defaults."""
+    """Return the baseline of a run, in words and as settings: its parent, its preset, or the defaults."""
     if facts.parent:
         return f"its parent, {facts.parent.name}", facts.parent.config
     if facts.config.preset in PRESETS:

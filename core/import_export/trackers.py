@@ -189,7 +189,7 @@ class TensorBoard:
         (self._folder / "projector_config.pbtxt").write_text(config, "utf-8")
 
     def _text(self, tag: str, text: str, step: int) -> None:
-        # TensorBoard reads it as Markdown: what is indented stays as it is.
+        # TensorBoard reads it as Markdown: indented text stays unchanged.
         self._events.add(step, self._summary.text(tag, "\n".join(f"    {line}" for line in text.split("\n"))))
 
     def close(self, state: str) -> None:  # noqa: ARG002 - as `Tracker.close`

@@ -107,7 +107,7 @@ def gradient_step(model: Bigram, x: Tensor, y: Tensor, learning_rate: float) -> 
 
 
 class GradientSteps(NamedTuple):
-    """A few steps on one batch, and what they changed."""
+    """A few steps on one batch, and their changes."""
 
     losses: list[float]  # on this batch: before the first step, then after each
     before: Tensor  # (V, V) probabilities
@@ -172,7 +172,7 @@ def repeated_cycle(ids: Tensor) -> list[int]:
 
 
 def ngram_loss(train: str, text: str, context: int, vocab_size: int) -> float:
-    """Return the loss on `text`, in nats a character, of counting what follows every `context` characters in `train`.
+    """Return an n-gram model's loss on `text`, in nats a character: it counts what follows a context in `train`.
 
     Each context gets one extra count, spread over the vocabulary; an unseen context gives 1 / vocab_size.
     """

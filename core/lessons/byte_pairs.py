@@ -65,7 +65,7 @@ def train_byte_pairs(text: str, merges: int) -> tuple[list[Pair], Words]:
 
 
 def bytes_of_tokens(pairs: list[Pair]) -> list[bytes]:
-    """Return the bytes that each token stands for: the 256 bytes, then the token of each merge."""
+    """Return the bytes of each token: the 256 single bytes, then the token of each merge."""
     tokens = [bytes([byte]) for byte in range(256)]
     for left, right in pairs:
         tokens.append(tokens[left] + tokens[right])

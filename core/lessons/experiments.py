@@ -15,7 +15,7 @@ class Experiment(NamedTuple):
     changes: Mapping[str, Any] = {}  # the settings in which the broken model differs from the control
     shared_changes: Mapping[str, Any] = {}  # settings in which both models differ from `paired_runs.control_config`
     corrupt: Callable[..., str] | None = None  # changes the broken model's training text, not the validation text
-    choices: Mapping[str, Any] = {}  # what a reader may choose, with defaults; passed to `corrupt`
+    choices: Mapping[str, Any] = {}  # choices for the reader, with defaults; passed to `corrupt`
     measure: Literal["", "phrase", "letter"] = ""  # what only this experiment measures on the trained models
     by_position: bool = False  # whether losses are shown by a token's position in its window
     code: tuple[str, ...] = ()  # full names of the functions that the page shows, besides `corrupt`

@@ -90,7 +90,7 @@ def placeholders(part: str) -> set[str]:
 
 
 def glossary(language: str = ENGLISH) -> dict[str, str]:
-    """Return what every term means, in alphabetical order."""
+    """Return the meaning of every term, in alphabetical order."""
     known = _translated(_read("glossary.md", ENGLISH).parts, _read("glossary.md", language).parts)
     terms = {term: text for term, text in known.items() if term != "idea"}
     return dict(sorted(terms.items(), key=lambda entry: entry[0].lower()))

@@ -72,7 +72,7 @@ def attend(x: Tensor, to_query: Tensor, to_key: Tensor, to_value: Tensor) -> Att
 
 
 def residual_before_attention(model: GPT, ids: list[int], layer: int) -> Tensor:
-    """Return what the heads of a layer read, after the layer's norm: (T, C)."""
+    """Return the input of a layer's heads, after the layer's norm: (T, C)."""
     name = f"blocks.{layer}.hook_resid_pre"
     stream = torch.from_numpy(run_with_cache(model, ids, [name])[name])
     with torch.no_grad():
