@@ -1,10 +1,10 @@
-"""The language in which the pages are shown, and the functions that every sentence of ours goes through.
+"""The language of the pages, and the functions that every sentence passes through.
 
 A language has its lessons in `core/lessons/text/<language>` and its sentences in
-`explorer/i18n/locale/<language>/LC_MESSAGES/messages.po`. English needs neither: its sentences stand in the code.
+`explorer/i18n/locale/<language>/LC_MESSAGES/messages.po`. English needs neither: its sentences are in the code.
 
-All sentences are written for models that read letters, which most here do. Between `units_of` and its end `in_units`
-tells them with the word that fits the model on view: tokens, for one that reads parts of words.
+All sentences are written for models that read letters, as most here do. Within `units_of`, `in_units` replaces the
+word by the one that fits the current model: tokens, if it reads subwords.
 """
 
 import re
@@ -26,36 +26,36 @@ _of_session: Callable[[], str] = lambda: ENGLISH  # noqa: E731 - replaced by `us
 
 
 def _(english: str, /, **values: object) -> str:
-    """Return a sentence, one literal that `make words` collects, in the current language, with each `{name}` filled."""
+    """Translate a sentence, one literal that `make words` collects, to the current language, and fill each `{name}`."""
     return fill(translated(english, language()), **values)
 
 
 def ngettext(one: str, several: str, count: int, /, **values: object) -> str:
-    """Return the one of two literals that fits a count, in the current language, filled; `{count}` is the count."""
+    """Translate the literal for one or for several, whichever fits the count, and fill it; `{count}` is the count."""
     form = _catalog(language()).ngettext(one, several, count)
     return fill(form if placeholders(form) <= placeholders(several) else several, **{"count": f"{count:,}"} | values)
 
 
 def N_(english: str) -> str:
-    """Mark a sentence of a table for the collection; whoever shows it passes it to `_`."""
+    """Mark a sentence in a table for `make words`; the code that shows it passes it to `_`."""
     return english
 
 
 def translated(english: str, language: str) -> str:
-    """Return a sentence in a language, its placeholders unfilled; in English where the translation has other ones."""
+    """Translate a sentence without filling its placeholders; keep the English if the translation has other ones."""
     own = _catalog(language).gettext(english)
     return own if placeholders(own) <= placeholders(english) else english
 
 
 def plural_forms(one: str, several: str, language: str) -> list[str]:
-    """Return all forms of a sentence with a count, of which `plural_rule` says the index."""
+    """Return all plural forms of a sentence, in the order of the indices of `plural_rule`."""
     catalog = _catalog(language)
     forms = {index: catalog.ngettext(one, several, count) for count, index in enumerate(plural_rule(language))}
     return [forms.get(index, several) for index in range(max(forms) + 1)]
 
 
 def plural_rule(language: str) -> list[int]:
-    """Return for every count up to EVERY_COUNT which plural form a language takes, for the browser."""
+    """Return, for every count below EVERY_COUNT, the index of the plural form, for the browser."""
     plural = getattr(_catalog(language), "plural", lambda count: int(count != 1))
     return [int(plural(count)) for count in range(EVERY_COUNT)]
 
@@ -67,7 +67,7 @@ def language() -> str:
 
 @contextmanager
 def in_language(wanted: str) -> Iterator[None]:
-    """Make a language the current one, for threads without a visitor's session; an unknown one is English."""
+    """Set the current language, for threads without a visitor's session; an unknown one becomes English."""
     before = _language.set(wanted if wanted in languages() else ENGLISH)
     try:
         yield
@@ -86,14 +86,14 @@ def _catalog(language: str) -> NullTranslations:
     return translation(DOMAIN, LOCALE, [language], fallback=True)
 
 
-# What stands in quotes is a model's own token, and stays; an apostrophe inside of a word opens no quote.
+# Text in quotes is a model's own token and stays; an apostrophe inside a word opens no quote.
 _QUOTED_OR_LETTER = re.compile(r"(?<!\w)'[^']*'|“[^”]*”|\b([Ll])etter(s?)\b")
 _by_letter: ContextVar[bool] = ContextVar("by_letter", default=True)
 
 
 @contextmanager
 def units_of(tokenizer: Tokenizer | type[Tokenizer]) -> Iterator[None]:
-    """Let `in_units` and all that uses it name what models with this tokenizer read."""
+    """Let `in_units` and its callers name the unit that models with this tokenizer read."""
     before = _by_letter.set(tokenizer.by_character)
     try:
         yield
@@ -107,7 +107,7 @@ def unit() -> str:
 
 
 def in_units(text: str) -> str:
-    """Return a sentence about letters in the word that fits; a translated one stays as it is."""
+    """Replace "letters" in a sentence by the unit that fits; a translated sentence stays as it is."""
     return text if _by_letter.get() or language() != ENGLISH else _QUOTED_OR_LETTER.sub(_in_tokens, text)
 
 

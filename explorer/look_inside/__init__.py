@@ -1,1 +1,1 @@
-"""The sections of Look inside, a file each; `sections` lists them."""
+"""The sections of Look inside, one file each; `sections` lists them."""

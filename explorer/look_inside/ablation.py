@@ -30,12 +30,12 @@ from explorer.widgets.layout import card, chart, choose, current_palette, errors
 VIEW = "Surgery"  # in the address
 HEADS, HALVES, METHOD = "ablated_heads", "ablated_parts", "ablation_method"
 _ONE_HEAD = "ablated_head"  # in the session: the run and the head that is ablated beside its attention pattern
-_HEAD_FOLLOWED = "ablation_head"  # in the session: the head of another view that was selected last
+_HEAD_FOLLOWED = "ablation_head"  # in the session: the head that was last selected in another view
 GENERATED, GENERATED_BY_LARGE = 160, 12  # tokens of text, with and without the parts
-WINDOWS, WINDOWS_OF_LARGE = 16, 2  # that the loss is measured on where the run's own would take too long
+WINDOWS, WINDOWS_OF_LARGE = 16, 2  # for the loss, if the run's own windows would take too long
 GUESSES = 8
-_TEXT_HEIGHT = 190  # pixels: loss and text are in sight beside the choice at 1280 x 720
-_MANY_HEADS, _PILLS_HEIGHT = 24, 320  # from how many on they scroll, and pixels
+_TEXT_HEIGHT = 190  # pixels: loss and text are visible beside the choice at 1280 x 720
+_MANY_HEADS, _PILLS_HEIGHT = 24, 320  # above how many heads the list scrolls, and its height in pixels
 _METHODS = {"zero": N_("Zero"), "mean": N_("Mean")}
 _HELP = N_(
     "**Zero ablation** replaces a part's output by zeros, **mean ablation** by its mean over validation text. Both "
@@ -43,7 +43,7 @@ _HELP = N_(
 )
 
 
-Effect = tuple[float, np.ndarray, str]  # loss in nats a token, probabilities (V,) of the next token, text
+Effect = tuple[float, np.ndarray, str]  # loss in nats/token, probabilities (V,) of the next token, text
 
 
 def draw(inspection: Inspection) -> None:
@@ -68,7 +68,7 @@ def draw(inspection: Inspection) -> None:
 
 
 def draw_head_buttons(inspection: Inspection, head: Part) -> None:
-    """Draw the button that ablates the head on view; once it is ablated, those that lead back and to all of this."""
+    """Draw the button that ablates the current head; once ablated, the buttons to restore it and to open this view."""
     own, ablated = (inspection.folder.id, head), session.recall(_ONE_HEAD)
     with st.container(horizontal=True, vertical_alignment="center", width="content"):
         if ablated == own:
@@ -81,10 +81,10 @@ def draw_head_buttons(inspection: Inspection, head: Part) -> None:
 
 
 def draw_head_effect(inspection: Inspection, head: Part) -> None:
-    """Draw the loss and the greedy continuation with and without the head on view, where it is ablated."""
+    """If the current head is ablated, draw the loss and the greedy continuation with and without it."""
     if session.recall(_ONE_HEAD) != (inspection.folder.id, head):
         return
-    with errors_shown(), st.container(key="head_effect"):  # the text of the run is gone, say
+    with errors_shown(), st.container(key="head_effect"):  # the run's text may be gone
         measured_on, *about = _measured(inspection)
         unablated = _effect(inspection, (), None, measured_on, greedy=True)
         ablated = unablated and _effect(inspection, (head,), None, measured_on, greedy=True)
@@ -113,7 +113,7 @@ def _open_view(head: Part) -> None:
 
 
 def _measured(inspection: Inspection) -> tuple[torch.Tensor, str, str]:
-    """Return what the loss is measured on, what that is called, and why."""
+    """Return the windows that the loss is measured on, the label of this loss, and an explanation."""
     count, length = inspection.opened.record.config.train.eval_windows, inspection.model.block_size
     if parameter_count(inspection.model) * count * length <= WORK:
         about = _("On the run's evaluation windows: the same text as for the loss curve.")
@@ -145,7 +145,7 @@ def _choose_parts(inspection: Inspection) -> tuple[list[Part], str]:
 
 
 def _follow_head(inspection: Inspection) -> None:
-    """Begin with the head that was chosen in another view, once: what is selected here afterwards stays."""
+    """Select the head that was chosen in another view, once: later selections here stay."""
     chosen = chosen_head(inspection.model)
     if chosen and session.recall(_HEAD_FOLLOWED) != chosen:
         st.session_state[HEADS], st.session_state[HALVES] = [str(Part("head", *chosen))], []
@@ -155,7 +155,7 @@ def _follow_head(inspection: Inspection) -> None:
 def _pills(label: str, parts: list[Part], key: str) -> list[Part]:
     by_name = {str(part): part for part in parts}
     if any(name not in by_name for name in st.session_state.get(key) or []):
-        st.session_state[key] = []  # of another run
+        st.session_state[key] = []  # belongs to another run
     chosen = st.pills(label, list(by_name), selection_mode="multi", key=key, format_func=named)
     return [by_name[name] for name in chosen]
 
@@ -194,7 +194,7 @@ def _effect(
     *,
     greedy: bool = False,
 ) -> Effect | None:
-    """Return the effect from the cache or compute it; of a large model in a job, with a bar and None meanwhile."""
+    """Return the cached or computed effect; for a large model a job computes it, with a bar and None meanwhile."""
     key = ("ablation", inspection.prompt.text, parts, means is not None, greedy)
     compute = partial(_compute, inspection, parts, means, measured_on, greedy)
     if inspection.large:
@@ -242,7 +242,7 @@ def _costs_card(inspection: Inspection, measured_on: torch.Tensor, means: Means 
 
 
 def costs_in_words(costs: np.ndarray) -> str:
-    """Return the head whose ablation costs most, and how many cost nearly nothing."""
+    """Return the head whose ablation costs most, and how many heads cost nearly nothing."""
     layer, head = np.unravel_index(costs.argmax(), costs.shape)
     return _(
         "Ablating head {place} costs most: {cost}. Heads that cost less than 0.01: {cheap} of {count}.",

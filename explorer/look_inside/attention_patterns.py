@@ -20,7 +20,7 @@ from explorer.widgets.layout import card, chart, choose, current_palette, senten
 PICTURE = "inspect_over"
 PICTURES = (N_("This head"), N_("Mean of its layer"), N_("Maximum of its layer"), N_("Rollout"))
 MOST_SQUARES = 64  # in a row of the whole prompt
-_FEW = 3  # queries that attend to a token, at least, to speak of a mean
+_FEW = 3  # fewest queries that make a meaningful mean
 _PICTURES = N_(
     "**Mean** and **maximum** are over the layer's heads. **Rollout** (Abnar and Zuidema 2020) multiplies attention "
     "across layers: how much of each input token has reached each position, MLPs left out."
@@ -32,7 +32,7 @@ _LONG = N_(
 
 
 def draw(inspection: Inspection) -> None:
-    """Draw what moves along the training, then arcs between tokens and one attention weight worked out."""
+    """Draw the views that follow the training step, then attention arcs and one attention weight step by step."""
     _long_prompt_card(inspection)
     if other := choose_other(inspection.time_machine):
         time_machine_views.draw_second_run(inspection, other)
@@ -69,7 +69,7 @@ def _long_prompt_card(inspection: Inspection) -> None:
 
 
 def long_prompt_in_words(pattern: np.ndarray, size: int, length: int, typed: int) -> str:
-    """Return how coarse the pattern is, and how much of the attention stays close by."""
+    """Return how coarse the pattern is, and how much of the attention stays nearby."""
     near = float(np.mean([pattern[row, max(0, row - 1) : row + 1].sum() for row in range(1, len(pattern))]))
     counts = {"length": f"{length:,}", "size": size, "typed": f"{typed:,}"}
     read = ngettext(
@@ -113,7 +113,7 @@ def _arcs_card(inspection: Inspection) -> None:
 
 
 def _picture(inspection: Inspection, name: str) -> tuple[np.ndarray, str]:
-    """Return a pattern (T, T) and what it is in words, as "head 1.2"."""
+    """Return a pattern (T, T) and its description, such as "head 1.2"."""
     layer, head = head_of(inspection.model)
     patterns = patterns_of(inspection)
     if name == "This head":
@@ -127,7 +127,7 @@ def _picture(inspection: Inspection, name: str) -> tuple[np.ndarray, str]:
 
 
 def picture_in_words(pattern: np.ndarray, shown: list[str], words: str, flow: bool) -> str:
-    """Return which token the others attend to most, on average over those that can; of rollout, the last token's."""
+    """Return the token that others attend to most, averaged over those that can; for rollout, the last one's source."""
     length = len(shown)
     if length < 2:
         return _("A single token can only attend to itself. Type a longer prompt.")

@@ -32,13 +32,13 @@ _DONE = {
 
 
 def patterns_of(inspection: Inspection) -> np.ndarray:
-    """Return the attention patterns (L, H, T, T) of the prompt, from the cache where they are there."""
+    """Return the attention patterns (L, H, T, T) of the prompt, cached."""
     model, ids = inspection.model, inspection.prompt.ids
     return result_for(model, ("patterns", *ids), lambda: attention_patterns(model, ids))
 
 
 def draw(inspection: Inspection) -> None:
-    """Draw the arithmetic of one attention weight of the head on view."""
+    """Draw the arithmetic of one attention weight of the current head."""
     shown, model, ids = inspection.prompt.shown, inspection.model, inspection.prompt.ids
     layer, head = head_of(model)
     title = _("Computing one attention weight, head {place}", place=f"{layer + 1}.{head + 1}")
@@ -60,7 +60,7 @@ def _choose(label: str, key: str, shown: list[str], default: int) -> int:
 
 
 def cell_in_words(cell: AttentionWeight, shown: list[str], query: int, key: int) -> str:
-    """Return the way from two tokens to one attention weight in a sentence."""
+    """Return a sentence that leads from two tokens to one attention weight."""
     one, other = (_("'{token}' (token {number})", token=shown[place], number=place + 1) for place in (query, key))
     values = {
         "query": one,

@@ -1,4 +1,4 @@
-"""Directions in the model's vectors that move with the time machine: own axes, the residual stream, positions."""
+"""Directions in the model's vectors over training steps: axes of the user's choice, the residual stream, positions."""
 
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -42,7 +42,7 @@ class Vectors(NamedTuple):
 
 
 def vectors_over_time(inspection: Inspection, most: int = 10**9) -> tuple[list[int], list[Vectors]]:
-    """Return the vectors of all snapshots, or at most so many with the last; of a large model only those on view."""
+    """Return the vectors of all snapshots, or of at most `most` with the last; for a large model only this step's."""
     steps = [] if inspection.large else steps_with_weights(inspection.folder)
     steps = evenly(steps or [inspection.opened.step], most)
     read = {step: vectors for step in steps if (vectors := _vectors_at(inspection, step))}
@@ -56,7 +56,7 @@ def _vectors_at(inspection: Inspection, step: int) -> Vectors | None:
     path = find_weights(inspection.folder, step)
     try:
         return _read(inspection.folder.path, path, path.stat().st_mtime_ns, ids) if path else None
-    except (OSError, ExplorerError):  # thinned out meanwhile by the run that trains
+    except (OSError, ExplorerError):  # deleted meanwhile by the training run, which thins its snapshots
         return None
 
 
@@ -76,7 +76,7 @@ def _vectors_of(model: GPT, ids: tuple[int, ...]) -> Vectors:
 
 
 def aligned_maps(steps: list[int], tables: list[np.ndarray], words: Callable[[np.ndarray], str]) -> TimeMachineMap:
-    """Project the tables (S of (N, C)) by PCA in the directions of the last one, and draw all at its scale."""
+    """Project the tables (S of (N, C)) onto the PCA directions of the last one, all at its scale."""
     points = project_along(tables)
     xy = np.stack([scale_to_square(each, points[-1]) for each in points])
     return TimeMachineMap(steps, xy, list(map(words, tables)))
@@ -85,7 +85,7 @@ def aligned_maps(steps: list[int], tables: list[np.ndarray], words: Callable[[np
 def along_axes(
     steps: list[int], points: list[np.ndarray], names: list[tuple[str, str]], words: Callable[[np.ndarray], str]
 ) -> TimeMachineMap:
-    """Return points (N, 2) along two own axes at S steps, in one frame that has room for nearly all of them."""
+    """Return points (N, 2) along two chosen axes at S steps, in one frame that fits nearly all of them."""
     every = np.concatenate([*points, [[0, 0], [1, 1]]])
     low, high = np.quantile(every, 0.01, axis=0), np.quantile(every, 0.99, axis=0)
     low, high = np.minimum(low, -0.2), np.maximum(high, 1.2)
@@ -100,7 +100,7 @@ def along_axes(
 
 
 def axes_card(inspection: Inspection, vectors: np.ndarray) -> None:
-    """Draw tokens, with vectors (V, C), between groups of one's own choice."""
+    """Draw tokens with vectors (V, C) between groups of the user's choice."""
     tokens = inspection.tokenizer.tokens[: len(vectors)]
     ids = {visible(token): index for index, token in enumerate(tokens)} | {t: i for i, t in enumerate(tokens)}
     more = _(
@@ -177,7 +177,7 @@ def stream_card(inspection: Inspection) -> None:
 
 
 def stream_in_words(vectors: np.ndarray, ids: list[int]) -> str:
-    """Return how similar the vectors (T, C) of the same token at different positions are, against different tokens."""
+    """Compare the vectors (T, C) of one token at different positions with those of different tokens, by cosine."""
     alike = cosines(vectors - vectors.mean(axis=0))
     same = np.equal.outer(ids, ids) & ~np.eye(len(ids), dtype=bool)
     other = ~np.equal.outer(ids, ids)

@@ -1,4 +1,4 @@
-"""Which tokens have similar embeddings? Of a bigram model, which token follows which?"""
+"""Which tokens have similar embeddings? For a bigram model, which token follows which?"""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -49,15 +49,15 @@ from explorer.widgets.layout import card, chart, choose, current_palette, litera
 _NAMES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 _METHODS = {name: method for method, name in _NAMES.items()}
 MAP_HEIGHT = 500  # pixels
-MOST_POINTS = 600  # of the map: t-SNE of more takes seconds, and tokens cover each other
-MOST_LAID_OUT = 12  # snapshots, by a method that lays out each anew
+MOST_POINTS = 600  # of the map: with more, t-SNE takes seconds and tokens overlap
+MOST_LAID_OUT = 12  # snapshots, for methods that lay out each one separately
 NEIGHBORS = 8
 TOKEN, MAP = "inspect_token", "embedding_map"
 _MAPS = N_(
     "**PCA** keeps distances as true as a flat map allows. **t-SNE** (van der Maaten 2008) keeps only neighbors: large "
     "distances mean nothing. **UMAP** (McInnes 2018) keeps some of these."
 )
-MOST_ROWS = 96  # of the table of a bigram
+MOST_ROWS = 96  # of a bigram's table
 LEARNED, COUNTED, DIFFERENCE = N_("Learned"), N_("Counted"), N_("Difference")
 _TABLE_HELP = N_(
     "A row is the current token, a column the next one. **Counted** is how often each token follows in the training "
@@ -66,7 +66,7 @@ _TABLE_HELP = N_(
 
 
 def draw(inspection: Inspection) -> None:
-    """Draw the map of all tokens, flat or in space, the nearest neighbors of one, and directions of one's own."""
+    """Draw the map of all tokens in 2-D or 3-D, the nearest neighbors of one, and directions of the user's choice."""
     tokens = inspection.tokenizer.tokens[:MOST_POINTS]
     shown, kinds = [visible(token) for token in tokens], [kind_of(token) for token in tokens]
     vectors = token_embeddings(inspection.model)[: len(tokens)]  # (V, C)
@@ -111,7 +111,7 @@ def _map_card(
 
 
 def _circle_card(inspection: Inspection) -> None:
-    """Draw the Fourier transform of the embeddings of the numbers of modular addition, at the step on view."""
+    """Draw the Fourier transform of the number embeddings for modular addition, at the current step."""
     tokens = inspection.tokenizer.tokens
     if inspection.large or not isinstance(inspection.model, GPT) or not set(NUMBERS) <= set(tokens):
         return
@@ -163,10 +163,10 @@ def _map_over_steps(
         maps = result_of(key, lambda: laid_out(inspection, how), doing)
         if maps is None:
             return
-        # Captions are made here and not by the job, which serves visitors of all languages.
+        # Captions are made here, not by the job, which serves visitors of all languages.
         tables = dict(zip(*vectors_over_time(inspection, MOST_LAID_OUT), strict=True))
         maps = maps._replace(words=[words(tables[s].tokens) if s in tables else "" for s in maps.steps])
-    trail = 5 if method == "PCA" else 1  # a map that is laid out anew moves a lot
+    trail = 5 if method == "PCA" else 1  # separately laid out maps move a lot
     look = {"name": f"map-{method.lower()}", "height": MAP_HEIGHT, "trail": trail, "chosen": chosen, "near": near}
     picked = time_machine_directions(inspection.time_machine, maps, shown, kinds, key=MAP, **look)
     if picked is not None and picked != chosen:
@@ -235,9 +235,9 @@ def draw_bigram_table(inspection: Inspection) -> None:
 
 
 def tables_in_words(tables: Tables, shown: list[str]) -> str:
-    """Return how far the learned table is from the counted one, in the text's own proportions, and where most."""
+    """Return the mean difference of learned and counted tables, weighted by token frequency, and the largest one."""
     share = tables.row_counts / max(1, tables.row_counts.sum())
-    moved = np.abs(tables.difference).sum(axis=1) / 2  # of each row's probability, what lies elsewhere
+    moved = np.abs(tables.difference).sum(axis=1) / 2  # share of each row's probability that differs
     frequent = np.where(tables.row_counts >= 100, np.abs(tables.difference).max(axis=1), 0)
     row = int(frequent.argmax())
     column = int(np.abs(tables.difference[row]).argmax())

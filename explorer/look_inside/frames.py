@@ -1,8 +1,8 @@
-"""A frame of the time machine: all that moves along a training, of one snapshot and one prompt, with its captions.
+"""A frame of the time machine: everything that changes over training, for one snapshot and one prompt, with captions.
 
-Frames are bounded for any model: of a long prompt only the last tokens are read, and fewer drawn where heads are
-many; of a large vocabulary only the first tokens are mapped, and a large model continues for fewer tokens. They are
-computed once and cached for all visitors.
+Frames are bounded for any model: only the last tokens of a long prompt are read, and fewer are drawn if there are
+many heads; only the first tokens of a large vocabulary are mapped, and a large model generates fewer tokens. Frames
+are computed once and cached for all visitors.
 """
 
 import asyncio
@@ -44,24 +44,24 @@ from explorer.services.visitors import for_visitor
 from explorer.streaming.run_events import MOST_TOKENS, scale_to_square
 from explorer.widgets.prompt import read_prompt
 
-MOST_DRAWN = 128  # tokens of a prompt: more cells than that no screen can tell apart
-MOST_CELLS = 2**19  # of attention in one frame, a byte each
-LENS_CELLS = 2**18  # scores of the logit lens a stage: the last tokens of the prompt, times the vocabulary
-LENS_LEAST = 20  # of the prompt's last tokens
+MOST_DRAWN = 128  # tokens of a prompt: a screen cannot show more cells
+MOST_CELLS = 2**19  # of attention in one frame, one byte each
+LENS_CELLS = 2**18  # logit lens scores per stage: the prompt's last tokens times the vocabulary
+LENS_LEAST = 20  # at least this many of the prompt's last tokens
 GUESSES = 8
 CONTINUED = 60  # tokens
 _CONTINUED_BY_LARGE = 16
 _CACHE_BYTES = 2**26  # of all frames together
-_LIGHT_FILE = 2**26  # bytes of weights that are read again rather than pushing models out of the pages' memory
-MOST_WAITING = 200  # frames requested and not made yet: some of each browser in a class
+_LIGHT_FILE = 2**26  # bytes: smaller weights are read again, so that they evict no models from the pages' memory
+MOST_WAITING = 200  # frames requested but not made yet: a few for each browser of a class
 
-# Two at a time: browsers request what comes next while somebody waits for what is now.
+# Two at a time: browsers prefetch the next frames while others wait for the current one.
 _threads = ThreadPoolExecutor(2, thread_name_prefix="frames")
 _waiting: set[asyncio.Future] = set()
 
 
 class TooManyFrames(ExplorerError):
-    """Too many frames are being made for another one to begin."""
+    """Too many frames are waiting to start another one."""
 
 
 class FrameRequest(NamedTuple):
@@ -71,12 +71,12 @@ class FrameRequest(NamedTuple):
     prompt: str  # as typed
     anchor: int | None = None  # the step to whose embedding map all maps are aligned; None: its own
     language: str = ENGLISH  # of its captions
-    picture: PictureRequest | None = None  # of the whole model, instead of PARTS
+    picture: PictureRequest | None = None  # a picture of the whole model instead of PARTS
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the parts of a frame are computed from."""
+    """The input from which the parts of a frame are computed."""
 
     folder: RunFolder
     anchor: Path  # the weights to whose embedding map this one is aligned
@@ -92,18 +92,18 @@ class Snapshot:
 
     @cached_property
     def lens(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the most likely token and its probability, (L + 1, P) each, and the last probabilities (V,)."""
+        """Return the top token and its probability, (L + 1, P) each, and the last position's probabilities (V,)."""
         logits = lens_logits(self.model, self.ids, self.lens_places).astype(np.float32)  # (L + 1, P, V)
         best = logits.argmax(axis=-1)
         logits -= logits.max(axis=-1, keepdims=True)
-        probability = 1 / np.exp(logits, out=logits).sum(axis=-1)  # of the best; `logits` is now the weights
+        probability = 1 / np.exp(logits, out=logits).sum(axis=-1)  # of the top token; `logits` is now weights
         return best, probability, logits[-1, -1] * probability[-1, -1]
 
 
 async def frame_bytes(folder: RunFolder, request: FrameRequest) -> bytes:
-    """Return a frame as JSON, from the cache where it is there.
+    """Return a frame as JSON, cached.
 
-    Raises ExplorerError where the run has no weights of that step, a file is damaged, or too many frames are waiting.
+    Raises ExplorerError if the run has no weights of that step, a file is damaged, or too many frames are waiting.
     """
     if len(_waiting) >= MOST_WAITING:
         with in_language(request.language):
@@ -121,12 +121,12 @@ def _frame_key(folder: RunFolder, request: FrameRequest) -> tuple:
 
 @cached(LRUCache(_CACHE_BYTES, len), key=_frame_key, lock=threading.Lock())
 def frame_now(folder: RunFolder, request: FrameRequest) -> bytes:
-    """Return the same, computed by the calling thread."""
+    """Return a frame as JSON, cached or computed in the calling thread."""
     return json.dumps(make_frame(folder, request), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def make_frame(folder: RunFolder, request: FrameRequest) -> dict[str, Any]:
-    """Return all that moves as plain values: `step`, `prompt`, `tokens`, `cut`, and the parts in `PARTS`."""
+    """Return a frame as plain values: `step`, `prompt`, `tokens`, `cut`, and the parts in `PARTS`."""
     weights = shared.weights_at(folder, request.step)
     small = weights.stat().st_size <= _LIGHT_FILE
     with one_thread() if small else nullcontext(), in_language(request.language):
@@ -199,7 +199,7 @@ def heads_in_words(patterns: np.ndarray) -> str:
     layers, heads, length, _length = patterns.shape
     if length < 3:
         return _("Type a longer prompt to see how the heads differ.")
-    rows = np.arange(2, length)  # the second token's first and previous token are one
+    rows = np.arange(2, length)  # for the second token, the first and the previous token are the same
     shares = {
         N_("the previous token"): patterns[:, :, rows, rows - 1].mean(axis=-1),
         N_("the token itself"): patterns[:, :, rows, rows].mean(axis=-1),
@@ -247,7 +247,7 @@ def _lens(snapshot: Snapshot) -> dict[str, Any]:
         [[visible(tokens[token]), round(float(share), 4)] for token, share in zip(*row, strict=True)]
         for row in zip(best, probability, strict=True)
     ]
-    # From which stage on the last one's prediction is first: one above the last that predicts otherwise.
+    # The stage from which the final prediction stays on top: one above the last stage that predicts another token.
     otherwise = (best != best[-1]) * np.arange(1, len(best) + 1)[:, None]  # (L + 1, P)
     stable_from = otherwise.max(axis=0)  # (P,)
     return {
@@ -261,7 +261,7 @@ def _lens(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def lens_in_words(prediction: str, stable_from: int, layers: int) -> str:
-    """Return after which stage the last token's prediction is first to stay; stage 0 is before any block."""
+    """Return after which stage the last token's final prediction stays on top; stage 0 is before any block."""
     if not layers:
         return _("A bigram reads '{token}' off its table.", token=prediction)
     if not stable_from:
@@ -273,7 +273,7 @@ def lens_in_words(prediction: str, stable_from: int, layers: int) -> str:
 
 
 def stable_in_words(stable_from: np.ndarray, layers: int) -> str:
-    """Return how many predictions need not wait for the last block; stable_from (P,): the stage of each."""
+    """Return how many predictions are final before the last block; stable_from (P,): the stage of each."""
     if not layers:
         return _("There is only one stage: its table.")
     return _(
@@ -293,7 +293,7 @@ def _continuation(snapshot: Snapshot) -> list[list]:
 
 
 def _map(snapshot: Snapshot) -> dict[str, Any] | None:
-    """Return the embeddings in the directions and the scale of the anchor's, so that tokens move and never jump."""
+    """Return the embeddings projected and scaled like the anchor's, so that tokens move instead of jumping."""
     tokens = snapshot.tokenizer.tokens[:MOST_TOKENS]
     table = token_embeddings(snapshot.model)[: len(tokens)]
     reference = _table(snapshot.folder.path, snapshot.anchor, snapshot.anchor.stat().st_mtime_ns)
@@ -326,7 +326,7 @@ def alike_in_words(vectors: np.ndarray, shown: Sequence[str], pairs: int = 2) ->
 
 
 def embedding_map_in_words(points: np.ndarray, last: np.ndarray, vectors: np.ndarray, shown: Sequence[str]) -> str:
-    """Return the nearest pairs, and the spread of the points (V, 2) against the last step's, by the mean radius."""
+    """Return the nearest pairs, and the spread (mean radius) of the points (V, 2) relative to the last step's."""
     size, full = (float(np.linalg.norm(each - each.mean(axis=0), axis=1).mean()) for each in (points, last))
     nearest = alike_in_words(vectors, shown)
     if full == 0 or np.array_equal(points, last):

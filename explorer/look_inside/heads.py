@@ -1,4 +1,4 @@
-"""What role does each head have, and at which step did it take it?"""
+"""What role does each head have, and at which step did it emerge?"""
 
 import threading
 from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -38,9 +38,9 @@ from explorer.widgets.run_rows import validation_of
 from explorer.widgets.session import recall, remember
 
 WINDOWS, FEWER_WINDOWS = 64, 16  # of text that scores are measured on; fewer for large models and over many snapshots
-_PATTERNS = 4  # windows on which the distances of attention are measured
+_PATTERNS = 4  # windows for measuring attention distances
 MOST_SNAPSHOTS = 24
-_MOST_CACHED = 512  # snapshots' scores; some numbers each
+_MOST_CACHED = 512  # snapshots, with a few scores each
 _TICK = 1.0  # seconds
 _LAST_SCORES = "head_scores"  # the id of a run, a step, and the scores of its heads
 
@@ -69,9 +69,9 @@ _MEANINGS = {
 
 
 def draw(inspection: Inspection) -> None:
-    """Draw every head's role, one head's scores, and the scores along the training.
+    """Draw every head's role, one head's scores, and the scores over training.
 
-    Until the heads of a newer step are scored, those of the step before stay, for the reader of a run that trains.
+    While a run trains, the previous step's scores stay until those of a newer step are ready.
     """
     held_out = windows(inspection, count=FEWER_WINDOWS if inspection.large else WINDOWS)
     score = partial(score_heads, inspection.model, held_out, inspection.tokenizer.tokens, corpus=task_name(inspection))
@@ -133,8 +133,8 @@ def _draw_roles(inspection: Inspection, scores: HeadScores, held_out: torch.Tens
 
 
 def distance_in_words(by_distance: np.ndarray) -> str:
-    """Return how far back a head attends, from its mean attention (T,) by distance; "" for one that attends ahead."""
-    near = 1 + int(np.searchsorted(np.cumsum(by_distance), 0.5))  # tokens, from itself on
+    """Return how far back a head attends, from its mean attention (T,) by distance; "" if it attends ahead."""
+    near = 1 + int(np.searchsorted(np.cumsum(by_distance), 0.5))  # tokens back, counting the token itself
     if near > len(by_distance):
         return ""
     most = int(np.argmax(by_distance))
@@ -181,7 +181,7 @@ def _emergence_card(inspection: Inspection) -> None:
     )
     with card(_("Emergence of head roles"), note, key="card_births"):
         task = task_name(inspection)
-        titles = roles_of(task)  # of another task others, so another widget
+        titles = roles_of(task)  # they differ between tasks, so each task has its own widget
         key = f"birth_role_{task}" if task else "birth_role"
         role = choose(_("Role"), list(titles), key=key, format_func=lambda role: named(titles[role]))
         score = partial(scores_over_time, inspection)
@@ -211,7 +211,7 @@ def emergence_in_words(
 ) -> str:
     """Return which head had the role first (`emerged` (L, H), -1: never) and how many have it at the newest snapshot.
 
-    `strongest` (L, H): whether it is the head's strongest role then. Heads of the step `inherited` were its parent's.
+    `strongest` (L, H): whether the role is the head's strongest then. Roles at step `inherited` are the parent's.
     """
     heads = np.argwhere(emerged >= 0)
     if not len(heads):
@@ -248,7 +248,7 @@ def emergence_key(inspection: Inspection) -> Hashable:
 
 
 def with_emergence(inspection: Inspection) -> Inspection:
-    """Return the inspection with the steps at which heads took their roles, where known; else they are scored."""
+    """Return the inspection with the steps at which head roles emerged, if known; otherwise start scoring them."""
     if not isinstance(inspection.model, GPT) or len(inspection.folder.snapshots()) < 3:
         return inspection
     if known(emergence_key(inspection)) is None and not inspection.large:
@@ -263,7 +263,7 @@ def with_emergence(inspection: Inspection) -> Inspection:
 
 
 def roles_over_time(inspection: Inspection) -> dict[str, list]:
-    """Return the `steps` at which heads were scored and the `words` (S, L, H) for their roles; none until then."""
+    """Return the `steps` at which heads were scored and the `words` (S, L, H) for their roles; empty until scored."""
     steps, scores = _scored(inspection) or ([], [])
     words = [
         [[named(name.words) + (f" ({name.score:.2f})" if name.role else "") for name in layer] for layer in heads]
@@ -276,17 +276,17 @@ def _scored(inspection: Inspection) -> tuple[list[int], list[HeadScores]] | None
     scoring = known(emergence_key(inspection)) if inspection.folder.snapshots() else None
     if scoring is None or not scoring.ended or scoring.problem or scoring.stopped:
         return None
-    return scoring.result  # None where all snapshots were thinned out meanwhile
+    return scoring.result  # None if all snapshots were deleted meanwhile
 
 
 def _inherited(inspection: Inspection, first: int) -> int | None:
-    """Return the first step where its weights were another model's, so that a role at it emerged there."""
+    """Return the first step if the run started from another model's weights: roles at that step emerged there."""
     record = inspection.folder.record()
     return first if record.parent_step is not None or record.origin else None
 
 
 def watch_emergence(inspection: Inspection) -> None:
-    """Redraw the page once the scores are there. Call it at the page's end: further up it would move what is below."""
+    """Rerun the page once the scores are ready. Call this at the end of the page: earlier, it would shift the rest."""
     scoring = known(emergence_key(inspection)) if inspection.folder.snapshots() else None
     if scoring and not scoring.ended:
         _wait_for(scoring)
@@ -299,7 +299,7 @@ def _wait_for(scoring: Job) -> None:
 
 
 def emerged_heads(steps: list[int], scores: list[HeadScores]) -> list[HeadEmergence]:
-    """Return the step at which each head with a role at the last step took it, in the order of time."""
+    """Return the step at which each head's role at the last step emerged, in order of time."""
     emerged = []
     for layer, row in enumerate(name_heads(scores[-1])):
         for head, name in enumerate(row):
@@ -311,14 +311,14 @@ def emerged_heads(steps: list[int], scores: list[HeadScores]) -> list[HeadEmerge
 
 
 def scores_over_time(inspection: Inspection) -> Iterator[Progress[tuple[list[int], list[HeadScores]]]]:
-    """Score all heads at the snapshots, oldest first. Raises TextError where the run's text is gone."""
+    """Score all heads at the snapshots, oldest first. Raises TextError if the run's text is gone."""
     held_out = windows(inspection, count=FEWER_WINDOWS)
     snapshots = evenly(inspection.folder.snapshots(), MOST_SNAPSHOTS)
     steps, scores = [], []
     for done, (step, path) in enumerate(snapshots, start=1):
         try:
             scores.append(_scores_at(inspection, path, held_out))
-        except (FileNotFoundError, ExplorerError):  # thinned out meanwhile by the run that trains
+        except (FileNotFoundError, ExplorerError):  # deleted meanwhile by the training run, which thins its snapshots
             continue
         steps.append(step)
         yield Progress(done, len(snapshots), (steps, scores))

@@ -73,7 +73,7 @@ _ABSENT = N_(
 
 
 class _Side(NamedTuple):
-    """One of the runs on view."""
+    """One of the runs shown."""
 
     state: TimeMachineState
     name: str
@@ -88,7 +88,7 @@ class _Side(NamedTuple):
 
 
 def draw(inspection: Inspection) -> None:
-    """Draw all measurements of one run at the step on view, or of two runs side by side."""
+    """Draw all measurements of one run at the current step, or of two runs side by side."""
     sides = [_side(inspection.time_machine, inspection.folder)]
     if other := choose_other(inspection.time_machine):
         sides.append(_side(other, open_run(shared.data_dir(), other.run)))

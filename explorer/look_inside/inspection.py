@@ -1,4 +1,4 @@
-"""What every view of Look inside is given: one model at one training step and the prompt; and how each is chosen."""
+"""The input of every view of Look inside: one model at one training step and the prompt; and how they are chosen."""
 
 import re
 from collections import Counter
@@ -33,10 +33,10 @@ from explorer.widgets.run_picker import run_problem, runs_to_pick, step_line
 from explorer.widgets.run_rows import run_bytes_per_token
 
 LAYER, HEAD = "inspect_layer", "inspect_head"
-MOST_OFFERED = 100  # tokens in a select; one of 50,257 would be megabytes
-_FOLLOWED = "head_followed"  # the head of the address that was shown last
+MOST_OFFERED = 100  # tokens in a select; 50,257 would be megabytes
+_FOLLOWED = "head_followed"  # the head of the address that was last shown
 _HEAD_PART = re.compile(r"head-(\d{1,4}\.\d{1,4})")
-_CHOSEN = "head_chosen"  # the head that was chosen last, in any view; none before one was
+_CHOSEN = "head_chosen"  # the head last chosen in any view, if any
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,12 @@ class Inspection:
 
     @property
     def key(self) -> tuple[str, int, int]:
-        """Identify these weights in caches."""
+        """The identity of these weights in caches."""
         return self.opened.record.id, self.opened.step, self.opened.saved
 
 
 def open_snapshot(folder: RunFolder) -> Opened:
-    """Return the model at the step in the address, or the snapshot before it; the newest where none is asked for."""
+    """Return the model at the step in the address, or at the snapshot before it; by default at the newest."""
     say_misread_number(address.STEP, range(10**9), _("This is the newest step."))
     wanted = address.number_parameter(address.STEP)
     before = [step for step in steps_with_weights(folder) if wanted is not None and step <= wanted]
@@ -88,14 +88,14 @@ def open_snapshot(folder: RunFolder) -> Opened:
 
 
 def time_machine_state(folder: RunFolder, opened: Opened, prompt: str) -> TimeMachineState:
-    """Return what the bar and the views of the time machine share."""
+    """Return the state that the bar and the views of the time machine share."""
     steps = steps_with_weights(folder) or [opened.step]
     prompt = prompt[-LONGEST_PROMPT:]  # frames read less of it anyway
     return TimeMachineState("a", folder.id, prompt, steps, opened.step, _anchor(folder, steps), head_of(opened.model))
 
 
 def choose_snapshot(folder: RunFolder, opened: Opened, state: TimeMachineState) -> None:
-    """Draw the slider over all training steps; a run with one snapshot, such as an imported one, has none."""
+    """Draw the slider over all training steps; a run with one snapshot, such as an imported one, has no slider."""
     if len(steps_with_weights(folder)) < 2:
         return step_line(folder, opened.step)
     note = _("on the left") if address.parameter(address.OTHER_RUN) else _("on the whole page")
@@ -113,7 +113,7 @@ def choose_snapshot(folder: RunFolder, opened: Opened, state: TimeMachineState) 
 
 
 def choose_other(state: TimeMachineState) -> TimeMachineState | None:
-    """Draw the select of what to compare with, another step of this run or another run, and that one's slider."""
+    """Draw the select for a comparison, with another step of this run or another run, and its slider."""
     other_run = address.parameter(address.OTHER_RUN)
     runs = runs_to_pick(other_run, state.run)
     if other_run and other_run not in runs:
@@ -151,7 +151,7 @@ def _compare(run_id: str | None = None, step: int | None = None) -> None:
 
 
 def _anchor(folder: RunFolder, steps: list[int]) -> int:
-    """Return the step to whose embedding map all others are aligned; while a run trains it changes seldom."""
+    """Return the step to whose embedding map all others are aligned; it rarely changes while a run trains."""
     name = f"anchor-{folder.id}"
     anchor = session.recall(name)
     if anchor not in steps or folder.status().ended or steps[-1] > 2 * anchor:
@@ -161,7 +161,7 @@ def _anchor(folder: RunFolder, steps: list[int]) -> int:
 
 
 def warn_of_columns(model: GPT | Bigram) -> None:
-    """Warn where the softmax ran over the wrong axis, so that a row of attention weights does not add up to 1."""
+    """Warn if the softmax runs over the wrong axis, so that a row of attention weights does not add up to 1."""
     if model.config.softmax_over == "queries":
         words = _(
             "This model takes its softmax over the queries, so its attention weights add up to 100% down each "
@@ -171,7 +171,7 @@ def warn_of_columns(model: GPT | Bigram) -> None:
 
 
 def choose_head(inspection: Inspection) -> tuple[int, int]:
-    """Draw selects of layer and head, which all views share; return them counted from 0."""
+    """Draw the selects for layer and head, which all views share; return both counted from 0."""
     config = inspection.config
     layers = [_("layer {layer}", layer=number) for number in range(1, config.n_layer + 1)]
     heads = [_("head {head}", head=number) for number in range(1, config.n_head + 1)]
@@ -186,16 +186,16 @@ def choose_head(inspection: Inspection) -> tuple[int, int]:
 
 
 def head_of(model: GPT | Bigram) -> tuple[int, int]:
-    """Return the layer and head chosen last, in any view, counted from 0; a bigram has none."""
+    """Return the layer and head last chosen in any view, counted from 0; both are 0 for a bigram."""
     if not isinstance(model, GPT):
         return 0, 0
     return within(LAYER, model.config.n_layer), within(HEAD, model.config.n_head)
 
 
 def follow_head(model: GPT | Bigram) -> None:
-    """Show the head that the address asks for, where it has changed; say so where there is none.
+    """Show the head in the address if it has changed; report an error if the model has no such head.
 
-    It asks by `head=1.2`, or by the part of the picture of the model that is open, `part=head-1.2@3`.
+    The address has `head=1.2`, or the opened part of the model picture, `part=head-1.2@3`.
     """
     opened = _HEAD_PART.match(address.parameter(address.PART) or "")
     wanted = address.parameter(address.HEAD) or (opened and opened[1])
@@ -205,7 +205,7 @@ def follow_head(model: GPT | Bigram) -> None:
     layer, head = [(whole_number(part) or 0) - 1 for part in place] if len(place) == 2 else (-1, -1)
     if not (0 <= layer < model.config.n_layer and 0 <= head < model.config.n_head):
         if not address.parameter(address.HEAD):
-            return  # the picture says that there is no such part
+            return  # the model picture reports the missing part
         shown = ".".join(str(number + 1) for number in head_of(model))
         show_error(_("This model has no head {head}: here is head {shown}.", head=quoted_part(wanted), shown=shown))
     elif session.recall(_FOLLOWED) != wanted:
@@ -214,32 +214,32 @@ def follow_head(model: GPT | Bigram) -> None:
 
 
 def keep_head(layer: int, head: int) -> None:
-    """Choose a head for all views; the address stays."""
+    """Choose a head for all views without changing the address."""
     st.session_state[LAYER], st.session_state[HEAD] = layer, head
     session.remember(_CHOSEN, (layer, head))
 
 
 def chosen_head(model: GPT | Bigram) -> tuple[int, int] | None:
-    """Return the layer and head that were chosen in any view, counted from 0; None before that, or in another model."""
+    """Return the layer and head chosen in any view, counted from 0; None if none was, or if this model lacks it."""
     chosen = session.recall(_CHOSEN)
     return chosen if chosen and chosen == head_of(model) else None
 
 
 def write_head(layer: int, head: int) -> None:
-    """Choose a head, and put it into the address."""
+    """Choose a head and write it to the address."""
     keep_head(layer, head)
     session.remember(_FOLLOWED, f"{layer + 1}.{head + 1}")
     address.write({address.HEAD: f"{layer + 1}.{head + 1}"})
 
 
 def open_head(layer: int, head: int) -> None:
-    """Choose another head, and draw the page anew."""
+    """Choose another head and rerun the page."""
     write_head(layer, head)
     st.rerun()
 
 
 def evenly(items: Sequence[Any], most: int) -> Sequence[Any]:
-    """Return at most so many of the items, evenly spaced, the first and the last among them."""
+    """Return at most `most` items, evenly spaced, including the first and the last."""
     return [items[index] for index in even_indices(len(items), most)]
 
 
@@ -252,8 +252,8 @@ def select(
     label: str, options: Sequence[Any], *, key: str, default: Any, format_func: Callable[[Any], str], **more: Any
 ) -> Any:
     """Draw a select box whose options or labels depend on another input, and return the chosen option."""
-    # The value is sent with every drawing. A browser holds a label, and where the same option has got another label it
-    # would go on to show the old one and send that back.
+    # Send the value on every rerun: the browser stores labels, so after an option's label changes it would keep showing
+    # the old one and send that back.
     st.session_state[key] = session.fit_choice(key, options, default)
     return st.selectbox(label, options, key=key, format_func=format_func, **more)
 
@@ -264,14 +264,14 @@ def most_likely(scores: np.ndarray, count: int = MOST_OFFERED) -> list[int]:
 
 
 def likely_next(model: GPT | Bigram, ids: list[int]) -> list[int]:
-    """Return the tokens that are most likely next, best first."""
+    """Return the ids of the most likely next tokens, best first."""
     return result_for(model, ("next", *ids), lambda: most_likely(next_token_logits(model, ids)))
 
 
 def choose_token(
     label: str, key: str, offered: Sequence[int], inspection: Inspection, *, default: int, prompt: Sequence[int]
 ) -> int:
-    """Draw a select of the default and the offered tokens; return the id chosen, until the prompt changes."""
+    """Draw a select of the default and the offered tokens; return the chosen id, reset when the prompt changes."""
     shown_for, last_default = session.recall(f"{key}_for", (None, None))
     if shown_for != tuple(prompt) or session.recall(key) == last_default == st.session_state.get(key):
         session.remember(key, None)
@@ -283,7 +283,7 @@ def choose_token(
 
 
 def names_of(tokenizer: Tokenizer, offered: Sequence[int]) -> dict[int, str]:
-    """Return how each offered token is named in a select: in quotes, with its id where another one looks the same."""
+    """Return the names of the offered tokens for a select: in quotes, with the id if another token looks the same."""
     quotes = [quoted(visible(tokenizer.tokens[id])) for id in offered]
     counts = Counter(quotes)
     return {id: f"{name} · {id}" if counts[name] > 1 else name for id, name in zip(offered, quotes, strict=True)}

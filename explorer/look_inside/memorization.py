@@ -1,4 +1,4 @@
-"""Which parts of a generated text stand word for word in the training text?"""
+"""Which parts of a generated text appear word for word in the training text?"""
 
 from collections.abc import Iterator
 from functools import partial
@@ -21,8 +21,8 @@ from explorer.widgets import session
 from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, sentence
 
-LENGTH, LENGTH_OF_LARGE = 400, 100  # tokens that are generated
-CHANCE, CHANCE_TOKENS = 12, 4  # up to so many characters, or subword tokens, agree by chance
+LENGTH, LENGTH_OF_LARGE = 400, 100  # generated tokens
+CHANCE, CHANCE_TOKENS = 12, 4  # matches up to this many characters, or subword tokens, are due to chance
 LONGEST = 40  # of the slider
 AROUND = 24  # tokens shown around the place of a span
 _HELP = N_(
@@ -31,11 +31,11 @@ _HELP = N_(
 )
 
 
-Generated = tuple[list[int], Matches]  # a text, and where it stands in the training text
+Generated = tuple[list[int], Matches]  # a text, and its matches in the training text
 
 
 def draw(inspection: Inspection) -> None:
-    """Draw a generated text with the spans that stand in the training text."""
+    """Draw a generated text with the spans found in the training text."""
     by_character = inspection.tokenizer.by_character
     number = session.recall("copied_text", 0)
     with card(_("Memorization"), more=_(_HELP), key="card_copied"):
@@ -70,7 +70,7 @@ def draw(inspection: Inspection) -> None:
 def generate_and_search(
     inspection: Inspection, prompt: list[int], source: np.ndarray, number: int
 ) -> Iterator[Progress[Generated | None]]:
-    """Continue the prompt, then search all of the result; `number` chooses the seed."""
+    """Continue the prompt, then search all of the result in the training text `source`; `number` selects the seed."""
     total = LENGTH_OF_LARGE if inspection.large else LENGTH
     settings = GenerationConfig(max_new_tokens=total, temperature=0.8, seed=1337 + number)
     ids = []

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 LIKELY = 7  # next tokens
 HOTTEST = 5  # temperature
-_KEY, _OPENED = "model_picture", "part_opened"  # the component, and in the session what it reported last
+_KEY, _OPENED = "model_picture", "part_opened"  # the component, and the session key of its last report
 _HELP = N_(
     "From left to right: tokens, **embedding**, blocks of **attention** and **MLP**, next tokens. The line is the "
     "chosen token's **residual stream**: every part reads it and adds to it."
@@ -51,16 +51,16 @@ _HELP = N_(
 
 
 class PictureRequest(NamedTuple):
-    """What a frame draws of the whole model."""
+    """The options of a frame's picture of the whole model."""
 
     place: str = ""  # as in the address
     temperature: float = 1.0  # at which the next token is sampled
     seed: int = 0
-    rows: int = MOST_ROWS  # tokens drawn, the last of the prompt
+    rows: int = MOST_ROWS  # how many of the prompt's last tokens are drawn
 
 
 def draw_picture(snapshot: "Snapshot", request: PictureRequest) -> dict[str, Any]:
-    """Return the picture of one snapshot as plain values, or of one part of it where `request.place` opens one."""
+    """Return the picture of one snapshot as plain values, or one part of it if `request.place` opens one."""
     place = read_place(request.place, snapshot.model, len(snapshot.ids))
     whole = forward_pass(snapshot.model, snapshot.ids, contributions=place.part in ("", "step"))
     rows = slice(-request.rows, None)
@@ -87,7 +87,7 @@ def draw_picture(snapshot: "Snapshot", request: PictureRequest) -> dict[str, Any
 
 
 def _shape(model: GPT | Bigram) -> dict[str, Any]:
-    """Return what decides how a model is drawn."""
+    """Return the sizes that determine how a model is drawn."""
     config = model.config
     if not isinstance(model, GPT):
         return {"layers": 0, "heads": 0, "width": model.vocab_size, "neurons": 0, "vocabulary": model.vocab_size}
@@ -102,17 +102,17 @@ def _shape(model: GPT | Bigram) -> dict[str, Any]:
 
 
 def top_tokens(tokenizer: Tokenizer, probabilities: np.ndarray, count: int = LIKELY) -> list[tuple[str, str, float]]:
-    """Return the most likely of all next tokens (V,), best first."""
+    """Return the top next tokens by their probabilities (V,), best first."""
     return [_token(tokenizer, id, probabilities[id]) for id in most_likely(probabilities, count)]
 
 
 def _token(tokenizer: Tokenizer, id: int, share: float) -> tuple[str, str, float]:
-    """Return a token as it is shown, its kind, and its probability."""
+    """Return a token as displayed, its kind, and its probability."""
     return visible(tokenizer.tokens[id]), kind_of(tokenizer.tokens[id]), round(float(share), 5)
 
 
 def _sample(snapshot: "Snapshot", logits: np.ndarray, request: PictureRequest) -> dict[str, Any]:
-    """Return the next token as `core.sampling.generate` samples its first, and the likeliest at the temperature."""
+    """Return the next token, as `core.sampling.generate` samples its first, and the top tokens at this temperature."""
     settings = GenerationConfig(temperature=request.temperature, seed=request.seed)
     sampled = sample_token(torch.from_numpy(logits), settings, random.Random(settings.seed).random())
     shares = softmax(logits, request.temperature)
@@ -150,7 +150,7 @@ def _training(step: TrainingStep, config: TrainConfig, rows: slice) -> dict[str,
     parts: dict[str, list[MatrixUpdate]] = defaultdict(list)
     for name, update in step.updates.items():
         names = name.removeprefix("transformer.").split(".")
-        inner = names[0] == "h"  # what a norm before a part holds is counted with the part
+        inner = names[0] == "h"  # the parameters of a norm count toward the part after it
         kind = {"attn": "attention", "ln_1": "attention", "mlp": "mlp", "ln_2": "mlp"}[names[2]] if inner else ""
         outer = "output" if names[0] in ("lm_head", "ln_f", "bigram") else "embedding"
         parts[f"{kind}-{int(names[1]) + 1}" if inner else outer].append(update)
@@ -171,7 +171,7 @@ def _ratio(updates: list[MatrixUpdate]) -> float:
 
 
 def draw(inspection: Inspection) -> None:
-    """Draw the picture, and put the part that is opened in it into the address."""
+    """Draw the picture, and write its opened part to the address."""
     try:
         place = read_place(address.parameter(address.PART) or "", inspection.model, len(inspection.prompt.ids))
     except ExplorerError as error:
@@ -187,14 +187,14 @@ def draw(inspection: Inspection) -> None:
         if head and above:  # last, so that the picture stays while the effect is computed
             with above:
                 draw_head_effect(inspection, head)
-    # Before the page is drawn, since the time bar may begin the drawing anew; and after, since Streamlit calls nothing
-    # for a component that was not drawn the time before.
+    # Called before the page runs (`on_place`), because the time bar may rerun the page, and here, because Streamlit
+    # calls nothing for a component that the previous run did not draw.
     if _write_place():
         st.rerun()
 
 
 def _write_place() -> bool:
-    """Put a part that was opened since the last time into the address, and return whether there was one."""
+    """Write a newly opened part to the address; return whether there was one."""
     opened = (st.session_state.get(_KEY) or {}).get("place")
     if not isinstance(opened, Mapping) or opened == session.recall(_OPENED):
         return False

@@ -83,7 +83,7 @@ def _examples_card(inspection: Inspection, layer: int, neuron: int) -> None:
 
 
 def activations_in_words(examples: list[TopActivation], shown: list[str]) -> str:
-    """Return the largest activation, and whether the largest are on one token; `shown` is the token at each."""
+    """Return the largest activation, and whether the largest are on one token; `shown` has the token of each."""
     if not examples or examples[0].value <= 0:
         return _("No token in the texts read activates it: a dead neuron, or a very rare one.")
     most = max(dict.fromkeys(shown), key=shown.count)
@@ -135,7 +135,7 @@ def _logits_card(inspection: Inspection, layer: int, neuron: int) -> None:
 
 
 def logits_in_words(raised: list[tuple[str, float]], lowered: list[tuple[str, float]]) -> str:
-    """Return the tokens whose logits it raises and lowers most."""
+    """Return the tokens whose logits a neuron raises and lowers most."""
     return _(
         "Its output raises the logits of {raised} and lowers those of {lowered}.",
         raised=", ".join(quoted(token) for token, _value in raised[:3]),

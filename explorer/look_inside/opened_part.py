@@ -1,4 +1,4 @@
-"""One part of the picture of the model, opened: its tensors, its formula, its code, and the arithmetic of one number.
+"""One opened part of the model picture: its tensors, formula and code, and the arithmetic of one number.
 
 A place in the picture is written as in the address: "" for all of it, "head-1.2@18.12" for head 2 of layer 1 with
 token 18 as the query and token 12 as the key. All count from 1.
@@ -36,8 +36,8 @@ from explorer.look_inside.attention_weights import cell_steps
 if TYPE_CHECKING:
     from explorer.look_inside.frames import Snapshot
 
-MOST_ROWS = 64  # tokens of a prompt in the picture: more lines than that no screen can tell apart
-MOST_CELLS = 64  # of a strip: a longer vector is drawn by the strongest number of each piece
+MOST_ROWS = 64  # tokens of a prompt in the picture: a screen cannot show more lines
+MOST_CELLS = 64  # of a strip: a longer vector is split into pieces, each shown by its strongest number
 _ADDED = ("learned", "sinusoidal")  # position embeddings that are added to the token's
 _NONLINEARITIES = {"relu": "ReLU", "gelu": "GELU", "gelu_tanh": "GELU", "swiglu": "SwiGLU", "relu2": "ReLU²"}
 _PLACE = re.compile(
@@ -46,7 +46,7 @@ _PLACE = re.compile(
 
 
 class Place(NamedTuple):
-    """A part of the picture, and what of it is looked at; all count from 0."""
+    """A part of the picture and what is selected in it; all count from 0."""
 
     part: str = ""  # "", "embedding", "head", "mlp", "output", or "step" for a training step in the whole picture
     layer: int = 0
@@ -56,7 +56,7 @@ class Place(NamedTuple):
 
 
 def read_place(text: str, model: GPT | Bigram, length: int) -> Place:
-    """Read a place in the picture of a model and a prompt of `length` tokens. Raises ExplorerError for none of them."""
+    """Parse a place in the picture of a model and a prompt of `length` tokens; raises ExplorerError if it is absent."""
     match = _PLACE.fullmatch(text)
     absent = ExplorerError(_("This model has no part {part}.", part=repr(text[:40])))
     if not match:
@@ -86,7 +86,7 @@ def read_place(text: str, model: GPT | Bigram, length: int) -> Place:
 
 
 def has_place(text: str, model: GPT | Bigram, length: int) -> bool:
-    """Return whether `read_place` can read a place."""
+    """Return whether `read_place` accepts a place."""
     try:
         read_place(text, model, length)
     except ExplorerError:
@@ -97,7 +97,7 @@ def has_place(text: str, model: GPT | Bigram, length: int) -> bool:
 def strips(values: np.ndarray) -> dict[str, Any]:
     """Return rows of numbers (T, N) as signed bytes, -127 to 127 for the largest absolute value.
 
-    Longer rows are cut into MOST_CELLS pieces, of which the number with the largest absolute value is taken.
+    Longer rows are split into MOST_CELLS pieces, each shown by its number with the largest absolute value.
     """
     size = values.shape[1]
     if size > MOST_CELLS:
@@ -110,13 +110,13 @@ def strips(values: np.ndarray) -> dict[str, Any]:
 
 
 def _edges(size: int) -> list[int]:
-    """Return where each piece of a row of `size` numbers begins."""
+    """Return the start of each piece of a row of `size` numbers."""
     cells = min(size, MOST_CELLS)
     return [cell * size // cells for cell in range(cells)]
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Return the probabilities (V,) float64 of logits (V,); at temperature 0 the most likely token has them all."""
+    """Return the probabilities (V,) float64 of logits (V,); at temperature 0 the top token has probability 1."""
     if not temperature:
         return np.eye(len(logits))[int(logits.argmax())]
     return softmax_with_temperature(torch.from_numpy(np.asarray(logits, np.float64)), temperature).numpy()
@@ -192,7 +192,7 @@ def _mlp(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[str, An
     C, value, token = config.n_embd, decimal(worked.after), quoted(visible(snapshot.tokenizer.tokens[ids[place.token]]))
     most = float(np.abs(worked.products).max()) or 1.0
     nonlinearity = _NONLINEARITIES[config.activation]
-    before, bias = decimal(worked.before, 3), decimal(worked.bias)  # a digit more, so that it can be worked out again
+    before, bias = decimal(worked.before, 3), decimal(worked.bias)  # a digit more, so that the result can be recomputed
     tensors = [("x", stream, "T, C"), (N_("before"), pre, "T, N"), (N_("neurons"), post, "T, N"), ("out", out, "T, C")]
     steps = [
         StripStep(_("Input: the normalized residual stream of {token}", token=token), f"({C},)", "",
@@ -347,11 +347,11 @@ def _table_row(snapshot: "Snapshot", whole: ForwardPass, token: int) -> dict[str
 
 
 def code_of(function: Callable, first: str, last: str | None = None) -> dict[str, str]:
-    """Return the lines of a function of `core` from the one that begins with `first`, and where they stand.
+    """Return the lines of a function of `core`, from the one that starts with `first`, and their location.
 
-    Raises ValueError where no line begins so.
+    Raises ValueError if no line starts so.
     """
-    function = inspect.unwrap(function)  # tests check its shapes by a wrapper
+    function = inspect.unwrap(function)  # tests wrap it to check shapes
     source, start = inspect.getsourcelines(function)
     begin = next((at for at, line in enumerate(source) if line.strip().startswith(first)), None)
     end = len(source)

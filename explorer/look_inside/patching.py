@@ -25,9 +25,9 @@ from explorer.widgets.prompt import Prompt, as_line, newline_hint, read_prompt
 
 OTHER = "inspect_prompt_2"
 PATCHED, ANSWER, RIVAL = "patch_what", "patch_answer", "patch_rival"
-_PROPOSED = "made_prompt_2"  # the second prompt as it was proposed, to be proposed anew with another first one
+_PROPOSED = "made_prompt_2"  # the second prompt as proposed; a new first prompt gets a new proposal
 _BACK = 3  # positions from the end at which the proposal changes a token
-_TRIED = 20  # replacements for it
+_TRIED = 20  # replacement tokens tried
 _PARTS = {N_("Stream"): "stream", N_("Attention"): "attention", N_("MLP"): "mlp"}
 _HELP = N_(
     "The model reads the second prompt, with one activation replaced by that of the first (Meng 2022). In an orange "
@@ -72,7 +72,7 @@ def _map(inspection: Inspection, other: Prompt, patched: str, answer: int, rival
 
 
 def map_in_words(patches: PatchMap, patched: str, clean: list[str], corrupted: list[str]) -> str:
-    """Return where a patch moves most; of the stream, from which block on the difference is at the last token."""
+    """Return where a patch moves most; for the stream, after which stage the difference has reached the last token."""
     last = len(clean) - 1
     if patched != "stream":
         row, place = np.unravel_index(int(np.nanargmax(patches.moved)), patches.moved.shape)
@@ -88,7 +88,7 @@ def map_in_words(patches: PatchMap, patched: str, clean: list[str], corrupted: l
     if len(differing) > 3:
         where = _("{places} and {count} more", places=where, count=len(differing) - 3)
     arrived = patches.moved[:, last] >= 0.5
-    stage = next(row for row in range(len(arrived)) if arrived[row:].all())  # the very last is always all the way back
+    stage = next(row for row in range(len(arrived)) if arrived[row:].all())  # the last row is always all the way back
     return _(
         "The prompts differ at {places}. Most of the difference has reached the last token, '{token}', {stage}.",
         places=where, token=clean[last], stage=named(patches.rows[stage]),
@@ -100,7 +100,7 @@ def _position(shown: list[str], place: int) -> str:
 
 
 def _choose_answers(inspection: Inspection, other: Prompt) -> tuple[int, int]:
-    """Return the two next tokens between which it moves. Raises PromptError where the prompts cannot be compared."""
+    """Return the two next tokens between which it moves. Raises PromptError if the prompts cannot be compared."""
     model, ids = inspection.model, inspection.prompt.ids
     key = ("answers", tuple(ids), tuple(other.ids))
     likely = result_for(model, key, lambda: answers(model, ids, other.ids))
@@ -114,7 +114,7 @@ def _choose_answers(inspection: Inspection, other: Prompt) -> tuple[int, int]:
         rival = choose_token(label, RIVAL, offered, inspection, default=likely.rival, prompt=both)
     if answer == rival:
         raise PromptError(_("Choose two different tokens: the map shows how one prediction gives way to the other."))
-    # Raises where the two tell the prompts no more apart than before.
+    # Raises PromptError if these two tokens do not tell the prompts apart.
     result_for(model, (*key, answer, rival), lambda: answers(model, ids, other.ids, answer, rival))
     return answer, rival
 
@@ -130,7 +130,7 @@ def _propose(inspection: Inspection) -> None:
 
 
 def other_prompt(inspection: Inspection) -> str:
-    """Return the first prompt with a token near its end replaced by the likeliest other one, of its kind if any."""
+    """Return the first prompt with a token near its end replaced by the most likely other one, of its kind if any."""
     prompt, tokenizer = inspection.prompt, inspection.tokenizer
     place = max(0, len(prompt.ids) - _BACK)
     logits = next_token_logits(inspection.model, prompt.ids[: max(1, place)])

@@ -58,7 +58,7 @@ def _prompt_card(inspection: Inspection) -> None:
 def draw_predicted(
     inspection: Inspection, ids: list[int], go: object, words: Callable[[list[float]], str], *, key: str
 ) -> None:
-    """Draw tokens with the probabilities that they had, below what `words` says of those; `go` names the text."""
+    """Draw tokens with their probabilities, below what `words` says about these; `go` identifies the text."""
     model, tokenizer = inspection.model, inspection.tokenizer
     predicted = result_for(model, ("foreseen", *ids), lambda: token_predictions(model, ids))
     tokens = passage_tokens(ids, predicted, tokenizer)
@@ -90,7 +90,7 @@ def _attribution_card(inspection: Inspection) -> None:
         attribution = result_for(model, key, lambda: attribute(model, ids, token, baseline))
         st.caption(sentence(attribution_in_words(attribution, inspection.tokenizer.tokens, baseline)))
         shares = attribution.shares()
-        # Without the parts that this model does not have, which add exactly nothing.
+        # Leave out the parts that this model lacks: they add exactly 0.
         drawn = [(named(part), share) for part, share in shares if share or part.startswith(("head", "MLP"))]
         columns = dict(zip(("part", "share"), zip(*shares, strict=True), strict=True))
         figure = attribution_bars(strongest(drawn), current_palette())

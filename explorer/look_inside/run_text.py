@@ -1,6 +1,6 @@
-"""The text of a run as token ids: what to measure it on, and what it may have memorized.
+"""The text of a run as token ids: for measurements, and to search for memorized passages.
 
-All functions raise TextError where the text is gone, is another one now, or has characters unknown to the model.
+All functions raise TextError if the text is gone, has changed, or has characters unknown to the model.
 """
 
 import threading
@@ -19,14 +19,14 @@ from explorer.i18n.language import _
 from explorer.look_inside.inspection import Inspection
 from explorer.services import shared
 
-MOST_CACHED = 2  # texts; one of five megabytes takes twenty
-WORK = 2e10  # parameters times tokens: a second or some
+MOST_CACHED = 2  # texts; one of 5 MB takes 20 MB
+WORK = 2e10  # parameters times tokens: one second or a few
 
 
 class RunText(NamedTuple):
-    """A run's text, split as for its training. int32, shared: never change them."""
+    """A run's text as int32, split as in training. Shared: never change it."""
 
-    training: Tensor  # (N,); of an imported model what it would be trained on
+    training: Tensor  # (N,); for an imported model, what it would be trained on
     validation: Tensor  # (M,)
 
 
@@ -35,7 +35,7 @@ _cache: LRUCache[Path, RunText] = LRUCache(MOST_CACHED)
 
 
 def run_text(inspection: Inspection) -> RunText:
-    """Return both parts of the run's text. GPT-2's tokens take a second a megabyte to compute; then they are cached."""
+    """Return both parts of the run's text. GPT-2's tokenizer takes a second per megabyte; the result is cached."""
     path = inspection.folder.path
     with _reading:
         if path not in _cache:
@@ -52,20 +52,20 @@ def windows(inspection: Inspection, length: int = 64, count: int = 64) -> Tensor
 
 
 def answers_in(inspection: Inspection) -> AnswerTokens | None:
-    """Return the ids that enclose the answers of the run's task, which alone count in its loss; None of a text."""
+    """Return the ids around the answers of the run's task, since only answers count in its loss; None for a text."""
     try:
         return answers_of(inspection.opened.record.config.data.corpus, inspection.tokenizer)
-    except TextError:  # of an imported model with other tokens
+    except TextError:  # an imported model with other tokens
         return None
 
 
 def task_name(inspection: Inspection) -> str:
-    """Return the name of the task whose problems `windows` begin with; "" for any other text."""
+    """Return the name of the task if `windows` start at its problems; "" for any other text."""
     return inspection.opened.record.config.data.corpus if answers_in(inspection) else ""
 
 
 def affordable_windows(inspection: Inspection, length: int, least: int, most: int) -> int:
-    """Return how many windows of so many tokens the model reads in some seconds, within bounds."""
+    """Return how many windows of `length` tokens the model reads in a few seconds, from `least` to `most`."""
     return min(most, max(least, int(WORK / (parameter_count(inspection.model) * length))))
 
 

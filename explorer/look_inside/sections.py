@@ -1,4 +1,4 @@
-"""Which views Look inside has, in the order in which they are offered."""
+"""The views of Look inside, in the order in which they are offered."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -25,13 +25,13 @@ from explorer.widgets import address
 MODEL = "Model"  # the view of the whole model, the first
 
 
-# What has the name of each group where the views need several rows.
+# The CSS selectors that show the name of each group if the views need several rows.
 _ROWS = (".stButtonGroup::before", '[role="radiogroup"]::before', '[role="radiogroup"]::after')
 PROMPT, LEARNED, EXPERIMENTS = N_("Follow one prompt"), N_("What it has learned"), N_("Experiments")
 
 
 class Section(NamedTuple):
-    """One view: its name in the address, its label on the page, its group, its question, and what draws it."""
+    """One view: its name in the address, its label on the page, its group, its question, and its drawing function."""
 
     name: str
     label: str
@@ -104,13 +104,13 @@ def sections_of(model: GPT | Bigram) -> dict[str, Section]:
 
 
 def first_view(sections: Mapping[str, Section]) -> str:
-    """Return the view that an address without one opens: the model, or attention for a head or a comparison."""
+    """Return the view for an address without one: the model, or attention for a head or a comparison."""
     older = address.parameter(address.HEAD) or address.parameter(address.OTHER_RUN)
     return "Attention" if older and "Attention" in sections else MODEL
 
 
 def group_style(sections: Mapping[str, Section]) -> str:
-    """Return CSS that writes the name of each group above its first view; where all need several rows, on a row."""
+    """Return CSS that writes each group's name above its first view, or on a row if the views need several rows."""
     groups = [section.group for section in sections.values()]
     row, rows = "", ""
     for at, (group, before) in enumerate(zip(dict.fromkeys(groups), _ROWS, strict=False)):
@@ -119,6 +119,6 @@ def group_style(sections: Mapping[str, Section]) -> str:
         row += f"{first}({groups.index(group) + 1})::before {{ {name} }}"
         rows += f".st-key-{address.VIEW_KEY} {before} {{ {name} order: {2 * at}; }}"
         rows += f"{first}(n + {groups.index(group) + 1}) {{ order: {2 * at + 1}; }}"
-    height = 60 * len({*groups}) + 34  # of a phone, in pixels: the page below does not move when the views arrive
+    height = 60 * len({*groups}) + 34  # on a phone, in pixels: the page below does not move when the views arrive
     phone = f"@media (max-width: 640px) {{ .st-key-{address.VIEW_KEY} {{ min-height: {height}px; }} }}"
     return f"{row} @media (max-width: 1100px) {{ {rows} }} {phone}"

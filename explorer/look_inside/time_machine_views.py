@@ -23,7 +23,7 @@ _LENS = N_(
 
 
 class TimeMachineView(NamedTuple):
-    """One view: what draws it, the part of the frame that it draws, its keys, and what its card says."""
+    """One view: its drawing function, its part of the frame, its keys, and the texts of its card."""
 
     name: str  # in assets/components/time_machine/view.js
     part: str  # of `frames.PARTS`
@@ -75,7 +75,7 @@ VIEWS = (HEADS, HEAD, NEXT, LENS, LENS_AT_END, CONTINUATION, EMBEDDINGS)
 def draw(inspection: Inspection) -> None:
     """Draw all views of one model, which move together."""
     state = inspection.time_machine
-    left, right = st.columns([9, 13] if inspection.config.n_head <= 8 else 2)  # so that all heads of a row are in sight
+    left, right = st.columns([9, 13] if inspection.config.n_head <= 8 else 2)  # so that all heads of a row are visible
     with left:
         _draw_heads(inspection, state)
         draw_view(NEXT, state)
@@ -112,7 +112,7 @@ def draw_view(view: TimeMachineView, state: TimeMachineState, **data: Any) -> An
 def _draw_heads(inspection: Inspection, state: TimeMachineState) -> None:
     clicked = draw_view(HEADS, state).head
     layers, heads = inspection.config.n_layer, inspection.config.n_head
-    # A run beside it may have more heads; the browser opens those on its own side alone.
+    # The compared run may have more heads; the browser opens those only on their own side.
     if clicked and tuple(clicked) != state.head and clicked[0] < layers and clicked[1] < heads:
         open_head(*map(int, clicked))
 

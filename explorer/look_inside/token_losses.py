@@ -55,7 +55,7 @@ _PASSAGE = N_(
 
 
 def draw(inspection: Inspection) -> None:
-    """Draw the loss along the context, by kind of token, and on a passage token by token."""
+    """Draw the loss by position, by kind of token, and token by token on a passage."""
     if task_name(inspection):
         st.info(_("Only answers were trained on. The high loss on questions, which are random, says nothing."))
     with st.container(key="losses_measured"):
@@ -150,7 +150,7 @@ def _passage_card(inspection: Inspection) -> None:
 
 
 def passage_in_words(probabilities: list[float], shown: list[str], texts: list[str]) -> str:
-    """Return the loss on it, and the least likely token as it is `shown` with the `texts` before it."""
+    """Return the passage's loss, and its least likely token (as in `shown`) with the `texts` before it."""
     loss = float(np.mean([-np.log(max(p, 1e-6)) for p in probabilities]))
     worst = int(np.argmin(probabilities))
     words = _(

@@ -1,1 +1,1 @@
-"""What all sessions of one server share: the supervisor, opened models, jobs and caches."""
+"""State that all sessions of one server share: the supervisor, opened models, jobs and caches."""

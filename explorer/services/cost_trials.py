@@ -1,4 +1,4 @@
-"""Trials, which time a few steps of settings: one at a time, in a process of its own, and never beside training."""
+"""Trials that time a few steps with given settings: one at a time, in a separate process, never while a run trains."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ from explorer.services import shared
 
 
 class TrialState(NamedTuple):
-    """How far the trial of some settings is."""
+    """The progress of a trial."""
 
     measured: bool  # a few real steps were timed
     under_way: bool
@@ -29,13 +29,13 @@ class TrialState(NamedTuple):
 
 _lock = threading.Lock()
 _trial: subprocess.Popen | None = None
-_attempted: set[tuple[str, int]] = set()  # settings that were tried out once; one that failed is not tried again
+_attempted: set[tuple[str, int]] = set()  # settings with a trial: each has one, even if it failed
 
 
 def trial_of(config: RunConfig, vocab_size: int) -> TrialState:
-    """Return how far the trial of these settings is; begin one where there was none and nothing trains."""
+    """Return the progress of the trial of these settings; start one if there was none and nothing trains."""
     global _trial
-    shared.run_speed(config)  # measured now, if it never was, while nobody else measures
+    shared.run_speed(config)  # measured now if it never was, while nothing else measures
     count = threads_for_run(config, threads_per_run())
     if cached_correction(config, vocab_size, shared.hardware(config.train.device), count, shared.data_dir()):
         return TrialState(measured=True, under_way=False)
@@ -43,7 +43,7 @@ def trial_of(config: RunConfig, vocab_size: int) -> TrialState:
     with _lock:
         if _trial and _trial.poll() is None:
             return TrialState(measured=False, under_way=True)
-        wanted = os.environ.get("GPT_EXPLORER_TRIALS") != "0"  # tests of pages draw many settings
+        wanted = os.environ.get("GPT_EXPLORER_TRIALS") != "0"  # page tests show many settings
         if settings in _attempted or not wanted or shared.supervisor().busy or not _fits(config, vocab_size):
             return TrialState(measured=False, under_way=False)
         _attempted.add(settings)
@@ -52,14 +52,14 @@ def trial_of(config: RunConfig, vocab_size: int) -> TrialState:
 
 
 def submit_run(folder: RunFolder) -> str:
-    """End the trial that would slow a run, submit it, and return its id; raises RunError where it cannot be queued."""
+    """Stop any trial, which would slow the run; queue the run and return its id. Raises RunError if it cannot."""
     end_trial()
     shared.supervisor_for_visitor().submit(folder)
     return folder.id
 
 
 def place_in_queue(folder: RunFolder) -> str:
-    """Return in words at which place a run waits, and about how long; "" for one that does not."""
+    """Return a sentence with a run's place in the queue and about how long it waits; "" if it does not wait."""
     supervisor = shared.supervisor()
     waiting = supervisor.queue.waiting()
     if folder.id not in waiting:
@@ -72,7 +72,7 @@ def place_in_queue(folder: RunFolder) -> str:
 
 
 def _seconds_left(root: Path, id: str) -> float:
-    """Return how long a run still takes: as it says itself, or as its settings cost on this machine."""
+    """Return the seconds that a run still needs, from its status or else estimated from its settings."""
     try:
         folder = open_run(root, id)
         status = folder.status()
@@ -85,7 +85,7 @@ def _seconds_left(root: Path, id: str) -> float:
 
 
 def end_trial() -> None:
-    """End what is being tried out; it is tried again when somebody asks."""
+    """Stop the current trial; it starts again when it is next asked for."""
     with _lock:
         if _trial and _trial.poll() is None:
             _trial.kill()

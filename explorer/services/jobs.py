@@ -1,7 +1,7 @@
-"""Background jobs, one at work at a time in slices of a fraction of a second, with progress and a way to stop.
+"""Background jobs that run one at a time in slices of a fraction of a second, with progress and a way to stop.
 
-A job is known by a key. Whoever asks for the same key, in any session, gets the same job, and later its result. Jobs
-that are at work take turns, so that everybody sees progress soon. A job ends early once all who watched it have left.
+Every session that asks for the same key gets the same job, and later its result. Running jobs take turns, so that all
+of them show progress soon. A job ends early once all sessions that watched it have left.
 """
 
 import logging
@@ -24,18 +24,18 @@ from explorer.i18n.language import N_
 from explorer.services.visitors import for_visitor
 
 MOST_JOBS = 64  # jobs with their results
-SLICE = 0.2  # seconds of one job before the next one's; a piece of work that takes longer is not cut
-AWAY = 60.0  # seconds without a look after which whoever watched a job has left
+SLICE = 0.2  # seconds before the next job's turn; a longer piece of work is not interrupted
+AWAY = 60.0  # seconds without a look after which a session no longer counts as a watcher
 MISTAKE = N_("This could not be computed because of a bug; the server's terminal shows details.")
 
-_PARTS = 1000  # that the share of a `reported` computation is counted in
+_PARTS = 1000  # units of the progress of a `reported` computation
 
 _log = logging.getLogger(__name__)
 _lock = threading.Lock()
 
 
 class _Turns:
-    """Whose turn it is among the threads of jobs: they come in the order in which they asked."""
+    """The turns of the jobs' threads, in the order of their requests."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -53,7 +53,7 @@ class _Turns:
         mine.wait()
 
     def end(self) -> None:
-        """Give the turn to the next one that waits."""
+        """Pass the turn to the next waiting thread."""
         with self._lock:
             if self._waiting:
                 self._waiting.popleft().set()
@@ -61,7 +61,7 @@ class _Turns:
                 self._taken = False
 
     def let_others(self) -> None:
-        """Let all who wait have a turn first. torch's own random numbers go on as if nobody had."""
+        """Let all waiting threads have a turn first, without a change to this one's random numbers of torch."""
         if self._waiting:
             state = torch.get_rng_state()
             self.end()
@@ -73,7 +73,7 @@ _turns = _Turns()
 
 
 class Job:
-    """One computation, waiting, at work or ended."""
+    """One computation that waits, runs or has ended."""
 
     def __init__(self) -> None:
         self._stop, self._watchers = threading.Event(), dict[str, float]()
@@ -83,12 +83,12 @@ class Job:
 
     @property
     def result(self) -> Any:
-        """Return what was computed so far; None before. It is complete once the job has ended and was not stopped."""
+        """The result so far, or None. It is complete once the job has ended without being stopped."""
         return self.progress.result if self.progress else None
 
     @property
     def share(self) -> float:
-        """Return how much is done, from 0 to 1."""
+        """The share that is done, from 0 to 1."""
         return self.progress.done / max(1, self.progress.total) if self.progress else 0.0
 
     @property
@@ -96,21 +96,21 @@ class Job:
         return self._stop.is_set() and not self._complete
 
     def watch(self) -> None:
-        """Note that the session which runs this looks at the job."""
+        """Note that the current session watches the job."""
         self._watchers[_session()] = time.monotonic()
 
     def leave(self) -> None:
-        """End the job, unless other sessions look at it; what was computed so far stays."""
+        """Stop the job unless other sessions watch it; the result so far stays."""
         self._watchers.pop(_session(), None)
         if not self._watchers:
             self.stop()
 
     def stop(self) -> None:
-        """End after the piece under way; what was computed so far stays."""
+        """Stop after the current piece of work; the result so far stays."""
         self._stop.set()
 
     def run(self, make: Callable[[], Iterator[Progress[Any]]]) -> None:
-        """Compute in turns with other jobs, to the end."""
+        """Compute the whole job, in turns with other jobs."""
         _turns.take()
         self.begun = True
         try:
@@ -143,7 +143,7 @@ def _session() -> str:
 
 
 class _Jobs(LRUCache):
-    """The jobs by their keys; one that has to make room is stopped."""
+    """The jobs by key; an evicted job is stopped."""
 
     def popitem(self) -> tuple[Hashable, Job]:
         key, oldest = super().popitem()
@@ -155,18 +155,18 @@ _jobs = _Jobs(MOST_JOBS)
 
 
 def job(key: Hashable, make: Callable[[], Iterator[Progress[Any]]]) -> Job:
-    """Return the job of that key; begun now if nobody has asked for it before, or the last one was stopped."""
+    """Return the job with this key; start it if there is none, or if the last one was stopped or failed."""
     with _lock:
         current = _jobs.get(key)
         if current is None or (current.ended and (current.stopped or current.problem)):
             current = _jobs[key] = Job()
-            # A thread of its own: what torch sets for a thread, such as no_grad, must not reach another job.
+            # A separate thread: torch's settings for a thread, such as no_grad, must not affect another job.
             threading.Thread(target=for_visitor(current.run), args=(make,), name="job", daemon=True).start()
         return current
 
 
 def known(key: Hashable) -> Job | None:
-    """Return the job of that key, if there is one."""
+    """Return the job with this key, if there is one."""
     with _lock:
         return _jobs.get(key)
 
@@ -176,7 +176,7 @@ class _Closed(Exception):
 
 
 def reported(compute: Callable[[OnProgress], Any]) -> Iterator[Progress[Any]]:
-    """Yield how far a computation is that reports its share by a call; closed, it ends it at the next call."""
+    """Yield the progress of a computation that reports its share by a call; if closed, stop it at its next call."""
     shares, closed = SimpleQueue[float | None](), threading.Event()
 
     def report(share: float) -> None:

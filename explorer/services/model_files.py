@@ -1,4 +1,4 @@
-"""Models that come and go through a browser: uploads become runs, runs become files for other programs and people."""
+"""Upload and download of models: uploads become runs, runs become files for other programs and people."""
 
 import re
 import shutil
@@ -21,8 +21,8 @@ from explorer.i18n.language import N_, _
 MOST_MEGABYTES = 1024  # of an upload: GPT-2 with 124 million parameters has 550. Streamlit's own text says "1GB"
 _PACKED = "upload.zip"
 _COPY = re.compile(r"( ?\(\d{1,3}\)| \d{1,3}| copy)(?=\.[^.]*$)")  # in the name of a second download
-UPLOAD_HOURS = 6.0  # a killed server leaves its uploads behind; older ones than this go with the next upload
-EXPORTS = {  # the forms in which a run can be taken elsewhere: their labels, and the endings of their files
+UPLOAD_HOURS = 6.0  # a killed server leaves uploads behind; the next upload deletes those older than this
+EXPORTS = {  # the export formats of a run: their labels and file endings
     "report": (N_("Report (HTML)"), "report.html"),
     "notebook": (N_("Notebook that trains it again"), "retrain.ipynb"),
     "script": (N_("Script that trains it again"), "retrain.py"),
@@ -32,7 +32,7 @@ EXPORTS = {  # the forms in which a run can be taken elsewhere: their labels, an
 
 
 def write_export(data_dir: Path, run: RunFolder, kind: str, file: BinaryIO) -> None:
-    """Write one of EXPORTS into a file. Raises ExplorerError, in a sentence, where the run cannot be taken there."""
+    """Write one of EXPORTS to a file. Raises ExplorerError with a sentence if the run cannot be exported like this."""
     if kind in DOCUMENTS:
         file.write(DOCUMENTS[kind](run, data_dir).encode())
     else:
@@ -40,7 +40,7 @@ def write_export(data_dir: Path, run: RunFolder, kind: str, file: BinaryIO) -> N
 
 
 def why_no_export(data_dir: Path, run: RunFolder, kind: str) -> str:
-    """Return why a run cannot be taken there; "" where it can. Raises RunError where its record is damaged."""
+    """Return why a run cannot be exported like this; "" if it can. Raises RunError if its record is damaged."""
     if kind in DOCUMENTS:
         return why_no_document(run, kind, data_dir)
     if not run.has_weights:
@@ -49,7 +49,7 @@ def why_no_export(data_dir: Path, run: RunFolder, kind: str) -> str:
 
 
 class Upload(NamedTuple):
-    """A file that somebody sent, by the name that it had there: a label, and never a path here."""
+    """An uploaded file. Its original name is a label, never a path on this machine."""
 
     name: str
     content: BinaryIO
@@ -57,7 +57,7 @@ class Upload(NamedTuple):
 
 
 def import_uploads(data_dir: Path, uploads: Sequence[Upload], corpus: str, name: str) -> RunFolder:
-    """Make a run of uploaded files and the text `corpus`. Raises ExplorerError where they are no model."""
+    """Make a run from uploaded files and the text `corpus`. Raises ExplorerError if they are not a model."""
     files = _by_name(uploads)
     with _workplace(data_dir) as place:
         for file_name, upload in files.items():
@@ -74,8 +74,8 @@ def import_uploads(data_dir: Path, uploads: Sequence[Upload], corpus: str, name:
 
 
 def import_from_hub(data_dir: Path, hub_name: str, corpus: str, name: str) -> RunFolder:
-    """Make a run of a model on Hugging Face's hub. Raises ExplorerError, in a sentence, where that cannot be."""
-    from core.import_export.hub import download_model  # imports the library of the hub: 0.1 s
+    """Make a run from a model on the Hugging Face Hub. Raises ExplorerError with a sentence if that is impossible."""
+    from core.import_export.hub import download_model  # imports the hub's library: 0.1 s
 
     folder = download_model(hub_name, data_dir, MOST_MEGABYTES << 20)
     return import_model(data_dir, folder, corpus, name or hub_name)
@@ -130,7 +130,7 @@ def _cannot_store(error: OSError) -> ExplorerError:
 
 @contextmanager
 def _workplace(data_dir: Path) -> Iterator[Path]:
-    """Make an empty folder under the home, named so that a run may tell it came from there; remove it afterwards."""
+    """Make an empty folder in the data folder, with a name that a run can show as its source; remove it afterwards."""
     downloads = data_dir / "downloads"
     try:
         for old in downloads.glob(f"{TEMPORARY}*"):

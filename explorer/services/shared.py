@@ -1,4 +1,4 @@
-"""What all sessions of one server share: the supervisor of training, opened models, what is known of the machine."""
+"""State that all sessions of one server share: the supervisor of training, opened models, the machine's speed."""
 
 import threading
 from collections.abc import Callable, Hashable
@@ -39,13 +39,13 @@ Result = TypeVar("Result")
 
 
 class Opened(NamedTuple):
-    """A run's model, ready to look into and to generate with. Shared by all sessions: never change it."""
+    """A run's model, ready for inspection and generation. Shared by all sessions: never change it."""
 
     model: GPT | Bigram
     tokenizer: Tokenizer
     record: RunRecord
     step: int
-    saved: int  # when these weights were, nanoseconds since 1970: a run that was set back saves a step once more
+    saved: int  # when these weights were saved, nanoseconds since 1970: a run that was rolled back saves a step again
 
 
 # One lock for each resource: loading a model does not block a request that needs only the machine's speed.
@@ -70,13 +70,13 @@ def supervisor() -> Supervisor:
 
 
 def supervisor_for_visitor() -> Supervisor:
-    """Return the supervisor for what a visitor asks of it; raises NotAllowed where the visitor may change nothing."""
+    """Return the supervisor for a visitor's request; raises NotAllowed if the visitor may change nothing."""
     check_may_change()
     return supervisor()
 
 
 def close() -> None:
-    """End the supervisors. What trains goes on training."""
+    """Close the supervisors. Runs keep training."""
     with _supervising:
         while _drivers:
             _drivers.popitem()[1].close()
@@ -87,7 +87,7 @@ def close() -> None:
 
 
 def open_model(run_id: str, step: int | None = None) -> Opened:
-    """Return a run's newest weights, or those of a step. Raises RunError where there are none, or damaged ones."""
+    """Return a run's model at its newest weights, or at a step. Raises RunError if they are missing or damaged."""
     folder = open_run(data_dir(), run_id)
     path = latest_weights(folder) if step is None or not folder.has_weights else weights_at(folder, step)
     if path is None:
@@ -97,7 +97,7 @@ def open_model(run_id: str, step: int | None = None) -> Opened:
         )
     try:
         key = (path, path.stat().st_mtime_ns)
-    except FileNotFoundError:  # a run that trains deletes some snapshots to make room for later ones
+    except FileNotFoundError:  # a training run deletes some snapshots to make room for later ones
         raise RunError(_("The weights of this step were deleted. Choose another step.")) from None
     with _opening:
         if key not in _models:
@@ -109,7 +109,7 @@ def open_model(run_id: str, step: int | None = None) -> Opened:
 
 
 def prefetch_model(run_id: str, step: int | None = None) -> None:
-    """Begin to open a model for a page that a browser is loading, unless one is being opened; the page says errors."""
+    """Start to open a model for a page that is loading, unless another is being opened; the page reports errors."""
 
     def opened() -> None:
         with suppress(ExplorerError, OSError):
@@ -120,7 +120,7 @@ def prefetch_model(run_id: str, step: int | None = None) -> None:
 
 
 def weights_at(folder: RunFolder, step: int) -> Path:
-    """Return the file of a step's weights. Raises RunError where the run has not kept them."""
+    """Return the file with a step's weights. Raises RunError if the run has not kept them."""
     if path := find_weights(folder, step):
         return path
     values = {"name": repr(folder.name), "step": f"{step:,}"}
@@ -128,17 +128,17 @@ def weights_at(folder: RunFolder, step: int) -> Path:
 
 
 def is_large(model: GPT | Bigram) -> bool:
-    """Return whether a model generates a token in tens of milliseconds, so that less of it is computed at once."""
+    """Return whether a model takes tens of milliseconds per token, so that views compute less at once."""
     return parameter_count(model) > _LARGE
 
 
 def hardware(device: str = "auto") -> Hardware:
-    """Return what this machine trains on. Raises ExplorerError where a device asked for is absent."""
+    """Return the hardware that this machine trains on. Raises ExplorerError if the requested device is absent."""
     return find_hardware(device)
 
 
 def measure_machine() -> None:
-    """Measure how fast this machine trains with one thread and with a run's, where that is not cached: some seconds."""
+    """Measure this machine's training speed with one thread and with a run's threads, if not cached: a few seconds."""
     with _measuring:
         wanted = sorted({1, threads_per_run()})
         missing = [count for count in wanted if not machine.is_measured(home(), hardware(), count)]
@@ -148,9 +148,9 @@ def measure_machine() -> None:
 
 
 def run_speed(config: RunConfig) -> MachineSpeed:
-    """Return how fast this machine trains with as many threads as a run of these settings would take.
+    """Return this machine's training speed with as many threads as a run with these settings would use.
 
-    It is measured now where that was never done.
+    Measure it now if it never was.
     """
     count = threads_for_run(config, threads_per_run())
     with _measuring:
@@ -158,15 +158,15 @@ def run_speed(config: RunConfig) -> MachineSpeed:
 
 
 def estimate_of(config: RunConfig, vocab_size: int, text_length: int = 0) -> Estimate:
-    """Estimate the cost of a run on this machine while nothing else computes; `contention_of` says what else does."""
+    """Estimate the cost of a run on this machine if nothing else computes; see `contention_of` for what else does."""
     with _measuring:
         return machine.estimate_run(config, vocab_size, home(), text_length)
 
 
 def contention_of(config: RunConfig) -> float:
-    """Return how many times as long a run of these settings takes beside the programs of the last seconds.
+    """Return by what factor the programs of the last seconds slow a run with these settings.
 
-    A run that trains now is none of them: a further one waits for it, or has cores of its own.
+    Runs that train now do not count: a further run waits for them, or has its own cores.
     """
     most = threads_per_run()
     ours = most * sum(run.status().state in ("starting", "running") for run in list_runs(home()))
@@ -174,14 +174,14 @@ def contention_of(config: RunConfig) -> float:
 
 
 def chosen_precision(config: RunConfig) -> Choice:
-    """Return the numbers that a run of these settings would compute in, and why."""
+    """Return the number format that a run with these settings would compute in, and why."""
     count = threads_for_run(config, threads_per_run())
     with _measuring:
         return machine.run_precision(config, hardware(config.train.device), count, home())
 
 
 def result_for(model: GPT | Bigram, key: Hashable, make: Callable[[], Result]) -> Result:
-    """Return the result of `make`, called once for a model and key in all sessions. Do not change it."""
+    """Return the result of `make`, cached for a model and key for all sessions. Do not change it."""
     with _storing:
         results = _results.setdefault(model, LRUCache(MOST_RESULTS))
         if key in results:

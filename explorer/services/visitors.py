@@ -1,7 +1,7 @@
 """The user of a page, route or stream, and that user's data folder.
 
-Without a class there is one user, who owns everything. In a class each student has a data folder; runs and texts of
-others are not found in it, whatever the id.
+Without a class there is one user, who owns everything. In a class each student has a data folder; the runs and texts
+of others cannot be found in it under any id.
 """
 
 import time
@@ -23,14 +23,14 @@ from core.runs.folder import RunFolder
 from explorer.i18n.language import N_, _
 
 COOKIE = "gpt_explorer_class"
-JOIN, TEACH = "join", "teach"  # the pages on which one comes in
-LINK = "j"  # before the short code of a link
+JOIN, TEACH = "join", "teach"  # the pages for joining a class
+LINK = "j"  # before the code in a short link
 FROZEN = N_("Your teacher has paused the class for a moment: you can look, but start and change nothing.")
 MIRRORED = N_("All see your teacher's screen now: you can look, but start and change nothing.")
 _LEFT = N_("You are not in this class any more. Join it again.")
 _asking: ContextVar[Visitor | None] = ContextVar("visitor", default=None)
 _addresses: list[str] = []
-_classrooms: list[Classroom] = []  # none, or the one that this server serves
+_classrooms: list[Classroom] = []  # empty, or the one that this server serves
 Arguments, Result = ParamSpec("Arguments"), TypeVar("Result")
 
 
@@ -39,7 +39,7 @@ class NotAllowed(ExplorerError):
 
 
 class Visit(NamedTuple):
-    """The last sign of a student's browser."""
+    """The last visit of a student's browser."""
 
     time: float  # seconds since 1970
     page: str
@@ -55,17 +55,17 @@ def serve_class(title: str) -> Classroom:
 
 
 def serve_at(address: str) -> None:
-    """Note the address by which others in the network reach this server."""
+    """Store the address at which others in the network reach this server."""
     _addresses[:] = [address]
 
 
 def class_address() -> str:
-    """Return the address that students open; "" where it is not known."""
+    """Return the address that students open; "" if it is unknown."""
     return _addresses[0] if _addresses else ""
 
 
 def address_for_others() -> str:
-    """Return the address of the app for links: that of the network rather than one that only this machine reaches."""
+    """Return the app's address for links: preferably one that the network reaches, not only this machine."""
     shown = st.context.url or ""
     here = shown.split("?")[0].rpartition("/")[0] if shown else ""
     return next((known for known in (class_address(), here) if known and not is_local(known)), here or class_address())
@@ -83,7 +83,7 @@ def join_link(address: str, code: str) -> str:
 
 
 def teacher_link(address: str, key: str) -> str:
-    """Return the link that opens the class for its teacher. The key stands behind #, so that no log has it."""
+    """Return the link that opens the class for its teacher. The key comes after #, so that no log has it."""
     return f"{address}/{TEACH}#{key}"
 
 
@@ -95,13 +95,13 @@ def nicknames() -> dict[str, str]:
 
 
 def note_answer(question: str, response: str, expected: str, *, is_right: bool) -> None:
-    """Note for the teacher what a student has answered; nothing for others."""
+    """Record a student's answer for the teacher; do nothing for others."""
     if _classrooms and not (asking := visitor()).is_teacher:
         _classrooms[0].note_answer(asking.member, question, response, expected, is_right=is_right)
 
 
 def hand_in(run_id: str) -> None:
-    """Hand a run of the present student in to the teacher."""
+    """Hand in a run of the current student to the teacher."""
     if _classrooms:
         _classrooms[0].hand_in(visitor().member, run_id)
 
@@ -112,17 +112,17 @@ def is_handed_in(run_id: str) -> bool:
 
 
 def acting_on(run: RunFolder) -> str:
-    """Return who changes a run, for its record, where that is not its owner: the teacher; else ""."""
+    """Return "the teacher" if the teacher changes a student's run, for its record; else ""."""
     return "the teacher" if _classrooms and run.member and visitor().is_teacher else ""
 
 
 def note_page(page: str) -> None:
-    """Note that the present user has a page open."""
+    """Note that the current user has a page open."""
     _visits[visitor().member] = Visit(time.time(), page)
 
 
 def last_visit_of(member: str) -> Visit | None:
-    """Return which page a student had open last, and when; None since before the server was started."""
+    """Return the page that a student last had open, and when; None if none since the server started."""
     return _visits.get(member)
 
 
@@ -132,7 +132,7 @@ def served_class() -> Classroom | None:
 
 
 def visitor_of(cookies: str) -> Visitor | None:
-    """Return whose request has this Cookie header; None for a request of nobody in the class."""
+    """Return the user whose request has this Cookie header; None if the user is not in the class."""
     if not _classrooms:
         return Visitor()
     try:
@@ -143,7 +143,7 @@ def visitor_of(cookies: str) -> Visitor | None:
 
 
 def visitor() -> Visitor:
-    """Return the user of the request, page or job that runs this; raises NotAllowed where there is none."""
+    """Return the user of the current request, page or job; raises NotAllowed if there is none."""
     if not _classrooms:
         return Visitor()
     if asking := _asking.get():
@@ -161,7 +161,7 @@ def set_visitor(asking: Visitor) -> None:
 
 
 def for_visitor(work: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Return the same function for another thread, working for the present user."""
+    """Return a function that does the same in another thread, for the current user."""
     asking = visitor()
 
     @wraps(work)
@@ -176,7 +176,7 @@ def for_visitor(work: Callable[Arguments, Result]) -> Callable[Arguments, Result
 
 
 def visitor_dir() -> Path:
-    """Return the data folder of the present user; raises ExplorerError where there is none."""
+    """Return the data folder of the current user; raises ExplorerError if there is none."""
     return visitor().home(home())
 
 
@@ -186,13 +186,13 @@ def _no_limits() -> ClassSettings:
 
 
 def limits() -> ClassSettings:
-    """Return the limits of the present user: none for a teacher or without a class."""
+    """Return the limits of the current user: none for a teacher or without a class."""
     if not _classrooms or visitor().is_teacher:
         return _no_limits()
     return _classrooms[0].settings
 
 
 def check_may_change() -> None:
-    """Raise NotAllowed where the present user is a student who can look only now."""
+    """Raise NotAllowed if the current user is a student who can only look now."""
     if (now := limits()).paused:
         raise NotAllowed(_(MIRRORED if now.mirrored else FROZEN))

@@ -1,1 +1,1 @@
-"""Server-sent events: the rows of a run as they grow, thinned once, sent to every watcher."""
+"""Server-sent events: a run's growing rows, thinned once and sent to every watcher."""

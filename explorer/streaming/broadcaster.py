@@ -1,7 +1,7 @@
-"""The live streams of runs and of their news: read once a tick, written once, handed to every watcher as they are.
+"""Live streams of runs and their news: read once per tick, encoded once, and sent unchanged to every watcher.
 
-Every event carries a cursor as its id. Whoever comes back with the last one they saw gets what came after it: no gap,
-no repeat. Rows that a resumed training has cut away invalidate the cursors behind them; the rows are then sent again
+Every event has a cursor as its id. A client that reconnects with its last cursor gets what came after it, without
+gaps or repeats. If a resumed run has cut off rows, the cursors after the cut are invalid; the rows are then sent again
 from the first, marked `"reset": true`, which means that they replace all rows sent before.
 """
 
@@ -22,14 +22,14 @@ from explorer.services.shared import data_dir
 from explorer.streaming.jsonl_tail import file_version
 from explorer.streaming.run_events import Position, RunReader, event
 
-NEWS_TICK = 0.2  # seconds between two looks whether a run that a page shows has changed; one serves all watchers
-TICK = 0.2  # seconds between two looks at the folder
-KEEP_ALIVE = 15.0  # seconds of silence after which a comment is sent, so that proxies and we notice who has left
-MOST_BEHIND = 300  # chunks a slow watcher may fall behind before it is sent away to come back with its cursor
+NEWS_TICK = 0.2  # seconds between checks whether runs have changed; one check serves all watchers
+TICK = 0.2  # seconds between checks of the folder
+KEEP_ALIVE = 15.0  # seconds of silence after which a comment is sent, so that closed connections are noticed
+MOST_BEHIND = 300  # chunks that a slow watcher may fall behind before it must reconnect with its cursor
 
 
 class RunBroadcast:
-    """One run's tailer and its watchers, in the server's event loop. It works only while somebody watches."""
+    """One run's tailer and its watchers, in the server's event loop. It runs only while it has watchers."""
 
     def __init__(self, folder: RunFolder):
         self.reader = RunReader(folder)
@@ -40,20 +40,20 @@ class RunBroadcast:
         self._task: asyncio.Task | None = None
 
     async def watch(self, cursor: str = "") -> AsyncGenerator[bytes, None]:
-        """Yield chunks of event-stream text: what came after the cursor, then what comes."""
+        """Yield chunks of event-stream text: first what came after the cursor, then live events."""
         queue: asyncio.Queue[bytes | None] = asyncio.Queue(MOST_BEHIND)
         self._watchers.add(queue)
         try:
             if self._task is None:
                 self._task = asyncio.create_task(self._tail())
             await self._ready.wait()
-            # From here to `until` nothing may await: what the tailer hands out later begins exactly there.
+            # From here to `until` nothing may await: the tailer's next chunk starts exactly there.
             while not queue.empty():
                 queue.get_nowait()
             until, done = self.position, self.closed
             if until is None:
                 return
-            # In chunks: the curve of a long run is drawn while it is being read.
+            # In chunks, so that a long run's curve is drawn while it is being read.
             events = self.reader.events_between(Position.parse(cursor), until)
             while (text := await asyncio.to_thread(next, events, None)) is not None:
                 yield text.encode()
@@ -79,7 +79,7 @@ class RunBroadcast:
         return len(self._watchers)
 
     def close(self) -> None:
-        """Send everyone away; those who want more come back with their cursor."""
+        """Disconnect all watchers; they can reconnect with their cursors."""
         self.closed = True
         if self._task is not None:
             self._task.cancel()
@@ -113,7 +113,7 @@ class RunBroadcast:
 
 
 class Broadcaster:
-    """The broadcasts of all runs that somebody watches now."""
+    """The broadcasts of all runs with watchers."""
 
     def __init__(self) -> None:
         self._broadcasts: dict[Path, RunBroadcast] = {}
@@ -133,9 +133,9 @@ class Broadcaster:
                 del self._broadcasts[folder.path]
 
     async def news(self, ids: Sequence[str]) -> AsyncGenerator[bytes, None]:
-        """Yield the digest of these runs (of all where none is named), now and whenever it changes."""
+        """Yield the digest of these runs (of all if none is named), now and whenever it changes."""
         sent_digest, silent = "", 0.0
-        known = news_of(data_dir())  # once: asked for again, it would make the folder of an erased member anew
+        known = news_of(data_dir())  # only once: a second call would recreate the folder of an erased member
         while not self._closing.is_set():
             digest = await asyncio.to_thread(known.digest, ids or None)
             if digest != sent_digest:
@@ -149,14 +149,14 @@ class Broadcaster:
                 await asyncio.wait_for(self._closing.wait(), NEWS_TICK)
 
     def close(self) -> None:
-        """Let every stream go, so that the server can stop at once."""
+        """End every stream, so that the server can stop at once."""
         self._closing.set()
         for broadcast in list(self._broadcasts.values()):
             broadcast.close()
 
 
 def _send_away(queue: asyncio.Queue[bytes | None]) -> None:
-    """End a stream. If it has fallen behind, all that waits goes: dropping only some would leave a gap."""
+    """End a stream. If it has fallen behind, drop all that waits: dropping only some would leave a gap."""
     if queue.full():
         while not queue.empty():
             queue.get_nowait()
@@ -164,7 +164,7 @@ def _send_away(queue: asyncio.Queue[bytes | None]) -> None:
 
 
 class RunNews:
-    """The state, name and length of every run of a home; files are read again only when they have changed."""
+    """The state, name and length of every run in a data folder; only changed files are read again."""
 
     def __init__(self, data_dir: Path):
         self.data_dir = data_dir
@@ -178,7 +178,7 @@ class RunNews:
         with self._lock:
             folders: dict[str, RunFolder] = {}
             if fresh or time.monotonic() - self._scanned > NEWS_TICK:
-                with suppress(OSError):  # of a home that cannot be read, the page itself says so
+                with suppress(OSError):  # the page itself reports a data folder that cannot be read
                     folders = {folder.id: folder for folder in list_runs(self.data_dir)}
                 self._lines = {id: self._line(folder) for id, folder in folders.items()}
                 self._read = {id: known for id, known in self._read.items() if id in folders}
@@ -187,7 +187,7 @@ class RunNews:
         return f"{crc32(json.dumps(lines).encode()):x}"
 
     def _line_of_another(self, id: str) -> str | None:
-        """Return the line of a run that others share; None where there is none, or its sharing has ended."""
+        """Return the line of a run that others share; None if there is none, or if its sharing has ended."""
         try:
             return self._line(open_run(self.data_dir, id))
         except RunError:
@@ -208,14 +208,14 @@ class RunNews:
 
 @lru_cache(maxsize=64)  # one for each member of a class
 def news_of(data_dir: Path) -> RunNews:
-    """Return the news of a home that all pages and streams share."""
+    """Return the news of a data folder, shared by all pages and streams."""
     return RunNews(data_dir)
 
 
 def watch_runs(ids: list[str] | None) -> None:
-    """Draw the page anew when one of these runs (None: any) changes elsewhere. Call it before they are drawn."""
+    """Rerun the page when one of these runs (None: any) changes elsewhere. Call this before they are drawn."""
     try:
         drawn = news_of(data_dir()).digest(ids, fresh=True)
-    except ExplorerError:  # the home cannot be used, as the page itself says
+    except ExplorerError:  # the page itself reports a data folder that cannot be used
         return
     report_changes(ids, drawn)

@@ -1,4 +1,4 @@
-"""A model's text as server-sent events, one a token, written in a few threads that stop when the reader leaves."""
+"""A model's text as server-sent events, one per token, generated in a few threads that stop when the reader leaves."""
 
 import asyncio
 import json
@@ -26,26 +26,26 @@ from explorer.services import shared
 from explorer.services.visitors import for_visitor
 from explorer.streaming.run_events import event
 
-AT_ONCE = 2  # texts written at the same time
+AT_ONCE = 2  # texts generated at the same time
 MOST_TOGETHER = 8  # of one run, by one of the threads
-MOST_WAITING = 24  # texts asked for and not finished, those being written among them
-MOST_OF_ONE = 8  # of those, by one address in the network; this machine's own may be a proxy's, behind which are many
+MOST_WAITING = 24  # unfinished texts, including those being generated
+MOST_OF_ONE = 8  # of those, per network address; this machine's own may be a proxy's, with many users behind it
 LONGEST_PROMPT = 4000  # characters; it travels in an address
 _SETTINGS = tuple(GenerationConfig.model_fields)
 
 _log = logging.getLogger(__name__)
 _threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="writing")
-_lock, _waiting = threading.Lock(), list["_Request"]()  # those that no thread has begun
-_running: dict["_Request", str] = {}  # every text not ended yet, also where nobody waits for it; and who asked for it
+_lock, _waiting = threading.Lock(), list["_Request"]()  # requests that no thread has started
+_running: dict["_Request", str] = {}  # every unfinished text, even if nobody waits for it, and its client
 
 
 class TooManyTexts(ExplorerError):
-    """So many texts are being written that no other one is begun."""
+    """Too many texts are being generated to start another one."""
 
 
 @contextmanager
 def generated_text(run_id: str, query: Mapping[str, str], client: str = "") -> Iterator[AsyncIterator[str]]:
-    """Generate a text as long as the block lasts. Raises TooManyTexts before any work is done.
+    """Generate a text until the block ends. Raises TooManyTexts before any work is done.
 
     Its events: `token` {"text", "visible", "p", "sampled", "alternatives": [[visible, p, text], ...]}, at most one
     `problem` {"sentence"}, and `end`. The query has the prompt, the fields of GenerationConfig and the
@@ -65,7 +65,7 @@ def generated_text(run_id: str, query: Mapping[str, str], client: str = "") -> I
             raise TooManyTexts(words)
     loop, queue = asyncio.get_running_loop(), asyncio.Queue()
     request = _Request(run_id, query, language, partial(loop.call_soon_threadsafe, queue.put_nowait))
-    load_in_background()  # the first text is written without
+    load_in_background()  # the first text does not wait for it
     with _lock:
         _waiting.append(request)
         _running[request] = client
@@ -75,14 +75,14 @@ def generated_text(run_id: str, query: Mapping[str, str], client: str = "") -> I
     finally:
         request.left.set()
         with _lock:
-            if request in _waiting:  # what has not begun never will
+            if request in _waiting:  # not started yet, so never start it
                 job.cancel()
                 _waiting.remove(request)
                 _running.pop(request, None)
 
 
 class _Request:
-    """A text that somebody waits for."""
+    """A requested text."""
 
     def __init__(self, run_id: str, query: Mapping[str, str], language: str, put: Callable[[str | None], Any]):
         self.run_id, self.query, self.put = run_id, query, put
@@ -101,16 +101,16 @@ class _Request:
 
 
 def _serve(request: _Request) -> None:
-    """Write a text, and with it those of the same run that wait for a thread, which is faster than one by one."""
+    """Generate a text together with the waiting texts of the same run, which is faster than one by one."""
     with _lock:
-        if request not in _waiting:  # written with another one
+        if request not in _waiting:  # already generated with another one
             return
         others = [other for other in _waiting if other.run_id == request.run_id and other is not request]
         served = [request, *others[: MOST_TOGETHER - 1]]
         for one in served:
             _waiting.remove(one)
     try:
-        _write_together([one for one in served if not one.left.is_set()])  # no model is loaded for nobody
+        _write_together([one for one in served if not one.left.is_set()])  # load no model if everybody has left
     finally:
         for one in served:
             _running.pop(one, None)
@@ -133,13 +133,13 @@ def _write_together(requests: list[_Request]) -> None:
             use_all_threads=not shared.supervisor().busy,
         )
         streams = [(request, _events(text, tokens)) for (request, text), tokens in zip(some, written, strict=True)]
-        del written  # so that tokens are closed, and written no further, with the events that read them
+        del written  # so that closing the events also closes the tokens that they read, which stops the generation
         while streams := [(request, events) for request, events in streams if _sent_next(request, events)]:
             pass
 
 
 def _sent_next(request: _Request, events: Iterator[str]) -> bool:
-    """Send a text's next token; return whether there was one for somebody to read."""
+    """Send a text's next token; return False if there is none or if its reader has left."""
     with request.problems_sent():
         chunk = None if request.left.is_set() else next(events, None)
         if chunk is not None:
@@ -166,7 +166,7 @@ def _is_this_machine(client: str) -> bool:
 
 
 class _Prepared(NamedTuple):
-    """What a text is written with."""
+    """The input of a generated text."""
 
     opened: shared.Opened
     ids: list[int]
@@ -197,26 +197,26 @@ def _events(text: _Prepared, tokens: Iterator[GeneratedToken]) -> Iterator[str]:
 
 
 def problem_event(sentence: str) -> str:
-    """Return a sentence as the stream tells it: a browser hides the body of a stream that failed."""
+    """Return a sentence as a stream event: a browser hides the body of a failed stream."""
     return event("problem", json.dumps({"sentence": sentence}))
 
 
 def prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
-    """Return the tokens of a prompt; an empty one begins like a new line. Raises UnknownCharacterError."""
+    """Return the tokens of a prompt; an empty one starts like a new line. Raises UnknownCharacterError."""
     return tokenizer.encode(prompt) or opening_ids(tokenizer)
 
 
 def written_tokens(tokens: Iterable[GeneratedToken], tokenizer: Tokenizer) -> Iterator[WrittenToken]:
-    """Yield generated tokens as they are shown.
+    """Yield generated tokens as they are displayed.
 
-    The text of a token that ends within a character is "": the character is the text of the one that completes it.
+    The text of a token that ends within a character is "": the token that completes the character has it as its text.
     """
     shown = [visible(token) for token in tokenizer.tokens]
     decoder, waiting = IncrementalDecoder(tokenizer), None
     for token in tokens:
         if waiting:
             yield waiting
-        split = decoder.pending  # the last token ended within a character, which no other text can follow
+        split = decoder.pending  # the last token ended within a character, so no whole text can follow
         written: WrittenToken = {
             "text": decoder.add(token.id),
             "visible": shown[token.id],
@@ -235,7 +235,7 @@ def written_tokens(tokens: Iterable[GeneratedToken], tokenizer: Tokenizer) -> It
 
 
 def _whole_text(tokenizer: Tokenizer, id: int) -> str:
-    """Return the text of a token; "" where it is a part of a character."""
+    """Return the text of a token; "" if it is part of a character."""
     try:
         return tokenizer.token_bytes[id].decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
@@ -243,7 +243,7 @@ def _whole_text(tokenizer: Tokenizer, id: int) -> str:
 
 
 def passage_tokens(ids: Sequence[int], predictions: TokenPredictions, tokenizer: Tokenizer) -> list[WrittenToken]:
-    """Return every token of a passage (T,) but the first, with the probability it had before it was read."""
+    """Return every token of a passage (T,) but the first, with the probability that the model predicted for it."""
     tokens, foreseen = tokenizer.tokens, []
     for id, text, p, others, shares in zip(ids[1:], token_texts(tokenizer, ids)[1:], *predictions, strict=True):
         alternatives = [

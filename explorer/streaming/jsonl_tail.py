@@ -1,4 +1,4 @@
-"""Read append-only files of JSON rows, a million rows a second, and thin them to what a screen can show."""
+"""Read append-only files of JSON rows, a million rows per second, and thin them to what a screen can show."""
 
 import json
 import threading
@@ -19,14 +19,14 @@ from core.runs.commands import CHANGE
 from core.runs.folder import RunFolder
 from explorer.i18n.formatting import change_in_words
 
-_BLOCK = 4_000_000  # bytes of a chunk: thinned in some 20 ms
-_MOST_CHUNKS = 40  # of one reading
-_LEAST_ROWS = 100  # of a chunk, however small a part of the file it is
-_CHECKED = 64  # bytes before a position that must be the same as when it was taken
+_BLOCK = 4_000_000  # bytes of a chunk: thinned in about 20 ms
+_MOST_CHUNKS = 40  # per read
+_LEAST_ROWS = 100  # of a chunk, even if it is a small part of the file
+_CHECKED = 64  # bytes before a position that must not have changed since
 MOST_ROWS = 3000  # of a curve, or up to twice as many while it grows
-COLUMNS = ("loss", "grad_norm", "tokens_per_second", "lr", "val_loss")  # what is drawn of metrics.jsonl
-MOST_CURVES = 32  # remembered, of a megabyte each at most
-_MOST_JOINED = 64  # chunks of a curve, after which they become one
+COLUMNS = ("loss", "grad_norm", "tokens_per_second", "lr", "val_loss")  # the columns of metrics.jsonl that are drawn
+MOST_CURVES = 32  # cached, of at most 1 MB each
+_MOST_JOINED = 64  # chunks of a curve before they are joined
 MEASURED = "val_loss"  # few rows have it: each took an evaluation
 
 
@@ -45,7 +45,7 @@ class Chunk(NamedTuple):
 
 
 def file_version(path: Path) -> tuple[int, int, int]:
-    """Return what tells a file from its later versions: inode, time of change (ns) and size; zeros without a file."""
+    """Return inode, time of change (ns) and size, which identify a file's version; zeros without a file."""
     try:
         stat = path.stat()
     except OSError:
@@ -72,7 +72,7 @@ def last_line_end(path: Path, size: int) -> FilePosition:
 
 
 def is_unchanged(path: Path, end: FilePosition) -> bool:
-    """Return whether the file is unchanged up to a position, as far as the bytes before it tell."""
+    """Return whether the file is unchanged up to a position, judged by the bytes before it."""
     try:
         with path.open("rb") as file:
             return _position_at(file, end.offset) == end
@@ -81,7 +81,7 @@ def is_unchanged(path: Path, end: FilePosition) -> bool:
 
 
 def contains_between(path: Path, start: FilePosition, end: FilePosition, word: bytes) -> bool:
-    """Return whether the rows between two positions contain a word; True where rows before `end` were cut away."""
+    """Return whether the rows between two positions contain a word; True if rows before `start` were cut off."""
     if end.offset < start.offset:
         return True
     try:
@@ -95,7 +95,7 @@ def contains_between(path: Path, start: FilePosition, end: FilePosition, word: b
 def read_chunks(
     path: Path, start: FilePosition, end: FilePosition, most: int, columns: Sequence[str] = ()
 ) -> Iterator[Chunk]:
-    """Yield the rows between two positions in chunks, of each its share of `most`; `columns` keep their extremes."""
+    """Yield the rows between two positions in chunks, each thinned to its share of `most`; `columns` keep extremes."""
     size = max(_BLOCK, end.offset // _MOST_CHUNKS)
     least = _LEAST_ROWS if columns else 1
     try:
@@ -110,7 +110,7 @@ def read_chunks(
                     share = max(least, most * cut // (end.offset - start.offset))
                     yield Chunk(thin_lines(block[:cut], share, columns), _position_at(file, at))
                 elif len(block) == size:
-                    size *= 2  # nothing we have written is so long, but rows may follow it
+                    size *= 2  # no row of ours is this long, but other rows may follow
                 else:
                     return  # the file has been cut meanwhile
     except OSError:
@@ -137,31 +137,31 @@ def _position_at(file: BinaryIO, offset: int) -> FilePosition:
 
 
 def _numbers(block: bytes, count: int, columns: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return columns of a block as float64 (count,), nan where a line has no number. Slow only if a line is torn."""
+    """Return columns of a block as float64 (count,), nan if a line has no number. Slow only if a line is torn."""
     schema = pyarrow.schema([(name, pyarrow.float64()) for name in columns])
     options = ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     at_once = ReadOptions(use_threads=False, block_size=len(block))
-    returned = pyarrow.system_memory_pool()  # arrow's own would keep some megabytes for every thread that has read
+    returned = pyarrow.system_memory_pool()  # arrow's own would keep a few megabytes for every thread that has read
     try:
         table = read_json(pyarrow.py_buffer(block), at_once, options, memory_pool=returned)
     except pyarrow.ArrowInvalid:
         table = None
-    if table is None or table.num_rows != count:  # blank lines are no rows to it
+    if table is None or table.num_rows != count:  # arrow skips blank lines
         rows = [parse_row(line) or {} for line in block.split(b"\n")[:-1]]
         return {name: np.array([_number(row.get(name)) for row in rows]) for name in columns}
     return {name: table[name].to_numpy() for name in columns}
 
 
 def _number(value: object) -> float:
-    with suppress(OverflowError):  # a whole number of hundreds of digits
+    with suppress(OverflowError):  # an integer of hundreds of digits
         return float(value) if isinstance(value, int | float) else np.nan
     return np.nan
 
 
 def _row(line: bytes) -> str | None:
-    """Return a row as JSON; None for a torn line and for numbers that JSON in a browser does not know."""
+    """Return a row as JSON; None for a torn line or for numbers that a browser's JSON lacks, such as nan."""
     row = parse_row(line)
-    if row is not None and row.get("kind") == CHANGE:  # a setting change, labelled at its mark on the curve
+    if row is not None and row.get("kind") == CHANGE:  # a setting change, labeled at its mark on the curve
         row["label"] = change_in_words(str(row.get("knob")), row.get("value"), row.get("before"))
     with suppress(ValueError):
         return None if row is None else json.dumps(row, allow_nan=False)
@@ -169,11 +169,11 @@ def _row(line: bytes) -> str | None:
 
 
 def thinned_indices(columns: Mapping[str, np.ndarray], count: int, most: int) -> np.ndarray:
-    """Return the indices of at most `most` of `count` rows, in order, with the first and the last.
+    """Return the indices of at most `most` of `count` rows, in order, including the first and the last.
 
-    Measured rows stay as long as they take no more than half. Some rows of every doubling of the index stay, so that
-    a logarithmic axis has points at its beginning too. The other columns (count,), nan where a row has no number, share
-    the rest: each is cut into stretches, of which the lowest and highest value stay, so that no outlier is lost.
+    Measured rows stay if they take up no more than half. Some rows of every doubling of the index stay, so that a
+    logarithmic axis has points at its start, too. The other columns (count,), nan if a row has no number, share the
+    rest: each is split into stretches whose lowest and highest values stay, so that no outlier is lost.
     """
     if count <= most:
         return np.arange(count)
@@ -194,7 +194,7 @@ def _octave_indices(count: int, each: int) -> list[int]:
 
 
 def extreme_indices(values: np.ndarray, most: int) -> list[int]:
-    """Return at most `most` indices of numbers, with the lowest and the highest; all where there are no more."""
+    """Return at most `most` indices of numbers, including the lowest and the highest; all if there are no more."""
     known = np.flatnonzero(np.isfinite(values))
     if len(known) <= most:
         return known.tolist()
@@ -204,14 +204,14 @@ def extreme_indices(values: np.ndarray, most: int) -> list[int]:
 
 
 def even_indices(count: int, most: int) -> list[int]:
-    """Return at most `most` indices below `count`, evenly spaced, with the first and the last."""
+    """Return at most `most` indices below `count`, evenly spaced, including the first and the last."""
     if count <= most:
         return list(range(count))
     return [round(place * (count - 1) / (most - 1)) for place in range(most)] if most > 1 else []
 
 
 class Curve:
-    """One run's metrics as far as they have been read. Safe for any number of threads."""
+    """One run's metrics as far as they have been read. Thread-safe."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -219,7 +219,7 @@ class Curve:
         self._chunks: list[Chunk] = []  # only appended to; anything else replaces the list
 
     def chunks(self, end: FilePosition) -> Iterator[Chunk]:
-        """Yield all rows up to a position, reading what has not been read yet."""
+        """Yield all rows up to a position; read those that were not read yet."""
         with self._lock:
             chunks = self._chunks = self._tidied()
         index, before = 0, FilePosition()
@@ -252,12 +252,12 @@ class Curve:
 
 @cached(LRUCache(MOST_CURVES), lock=threading.Lock())
 def curve(path: Path) -> Curve:
-    """Return the one curve of a metrics file that all sessions share."""
+    """Return the curve of a metrics file, shared by all sessions."""
     return Curve(path)
 
 
 def curve_rows(folder: RunFolder, end: FilePosition | None = None) -> list[dict[str, Any]]:
-    """Return a run's metrics up to a position, or as they are now; thinned where they are many."""
+    """Return a run's metrics up to a position, or as they are now; thinned if there are many."""
     path = folder.metrics_path
     try:
         end = end or last_line_end(path, path.stat().st_size)

@@ -1,4 +1,4 @@
-"""Turn what was written to a run folder since a position into server-sent events, whose ids are the next position."""
+"""Server-sent events for what was written to a run folder since a position; their ids are the next positions."""
 
 import json
 import re
@@ -40,9 +40,9 @@ from explorer.streaming.jsonl_tail import (
 )
 
 MOST_EVENTS = 3000  # of history sent to a new watcher
-MOST_SAMPLES = 200  # of them, as each is a whole text
-MOST_TOKENS = 400  # on the embedding map; more cannot be read
-_CROWD = 0.95  # share of the letters whose place decides on the scale of the map, from either end
+MOST_SAMPLES = 200  # of those, because each is a whole text
+MOST_TOKENS = 400  # on the embedding map; more would be illegible
+_CROWD = 0.95  # quantile, from either end, of the points that set the map's scale
 _STRETCH = 2.0  # of the flatter direction, at most
 _GAUGE_SECONDS = 2.0  # between two comparisons of a run with its machine
 ROWS = ("metrics", "samples", "events")
@@ -63,7 +63,7 @@ class Position(NamedTuple):
 
     @classmethod
     def parse(cls, cursor: str) -> Self:
-        """Return the position of a cursor; the beginning for anything that is no cursor of ours."""
+        """Parse a cursor; anything else gives the start position."""
         if not re.fullmatch(r"[0-9a-f]{1,16}(\.[0-9a-f]{1,16}){8}", cursor):
             return cls()
         numbers = [int(part, 16) for part in cursor.split(".")]
@@ -89,7 +89,7 @@ class RunReader:
         self._probe = 0
         self._baselines: dict[str, float] | None = None
         self._progress: dict[str, Any] | None = None
-        self._judged_by: list[Any] = []  # what the progress was judged by, besides the metrics
+        self._judged_by: list[Any] = []  # the input of the progress, besides the metrics
         self._judged_until = FilePosition()
         self._points: np.ndarray | None = None
         self._vocabulary: tuple[str, ...] = ()
@@ -99,11 +99,11 @@ class RunReader:
         self._gauge_due = 0.0
 
     def current_position(self) -> Position:
-        """Return the current position. The status is read first, so rows written before an end are never missed."""
+        """Return the current position. The status is read first, so that no rows before an end are missed."""
         status = json.loads(self.folder.status().model_dump_json())
         self.ended, self.state = status["state"] in ENDED, status["state"]
         status["name"] = self._name()
-        self._baselines = self._baselines or self.folder.read_baselines()  # counted once, a moment after the beginning
+        self._baselines = self._baselines or self.folder.read_baselines()  # computed once, shortly after the start
         status["baselines"] = self._baselines
         status["saved_steps"] = steps_with_weights(self.folder)
         ends = {name: self._row_end(name) for name in ROWS}
@@ -136,7 +136,7 @@ class RunReader:
             at = at._replace(probe=upto.probe)
             if "embedding" in payloads:
                 yield event("embedding", payloads["embedding"], str(at))
-        # They take longest for a long run, so they come last.
+        # Metrics take longest for a long run, so they come last.
         for rows, end in self._rows_between("metrics", since.metrics, upto.metrics):
             at = at._replace(metrics=end)
             yield event("metrics", rows, str(at))
@@ -164,7 +164,7 @@ class RunReader:
         return self._row_ends[name][1]
 
     def _judged(self, status: dict[str, Any], ends: Mapping[str, FilePosition]) -> dict[str, Any] | None:
-        """Return how training is going, judged anew after every measurement, by the very rows that go out with it."""
+        """Return how training is going, updated after every measurement, from the same rows that are sent with it."""
         basis = [ends["events"], *(status[name] for name in ("attempt", "state", "problem", "saved_steps"))]
         until, rows = ends["metrics"], self.paths["metrics"]
         if basis != self._judged_by or contains_between(rows, self._judged_until, until, b'"val_loss"'):
@@ -180,12 +180,12 @@ class RunReader:
         return self._progress
 
     def _gauged(self, pace: dict[str, float] | None) -> dict[str, Any] | None:
-        """Return how near the run is to its machine, compared anew every few seconds; None before it has a pace."""
+        """Return the run's speed relative to its machine, updated every few seconds; None before it has a pace."""
         if pace is None or (time.monotonic() < self._gauge_due and not self.ended):
             return self._gauge
         if pace != self._pace:
             self._gauge_due, self._pace = time.monotonic() + _GAUGE_SECONDS, pace
-            with suppress(ExplorerError):  # a damaged record, or a vocabulary that is not there
+            with suppress(ExplorerError):  # a damaged record, or a missing vocabulary
                 self._gauge = _gauge_of(self.folder, Pace.parse(pace))
         return self._gauge
 
@@ -244,7 +244,7 @@ class RunReader:
 
 
 def _gauge_of(folder: RunFolder, pace: Pace) -> dict[str, Any]:
-    """Return what assets/components/dashboard/gauge.js draws; raises ExplorerError where the run cannot be read."""
+    """Return what assets/components/dashboard/gauge.js draws; raises ExplorerError if the run cannot be read."""
     gauge = run_gauge(folder.record(), config_at(folder), pace, vocab_size_of(folder), folder.path.parents[1])
     colors = {part: place % 10 for place, part in enumerate(PARTS)}  # of a palette's ten
     parts = gauge.shares.items()

@@ -1,4 +1,4 @@
-"""The Train page with a run on view: its numbers, its curves, and everything else that moves while it learns."""
+"""The Train page with a run: its numbers, its curves, and everything else that changes during training."""
 
 from collections.abc import Callable
 from functools import partial
@@ -40,8 +40,8 @@ from explorer.widgets.session import notifying, take_notice
 _BOARD = (1.15, 1)  # shares of the width: the loss, the text and the heads beside it
 _DRAWER = 0.75  # of the live settings, while they are open
 _MAP_HEIGHT = 420  # pixels
-_LOOK_AGAIN = 2.0  # seconds, at what the browser does not draw by itself
-_MOST_ROWS = 120  # of a bigram's table; more cannot be read
+_LOOK_AGAIN = 2.0  # seconds between updates of what the stream does not update
+_MOST_ROWS = 120  # of a bigram's table; more would be illegible
 _MACHINES = {"cpu": N_("CPU"), "cuda": N_("GPU"), "mps": N_("Apple GPU")}
 _CURVES = [
     {"column": "lr", "label": N_("Learning rate"), "format": "rate"},
@@ -52,7 +52,7 @@ _ANSWERS_NOTE = N_(
     "Problems of the validation set, never trained on, answered with the most likely tokens. A wrong answer has the "
     "right one beside it."
 )
-_BUTTONS = {  # by what it calls: label, icon, and the states in which it can be called
+_BUTTONS = {  # by the method it calls: label, icon, and the states in which it is offered
     Supervisor.pause: (N_("Pause"), "pause", ("running",)),
     Supervisor.resume: (N_("Resume"), "play_arrow", ("paused", "stopped", "failed")),
     Supervisor.step: (N_("Run one step"), "skip_next", ("running", "paused")),
@@ -61,7 +61,7 @@ _BUTTONS = {  # by what it calls: label, icon, and the states in which it can be
 
 
 def draw_board(run_id: str) -> None:
-    """Draw the dashboard of a run; where the run cannot be read, say so."""
+    """Draw the dashboard of a run, or an error if the run cannot be read."""
     try:
         folder = open_run(shared.data_dir(), run_id)
         record = folder.record()
@@ -78,13 +78,13 @@ def draw_board(run_id: str) -> None:
             _draw_first_sight(folder, record, status)
         if not status.ended:
             with st.container(border=True, key="live_step_detail"):
-                live_step_detail(run_id)  # below the chart, which then stays where it is
+                live_step_detail(run_id)  # below the chart, so that the chart does not move
         _draw_further(folder, record, status)
     draw_settings(folder, record)
 
 
 def _draw_first_sight(folder: RunFolder, record: RunRecord, status: Status) -> None:
-    """Draw what is seen without scrolling, in the heights that assets/app.css keeps free from the first paint."""
+    """Draw the part visible without scrolling, in the heights that assets/app.css reserves from the first paint."""
     note = _(
         "How well does it predict text it does not train on? Dotted lines: all tokens equally likely, or probabilities "
         "counted from tokens, pairs and triples of the text."
@@ -93,7 +93,7 @@ def _draw_first_sight(folder: RunFolder, record: RunRecord, status: Status) -> N
         note += " " + _("This model starts from counted pairs, so its first loss is near the bigram baseline.")
     shares = _BOARD if folder.read_only else (*_BOARD, _DRAWER)
     left, right, *drawer = st.columns(shares, gap="small")
-    for column in drawer:  # none for a run that is never trained further, only forked
+    for column in drawer:  # none for a run that can be forked but not trained further
         with column:
             draw_live_settings(folder)
     with left, card(_("Loss"), more=note, key="live_loss", height="stretch", corner=partial(draw_fork, folder)):
@@ -117,7 +117,7 @@ def _draw_first_sight(folder: RunFolder, record: RunRecord, status: Status) -> N
 
 
 def clicked_head(place: object) -> str:
-    """Return the part that Look inside calls "head-1.2" for a browser's [layer, head]; "" where none was clicked."""
+    """Return the name in Look inside, "head-1.2", of the head clicked as [layer, head]; "" if none was clicked."""
     match place:
         case [int(layer), int(head)]:
             return f"head-{layer + 1}.{head + 1}"
@@ -125,7 +125,7 @@ def clicked_head(place: object) -> str:
 
 
 def _draw_accuracy(folder: RunFolder, status: Status) -> None:
-    """Draw the share of problems answered right, on training and validation problems, in their colors of the loss."""
+    """Draw the accuracy on training and validation problems, in the colors of their losses."""
     curve = {"column": "val_accuracy", "second": "train_accuracy", "format": "share", "most": 1}
     labels = {"label": _("Validation accuracy, with training accuracy"), "secondLabel": _("Training accuracy")}
     with st.container(key="live_accuracy"):
@@ -179,7 +179,7 @@ def _draw_header(folder: RunFolder, record: RunRecord) -> None:
         st.title(_("Train"), anchor=False, width="content")
         state = run_in_words(folder, status)
         words = literal(f"{state} · {record.name}")
-        # Not st.badge: it escapes brackets once more, and the name would show backslashes.
+        # Not st.badge: it escapes brackets again, so the name would show backslashes.
         progress = progress_of(folder, curve_rows(folder)) if status.state == "finished" else None
         color = "orange" if progress and progress.trouble else state_color(status.state)
         st.markdown(f":{color}-badge[● {words}]", width="content")
@@ -200,17 +200,17 @@ def _draw_header(folder: RunFolder, record: RunRecord) -> None:
     if step is not None:
         open_fork_at(folder, step)
     if state:
-        st.rerun()  # the whole page: the sidebar tells of the run too
+        st.rerun()  # the whole page: the sidebar shows the run, too
 
 
 def device_label(config: RunConfig) -> str:
-    """Return `CPU`, `GPU` or `Apple GPU`: what a run of these settings trains on."""
-    wanted = config.train.device  # may be absent here, of a run that was imported
+    """Return `CPU`, `GPU` or `Apple GPU`, the device that a run with these settings trains on."""
+    wanted = config.train.device  # may be absent here if the run was imported
     return _(_MACHINES[shared.hardware().device if wanted == "auto" else wanted])
 
 
 def _draw_buttons(folder: RunFolder, record: RunRecord, status: Status) -> None:
-    # There is one primary button at most: what most people do next.
+    # At most one button is primary: what most people do next.
     state = status.state
     for call, (label, icon, states) in _BUTTONS.items():
         if state in states:
@@ -270,7 +270,7 @@ _ACROSS = 3  # settings side by side
 
 
 def draw_settings(folder: RunFolder, record: RunRecord) -> None:
-    """Draw what the run was made of, with what differs from its preset marked, and the ways to another like it."""
+    """Draw the run's settings, with the differences from its preset marked, and its exports."""
     first = record.config
     config = _config_now(folder, first)
     base = preset(config.preset) if config.preset in PRESETS else RunConfig()
@@ -279,7 +279,7 @@ def draw_settings(folder: RunFolder, record: RunRecord) -> None:
     note = _("Preset: {name} · differences are marked", name=name) if changed else _("Preset: {name}", name=name)
     with card(_("Settings"), note, key="settings"):
         draw_parent(record)
-        every = None if folder.status().ended else _LOOK_AGAIN  # the live settings are a fragment of their own
+        every = None if folder.status().ended else _LOOK_AGAIN  # the live settings are a separate fragment
         st.fragment(_draw_settings_table, run_every=every)(folder, first, base)
         if machine := machine_in_words(record):
             st.caption(literal(machine))
@@ -311,7 +311,7 @@ def _config_now(folder: RunFolder, first: RunConfig) -> RunConfig:
 
 
 def machine_in_words(record: RunRecord) -> str:
-    """Return on what, in which precision and with how many threads it trains; "" before a worker has begun."""
+    """Return the hardware, precision and threads that a run trains with; "" before a worker has started."""
     if not record.hardware:
         return ""
     if not (record.precision and record.threads):

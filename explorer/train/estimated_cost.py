@@ -1,4 +1,4 @@
-"""What a run would take, told before it begins: memory and time, and where the limits of a class end the sliders."""
+"""The memory and time that a run will take, shown before it starts, and the slider ends that a class's limits set."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -21,35 +21,35 @@ from explorer.services.visitors import limits, visitor
 from explorer.train.time_budget import expected_loss_in_words
 from explorer.widgets.forms import positions
 
-_SLOWED = 1.2  # times as long, from which on it is said
-_LOOK_AGAIN = 0.5  # seconds, while settings are being tried out
+_SLOWED = 1.2  # slowdown factor from which on it is shown
+_LOOK_AGAIN = 0.5  # seconds, while a trial runs
 _VOCABULARY = "data.vocab_size"
 _SIZES = ("model.n_layer", "model.n_embd", "model.block_size", _VOCABULARY)
 
 
 class Cost(NamedTuple):
-    """What a run is estimated to take."""
+    """The estimated cost of a run."""
 
     figures: Estimate
     measured: bool  # by a trial of these very settings
-    trial: tuple[RunConfig, int] | None  # the settings and vocabulary that are being tried
+    trial: tuple[RunConfig, int] | None  # the settings and vocabulary size of the trial under way
 
 
 def cost_of(config: RunConfig, vocab_size: int, text_length: int) -> Cost:
-    """Return the estimate of a run on a text of so many characters; begin a trial of its settings, at most once."""
+    """Return the estimate for a run on a text of `text_length` characters; start a trial of its settings, once."""
     measured, under_way = trial_of(config, vocab_size)
     figures = shared.estimate_of(config, vocab_size, text_length)
     return Cost(figures, measured, (config, vocab_size) if under_way else None)
 
 
 def check_memory(config: RunConfig, cost: Cost) -> None:
-    """Raise OutOfMemoryEstimate where a run does not fit into this machine."""
+    """Raise OutOfMemoryEstimate if a run does not fit into this machine's memory."""
     hardware = shared.hardware(config.train.device)
     check_fits(cost.figures.memory_bytes, hardware, memory_for_queued(hardware), config.train.processes)
 
 
 def draw_cost(config: RunConfig, cost: Cost, *, is_fork: bool) -> None:
-    """Draw the figures, on what they rest, and on what the run would train; the page is drawn anew after a trial."""
+    """Draw the figures, their basis, and the hardware that the run would use; the page reruns after a trial."""
     slowdown = shared.contention_of(config)
     memory, worker = memory_in_words(cost.figures.memory_bytes), memory_in_words(WORKER_BYTES)
     lines = (
@@ -87,16 +87,16 @@ def _wait_for_trial(config: RunConfig, vocab_size: int) -> None:
 
 
 def most_steps() -> int:
-    """Return how many steps the present user's runs may have."""
+    """Return how many steps the current user's runs may have."""
     return min(dict(fields_of(RunConfig))[STEPS].high, limits().most_steps)
 
 
 def class_limit(
     path: str, setting: Setting, config: RunConfig, vocabulary: Callable[[RunConfig], int]
 ) -> tuple[int | None, str]:
-    """Return the value at which a student's class ends a setting, the others as they are, and a sentence why.
+    """Return a setting's maximum under the limits of a student's class, given the other settings, and a sentence why.
 
-    None where no limit decides.
+    The maximum is None if no limit applies.
     """
     if path not in (STEPS, *_SIZES) or visitor().is_teacher:
         return None, ""
@@ -131,7 +131,7 @@ def _parameters(config: RunConfig, vocab_size: int, path: str, value: int) -> in
 
 
 def _last(values: Sequence[int], is_allowed: Callable[[Any], bool]) -> int:
-    """Return the last of rising values that is allowed, or the first if none is."""
+    """Return the last allowed one of ascending values, or the first if none is allowed."""
     if is_allowed(values[-1]):
         return values[-1]
     return values[max(0, bisect_left(values, True, key=lambda value: not is_allowed(value)) - 1)]

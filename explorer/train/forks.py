@@ -1,4 +1,4 @@
-"""Forks, where a run begins with another one's weights, and the help for a run that failed."""
+"""Forks, in which a run starts from another run's weights, and help for failed runs."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ from explorer.widgets.session import click_result, do_once, forget_click, notify
 
 
 class Parent(NamedTuple):
-    """The run whose weights a new one shall begin with."""
+    """The run whose weights a new run starts from."""
 
     folder: RunFolder
     step: int
@@ -39,12 +39,12 @@ class Parent(NamedTuple):
 
 
 class ForkSteps(NamedTuple):
-    """The steps whose weights are kept, so that another run can begin with them."""
+    """The steps whose weights are saved, so that another run can start from them."""
 
     steps: list[int]
-    usual: int  # the newest; of a run whose loss has risen, the best one before that
-    risen_after: int  # the last step before the loss rose; the newest where it did not
-    advice: str  # what happened and which step to go back to; "" where all is well
+    usual: int  # the newest; if the loss has risen, the best one before that
+    risen_after: int  # the last step before the loss rose; the newest if it did not
+    advice: str  # what happened and which step to go back to; "" if all is well
 
     def warning(self, step: int) -> str:
         """Return a warning for a step after which the loss had already risen; "" for any other step."""
@@ -52,7 +52,7 @@ class ForkSteps(NamedTuple):
 
 
 def fork_steps(folder: RunFolder) -> ForkSteps | None:
-    """Return the steps to fork a run from; None where it has kept no weights yet."""
+    """Return the steps to fork a run from; None if it has saved no weights yet."""
     steps = sorted({step for step, _unused in folder.snapshots()} | {weights_step(folder.weights_path)} - {-1})
     if not steps:
         return None
@@ -65,7 +65,7 @@ def fork_steps(folder: RunFolder) -> ForkSteps | None:
 
 @st.fragment
 def draw_fork(folder: RunFolder) -> None:
-    """Draw the choice of another run that begins where this one was: from which step, and for how long."""
+    """Draw the form for a fork of this run: from which step, and for how many steps."""
     with st.popover(_("Fork"), icon=":material/fork_right:", key="fork", on_change="rerun"):
         st.caption(_("A new run that starts from a checkpoint of this one, with training settings of your choice."))
         if not folder.status().ended:
@@ -75,7 +75,7 @@ def draw_fork(folder: RunFolder) -> None:
             st.caption(_("This run has no saved weights yet; the first are saved when training begins."))
             return
         steps = offered.steps
-        chosen = recall(f"fork_step-{folder.id}")  # until then the usual one, which moves on while it trains
+        chosen = recall(f"fork_step-{folder.id}")  # if none, the usual one, which advances while the run trains
         st.session_state["fork_step"] = step = chosen if chosen in steps else offered.usual
         losses = losses_about(curve_rows(folder), steps)
         st.selectbox(
@@ -83,7 +83,7 @@ def draw_fork(folder: RunFolder) -> None:
             steps,
             key="fork_step",
             format_func=lambda step: _step_in_words(step, losses.get(step), risen=step > offered.risen_after),
-            accept_new_options=True,  # a step typed that is not kept: `_choose` takes the nearest
+            accept_new_options=True,  # for a typed step that is not saved, `_choose` takes the nearest
             filter_mode="contains",
             on_change=_choose,
             args=(folder, steps),
@@ -98,7 +98,7 @@ def draw_fork(folder: RunFolder) -> None:
 
 
 def open_fork_at(folder: RunFolder, step: int) -> None:
-    """Go to the settings of a run that begins with the weights of a step."""
+    """Open the settings of a new run that starts from the weights of a step."""
     with errors_shown():
         config = fork_config(folder, step).replace({STEPS: usual_steps(folder.status(), step)})
         _open_settings(folder, step, config)
@@ -126,7 +126,7 @@ def _settings(folder: RunFolder, step: int) -> RunConfig | None:
 
 
 def usual_steps(status: Status, step: int) -> int:
-    """Return as many as the parent took from there on, so that both curves end together; from its end, half of them."""
+    """Return the parent's remaining steps, so that both curves end together; at its end, half of its steps."""
     left = max(status.step, status.steps) - step
     return left if left > 0 else max(100, int(round(step / 2, -2)))
 
@@ -140,7 +140,7 @@ def _choose(folder: RunFolder, steps: list[int]) -> None:
 
 
 def nearest_saved_step(typed: str, steps: Sequence[int]) -> tuple[int, str]:
-    """Return the kept step nearest to the one typed, whatever stands between its digits; a note if it is another."""
+    """Return the saved step nearest to the typed one, of which only the digits count, and a note if it differs."""
     digits = re.sub(r"[^0-9]", "", typed)[:9]
     if not digits:
         return steps[-1], _("A step is a whole number, so the newest one is chosen.")
@@ -153,9 +153,9 @@ def nearest_saved_step(typed: str, steps: Sequence[int]) -> tuple[int, str]:
 
 
 def losses_about(rows: Sequence[Mapping[str, Any]], steps: Sequence[int]) -> dict[int, float]:
-    """Return the loss at each step: on validation text if measured about then, else on the batches around it."""
+    """Return the loss at each step: on validation text if measured near it, else on the batches around it."""
     losses = {}
-    for column, share in (("loss", 0.08), ("val_loss", 0.04)):  # the later one counts
+    for column, share in (("loss", 0.08), ("val_loss", 0.04)):  # the latter takes precedence
         known = [row for row in rows if row.get(column) is not None]
         at = np.array([row["step"] for row in known])
         values = np.array([row[column] for row in known])
@@ -168,7 +168,7 @@ def losses_about(rows: Sequence[Mapping[str, Any]], steps: Sequence[int]) -> dic
 
 
 def draw_parent(record: RunRecord) -> None:
-    """Draw where its first weights come from, with a link."""
+    """Draw where the run's first weights come from, with a link."""
     if not record.parent or record.parent_step is None:
         return
     step = f"{record.parent_step:,}"
@@ -188,7 +188,7 @@ def _draw_link(run_id: str, label: str) -> None:
 
 
 def parent_from_address() -> Parent | None:
-    """Return the run whose weights the new one shall begin with, if the address asks for one. Raises RunError."""
+    """Return the run to fork, if the address names one. Raises RunError if it cannot be forked there."""
     run_id, wanted = address.parameter(address.FORK), address.number_parameter(address.STEP)
     if run_id is None:
         return None
@@ -258,7 +258,7 @@ _MEMORY = N_(
 
 
 def draw_trouble(folder: RunFolder, status: Status) -> None:
-    """Draw why a run waits or failed, and what can be done about it; `live_status` says why one was stopped."""
+    """Draw why a run waits or failed, and what can be done about it; `live_status` shows why a run was stopped."""
     if status.notices:
         st.info(literal(status.notices), icon=":material/info:")
     if status.state == "stopped" or not status.reason or status.reason == status.notices:
@@ -282,7 +282,7 @@ def _offer_slower(folder: RunFolder) -> None:
             st.rerun()
     st.markdown(_(_NOT_FINITE))
     offered = fork_steps(folder)
-    with suppress(ExplorerError):  # its settings cannot be read, or it cannot be slower
+    with suppress(ExplorerError):  # its settings cannot be read, or its rate cannot be lowered
         config = fork_config(folder)
         rate = float(f"{config.train.learning_rate / _SLOWER:.2g}")
         slower = with_change(config, RATE, rate)

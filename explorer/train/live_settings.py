@@ -27,9 +27,9 @@ from explorer.widgets.forms import setting_input
 from explorer.widgets.layout import card, current_palette, errors_shown, show_error
 from explorer.widgets.session import recall, remember
 
-_DRAWER = "live_settings"  # the switch, by which assets/app.css shows them; it stays as it is from run to run
+_DRAWER = "live_settings"  # the switch with which assets/app.css shows them; kept from run to run
 _SCHEDULE = "continue_schedule"  # the choice of the learning rate of further steps
-_SMALL = ("train.eval_interval", STEPS)  # side by side: numbers to type
+_SMALL = ("train.eval_interval", STEPS)  # number fields, side by side
 _NOTE = N_("Takes effect at the next step and is marked on the curve.")
 _HELP = N_(
     "These settings can change during training; the architecture cannot. Changing the learning rate scales its "
@@ -38,7 +38,7 @@ _HELP = N_(
 
 
 def draw_drawer_switch(status: Status) -> None:
-    """Draw the switch that opens the live settings beside the charts, or what continues the run once it ended."""
+    """Draw the switch that opens the live settings beside the charts, or the form to continue an ended run."""
     label = _("Continue training") if status.state == "finished" else _("Live settings")
     is_open = st.session_state.setdefault(_DRAWER, recall(_DRAWER, False))
     st.toggle(label, is_open, key=_DRAWER, on_change=lambda: remember(_DRAWER, st.session_state[_DRAWER]))
@@ -46,7 +46,7 @@ def draw_drawer_switch(status: Status) -> None:
 
 @st.fragment
 def draw_live_settings(folder: RunFolder) -> None:
-    """Draw the live settings of a run, or with what it continues or resumes once it ended."""
+    """Draw the live settings of a run, or the settings with which an ended run continues or resumes."""
     status = folder.status()
     ended, finished = status.ended, status.state == "finished"
     title = _("Change settings while it trains")
@@ -63,7 +63,7 @@ def draw_live_settings(folder: RunFolder) -> None:
             _draw_continue(folder, status, config)
         elif ended:
             st.caption(_("Changes take effect when the run resumes."))
-        # The settings stand above what came of them, but what came of them may have moved them.
+        # The settings appear above their changes, but are drawn after them, because these may have restored a setting.
         settings = st.expander(_("Change settings first")) if finished else st.container()
         _draw_changes(folder, status)
         with settings:
@@ -89,8 +89,8 @@ def _draw_all(folder: RunFolder, status: Status, config: RunConfig) -> None:
 
 def _draw_setting(folder: RunFolder, name: str, config: RunConfig, first: RunConfig) -> None:
     setting, value, key = dict(fields_of(RunConfig))[name], value_at(config, name), f"setting_{name.rpartition('.')[2]}"
-    # Where the run is counts, not where this visitor left the slider: others may turn it too, and refusals put it back.
-    if st.session_state.get(key) != value:  # else left alone: a hand may be on it
+    # The run's value counts, not this visitor's slider: others may change it, too, and a refused change is undone.
+    if st.session_state.get(key) != value:  # else leave it alone: it may be in use
         st.session_state[key] = value
     more = {"key": key, "on_change": lambda: _ask(folder, Supervisor.change_setting, name, st.session_state[key])}
     if name == STEPS:
@@ -128,24 +128,24 @@ def _draw_continue(folder: RunFolder, status: Status, config: RunConfig) -> None
     if most < 1:
         st.caption(_("This run has reached the maximum number of steps."))
         return
-    key = f"continue_steps-{status.step}"  # what was asked for last time is no wish for the next time
+    key = f"continue_steps-{status.step}"  # a new key for each end, so that the last input is not offered again
     usual = min(most, usual_steps(status, status.step))
     more = st.number_input(_("Additional steps"), 1, most, usual, step=min(100, most), key=key)
     _choose_schedule(folder, status, config, more)
 
-    def go_on() -> None:  # with what the widgets have at the click, which this drawing may not know yet
+    def go_on() -> None:  # with the widgets' values at the click, which may be newer than this rerun's
         values = st.session_state[key], st.session_state.get(_SCHEDULE, "stay")
         _ask(folder, Supervisor.continue_for, *values, shown=status)
 
     look = {"key": "train_continue", "icon": ":material/fast_forward:", "width": "stretch"}
     clicked = st.button(_("Continue"), on_click=go_on, **look)
     if clicked and not recall(f"setting_problem-{folder.id}"):
-        st.rerun()  # the whole page: its buttons and numbers are those of a run that goes on
+        st.rerun()  # the whole page: its buttons and numbers change when the run continues
     _show_problem(folder)
 
 
 def _choose_schedule(folder: RunFolder, status: Status, config: RunConfig, more: int) -> None:
-    """Draw the choice of the learning rate of further steps; a constant one has none."""
+    """Draw the choice of the learning rate for further steps, unless the schedule is constant."""
     if config.train.schedule == "constant":
         return
     step, train = status.step, config.train

@@ -1,4 +1,4 @@
-"""The model as its settings make it: boxes in the order of the computation, each with its share of the parameters."""
+"""A diagram of a model with given settings: boxes in order of computation, each with its share of the parameters."""
 
 from html import escape
 
@@ -21,7 +21,7 @@ _MOST_BLOCKS, _MOST_HEADS = 12, 24  # drawn behind one another, and beside one a
 
 
 def model_diagram(config: ModelConfig, vocab_size: int) -> str:
-    """Return the diagram, with a sentence for screen readers, as HTML that has no text of a user's."""
+    """Return the diagram as HTML without any user's text, with a sentence for screen readers."""
     shares = parameter_shares(config, vocab_size)
     bar = "".join(f'<span class="part-{part}" style="flex-grow: {share:.4f}"></span>' for part, share in shares.items())
     boxes = _gpt_boxes(config, shares, vocab_size) if config.kind == "gpt" else _bigram_boxes(shares, vocab_size)
@@ -34,7 +34,7 @@ def model_diagram(config: ModelConfig, vocab_size: int) -> str:
 
 
 def parameter_shares(config: ModelConfig, vocab_size: int) -> dict[str, float]:
-    """Return the share of all parameters that each part of the model has, by the name of its module."""
+    """Return each part's share of all parameters, by the name of its module."""
     counts = parameters_by_part(config, vocab_size)
     return {part: count / sum(counts.values()) for part, count in counts.items()}
 

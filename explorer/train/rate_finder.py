@@ -1,4 +1,4 @@
-"""Train: the learning rate finder, a range test of seconds whose rate is taken with one click."""
+"""Train: the learning rate finder, a range test of a few seconds whose rate one click applies."""
 
 from functools import partial
 
@@ -23,7 +23,7 @@ _LABELS = {path: setting.label for path, setting in fields_of(RunConfig)}
 
 
 def draw_rate_finder(config: RunConfig) -> None:
-    """Draw the quiet button behind which a range test runs and its suggestion is taken."""
+    """Draw the unobtrusive button for a range test, whose suggestion can be applied there."""
     about = _("Raise the rate over a hundred steps and see where the loss falls.")
     with st.popover(_("Find a learning rate"), icon=":material/troubleshoot:", type="tertiary", help=about,
                     key="rate_finder"):  # fmt: skip
@@ -44,7 +44,7 @@ def draw_rate_finder(config: RunConfig) -> None:
 
 
 def _with_rates_of(tested: RunConfig, config: RunConfig) -> RunConfig:
-    """Return settings as a test sees them, with the rates of another one: taking a rate asks for no new test."""
+    """Return the tested form of the settings, with another test's rates: applying a rate requires no new test."""
     return config.replace(FLAT | {path: value_at(tested, path) for path in RATES if path not in FLAT})
 
 

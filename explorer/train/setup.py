@@ -1,4 +1,4 @@
-"""The Train page before a run: which text, which model, how it learns, and what that will take."""
+"""The Train page before a run: the text, the model, how it learns, and the estimated cost."""
 
 import inspect
 from contextlib import suppress
@@ -96,7 +96,7 @@ def draw_setup() -> None:
     with outcome, card(_("Estimated cost"), key="estimate"):
         ready = _draw_outcome(config, parent, problem)
     if diagram and ready and not parent:
-        with diagram, suppress(ExplorerError):  # the estimate says why the text cannot be read
+        with diagram, suppress(ExplorerError):  # the estimate reports why the text cannot be read
             st.html(model_diagram(config.model, _vocab_size(config, None)))
     if not parent:
         keep_draft(config)
@@ -117,17 +117,17 @@ def _pick_preset(config: RunConfig) -> RunConfig:
 
 
 def _take_preset() -> None:
-    """Every setting as the preset has it; only the text stays the chosen one, unless the preset is of a task.
+    """Set every setting to the preset's value; keep the chosen text, unless the preset is for a task.
 
-    Not where the draft has that preset already: a request that was on its way when Start was pressed comes after it,
-    and to Streamlit, which has forgotten the widgets of the page that was left, this one looks newly chosen. Taking it
-    would lead away from the run that has just begun.
+    Do nothing if the draft has this preset already: a request sent just before Start was pressed may arrive after
+    it, when Streamlit has forgotten the widgets of the old page and takes this one for newly chosen. Applying it would
+    lead away from the run that has just started.
     """
     chosen = st.session_state["preset"]
     try:
         if draft().preset == chosen:
             return
-    except ConfigError:  # the address asks for what cannot be
+    except ConfigError:  # the settings in the address are invalid
         pass
     forget_inputs()
     config = preset(chosen)
@@ -137,7 +137,7 @@ def _take_preset() -> None:
 
 
 def _text_for(config: RunConfig, corpus: str | None) -> str:
-    """Return the chosen text, or a preset's own where that is a task; after another task's preset, the preset's own."""
+    """Return the chosen text, or the preset's own if that is a task or if the chosen one is a task's from a preset."""
     own = config.data.corpus
     left = corpus in (make().data.corpus for make in PRESETS.values() if task_of(make().data.corpus))
     return own if corpus is None or left or task_of(own) else corpus
@@ -146,7 +146,7 @@ def _text_for(config: RunConfig, corpus: str | None) -> str:
 def _pick_settings(
     config: RunConfig, base: RunConfig, named: str
 ) -> tuple[RunConfig, ConfigError | None, DeltaGenerator | None]:
-    """Draw the settings that have an effect, by their groups; return them, and the place for the model's diagram."""
+    """Draw the settings that have an effect, by group; return the settings, and the place for the model's diagram."""
     hidden = hidden_settings(shared.data_dir())
     config = _with_hidden(config, base, hidden)
     if config.train.processes == 1 and not gains_by_processes(shared.hardware(config.train.device)):
@@ -154,7 +154,7 @@ def _pick_settings(
     now, diagram = _with_moved_sliders(config), None
     settings = {path: setting for path, setting in used_settings(now).items() if path not in ("data.corpus", *hidden)}
     changes = {path: value_at(config, path) for path, _unused in fields_of(RunConfig) if path not in settings}
-    if named == _PARENT:  # it keeps the architecture and the tokenizer
+    if named == _PARENT:  # a fork keeps the architecture and the tokenizer
         fixed = {path for path, _unused in fields_of(RunConfig) if path.startswith("model.")} - {"model.dropout"}
         fixed |= {"data.tokenizer", "data.vocab_size"}
         settings, changes = ({path: each[path] for path in each if path not in fixed} for each in (settings, changes))
@@ -182,7 +182,7 @@ def _pick_settings(
 
 
 def _with_hidden(config: RunConfig, base: RunConfig, hidden: list[str]) -> RunConfig:
-    """Return the settings with those that the class hides as `base` has them; say which ones a link has set."""
+    """Return the settings with the values of `base` for those that the class hides; show which ones a link has set."""
     changed = {path: value_at(base, path) for path in hidden if value_at(config, path) != value_at(base, path)}
     for path in hidden:
         st.session_state.pop(widget_key(path), None)
@@ -200,7 +200,7 @@ def _with_hidden(config: RunConfig, base: RunConfig, hidden: list[str]) -> RunCo
 
 
 def _with_moved_sliders(config: RunConfig) -> RunConfig:
-    """Return the settings as the widgets have them, or those before where the page says why that cannot be."""
+    """Return the settings in the widgets, or `config` if they are invalid, which the page reports."""
     try:
         return _moved(config)
     except ConfigError:
@@ -208,7 +208,7 @@ def _with_moved_sliders(config: RunConfig) -> RunConfig:
 
 
 def _moved(config: RunConfig) -> RunConfig:
-    """Return the settings as the widgets have them, those that must divide others put to the nearest that do."""
+    """Return the settings in the widgets; a value that must divide another one is moved to the nearest that does."""
     keys = {path: widget_key(path) for path, _unused in fields_of(RunConfig)}
     moved = {path: st.session_state[key] for path, key in keys.items() if key in st.session_state}
     for path, setting in fields_of(RunConfig):
@@ -220,9 +220,9 @@ def _moved(config: RunConfig) -> RunConfig:
 
 
 def _at_click(drawn: RunConfig, parent: Parent | None) -> RunConfig:
-    """Return the settings as they are at a click, which may come before the page was drawn with the last of them.
+    """Return the settings at a click, which may come before the page has rerun with the last change.
 
-    A field gives its number to the page when a hand leaves it, which may be for the button. Raises ConfigError.
+    A number field sends its value when it loses focus, perhaps because of the click. Raises ConfigError.
     """
     if not parent and st.session_state.get("preset", drawn.preset) != drawn.preset:
         _take_preset()
@@ -252,7 +252,7 @@ def _grid(config: RunConfig, base: RunConfig, paths: list[str], named: str) -> d
 
 
 def _vocabulary(config: RunConfig) -> int:
-    """Return how many tokens a new model would know; a usual number where the text cannot be read or is long."""
+    """Return a new model's vocabulary size; a typical size if the text cannot be read or is long."""
     if config.data.tokenizer == "bpe":
         return config.data.vocab_size
     with suppress(ExplorerError):
@@ -285,7 +285,7 @@ def _pick_corpus(config: RunConfig) -> str:
 
 
 def _draw_outcome(config: RunConfig, parent: Parent | None, problem: ExplorerError | None) -> bool:
-    """Draw the button and the cost; return whether the tokens are known, which a long text takes its time for."""
+    """Draw the button and the cost; return whether the tokens are known, which takes a while for a long text."""
     ready, cost, vocab_size, length = True, None, 0, 0
     try:
         with st.spinner(_("Reading the text ...")):
@@ -299,7 +299,7 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, problem: ExplorerErr
             check_memory(config, cost)
     except ExplorerError as error:
         problem = problem or error
-    # First, because lines below it come and go: a button that moves away under the hand is not pressed.
+    # The button comes first, so that lines that come and go do not move it just before a click.
     start = {"key": START, "on_click": _start, "args": (config, parent, ticket(START))}
     look = {"type": "primary", "icon": ":material/play_arrow:", "width": "stretch"}
     st.button(_("Train"), disabled=not ready or problem is not None, **look, **start)
@@ -327,7 +327,7 @@ def _fit(drawn: RunConfig, parent: Parent | None) -> None:
             fitting = {"train.warmup_steps": numbers["fitting"]} if "fitting" in numbers else {"train.decay_steps": 0}
             config = config.replace(fitting)
         forget_inputs()
-        (write_draft if parameter(FORK) else keep_draft)(config)  # a fork's settings are not those of the next new run
+        (write_draft if parameter(FORK) else keep_draft)(config)  # the next new run does not get a fork's settings
 
 
 def _start(drawn: RunConfig, parent: Parent | None, number: str) -> None:
@@ -337,11 +337,11 @@ def _start(drawn: RunConfig, parent: Parent | None, number: str) -> None:
         return submit_run(fork(data_dir, parent.folder, parent.step, config) if parent else new_run(data_dir, config))
 
     do_once(number, start)
-    open_started_run()  # at once, so that the sidebar knows of it, which scrolls to the top of another page
+    open_started_run()  # at once, so that the sidebar, which scrolls a new page to its top, has the run
 
 
 def open_started_run() -> None:
-    """Put the run that a click on the button started into the address, in place of its draft."""
+    """Replace the draft in the address by the run that a click on the button has started."""
     with notifying():
         if run_id := click_result(START):
             note_started_run(run_id)
@@ -351,7 +351,7 @@ def open_started_run() -> None:
 
 _HASHES = {
     RunFolder: lambda folder: folder.id,
-    RunConfig: lambda config: (config.data.to_json(), config.model.block_size),  # a name stands for one text for ever
+    RunConfig: lambda config: (config.data.to_json(), config.model.block_size),  # a name is always the same text
 }
 
 

@@ -35,7 +35,7 @@ _OVER, _START = "sweep_over", "sweep_start"
 _METHOD, _POINTS, _SEEDS, _PRUNE, _GRID = "sweep_method", "sweep_points", "sweep_seeds", "sweep_prune", "sweep_grid"
 _NOT_VARIED = ("train.seed", "train.device", "model.kind")
 _GROUPS = ("Architecture", "Attention", "Training")
-_SPAN = 10.0  # times and parts of the present value, where a range in factors begins and ends at first
+_SPAN = 10.0  # a range in factors first goes from a tenth of the current value to ten times that value
 
 
 def varied_settings(used: dict[str, Setting]) -> list[str]:
@@ -44,7 +44,7 @@ def varied_settings(used: dict[str, Setting]) -> list[str]:
 
 
 def range_input(path: str, setting: Setting, value: Any, *, whole: int = 0, most: Any = None) -> None:
-    """Draw a setting that is varied, as a range or a list, for `dimension_of`; compare `setting_input`."""
+    """Draw a varied setting as a range or a list, for `dimension_of`; compare `setting_input`."""
     label = f"{_(setting.label)} :violet-badge[{_('sweep')}]"
     options = _options(setting, value, whole)
     if options is not None:
@@ -67,7 +67,7 @@ def range_input(path: str, setting: Setting, value: Any, *, whole: int = 0, most
 
 
 def _options(setting: Setting, value: Any, whole: int) -> list[Any] | None:
-    """Return the values of a setting that is varied over a list; None of one with a range."""
+    """Return the values of a setting that is varied over a list; None for one with a range."""
     if setting.type is bool:
         return [False, True]
     if setting.choices:
@@ -97,7 +97,7 @@ def dimension_of(path: str, count: int) -> Dimension:
 
 
 def draw_sweep_form(config: RunConfig, used: dict[str, Setting], vocab_size: int) -> None:
-    """Draw the quiet button behind which settings are chosen for a sweep; with some, its cost and its start."""
+    """Draw the unobtrusive button to choose settings for a sweep and, if there are some, its cost and start button."""
     hidden = {"data.corpus", *hidden_settings(shared.data_dir()), *_NOT_VARIED}
     labels = distinct_labels(
         {path: _(setting.label) for path, setting in used.items() if setting.group in _GROUPS and path not in hidden}
@@ -178,7 +178,7 @@ def cost_in_markdown(cost: SweepCost, *, prune: bool) -> str:
     hash_funcs={SweepRecord: lambda record: record.model_dump_json(exclude={"id", "name", "created"})},
 )  # fmt: skip
 def sweep_cost(record: SweepRecord, vocab_size: int, slots: int) -> SweepCost:
-    """Return what a planned sweep is expected to take, with so many runs at a time; raises ExplorerError."""
+    """Return the expected cost of a planned sweep with `slots` runs at a time; raises ExplorerError."""
     return expected_cost(shared.data_dir(), record, vocab_size, slots)
 
 
@@ -187,7 +187,7 @@ def start_sweep(record: SweepRecord, number_of_click: str) -> None:
 
     def start() -> str:
         check_may_change()
-        end_trial()  # the cores are the sweep's
+        end_trial()  # the sweep needs the cores
         create_sweep(shared.data_dir(), record)
         shared.supervisor()
         return record.id
@@ -196,7 +196,7 @@ def start_sweep(record: SweepRecord, number_of_click: str) -> None:
 
 
 def open_started_sweep() -> None:
-    """Go to the page of a sweep that a click has started."""
+    """Open the page of a sweep that a click has started."""
     with errors_shown():
         if id := click_result(_START):
             forget_click(_START)

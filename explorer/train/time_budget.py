@@ -1,4 +1,4 @@
-"""Train: one dial, the minutes of training, from which all other settings follow."""
+"""Train: one slider, the minutes of training, from which all other settings follow."""
 
 import streamlit as st
 
@@ -19,7 +19,7 @@ _USUAL = 5
 
 
 def draw_time_budget(config: RunConfig, text_length: int) -> None:
-    """Draw the quiet button behind which the minutes are chosen, and all settings with them."""
+    """Draw the unobtrusive button to choose the minutes, which determine all other settings."""
     about = _("Choose the minutes; all other settings follow.")
     look = {"icon": ":material/timer:", "type": "tertiary", "help": about}
     with st.popover(_("Train for a given time"), key=_FORM, on_change="rerun", **look):  # so that the button closes it
@@ -33,19 +33,19 @@ def draw_time_budget(config: RunConfig, text_length: int) -> None:
 
 
 def choose_minutes(key: str) -> int:
-    """Draw the slider of the minutes that the visitor may train, and return those chosen."""
+    """Draw the slider for the minutes, up to the visitor's limit; return the chosen minutes."""
     offered = [minutes for minutes in MINUTES if minutes <= limits().most_minutes] or [MINUTES[0]]
     usual = _USUAL if _USUAL in offered else offered[-1]
     return st.select_slider(_("Minutes"), offered, usual, key=key)
 
 
 def settings_for(minutes: int, corpus: str, text_length: int) -> RunConfig:
-    """Return the settings for so many minutes on this machine, with a text of so many characters.
+    """Return the settings for a run of `minutes` on this machine, with a text of `text_length` characters.
 
-    Raises ExplorerError where no run is that short or the text cannot be read.
+    Raises ExplorerError if no run is that short or the text cannot be read.
     """
-    vocab_size = check_startable(shared.data_dir(), gpt_fast().replace({"data.corpus": corpus}))  # of its characters
-    slowdown = shared.contention_of(gpt_fast())  # by other programs, as the time beside the settings has it
+    vocab_size = check_startable(shared.data_dir(), gpt_fast().replace({"data.corpus": corpus}))  # for its characters
+    slowdown = shared.contention_of(gpt_fast())  # by other programs, as in the time shown beside the settings
     chosen = recipe_for(minutes, text_length, lambda config: slowdown * shared.estimate_of(config, vocab_size).seconds)
     return chosen.replace({"data.corpus": corpus})
 
@@ -60,13 +60,13 @@ def _apply(corpus: str, text_length: int) -> None:
 
 
 def expected_loss_in_words(config: RunConfig) -> str:
-    """Return the loss that a run of these settings is expected to end with; "" where no law tells it."""
+    """Return the expected final loss of a run with these settings; "" if no law predicts it."""
     loss = expected_loss(config)
     return _("validation loss about **{loss}** at the end", loss=f"{loss:.2f}") if loss else ""
 
 
 def difference_in_words(record: RunRecord, config: RunConfig, status: Status) -> str:
-    """Return how far a finished run ended from the loss expected of its settings now; "" where none was."""
+    """Return a finished run's final loss and the loss expected for its settings now; "" if none is expected."""
     loss = None if record.parent_step is not None else expected_loss(config)
     if not loss or status.state != "finished" or status.val_loss is None:
         return ""

@@ -1,7 +1,7 @@
-"""Access to a class: who may come in, the pages on which students join and the teacher opens it, and short links.
+"""Access to a class: who is let in, the pages where students join and the teacher opens it, and short links.
 
-Where `.streamlit/secrets.toml` has Streamlit's [auth] section, students sign in with the accounts of a school. All of
-that is Streamlit's own `st.login`: its routes, its cookie and Authlib, which speaks OpenID Connect. A student who has
+If `.streamlit/secrets.toml` has Streamlit's [auth] section, students sign in with school accounts. This uses
+Streamlit's own `st.login`: its routes, its cookie and Authlib, which implements OpenID Connect. A student who has
 signed in still types the class code; the nickname is the account's name.
 """
 
@@ -23,7 +23,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit.auth_util import encode_provider_token, get_secrets_auth_section, is_authlib_installed
 
-# `st.user` is known to pages alone, and nobody has a page before joining.
+# `st.user` exists only in pages, and nobody has a page before joining.
 from streamlit.web.server.starlette.starlette_auth_routes import _get_cookie_value_from_request
 from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
 
@@ -34,13 +34,13 @@ from explorer.i18n.language import _
 from explorer.services.visitors import COOKIE, JOIN, LINK, TEACH, served_class, set_visitor, visitor_of
 from explorer.widgets.address import ROOT
 
-WRONG_OF_ONE, WRONG_OF_ALL = 20, 60  # wrong codes a minute, from one address and from all, before none is tried
+WRONG_OF_ONE, WRONG_OF_ALL = 20, 60  # wrong codes per minute, from one address and from all, before all are refused
 _MINUTE = 60.0  # seconds
 _LONGEST_FORM = 4096  # bytes
 NEXT = "next"  # in an address and a form: the short code of the link that is opened after joining
 _LINK_CODE = re.compile(r"[a-zA-Z0-9]{4}")
 LOGIN, LOGOUT, CALLBACK = "auth/login", "auth/logout", "oauth2callback"  # Streamlit's routes
-_DEFAULT = "default"  # how Streamlit names the provider whose settings stand in [auth] itself
+_DEFAULT = "default"  # Streamlit's name for the provider whose settings are in [auth] itself
 
 
 class ClassAccess:
@@ -48,7 +48,7 @@ class ClassAccess:
 
     def __init__(self, app: ASGIApp, base_path: str = ""):
         self.app, self._base = app, _base(base_path)
-        # A monitor may look whether the server answers; Streamlit's scripts are the same for everybody.
+        # A monitor may check that the server answers; Streamlit's scripts are the same for everybody.
         paths = (JOIN, TEACH, "_stcore/health", "favicon.ico", LOGIN, LOGOUT, CALLBACK)
         self._open = {f"{self._base}/{path}" for path in paths}
         self._scripts = f"{self._base}/static/"
@@ -73,7 +73,7 @@ class ClassAccess:
 
 
 class _Tries:
-    """The wrong codes of the last minute. Who guesses waits, so that no code is found by trying."""
+    """The wrong codes of the last minute. After too many, a client must wait, so that no code is found by guessing."""
 
     def __init__(self) -> None:
         self._by_client: defaultdict[str, deque[float]] = defaultdict(deque)
@@ -161,14 +161,14 @@ async def _answer(request: Request, tries: _Tries, base: str, *, teaches: bool) 
 
 
 class SchoolAccount(NamedTuple):
-    """Who has signed in."""
+    """An account that has signed in."""
 
-    id: str  # of the provider, and of the person there
+    id: str  # of the provider, and of the account there
     name: str
 
 
 def sign_in_links(base: str) -> dict[str, str]:
-    """Return the address that begins to sign in with each provider, by its name; none where there is no [auth]."""
+    """Return the address for signing in with each provider, by its name; none without [auth]."""
     auth = get_secrets_auth_section()
     if not auth or not is_authlib_installed():
         return {}
@@ -178,7 +178,7 @@ def sign_in_links(base: str) -> dict[str, str]:
 
 
 def account_of(request: Request) -> SchoolAccount | None:
-    """Return the account with which a browser has signed in, by Streamlit's signed cookie."""
+    """Return the account that a browser has signed in with, from Streamlit's signed cookie."""
     if not get_secrets_auth_section() or not (value := _get_cookie_value_from_request(request, USER_COOKIE_NAME)):
         return None
     user = json.loads(value)
@@ -189,7 +189,7 @@ def account_of(request: Request) -> SchoolAccount | None:
 
 
 class _SignIn(NamedTuple):
-    """How a browser signs in with an account: the addresses that begin it, or the account that it has already."""
+    """A browser's sign-in with an account: the addresses that start it, or the account that is signed in."""
 
     links: dict[str, str]
     account: SchoolAccount | None

@@ -24,15 +24,15 @@ _THEME = """<script>{
   const dark = chosen.includes("Dark") || (!chosen.includes("Light") && system);
   document.documentElement.classList.add(dark ? "prerendered-dark" : "prerendered-light");
 }</script>"""
-# Of Streamlit's page: it begins when the picture is painted.
+# Streamlit's script, which starts once the picture is painted.
 _SCRIPT = re.compile(r'<script type="module" crossorigin src="([^"]+)"></script>')
 _COLORS = ("background", "secondary-background", "text", "border", "primary")  # CSS variables, as Streamlit names them
 
 
 def with_picture(shell: str, query: QueryParams) -> str:
-    """Return Streamlit's HTML of Home with the picture in it, or as it is.
+    """Return Streamlit's HTML of Home with the picture in it, or unchanged.
 
-    In a class notices stand above the picture, or the page leads elsewhere; embedded pages have other margins.
+    It is unchanged in a class, which may show notices above or redirect, and if embedded, with other margins.
     """
     script, picture = _SCRIPT.search(shell), None
     with suppress(ExplorerError, OSError):

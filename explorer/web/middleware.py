@@ -1,7 +1,7 @@
-"""Refuse requests for other host names and from other sites' pages, and send security headers with every answer.
+"""Refuse requests for other host names and from other sites' pages, and send security headers with every response.
 
-A page of another site can have its own name resolved to this machine's address (DNS rebinding). The browser then
-takes our answers for that site's own. Only the Host header still says which name was asked for.
+Another site can make its name resolve to this machine's address (DNS rebinding). The browser then takes our
+responses for that site's. Only the Host header still shows which name was requested.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ _PAGES_OF_A_MODEL = ("look_inside", "generate")
 
 
 class AllowedSites(NamedTuple):
-    """By which names this server may be asked, and whose pages may show it in a frame."""
+    """The host names that this server answers to, and the origins whose pages may show it in a frame."""
 
     address: str = "127.0.0.1"  # that the server is bound to
     host_names: tuple[str, ...] = ()  # further names or addresses, as users type them into a browser
@@ -61,7 +61,7 @@ class RequestGuard:
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "same-origin",
         }
-        # This older header knows no list of origins; browsers that know frame-ancestors ignore it.
+        # This older header cannot list origins; browsers that support frame-ancestors ignore it.
         if not sites.embed_origins:
             self._headers["X-Frame-Options"] = "SAMEORIGIN"
 
@@ -79,8 +79,8 @@ class RequestGuard:
 
         reason = self._why_refused(Headers(scope=scope))
         if not reason:
-            # Streamlit compares Origin with Host once more, and where a proxy has changed Host, asks a web service for
-            # this machine's public address. The origin is known to be right here.
+            # Streamlit compares Origin with Host again and, if a proxy has changed Host, asks a web service for this
+            # machine's public address. Here the origin has been checked already.
             checked = [(name, value) for name, value in scope["headers"] if name != b"origin"]
             await self.app({**scope, "headers": checked}, receive, send_with_headers)
         elif scope["type"] == "websocket":
@@ -106,7 +106,7 @@ class RequestGuard:
         return name in self._own_names or is_loopback(name) or self._is_own_address(name)
 
     def _is_own_origin(self, origin: str, host: str) -> bool:
-        """Return whether a page came from this server: by the very host and port, or through a proxy by a given name.
+        """Return whether a page came from this server: from the same host and port, or by a given name of a proxy.
 
         Other ports of this machine are other apps.
         """
@@ -117,7 +117,7 @@ class RequestGuard:
 
 
 def choose_access(address: str, class_title: str | None, is_open: bool) -> None:
-    """Raise ExplorerError where others can reach an address and nobody has said what they may do."""
+    """Raise ExplorerError if others can reach an address and no option sets what they may do."""
     if class_title is not None and is_open:
         raise ExplorerError("--class and --open exclude each other: a class has its own runs and texts. Leave one out.")
     if class_title is None and not is_open and address != LOOPBACK_NAME and not is_loopback(address):
@@ -128,7 +128,7 @@ def choose_access(address: str, class_title: str | None, is_open: bool) -> None:
 
 
 def checked_host_name(text: str) -> str:
-    """Return a name or address for `--host-name`, without its port. Raises ExplorerError for what is none."""
+    """Return a name or address for `--host-name`, without its port. Raises ExplorerError if it is invalid."""
     name = host_of(f"[{text}]" if text.count(":") > 1 and not text.startswith("[") else text)
     if name is None or not all(letter.isalnum() or letter in "-._:%" for letter in name):
         raise ExplorerError(f"{text[:80]!r} is not a host name. Write it as in a browser's address: lab.school.edu.")
@@ -147,7 +147,7 @@ def checked_origin(text: str) -> str:
 
 
 def host_of(header: str) -> str | None:
-    """Return the host of a Host header, `name:port`, in lower case; None where it is malformed."""
+    """Return the host of a Host header, `name:port`, in lower case; None if it is malformed."""
     try:
         parts = urlsplit(f"//{header}")
         _ = parts.port  # raises ValueError for anything but a number
@@ -186,21 +186,21 @@ def page_style() -> str:
 
 
 class PageShell:
-    """ASGI middleware that opens a page's model while the browser loads Streamlit, and writes into its HTML.
+    """ASGI middleware that opens a page's model while the browser loads Streamlit, and extends the page's HTML.
 
-    Where the modules of our components are, and what else to load with Streamlit's shell; of Home the picture itself.
+    It adds where our components' modules are, what else to load with Streamlit's shell, and on Home the picture.
 
-    The address of Streamlit's backend: Streamlit's pages ask for `<page>/_stcore/health` first and, when that is not
-    found, for the same above it: two errors on the console of every page that is opened by its own address.
+    It adds the address of Streamlit's backend. Otherwise a page requests `<page>/_stcore/health` first and then the
+    same path one level up: two errors in the console of every page that is opened by its own address.
 
-    The style sheet, behind the places where Streamlit puts its own: one that came with the page's content would move
-    what is drawn before it.
+    It adds the style sheet after Streamlit's own places: a style sheet in the page's content would move what is drawn
+    before it.
     """
 
     def __init__(self, app: ASGIApp, base_path: str = ""):
         self.app, self._base = app, base_path
         path = json.dumps(f"/{base_path}")
-        self._own = f"/{base_path}/api/".replace("//", "/")  # what our routes send stands for itself
+        self._own = f"/{base_path}/api/".replace("//", "/")  # our routes' responses stay unchanged
         address = f"<script>window.__streamlit = {{ BACKEND_BASE_URL: window.location.origin + {path} }}</script>"
         self._script = import_map(base_path) + address
 
@@ -226,7 +226,7 @@ class PageShell:
                 body += message.get("body", b"")
                 if not message.get("more_body"):
                     page = scope["path"].rpartition("/")[2]
-                    styles = b"".join(_STYLES.findall(body))  # first: nothing is painted before they are there
+                    styles = b"".join(_STYLES.findall(body))  # first: nothing is painted before they are loaded
                     own = self._script.encode() + styles + preloads(page, self._base).encode()
                     body = _STYLES.sub(b"", body).replace(_HEAD, _HEAD + own, 1).replace(*_TITLES, 1)
                     body = body.replace(_END, f"<style>{page_style()}</style>".encode() + _END, 1)
@@ -243,7 +243,7 @@ class PageShell:
 
 
 def _open_model_of(scope: Scope) -> None:
-    """Begin to open the model that a page will show: weights of GPT-2's size take as long as Streamlit's scripts."""
+    """Start to open the model that a page will show: GPT-2's weights take as long to load as Streamlit's scripts."""
     query = QueryParams(scope.get("query_string", b""))
     if scope["path"].rpartition("/")[2] in _PAGES_OF_A_MODEL and (run := query.get(RUN)):
         shared.prefetch_model(run, whole_number(query.get(STEP, "")))

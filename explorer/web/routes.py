@@ -1,4 +1,4 @@
-"""The addresses beside Streamlit's own: live streams, downloads, text as it is written, libraries of the browser.
+"""The routes besides Streamlit's: live streams, downloads, text while it is generated, browser libraries.
 
 They bypass Streamlit's sessions, so a run is addressed by its id, which cannot be guessed; they only read.
 """
@@ -43,8 +43,8 @@ from explorer.web.worksheets import paper
 from explorer.widgets.address import ROOT
 
 MOST_DOWNLOADS = 4  # at once: each keeps a whole archive on disk until it is sent
-MOST_WATCHED = 8  # runs that one page shows and has watched
-CHECK_SECONDS = 1.0  # between two looks whether a stream's user may still read its run
+MOST_WATCHED = 8  # runs that one page may watch
+CHECK_SECONDS = 1.0  # between checks that a stream's user may still read its run
 _CHUNK = 2**18  # bytes of an archive sent at a time
 _FOR_A_DAY = {"Cache-Control": "public, max-age=86400"}
 _STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would wait for a full buffer
@@ -75,7 +75,7 @@ def api_routes(broadcaster: Broadcaster, base: str = "") -> list[Route]:
 
 
 async def download(request: Request, places: asyncio.Semaphore) -> Response:
-    """Send the run's folder as a zip, named after the run; with `?for=` one of EXPORTS. A HEAD request makes none."""
+    """Send the run's folder as a zip, named after the run; with `?for=` one of EXPORTS. HEAD requests make no file."""
     folder = _run_of(request)
     name = plain_name(folder.name)
     kind = request.query_params.get("for")
@@ -95,7 +95,7 @@ async def download(request: Request, places: asyncio.Semaphore) -> Response:
 
 
 async def keep_class(request: Request, places: asyncio.Semaphore) -> Response:
-    """Send the class's teacher all that it has made, as a zip; with `?weights=1` also the weights of its runs."""
+    """Send the class's teacher all data of the class as a zip; with `?weights=1` also the weights of its runs."""
     classroom = served_class()
     if classroom is None or not visitor().is_teacher:
         raise HTTPException(404)
@@ -105,7 +105,7 @@ async def keep_class(request: Request, places: asyncio.Semaphore) -> Response:
 
 
 class _Archive(Response):
-    """What is made when it is asked for, in a file without a name: nothing is left behind, however the sending ends."""
+    """A file made on request, without a name on disk, so that nothing is left behind however the transfer ends."""
 
     media_type = "application/zip"
 
@@ -133,7 +133,7 @@ class _Archive(Response):
                 await StreamingResponse(_chunks(file), headers=headers)(scope, receive, send)
 
     def _made(self) -> BinaryIO:
-        file = tempfile.TemporaryFile(prefix="gpt-explorer-")  # noqa: SIM115 - closed by who sends it
+        file = tempfile.TemporaryFile(prefix="gpt-explorer-")  # noqa: SIM115 - closed after it was sent
         try:
             self.make(file)
             file.seek(0)  # writes what is still buffered
@@ -150,12 +150,12 @@ async def _chunks(file: BinaryIO) -> AsyncIterator[bytes]:
 
 
 async def stream_text(request: Request) -> Response:
-    """Send text as it is written. Where too many texts are being written already, none is begun."""
+    """Send text while it is generated. If too many texts are being generated, refuse to start another."""
     return _Text(request)
 
 
 class _Text(Response):
-    """Events with a text's tokens. The text takes its place among those being written as the sending begins."""
+    """Events with a text's tokens. The text counts as being generated once its transfer starts."""
 
     def __init__(self, request: Request):
         super().__init__()
@@ -172,7 +172,7 @@ class _Text(Response):
 
 
 def _refused(request: Request, why: TooManyTexts) -> Response:
-    """Return 503 with the sentence; for an EventSource, which hides the body of anything but a 200, a stream."""
+    """Return 503 with the sentence; for an EventSource, which hides the body of any response but a 200, a stream."""
     if "text/event-stream" in request.headers.get("accept", ""):
         events = problem_event(str(why)) + event("end", "{}")
         return Response(events, media_type="text/event-stream", headers=_STREAM_HEADERS)
@@ -180,7 +180,7 @@ def _refused(request: Request, why: TooManyTexts) -> Response:
 
 
 async def frame(request: Request) -> Response:
-    """Send what the time machine shows of a snapshot: `explorer.look_inside.frames` of a step and a prompt."""
+    """Send a frame of the time machine for a step and a prompt (`explorer.look_inside.frames`)."""
     folder = _run_of(request)
     step = whole_number(request.path_params["step"])
     if step is None:
@@ -203,7 +203,7 @@ async def frame(request: Request) -> Response:
 
 
 def _picture_of(request: Request) -> PictureRequest | None:
-    """Return what of the whole model is asked for: a place, and how the next token is sampled."""
+    """Return the requested picture of the whole model: a place, and how the next token is sampled."""
     query = request.query_params
     if "place" not in query:
         return None
@@ -234,7 +234,7 @@ async def chart2music_js(_request: Request) -> Response:
 
 
 def _run_of(request: Request) -> RunFolder:
-    """Return the run of the address, or answer 404 with a sentence. An id has a pattern, so it is never a path."""
+    """Return the run in the address, or raise 404 with a sentence. An id has a pattern, so it is never a path."""
     try:
         return open_run(data_dir(), request.path_params["id"])
     except ExplorerError as error:
@@ -266,7 +266,7 @@ async def _while_allowed(
                     return
                 yield chunk
     finally:
-        # A browser that has left cancels this: without a shield, also what ends its stream.
+        # A browser that has left cancels this; without the shield, also the cleanup of its stream.
         with CancelScope(shield=True):
             if following:
                 following.cancel()

@@ -1,4 +1,4 @@
-"""What a visitor's session keeps besides widgets, the values of widgets that depend on others, and the language."""
+"""Values in a visitor's session besides widgets, values of widgets that depend on others, and the language."""
 
 import secrets
 import threading
@@ -23,7 +23,7 @@ _clicking = threading.Lock()
 
 
 def remember(name: str, value: Any) -> None:
-    """Keep a value of one page for this visitor, also while other pages are open."""
+    """Keep a value of one page for this visitor, even while other pages are open."""
     st.session_state[f"{_PAGE}{name}"] = value
 
 
@@ -33,14 +33,14 @@ def recall(name: str, default: Any = None) -> Any:
 
 
 def fit_choice(key: str, choices: Container[Any], default: Any) -> Any:
-    """Return what a widget shall show, and put it into the session before the widget is drawn.
+    """Return the value that a widget should show, and put it into the session before the widget is drawn.
 
-    That is what the session holds, else what this function returned last, else the default; the default also where only
-    that was chosen. The session can hold a choice of an earlier prompt or run, and also its label: a browser sends the
-    label of a select box, and Streamlit passes it on as a string where no option has that label any more.
+    This is the session's value, else the last one returned here, else the default; an earlier default does not count.
+    The session can have a choice for an earlier prompt or run, and also its label: a browser sends the label of a
+    select box, and Streamlit passes it on as a string if no option has that label any longer.
     """
     held, last_default = st.session_state.get(key), recall(f"{key}_default")
-    earlier = last_default if last_default != default else None  # chosen by nobody
+    earlier = last_default if last_default != default else None  # not chosen by anybody
     chosen = (value for value in (held, recall(key)) if value in choices and value != earlier)
     fitting = next(chosen, default)
     remember(f"{key}_default", default)
@@ -51,7 +51,7 @@ def fit_choice(key: str, choices: Container[Any], default: Any) -> Any:
 
 
 def fit_input(key: str, kind: str, default: Callable[[], Any]) -> bool:
-    """Put into an input what it had last for this kind of thing, at first the default, before it is drawn.
+    """Restore an input's last value for this kind of thing, initially the default, before it is drawn.
 
     Return whether it was drawn for another kind before.
     """
@@ -65,28 +65,28 @@ def fit_input(key: str, kind: str, default: Callable[[], Any]) -> bool:
 
 
 def put_input(key: str, value: Any) -> None:
-    """Let an input have a value when it is drawn next, whatever it is drawn for."""
+    """Set the value that an input has when it is next drawn, for any kind of thing."""
     st.session_state[key] = value
     remember(f"{key}_kind", None)
 
 
 def keep_input(key: str, kind: str) -> None:
-    """Keep what a text input has, for the next time it is drawn for this kind of thing."""
+    """Keep an input's value for the next time it is drawn for this kind of thing."""
     remember(f"{key}_of_{kind}", st.session_state[key])
 
 
 def ticket(purpose: str) -> str:
-    """Return a random number for one click on one button: a second click that is on its way carries the same."""
+    """Return a random number for one click on one button: a second click under way has the same number."""
     tickets = st.session_state.setdefault(_TICKET, {})
     return tickets.setdefault(purpose, secrets.token_hex(8))
 
 
 def do_once(number: str, work: Callable[[], Any]) -> None:
-    """Do the work of a button in its callback, once for a ticket; `click_result` gives the page what came of it.
+    """Do the work of a button in its callback, once for a ticket; `click_result` returns the result to the page.
 
-    While a callback works, another request of the visitor, such as a second click, is served beside it, and Streamlit
-    ends the first one where it uses the session next. So the result is kept outside of the session, and the second one
-    does the work that the first one was ended at.
+    While a callback runs, another request of the visitor, such as a second click, is served in parallel, and Streamlit
+    ends the first one at its next use of the session. So the result is kept outside the session, and the second request
+    does the work if the first one was ended.
     """
     while True:
         with _clicking:
@@ -97,7 +97,7 @@ def do_once(number: str, work: Callable[[], Any]) -> None:
             return
     try:
         result.set_result(work())
-    except Exception as error:  # nobody may wait in vain
+    except Exception as error:  # so that nobody waits forever
         result.set_exception(error)
         if not isinstance(error, ExplorerError):
             raise
@@ -118,9 +118,9 @@ def _was_cancelled(result: Future) -> bool:
 
 
 def click_result(purpose: str) -> Any:
-    """Return what came of a click on a button, waiting for it; None before one. Raises its ExplorerError, once.
+    """Wait for the result of a button's click and return it; None without a click. Raises its ExplorerError, once.
 
-    The page calls `forget_click` when it has shown the result: until then any request may be the one that does.
+    The page calls `forget_click` when it has shown the result: until then, any request may be the one to show it.
     """
     number = st.session_state.get(_TICKET, {}).get(purpose)
     with _clicking:
@@ -133,7 +133,7 @@ def click_result(purpose: str) -> Any:
 
 
 def forget_click(purpose: str) -> None:
-    """Let the next `ticket` be another."""
+    """Let the next `ticket` be a new one."""
     st.session_state.get(_TICKET, {}).pop(purpose, None)
 
 
@@ -144,7 +144,7 @@ def notify(sentence: str) -> None:
 
 @contextmanager
 def notifying() -> Iterator[None]:
-    """Notify of an ExplorerError that is raised inside; also a decorator of callbacks."""
+    """Notify of an ExplorerError that is raised inside; also a decorator for callbacks."""
     try:
         yield
     except ExplorerError as error:
@@ -158,7 +158,7 @@ def take_notice() -> str | None:
 
 
 def use_language(wanted: str | None) -> None:
-    """Show everything in a language from now on; what is no language changes nothing."""
+    """Show everything in this language from now on; an unknown language changes nothing."""
     if wanted in languages():
         st.session_state[_LANGUAGE] = wanted
 
@@ -172,7 +172,7 @@ use_session_language(_language)
 
 
 def reseed_button(label: str, slot: str, key: str) -> int:
-    """Draw a button that counts up the number remembered under `slot`, a seed of what is random; return the number."""
+    """Draw a button that increments the seed remembered under `slot`; return the seed."""
     number = recall(slot, 0)
     st.button(label, icon=":material/casino:", key=key, on_click=lambda: remember(slot, number + 1))
     return number

@@ -1,4 +1,4 @@
-"""The sidebar: the logo, the way between the pages, and the run on view."""
+"""The sidebar: the logo, the navigation, and the current run."""
 
 import streamlit as st
 
@@ -17,13 +17,13 @@ from explorer.widgets.run_picker import newest_run
 from explorer.widgets.session import recall, remember
 
 _LAST = "run_last_on_view"  # in the session: the id of a run
-_LOOK_AGAIN = 5.0  # seconds between two looks at a run that goes on
+_LOOK_AGAIN = 5.0  # seconds between checks of an unfinished run
 _OF_ONE_RUN = ("look_inside", "generate")  # pages that need one
 _OF_ALL_RUNS = ("", "home", "runs")  # pages that show them all
 
 
 def draw_sidebar(pages: dict[str, list], here) -> None:
-    """Draw links to all pages of `st.navigation`, which keep the run on view, and a card of that run."""
+    """Draw links to all pages of `st.navigation`, which keep the current run, and a card for that run."""
     st.logo(_logo(), size="large")
     run_id = parameter(RUN)
     with st.sidebar:
@@ -43,7 +43,7 @@ def draw_sidebar(pages: dict[str, list], here) -> None:
         if run_id:
             remember(_LAST, run_id)
             _draw_run_on_view(run_id, says_so=here.url_path in (*_OF_ONE_RUN, "train"))
-        elif last := recall(_LAST):  # the page is of no run, such as the settings of the next one
+        elif last := recall(_LAST):  # the page has no run, such as the settings of the next one
             _draw_run_on_view(last, says_so=True, link=True)
         wanted = parameter(LANGUAGE)
         if wanted and wanted not in languages():

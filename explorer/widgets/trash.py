@@ -1,4 +1,4 @@
-"""The trash of a page: what was deleted, and the way back."""
+"""The trash of a page: what was deleted, and how to restore it."""
 
 from typing import Literal
 
@@ -14,15 +14,15 @@ from explorer.services.visitors import check_may_change
 from explorer.widgets.session import notify, notifying
 
 _MOST = 12  # shown
-_CARDS = {"runs": ("run.json", "name"), "texts": (".json", "title")}  # where the name is that its user gave
+_CARDS = {"runs": ("run.json", "name"), "texts": (".json", "title")}  # file and field with the name that the user gave
 
 
 def draw_trash(kind: Literal["runs", "texts"]) -> None:
-    """Draw the way to what was deleted in the last days; nothing while the trash has none of that kind."""
+    """Draw the trash of the last days; nothing if it has none of this kind."""
     try:
         home = shared.data_dir()
         entries = [entry for entry in deleted(home) if (place_of(home, entry.id) / kind).is_dir()]
-    except ExplorerError:  # the page itself says so
+    except ExplorerError:  # the page itself reports it
         return
     if not entries:
         return
