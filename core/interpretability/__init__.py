@@ -1,8 +1,8 @@
-"""Inspection of a trained model: arrays in, arrays out. What takes longer than a second reports its progress.
+"""Inspection of a trained model: arrays in, arrays out. Computations longer than a second report their progress.
 
-The dimensions in annotations: B rows, T tokens, C channels, L layers, H heads, D channels of a head, V tokens of the
-vocabulary, N windows of W tokens each, S steps of a training; `stages` are L + 1, one before each block and one after
-the last. A bigram model has V channels, and one stage.
+Dimensions in annotations: B rows, T tokens, C channels, L layers, H heads, D channels of a head, V tokens of the
+vocabulary, N windows of W tokens each, S training steps; there are L + 1 `stages`, one before each block and one after
+the last. A bigram model has V channels and one stage.
 """
 
 from collections import deque

@@ -28,7 +28,7 @@ class Part(NamedTuple):
 
     kind: Literal["head", "attention", "mlp", "block"]
     layer: int
-    head: int = 0  # of a head only
+    head: int = 0  # only for a head
 
     def __str__(self) -> str:
         if self.kind == "head":
@@ -41,14 +41,14 @@ class HeadCost(NamedTuple):
 
     layer: int
     head: int
-    increase: float  # of the loss, in nats a token; below 0 where the model is better without it
+    increase: float  # of the loss, nats/token; negative if the model is better without the head
 
 
 def ablation_hook(model: GPT, parts: Collection[Part], means: Means | None = None) -> Hook:
-    """Return a hook that ablates some parts, with zeros or with `means`; ValueError for one that it lacks.
+    """Return a hook that ablates some parts, with zeros or with `means`; raises ValueError for a missing part.
 
-    It treats every position by itself, so it works in `generate` too. In a model without residual connections an
-    ablated half empties the residual stream.
+    It treats every position separately, so it also works in `generate`. In a model without residual connections, an
+    ablated sublayer empties the residual stream.
     """
     heads: dict[str, list[int]] = {}
     silenced: set[str] = set()
@@ -61,7 +61,7 @@ def ablation_hook(model: GPT, parts: Collection[Part], means: Means | None = Non
         if part.kind in ("attention", "block"):
             silenced.add(f"{block}.hook_attn_out")
         if part.kind in ("mlp", "block"):
-            silenced.add(f"{block}.hook_mlp_out")  # which a block without feed-forward never passes
+            silenced.add(f"{block}.hook_mlp_out")  # a block without feed-forward never calls it
 
     def hook(name: str, tensor: Tensor) -> Tensor | None:
         if name in heads:
@@ -76,7 +76,7 @@ def ablation_hook(model: GPT, parts: Collection[Part], means: Means | None = Non
 
 
 def mean_activations(model: GPT, windows: Int[Tensor, "N W"]) -> dict[str, Float[Tensor, "..."]]:
-    """Return the mean outputs of heads and halves of blocks over all tokens of the windows but their last one."""
+    """Return the mean outputs of heads and sublayers over all tokens of the windows except their last one."""
     names = [
         f"blocks.{layer}.{name}"
         for layer in range(model.config.n_layer)
@@ -97,7 +97,7 @@ def ablated_loss(
     means: Means | None = None,
     answers: AnswerTokens | None = None,
 ) -> float:
-    """Return the mean loss in nats a token on windows, with some parts ablated; of a task, on its answers alone."""
+    """Return the mean loss in nats/token on windows with some parts ablated; for a task, only on its answers."""
     losses = window_losses(model, windows, ablation_hook(model, parts, means) if parts else None).double()
     return float(losses[_targets(windows, answers) != IGNORED].mean())
 
@@ -112,7 +112,7 @@ def rank_heads(
     """Measure the cost of ablating each head on windows, from the first layer up.
 
     The result lists the heads done so far, the newest last; sort by `increase` for the ranking. Blocks below the
-    ablated one are computed once a layer, not once a head. Of a task, only answers count.
+    ablated one are computed once per layer, not once per head. For a task, only answers count.
     """
     parts = windows.split(rows_at_once(model, windows.size(1) - 1))
     streams = [stream_at(model, part[:, :-1], 0) for part in parts]

@@ -1,4 +1,4 @@
-"""Reading and replacing the activations of one forward pass. Everything else here builds on this."""
+"""Reading and replacing the activations of one forward pass. The rest of this package builds on it."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -39,10 +39,10 @@ class PartError(ExplorerError):
 def run_with_cache(
     model: GPT | Bigram, ids: Ids, names: Collection[str] | None = None
 ) -> dict[str, Float32[np.ndarray, "..."]]:
-    """Return the activations at the named hook points, all unless given, in the order of the forward pass.
+    """Return the activations at the named hook points, by default all, in the order of the forward pass.
 
     They have no batch dimension: `blocks.0.attn.hook_pattern` is (H, T, T), `hook_embed` (T, C).
-    Raises PromptError as `as_row`, and ValueError for a point that the model lacks.
+    Raises PromptError like `as_row`, and ValueError for a point that the model lacks.
     """
     recorded = run_batch_with_cache(model, as_row(model, ids), names)
     return {name: tensor[0].float().cpu().numpy() for name, tensor in recorded.items()}
@@ -51,7 +51,7 @@ def run_with_cache(
 def run_batch_with_cache(
     model: GPT | Bigram, ids: Int[Tensor, "B T"], names: Collection[str] | None = None
 ) -> dict[str, Float[Tensor, "B ..."]]:
-    """Return the same for a batch, on the model's device; the forward pass ends after the last named point."""
+    """Return activations of a batch, on the model's device; the forward pass ends after the last named point."""
     recorded: dict[str, Tensor] = {}
     wanted = None if names is None else set(names)
 
@@ -77,7 +77,7 @@ def run_with_hooks(
     >>> without_head_2 = run_with_hooks(model, ids, {"blocks.0.attn.hook_z": lambda z: z * keep})  # z: (1, T, H, D)
     >>> with_their_stream = run_with_hooks(model, ids, {"blocks.1.hook_resid_pre": recorded["blocks.1.hook_resid_pre"]})
 
-    Raises PromptError as `as_row`, and ValueError for a point that the model lacks, or a replacement of another shape.
+    Raises PromptError like `as_row`, and ValueError for a missing point or a replacement of another shape.
     """
     edits = edits or {}
     met: dict[str, bool] = {}
@@ -95,7 +95,7 @@ def run_with_hooks(
 
 @torch.no_grad()
 def compute_logits(model: GPT | Bigram, ids: Int[Tensor, "B T"], hook: Hook | None = None) -> Float[Tensor, "B T V"]:
-    """Return the logits without gradient or dropout; raises as `finite_logits`."""
+    """Return the logits without gradient or dropout; raises like `finite_logits`."""
     with evaluating(model), threads_for(ids.numel() * parameter_count(model)):
         return finite_logits(model(ids.to(device_of(model), torch.int64), hook=hook)[0])
 
@@ -118,7 +118,7 @@ class _Enough(Exception):
 
 
 def as_row(model: GPT | Bigram, ids: Ids) -> Int64[Tensor, "1 T"]:
-    """Return one row of tokens as a batch. Raises PromptError where there are none, or more than the context."""
+    """Return one row of tokens as a batch. Raises PromptError if there are none, or more than the context."""
     ids = torch.as_tensor(ids, dtype=torch.int64)
     if ids.ndim != 1:
         raise ValueError(f"ids must be one row of tokens (T,), not {tuple(ids.shape)}")

@@ -24,9 +24,9 @@ def attention_patterns(model: GPT | Bigram, ids: Ids) -> Float32[np.ndarray, "L 
 
 
 def coarse_patterns(model: GPT, ids: Ids, size: int) -> Iterator[Progress[Float32[np.ndarray, "L H G G"]]]:
-    """Compute the patterns of a long prompt in squares of `size` by `size` tokens, by layer.
+    """Compute the patterns of a long prompt in squares of `size` by `size` tokens, layer by layer.
 
-    Only one layer's full patterns are in memory at a time; layers not done yet are nan. Raises PromptError as `as_row`.
+    Only one layer's full patterns are in memory at a time; unfinished layers are nan. Raises PromptError like `as_row`.
     """
     row, layers = as_row(model, ids), model.config.n_layer
     groups = -(-row.size(1) // size)
@@ -45,7 +45,7 @@ def coarse_patterns(model: GPT, ids: Ids, size: int) -> Iterator[Progress[Float3
 def coarsened(patterns: Float[np.ndarray, "*A T T"], size: int) -> Float[np.ndarray, "*A G G"]:
     """Return patterns in squares of `size` by `size`: the mean over queries of the sum over keys.
 
-    Rows still sum to 1. Where T is no multiple of `size`, the last row and column have fewer tokens.
+    Rows still sum to 1. If T is not a multiple of `size`, the last row and column have fewer tokens.
     """
     starts = np.arange(0, patterns.shape[-1], size)
     counts = np.diff([*starts, patterns.shape[-1]])
@@ -54,7 +54,7 @@ def coarsened(patterns: Float[np.ndarray, "*A T T"], size: int) -> Float[np.ndar
 
 
 def over_heads(patterns: Float[np.ndarray, "L H T T"], how: str = "mean") -> Float[np.ndarray, "L T T"]:
-    """Return the mean or maximum over the heads of each layer; raises ValueError where `how` is neither."""
+    """Return the mean or maximum over the heads of each layer; raises ValueError if `how` is neither."""
     if how not in ("mean", "max"):
         raise ValueError(f"how must be 'mean' or 'max', not {how!r}")
     if not patterns.size:  # a bigram model
@@ -65,7 +65,7 @@ def over_heads(patterns: Float[np.ndarray, "L H T T"], how: str = "mean") -> Flo
 def rollout(patterns: Float[np.ndarray, "L H T T"], residual: bool = True) -> Float32[np.ndarray, "L T T"]:
     """Return the attention rollout (Abnar and Zuidema 2020, section 3) after each layer.
 
-    Each layer's mean over heads, averaged with the identity where the model has residual connections, multiplies the
+    Each layer's mean over heads, averaged with the identity if the model has residual connections, multiplies the
     product of the layers below. Rows sum to 1. Values and feed-forward layers are not considered.
     """
     T = patterns.shape[-1]
@@ -114,7 +114,7 @@ class AttentionWeight(NamedTuple):
     k: Float32[np.ndarray, "D"]
     products: Float32[np.ndarray, "D"]  # q * k, elementwise
     product: float  # their sum
-    scale: float  # what the sum is multiplied by, 1 / sqrt(D), or 1 where the model does not scale
+    scale: float  # what the sum is multiplied by, 1 / sqrt(D), or 1 if the model does not scale
     distance_penalty: float  # ALiBi's, which is subtracted; 0 with other positions
     score: float  # product * scale - distance_penalty, before the mask
     hidden: bool  # whether this key is masked for this query
@@ -123,14 +123,14 @@ class AttentionWeight(NamedTuple):
     weight: float  # this cell's
     values: Float32[np.ndarray, "T D"]  # of all keys
     weighted_values: Float32[np.ndarray, "T D"]  # row_weights times values
-    gate: float | None  # of a model with gated attention, what their sum is multiplied by
+    gate: float | None  # factor of their sum in a model with gated attention
     z: Float32[np.ndarray, "D"]  # their sum, times the gate: the head's output for this query
 
 
 def attention_weight_steps(model: GPT, ids: Ids, layer: int, head: int, query: int, key: int) -> AttentionWeight:
     """Compute the attention weight of `key` for `query` in `head` of `layer` step by step; all count from 0.
 
-    "Attention Is All You Need" (Vaswani 2017), equation 1, for one query and one key. Raises PromptError as `as_row`,
+    "Attention Is All You Need" (Vaswani 2017), equation 1, for one query and one key. Raises PromptError like `as_row`,
     for a query or key beyond the prompt, and for a softmax over queries: its weights do not come from a row.
     """
     if model.config.softmax_over == "queries":

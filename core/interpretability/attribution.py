@@ -2,7 +2,7 @@
 
 The last residual stream is the sum of the outputs of embedding, heads and feed-forward layers, so a logit is a sum of
 their contributions ("A Mathematical Framework for Transformer Circuits", Elhage 2021, section "Logit attribution").
-The scale of the last norm is taken as a constant, so the contributions add up exactly. Indirect effects, through the
+The scale of the last norm is treated as a constant, so the contributions add up exactly. Indirect effects, through the
 inputs of later parts, are not counted.
 """
 
@@ -19,21 +19,21 @@ from core.model.layers import Norm
 
 
 class Attribution(NamedTuple):
-    """Contributions to the logit of `token`, less the reference's; they add up to `logit`."""
+    """Contributions to the logit of `token`, minus the reference's; they add up to `logit`."""
 
     token: int
-    logit: float  # of the token, less the reference
+    logit: float  # of the token, minus the reference
     embedding: float  # of the token at this position
-    position: float  # its position embedding; 0 where the model adds none (`rope`, `none`, a bigram)
+    position: float  # its position embedding; 0 if the model adds none (`rope`, `none`, a bigram)
     heads: Float64[np.ndarray, "L H"]  # a bigram model has none
-    mlps: Float64[np.ndarray, "L"]  # each with its bias
+    mlps: Float64[np.ndarray, "L"]  # each including its bias
     biases: float  # of attention's output layers and the last norm
-    pairs: float  # the table of counted pairs, where the model has one; else 0
-    shift: float = 0.0  # the embedding of the token before, where the model adds it
+    pairs: float  # the table of counted pairs, if the model has one; else 0
+    shift: float = 0.0  # the previous token's embedding, if the model adds it
 
     @property
     def total(self) -> float:
-        """Return the sum of all contributions: `logit`, but for rounding."""
+        """Return the sum of all contributions: `logit`, up to rounding."""
         rest = self.embedding + self.position + self.biases + self.pairs + self.shift
         return float(rest + self.heads.sum() + self.mlps.sum())
 
@@ -54,13 +54,13 @@ def attribute(
     against: int | Literal["mean", "zero"] = "zero",
     position: int = -1,
 ) -> Attribution:
-    """Return the contributions of all parts to the logit of `token`, the likeliest unless given, after `ids`.
+    """Return the contributions of all parts to the logit of `token`, by default the top token, after `ids`.
 
     Args:
         against: the reference: "zero" subtracts nothing, "mean" the mean logit of all tokens, an id that token's logit.
-        position: from which the next token is predicted; the last unless given.
+        position: from which the next token is predicted; by default the last.
 
-    Raises PromptError as `as_row`, and PartError for a model without residual connections or with post-norm: its
+    Raises PromptError like `as_row`, and PartError for a model without residual connections or with post-norm: its
     parts do not add up.
     """
     if not isinstance(model, GPT):
@@ -110,7 +110,7 @@ def attribute(
 def through_norm(
     norm: Norm, wanted: Float64[Tensor, "*A C"], stream: Float64[Tensor, "*A C"]
 ) -> tuple[Float64[Tensor, "*A C"], Float64[Tensor, "*A"]]:
-    """Return directions `wanted` before the last norm, with its scale for `stream` taken as constant.
+    """Return the directions `wanted` pulled back through the last norm, with its scale for `stream` as a constant.
 
     The second result is what the norm's bias adds.
     """

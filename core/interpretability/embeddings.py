@@ -19,7 +19,7 @@ _EXACT_UP_TO = 512
 
 
 def token_embeddings(model: GPT | Bigram) -> Float32[np.ndarray, "V C"]:
-    """Return a row for each token. For a bigram model its table: the logits of the next token."""
+    """Return a row for each token; for a bigram model its table, the logits of the next token."""
     table = model.transformer.wte if isinstance(model, GPT) else model.token_embedding_table
     return table.weight.detach().float().cpu().numpy().copy()
 
@@ -48,18 +48,18 @@ def cosines(vectors: Real[np.ndarray, "N C"]) -> Float32[np.ndarray, "N N"]:
 
 
 class FourierComponents(NamedTuple):
-    """The Fourier transform of the embeddings of the numbers 0 to P - 1 over the numbers."""
+    """The Fourier transform, over the numbers 0 to P - 1, of their embeddings."""
 
     power: Float32[np.ndarray, "K"]  # share of the variance at frequencies 1 to P // 2
     strongest: int  # the frequency with the largest share
-    circle: Float32[np.ndarray, "P 2"]  # the numbers on that frequency's cosine and sine direction
+    circle: Float32[np.ndarray, "P 2"]  # the numbers projected on that frequency's cosine and sine directions
 
 
 def fourier_components(vectors: Real[np.ndarray, "P C"]) -> FourierComponents:
-    """Return how much of the embeddings of P numbers each frequency explains, as Nanda (2023) found in grokked models.
+    """Return how much of the embeddings of P numbers each frequency explains, as Nanda (2023) did for grokked models.
 
-    A model that adds modulo P by rotation has few frequencies, and its numbers n lie on a circle at the angle
-    2 pi k n / P of each. Raises ValueError for fewer than three numbers.
+    A model that adds modulo P by rotation uses few frequencies k, and for each its numbers n lie on a circle at the
+    angles 2 pi k n / P. Raises ValueError for fewer than three numbers.
     """
     if len(vectors) < 3:
         raise ValueError(f"a circle takes three numbers at least, not {len(vectors)}")
@@ -67,7 +67,7 @@ def fourier_components(vectors: Real[np.ndarray, "P C"]) -> FourierComponents:
     spectrum = np.fft.rfft(centered, axis=0)[1:]  # (P // 2, C)
     power = np.square(np.abs(spectrum)).sum(axis=1)
     if len(vectors) % 2:
-        power *= 2  # each but an even number's last frequency occurs twice, as itself and its negative
+        power *= 2  # every frequency occurs twice, as itself and its negative, except the last one of an even P
     else:
         power[:-1] *= 2
     total = power.sum()
@@ -84,8 +84,8 @@ def own_axes(
 ) -> Float32[np.ndarray, "V {len(axes)}"]:
     """Project tokens on axes between groups of tokens.
 
-    Each axis leads from the mean of one group of rows, at 0, to the mean of another, at 1: from small letters to
-    capitals, say. Raises ValueError for an empty group, or two groups with the same mean.
+    Each axis leads from the mean of one group of rows, at 0, to the mean of another, at 1: for example, from
+    lowercase letters to capitals. Raises ValueError for an empty group, or two groups with the same mean.
     """
     vectors = np.asarray(vectors, dtype=np.float64)
     points = np.zeros((len(vectors), len(axes)))
@@ -101,12 +101,12 @@ def own_axes(
 
 
 def methods() -> tuple[Method, ...]:
-    """Return the projection methods of this installation: UMAP only where umap-learn is installed."""
+    """Return the projection methods of this installation: UMAP only if umap-learn is installed."""
     return ("pca", "tsne", "umap") if find_spec("umap") else ("pca", "tsne")
 
 
 def project_along(tables: Sequence[Real[np.ndarray, "V C"]]) -> Float32[np.ndarray, "{len(tables)} V 2"]:
-    """Project the rows at several steps of a training by the last step's principal components."""
+    """Project the rows at several training steps onto the last step's principal components."""
     tables = [np.asarray(table, dtype=np.float64) for table in tables]
     mean, directions = tables[-1].mean(axis=0), _directions(tables[-1], 2, seed=0)
     return np.stack([(table - mean) @ directions.T for table in tables]).astype(np.float32)
@@ -115,13 +115,13 @@ def project_along(tables: Sequence[Real[np.ndarray, "V C"]]) -> Float32[np.ndarr
 def project(
     vectors: Real[np.ndarray, "V C"], method: str = "pca", dimensions: Literal[2, 3] = 2, seed: int = 0
 ) -> Float32[np.ndarray, "V {dimensions}"]:
-    """Project the rows of `vectors`, the same for the same seed.
+    """Project the rows of `vectors`, deterministically for a given seed.
 
     pca: the directions in which they differ most (Pearson 1901); distances keep their meaning. Directions that do not
     exist (few tokens, or all alike) are 0.
     tsne: keeps neighbors together; large distances mean nothing (van der Maaten and Hinton 2008). Fewer than four
     different rows are projected with pca.
-    umap: likewise, and keeps some large distances (McInnes 2018); only where umap-learn is installed (`methods`).
+    umap: like tsne, and keeps some large distances (McInnes 2018); only if umap-learn is installed (`methods`).
 
     Raises ValueError for another method.
     """
@@ -137,7 +137,7 @@ def project(
         neighbors = min(15, len(vectors) - 1)
         umap = UMAP(neighbors, dimensions, metric="euclidean", init="pca", random_state=seed, n_jobs=1)
         return umap.fit_transform(vectors.astype(np.float32)).astype(np.float32)
-    from sklearn.manifold import TSNE  # takes a second to import; a worker only ever draws with pca
+    from sklearn.manifold import TSNE  # takes a second to import; workers only use pca
 
     # The published initialization: the first principal components, very small, so that the result does not vary.
     start = points / points[:, 0].std() * 1e-4
@@ -151,7 +151,7 @@ def align(points: Float[np.ndarray, "V dim"], reference: Float[np.ndarray, "_ _"
     """Rotate, reflect and shift `points` to lie as close as possible to `reference`.
 
     A projection's axes may swap or flip from step to step (orthogonal Procrustes problem, Schönemann 1966). Raises
-    ValueError where the shapes differ.
+    ValueError if the shapes differ.
     """
     if points.shape != reference.shape:
         raise ValueError(f"points have shape {points.shape}, but the reference {reference.shape}")
@@ -161,7 +161,7 @@ def align(points: Float[np.ndarray, "V dim"], reference: Float[np.ndarray, "_ _"
 
 
 def nearest(vectors: Float[np.ndarray, "V C"], index: int, count: int) -> list[tuple[int, float]]:
-    """Return the `count` rows most similar to row `index`, without itself, with their cosine from -1 to 1."""
+    """Return the `count` rows most similar to row `index`, excluding itself, with their cosines from -1 to 1."""
     lengths = np.linalg.norm(vectors, axis=1)
     products = lengths * lengths[index]
     cosines = np.divide(vectors @ vectors[index], products, out=np.zeros(len(vectors)), where=products > 0)
@@ -170,7 +170,7 @@ def nearest(vectors: Float[np.ndarray, "V C"], index: int, count: int) -> list[t
 
 
 def _directions(vectors: np.ndarray, dimensions: int, seed: int) -> np.ndarray:
-    """Return the principal directions (dimensions, C), of length 1, their largest number positive; the rest is 0."""
+    """Return the principal directions (dimensions, C), of length 1, the largest entry positive; the rest is 0."""
     centred = vectors - vectors.mean(axis=0)
     if min(centred.shape) <= _EXACT_UP_TO:
         components = np.linalg.svd(centred, full_matrices=False)[2][:dimensions]
@@ -190,7 +190,7 @@ class Tables(NamedTuple):
     learned: Float32[np.ndarray, "V V"]  # probabilities; every row sums to 1
     counted: Float32[np.ndarray, "V V"]  # the same; 1 / V in a row without counts
     difference: Float32[np.ndarray, "V V"]  # learned - counted
-    row_counts: Int64[np.ndarray, "V"]  # the counts of each row: rare rows are learned badly
+    row_counts: Int64[np.ndarray, "V"]  # the counts of each row: rare rows are learned poorly
 
 
 def compare_tables(model: Bigram, ids: ArrayLike) -> Tables:

@@ -1,6 +1,6 @@
 """One forward pass as a whole: what every part computes, and what it adds to the logits directly.
 
-B is 1 and left out; F are the neurons of a feed-forward layer.
+B is 1 and left out; F is the number of neurons in a feed-forward layer.
 """
 
 from typing import NamedTuple
@@ -15,18 +15,18 @@ from core.model import GPT, Bigram
 
 
 class SourceAttribution(NamedTuple):
-    """Contributions to the logit of each position's most likely token; over all parts they add up to `logits`.
+    """Contributions to the logit of each position's top token; over all parts they add up to `logits`.
 
-    As `core.interpretability.attribution`, for all positions at once, with heads split by the token attended to.
+    Like `core.interpretability.attribution`, for all positions at once, with heads split by the token attended to.
     """
 
     embedding: Float[np.ndarray, "T"]
-    position: Float[np.ndarray, "T"]  # 0 where the model adds no position embedding
+    position: Float[np.ndarray, "T"]  # 0 if the model adds no position embedding
     heads: Float[np.ndarray, "L H T T"]  # through a head, to a query (row) from a key (column)
-    mlps: Float[np.ndarray, "L T"]  # 0 where the model has none
+    mlps: Float[np.ndarray, "L T"]  # 0 if the model has none
     biases: Float[np.ndarray, "T"]  # of attention's output layers and the last norm
-    pairs: Float[np.ndarray, "T"]  # the table of counted pairs; 0 where the model has none
-    shift: Float[np.ndarray, "T"]  # the embedding of the token before; 0 where the model does not add it
+    pairs: Float[np.ndarray, "T"]  # the table of counted pairs; 0 if the model has none
+    shift: Float[np.ndarray, "T"]  # the previous token's embedding; 0 if the model does not add it
 
     @property
     def total(self) -> Float[np.ndarray, "T"]:
@@ -40,17 +40,17 @@ class ForwardPass(NamedTuple):
 
     embedding: Float32[np.ndarray, "T C"]  # the sum of all embeddings: the residual stream before the first block
     patterns: Float32[np.ndarray, "L H T T"]  # attention weights of each query (row) for each key (column)
-    neurons: Float32[np.ndarray, "L T F"]  # after the nonlinearity; F is 0 where the model has no feed-forward layers
+    neurons: Float32[np.ndarray, "L T F"]  # after the nonlinearity; F is 0 if the model has no feed-forward layers
     # Euclidean norm of the residual stream: before the first block, then after each part
     norms: Float32[np.ndarray, "parts T"]
     logits: Float32[np.ndarray, "T V"]
-    contributions: SourceAttribution | None  # None where not wanted, or where parts do not add up
+    contributions: SourceAttribution | None  # None if not wanted, or if parts do not add up
 
 
 def forward_pass(model: GPT | Bigram, ids: Ids, contributions: bool = True) -> ForwardPass:
-    """Run a prompt through the model, with or without what each part adds; a bigram's embedding is its table's row.
+    """Run a prompt through the model, optionally with what each part adds; a bigram's embedding is its table's row.
 
-    Raises PromptError as `core.interpretability.activations.run_with_cache`.
+    Raises PromptError like `core.interpretability.activations.run_with_cache`.
     """
     if not isinstance(model, GPT):
         logits = run_with_cache(model, ids, ["hook_embed"])["hook_embed"]

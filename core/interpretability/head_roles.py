@@ -2,7 +2,7 @@
 
 Each score is a share of attention, from 0 to 1, averaged over all queries for which the role differs from others.
 Previous-token and induction heads: "In-context Learning and Induction Heads" (Olsson 2022). A model of a task
-(`core.text.tasks`) has further roles, in `TASK_ROLES`: what its answers can be computed from.
+(`core.text.tasks`) has further roles, in `TASK_ROLES`: the tokens that answers depend on.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,17 +53,17 @@ ABOVE_UNIFORM = 0.2
 """How much more than uniform attention, which scores high in a context of few tokens, a role must score."""
 
 _SEQUENCES = 16  # repeated random sequences for the induction score
-_HALF = 64  # their length, where the context has room for twice as much
+_HALF = 64  # length of their half, if the context has room for both
 
 
 class HeadScores(NamedTuple):
     """Scores of each head by role, from 0 to 1: its attention to what the role attends to."""
 
     shares: dict[str, Float32[np.ndarray, "L H"]]
-    uniform: dict[str, float]  # what a head scores that attends to all tokens alike
+    uniform: dict[str, float]  # scores of a head that attends to all tokens equally
 
     def threshold(self, role: str) -> float:
-        """Return from which score on a head has a role."""
+        """Return the lowest score at which a head has a role."""
         return max(NAMED_FROM, self.uniform[role] + ABOVE_UNIFORM)
 
 
@@ -72,7 +72,7 @@ class HeadName(NamedTuple):
 
     role: str | None  # a key of ROLES or TASK_TITLES, or None below the threshold
     words: str  # "previous token", or "no clear role"
-    score: float  # in that role; without one the largest
+    score: float  # in that role; without a role, the largest
 
 
 def roles_of(corpus: str) -> dict[str, str]:
@@ -85,9 +85,9 @@ def score_heads(
 ) -> Iterator[Progress[HeadScores]]:
     """Score every head on windows of text and, for induction, on repeated random tokens.
 
-    The last token of a window is not read. The windows must be the same for scores to compare from step to step; 64 of
+    The last token of a window is not read. Scores are comparable across steps only on the same windows; 64 windows of
     64 tokens determine a score to about 0.01. `tokens` is the vocabulary, `corpus` the text's name: windows of a task
-    begin with a problem. The result holds the scores so far.
+    start with a problem. The result contains the scores so far.
     """
     parts = [(False, part) for part in windows.split(rows_at_once(model, windows.size(1) - 1))]
     if "induction" not in TASK_ROLES.get(corpus, ()):
@@ -116,17 +116,17 @@ def score_heads(
 
 
 def attention_by_distance(patterns: Float32[np.ndarray, "L H T T"]) -> Float32[np.ndarray, "L H T"]:
-    """Return the mean attention to the token so many places back, of the queries in the second half of the text."""
+    """Return the mean attention by distance back to the key, over the queries in the second half of the text."""
     length = patterns.shape[-1]
     queries = np.arange(length // 2, length)[:, None]  # each has at least half of all distances
-    keys = queries - np.arange(length)  # (Q, T); below zero where the text has not begun
+    keys = queries - np.arange(length)  # (Q, T); negative before the start of the text
     return np.where(keys >= 0, patterns[..., queries, keys], 0).mean(axis=-2)
 
 
 def name_heads(scores: HeadScores) -> list[list[HeadName]]:
-    """Return the role of each head, by layer and head: that most above uniform attention of those it scores enough in.
+    """Return each head's role, by layer and head: of those at or above the threshold, the one most above uniform.
 
-    None where it scores enough in no role.
+    The role is None if all scores are below the threshold.
     """
     titles = ROLES | TASK_TITLES
 
@@ -153,7 +153,7 @@ def emergence_steps(
 
 
 def repeated_tokens(vocab_size: int, length: int, count: int, seed: int) -> Int64[Tensor, "{count} 2*{length}"]:
-    """Return random tokens, repeated once. A half has no token twice if the vocabulary permits."""
+    """Return random tokens, repeated once. No token occurs twice in a half if the vocabulary is large enough."""
     rng = torch.Generator().manual_seed(seed)
     if vocab_size >= length:
         half = torch.stack([torch.randperm(vocab_size, generator=rng)[:length] for _ in range(count)])
@@ -163,16 +163,16 @@ def repeated_tokens(vocab_size: int, length: int, count: int, seed: int) -> Int6
 
 
 def _uniform_pattern(length: int, causal: bool) -> Tensor:
-    """Return attention (T, T) that is the same for all tokens a query can attend to."""
+    """Return attention (T, T) that is uniform over the tokens a query can attend to."""
     visible = torch.ones(length, length)
     visible = visible.tril() if causal else visible
     return visible / visible.sum(dim=-1, keepdim=True)
 
 
 def _text_targets(windows: Tensor, tokens: Sequence[str], corpus: str) -> dict[str, Tensor]:
-    """Return where each role attends to in windows (B, T + 1) without their last token: True in (B, T, T).
+    """Return masks (B, T, T), True where each role attends, for windows (B, T + 1) without their last token.
 
-    A query without True does not count.
+    A query without any True does not count.
     """
     ids = windows[:, :-1]
     B, T = ids.shape
@@ -182,7 +182,7 @@ def _text_targets(windows: Tensor, tokens: Sequence[str], corpus: str) -> dict[s
     targets = {
         "previous_token": (key == query - 1).expand(B, T, T),
         "same_token": (ids[:, :, None] == ids[:, None, :]) & (key < query),
-        "start_of_text": ((key == 0) & (query >= 2)).expand(B, T, T),  # for the second it is the previous token
+        "start_of_text": ((key == 0) & (query >= 2)).expand(B, T, T),  # for the second query it is the previous token
         "start_of_word": (key == last[:, :, None]) & (key < query - 1) & ~is_space[:, :, None],
     }
     roles = TASK_ROLES.get(corpus, {})
@@ -196,30 +196,30 @@ def _text_targets(windows: Tensor, tokens: Sequence[str], corpus: str) -> dict[s
 
 
 def _induction(ids: Tensor) -> Tensor:
-    """Return the same for repeated tokens (B, 2n): from n + i to i + 1."""
+    """Return the mask of induction for repeated tokens (B, 2n): from query n + i to key i + 1."""
     B, T = ids.shape
     query, key = torch.arange(T)[:, None], torch.arange(T)[None, :]
     return ((query >= T // 2) & (key == query - T // 2 + 1)).expand(B, T, T)
 
 
 def _problems_in(text: str, separator: str) -> Iterator[tuple[int, str, str]]:
-    """Yield the whole problems of a text that begins with one: where each begins, its question and its answer."""
+    """Yield the complete problems of a text that starts with one: each one's start, question and answer."""
     start = 0
-    for line in text.split(END)[:-1]:  # what follows the last newline has no end
+    for line in text.split(END)[:-1]:  # after the last newline, a problem is incomplete
         question, _separator, answer = line.partition(separator)
         yield start, question, answer
         start += len(line) + len(END)
 
 
 def _of_answers(keys_of: Callable[[str, str, int], list[int]], question: str, answer: str) -> Targets:
-    """Yield the query that predicts each token of an answer, from the separator on, and its keys, where it has any."""
+    """Yield the query that predicts each token of an answer, from the separator on, and its keys, if it has any."""
     for place in range(len(answer)):
         if keys := keys_of(question, answer, place):
             yield len(question) + place, keys
 
 
 def _digits_at(question: str, power: int) -> list[int]:
-    """Return where the digits of two numbers, as "12+3", stand that count this power of ten."""
+    """Return the positions of the digits for a power of ten in two numbers, such as "12+3"."""
     plus = question.index("+")
     return [end - 1 - power for begin, end in ((0, plus), (plus + 1, len(question))) if 0 <= power < end - begin]
 
@@ -253,7 +253,7 @@ def _opened(question: str, _answer: str, place: int) -> list[int]:
 
 
 def _first_number(question: str, _answer: str) -> Targets:
-    """Yield each digit of the second number with the first one's digit of the same power of ten."""
+    """Yield each digit of the second number and the first number's digit for the same power of ten."""
     for power in range(len(question)):
         if len(both := _digits_at(question, power)) == 2:
             yield both[1], both[:1]
@@ -277,7 +277,7 @@ TASK_ROLES: Mapping[str, Mapping[str, Callable[[str, str], Targets]]] = {
         "first_number": _first_number,
     },
     "copy": {"token_to_copy": partial(_of_answers, _copied)},
-    # The text itself repeats, so that induction need not be scored on random tokens; nothing precedes the first letter.
+    # The text itself repeats, so induction need not be scored on random tokens; nothing precedes the first letter.
     "repeats": {"induction": partial(_of_answers, _copied_after_the_first)},
     "reverse": {"mirrored_token": partial(_of_answers, _mirrored)},
     "sort": {"next_in_order": partial(_of_answers, _equal)},

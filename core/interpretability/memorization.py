@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 
 class Span(NamedTuple):
-    """A span of the generated text that occurs in the source, and no longer one does."""
+    """A span of the generated text that occurs in the source and is not part of a longer one."""
 
     start: int  # its first token in the generated text
     length: int  # in tokens
@@ -16,25 +16,25 @@ class Span(NamedTuple):
 
 
 class Matches(NamedTuple):
-    """For each of T generated tokens, the longest span beginning there that occurs in the source."""
+    """For each of T generated tokens, the longest span starting there that occurs in the source."""
 
-    lengths: Int64[np.ndarray, "T"]  # 0 where the token does not occur
-    places: Int64[np.ndarray, "T"]  # where the span begins in the source; -1 where there is none
+    lengths: Int64[np.ndarray, "T"]  # 0 if the token does not occur
+    places: Int64[np.ndarray, "T"]  # start of the span in the source; -1 if there is none
 
 
 def longest_matches(written: ArrayLike, source: ArrayLike) -> Matches:
-    """Return the longest match at every token of `written` (T,), up to some thousands, in `source` (N,), exactly.
+    """Return the longest exact match in `source` (N,) from every token of `written` (T,), up to a few thousand.
 
-    All positions of the source are extended token by token at once, and dropped where no span continues as the source
-    does. The first few tokens cost a pass over the source each; then few positions are left, so five million characters
-    take about a second, and memory is a few times the source.
+    All positions of the source are extended in parallel, token by token, and dropped if no span continues like the
+    source. Each of the first few tokens costs a pass over the source; then few positions are left. So five million
+    characters take about a second, and memory is a few times the source.
     """
     written, source = np.asarray(written, dtype=np.int64), np.asarray(source, dtype=np.int64)
     T, N = len(written), len(source)
     lengths, starts_at = np.zeros(T, dtype=np.int64), np.full(T, -1, dtype=np.int64)
     if not T or not N:
         return Matches(lengths, starts_at)
-    # Tokens are numbered anew from 1 as they occur in the written text; 0 is any other one.
+    # Tokens that occur in the written text are renumbered from 1; 0 is any other one.
     alphabet, letters = np.unique(written, return_inverse=True)
     renumber = np.zeros(max(int(source.max()), int(alphabet[-1])) + 1, dtype=np.int32)
     renumber[alphabet] = np.arange(1, len(alphabet) + 1)
@@ -47,7 +47,7 @@ def longest_matches(written: ArrayLike, source: ArrayLike) -> Matches:
     for length in range(T):
         fits = starts + length < T
         starts, groups = starts[fits], groups[fits]
-        # Groups split by their next token. The table says which group a place moves on to, or -1.
+        # Groups split by their next token. The table maps a place to its next group, or -1.
         keys, new_groups = np.unique(groups * width + letters[starts + length], return_inverse=True)
         table = np.full(group_count * width, -1, dtype=np.int32)
         table[keys], group_count = np.arange(len(keys)), len(keys)

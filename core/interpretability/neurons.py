@@ -40,7 +40,7 @@ class TopActivation(NamedTuple):
 class LogitEffects(NamedTuple):
     """The effect of one neuron on the logits of the next token."""
 
-    logits: Float32[np.ndarray, "V"]  # for an activation of 1, before the scale of the last norm, less their mean
+    logits: Float32[np.ndarray, "V"]  # for an activation of 1, before the scale of the last norm, minus their mean
     raised: list[tuple[int, float]]  # tokens with their effect, the most raised first
     lowered: list[tuple[int, float]]  # the same, the most lowered first
 
@@ -48,10 +48,10 @@ class LogitEffects(NamedTuple):
 def top_activations(
     model: GPT, windows: Int[Tensor, "N W"], layer: int, neuron: int, top: int = 10
 ) -> Iterator[Progress[list[TopActivation]]]:
-    """Find the `top` tokens that activate a neuron most, largest first, at most one a window.
+    """Find the `top` tokens that activate a neuron most, largest first, at most one per window.
 
     The last token of a window is not read. Layer and neuron count from 0; a layer has
-    `core.model.gpt.feed_forward_width` neurons. Raises ValueError for one that the model does not have.
+    `core.model.gpt.feed_forward_width` neurons. Raises ValueError for one that the model lacks.
     """
     _feed_forward(model, layer, neuron)
     name = f"blocks.{layer}.mlp.hook_post"
@@ -72,8 +72,8 @@ def top_activations(
 def logit_effects(model: GPT, layer: int, neuron: int, count: int = 10) -> LogitEffects:
     """Return a neuron's direct effect: its output direction through the last norm's weights and the unembedding.
 
-    Raises PartError for a model without residual connections or with post-norm, ValueError for a neuron that it does
-    not have.
+    Raises PartError for a model without residual connections or with post-norm, ValueError for a neuron that it
+    lacks.
     """
     mlp = _feed_forward(model, layer, neuron)
     if not model.config.residual and layer < model.config.n_layer - 1:
@@ -104,10 +104,10 @@ class NeuronSteps(NamedTuple):
     inputs: Float32[np.ndarray, "C"]  # the normalized residual stream
     weights: Float32[np.ndarray, "C"]  # the neuron's row of the first matrix
     products: Float32[np.ndarray, "C"]  # inputs * weights, elementwise
-    bias: float  # 0 where the model has none
+    bias: float  # 0 if the model has none
     before: float  # the sum of products and bias
-    expert_weight: float  # what a router gives its expert, by which `after` is multiplied; 1 without experts
-    gate: float | None  # of a gated activation, what `before` is multiplied by, after its own nonlinearity
+    expert_weight: float  # its expert's weight from the router, a factor of `after`; 1 without experts
+    gate: float | None  # factor of `before` in a gated activation, after the gate's own nonlinearity
     after: float  # after the nonlinearity, times `expert_weight`
     outputs: Float32[np.ndarray, "C"]  # the neuron's column of the second matrix
     added: Float32[np.ndarray, "C"]  # after * outputs: what it adds to the residual stream
@@ -116,7 +116,8 @@ class NeuronSteps(NamedTuple):
 def neuron_steps(model: GPT, ids: Ids, layer: int, neuron: int, position: int) -> NeuronSteps:
     """Compute one neuron for one token of a prompt step by step; layer, neuron and position count from 0.
 
-    Raises as `logit_effects`, and PromptError for a position that the prompt does not have.
+    Raises PartError for a model without neurons, ValueError for a neuron that it lacks, and PromptError like `as_row`
+    or for a position that the prompt lacks.
     """
     mlp, scope = _feed_forward(model, layer, neuron), f"blocks.{layer}"
     recorded = run_with_cache(
@@ -153,7 +154,7 @@ def neuron_steps(model: GPT, ids: Ids, layer: int, neuron: int, position: int) -
 
 
 def _feed_forward(model: GPT, layer: int, neuron: int) -> MLP:
-    """Return a layer's MLP; raises PartError where the model has none, ValueError where it has not that neuron."""
+    """Return a layer's MLP; raises PartError if the model has none, ValueError if it lacks that neuron."""
     layers = [block.mlp for block in model.transformer.h if block.mlp is not None]
     if not layers:
         raise PartError("The neurons of a GPT are the middles of its feed-forward layers, and this one has none.")

@@ -1,6 +1,6 @@
 """Activation patching: which activations carry the difference between two prompts?
 
-The corrupted prompt is computed many times, each time with one activation of the clean prompt, and the change of the
+The corrupted prompt is computed many times, each time with one activation of the clean prompt, and the change in the
 answer is measured ("Locating and Editing Factual Associations in GPT", Meng 2022, section 2.1: causal tracing).
 """
 
@@ -32,7 +32,7 @@ class Answers(NamedTuple):
 
     answer: int  # the clean prompt's
     rival: int  # the corrupted prompt's
-    clean: float  # logit of `answer` less that of `rival`, after the clean prompt
+    clean: float  # logit of `answer` minus that of `rival`, after the clean prompt
     corrupted: float  # the same after the corrupted one
 
 
@@ -48,10 +48,10 @@ class PatchMap(NamedTuple):
 def answers(
     model: GPT | Bigram, clean: Ids, corrupted: Ids, answer: int | None = None, rival: int | None = None
 ) -> Answers:
-    """Choose the two tokens whose logits tell the prompts apart after their last token.
+    """Choose the two tokens whose logits after the last token distinguish the prompts.
 
-    Unless given, `answer` is the most likely token of the clean prompt, and `rival` that of the corrupted one, or its
-    second. Raises PromptError for prompts of different lengths, that do not fit, or that lead to the same answer.
+    By default, `answer` is the top token after the clean prompt, and `rival` the top token other than `answer` after
+    the corrupted one. Raises PromptError for prompts that differ in length, do not fit, or lead to the same answer.
     """
     pair = _pair(model, clean, corrupted)
     logits = compute_logits(model, pair)[:, -1].float().cpu()  # (2, V)
@@ -74,12 +74,12 @@ def patch_map(
     answer: int | None = None,
     rival: int | None = None,
 ) -> Iterator[Progress[PatchMap]]:
-    """Patch every layer and position, row by row from the first layer up, and measure as `answers` says, which raises.
+    """Patch every layer and position, row by row from the first layer up; raises like `answers`.
 
     Args:
         clean, corrupted: two prompts of the same length.
-        what: patched: the residual stream between the blocks (L + 1 rows), or the output of the attention or the
-            feed-forward half of each block (L rows). Raises PartError for blocks without such a half.
+        what: the patched activation: the residual stream between the blocks (L + 1 rows), or the output of each block's
+            attention or feed-forward layer (L rows). Raises PartError for blocks without that layer.
     """
     if what == "mlp" and not model.config.feed_forward:
         raise PartError("The blocks of this model have no feed-forward half to swap: they only attend.")
@@ -122,7 +122,7 @@ def _replaced(streams: Tensor, replacement: Tensor, places: Tensor) -> Tensor:
 
 
 def _pair(model: GPT | Bigram, clean: Ids, corrupted: Ids) -> Tensor:
-    """Return both prompts as (2, T). Raises PromptError where they do not fit."""
+    """Return both prompts as (2, T). Raises PromptError if they do not fit."""
     if not len(clean) or not len(corrupted):
         raise PromptError("Two prompts are compared here: write at least one character in each.")
     if len(clean) != len(corrupted):

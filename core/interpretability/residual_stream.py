@@ -1,4 +1,4 @@
-"""The residual stream between the blocks, the logits at each (the logit lens), and the rest of the model from one on.
+"""The residual stream at each stage, its logits (the logit lens), and the rest of the model from a stage on.
 
 A stage is a number of blocks: stage 0 enters the first block, stage L leaves the last one.
 """
@@ -19,7 +19,7 @@ _MOST_SCORES_AT_ONCE = 2**23  # 32 MB: with a vocabulary as large as GPT-2's, 16
 
 
 def residual_stream(model: GPT | Bigram, ids: Ids) -> Float32[np.ndarray, "stages T C"]:
-    """Return the stream at every stage; of a bigram model its logits."""
+    """Return the stream at every stage; for a bigram model, its logits."""
     names = stage_names(model)
     recorded = run_with_cache(model, ids, names)
     return np.stack([recorded[name] for name in names])
@@ -34,7 +34,7 @@ def stage_names(model: GPT | Bigram) -> list[str]:
 
 
 def stream_at(model: GPT | Bigram, ids: Int[Tensor, "B T"], stage: int) -> Float[Tensor, "B T C"]:
-    """Return the stream of a batch at one stage; of a bigram model its logits."""
+    """Return the stream of a batch at one stage; for a bigram model, its logits."""
     name = stage_names(model)[stage]
     return run_batch_with_cache(model, ids, [name])[name]
 
@@ -47,7 +47,7 @@ def run_blocks(
     hook: Hook | None = None,
     until: int | None = None,
 ) -> Float[Tensor, "B T C"]:
-    """Compute the stream at stage `until`, the last one unless given, from that at `stage`.
+    """Compute the stream at stage `until`, by default the last one, from the stream at `stage`.
 
     The hook applies to the next block only; the others run on the fast path.
     """
@@ -62,7 +62,7 @@ def run_blocks(
 
 @torch.no_grad()
 def unembed(model: GPT | Bigram, stream: Float[Tensor, "*A C"], ids: Int[Tensor, "*A"]) -> Float[Tensor, "*A V"]:
-    """Return the logits of a stream and its input tokens `ids`; raises as `finite_logits`."""
+    """Return the logits of a stream and its input tokens `ids`; raises like `finite_logits`."""
     if not isinstance(model, GPT):
         return finite_logits(stream)
     with evaluating(model), threads_for(stream.numel() * model.vocab_size):
@@ -70,7 +70,7 @@ def unembed(model: GPT | Bigram, stream: Float[Tensor, "*A C"], ids: Int[Tensor,
 
 
 def last_stream(model: GPT | Bigram, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T C"]:
-    """Return the stream after the last block for a batch, on the fast path; of a bigram model its logits."""
+    """Return the stream after the last block for a batch, on the fast path; for a bigram model, its logits."""
     return run_blocks(model, stream_at(model, ids, 0), 0)
 
 
@@ -89,7 +89,7 @@ def logits_in_chunks(
 def lens_logits(
     model: GPT | Bigram, ids: Ids, positions: Sequence[int]
 ) -> Float32[np.ndarray, "stages {len(positions)} V"]:
-    """Return the logit lens (nostalgebraist 2020) of some positions: the logits at every stage.
+    """Return the logit lens (nostalgebraist 2020) at some positions: the logits at every stage.
 
     The stream of each stage goes through the last norm and the unembedding, as if later blocks added nothing.
     """
@@ -99,14 +99,14 @@ def lens_logits(
 
 
 def next_token_logits(model: GPT | Bigram, ids: Ids) -> Float32[np.ndarray, "V"]:
-    """Return the next token's logits; of a prompt longer than the context the last tokens are read."""
+    """Return the next token's logits; only the last tokens of a prompt longer than the context are read."""
     row = as_row(model, ids[-model.block_size :])
     last = last_stream(model, row)[:, -1]
     return unembed(model, last, row[:, -1].to(last.device))[0].float().cpu().numpy()
 
 
 def next_token_probabilities(model: GPT | Bigram, ids: Ids) -> Float64[np.ndarray, "V"]:
-    """Return the next token's probabilities at temperature 1. Raises as `next_token_logits`."""
+    """Return the next token's probabilities at temperature 1; raises like `next_token_logits`."""
     logits = next_token_logits(model, ids).astype(np.float64)
     weights = np.exp(logits - logits.max())  # the largest becomes 1: nothing overflows
     return weights / weights.sum()

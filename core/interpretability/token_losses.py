@@ -19,16 +19,16 @@ class KindLoss(NamedTuple):
     """The loss on one kind of token."""
 
     kind: str  # one of `core.text.token_display.KINDS`
-    loss: float  # nats a token, their mean
+    loss: float  # their mean, nats/token
     count: int  # tokens of the kind
     share: float  # of the whole loss, from 0 to 1
 
 
 class TokenPredictions(NamedTuple):
-    """The predictions for every token of a passage but the first: T of them, with K alternatives."""
+    """The predictions for every token of a passage except the first: T of them, with K alternatives."""
 
     probabilities: Float32[np.ndarray, "T"]  # of the token itself
-    alternatives: Int64[np.ndarray, "T K"]  # the most likely tokens, best first
+    alternatives: Int64[np.ndarray, "T K"]  # the top tokens, best first
     shares: Float32[np.ndarray, "T K"]  # their probabilities
 
 
@@ -49,7 +49,7 @@ def window_losses(
 
 
 def next_token_losses(logits: Float[Tensor, "B T V"], targets: Int[Tensor, "B T"]) -> Float32[Tensor, "B T"]:
-    """Return the losses in nats, on the processor, of targets under logits."""
+    """Return the losses in nats, on the CPU, of targets under logits."""
     targets = targets.to(logits.device, torch.int64)
     return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none").view(targets.shape).cpu()
 
@@ -78,7 +78,7 @@ def loss_by_kind(
 
 
 def token_predictions(model: GPT | Bigram, ids: Ids, alternatives: int = 5) -> TokenPredictions:
-    """Return the probability of every token of a passage but the first, and the most likely alternatives.
+    """Return the probability of every token of a passage except the first, and the top alternatives.
 
     A passage longer than the context is read in windows that overlap by half, so that every token is predicted from at
     least half a context, or from all tokens before it. Raises PromptError for fewer than two tokens.
@@ -102,13 +102,13 @@ def token_predictions(model: GPT | Bigram, ids: Ids, alternatives: int = 5) -> T
 
 
 def _passage_stream(model: GPT | Bigram, ids: Tensor) -> Tensor:
-    """Return the last stream of a passage (T,) but its last token: (T - 1, C), read in overlapping windows."""
+    """Return the last stream of a passage (T,) without its last token: (T - 1, C), read in overlapping windows."""
     length = len(ids) - 1
     size = min(model.block_size, length)
     starts = [*range(0, length - size, max(1, size // 2)), length - size]
     parts = torch.stack([ids[start : start + size] for start in starts]).split(rows_at_once(model, size))
     rows = torch.cat([last_stream(model, part) for part in parts])  # (S, size, C)
     joined = rows.new_empty((length, rows.size(-1)))
-    for start, row in zip(reversed(starts), rows.flip(0), strict=True):  # the earlier of two has more context
+    for start, row in zip(reversed(starts), rows.flip(0), strict=True):  # of two windows, the earlier has more context
         joined[start : start + size] = row
     return joined

@@ -17,32 +17,32 @@ from core.training.trainer import objective
 
 
 class MatrixUpdate(NamedTuple):
-    """What one step does to one matrix; Euclidean norms."""
+    """The effect of one step on one matrix, in Euclidean norms."""
 
     weights: float  # before the step
     gradient: float
-    update: float  # of the weights after the step less those before
+    update: float  # of the weights after the step minus those before
 
     @property
     def ratio(self) -> float:
-        """Return the update-to-weight ratio; 0 where the weights are 0."""
+        """Return the update-to-weight ratio; 0 if the weights are 0."""
         return self.update / self.weights if self.weights else 0.0
 
 
 class TrainingStep(NamedTuple):
-    """One step on a prompt of T tokens; a stage of the stream is as in `core.interpretability.forward_pass`."""
+    """One step on a prompt of T tokens; the stages of the stream are those of `core.interpretability.forward_pass`."""
 
     losses: np.ndarray  # (T - 1,), nats, of each next token
     before: float  # their mean
     after: float  # the same with the weights after the step
-    stream: np.ndarray  # (S, T), norms of the mean loss's gradient at each stage; of a bigram at its logits, (1, T)
+    stream: np.ndarray  # (S, T), norms of the mean loss's gradient at each stage; for a bigram at its logits, (1, T)
     updates: dict[str, MatrixUpdate]  # by parameter name
 
 
 def training_step(model: GPT | Bigram, ids: Ids, config: TrainConfig) -> TrainingStep:
-    """Take one step on a prompt (T,) with a config's optimizer and highest learning rates, on a copy of the model.
+    """Take one step on a prompt (T,) with a config's optimizer and peak learning rates, on a copy of the model.
 
-    The optimizer begins anew, since a snapshot has no optimizer state. Dropout and clipping are off.
+    The optimizer starts without state, because a snapshot has none. Dropout and clipping are off.
 
     Raises PromptError for fewer than two tokens, or more than the context.
     """
