@@ -1,6 +1,6 @@
 """The scripts of every page, Streamlit's and those of our components: compressed once, and sent from memory.
 
-Streamlit reads each of its scripts from disk in a thread, and sends it as it is: 2.3 MB to every browser of a class.
+Streamlit reads each of its scripts from disk in a thread, and sends it uncompressed: 2.3 MB to each browser.
 """
 
 import asyncio
@@ -25,18 +25,18 @@ _STREAMLIT = {
     for file in sorted(Path(get_static_dir(), "static", folder).iterdir())
 }
 _MODULES = {file.relative_to(COMPONENTS).as_posix(): file for file in sorted(COMPONENTS.rglob("*.js"))}
-# A browser keeps what an address once sent, so that of our modules changes with any of them.
+# Browsers cache each address for good, so the modules' address changes with any of them.
 _ADDRESS = f"static/components/{hashlib.sha256(b''.join(map(Path.read_bytes, _MODULES.values()))).hexdigest()[:12]}/"
 
-# What a page needs besides the scripts that Streamlit's shell names: loaded with these, they are there when the first
-# element comes. Streamlit's by the beginnings of their names; ours by page, which come before Streamlit's.
+# Scripts that a page needs besides those in Streamlit's shell: preloaded, they are ready for the first element.
+# Streamlit's are listed by the start of their names; ours by page, and they come before Streamlit's.
 _PARTS = ("BidiComponent", "PageLink", "Button", "serialization", "recordbatch", "_arrayReduce")
 _VIEWS = ("page/view.js", "time_bar/view.js", "time_machine/view.js")
 _SCRIPTS_OF = {"": (*_VIEWS, "page/prerender.js"), "look_inside": _VIEWS}
 
 
 class Scripts:
-    """ASGI middleware that sends scripts and style sheets. Streamlit lets no route of an app have its addresses."""
+    """ASGI middleware that sends scripts and style sheets. An app's routes cannot have Streamlit's addresses."""
 
     def __init__(self, app: ASGIApp, base_path: str = ""):
         self.app = app
@@ -62,12 +62,12 @@ def _compressed(file: Path) -> bytes:
 
 
 def import_map(base_path: str = "") -> str:
-    """Return the HTML that says where the modules of our components are; it must stand before any script."""
+    """Return the HTML with the addresses of our components' modules; it must come before any script."""
     return f'<script type="importmap">{json.dumps({"imports": {MODULES: _slashed(base_path) + _ADDRESS}})}</script>'
 
 
 def preloads(page: str, base_path: str = "") -> str:
-    """Return the HTML that has a page's scripts loaded while those of Streamlit's shell run."""
+    """Return the HTML that preloads a page's scripts while those of Streamlit's shell run."""
     modules = [script for name in _SCRIPTS_OF.get(page, ()) for script in with_imports(name)]
     names = [_ADDRESS + script.relative_to(COMPONENTS).as_posix() for script in dict.fromkeys(modules)]
     names += [name for name in _STREAMLIT if Path(name).name.split(".")[0] in _PARTS]

@@ -1,4 +1,4 @@
-"""The server: Streamlit's pages and our own routes in one process, a supervisor beside them."""
+"""The server: Streamlit's pages and our own routes in one process, with a supervisor."""
 
 import asyncio
 import gc
@@ -45,11 +45,11 @@ from explorer.widgets.address import NAVIGATION
 
 _HOW_TO_STOP = "Press Ctrl-C to stop; what trains goes on training."
 _COLLECT_EVERY = 60.0  # seconds
-REQUEST_SECONDS = 20.0  # for the head of a request, from the connection or the last answer on; between parts of a body
+REQUEST_SECONDS = 20.0  # for a request's head, since the connection or the last response; also between parts of a body
 
-MOST_SESSIONS = 512  # kept while they have no connection; Streamlit's 128 are fewer than a school's network may drop
+MOST_SESSIONS = 512  # kept without a connection; a school's network may drop more than Streamlit's 128
 
-# There is no setting for it.
+# Streamlit has no setting for this.
 MemorySessionStorage.__init__ = partialmethod(MemorySessionStorage.__init__, MOST_SESSIONS)  # pyrefly: ignore
 _watch_files = AppSession.register_file_watchers
 
@@ -59,26 +59,26 @@ def _watch_files_if_set(session: AppSession) -> None:
         _watch_files(session)
 
 
-# Streamlit asks for this setting when a session is new, and not when one reconnects: then listing the files of all
-# modules took 0.4 s, in which no other session was served.
+# Streamlit checks this setting for new sessions, but not when one reconnects: listing the files of all modules
+# then took 0.4 s, during which no other session was served.
 AppSession.register_file_watchers = _watch_files_if_set  # pyrefly: ignore
-uvicorn.config.HTTP_PROTOCOLS["auto"] = "explorer.web.server:TimedHTTP"  # Streamlit leaves uvicorn this choice
+uvicorn.config.HTTP_PROTOCOLS["auto"] = "explorer.web.server:TimedHTTP"  # Streamlit leaves this choice to uvicorn
 
 
 def serve(
     sites: AllowedSites, port: int, *, base_path: str = "", dev: bool = False, class_title: str | None = None
 ) -> None:
-    """Serve until stopped, printing the address once it answers. Raises KeyboardInterrupt on Ctrl-C.
+    """Serve until stopped; print the address once the server answers. Raises KeyboardInterrupt on Ctrl-C.
 
     Args:
-        class_title: of the class whose members and teacher alone are let in; None: everybody is.
+        class_title: title of the class whose members and teacher alone are let in; None lets everybody in.
     """
     address = sites.address
     serve_at(_network_url(address, port, base_path))
     if class_title is not None:
         serve_class(class_title)
     for logger in uvicorn.config.LOGGING_CONFIG["loggers"].values():
-        logger["level"] = "WARNING"  # uvicorn tells of its own coming and going; we say it once, below
+        logger["level"] = "WARNING"  # uvicorn logs its start and stop; we print them once, below
     greet = partial(print, _greeting(address, port, base_path), flush=True)
     app = st.App(NAVIGATION, **app_parts(sites, base_path, greet))
     config = {
@@ -99,9 +99,9 @@ def serve(
 
 
 def app_parts(sites: AllowedSites, base_path: str = "", announce: Callable[[], None] = lambda: None) -> dict[str, Any]:
-    """Return what `st.App` takes beside the pages. `announce` is called when it is about to answer."""
+    """Return the arguments of `st.App` besides the pages. `announce` is called just before the app answers."""
     broadcaster = Broadcaster()
-    handled = not_ignored(signal.SIGINT, signal.SIGTERM)  # uvicorn would handle those ignored, too
+    handled = not_ignored(signal.SIGINT, signal.SIGTERM)  # uvicorn would handle ignored ones, too
 
     @asynccontextmanager
     async def lifespan(_app: st.App) -> AsyncIterator[dict]:
@@ -129,13 +129,13 @@ def app_parts(sites: AllowedSites, base_path: str = "", announce: Callable[[], N
 
 
 def configured_sites() -> AllowedSites:
-    """Return what `streamlit run` was told: its server.address (all addresses if none) and server.allowedHosts."""
+    """Return the sites of `streamlit run`: its server.address (all addresses if none) and server.allowedHosts."""
     names = st.get_option("server.allowedHosts")
     return AllowedSites(st.get_option("server.address") or "0.0.0.0", tuple(map(checked_host_name, names)))
 
 
 async def _collect_garbage() -> None:
-    """Instead of after every rerun (134 ms each with torch loaded): what is imported is set apart, the rest seldom."""
+    """Collect garbage once a minute, not after every rerun (134 ms each with torch loaded); imports are frozen."""
     gc.collect()
     gc.freeze()
     gc.enable()
@@ -146,10 +146,10 @@ async def _collect_garbage() -> None:
 
 @contextmanager
 def _streams_end_first(broadcaster: Broadcaster, handled: Sequence[signal.Signals]) -> Iterator[None]:
-    """On Ctrl-C, close the live streams before uvicorn waits for every connection to end by itself.
+    """On Ctrl-C, close the live streams before uvicorn waits for all connections to end.
 
     Args:
-        handled: the signals that end the server; the others were ignored at the start, and stay so.
+        handled: the signals that end the server; the others were ignored at the start and stay ignored.
     """
     loop = asyncio.get_running_loop()
     before: dict[int, Callable[[int, FrameType | None], object]] = {}
@@ -215,10 +215,10 @@ def _network_address() -> str | None:
 
 
 class TimedHTTP(AutoHTTPProtocol):
-    """uvicorn's protocol, but a connection on which no whole request comes is closed.
+    """uvicorn's protocol, which also closes a connection that does not send a complete request.
 
-    uvicorn by itself limits only the silence after an answer: a connection that never asks for anything, or sends its
-    headers letter by letter, stays open as long as the client likes, and takes one of the process's open files.
+    uvicorn limits only the silence after a response: a connection that sends no request, or its headers letter by
+    letter, stays open as long as the client likes, and uses one of the process's open files.
     """
 
     _deadline: asyncio.TimerHandle | None = None
@@ -227,14 +227,14 @@ class TimedHTTP(AutoHTTPProtocol):
         super().connection_made(transport)
         connection = transport.get_extra_info("socket")
         if connection.family in (socket.AF_INET, socket.AF_INET6):
-            # asyncio does so only where a socket was made with its protocol named. Without, the kernel holds the body
-            # back until the client acknowledges the head: 40 ms an answer, and as much for messages of a WebSocket.
+            # asyncio sets this only for a socket made with an explicit protocol. Without it, the kernel delays the body
+            # until the client acknowledges the head: 40 ms per response, and as much for WebSocket messages.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._wait()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.transport.get_protocol() is not self:  # it has become a WebSocket, which has pings of its own
+        if self.transport.get_protocol() is not self:  # now a WebSocket, which has its own pings
             self._stop_waiting()
         elif self._has_head:
             self._stop_waiting()
@@ -243,7 +243,7 @@ class TimedHTTP(AutoHTTPProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._deadline is None and not self._has_head:  # not where the next request has come already
+        if self._deadline is None and not self._has_head:  # unless the next request has already come
             self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -264,7 +264,7 @@ class TimedHTTP(AutoHTTPProtocol):
 
     def _give_up(self) -> None:
         self._deadline = None
-        if self._has_head and self.flow.read_paused:  # we do not read, so nothing can come
+        if self._has_head and self.flow.read_paused:  # reading is paused, so nothing can come
             self._wait()
         elif not self.transport.is_closing():
             self.transport.close()

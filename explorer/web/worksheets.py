@@ -1,4 +1,4 @@
-"""A lesson's worksheet, and its guide for the teacher, as pages to print: for any text, with computed answers."""
+"""A lesson's worksheet and its guide for the teacher as pages to print, for any text, with computed answers."""
 
 import asyncio
 import logging
@@ -24,18 +24,18 @@ from explorer.services.shared import data_dir
 from explorer.services.visitors import for_visitor, visitor
 from explorer.widgets.address import ROOT
 
-_LOOK_AGAIN = 3  # seconds after which a page asks for the answers that were not computed yet
-# One at a time: what is computed for the first one is there for all others, and other requests keep their threads.
+_LOOK_AGAIN = 3  # seconds after which a page reloads for answers that were not computed yet
+# One at a time: the results for the first one serve all others, and other requests keep their threads.
 _THREAD = "print"
 _printing = ThreadPoolExecutor(1, thread_name_prefix=_THREAD)
-# Streamlit warns of every element that is drawn without a browser, which here is the purpose.
+# Streamlit warns of every element that is drawn without a browser, which is intended here.
 _warnings = logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context")
 _warnings.addFilter(lambda record: not (record.threadName or "").startswith(_THREAD))
 _markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
 
 
 async def paper(request: Request) -> Response:
-    """Send a lesson's worksheet, or to a teacher its guide; what may not be seen is answered as if there were none."""
+    """Send a lesson's worksheet, or its guide to a teacher; what a visitor may not see is answered with 404."""
     lesson, kind = request.path_params["lesson"], request.path_params["paper"]
     if lesson not in lessons() or kind not in (WORKSHEET, GUIDE) or (kind == GUIDE and not visitor().is_teacher):
         raise HTTPException(HTTPStatus.NOT_FOUND, "There is no such page to print.")
@@ -67,7 +67,7 @@ def _html(lesson: str, kind: str, text: str, language: str) -> str:
 def _template(kind: str) -> Template:
     folder = FileSystemLoader(ROOT / "explorer" / "web" / "templates")
     environment = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    # Without HTML in it, Markdown becomes tags of ours alone.
+    # HTML in Markdown is disabled, so that all tags are ours.
     environment.filters["markdown"] = lambda text: Markup(_markdown.render(text))
     environment.filters["inline"] = lambda text: Markup(_markdown.renderInline(text))
     return environment.get_template(f"{kind}.html")

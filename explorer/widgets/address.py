@@ -1,7 +1,7 @@
-"""The address of a page: its parameters, one reader and one writer, and the settings of a run spelled in it.
+"""The address of a page: its parameters, their one reader and writer, and a run's settings in them.
 
-The run on view is in the address (`?run=ID`), so a refresh or a shared link shows it again. So is a draft that is not
-a run yet (`?preset=gpt-tiny&set=model.n_layer:6;train.steps:500`), so a teacher can hand out settings as a link.
+The current run is in the address (`?run=ID`), so a reload or a shared link shows it again. So is a draft that is not
+a run yet (`?preset=gpt-tiny&set=model.n_layer:6;train.steps:500`), so a teacher can share settings as a link.
 """
 
 import json
@@ -30,28 +30,28 @@ FIRST_PRESET = next(iter(PRESETS))
 VIEW_KEY = "inspect_view"  # the widget of the view of Look inside
 
 # Every parameter of an address.
-RUN, STEP = "run", "step"  # the run on view, and the step of its weights; without one, the newest
-OTHER_RUN, OTHER_STEP = "with", "with_step"  # what it is compared with
+RUN, STEP = "run", "step"  # the current run, and the step of its weights; without one, the newest
+OTHER_RUN, OTHER_STEP = "with", "with_step"  # the run and step that it is compared with
 VIEW, HEAD = "view", "head"  # of Look inside
-PART = "part"  # of the picture of the model that is opened (`explorer.look_inside.opened_part`)
+PART = "part"  # the opened part of the model picture (`explorer.look_inside.opened_part`)
 PROMPT = "prompt"  # of Look inside, as typed
 PRESET, SET, TEXT = DRAFTED = "preset", "set", "text"  # the settings of the next run
-FORK = "fork"  # the run with whose weights of STEP it begins
+FORK = "fork"  # the run whose weights at STEP it starts from
 PASSAGE, LETTERS = "passage", "letters"  # of TEXT, to be guessed
-LESSON, HIDE = "lesson", "hide"  # a lesson, whose step is STEP, with the values of controls in SET; and those hidden
+LESSON, HIDE = "lesson", "hide"  # a lesson, whose step is STEP, with control values in SET; and its hidden controls
 LANGUAGE = "language"  # of the pages
-SWEEP = "sweep"  # the sweep on view
+SWEEP = "sweep"  # the current sweep
 TOUR = "tour"  # the step of the tour (`explorer.home.tour`)
-SHOWN = {"train": (RUN, FORK), "learn": (LESSON, STEP)}  # the parameters that say which thing a page shows
+SHOWN = {"train": (RUN, FORK), "learn": (LESSON, STEP)}  # the parameters that decide what a page shows
 
-PROMPT_FOLLOWED = "prompt_followed"  # what `recall` returns the prompt for that the page took from the address last
+PROMPT_FOLLOWED = "prompt_followed"  # the name for `recall` of the prompt that the page last took from the address
 STARTED_RUN = "started_run"  # in the session: a run that a page has started, see `explorer.widgets.drafts`
-_WRITTEN = "address_written"  # in the session: the addresses left with the times they were, and the one written last
-_ON_ITS_WAY = 4.0  # seconds that a request may be on its way with the address from before
+_WRITTEN = "address_written"  # in the session: earlier addresses and when they were left, and the one written last
+_ON_ITS_WAY = 4.0  # seconds for which a request may still bring an earlier address
 
 
 def parameter(name: str) -> str | None:
-    """Return a parameter of the address as it stands there, unchecked; None where it is absent or empty."""
+    """Return a parameter of the address, unchecked; None if it is absent or empty."""
     return st.query_params.get(name) or None
 
 
@@ -61,8 +61,8 @@ def number_parameter(name: str) -> int | None:
 
 
 def write(changes: Mapping[str, object]) -> None:
-    """Change parameters of the address, as one entry in the browser's history; None takes one out."""
-    keep_written()  # a callback comes before the page
+    """Change parameters of the address, as one entry in the browser's history; None removes one."""
+    keep_written()  # a callback runs before the page
     here, wanted = st.query_params.to_dict(), _changed(changes)
     if wanted != here:
         left = _recently_written()[0]
@@ -71,11 +71,11 @@ def write(changes: Mapping[str, object]) -> None:
 
 
 def keep_written() -> None:
-    """Write the address once more where a request brings one from before; call it before a page is drawn.
+    """Write the address again if a request brings an earlier one; call this before a page is drawn.
 
-    A request carries the address as the browser knew it. One that was on its way when a click changed the address (a
-    look at a job, the news of a run that trains, the next click) would take the click back. The browser's Back is none
-    of these, and what was written before it no longer counts: the next request would take Back back.
+    A request has the address that the browser knew when it was sent. A request under way while a click changes the
+    address (a check of a job, the news of a training run, the next click) would undo the click. The browser's Back is
+    none of these: after it, earlier writes no longer count, because the next request would undo Back.
     """
     if went_back():
         remember(_WRITTEN, ([], {}))
@@ -87,19 +87,19 @@ def keep_written() -> None:
 
 
 def _recently_written() -> tuple[list[tuple[dict[str, str], float]], dict[str, str]]:
-    """Return the addresses that requests on their way may bring, with the times they were left, and the one written."""
+    """Return the addresses that requests under way may bring, with the times they were left, and the one written."""
     left, wanted = recall(_WRITTEN, ([], {}))
     return [(address, at) for address, at in left if time.monotonic() - at < _ON_ITS_WAY], wanted
 
 
 def went_back() -> bool:
-    """Return whether the browser's Back or Forward asked for this drawing."""
+    """Return whether the browser's Back or Forward caused this rerun."""
     request = get_script_run_ctx(suppress_warning=True)
     return request is not None and request.is_history_navigation
 
 
 def rewrite(changes: Mapping[str, object]) -> None:
-    """Change the same without an entry in the browser's history; this very rerun does not know of it."""
+    """Change parameters without an entry in the browser's history; this rerun still sees the old ones."""
     with st.sidebar:
         replace_address(st.query_params.to_dict(), _changed(changes))
 
@@ -110,8 +110,8 @@ def _changed(changes: Mapping[str, object]) -> dict[str, str]:
 
 
 def view_run(run_id: str | None) -> None:
-    """Put a run into the address, or take it out."""
-    draft = dict.fromkeys((PRESET, SET, FORK, STEP)) if run_id else {}  # that this run began as
+    """Write a run to the address, or remove it."""
+    draft = dict.fromkeys((PRESET, SET, FORK, STEP)) if run_id else {}  # the draft of this run
     write({RUN: run_id or None, **draft})
 
 
@@ -121,7 +121,7 @@ def page_file(name: str) -> str:
 
 
 def go_to_page(name: str, query: Mapping[str, str]) -> NoReturn:
-    """Go to a page with exactly these parameters, whatever was written into the address or started before."""
+    """Open a page with exactly these parameters, regardless of earlier writes to the address and of started runs."""
     remember(_WRITTEN, ([], {}))
     remember(PROMPT_FOLLOWED, None)
     st.session_state.pop(STARTED_RUN, None)
@@ -129,7 +129,7 @@ def go_to_page(name: str, query: Mapping[str, str]) -> NoReturn:
 
 
 def query_for(run_id: str | None, page: str = "") -> dict[str, str]:
-    """Return what the address of another page needs to keep the run on view, the page's view of it, and the tour."""
+    """Return the parameters that keep the current run, the page's view of it, and the tour on another page."""
     view = recall(VIEW_KEY) if page == "look_inside" else None
     query = {RUN: run_id, VIEW: view, TOUR: parameter(TOUR)}
     return {name: value for name, value in query.items() if value}
@@ -138,13 +138,13 @@ def query_for(run_id: str | None, page: str = "") -> dict[str, str]:
 def open_page(
     name: str, run_id: str | None = None, config: RunConfig | None = None, query: Mapping[str, str] | None = None
 ) -> NoReturn:
-    """Go to a page, with a run on view, a draft to start from, or further parameters."""
+    """Open a page, with a run, a draft to start from, or further parameters."""
     draft = address_of(config) if config else {}
     st.switch_page(page_file(name), query_params=query_for(run_id, name) | dict(query or {}) | draft)
 
 
 def address_of(config: RunConfig) -> dict[str, str]:
-    """Return the query parameters that say the same as `config`: its preset, and what differs from it."""
+    """Return the query parameters for `config`: its preset, and its differences from the preset."""
     name = config.preset if config.preset in PRESETS else FIRST_PRESET
     changed = differences(config, preset(name))
     parts = [f"{path}:{json.dumps(value).strip(chr(34))}" for path, value in changed.items()]
@@ -157,7 +157,7 @@ def draft_address(config: RunConfig) -> str:
 
 
 def config_from(query: Mapping[str, str]) -> RunConfig | None:
-    """Return the config that an address asks for; None if it asks for none. Raises ConfigError naming what is wrong."""
+    """Return the config in an address; None if there is none. Raises ConfigError, which names what is wrong."""
     if not any(query.get(name) for name in DRAFTED):
         return None
     changes: dict[str, Any] = {"data.corpus": query[TEXT]} if query.get(TEXT) else {}

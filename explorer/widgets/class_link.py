@@ -1,4 +1,4 @@
-"""A link to the page on view for a class: as text, as a QR code, and in a class as a short code to type."""
+"""A link to the current page for a class: as text, as a QR code, and in a class as a short code to type."""
 
 import io
 from collections.abc import Callable
@@ -21,9 +21,9 @@ def qr_code(link: str, width: int) -> None:
 
 
 def link_popover(label: str, key: str, address: Callable[[], str], draw: Callable[[], object]) -> None:
-    """Draw a popover with a link to an address of the app, relative to it, below what `draw` draws.
+    """Draw a popover with a link to an address relative to the app, below what `draw` draws.
 
-    Draw nothing for a student of a class. The address has a QR code, and in a class a short code, once it is open.
+    Draw nothing for a student of a class. Once it is open, it shows a QR code, and in a class a short code.
     """
     if not visitor().is_teacher:
         return

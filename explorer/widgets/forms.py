@@ -1,4 +1,4 @@
-"""Settings as widgets: label, bounds, unit and help are those of the config's own fields."""
+"""Settings as widgets: label, bounds, unit and help come from the config's fields."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -14,8 +14,8 @@ from explorer.i18n.formatting import number, value_in_words
 from explorer.i18n.language import _
 from explorer.services import shared
 
-SHARES = (1, 1.5, 2, 3, 4, 5, 6, 8)  # of a power of ten: where a slider of floats that moves in factors stops
-FACTORS = (1, 1.25, 1.5, 1.75)  # of a power of two: where a slider of whole numbers does
+SHARES = (1, 1.5, 2, 3, 4, 5, 6, 8)  # times a power of ten: the stops of a float slider that moves in factors
+FACTORS = (1, 1.25, 1.5, 1.75)  # times a power of two: the stops of such an integer slider
 
 
 def widget_key(path: str) -> str:
@@ -24,7 +24,7 @@ def widget_key(path: str) -> str:
 
 
 def distinct_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """Return labels by value, newest first, no two alike: the newer gets a number. A select box returns the label."""
+    """Return distinct labels by value, newest first: the newer of two gets a number. A select box returns labels."""
     taken, distinct = Counter[str](), {}
     for value, label in reversed(labels.items()):
         taken[label] += 1
@@ -38,7 +38,7 @@ def text_labels() -> dict[str, str]:
 
 
 def forget_inputs() -> None:
-    """Let every widget take its value from the config again, instead of what it was moved to."""
+    """Let every widget take its value from the config again, instead of the one it was moved to."""
     for path, _unused in fields_of(RunConfig):
         st.session_state.pop(widget_key(path), None)
 
@@ -55,15 +55,15 @@ def setting_input(
     whole: int = 0,
     most: Any = None,
 ) -> Any:
-    """Draw the one widget that fits a setting, marked where `value` is not `base`; return its value.
+    """Draw the widget that fits a setting, marked if `value` differs from `base`; return its value.
 
     With `whole`, only the values that divide it are offered; with `most`, a slider ends there.
     """
     key = key or widget_key(path)
     value = st.session_state.setdefault(key, value)
     label = _(setting.label) + ("" if value == base else f" :violet-badge[{_(named)}: {value_in_words(path, base)}]")
-    # Its default is said as well as kept in the session: of two drawings in quick succession a browser may see only the
-    # second, which does not bring the session's value along, and would move the widget to its least.
+    # The default is passed although it is in the session: if two reruns follow quickly, a browser may see only the
+    # second, which does not include the session's value, and would move the widget to its minimum.
     unit = f" ({_(setting.unit)})" if setting.unit else ""
     more = {"key": key, "help": _(setting.help) + unit, "on_change": on_change}
     if setting.type is bool:
@@ -84,12 +84,12 @@ def setting_input(
 
 
 def divisors(setting: Setting, whole: int) -> list[int]:
-    """Return the values within the bounds of a setting that divide `whole`; 0 too where the bounds include it."""
+    """Return the values within the bounds of a setting that divide `whole`, and 0 if the bounds include it."""
     return [value for value in range(setting.low, setting.high + 1) if not value or whole % value == 0]
 
 
 def positions(setting: Setting, also: Iterable[Any] = ()) -> list[Any]:
-    """Return round values in growing steps from the lowest to the highest, and the ones given."""
+    """Return round values in growing steps from the lowest to the highest, and those in `also`."""
     low, high = setting.low, setting.high
     stops = {low, high, *also}
     if setting.type is int and not setting.log:
@@ -99,7 +99,7 @@ def positions(setting: Setting, also: Iterable[Any] = ()) -> list[Any]:
     else:
         smallest = low or 1e-6
         for power in range(floor(log10(smallest)), ceil(log10(high)) + 1):
-            # Written and read again, so that 3 * 1e-4 is 0.0003 and not 0.00030000000000000003.
+            # Parsed from text, so that 3 * 1e-4 is 0.0003 and not 0.00030000000000000003.
             stops |= {float(f"{share}e{power}") for share in SHARES}
     return sorted({setting.type(value) for value in stops if low <= value <= high and setting.type(value) == value})
 

@@ -1,4 +1,4 @@
-"""The ways in and out: somebody's model becomes a run, and a run leaves for other programs and people."""
+"""Import and export: a model becomes a run, and a run becomes files for other programs and people."""
 
 from collections.abc import Callable
 from functools import partial
@@ -38,8 +38,8 @@ _TEXT = N_(
 
 def draw_import() -> None:
     """Import a model from files or from Hugging Face, then open it on Look inside."""
-    _open_imported()  # the redraw that the news of the imported run asks for ends the request that imported it
-    # Another key is another popover, and a new one is closed and empty: so it goes once a model has been taken.
+    _open_imported()  # the rerun that the news of the imported run causes ends the request that imported it
+    # A new key makes a new popover, which is closed and empty; so each import gets a new key.
     taken = session.recall("models_taken", 0)
     with st.popover(_("Import a model"), icon=":material/upload_file:", key=f"import_{taken}"):
         st.caption(_(_WHAT))
@@ -63,7 +63,7 @@ def draw_import() -> None:
 
 
 def draw_exports(folder: RunFolder) -> None:
-    """Draw links to a run as other programs and people read it; where it cannot be taken there, say why."""
+    """Draw links to the exports of a run; if one is not possible, say why."""
     with st.popover(_("Export"), icon=":material/ios_share:", key=f"export_{folder.id}"), errors_shown():
         if visitors.served_class() and not folder.read_only and not visitors.visitor().is_teacher:
             done = visitors.is_handed_in(folder.id)
@@ -79,11 +79,11 @@ def draw_exports(folder: RunFolder) -> None:
 
 
 def draw_sharing(folder: RunFolder) -> None:
-    """Draw the switch that lets the class read a run; nothing without a class, or for a run of others."""
+    """Draw the switch that lets the class read a run; nothing without a class, or for another student's run."""
     if not visitors.served_class() or folder.read_only:
         return
     key = f"share_{folder.id}"
-    # What is on disk counts: the teacher may have shared it too.
+    # The state on disk counts, because the teacher may have shared it, too.
     st.session_state[key] = is_shared(visitors.home(), folder.id)
     help = _("The whole class can then look inside it, generate with it and fork it, and it stands on the wall.")
     st.toggle(_("Share"), key=key, help=help, on_change=_share, args=(folder, key))
@@ -116,4 +116,4 @@ def _open_imported() -> None:
     if folder:
         session.remember("models_taken", session.recall("models_taken", 0) + 1)
         session.forget_click(_IMPORT)
-        address.open_page("look_inside" if folder.record().origin else "train", folder.id)  # only a run has a history
+        address.open_page("look_inside" if folder.record().origin else "train", folder.id)  # only a run has curves

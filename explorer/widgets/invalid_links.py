@@ -1,4 +1,4 @@
-"""Messages for links to what does not exist here. The address stays as it is until a button is pressed."""
+"""Messages for links to things that do not exist here. The address stays as it is until a button is pressed."""
 
 from collections.abc import Callable, Container
 from typing import NoReturn
@@ -18,7 +18,7 @@ _MOST_SHOWN = 60  # characters of what a link asks for
 
 
 def end_absent(problem: ExplorerError | str, label: str, on_click: Callable[[], object]) -> NoReturn:
-    """Say that a link asks for what is not here, offer the way on as a button, and end the page."""
+    """Show that the target of a link does not exist, offer an alternative as a button, and end the page."""
     show_error(problem)
     st.button(label, type="primary", key="take_another", on_click=on_click)
     st.stop()
@@ -30,7 +30,7 @@ def quoted_part(text: str) -> str:
 
 
 def absent_text(name: str) -> str:
-    """Say that a link asks for a text that this machine does not have."""
+    """Return the sentence that this machine does not have the text in a link."""
     return _(
         "The link asks for the text {name}, which is not on this machine. Choose another text, or add it on the "
         "page Data.",
@@ -39,7 +39,7 @@ def absent_text(name: str) -> str:
 
 
 def draft_of_link(another_text: str) -> RunConfig:
-    """Return the settings of the next run; end the page where the link asks for what cannot be."""
+    """Return the settings of the next run; end the page if the link's settings are not possible."""
     texts = {corpus.name for corpus in catalogue(shared.data_dir())}
     text = drafts.text_of_link()
     if text and text not in texts:
@@ -55,9 +55,9 @@ def draft_of_link(another_text: str) -> RunConfig:
 
 
 def say_misread_number(name: str, allowed: Container[int], instead: str) -> None:
-    """Say that a number in the address is none of the allowed ones, and what the page shows instead."""
+    """Report that a number in the address is not allowed, and what the page shows instead."""
     value = st.query_params.get(name)
     number = None if value is None else whole_number(value)
-    if value is not None and (number is None or number not in allowed):  # a range is searched through for None
+    if value is not None and (number is None or number not in allowed):  # a range would be searched through for None
         show_error(_("The link asks for {name}={value}, which is not possible. {instead}",
                      name=name, value=quoted_part(value), instead=instead))  # fmt: skip

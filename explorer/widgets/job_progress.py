@@ -1,4 +1,4 @@
-"""Jobs on a page: their progress while they are at work, then their results."""
+"""Jobs on a page: their progress while they run, then their results."""
 
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from explorer.services.jobs import MISTAKE, Job, job, known
 from explorer.widgets.layout import show_error
 from explorer.widgets.session import recall, remember
 
-_TICK = 0.4  # seconds between two looks of a page at a job
+_TICK = 0.4  # seconds between a page's checks of a job
 
 
 def result_of(
@@ -20,10 +20,10 @@ def result_of(
     what: str,
     meanwhile: Callable[[Any], None] | None = None,
 ) -> Any:
-    """Return a job's result; else None and a progress bar for `what`; `meanwhile` draws a partial one."""
+    """Return a job's result; until then, None and a progress bar for `what`; `meanwhile` draws a partial result."""
     current = known(key) or job(key, make)
     has_left = recall(f"left_{hash(key)}") is current and (current.stopped or not current.ended)
-    if current.ended and current.stopped and not has_left:  # because nobody looked any more
+    if current.ended and current.stopped and not has_left:  # because nobody watched it any longer
         current = job(key, make)
     if current.problem or has_left:
         if current.problem:

@@ -1,4 +1,4 @@
-"""The few pieces of layout that every page shares. Titles and sentences given here are ours, never a user's."""
+"""The few pieces of layout that every page shares. Titles and sentences passed here are ours, never a user's."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -49,14 +49,14 @@ def card(
 
 
 def chart(figure: go.Figure, *, key: str, numbers: Callable[[], Columns], name: str, **options: Any) -> Any:
-    """Draw a plotly chart with three quiet buttons: `numbers` as a table, it as SVG and they as CSV, of that name."""
+    """Draw a plotly chart with three unobtrusive buttons: its `numbers` as a table, and files `name`.svg and .csv."""
     drawn = st.plotly_chart(figure, theme=None, config=plotly_config(name), key=key, **options)
     _download_buttons(numbers, key, name, _("The numbers of this chart, for a spreadsheet."), drawing=True)
     return drawn
 
 
 def table_download(columns: Callable[[], Columns], *, key: str, name: str) -> None:
-    """Draw the quiet button that saves a table as CSV; Streamlit's own would leave formulas in it."""
+    """Draw the unobtrusive button that saves a table as CSV; Streamlit's own would leave formulas in it."""
     _download_buttons(columns, key, name, _("This table, for a spreadsheet."), drawing=False)
 
 
@@ -69,7 +69,7 @@ def _download_buttons(columns: Callable[[], Columns], key: str, name: str, help:
 
 
 def plotly_config(name: str) -> dict[str, Any]:
-    """Return plotly's settings that save a chart as a drawing (SVG) of that name, as the button below it does."""
+    """Return the plotly config that saves a chart as SVG with this name, like the button below the chart."""
     return {
         "displayModeBar": "hover",
         "displaylogo": False,
@@ -81,7 +81,7 @@ def plotly_config(name: str) -> dict[str, Any]:
 
 
 def choose(label: str, options: Sequence[str], *, key: str, format_func: Callable[[str], str] = _) -> str:
-    """Draw one of a few ways to draw something, without its label, and return the one chosen, at first the first."""
+    """Draw a choice of a few options without its label; return the chosen one, initially the first."""
     return st.segmented_control(
         label, options, default=options[0], required=True, key=key, format_func=format_func,
         label_visibility="collapsed",
@@ -95,10 +95,10 @@ def show_error(error: ExplorerError | str) -> None:
 
 @contextmanager
 def errors_shown(*, end: bool = False) -> Iterator[None]:
-    """Show an ExplorerError that is raised inside, in place of what was to follow there; `end`: and end the page."""
+    """Show an ExplorerError raised inside, in place of the rest of the block; `end`: also end the page."""
     try:
         yield
-    except (PartError, GalleryClosed) as error:  # which are no mistake of anybody's
+    except (PartError, GalleryClosed) as error:  # nobody's mistake
         st.info(literal(str(error)))
     except ExplorerError as error:
         show_error(error)
@@ -112,12 +112,12 @@ def literal(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """Return a sentence of ours, which may quote tokens, as it is, but for the word for what the model reads."""
+    """Return literal Markdown of our sentence, which may quote tokens, in the unit that the model reads."""
     return literal(in_units(text))
 
 
 def empty_state(text: str, page: str, label: str) -> None:
-    """Say what will be here, with the one button that opens the page which gets you there."""
+    """Draw what will be here, and the button that opens the page where it is made."""
     with st.container(border=True, horizontal_alignment="center", gap="medium", key="empty_state"):
         st.space("small")
         st.markdown(text, width="content", text_alignment="center")
@@ -127,5 +127,5 @@ def empty_state(text: str, page: str, label: str) -> None:
 
 
 def current_palette() -> Palette:
-    """Return the palette that fits the theme the visitor sees now."""
+    """Return the palette of the visitor's current theme."""
     return palette_for(st.context.theme.type)

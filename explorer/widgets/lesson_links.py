@@ -15,7 +15,7 @@ _STUDENT = "student"  # in the session
 
 
 def view_lesson(lesson: str | None, step: str | None = None) -> None:
-    """Put a lesson's step into the address, or take it out. What a teacher's link chose for it comes back with it."""
+    """Write a lesson's step to the address, or remove it. Settings that a teacher's link had for it are restored."""
     here = parameter(LESSON), parameter(STEP)
     if here != (lesson, step):
         remember(_handed_out(*here), {name: st.query_params.get(name) for name in (SET, HIDE)})
@@ -28,7 +28,7 @@ def _handed_out(lesson: str | None, step: str | None) -> str:
 
 
 def lesson_values() -> dict[str, str]:
-    """Return what a teacher's link sets, by the name of the control; checked by whoever draws it."""
+    """Return the values that a teacher's link sets, by control; the code that draws a control checks them."""
     parts = [part.partition(":") for part in setting_parts(parameter(SET))] if parameter(LESSON) else []
     return {name: unquote(value) for name, colon, value in parts if colon}
 

@@ -1,4 +1,4 @@
-"""A prompt as a model can read it, and a sentence for whatever it cannot."""
+"""A prompt as a model can read it, and sentences about what it cannot read."""
 
 from collections.abc import Collection
 from typing import NamedTuple
@@ -15,19 +15,19 @@ NEWLINE_SIGN = "⏎"  # stands for a newline in one line of input, as `\n` does
 
 
 class Prompt(NamedTuple):
-    """What of a typed text reaches the model. `text` is made of `tokens`, which are `ids`."""
+    """The part of a typed text that reaches the model. `text` consists of `tokens`, whose ids are `ids`."""
 
     text: str
     ids: list[int]
-    tokens: list[str]  # as they are
-    shown: list[str]  # as they are shown
+    tokens: list[str]  # raw
+    shown: list[str]  # as displayed
     kinds: list[str]
     notes: list[str]  # sentences, for the person who typed
-    whole: list[int]  # `ids` before the cut to what is looked at
+    whole: list[int]  # `ids` before the cut to `limit`
 
 
 def read_prompt(typed: str, tokenizer: Tokenizer, limit: int | None = None, *, one_line: bool = True) -> Prompt:
-    """Keep the characters that the model knows, and the last `limit` tokens of them; say what was left out and why."""
+    """Keep the characters that the model knows, and the last `limit` tokens of them; note what was left out and why."""
     by_letter = tokenizer.by_character
     text = read_line(typed if one_line else typed.replace(r"\n", r"\\n"), tokenizer.tokens)
     unseen = list(dict.fromkeys(c for c in text if c not in tokenizer.tokens)) if by_letter else []
@@ -57,18 +57,18 @@ def read_prompt(typed: str, tokenizer: Tokenizer, limit: int | None = None, *, o
 
 
 def read_line(typed: str, tokens: Collection[str]) -> str:
-    r"""Read one line of input: ⏎ and `\n` stand for a newline, and ⏎ for itself where it is a token."""
+    r"""Read one line of input: ⏎ and `\n` stand for a newline, and ⏎ for itself if it is a token."""
     text = read_newlines(typed)
     return text if NEWLINE_SIGN in tokens else text.replace(NEWLINE_SIGN, "\n")
 
 
 def newline_hint() -> str:
-    """Say how a newline is typed into one line."""
+    """Return how to type a newline into one line."""
     return _("Type `\\n` for a newline.")
 
 
 def questions_of(corpus: str) -> list[str]:
-    """Return some questions of a task that no model of it trained on; none of a text."""
+    """Return some questions of a task that no model of it trained on; none for other texts."""
     task = task_of(corpus)
     return [question + task.separator for question, _answer in problems(task)[-_QUESTIONS:]] if task else []
 
@@ -104,23 +104,23 @@ def _unknown(unseen: list[str]) -> str:
 
 
 def example_prompt(tokenizer: Tokenizer, sentence: list[str]) -> str:
-    """Return Romeo's prompt if it suits the model, else the run's probe sentence, of tokens, else some letters."""
+    """Return Romeo's prompt if it suits the model, else the run's probe sentence (tokens), else some letters."""
     known, own = set(tokenizer.tokens), _text_of(tokenizer, sentence)
-    # Bytes can write any text; one who has learned another script knows nothing of Romeo.
+    # Bytes can encode any text, but a model of another script has learned nothing about Romeo.
     suits = set(_ROMEO) <= known if tokenizer.by_character else own.isascii()
     text = _ROMEO if suits else own
-    # A model that was imported has no probe sentence.
+    # An imported model has no probe sentence.
     text = text or "".join(letter for letter in _ROMEO if letter in known) or "".join(tokenizer.tokens[:_FEW])
     return as_line(text, tokenizer.tokens)
 
 
 def opening_prompt(tokenizer: Tokenizer, sentence: list[str]) -> str:
-    """Return a speaker's name where Romeo's prompt suits the model, else nothing."""
+    """Return a speaker's name if Romeo's prompt suits the model, else nothing."""
     speaker, newline, _rest = _ROMEO.partition("\n")
     return speaker + newline if read_line(example_prompt(tokenizer, sentence), tokenizer.tokens) == _ROMEO else ""
 
 
 def _text_of(tokenizer: Tokenizer, tokens: list[str]) -> str:
-    """Return the text of tokens as they are shown, without the parts of characters at its ends."""
+    """Return the text of displayed tokens, without the parts of characters at its ends."""
     ids = {token: id for id, token in enumerate(tokenizer.tokens)}
     return tokenizer.decode(ids[token] for token in tokens if token in ids).strip("\ufffd")

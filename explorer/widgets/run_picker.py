@@ -1,4 +1,4 @@
-"""Which run a page looks at: the one in the address, or the newest, and a select to change it."""
+"""The run that a page shows: the one in the address or the newest, and a select to change it."""
 
 from functools import partial
 
@@ -22,7 +22,7 @@ _OF_SWEEPS = "runs_of_sweeps_listed"
 
 
 def runs_to_pick(*on_view: str | None) -> dict[str, RunFolder]:
-    """Return the runs with weights by id, those of sweeps only where they are on view or the visitor lists them."""
+    """Return the runs with weights by id; those of sweeps only if they are shown or the visitor lists them."""
     runs = {folder.id: folder for folder in runs_with_weights(shared.data_dir())}
     if recall(_OF_SWEEPS):
         return runs
@@ -31,7 +31,7 @@ def runs_to_pick(*on_view: str | None) -> dict[str, RunFolder]:
 
 
 def choose_run(title: str) -> RunFolder:
-    """Draw the page's title and the select of runs and models of the gallery; return the one on view."""
+    """Draw the page's title and the select of runs and gallery models; return the selected one."""
     wanted = address.parameter(address.RUN)
     runs = runs_to_pick(wanted)
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
@@ -45,7 +45,7 @@ def choose_run(title: str) -> RunFolder:
     labels = distinct_labels({id: _label(folder) for id, folder in runs.items()})
     if folded := sum(1 for _run in runs_with_weights(shared.data_dir())) - len(runs):
         labels[_OF_SWEEPS] = ngettext("Show {count} run of a sweep", "Show {count} runs of sweeps", folded)
-    # The widget's own memory would outlive a change of the address by another page, so the address goes first.
+    # The address takes precedence: the widget's value would outlive a change of the address by another page.
     st.session_state["inspect_run"] = wanted if wanted in runs else newest_run() or next(iter(runs))
     view = {"key": "inspect_run", "on_change": _view_chosen}
     chosen = place.selectbox(_("Run"), list(labels), format_func=labels.get, label_visibility="collapsed", **view)
@@ -62,16 +62,16 @@ def _view_chosen() -> None:
 
 
 def newest_run() -> str | None:
-    """Return the id of the run that `choose_run` takes where none is asked for, so that a link can name it."""
+    """Return the id of the run that `choose_run` selects by default, so that a link can name it."""
     try:
         data_dir = shared.data_dir()
         return next((folder.id for folder in single_runs(data_dir, runs_with_weights(data_dir))), None)
-    except ExplorerError:  # the home cannot be used, as the page itself says
+    except ExplorerError:  # the page itself reports a data folder that cannot be used
         return None
 
 
 def open_chosen(title: str) -> tuple[RunFolder, Opened]:
-    """Return what `choose_run` does with its model opened, and say its step; where that fails, end the page."""
+    """Return the run of `choose_run` and its opened model, and show its step; end the page if it cannot be opened."""
     folder = choose_run(title)
     with errors_shown(end=True):
         opened = shared.open_model(folder.id)
@@ -80,7 +80,7 @@ def open_chosen(title: str) -> tuple[RunFolder, Opened]:
 
 
 def step_line(folder: RunFolder, step: int) -> None:
-    """Say at which step the weights are; where the run still trains, offer its newest ones."""
+    """Show the step of the weights; if the run still trains, offer its newest ones."""
     status = folder.status()
     values = {"step": f"{step:,}", "steps": f"{status.steps:,}", "state": state_in_words(status)}
     if folder.in_gallery:
@@ -98,7 +98,7 @@ def step_line(folder: RunFolder, step: int) -> None:
 
 
 def run_problem(run_id: str) -> str:
-    """Say why a run that has no weights cannot be shown."""
+    """Return why a run without weights cannot be shown."""
     try:
         folder = open_run(shared.data_dir(), run_id)
     except RunError as error:

@@ -1,4 +1,4 @@
-"""What pages show of each run beside others: its state, progress, settings, color and past."""
+"""What lists and comparisons show of each run: its state, progress, settings, color and history."""
 
 import logging
 from collections import Counter
@@ -31,7 +31,7 @@ from explorer.services.cost_trials import place_in_queue
 from explorer.streaming.jsonl_tail import curve_rows, file_version
 
 log = logging.getLogger(__name__)
-_TIED = 0.005  # nats a token: less is luck
+_TIED = 0.005  # nats/token: less is noise
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,17 @@ class RunRow:
 
     @property
     def config(self) -> RunConfig:
-        """Return the settings that the run has now, with all that were changed while it trained."""
+        """The current settings of the run, with all changes made while it trained."""
         return _config(self.folder.path, *map(file_version, (self.folder.record_path, self.folder.events_path)))
 
 
 def read_run_rows(data_dir: Path) -> list[RunRow]:
-    """Return the runs, newest first, damaged ones among them."""
+    """Return the runs, newest first, including damaged ones."""
     return rows_of(list_runs(data_dir))
 
 
 def rows_of(runs: Iterable[RunFolder]) -> list[RunRow]:
-    """Return each run as lists show it."""
+    """Return the row of each run for a list."""
     return [
         RunRow(folder, None if (problem := folder.problem) else folder.record(), folder.status(), problem)
         for folder in runs
@@ -75,7 +75,7 @@ def rows_of(runs: Iterable[RunFolder]) -> list[RunRow]:
 
 
 def corpus_titles(data_dir: Path) -> dict[str, str]:
-    """Return the title of every text there is, by its name; a list asks once for all its lines."""
+    """Return the title of every text by its name; a list calls this once for all its rows."""
     return {corpus.name: corpus.title for corpus in catalogue(data_dir)}
 
 
@@ -90,12 +90,12 @@ def _validation(path: Path, _changed: tuple) -> list[dict[str, Any]]:
 
 
 def run_bytes_per_token(folder: RunFolder) -> float | None:
-    """Return how many bytes of text a token of a run's validation loss has; None where that was not measured."""
+    """Return the bytes of text per token in a run's validation loss; None if that was not measured."""
     said = [row for row in validation_of(folder) if row.get("val_bits_per_byte") and row["val_loss"]]
     if said:
         return said[-1]["val_loss"] / BIT / said[-1]["val_bits_per_byte"]
     *_unused, single = _tokens_of(folder.tokenizer_path, file_version(folder.tokenizer_path))
-    return 1.0 if single else None  # a run of an earlier version, each of whose tokens has one byte
+    return 1.0 if single else None  # a run of an earlier version with one byte per token
 
 
 def validation_in_unit(folder: RunFolder, unit: str) -> list[dict[str, Any]]:
@@ -105,14 +105,14 @@ def validation_in_unit(folder: RunFolder, unit: str) -> list[dict[str, Any]]:
 
 
 def losses_compare(rows: Sequence[RunRow]) -> bool:
-    """Return whether the runs' losses a token compare: all have characters, bytes, or the very same tokens."""
+    """Return whether the runs' losses per token are comparable: all have characters, bytes, or the same tokens."""
     files = [row.folder.tokenizer_path for row in rows]
     return len({_tokens_of(file, file_version(file))[0] for file in files}) < 2
 
 
 @lru_cache(maxsize=64)
 def _tokens_of(path: Path, _changed: tuple) -> tuple[Hashable, bool]:
-    """Return what tells tokenizers apart whose losses do not compare, and whether each token is one byte."""
+    """Return a key that is equal for tokenizers with comparable losses, and whether each token is one byte."""
     try:
         tokenizer = load_tokenizer(path)
     except ExplorerError:  # not made yet, or damaged
@@ -138,7 +138,7 @@ _TROUBLE = {
 
 
 def trouble_in_words(row: RunRow, *, short: bool = False) -> str:
-    """Return what went wrong in a run's training, in the dashboard's sentence or a few words; "" for any other run."""
+    """Return what went wrong in a run's training, in the dashboard's sentence or a few words; "" if nothing did."""
     files = (row.folder.metrics_path, row.folder.status_path, row.folder.events_path)
     progress, words = _judged(row.folder.path, *map(file_version, files)), _TROUBLE if short else SENTENCES
     return _(words[progress.kind], **progress.numbers) if progress and progress.trouble else ""
@@ -149,7 +149,7 @@ def _config(path: Path, *_changed: tuple) -> RunConfig:
     folder = RunFolder(path)
     try:
         return config_now(folder)
-    except RunError:  # the page of the run says what is wrong with its changes
+    except RunError:  # the page of the run reports what is wrong with its changes
         return folder.record().config
 
 
@@ -162,7 +162,7 @@ def _judged(path: Path, *_changed: tuple) -> ProgressSummary | None:
 def differing_settings(
     configs: list[RunConfig], listed_anyway: Container[str] = ("train.steps", "data.corpus", "model.kind")
 ) -> dict[str, list[Any]]:
-    """Return the settings in which runs differ, by label, but `listed_anyway`; None where one has no effect."""
+    """Return the settings in which runs differ, by label, except `listed_anyway`; None if one has no effect."""
     columns = {}
     used = [used_settings(config) for config in configs]
     for path, setting in fields_of(RunConfig):
@@ -182,12 +182,12 @@ def draw_state(row: RunRow) -> None:
 
 
 def waiting_in_words(row: RunRow) -> str:
-    """Return at which place of the queue a run waits; "" for one that does not."""
+    """Return a sentence with the run's place in the queue; "" if it does not wait."""
     return place_in_queue(row.folder) if row.status.state == "queued" else ""
 
 
 def colors_of(run_ids: Iterable[str], data_dir: Path, palette: Palette) -> dict[str, str]:
-    """Return a color for every run of the home, by its id, kept for good; a deleted run's color is free again."""
+    """Return a permanent color for every run of the data folder, by its id; a deleted run's color becomes free."""
     path = data_dir / "run_colors.json"
     try:
         stored = {str(run_id): int(place) for run_id, place in parse_json(path.read_bytes()).items()}
@@ -197,14 +197,14 @@ def colors_of(run_ids: Iterable[str], data_dir: Path, palette: Palette) -> dict[
     if places != stored:
         try:
             write_json(path, places, durable=False)
-        except OSError as error:  # a full disk, say: the colors are as good, but others next time
+        except OSError as error:  # such as a full disk: these colors are valid, but may differ next time
             log.warning("the colors of the runs cannot be saved: %s", error)
     return {run_id: palette.runs[place] for run_id, place in places.items()}
 
 
 def run_places(run_ids: Iterable[str], stored: Mapping[str, int] | None = None) -> dict[str, int]:
-    """Return each run's place among the colors for runs (`Palette.runs`), the one `stored` before if there is one."""
-    # A new run takes the place that follows from its id, or where that is taken the next that the fewest have; so as
+    """Return each run's index among the colors for runs (`Palette.runs`), the `stored` one if there is one."""
+    # A new run takes the index that follows from its id, or if that is taken, the next of the least used; so as
     # many runs as there are colors all differ.
     ids, count = sorted(set(run_ids)), len(LIGHT.runs)
     places = {run_id: stored[run_id] % count for run_id in ids if run_id in (stored or {})}
@@ -218,7 +218,7 @@ def run_places(run_ids: Iterable[str], stored: Mapping[str, int] | None = None) 
 
 
 def parent_curve(data_dir: Path, record: RunRecord) -> ParentCurve | None:
-    """Return the past of a run that began with another one's weights; None for one from scratch."""
+    """Return the history of a run that started from another run's weights; None for a run from scratch."""
     chain = list(ancestors(data_dir, record)) if record.parent else []
     children = [record, *(ancestor[1] for ancestor in chain if ancestor)]
     earlier = None
@@ -241,7 +241,7 @@ def _curve_with(parent: RunFolder | None, step: int, earlier: ParentCurve | None
 
 
 def fork_verdict(data_dir: Path, folder: RunFolder, record: RunRecord) -> str:
-    """Return whether a fork was worth trying: its losses beside its parent's last; "" where they do not compare."""
+    """Return whether a fork paid off: its losses beside its parent's last; "" if they are not comparable."""
     if record.parent is None:
         return ""
     own = [row["val_loss"] for row in validation_of(folder)]
