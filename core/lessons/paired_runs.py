@@ -258,16 +258,18 @@ def phrase_memorization(model: GPT | Bigram, tokenizer: CharTokenizer, phrase: s
 
 
 def loss_on_letter(model: GPT | Bigram, tokenizer: CharTokenizer, val_ids: Tensor, letter: str) -> dict[str, float]:
-    """Return the losses in nats on one letter (either case) and on all others, and its mean probability `expected`."""
+    """Return the losses in nats on one letter (either case) and on all others, and its mean probability `expected`.
+
+    A loss is left out if the measured text has no such position.
+    """
     windows = fixed_windows(val_ids, model.block_size, _WINDOWS)
     forms = [tokenizer.tokens.index(form) for form in (letter.lower(), letter.upper()) if form in tokenizer.tokens]
     is_letter = torch.isin(windows[:, 1:], torch.tensor(sorted(set(forms))))  # (N, T)
     losses = window_losses(model, windows)  # (N, T)
     probability = compute_logits(model, windows[:, :-1]).softmax(dim=-1)[..., sorted(set(forms))].sum(dim=-1)  # (N, T)
-    return {
-        "on_letter": float(losses[is_letter].mean()),
-        "on_others": float(losses[~is_letter].mean()),
-        "expected": Share(probability.mean()),
+    parts = {"on_letter": losses[is_letter], "on_others": losses[~is_letter]}
+    return {name: float(part.mean()) for name, part in parts.items() if len(part)} | {
+        "expected": Share(probability.mean())
     }
 
 

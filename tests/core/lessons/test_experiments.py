@@ -160,6 +160,8 @@ def test_the_loss_on_a_letter_and_on_all_others_make_up_the_whole():
     found = loss_on_letter(model, pair.tokenizer, ids, "e")
     assert found["on_letter"] > 0 and found["on_others"] > 0
     assert found["expected"] == pytest.approx(1 / pair.tokenizer.vocab_size, rel=0.5)  # nothing learned yet
+    without = ids[ids != pair.tokenizer.encode("e")[0]]
+    assert loss_on_letter(model, pair.tokenizer, without, "e").keys() == {"on_others", "expected"}
 
 
 @pytest.mark.parametrize("name", NAMES)
