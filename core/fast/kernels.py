@@ -58,7 +58,7 @@ class Weights(NamedTuple):
     attn_proj: Linear
     c_fc: Linear  # without rows if there is no feed-forward layer
     mlp_proj: Linear
-    lm_head: Linear  # of one layer
+    lm_head: Linear  # with L = 1
 
 
 class Switches(NamedTuple):

@@ -1,4 +1,4 @@
-"""One forward pass as a whole: what every part computes, and what it adds to the logits directly.
+"""One forward pass as a whole: what every part computes, and its direct contribution to the logits.
 
 B is 1 and left out; F is the number of neurons in a feed-forward layer.
 """
@@ -48,7 +48,7 @@ class ForwardPass(NamedTuple):
 
 
 def forward_pass(model: GPT | Bigram, ids: Ids, contributions: bool = True) -> ForwardPass:
-    """Run a prompt through the model, optionally with what each part adds; a bigram's embedding is its table's row.
+    """Run a prompt through the model, optionally with contributions; a bigram's embedding is its table's row.
 
     Raises PromptError like `core.interpretability.activations.run_with_cache`.
     """

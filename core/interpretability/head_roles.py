@@ -57,7 +57,7 @@ _HALF = 64  # length of their half, if the context has room for both
 
 
 class HeadScores(NamedTuple):
-    """Scores of each head by role, from 0 to 1: its attention to what the role attends to."""
+    """Scores of each head by role, from 0 to 1: its attention to the tokens that the role attends to."""
 
     shares: dict[str, Float32[np.ndarray, "L H"]]
     uniform: dict[str, float]  # scores of a head that attends to all tokens equally

@@ -51,7 +51,7 @@ def longest_matches(written: ArrayLike, source: ArrayLike) -> Matches:
         keys, new_groups = np.unique(groups * width + letters[starts + length], return_inverse=True)
         table = np.full(group_count * width, -1, dtype=np.int32)
         table[keys], group_count = np.arange(len(keys)), len(keys)
-        inside = np.searchsorted(places, N - length)  # those before it have a next token
+        inside = np.searchsorted(places, N - length)  # places before it have a next token
         places, group_of_place = places[:inside], group_of_place[:inside]
         group_of_place = table[group_of_place * width + source[places + length]]
         goes_on = group_of_place >= 0

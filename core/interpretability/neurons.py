@@ -33,7 +33,7 @@ class TopActivation(NamedTuple):
 
     value: float  # after the activation function
     window: int  # its index
-    position: int  # of the token in it
+    position: int  # of the token in the window
     values: Float32[np.ndarray, "T"]  # the neuron at every token of that window
 
 

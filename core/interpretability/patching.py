@@ -42,7 +42,7 @@ class PatchMap(NamedTuple):
     # 0 for the corrupted prompt's logit difference, 1 for the clean one's; nan in rows not done yet
     moved: Float32[np.ndarray, "rows T"]
     rows: list[str]  # titles, from the first layer up
-    answers: Answers  # what is measured
+    answers: Answers  # the measured tokens and their logit differences
 
 
 def answers(

@@ -21,7 +21,7 @@ class MatrixUpdate(NamedTuple):
 
     weights: float  # before the step
     gradient: float
-    update: float  # of the weights after the step minus those before
+    update: float  # the change of the weights
 
     @property
     def ratio(self) -> float:
@@ -32,7 +32,7 @@ class MatrixUpdate(NamedTuple):
 class TrainingStep(NamedTuple):
     """One step on a prompt of T tokens; the stages of the stream are those of `core.interpretability.forward_pass`."""
 
-    losses: np.ndarray  # (T - 1,), nats, of each next token
+    losses: np.ndarray  # (T - 1,), nats, for each next token
     before: float  # their mean
     after: float  # the same with the weights after the step
     stream: np.ndarray  # (S, T), norms of the mean loss's gradient at each stage; for a bigram at its logits, (1, T)

@@ -35,7 +35,7 @@ def problem_starts(ids: Tensor, block_size: int, answers: AnswerTokens) -> Tenso
 
 
 def answer_targets(x: Tensor, y: Tensor, answers: AnswerTokens) -> Tensor:
-    """Return the targets y (B, T) of windows x that begin with a problem, IGNORED outside answers."""
+    """Return the targets y (B, T) of windows x that start with a problem, IGNORED outside answers."""
     inside = (x == answers.separator).cumsum(dim=1) > (x == answers.end).cumsum(dim=1)
     return y.masked_fill(~inside, IGNORED)
 

@@ -94,7 +94,7 @@ class MergeHistory(NamedTuple):
 
     pairs: np.ndarray  # (K, 2) int64, the ids of the tokens merged
     counts: np.ndarray  # (K,) int64, how many pairs each merged in the text
-    byte_counts: np.ndarray  # (BYTES,) int64, of the text's bytes by token id
+    byte_counts: np.ndarray  # (BYTES,) int64, counts of the text's bytes by token id
 
     def lengths(self) -> np.ndarray:
         """Return how many tokens the text has before the first merge and after each: (K + 1,)."""

@@ -67,7 +67,7 @@ def shakespeare() -> str:
 def tang_poems() -> str:
     """Return 5,339 Chinese poems of the Tang dynasty in lines of five characters, separated by blank lines.
 
-    They are those poems in the package chinese-poetry 2.0.1 (MIT License) that need only its 2,000 most frequent
+    They are the poems in the package chinese-poetry 2.0.1 (MIT License) that need only its 2,000 most frequent
     characters.
     """
     return _read("tang_poems")
@@ -307,5 +307,5 @@ def _text_of_hub(name: str, part: str, column: str) -> str:
 def _python_size() -> int:
     try:
         return len(_load_built_in("python"))
-    except TextError:  # raised again when it is chosen; the other texts stay usable
+    except TextError:  # raised again when this text is chosen; the other texts stay usable
         return 0

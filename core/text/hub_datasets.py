@@ -31,7 +31,7 @@ class Dataset:
     parts: tuple[str, ...]  # folders or splits with parquet files, such as `wikitext-2-raw-v1/train`
     files: tuple[tuple[str, ...], ...]  # the paths of each part's parquet files
     revision: str
-    endpoint: str  # of the hub
+    endpoint: str  # the hub's address
 
 
 class Fetched(NamedTuple):

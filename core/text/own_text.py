@@ -149,7 +149,7 @@ def card_of(name: str, data_dir: Path) -> dict[str, Any]:
 
 
 def own_texts(data_dir: Path) -> list[Corpus]:
-    """Return all saved texts, and those that the teacher of a class shares, newest first.
+    """Return all saved texts, and the texts that the teacher of a class shares, newest first.
 
     A text whose title is lost or damaged is listed under its name.
     """
@@ -242,7 +242,7 @@ def own_text_file(name: str, data_dir: Path) -> Path:
     if not _NAME.fullmatch(name):
         raise TextError(f"There is no text of your own called {name!r}.")
     own = data_dir / "texts" / f"{name}.txt"
-    # A teacher can read the texts of all members, and a member those that the teacher shares.
+    # A teacher can read the texts of all members, and a member the texts that the teacher shares.
     others = [home / "texts" / own.name for home in member_homes(data_dir)]
     if is_shared(class_root(data_dir), name):
         others.append(class_root(data_dir) / "texts" / own.name)

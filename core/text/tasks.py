@@ -1,7 +1,7 @@
 """Tasks with a right answer: problems made by a program, one per line: question, separator, answer, newline.
 
-The text is always the same. No problem occurs twice, so those at the end of a text, its validation part, are never
-trained on. Only answers count in the loss. `TASKS` lists the tasks, and `core.text.corpora` their texts.
+The text is always the same. No problem occurs twice, so the validation part, at the end of a text, is never trained on.
+Only answers count in the loss. `TASKS` lists the tasks, and `core.text.corpora` their texts.
 """
 
 import math
@@ -35,7 +35,7 @@ class AnswerTokens(NamedTuple):
 class Task:
     """One task."""
 
-    name: str  # of its text
+    name: str  # the name of its text
     title: str
     description: str
     text: Callable[[], str]
@@ -81,7 +81,7 @@ def answers_of(corpus: str, tokenizer: Tokenizer) -> AnswerTokens | None:
 def check_task(corpus: str, block_size: int, by_character: bool) -> None:
     """Raise TextError if a model cannot learn the task `corpus`; any other text passes.
 
-    A context must hold the longest problem, or no answer to it could be right. Tokens must be characters.
+    The context must fit the longest problem, or no answer to it could be right. Tokens must be characters.
     """
     task = task_of(corpus)
     if not (task and task.separator):

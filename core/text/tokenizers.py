@@ -382,7 +382,7 @@ codecs.register_error("spell_bytes", _spell_bytes)
 
 def _from_json(text: str) -> tokenizers.Tokenizer:
     tokenizer = tokenizers.Tokenizer.from_str(text)
-    for token in json.loads(text).get("added_tokens") or []:  # the library renumbers those that leave a gap
+    for token in json.loads(text).get("added_tokens") or []:  # the library renumbers tokens that leave a gap
         if tokenizer.token_to_id(token["content"]) != token["id"]:
             raise TextError(f"The added token {token['content'][:40]!r} has a number that does not follow the others'.")
     if not isinstance(tokenizer.model, tokenizers.models.BPE) or not isinstance(tokenizer.decoder, ByteLevel):

@@ -61,7 +61,7 @@ def latest_checkpoint(folder: Path) -> Path | None:
 
 
 def newer_checkpoints(folder: Path, than: Path) -> int:
-    """Return how many checkpoints are newer than a given one; those newer than `latest_checkpoint` are damaged."""
+    """Return how many checkpoints are newer than one; those newer than `latest_checkpoint` are damaged."""
     return _checkpoints(folder).index(than)
 
 

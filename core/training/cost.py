@@ -20,7 +20,7 @@ from core.training.work import exact_parameters, work_of_update, work_per_token
 Precision = Literal["float32", "bfloat16"]
 
 FLOAT_BYTES = 4
-TYPICAL_VOCABULARY = 80  # about as many characters as the default text has
+TYPICAL_VOCABULARY = 80  # about the number of distinct characters in the default text
 # Python with torch, its threads and caches, and the baselines, which are counted once for a text. A forked worker
 # (`core.runs.engines.fork_server`) shares with its parent all of torch's memory that it does not write to.
 WORKER_BYTES = (50 if sys.platform == "linux" else 370) * 2**20
@@ -29,7 +29,7 @@ WORKER_BYTES = (50 if sys.platform == "linux" else 370) * 2**20
 _UPDATE_FRAGMENTS, _BATCH_FRAGMENTS, _DROPOUT_FRAGMENTS = 1.5, 1.17, 1.45
 _TEXT_BYTES = {"char": 6, "byte": 6}  # per character: its id, and the text itself while it is read
 _MOST_TEXT_BYTES = 9  # the same for a tokenizer whose vocabulary is trained
-# Seconds besides training, on a busy machine.
+# Seconds for everything but training, on a busy machine.
 _FILE_SECONDS = 0.012  # per file, written so that it survives a power cut
 _BYTE_SECONDS = 2e-9  # per byte of a file
 _START_SECONDS = 0.35  # counting the baselines
@@ -119,17 +119,17 @@ def step_seconds(config: RunConfig, vocab_size: int, speed: MachineSpeed, precis
 
 
 class StepParts(NamedTuple):
-    """Expected seconds of one training step, by what they are spent on."""
+    """Expected seconds of one training step, by activity."""
 
-    products: float  # of matrices
-    calls: float  # of PyTorch's functions, regardless of sizes
+    products: float  # matrix products
+    calls: float  # overhead of PyTorch calls, regardless of sizes
     memory: float  # numbers read or written outside of products
-    casting: float  # of float32 to bfloat16 and back
-    dropout: float  # its random numbers
+    casting: float  # float32 to bfloat16 and back
+    dropout: float  # random numbers for its masks
 
 
 def parts_of_a_step(config: RunConfig, vocab_size: int, speed: MachineSpeed, precision: str) -> StepParts:
-    """Return the expected seconds of one training step, by what they are spent on."""
+    """Return the expected seconds of one training step, by activity."""
     coefficients, tokens = speed.coefficients(precision), tokens_of_a_step(config)
     work = work_per_token(config.model, vocab_size, precision)
     calls, layer_calls, flops, moved, updated, update_flops = amounts(config, vocab_size, precision)
@@ -144,7 +144,7 @@ def parts_of_a_step(config: RunConfig, vocab_size: int, speed: MachineSpeed, pre
 
 
 def amounts(config: RunConfig, vocab_size: int, precision: str) -> tuple[float, ...]:
-    """Return what each of the `CostCoefficients` is multiplied by in one training step."""
+    """Return the factor of each of the `CostCoefficients` in one training step."""
     work, tokens = work_per_token(config.model, vocab_size, precision), tokens_of_a_step(config)
     update = work_of_update(config.model, vocab_size, config.train.optimizer)
     calls = -(-tokens // (sequences_at_once(config.train) * config.model.block_size))

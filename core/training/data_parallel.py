@@ -72,7 +72,7 @@ class JoinedProcesses(ProcessGroup):
         return None if name == _END else [name, *args]
 
     def end(self) -> None:
-        """Tell the followers to end, if they have not ended yet."""
+        """Make the followers stop, unless they have ended already."""
         with suppress(ProcessLost):
             self.announce(_END)
 

@@ -35,7 +35,7 @@ def windows_at_once(config: RunConfig, vocab_size: int) -> int:
 
 
 class Score(NamedTuple):
-    """How well a model predicts some windows."""
+    """A model's loss and accuracy on windows."""
 
     loss: float  # mean over the tokens that count, nats/token
     accuracy: float | None  # share of complete problems with every token of the answer right; None for a text

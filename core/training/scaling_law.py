@@ -22,7 +22,7 @@ _LEAST_RUNS = 8  # five numbers are fitted
 _JOINT_DRAWS = 200
 _JOINT_EXPONENTS = np.geomspace(0.02, 2.5, 20)
 _REFINEMENTS = 25
-_SUBSETS = ((0, 1, 2), (1, 2), (0, 1), (0, 2), (1,), (2,))  # those of E, A and B that are fitted; the others are 0
+_SUBSETS = ((0, 1, 2), (1, 2), (0, 1), (0, 2), (1,), (2,))  # which of E, A and B are fitted; the others are 0
 
 
 class Interval(NamedTuple):
@@ -36,7 +36,7 @@ class Interval(NamedTuple):
 class ScalingLaw(NamedTuple):
     """A fitted law. Sizes are in units of `unit`, their geometric mean, so A is the loss above E at that size."""
 
-    floor: float  # E, nats/token: the loss of a model without limit
+    floor: float  # E, nats/token: the loss of an infinitely large model
     scale: float  # A, nats/token, for sizes in units of `unit`
     exponent: float  # alpha
     unit: float

@@ -11,8 +11,8 @@ def fraction_at(step: int, config: TrainConfig) -> float:
     The warm-up is linear and starts above zero, so that the first step already learns. Then the rate falls from
     `learning_rate` to `min_learning_rate` until the last step or `decay_steps`: along half a cosine wave (Loshchilov
     and Hutter 2016), linearly (Defazio 2023), or linearly over only the last `decay_share` of the steps
-    (warmup-stable-decay, Hu 2024). A constant schedule stays at the peak. A restarted schedule does all of this again
-    from `schedule_start` on.
+    (warmup-stable-decay, Hu 2024). A constant schedule stays at the peak. A restarted schedule repeats all of this from
+    `schedule_start` on.
     """
     done = max(0, step - config.schedule_start)
     if done < config.warmup_steps:

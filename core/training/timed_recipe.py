@@ -118,7 +118,7 @@ def sized_recipe(shape: Shape, tokens: float, text_length: int) -> RunConfig:
 
 
 def _runs_within(most: float, shape: Shape, text_length: int, seconds: Callable[[RunConfig], float]) -> list[RunConfig]:
-    """Return recipes for a shape: the one that takes `most` seconds, and the longest ones with less dropout."""
+    """Return recipes for a shape: one that takes `most` seconds, and the longest ones at each lower dropout."""
     low, high = math.log(_FEWEST_TOKENS), math.log(_MOST_TOKENS)
     for _ in range(_TRIES):
         middle = (low + high) / 2

@@ -230,7 +230,7 @@ class Trainer:
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state_dict` returned, bit for bit; raises TrainingError if it is from another model."""
+        """Restore a `state_dict` to continue bit for bit; raises TrainingError if it is from another model."""
         shapes = {f"model.{name}": tuple(parameter.shape) for name, parameter in self._parameters.items()}
         saved = {name: tuple(tensor.shape) for name, tensor in state.items() if name.startswith("model.")}
         if saved != shapes:
