@@ -1,4 +1,4 @@
-"""A small GPT-2 with random weights as transformers makes it, and a byte-pair tokenizer grown on a few sentences."""
+"""A small transformers GPT-2 with random weights, and a byte-pair tokenizer trained on a few sentences."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ def theirs():
         attn_implementation="eager",
     )  # fmt: skip
     model = GPT2LMHeadModel(config).eval()
-    with torch.no_grad():  # biases begin at zero, where nothing would tell whether they were read
+    with torch.no_grad():  # biases start at zero, which would hide whether they are read
         for parameter in model.parameters():
             parameter.normal_(std=0.15)
     return model
@@ -28,7 +28,7 @@ def theirs():
 
 @pytest.fixture(scope="session")
 def bpe_folder(tmp_path_factory):
-    """vocab.json and merges.txt, as GPT-2's lie on the hub."""
+    """Return a folder with vocab.json and merges.txt, the files of GPT-2 on the hub."""
     tokenizer = ByteLevelBPETokenizer()
     tokenizer.train_from_iterator([TEXT] * 4, vocab_size=300, min_frequency=1, show_progress=False)
     folder = tmp_path_factory.mktemp("bpe")

@@ -1,4 +1,4 @@
-"""A hub on this machine: folders of models and datasets behind real HTTP, at the addresses of Hugging Face's hub."""
+"""A local hub: folders of models and datasets over real HTTP, with the paths of the Hugging Face hub."""
 
 import hashlib
 import json
@@ -17,21 +17,21 @@ _FILE = re.compile(rf"/(?:datasets/)?{_NAME}/resolve/{COMMIT}/(?P<file>.+)")
 
 
 class Hub(ThreadingHTTPServer):
-    """Serves `models`, folders by their names on the hub, and notes the files whose content it has sent."""
+    """Serves `models`, folders by their names on the hub, and records the files whose content it has sent."""
 
-    trouble: int | None = None  # the status that everything is answered with, where something is wrong
+    trouble: int | None = None  # if set, every request is answered with this HTTP status
 
     def __init__(self, models: dict[str, Path]):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.models = models
         self.sent: set[str] = set()
-        self.bytes_sent = 0  # of files that were asked for in parts
+        self.bytes_sent = 0  # of range requests
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,))
         self._thread.start()
 
     def stop(self) -> None:
-        """From now on nobody answers at its address."""
+        """Stop answering requests."""
         self.shutdown()
         self._thread.join()
         self.server_close()

@@ -1,4 +1,4 @@
-"""Models by name, over real HTTP, from a hub on this machine that has the addresses of Hugging Face's."""
+"""Models by name, over real HTTP, from a local hub with the paths of the Hugging Face hub."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ IDS = torch.randint(300, (1, 32), generator=torch.Generator().manual_seed(0))
 
 @pytest.fixture
 def hub(gpt2_folder):
-    """A hub with one model, by two names; beside its weights lie files that must never be fetched."""
+    """A hub with one model under two names, whose folder also has files that must never be downloaded."""
     for dangerous in ("pytorch_model.bin", "modeling.py", "training_args.bin", "model.safetensors.pkl"):
         (gpt2_folder / dangerous).write_bytes(b"a program")
     with serving({"tiny": gpt2_folder, "somebody/tiny-gpt2": gpt2_folder}) as hub:
@@ -26,14 +26,14 @@ def hub(gpt2_folder):
 
 
 @pytest.mark.parametrize("name", ["tiny", "somebody/tiny-gpt2"])
-def test_a_model_is_fetched_by_its_name_and_says_the_same(name, hub, theirs, tmp_path):
+def test_a_model_downloaded_by_name_gives_the_same_logits(name, hub, theirs, tmp_path):
     folder = download_model(name, tmp_path, 10**8, hub.url)
     with torch.no_grad():
         logits, _ = build(read_folder(folder))(IDS)
         torch.testing.assert_close(logits, theirs(IDS).logits, atol=1e-4, rtol=0)
 
 
-def test_weights_in_several_files_are_fetched_too(hub, theirs, gpt2_folder, tmp_path):
+def test_a_model_with_sharded_weights_is_downloaded(hub, theirs, gpt2_folder, tmp_path):
     (gpt2_folder / "model.safetensors").unlink()
     theirs.save_pretrained(gpt2_folder, max_shard_size="60KB")
     folder = download_model("tiny", tmp_path, 10**8, hub.url)
@@ -42,13 +42,13 @@ def test_weights_in_several_files_are_fetched_too(hub, theirs, gpt2_folder, tmp_
         torch.testing.assert_close(build(read_folder(folder))(IDS)[0], theirs(IDS).logits, atol=1e-4, rtol=0)
 
 
-def test_only_settings_weights_and_tokenizer_are_fetched(hub, tmp_path):
+def test_only_settings_weights_and_tokenizer_are_downloaded(hub, tmp_path):
     folder = download_model("tiny", tmp_path, endpoint=hub.url)
     allowed = {"config.json", "model.safetensors", "vocab.json", "merges.txt"}
     assert hub.sent == allowed and {path.name for path in folder.iterdir()} == allowed
 
 
-def test_once_fetched_it_needs_no_network(hub, tmp_path):
+def test_a_downloaded_model_is_reused_without_network(hub, tmp_path):
     first = download_model("tiny", tmp_path, 10**8, hub.url)
     hub.sent.clear()
     assert download_model("tiny", tmp_path, 10**8, hub.url) == first
@@ -58,7 +58,7 @@ def test_once_fetched_it_needs_no_network(hub, tmp_path):
 
 
 @pytest.mark.parametrize("most_bytes", [None, 10**8])
-def test_without_a_network_a_sentence_tells_what_to_do(hub, tmp_path, most_bytes):
+def test_downloading_without_network_raises_an_error_that_says_what_to_do(hub, tmp_path, most_bytes):
     hub.stop()
     with pytest.raises(
         ExternalModelError, match="Is this machine online. Without a network, give a folder with config"
@@ -68,7 +68,7 @@ def test_without_a_network_a_sentence_tells_what_to_do(hub, tmp_path, most_bytes
 
 @pytest.fixture
 def set_proxy(monkeypatch):
-    """Sets ALL_PROXY, and nothing else of its kind, for a client that is made anew."""
+    """Set ALL_PROXY, and no other proxy variable, for a new client."""
     for name in ("NO_PROXY", "no_proxy", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
 
@@ -84,9 +84,7 @@ def set_proxy(monkeypatch):
 @pytest.mark.parametrize(
     "proxy", ["socks5://127.0.0.1:1", "foo://x", "http://[bad", "http://h:port", "::::", "http://"]
 )
-def test_a_proxy_that_cannot_be_used_is_a_sentence_and_what_was_fetched_is_found(
-    proxy, most_bytes, hub, set_proxy, tmp_path
-):
+def test_an_unusable_proxy_is_reported_and_the_cached_model_still_opens(proxy, most_bytes, hub, set_proxy, tmp_path):
     folder = download_model("somebody/tiny-gpt2", tmp_path, most_bytes, hub.url)
     set_proxy(proxy)
     with pytest.raises(ExternalModelError, match="cannot be fetched through the proxy that ALL_PROXY names"):
@@ -96,37 +94,37 @@ def test_a_proxy_that_cannot_be_used_is_a_sentence_and_what_was_fetched_is_found
 
 @pytest.mark.parametrize("most_bytes", [None, 10**8])
 @pytest.mark.parametrize("name", ["tinny", "nobody/tiny-gpt2"])
-def test_a_name_that_the_hub_does_not_know_is_a_sentence(hub, tmp_path, name, most_bytes):
+def test_an_unknown_model_name_is_reported(hub, tmp_path, name, most_bytes):
     with pytest.raises(ExternalModelError, match=f"no model called '{name}' that everybody may read"):
         download_model(name, tmp_path, most_bytes, hub.url)
 
 
 @pytest.mark.parametrize("name", ["../../etc", "a/b/c", "", "-x", "http://elsewhere/x", "a" * 200])
-def test_what_is_no_name_is_never_asked_for(tmp_path, name):
+def test_an_invalid_model_name_is_refused_without_a_request(tmp_path, name):
     with pytest.raises(ExternalModelError, match="is not a model name"):
         download_model(name, tmp_path)
 
 
-def test_a_model_with_pickled_weights_only_is_refused_without_fetching_them(hub, gpt2_folder, tmp_path):
+def test_a_model_with_only_pickled_weights_is_refused_without_downloading_them(hub, gpt2_folder, tmp_path):
     (gpt2_folder / "model.safetensors").unlink()
     with pytest.raises(ExternalModelError, match="has no model.safetensors. Pickled weights .* not downloaded"):
         download_model("tiny", tmp_path, endpoint=hub.url)
     assert "pytorch_model.bin" not in hub.sent
 
 
-def test_one_that_is_too_large_is_refused_before_it_is_fetched(hub, tmp_path):
+def test_a_model_over_the_size_limit_is_refused_before_download(hub, tmp_path):
     with pytest.raises(ExternalModelError, match="at most 1 KB are downloaded here"):
         download_model("tiny", tmp_path, 1024, hub.url)
     assert not hub.sent
 
 
-def test_a_hub_in_trouble_is_a_sentence(hub, tmp_path):
+def test_a_server_error_of_the_hub_is_reported(hub, tmp_path):
     hub.trouble = 503
     with pytest.raises(ExternalModelError, match="answers with error 503|Is this machine online"):
         download_model("tiny", tmp_path, endpoint=hub.url)
 
 
-def test_a_shell_fetches_from_the_hub_that_the_environment_names(hub, tmp_path):
+def test_the_import_command_downloads_from_hf_endpoint(hub, tmp_path):
     environment = {**os.environ, "HF_ENDPOINT": hub.url, "GPT_EXPLORER_HOME": str(tmp_path)}
     script = "from core.cli import main; print([main(['import', name]) for name in ('tiny', 'tinny')])"
     told = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)

@@ -16,7 +16,7 @@ from core.presets import PRESETS
 IDS = torch.randint(300, (2, 32), generator=torch.Generator().manual_seed(0))
 
 
-def test_their_model_gives_the_same_logits_and_attention_here(theirs, gpt2_folder):
+def test_an_imported_gpt2_gives_transformers_logits_and_attention(theirs, gpt2_folder):
     model = build(read_folder(gpt2_folder))
     with torch.no_grad():
         expected = theirs(IDS, output_attentions=True)
@@ -57,7 +57,7 @@ ROPE, LLAMA = {"position": "rope"}, {"position": "rope", "norm": "rms", "activat
     ],
     ids=str,
 )
-def test_our_model_gives_the_same_logits_there(kind, changes, tmp_path):
+def test_an_exported_model_gives_the_same_logits_in_transformers(kind, changes, tmp_path):
     model = random_model(ModelConfig(**PLAIN | changes))
     assert write_folder(tmp_path / "out", model).kind == kind
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
@@ -69,7 +69,7 @@ def test_our_model_gives_the_same_logits_there(kind, changes, tmp_path):
         torch.testing.assert_close(again(IDS)[0], ours, atol=2e-5, rtol=0)
 
 
-def test_every_preset_fits_somewhere_but_those_with_parts_of_their_own():
+def test_each_preset_exports_to_its_expected_transformers_architecture():
     kinds = {}
     for name, preset in PRESETS.items():
         try:
@@ -114,7 +114,7 @@ def random_model(config):
         ),
     ],
 )
-def test_what_fits_nowhere_is_refused_before_anything_is_written(changes, sentence, tmp_path):
+def test_a_model_that_no_architecture_fits_is_refused_before_anything_is_written(changes, sentence, tmp_path):
     model = build_model(ModelConfig(**{"n_layer": 1, "n_head": 2, "n_embd": 8, "block_size": 8} | changes), 9)
     with pytest.raises(ExternalModelError, match=re.escape(sentence)):
         write_folder(tmp_path / "out", model)
@@ -137,14 +137,14 @@ def test_what_fits_nowhere_is_refused_before_anything_is_written(changes, senten
         ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx is 'True', but only False"),
     ],
 )
-def test_settings_that_do_not_fit_are_refused_in_a_sentence(gpt2_folder, changes, sentence):
+def test_unsupported_or_mismatched_settings_are_refused_with_the_reason(gpt2_folder, changes, sentence):
     path = gpt2_folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     with pytest.raises(ExternalModelError, match=sentence):
         read_folder(gpt2_folder)
 
 
-def test_files_that_are_missing_damaged_or_of_another_kind_are_refused(gpt2_folder):
+def test_missing_damaged_or_pickled_model_files_are_refused(gpt2_folder):
     weights = load_file(gpt2_folder / "model.safetensors")
     whole = (gpt2_folder / "model.safetensors").read_bytes()
     save_file(

@@ -16,7 +16,7 @@ IDS = torch.randint(11, (2, 8), generator=torch.Generator().manual_seed(0))
 
 
 def their_weights(bias: bool = False) -> dict[str, torch.Tensor]:
-    """By nanoGPT's names and shapes, written from its description: GPT-2's names, upright linear layers, one table."""
+    """Return weights in nanoGPT's layout: GPT-2's names, linear layers of shape (out, in), a tied embedding table."""
     rng = torch.Generator().manual_seed(3)
     shapes = {"transformer.wte.weight": (11, 16), "transformer.wpe.weight": (8, 16), "transformer.ln_f.weight": (16,)}
     for layer in range(2):
@@ -30,7 +30,7 @@ def their_weights(bias: bool = False) -> dict[str, torch.Tensor]:
 
 
 def their_logits(w: dict[str, torch.Tensor], ids: torch.Tensor) -> torch.Tensor:
-    """GPT-2's forward pass in plain lines, with the exact GELU."""
+    """Compute GPT-2's forward pass in plain lines, with the exact GELU."""
     B, T = ids.shape
     x = w["transformer.wte.weight"][ids] + w["transformer.wpe.weight"][:T]
     for layer in range(2):
@@ -45,7 +45,7 @@ def their_logits(w: dict[str, torch.Tensor], ids: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("prefix", ["", "_orig_mod."])
-def test_their_checkpoint_gives_the_logits_that_its_description_says(tmp_path, prefix):
+def test_an_imported_nanogpt_checkpoint_gives_the_logits_of_a_plain_implementation(tmp_path, prefix):
     weights = their_weights()
     stored = {prefix + name: tensor for name, tensor in weights.items()}
     torch.save({"model": stored, "model_args": SETTINGS, "iter_num": 70, "optimizer": {}}, tmp_path / "ckpt.pt")
@@ -56,7 +56,7 @@ def test_their_checkpoint_gives_the_logits_that_its_description_says(tmp_path, p
     torch.testing.assert_close(logits, their_logits(weights, IDS), atol=1e-5, rtol=0)
 
 
-def test_what_we_write_is_their_layout_and_reads_back_the_same(tmp_path):
+def test_an_exported_checkpoint_has_nanogpts_layout_and_reads_back_the_same(tmp_path):
     model = build_model(ModelConfig(n_layer=2, n_head=2, n_embd=16, block_size=8, activation="gelu"), 11).eval()
     tokenizer = CharTokenizer.from_text("abcdefghijk")
     checkpoint_writer(model, tokenizer, "letters", step=12, val_loss=1.5)(tmp_path / "ckpt.pt")
@@ -74,7 +74,7 @@ def test_what_we_write_is_their_layout_and_reads_back_the_same(tmp_path):
 
 
 class Evil:
-    """Unpickled by an unguarded reader, it would write a file."""
+    """Writes a file when a reader without protection unpickles it."""
 
     def __init__(self, path):
         self.path = path
@@ -83,7 +83,7 @@ class Evil:
         return (open, (str(self.path), "w"))
 
 
-def test_nothing_in_a_checkpoint_is_ever_executed(tmp_path):
+def test_code_in_a_pickled_checkpoint_is_never_executed(tmp_path):
     torch.save({"model": Evil(tmp_path / "proof"), "model_args": SETTINGS}, tmp_path / "ckpt.pt")
     with pytest.raises(ExternalModelError, match="could be a program"):
         read_checkpoint(tmp_path / "ckpt.pt")
@@ -103,7 +103,7 @@ def save(path, *, settings=None, weights=None, **more):
         ({"settings": {"vocab_size": "many"}}, "vocab_size is 'many'"),
         ({"settings": {"n_layer": 1}}, "do not ask for: 'transformer.h.1."),
         ({"settings": {"n_layer": 40}}, "transformer.h.2.ln_1.weight is missing"),
-        # A table whose declared size is far beyond what the file holds: all rows are the same number.
+        # A table whose declared size is far beyond the file's: all rows share one number.
         (
             {"weights": {"transformer.wte.weight": torch.zeros(1).expand(10**9, 16)}},
             r"has the shape \(1000000000, 16\)",
@@ -117,12 +117,12 @@ def save(path, *, settings=None, weights=None, **more):
         ({"model": None}, "no checkpoint of nanoGPT"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path, what, sentence):
+def test_a_checkpoint_with_invalid_settings_or_weights_is_refused_with_the_reason(tmp_path, what, sentence):
     with pytest.raises(ExternalModelError, match=sentence):
         read_checkpoint(save(tmp_path / "ckpt.pt", **what))
 
 
-def test_a_packed_or_torn_file_is_refused(tmp_path):
+def test_a_compressed_truncated_or_missing_checkpoint_is_refused(tmp_path):
     path = save(tmp_path / "ckpt.pt")
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(tmp_path / "packed.pt", "w", zipfile.ZIP_DEFLATED) as target:
         for item in source.infolist():

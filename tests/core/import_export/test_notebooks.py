@@ -1,4 +1,4 @@
-"""Cells as a notebook and as a script: valid, the same every time, and harmless whatever the text."""
+"""Cells as a notebook and as a script: valid and deterministic."""
 
 import asyncio
 import os
@@ -38,7 +38,7 @@ CELLS = [
 ]
 
 
-def test_a_notebook_is_valid_by_jupyters_own_rules():
+def test_a_notebook_passes_nbformat_validation_and_is_deterministic():
     written = to_notebook(CELLS)
     notebook = nbformat.reads(written, as_version=nbformat.NO_CONVERT)
     nbformat.validate(notebook)
@@ -47,10 +47,10 @@ def test_a_notebook_is_valid_by_jupyters_own_rules():
     assert written == to_notebook(CELLS)
 
 
-def test_a_script_is_the_code_with_its_prose_as_comments():
+def test_a_script_contains_the_code_with_its_prose_as_comments():
     written = to_script(CELLS)
     names = {}
-    exec(compile(written, "script", "exec"), names)  # noqa: S102 - what we have just written
+    exec(compile(written, "script", "exec"), names)  # noqa: S102 - we have just written it
     assert names["__doc__"].startswith("Title") and names["x"] == 1
     assert "# More, `much` more.\n" in written
 
@@ -63,7 +63,7 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
-def test_a_literal_is_the_value_it_was_made_of(value):
+def test_python_literal_evaluates_to_the_original_value(value):
     assert eval(python_literal(value)) == value  # noqa: S307
 
 
@@ -72,7 +72,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory) -> Iterator[AsyncKernelManager]:
-    """One kernel for all notebooks, in a folder next to nothing: another one would only import torch again."""
+    """One kernel for all notebooks, in a folder of its own: another kernel would only import torch again."""
     manager = AsyncKernelManager(kernel_name="python3")
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     asyncio.run(manager.start_kernel(cwd=str(tmp_path_factory.mktemp("notebooks")), env=environment))
@@ -82,7 +82,7 @@ def kernel(tmp_path_factory) -> Iterator[AsyncKernelManager]:
 
 @pytest.fixture
 def executed(kernel, tmp_path):
-    """Runs a lesson's notebook, with no names of another one and a home of its own; returns what it printed."""
+    """Run a lesson's notebook with a cleared namespace and its own data folder; return what it printed."""
 
     def execute(lesson: str, *changes: tuple[str, str]) -> str:
         written = lesson_notebook(lesson)
@@ -106,15 +106,15 @@ def losses(said: str, pattern: str) -> list[float]:
     return [float(found) for found in re.findall(pattern, said)]
 
 
-def test_the_bigram_notebook_learns_what_counting_finds(executed):
+def test_the_bigram_notebook_trains_to_the_loss_of_counting(executed):
     said = executed("bigram")
     learned, counted = map(float, re.search(r"validation loss (\S+); counting pairs reaches (\S+)", said).groups())
     assert learned < 2.5 and abs(learned - counted) < 0.05
     assert "it repeats: 'he t'" in said
 
 
-def test_the_gpt_notebook_climbs_the_ladder(executed):
-    # That the rest runs; what comes of longer trainings is tested with the lesson.
+def test_the_gpt_notebook_runs_and_its_full_model_beats_one_head(executed):
+    # This tests that the notebook runs; the tests of the lesson check longer trainings.
     shorter = (("LADDER_STEPS = 200", "LADDER_STEPS = 40"), ("trained(steps=400", "trained(steps=100"))
     fewest = [(f"trained(200, {what}", f"trained({steps}, {what}") for what, steps in (("n", 2), ("**", 2), ("c", 60))]
     said = executed("gpt", *shorter, *fewest)
@@ -126,7 +126,7 @@ def test_the_gpt_notebook_climbs_the_ladder(executed):
     assert "all the same: True" in said and "exactly the same" in said
 
 
-def test_the_tokens_notebook_merges_and_compares(executed):
+def test_the_tokens_notebook_merges_pairs_and_compares_tokenizers(executed):
     said = executed("tokens", ("small_gpt(seed)", "small_gpt(seed).replace({'train.steps': 20})"))
     assert "240 bytes have become" in said and "'🙂'   U+1F642 [240, 159, 153, 130]" in said
     lengths = losses(said, r"tokens, (\S+) bytes per token")
@@ -135,7 +135,7 @@ def test_the_tokens_notebook_merges_and_compares(executed):
 
 
 def test_the_notebook_on_sudden_abilities_trains_and_measures(executed):
-    # That it runs; what longer trainings learn is tested with the presets and the gallery.
+    # This tests that it runs; the tests of the presets and the gallery check longer trainings.
     said = executed("sudden", ("STEPS, EVERY = 300, 30", "STEPS, EVERY = 20, 10"), ("STEPS = 2400", "STEPS = 60"))
     assert len(losses(said, r"validation loss ([\d.]+), induction score")) == 3
     assert "memorized at step -1" in said and "37 + 39 modulo 59 is 17" in said
@@ -148,11 +148,11 @@ def test_the_scaling_notebook_predicts_and_trains(executed):
     assert len(losses(said, r"2x48: (?:predicted|trained  ) ([\d.]+)")) == 2 and "multiply A / N^alpha by" in said
 
 
-def test_the_bench_notebook_breaks_everything_once(executed):
-    # That it runs; what comes of longer trainings, and on more text, is tested with the bench.
+def test_the_broken_models_notebook_runs_every_experiment(executed):
+    # This tests that it runs; the tests of the experiments check longer trainings on more text.
     shorter = (("STEPS = 200", "STEPS = 2"), ("_WINDOWS = 600", "_WINDOWS = 60"), ("_SAMPLE = 240", "_SAMPLE = 60"))
     shorter += (("_COURSE_WINDOWS = 64", "_COURSE_WINDOWS = 8"),)
-    longer = (r"break_it(\"positions\")", r"break_it(\"positions\", 10)")  # which hardly matter at first
+    longer = (r"break_it(\"positions\")", r"break_it(\"positions\", 10)")  # positions hardly matter at first
     said = executed("break", *shorter, longer)
     control, broken = (
         losses(said, rf"{model} +training loss \S+ validation loss (\S+)") for model in ("control", "broken")
@@ -164,7 +164,7 @@ def test_the_bench_notebook_breaks_everything_once(executed):
 
 
 @pytest.mark.parametrize("lesson", NOTEBOOKS)
-def test_a_notebook_has_every_step_with_its_words_and_code(lesson):
+def test_a_lesson_notebook_has_every_step_with_its_prose_and_code(lesson):
     written = lesson_notebook(lesson)
     assert written == lesson_notebook(lesson)
     notebook = nbformat.reads(written, as_version=nbformat.NO_CONVERT)
@@ -177,7 +177,7 @@ def test_a_notebook_has_every_step_with_its_words_and_code(lesson):
     assert not any("[[" in part or re.search(r"\{\w+\}", part) for part in prose)
 
 
-def test_a_source_comes_with_what_it_needs_and_only_once():
+def test_source_with_imports_includes_each_dependency_once():
     shown: set[str] = set()
     source = source_with_imports("core.lessons.bigram", ["ngram_losses"], shown)
     assert source.index("def ngram_loss(") < source.index("def ngram_losses(")
@@ -187,7 +187,7 @@ def test_a_source_comes_with_what_it_needs_and_only_once():
     assert source_with_imports("core.lessons.bigram", ["ngram_loss"], shown) == ""
 
 
-def test_the_shell_writes_them_without_torch(tmp_path, capsys):
+def test_the_notebooks_command_writes_all_notebooks_without_importing_torch(tmp_path, capsys):
     assert main(["notebooks", str(tmp_path / "books")]) == 0
     assert {path.name for path in (tmp_path / "books").iterdir()} == {*NOTEBOOKS.values()}
     (tmp_path / "file").write_text("")

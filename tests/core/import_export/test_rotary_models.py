@@ -1,4 +1,4 @@
-"""GPT-NeoX and Llama as transformers saves them, in one file or several."""
+"""GPT-NeoX and Llama as transformers saves them, in one file or in shards."""
 
 import json
 
@@ -55,14 +55,14 @@ def check_logits(theirs, folder):
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
 @pytest.mark.parametrize("shard", ["50GB", "8KB"])
-def test_their_model_gives_the_same_logits_here(make, changes, shard, tmp_path):
+def test_imported_neox_and_llama_models_give_transformers_logits(make, changes, shard, tmp_path):
     theirs = make(**changes)
     theirs.save_pretrained(tmp_path, max_shard_size=shard)
     assert (tmp_path / "model.safetensors.index.json").exists() == (shard == "8KB")
     check_logits(theirs, tmp_path)
 
 
-def test_settings_as_older_versions_wrote_them_are_understood(tmp_path):
+def test_settings_of_older_transformers_versions_are_read(tmp_path):
     theirs = neox()
     theirs.save_pretrained(tmp_path)
     change_settings(tmp_path, rope_parameters=None, rotary_pct=1.0, rotary_emb_base=10_000)
@@ -102,7 +102,7 @@ def change_settings(folder, **changes):
         (llama, {"num_attention_heads": 0}, "num_attention_heads is '0'"),
     ],
 )
-def test_what_our_models_cannot_be_is_refused_by_its_setting(make, changes, sentence, tmp_path):
+def test_an_unsupported_setting_is_refused_by_name(make, changes, sentence, tmp_path):
     make().save_pretrained(tmp_path)
     change_settings(tmp_path, **changes)
     with pytest.raises(ExternalModelError, match=sentence):
@@ -124,14 +124,14 @@ def test_what_our_models_cannot_be_is_refused_by_its_setting(make, changes, sent
         ([], "is damaged"),
     ],
 )
-def test_an_index_never_leads_out_of_its_folder(index, sentence, tmp_path):
+def test_a_shard_index_that_leaves_its_folder_or_is_damaged_is_refused(index, sentence, tmp_path):
     llama().save_pretrained(tmp_path / "model", max_shard_size="8KB")
     (tmp_path / "model" / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(ExternalModelError, match=sentence):
         read_folder(tmp_path / "model")
 
 
-def test_a_shard_that_is_torn_or_lacks_what_the_index_says_is_a_sentence(tmp_path):
+def test_a_shard_that_is_truncated_or_lacks_an_indexed_tensor_is_refused(tmp_path):
     llama().save_pretrained(tmp_path, max_shard_size="8KB")
     shard = sorted(tmp_path.glob("model-*.safetensors"))[0]
     path = tmp_path / "model.safetensors.index.json"

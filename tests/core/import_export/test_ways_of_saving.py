@@ -1,4 +1,4 @@
-"""Models as people save them: whatever transformers opens gives transformers' logits here, or a sentence."""
+"""Models as people save them: a model that transformers opens gives transformers' logits here, or an error."""
 
 import json
 import shutil
@@ -62,12 +62,12 @@ def edit_config(folder, change) -> None:
     "changes",
     [
         *({"activation_function": name} for name in ("gelu_pytorch_tanh", "gelu_fast", "gelu_accurate", "gelu_python")),
-        {"n_embd": 2, "n_head": 2},  # as the test model of transformers that is downloaded most
+        {"n_embd": 2, "n_head": 2},  # as in the most downloaded test model of transformers
         {"n_embd": 100},
     ],
     ids=str,
 )
-def test_every_name_of_an_activation_and_every_width_gives_transformers_logits(changes, tmp_path):
+def test_every_activation_name_and_width_gives_transformers_logits(changes, tmp_path):
     model = make(**changes)
     model.save_pretrained(tmp_path)
     torch.testing.assert_close(logits_of(build(read_folder(tmp_path))), logits_of(model), atol=1e-5, rtol=0)
@@ -76,7 +76,7 @@ def test_every_name_of_an_activation_and_every_width_gives_transformers_logits(c
 @pytest.mark.parametrize(
     "change",
     [
-        lambda folder, model: save_model(model, str(folder / WEIGHTS)),  # keeps lm_head.weight, of two tied names
+        lambda folder, model: save_model(model, str(folder / WEIGHTS)),  # keeps lm_head.weight, one of two tied names
         lambda folder, model: rename(folder, lambda name: f"module.{name}"),
         lambda folder, model: rename(folder, lambda name: f"_orig_mod.module.{name}"),
         lambda folder, model: edit_config(folder, lambda it: it.update(n_ctx=it.pop("n_positions"))),
@@ -95,7 +95,7 @@ def test_every_way_of_saving_gives_transformers_logits(change, tmp_path):
     torch.testing.assert_close(logits_of(build(read_folder(tmp_path))), expected, atol=1e-5, rtol=0)
 
 
-def test_two_tables_under_the_two_tied_names_are_both_used_as_transformers_does(tmp_path):
+def test_differing_tables_under_the_two_tied_names_are_both_used_as_in_transformers(tmp_path):
     make().save_pretrained(tmp_path)
     weights = load_file(tmp_path / WEIGHTS)
     save_file(weights | {"lm_head.weight": weights[WTE].flip(0)}, tmp_path / WEIGHTS, {"format": "pt"})
@@ -104,7 +104,7 @@ def test_two_tables_under_the_two_tied_names_are_both_used_as_transformers_does(
 
 
 @pytest.mark.parametrize("name", ["silu", "quick_gelu"])
-def test_an_activation_that_our_models_have_not_is_refused_by_its_name(name, tmp_path):
+def test_an_unsupported_activation_is_refused_by_name(name, tmp_path):
     make(activation_function=name).save_pretrained(tmp_path)
     with pytest.raises(ExternalModelError, match=f"activation '{name}' is not supported"):
         read_folder(tmp_path)
@@ -139,16 +139,16 @@ def with_pad(tokenizer_files, folder, files=("tokenizer.json",)):
     [
         (301, ("tokenizer.json",), 301),
         (301, ("vocab.json", "merges.txt"), 301),  # with added_tokens.json
-        (320, ("tokenizer.json",), 301),  # rounded up to a multiple of 64: 19 rows that no token has
-        (300, ("tokenizer.json",), 300),  # a padding token that the model was never resized for
+        (320, ("tokenizer.json",), 301),  # rounded up to a multiple of 64: 19 rows without a token
+        (300, ("tokenizer.json",), 300),  # the model was never resized for the padding token
     ],
     ids=["exact", "slow", "padded", "tokenizer larger"],
 )
-def test_added_tokens_and_spare_rows_open_and_no_token_without_a_text_is_sampled(
+def test_added_tokens_and_padding_rows_open_and_tokens_without_text_are_never_sampled(
     rows, files, used, tokenizer_files, tmp_path
 ):
     theirs = make(vocab_size=rows)
-    with torch.no_grad():  # the spare rows would be sampled almost always, were they there
+    with torch.no_grad():  # without truncation, the padding rows would be sampled almost always
         theirs.transformer.wte.weight[301:] = 10 * theirs.transformer.ln_f.bias
     theirs.save_pretrained(tmp_path / "model")
     with_pad(tokenizer_files, tmp_path / "model", files)
@@ -184,7 +184,7 @@ DEEP = "[" * 100_000
 
 
 @pytest.mark.parametrize("name", [CONFIG, "tokenizer.json", "vocab.json", "added_tokens.json"])
-def test_a_file_nested_without_end_is_a_sentence(name, tokenizer_files, tmp_path):
+def test_a_deeply_nested_model_file_is_refused_as_damaged(name, tokenizer_files, tmp_path):
     make(vocab_size=301).save_pretrained(tmp_path / "model")
     with_pad(tokenizer_files, tmp_path / "model", ("vocab.json", "merges.txt"))
     (tmp_path / "model" / name).write_text(DEEP)
@@ -192,14 +192,14 @@ def test_a_file_nested_without_end_is_a_sentence(name, tokenizer_files, tmp_path
         import_model(tmp_path, tmp_path / "model", save_text(TEXT * 20, "To be", tmp_path).name)
 
 
-def test_a_tokenizer_of_ours_nested_without_end_is_a_sentence(tmp_path):
+def test_a_deeply_nested_own_tokenizer_file_is_refused_as_damaged(tmp_path):
     (tmp_path / "tokenizer.json").write_text(DEEP)
     with pytest.raises(ExplorerError, match="damaged"):
         load_tokenizer(tmp_path / "tokenizer.json")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_weights_that_are_not_finite_are_refused_by_the_name_of_the_tensor(value, tmp_path):
+def test_non_finite_weights_are_refused_by_tensor_name(value, tmp_path):
     model = make()
     with torch.no_grad():
         model.transformer.h[1].mlp.c_fc.weight[3, 5] = value
@@ -215,7 +215,7 @@ def test_weights_that_are_not_finite_are_refused_by_the_name_of_the_tensor(value
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.module.", "module._orig_mod."])
 @pytest.mark.parametrize("kept", ["transformer.wte.weight", "lm_head.weight"])
-def test_a_checkpoint_of_a_wrapped_model_with_either_name_of_its_table_opens(prefix, kept, tmp_path):
+def test_a_checkpoint_of_a_wrapped_model_opens_with_either_tied_tensor_name(prefix, kept, tmp_path):
     weights = their_weights()
     gone = ({"transformer.wte.weight", "lm_head.weight"} - {kept}).pop()
     stored = {prefix + name: tensor for name, tensor in weights.items() if name != gone}
@@ -225,7 +225,7 @@ def test_a_checkpoint_of_a_wrapped_model_with_either_name_of_its_table_opens(pre
     torch.testing.assert_close(logits, their_logits(weights, NANO_IDS), atol=1e-5, rtol=0)
 
 
-def test_numbers_of_numpy_in_a_checkpoint_are_read_and_nothing_else_of_numpy(tmp_path):
+def test_numpy_scalars_in_a_checkpoint_are_read_and_numpy_arrays_are_refused(tmp_path):
     path = save(tmp_path / "ckpt.pt", best_val_loss=np.float64(1.5), iter_num=np.int64(7), more=np.float32(2.0))
     assert read_checkpoint(path).step == 7
     path = save(tmp_path / "ckpt.pt", best_val_loss=np.array([1.5]))
@@ -234,7 +234,7 @@ def test_numbers_of_numpy_in_a_checkpoint_are_read_and_nothing_else_of_numpy(tmp
 
 
 @pytest.mark.parametrize("step", [10**30, -1, "seven", 1.5, True])
-def test_an_absurd_step_in_a_checkpoint_is_a_sentence(step, tmp_path):
+def test_an_invalid_step_in_a_checkpoint_is_refused(step, tmp_path):
     with pytest.raises(ExternalModelError, match="iter_num is .* must be a number from 0 to"):
         read_checkpoint(save(tmp_path / "ckpt.pt", iter_num=step))
 
@@ -245,7 +245,7 @@ def flip_in_the_middle(path) -> None:
     path.write_bytes(data)
 
 
-def test_a_single_wrong_bit_in_what_we_exported_is_noticed(tmp_path):
+def test_a_flipped_bit_in_an_exported_model_is_detected(tmp_path):
     model = build_model(ModelConfig(n_layer=1, n_head=2, n_embd=16, block_size=8), 11)
     write_folder(tmp_path, model)
     assert GPT2LMHeadModel.from_pretrained(tmp_path).config.n_embd == 16

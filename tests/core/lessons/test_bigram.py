@@ -1,4 +1,4 @@
-"""What the bigram lesson computes is what the lab computes, and what a hand calculation gives."""
+"""The bigram lesson computes the same as the lab and as a hand calculation."""
 
 import math
 
@@ -45,25 +45,25 @@ V = TOKENIZER.vocab_size
 
 
 @given(st.text(max_size=60))
-def test_numbers_are_those_of_the_labs_tokenizer(text):
+def test_encode_and_decode_match_the_char_tokenizer(text):
     id_of = character_ids(vocabulary_of(text))
     assert encode(text, id_of) == CharTokenizer.from_text(text).encode(text)
     assert decode(encode(text, id_of), vocabulary_of(text)) == text
 
 
-def test_what_has_no_number_is_left_out():
+def test_encode_skips_unknown_characters():
     assert encode("axb", {"a": 0, "b": 1}) == [0, 1]
 
 
-def test_the_most_frequent_character_comes_first():
+def test_most_frequent_sorts_characters_by_count_descending():
     assert most_frequent("abbccc") == [("c", 3), ("b", 2), ("a", 1)]
 
 
-def test_a_piece_hides_an_example_at_each_place():
+def test_a_sequence_yields_one_training_example_per_position():
     assert examples([5, 6, 7], [6, 7, 8]) == [([5], 6), ([5, 6], 7), ([5, 6, 7], 8)]
 
 
-def test_counted_pairs_are_those_of_the_lab():
+def test_pair_counts_and_distance_match_the_bigram_table_comparison():
     model = new_bigram(V)
     tables = compare_tables(model, IDS.numpy())
     counts = count_pairs(IDS, V)
@@ -76,36 +76,36 @@ def test_counted_pairs_are_those_of_the_lab():
     )
 
 
-def test_a_character_that_nothing_follows_has_an_even_row():
+def test_a_row_without_counts_becomes_a_uniform_distribution():
     assert as_probabilities(torch.tensor([[3.0, 1.0], [0.0, 0.0]])).tolist() == [[0.75, 0.25], [0.5, 0.5]]
 
 
 @given(st.lists(st.floats(-20, 20, width=32), min_size=2, max_size=9), st.integers(0, 8))
-def test_surprise_by_hand_is_cross_entropy(scores, target):
+def test_cross_entropy_steps_match_torch_cross_entropy(scores, target):
     logits, target = torch.tensor(scores), target % len(scores)
     worked = cross_entropy_steps(logits, target)
     assert worked.loss == pytest.approx(F.cross_entropy(logits[None], torch.tensor([target])).item(), abs=1e-4)
     assert worked.probability == pytest.approx(worked.power / worked.total)
 
 
-def test_a_model_that_knows_nothing_loses_ln_v():
+def test_an_untrained_bigram_has_loss_ln_vocabulary_size():
     assert whole_split_loss(new_bigram(V), IDS) == pytest.approx(math.log(V), abs=0.01)
 
 
-def test_a_gradient_step_is_what_calculus_says():
+def test_gradient_step_matches_the_analytic_gradient():
     model, rate = new_bigram(V), 7.0
     x, y = random_batch(IDS, 2, 8, torch.Generator().manual_seed(1))
     scores, table = model.token_embedding_table.weight.detach().clone(), model.table()
     gradient = torch.zeros(V, V)
     for read, came in zip(x.flatten().tolist(), y.flatten().tolist(), strict=True):
-        gradient[read] += table[read] / x.numel()  # what was expected, minus what came
+        gradient[read] += table[read] / x.numel()  # the predicted probabilities, minus the target
         gradient[read, came] -= 1 / x.numel()
     before = F.cross_entropy(scores[x].flatten(0, 1), y.flatten()).item()
     assert gradient_step(model, x, y, rate) == pytest.approx(before)
     assert torch.allclose(model.token_embedding_table.weight, scores - rate * gradient, atol=1e-6)
 
 
-def test_under_the_microscope_only_rows_that_were_read_move_and_undo_is_exact():
+def test_gradient_steps_change_only_rows_of_input_tokens_and_are_reproducible():
     x, y = random_batch(IDS, 2, 8, torch.Generator().manual_seed(1))
     untouched, one, two = (gradient_steps(V, x, y, 5.0, steps, seed=3) for steps in (0, 1, 2))
     assert untouched.changed.sum() == 0 and torch.equal(untouched.before, untouched.after)
@@ -115,7 +115,7 @@ def test_under_the_microscope_only_rows_that_were_read_move_and_undo_is_exact():
     assert two.losses[2] < two.losses[1] < two.losses[0]
 
 
-def test_training_closes_in_on_the_counted_table_and_repeats_itself():
+def test_training_converges_to_the_counted_table_and_is_reproducible():
     def trained():
         model = new_bigram(V, seed=5)
         return model, list(train_bigram(model, IDS, steps=400, batch_size=32, learning_rate=0.05, seed=5))
@@ -129,7 +129,7 @@ def test_training_closes_in_on_the_counted_table_and_repeats_itself():
     assert whole_split_loss(model, IDS) < count_baselines(IDS, IDS, V).bigram + 0.1
 
 
-def test_writing_repeats_with_the_seed_and_goes_in_a_circle_without_dice():
+def test_sampling_repeats_with_the_same_seed_and_greedy_decoding_ends_in_a_cycle():
     model = new_bigram(V)
     for _ in train_bigram(model, IDS, steps=200, batch_size=32, learning_rate=0.05, seed=1):
         pass
@@ -147,23 +147,23 @@ def test_writing_repeats_with_the_seed_and_goes_in_a_circle_without_dice():
     assert repeated_cycle(likeliest)
 
 
-def test_the_circle_is_the_shortest_one():
+def test_repeated_cycle_finds_the_shortest_cycle():
     assert repeated_cycle(torch.tensor([9, 1, 2, 1, 2])) == [1, 2]
     assert repeated_cycle(torch.tensor([3, 3, 3])) == [3]
     assert repeated_cycle(torch.tensor([1, 2, 3])) == []
 
 
-def test_a_memory_of_nothing_is_the_frequency_of_letters():
-    # Seen: a twice, b once, and one more sighting shared by both.
+def test_ngram_loss_without_context_uses_smoothed_character_frequencies():
+    # Counts: a twice, b once, and one pseudo-count shared by both.
     expected = -(2 * math.log((2 + 0.5) / 4) + math.log((1 + 0.5) / 4)) / 3
     assert ngram_loss("aab", "aba", 0, 2) == pytest.approx(expected)
 
 
-def test_a_stretch_never_seen_leaves_guessing_at_random():
+def test_ngram_loss_on_an_unseen_context_is_that_of_a_uniform_guess():
     assert ngram_loss("aaaa", "xy", 1, 4) == pytest.approx(math.log(4))
 
 
-def test_a_longer_memory_always_helps_on_what_it_has_learned():
+def test_a_longer_ngram_context_always_lowers_the_training_loss():
     cut = len(TEXT) * 9 // 10
     losses = finish(ngram_losses(TEXT[:cut], TEXT[cut:], V, 4))
     on_train = [both[0] for both in losses]
@@ -173,7 +173,7 @@ def test_a_longer_memory_always_helps_on_what_it_has_learned():
     )  # fmt: skip
 
 
-def test_what_follows_is_counted_everywhere_also_where_stretches_overlap():
+def test_next_character_counts_include_overlapping_matches():
     assert next_character_counts("aaab aac", "aa") == {"a": 1, "b": 1, "c": 1}
     assert next_character_counts("abc", "c") == {} == next_character_counts("abc", "xyz")
     assert rows_needed(65, 3) == 274_625

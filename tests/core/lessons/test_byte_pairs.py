@@ -17,12 +17,12 @@ from core.text.corpora import load_corpus
 from core.text.tokenizers import BPETokenizer, ByteTokenizer, CharTokenizer
 
 
-def test_a_sentence_is_merged_by_hand():
+def test_byte_pair_merges_match_a_hand_worked_example():
     words = words_of("the then theme")
     assert words == [list(b"the"), list(b" then"), list(b" theme")]
     counts = pair_counts(words)
     assert counts[ord("t"), ord("h")] == counts[ord("h"), ord("e")] == 3 and counts[ord("e"), ord(" ")] == 0
-    assert most_frequent_pair(counts) == (ord("h"), ord("e"))  # of equal ones that of the smaller ids
+    assert most_frequent_pair(counts) == (ord("h"), ord("e"))  # a tie goes to the smaller ids
     pairs, merged = train_byte_pairs("the then theme", 10)
     assert bytes_of_tokens(pairs)[256:] == [b"he", b"the", b" the"]
     assert merged == [[257], [258, ord("n")], [258, ord("m"), ord("e")]]
@@ -33,7 +33,7 @@ def test_equal_tokens_in_a_row_are_merged_from_the_left():
 
 
 @given(st.text())
-def test_words_and_merges_lose_nothing(text):
+def test_splitting_into_words_and_merging_preserve_every_byte(text):
     text = text.encode(errors="replace").decode()
     assert b"".join(bytes(word) for word in words_of(text)) == text.encode()
     pairs, words = train_byte_pairs(text, 20)
@@ -42,7 +42,7 @@ def test_words_and_merges_lose_nothing(text):
 
 
 @pytest.mark.parametrize("corpus", ["shakespeare", "python", "tang-poems"])
-def test_the_library_merges_a_most_frequent_pair_each_time_too(corpus, tmp_path):
+def test_every_merge_of_the_tokenizers_library_is_a_most_frequent_pair(corpus, tmp_path):
     text = load_corpus(corpus, tmp_path)[50_000:53_000]
     spelled = BPETokenizer.from_merges(merges := train_merges(text))
     byte_of = {spelled.to_hugging_face().id_to_token(id): data[0] for id, data in enumerate(spelled.token_bytes[:256])}
@@ -57,7 +57,7 @@ def test_the_library_merges_a_most_frequent_pair_each_time_too(corpus, tmp_path)
     assert sum(map(len, words)) == len(spelled.encode(text))
 
 
-def test_tokenizers_are_compared_by_the_loss_for_a_byte(monkeypatch):
+def test_tokenizers_are_compared_by_bits_per_byte(monkeypatch):
     monkeypatch.setattr("core.lessons.quick_train.STEPS", 20)
     text = "Größe und Übermut tun selten gut. " * 60
     kinds = {"char": CharTokenizer.from_text(text), "byte": ByteTokenizer.from_text()}

@@ -1,4 +1,4 @@
-"""The lesson on scaling laws: sizes at equal compute, and a size whose loss is predicted before it is trained."""
+"""The lesson on scaling laws: sizes at equal compute, and a size whose loss is predicted before it trains."""
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from core.lessons.equal_compute import SIZES, best_size, factor_of_term, train_a
 from core.training.scaling_law import BUDGETS
 
 
-def test_sizes_train_at_equal_compute_and_the_next_one_after_its_prediction(monkeypatch):
+def test_sizes_train_at_equal_compute_and_the_next_size_is_predicted_before_it_trains(monkeypatch):
     monkeypatch.setattr(equal_compute, "STEPS", 4)
     monkeypatch.setattr(equal_compute, "_FINAL_WINDOWS", 16)
     ids = torch.arange(4000) % 7

@@ -34,14 +34,14 @@ NAMES = list(EXPERIMENTS)
 
 @pytest.fixture
 def measures_less(monkeypatch):
-    """Trained models are measured on fewer windows and a shorter sample, where it does not matter how good they are."""
+    """Measure trained models on fewer windows and a shorter sample, for tests that do not depend on their quality."""
     monkeypatch.setattr(paired_runs, "_WINDOWS", 60)
     monkeypatch.setattr(paired_runs, "_COURSE_WINDOWS", 8)
     monkeypatch.setattr(paired_runs, "_SAMPLE", 60)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_twins_begin_alike_and_see_the_same_batches_wherever_their_text_is_the_same(name):
+def test_control_and_treatment_start_with_the_same_weights_and_batches(name):
     pair = make_pair(EXPERIMENTS[name], TEXT, steps=2)
     control, treatment = pair.control, pair.treatment
     assert control.config.train.seed == treatment.config.train.seed
@@ -61,7 +61,7 @@ def test_twins_begin_alike_and_see_the_same_batches_wherever_their_text_is_the_s
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_experiment_runs_to_its_end_and_measures_both(measures_less, name):
+def test_every_experiment_completes_and_measures_control_and_treatment(measures_less, name):
     seen = list(train_pair(make_pair(EXPERIMENTS[name], TEXT, steps=2)))
     outcome = seen[-1].result
     assert outcome.complete and seen[-1].done == seen[-1].total
@@ -74,7 +74,7 @@ def test_every_experiment_runs_to_its_end_and_measures_both(measures_less, name)
     assert bool(outcome.treatment.extra) == (name in ("planted", "letter"))
 
 
-def test_no_mask_lowers_the_loss_only_where_the_answer_can_be_read():
+def test_removing_the_mask_lowers_the_loss_everywhere_but_at_the_last_position():
     text = load_corpus("shakespeare", Path())[:40_000]
     outcome = finish(train_pair(make_pair(EXPERIMENTS["mask"], text, steps=100)))
     assert outcome.treatment.val[-1] < 0.75 * outcome.control.val[-1]
@@ -82,7 +82,7 @@ def test_no_mask_lowers_the_loss_only_where_the_answer_can_be_read():
     assert outcome.treatment.last_position_loss > outcome.treatment.by_position[:-1].max() + 0.5
 
 
-def test_a_twin_whose_loss_is_no_number_stops_and_the_other_goes_on(measures_less):
+def test_a_model_with_a_non_finite_loss_stops_while_the_other_keeps_training(measures_less):
     pair = make_pair(Experiment("mask"), TEXT, steps=4)
     with torch.no_grad():
         pair.treatment.model.transformer.wte.weight.fill_(float("inf"))
@@ -93,7 +93,7 @@ def test_a_twin_whose_loss_is_no_number_stops_and_the_other_goes_on(measures_les
 
 @pytest.mark.parametrize("name", ["planted", "letter"])
 @pytest.mark.parametrize("unwell", ["control", "treatment"])
-def test_what_is_measured_besides_stays_with_its_twin(measures_less, name, unwell):
+def test_a_stopped_model_has_no_extra_measurements_and_the_other_keeps_its_own(measures_less, name, unwell):
     pair = make_pair(EXPERIMENTS[name], TEXT, steps=2)
     with torch.no_grad():
         getattr(pair, unwell).model.transformer.wte.weight.fill_(float("inf"))
@@ -107,28 +107,28 @@ def test_what_is_measured_besides_stays_with_its_twin(measures_less, name, unwel
     assert told and "{" not in told
 
 
-def test_what_changes_nothing_is_refused():
+def test_an_experiment_that_changes_nothing_or_has_too_little_text_is_refused():
     with pytest.raises(TextError, match="both models would be the same"):
         make_pair(EXPERIMENTS["letter"], TEXT, choices={"letter": "%"})
     with pytest.raises(TextError, match="needs 3,000 at least"):
         make_pair(EXPERIMENTS["mask"], TEXT[:1000])
 
 
-def test_texts_are_spoiled_as_said():
+def test_each_experiment_corrupts_its_text():
     assert first_characters("abcdef", 2) == "ab"
     assert remove_letter("Every eel", "e") == "vry l"
     planted = insert_phrase("one\ntwo\nthree", "XX", 5)
     assert planted.count("XX") == 5 and planted.replace("XX\n", "").replace("\nXX", "") == "one\ntwo\nthree"
 
 
-def test_shuffling_leaves_the_last_two_where_they_are():
+def test_shuffled_windows_keep_their_last_two_tokens_in_place():
     windows = torch.arange(20).view(2, 10)
     moved = shuffled(windows)
     assert torch.equal(moved[:, -2:], windows[:, -2:]) and not torch.equal(moved, windows)
     assert torch.equal(moved.sort(dim=1).values, windows)
 
 
-def test_samples_are_told_apart():
+def test_samples_are_classified_as_stuck_copied_words_or_rubbish():
     control = ModelResult(sample="to be or not", words=0.6, copied=12)
     assert kind_of_sample(ModelResult(sample="eeeeeeeeea"), control) == "stuck"
     assert kind_of_sample(ModelResult(sample="to be or not", words=1.0, copied=80), control) == "copied"
@@ -136,13 +136,13 @@ def test_samples_are_told_apart():
     assert kind_of_sample(ModelResult(sample="xq zpt fgh", words=0.0, copied=2), control) == "rubbish"
 
 
-def test_words_and_copies_are_counted():
+def test_share_of_words_and_longest_copy_are_measured():
     assert share_of_words("The nobler qwert is", "the Nobler mind") == pytest.approx(2 / 3)
     assert share_of_words("a b", "a b") == 0.0
     assert longest_copy("xx that is yy", "say that is it") == len(" that is ")
 
 
-def test_a_phrase_learned_by_heart_is_recited():
+def test_a_planted_phrase_is_memorized_and_continued():
     pair = make_pair(EXPERIMENTS["planted"], TEXT, steps=80, choices={"phrase": "Marmalade.", "times": 400})
     for _step in range(80):
         pair.control.train_step()
@@ -154,7 +154,7 @@ def test_a_phrase_learned_by_heart_is_recited():
     assert "\nMarmalade.".endswith(treatment["goes_on"])
 
 
-def test_the_loss_on_a_letter_and_on_all_others_make_up_the_whole():
+def test_loss_is_measured_separately_on_one_letter_and_on_all_others():
     pair = make_pair(EXPERIMENTS["letter"], TEXT, steps=2)
     model, ids = pair.control.model, pair.val_ids
     found = loss_on_letter(model, pair.tokenizer, ids, "e")
@@ -165,5 +165,5 @@ def test_the_loss_on_a_letter_and_on_all_others_make_up_the_whole():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_code_that_a_page_shows_exists(name):
+def test_every_function_that_an_experiment_page_shows_exists(name):
     assert all(callable(locate(function)) for function in EXPERIMENTS[name].code)

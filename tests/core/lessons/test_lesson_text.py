@@ -1,4 +1,4 @@
-"""The words of the lessons hold together: every step has them, every term is explained, every placeholder is known."""
+"""Lesson texts are complete: every step has its parts, every term is in the glossary, every placeholder is known."""
 
 import shutil
 
@@ -23,13 +23,13 @@ from core.lessons.lesson_text import (
 STEPS = [(lesson, step) for lesson, steps in LESSONS.items() for step in (*steps, *(["lesson"] if steps else []))]
 
 
-def test_english_comes_first():
+def test_english_is_the_first_language():
     assert languages()[0] == "en"
 
 
 @pytest.mark.parametrize(("lesson", "step"), STEPS)
 @pytest.mark.parametrize("language", languages())
-def test_every_step_has_words_and_every_term_in_them_is_explained(lesson, step, language):
+def test_every_lesson_step_has_all_text_parts_and_uses_only_glossary_terms(lesson, step, language):
     step_prose = load_prose(lesson, step, language)
     assert step_prose.title and step_prose.parts["idea"]
     if step != "lesson":
@@ -42,7 +42,7 @@ def test_every_step_has_words_and_every_term_in_them_is_explained(lesson, step, 
 
 @pytest.mark.parametrize("lesson", LESSONS)
 @pytest.mark.parametrize("language", languages())
-def test_every_lesson_has_a_guide_whose_paths_take_as_long_as_they_say(lesson, language):
+def test_the_stages_of_every_guide_path_add_up_to_its_minutes(lesson, language):
     guide = load_guide(lesson, language)
     assert guide.title and guide.idea
     assert list(guide.paths) == list(PATHS) == [45, 90]
@@ -54,7 +54,7 @@ def test_every_lesson_has_a_guide_whose_paths_take_as_long_as_they_say(lesson, l
 
 
 @pytest.mark.parametrize("language", languages())
-def test_the_glossary_explains_its_own_terms(language):
+def test_the_glossary_is_sorted_and_explains_every_term_it_uses(language):
     known = glossary(language)
     assert list(known) == sorted(known, key=str.lower)
     for term, meaning in known.items():
@@ -62,7 +62,7 @@ def test_the_glossary_explains_its_own_terms(language):
 
 
 @pytest.mark.parametrize(("lesson", "step"), STEPS)
-def test_a_translation_asks_for_no_other_numbers(lesson, step):
+def test_a_translation_uses_no_placeholder_that_english_lacks(lesson, step):
     english = load_prose(lesson, step).parts
     for language in languages():
         for name, part in load_prose(lesson, step, language).parts.items():
@@ -71,7 +71,7 @@ def test_a_translation_asks_for_no_other_numbers(lesson, step):
 
 @pytest.fixture
 def sloppy(tmp_path, monkeypatch):
-    """A language with gaps, and with a placeholder that is no number of ours."""
+    """A language with missing texts and an unknown placeholder."""
     folder = tmp_path / "lessons"
     shutil.copytree(lesson_text._FOLDER, folder)
     (folder / "de" / "bigram").mkdir(parents=True)
@@ -87,14 +87,14 @@ def sloppy(tmp_path, monkeypatch):
     lesson_text._read.cache_clear()
 
 
-def test_gaps_and_slips_of_a_language_are_told_in_english(sloppy):
+def test_missing_or_invalid_translations_fall_back_to_english(sloppy):
     assert [word(name, sloppy) for name in ("next", "back", "check")] == [word("next"), word("back"), "Prüfen"]
     step, english = load_prose("bigram", "text", sloppy), load_prose("bigram", "text")
     assert step.title == "Was liest es?" and step.parts["try"] == "Versuch es."
     assert step.parts["idea"] == english.parts["idea"] and step.parts["question"] == english.parts["question"]
 
 
-def test_a_file_is_a_title_an_idea_and_named_parts():
+def test_prose_is_parsed_into_a_title_and_named_parts():
     prose = parse_prose("# How?\n\nLike this.\n\nAnd that.\n\n## read on\nA book.\n")
     assert prose == ("How?", {"idea": "Like this.\n\nAnd that.", "read on": "A book."})
 
@@ -120,11 +120,11 @@ def test_an_unknown_term_is_an_error_that_names_it():
         links("[[frobnication]]", str)
 
 
-def test_a_language_without_a_folder_is_english():
+def test_a_language_without_a_folder_falls_back_to_english():
     assert word("next", "xx") == "Next" and load_prose("bigram", "text", "xx") == load_prose("bigram", "text")
 
 
-def test_what_there_is_not_is_said():
+def test_an_unknown_word_or_step_is_an_error_that_names_it():
     with pytest.raises(ExplorerError, match="no word called 'hello'"):
         word("hello")
     with pytest.raises(ExplorerError, match=r"bigram/nowhere\.md"):

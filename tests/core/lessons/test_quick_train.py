@@ -1,4 +1,4 @@
-"""What the GPT lesson trains: the ladder, the mask taken off, positions. On Shakespeare, as the page does."""
+"""What the GPT lesson trains: the ladder, a model without the mask, positions. On Shakespeare, as on the page."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +15,7 @@ from core.text.batches import split_ids
 from core.text.corpora import load_corpus
 from core.text.tokenizers import CharTokenizer
 
-TOLERANCE = 0.03  # nats: how far a rung may lie above the one below it, by chance in so short a training
+TOLERANCE = 0.03  # nats by which a rung may exceed the one below it by chance in such a short training
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +25,9 @@ def shakespeare():
     return *split_ids(torch.tensor(tokenizer.encode_array(text)), 0.1), tokenizer.vocab_size
 
 
-def test_every_rung_of_the_ladder_is_at_least_as_good_as_the_one_below(shakespeare, monkeypatch):
+def test_each_ladder_rung_has_at_most_the_loss_of_the_rung_below(shakespeare, monkeypatch):
     one_head = finish(train_briefly({"one head": rung_configs()["one head"]}, *shakespeare))["one head"].val[-1]
-    monkeypatch.setattr(quick_train, "RUNG_STEPS", 200)  # what follows shows after less than half of the page's steps
+    monkeypatch.setattr(quick_train, "RUNG_STEPS", 200)  # the differences below appear within half of the page's steps
     progress = list(train_ladder(*shakespeare))
     assert [step.done for step in progress] == sorted(step.done for step in progress)
     assert progress[-1].done == progress[-1].total
@@ -40,16 +40,16 @@ def test_every_rung_of_the_ladder_is_at_least_as_good_as_the_one_below(shakespea
     assert one_head < bigram and ladder[-1].loss < bigram - 0.15
 
 
-def test_all_rungs_see_the_same_batches_and_differ_in_what_they_say():
+def test_ladder_rungs_share_seed_and_batches_and_the_second_changes_only_n_head():
     configs = list(rung_configs().values())
     assert len({(c.train.seed, c.train.batch_size, c.model.block_size, c.train.steps) for c in configs}) == 1
     one_head, several = configs[0].model, configs[1].model
     assert one_head.model_copy(update={"n_head": 4}) == several
 
 
-def test_without_the_mask_it_looks_the_answer_up_and_has_nothing_where_none_stands(shakespeare):
+def test_an_unmasked_model_attends_to_the_next_token_and_fails_at_the_last_position(shakespeare):
     val_ids = shakespeare[1]
-    steps = {"train.steps": 150, "train.eval_interval": 150}  # the page takes more, which only widens every gap
+    steps = {"train.steps": 150, "train.eval_interval": 150}  # the page trains longer, which only widens every gap
     configs = {name: small_gpt(causal=name == "masked").replace(steps) for name in ("masked", "open")}
     courses = finish(train_briefly(configs, *shakespeare))
     assert courses["open"].train[-1] < courses["masked"].train[-1] - 0.5
@@ -62,7 +62,7 @@ def test_without_the_mask_it_looks_the_answer_up_and_has_nothing_where_none_stan
     )
 
 
-def test_one_layer_without_positions_cannot_tell_the_order():
+def test_one_layer_predicts_the_same_after_shuffling_only_without_positions():
     ids = [1, 2, 3, 4, 5, 6]
     for position in ("none", "learned", "rope", "sinusoidal"):
         torch.manual_seed(0)

@@ -25,14 +25,14 @@ ROLLS = 4000
     ("temperature", "k", "p"),
     [(1.0, 0, 1.0), (1.0, 3, 1.0), (1.0, 0, 0.8), (1.0, 1, 0.05), (0.3, 4, 0.6), (1.7, 4, 0.6)],
 )
-def test_by_hand_is_what_the_lab_draws_from(temperature, k, p):
+def test_sampling_probabilities_match_the_frequencies_of_sample_token(temperature, k, p):
     settings = GenerationConfig(temperature=temperature, top_k=k, top_p=p)
     drawn = Counter(sample_token(LOGITS, settings, (roll + 0.5) / ROLLS) for roll in range(ROLLS))
     shares = torch.tensor([drawn[id] / ROLLS for id in range(len(LOGITS))])
     torch.testing.assert_close(sampling_probabilities(LOGITS, temperature, k, p), shares, rtol=0, atol=2 / ROLLS)
 
 
-def test_what_stays_is_shared_out():
+def test_top_k_and_top_p_renormalize_the_remaining_probabilities():
     probabilities = softmax_with_temperature(LOGITS, 1.0)
     torch.testing.assert_close(probabilities, LOGITS.softmax(dim=0))
     assert (keep_top_k(probabilities, 2) > 0).sum() == 2
@@ -41,7 +41,7 @@ def test_what_stays_is_shared_out():
         assert float(kept.sum()) == pytest.approx(1)
 
 
-def test_always_the_likeliest_needs_no_dice():
+def test_sampling_at_temperature_zero_ignores_the_seed():
     tokenizer = CharTokenizer.from_text("abcdef")
     torch.manual_seed(0)
     model = build_model(ModelConfig(n_layer=1, n_head=1, n_embd=8, block_size=8, init_std=0.3), 6).eval()
@@ -52,7 +52,7 @@ def test_always_the_likeliest_needs_no_dice():
     )
 
 
-def test_repeats_are_counted():
+def test_share_of_repeats_counts_repeated_ngrams():
     assert share_of_repeats("abcdefghijklmnop") == 0
     assert share_of_repeats("abc" * 20, length=3) == pytest.approx(55 / 58)
     assert share_of_repeats("ab", length=12) == 0

@@ -39,37 +39,37 @@ def played(letters: str) -> Game:
     return game
 
 
-def test_a_letter_takes_as_many_guesses_as_were_made():
+def test_guesses_are_counted_per_letter():
     game = played("at" + "o" + "eb ")
     assert game.guesses == (2, 1, 3) and game.known == "to " and not game.done
     assert played("to be").done and played("to be").guesses == (1, 1, 1, 1, 1)
 
 
-def test_a_guess_made_twice_or_of_no_character_of_the_text_does_not_count():
+def test_repeated_guesses_and_characters_outside_the_text_do_not_count():
     assert played("aa").wrong == ("a",) and played("az").wrong == ("a",) and played("aat").guesses == (2,)
 
 
-def test_a_letter_given_up_counts_as_sought_blindly():
+def test_giving_up_a_letter_counts_the_mean_number_of_random_guesses():
     game = played("ab").give_up_letter()
     assert game.known == "t" and game.revealed == {0}
-    assert game.guesses == (2 + (5 + 1) / 2,)  # the mean place among the five characters left
+    assert game.guesses == (2 + (5 + 1) / 2,)  # the mean rank among the five remaining characters
 
 
-def test_stopping_keeps_what_was_guessed():
+def test_stopping_a_game_keeps_the_guessed_letters():
     whole = played("to")
     game = whole.stop()
-    assert game.passage.hidden + game.passage.after == whole.passage.hidden  # what it was is told in the end
+    assert game.passage.hidden + game.passage.after == whole.passage.hidden  # the rest is revealed at the end
     assert game.done and game.passage.hidden == "to" and game.guess("x") is game and game.give_up_letter() is game
 
 
-def test_a_game_goes_on_from_what_was_written_down():
+def test_a_game_is_restored_from_its_json():
     for game in (GAME, played("at" + "ob"), played("to").guess("a").give_up_letter(), played("to").stop()):
         again = GAME.restore(game.to_json())
         assert again == game and again.counts().tolist() == game.counts().tolist()
     assert GAME.restore("") is GAME
 
 
-def test_bounds_of_known_cases():
+def test_bits_from_guesses_match_known_cases():
     assert bits_from_guesses([20]) == (0, 0)
     assert bits_from_guesses([0, 3, 3, 3, 3]) == pytest.approx((2, 2))  # four equally likely numbers of guesses
     lower, upper = bits_from_guesses([3, 1])
@@ -78,7 +78,7 @@ def test_bounds_of_known_cases():
         bits_from_guesses([0, 0])
 
 
-def test_who_gives_up_every_letter_has_guessed_blindly():
+def test_giving_up_every_letter_gives_the_bits_of_random_guessing():
     game = GAME
     while not game.done:
         game = game.give_up_letter()
@@ -86,19 +86,19 @@ def test_who_gives_up_every_letter_has_guessed_blindly():
     assert bits_from_guesses(game.counts()) == pytest.approx((math.log2(7), math.log2(7)))
 
 
-def test_a_letter_given_up_late_counts_for_what_was_left():
+def test_giving_up_a_letter_late_spreads_its_count_over_the_remaining_guesses():
     np.testing.assert_allclose(played("to").guess("a").guess("b").give_up_letter().counts(), [2, 0, *[0.2] * 5])
 
 
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=80).filter(any))
-def test_the_lower_bound_is_never_above_the_upper(counts):
+def test_the_lower_bound_never_exceeds_the_upper_bound(counts):
     lower, upper = bits_from_guesses(counts)
     assert -1e-9 <= lower <= upper <= math.log2(len(counts)) + 1e-9
 
 
 @given(st.integers(0, 10**6), st.integers(10, 60))
 @example(EASY, 30)
-def test_a_passage_is_the_same_for_everybody_and_was_kept_aside(number, length):
+def test_a_passage_depends_only_on_its_number_and_lies_in_the_validation_split(number, length):
     text = load_corpus("shakespeare", Path())[:20_000]
     passage = choose_passage(text, number, length)
     assert passage == choose_passage(text, number, length)
@@ -106,7 +106,7 @@ def test_a_passage_is_the_same_for_everybody_and_was_kept_aside(number, length):
     assert text[passage.start :].startswith(passage.hidden) and text[: passage.start].endswith(passage.before)
 
 
-def test_the_first_passage_is_easier_than_most_and_begins_within_a_word():
+def test_the_first_passage_is_easier_than_most_and_starts_inside_a_word():
     text, gallery = load_corpus("shakespeare", Path()), gallery_runs()[0]
     model, tokenizer = load_model(gallery, latest_weights(gallery))[:2]
     ids = torch.tensor(tokenizer.encode(text))
@@ -124,13 +124,13 @@ def test_a_text_too_short_is_refused():
         choose_passage("abc" * 100, 1, 30)
 
 
-def test_beliefs_are_judged_by_bits_and_by_rank():
+def test_predictions_are_scored_in_bits_and_by_rank():
     play = judged([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]], [1, 2])
     assert play.bits == pytest.approx([2, math.log2(1.25)]) and play.guesses.tolist() == [2, 1]
 
 
 @pytest.mark.parametrize("changes", [{}, {"kind": "bigram"}, {"causal": False}, {"position": "rope"}], ids=str)
-def test_a_model_plays_on_what_stands_before_and_nothing_else(changes):
+def test_a_model_plays_from_the_preceding_context_only(changes):
     torch.manual_seed(0)
     model = build_model(ModelConfig(**{"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 8} | changes), 5).eval()
     ids = torch.randint(5, (60,), generator=torch.Generator().manual_seed(1))
@@ -143,7 +143,7 @@ def test_a_model_plays_on_what_stands_before_and_nothing_else(changes):
     np.testing.assert_allclose(finish(play_by_model(model, changed, 30, 11)).bits, play.bits)
 
 
-def test_counting_plays_with_the_pairs_of_the_part_that_runs_learn_from():
+def test_the_counting_player_uses_pairs_of_the_training_split():
     ids = np.array([0, 1] * 100)
     assert play_by_counting(ids, 190, 6, 3).bits.max() < 0.1
     surprised = play_by_counting(np.array([0, 1] * 95 + [2] * 10), 192, 4, 3)

@@ -1,4 +1,4 @@
-"""A mixture of experts against feed-forward layers that stand alone."""
+"""A mixture of experts against separate feed-forward layers."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ SIZE = {"n_embd": 16, "n_head": 2, "bias": True}
 
 
 def alone(mixture: MixtureOfExperts, expert: int, activation: str) -> MLP:
-    """One expert as a layer of its own."""
+    """Return one expert as a separate layer."""
     mlp = MLP(ModelConfig(**SIZE, activation=activation))
     width = mlp.c_proj.in_features
     rows = torch.cat([part[expert * width :][:width] for part in torch.arange(len(mixture.c_fc.weight)).chunk(
@@ -28,7 +28,7 @@ def alone(mixture: MixtureOfExperts, expert: int, activation: str) -> MLP:
 
 @pytest.mark.parametrize("activation", ["gelu", "swiglu"])
 @pytest.mark.parametrize(("experts", "active"), [(1, 1), (4, 1), (4, 2), (3, 3)])
-def test_each_token_gets_the_weighted_sum_of_its_best_experts(activation, experts, active):
+def test_each_token_gets_the_weighted_sum_of_its_top_experts(activation, experts, active):
     torch.manual_seed(0)
     settings = {"mixture_of_experts": True, "n_expert": experts, "n_expert_active": active, "activation": activation}
     mixture = MixtureOfExperts(ModelConfig(**SIZE, **settings)).eval()
@@ -44,7 +44,7 @@ def test_each_token_gets_the_weighted_sum_of_its_best_experts(activation, expert
     torch.testing.assert_close(mixture(x, hook=lambda name, tensor: None), out, rtol=1e-4, atol=1e-5)
 
 
-def test_the_balance_is_one_for_equal_experts_and_training_moves_the_router():
+def test_the_balance_loss_is_one_for_a_uniform_router_and_trains_the_router():
     model = small_gpt(mixture_of_experts=True).train()
     mixture = model.transformer.h[0].mlp
     torch.nn.init.zeros_(mixture.router.weight)

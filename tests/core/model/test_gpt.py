@@ -63,12 +63,12 @@ SWITCHES = [
 
 
 @pytest.mark.parametrize(("name", "table"), [("norm", NORMS), ("activation", ACTIVATIONS)])
-def test_the_settings_offer_every_variant(name, table):
+def test_the_settings_offer_every_norm_and_activation(name, table):
     assert list(table) == list(get_args(ModelConfig.model_fields[name].annotation))
 
 
 @pytest.mark.parametrize("switch", SWITCHES, ids=str)
-def test_fused_and_spelled_out_attention_agree(switch):
+def test_fused_and_hooked_forward_passes_agree(switch):
     model = small_gpt(**switch)
     ids = some_ids()
     fused, fused_loss = model(ids, ids)
@@ -78,7 +78,7 @@ def test_fused_and_spelled_out_attention_agree(switch):
 
 
 @pytest.mark.parametrize("switch", SWITCHES[1:], ids=str)
-def test_every_switch_changes_what_the_model_computes(switch):
+def test_every_model_setting_changes_the_logits(switch):
     plain, switched = small_gpt(), small_gpt(**switch)
     shapes = {name: tensor.shape for name, tensor in switched.named_parameters() if name != "lm_head.weight"}
     shared = {name: tensor for name, tensor in plain.state_dict().items() if shapes.get(name) == tensor.shape}
@@ -99,7 +99,7 @@ def test_a_later_token_never_changes_earlier_logits(position, shift, kind):
     assert not torch.allclose(before[:, position + 1 :], after[:, position + 1 :])
 
 
-def test_without_the_mask_a_later_token_is_seen():
+def test_without_the_mask_a_later_token_changes_earlier_logits():
     model = small_gpt(causal=False)
     ids = some_ids(batch=1)
     changed = ids.clone()
@@ -107,19 +107,19 @@ def test_without_the_mask_a_later_token_is_seen():
     assert not torch.allclose(model(ids)[0][:, 0], model(changed)[0][:, 0])
 
 
-def test_softmax_over_queries_lets_the_future_in_through_the_sum():
+def test_softmax_over_queries_leaks_later_tokens_through_the_normalization():
     model = small_gpt(softmax_over="queries")
     ids, patterns = some_ids(batch=1), {}
     model(ids, hook=lambda name, t: patterns.setdefault(name, t) if "pattern" in name else None)
     pattern = patterns["blocks.0.attn.hook_pattern"]  # (B, H, T, T)
     torch.testing.assert_close(pattern.sum(dim=-2), torch.ones(1, 2, 12))
-    assert not pattern.triu(1).any()  # the mask hides later keys still
+    assert not pattern.triu(1).any()  # the mask still hides later keys
     changed = ids.clone()
     changed[0, -1] = (changed[0, -1] + 1) % VOCAB
     assert not torch.allclose(model(ids)[0][:, 0], model(changed)[0][:, 0])
 
 
-def test_weights_begin_as_far_from_zero_as_asked():
+def test_initial_weights_scale_with_init_std():
     torch.manual_seed(0)
     for kind in ("gpt", "bigram"):
         small, large = (build_model(ModelConfig(kind=kind, init_std=spread), 65) for spread in (0.02, 0.2))
@@ -129,7 +129,7 @@ def test_weights_begin_as_far_from_zero_as_asked():
                 assert parameter.std().item() == pytest.approx(expected, rel=0.05), name
 
 
-def test_without_positions_the_order_of_the_past_is_invisible():
+def test_one_layer_without_positions_ignores_the_order_of_earlier_tokens():
     model = small_gpt(position="none", n_layer=1)
     ids = some_ids(batch=1)
     swapped = ids[:, [1, 0, *range(2, ids.size(1))]]
@@ -167,7 +167,7 @@ def test_logits_equal_those_of_transformers_with_the_same_weights(tied, activati
         torch.testing.assert_close(patterns[f"blocks.{layer}.attn.hook_pattern"], attentions, rtol=1e-4, atol=1e-5)
 
 
-def test_grouped_queries_are_many_heads_whose_keys_and_values_are_the_same():
+def test_grouped_query_attention_equals_full_attention_with_repeated_keys_and_values():
     grouped = small_gpt(n_head=4, n_kv_head=2, bias=True, position="rope")
     usual = small_gpt(n_head=4, bias=True, position="rope")
     weights = dict(grouped.state_dict())
@@ -183,13 +183,13 @@ def test_grouped_queries_are_many_heads_whose_keys_and_values_are_the_same():
 
 
 def attention_of(model: GPT) -> tuple[torch.Tensor, torch.Tensor]:
-    """The scores and the weights of the first block's heads, both (B, H, T, T)."""
+    """Return the scores and the weights of the first block's heads, both (B, H, T, T)."""
     seen = {}
     model(some_ids(), hook=seen.__setitem__)
     return seen["blocks.0.attn.hook_attn_scores"], seen["blocks.0.attn.hook_pattern"]
 
 
-def test_a_window_as_long_as_the_context_hides_nothing_and_one_of_three_all_but_three():
+def test_an_attention_window_of_three_masks_all_but_the_last_three_tokens():
     plain = small_gpt()
     torch.testing.assert_close(small_gpt(attention_window=12)(some_ids())[0], plain(some_ids())[0])
     _, weights = attention_of(small_gpt(attention_window=3))
@@ -202,20 +202,20 @@ def test_a_window_as_long_as_the_context_hides_nothing_and_one_of_three_all_but_
         )
 
 
-def test_alibi_subtracts_a_slope_of_each_head_times_the_distance():
+def test_alibi_subtracts_the_slope_of_the_head_times_the_distance():
     (scores, _), (plain, _) = (attention_of(small_gpt(position=position)) for position in ("alibi", "none"))
-    for head, slope in enumerate((2**-4, 2**-8)):  # the paper's, for two heads
+    for head, slope in enumerate((2**-4, 2**-8)):  # the paper's slopes for two heads
         for query, key in ((0, 0), (7, 2), (11, 0)):
             expected = plain[:, head, query, key] - slope * (query - key)
             torch.testing.assert_close(scores[:, head, query, key], expected)
 
 
-def test_an_attention_sink_is_a_score_of_zero_without_a_value():
+def test_an_attention_sink_adds_a_zero_score_to_the_softmax_denominator():
     scores, weights = attention_of(small_gpt(attention_sink=True))
     torch.testing.assert_close(weights, scores.exp() / (1 + scores.exp().sum(dim=-1, keepdim=True)))
 
 
-def test_a_gate_multiplies_what_its_head_returns():
+def test_an_attention_gate_is_a_sigmoid_and_an_open_gate_changes_nothing():
     gated, plain, seen = small_gpt(gated_attention=True), small_gpt(), {}
     plain.load_state_dict(gated.state_dict(), strict=False)
     gated(some_ids(), hook=seen.__setitem__)
@@ -227,7 +227,7 @@ def test_a_gate_multiplies_what_its_head_returns():
     torch.testing.assert_close(gated(some_ids(), hook=opened)[0], plain(some_ids())[0], rtol=1e-4, atol=1e-4)
 
 
-def test_a_post_norm_block_is_that_of_the_first_transformer():
+def test_a_post_norm_block_matches_torch_transformer_encoder_layer():
     block = small_gpt(post_norm=True, bias=True).transformer.h[0]
     theirs = torch.nn.TransformerEncoderLayer(16, 2, 64, dropout=0.0, activation="gelu", batch_first=True).eval()
     names = {
@@ -241,7 +241,7 @@ def test_a_post_norm_block_is_that_of_the_first_transformer():
     torch.testing.assert_close(block(x), theirs(x, mask, is_causal=True), rtol=1e-4, atol=1e-4)
 
 
-def test_bfloat16_takes_other_steps_to_nearly_the_same_logits():
+def test_bfloat16_logits_and_loss_are_close_to_float32():
     model, ids = small_gpt(), some_ids()
     exact, exact_loss = model(ids, ids)
     with torch.autocast("cpu", torch.bfloat16):
@@ -251,7 +251,7 @@ def test_bfloat16_takes_other_steps_to_nearly_the_same_logits():
     assert loss.item() == pytest.approx(exact_loss.item(), rel=0.03)
 
 
-def test_the_loss_at_the_start_is_that_of_guessing():
+def test_the_initial_loss_is_that_of_a_uniform_guess():
     for seed, (kind, norm) in enumerate(product(("gpt", "bigram"), ("layer", "rms"))):
         torch.manual_seed(seed)
         model = build_model(ModelConfig(kind=kind, norm=norm), 65)
@@ -260,7 +260,7 @@ def test_the_loss_at_the_start_is_that_of_guessing():
         assert abs(loss.item() - math.log(65)) < 0.1
 
 
-def test_the_shape_of_gpt2_has_124_million_parameters():
+def test_gpt2_small_has_124_million_parameters():
     with torch.device("meta"):
         model = build_model(ModelConfig(n_layer=12, n_head=12, n_embd=768, block_size=1024, bias=True), 50257)
     assert parameter_count(model) == 124_439_808  # the figure published for GPT-2 small
@@ -273,7 +273,7 @@ MODERN = {"position": "rope", "qk_norm": True, "bigram_start": True, "norm": "rm
     "switch", [switch for switch in [*SWITCHES, MODERN] if not ModelConfig(**switch).sees_ahead], ids=str
 )
 @pytest.mark.parametrize("pieces", [(12,), (5, 7), (1,) * 12, (4, 1, 7)], ids=str)
-def test_reading_in_pieces_through_the_cache_gives_the_same_logits(switch, pieces):
+def test_chunked_reading_with_the_kv_cache_gives_the_same_logits(switch, pieces):
     model = small_gpt(**switch)
     ids = some_ids()
     cache = KVCache(model.config, batch_size=2)
@@ -281,7 +281,7 @@ def test_reading_in_pieces_through_the_cache_gives_the_same_logits(switch, piece
     torch.testing.assert_close(torch.cat(parts, dim=1), model(ids)[0], rtol=1e-4, atol=1e-4)
 
 
-def test_the_tap_sees_every_named_point_with_its_shape():
+def test_the_hook_is_called_at_every_hook_point_with_its_shape():
     model = small_gpt()
     seen = {}
     model(some_ids(), hook=lambda name, tensor: seen.setdefault(name, tuple(tensor.shape)) and None)
@@ -309,7 +309,7 @@ def test_the_tap_sees_every_named_point_with_its_shape():
     }
 
 
-def test_the_tap_sees_the_table_of_pairs():
+def test_the_hook_sees_the_bigram_table_lookup():
     model = small_gpt(bigram_start=True)
     seen = {}
     logits, _ = model(some_ids(), hook=seen.__setitem__)
@@ -318,7 +318,7 @@ def test_the_tap_sees_the_table_of_pairs():
     torch.testing.assert_close(logits - without, seen["hook_bigram"], rtol=1e-4, atol=1e-4)
 
 
-def test_blocks_that_start_at_zero_hand_their_input_through():
+def test_blocks_with_zero_init_return_their_input():
     seen = {}
     build_model(ModelConfig(**SMALL, zero_init=True), VOCAB)(some_ids(), hook=seen.__setitem__)
     assert torch.equal(seen["blocks.0.hook_resid_pre"], seen["blocks.1.hook_resid_post"])
@@ -326,16 +326,16 @@ def test_blocks_that_start_at_zero_hand_their_input_through():
         ModelConfig(zero_init=True, residual=False)
 
 
-def test_a_start_from_counts_predicts_as_counting_does():
+def test_start_from_counts_makes_the_model_predict_smoothed_pair_counts():
     model = build_model(ModelConfig(**SMALL, bigram_start=True), 3)
-    torch.nn.init.zeros_(model.lm_head.weight)  # the blocks keep silent
+    torch.nn.init.zeros_(model.lm_head.weight)  # the blocks contribute nothing
     model.start_from_counts(torch.tensor([0, 1, 0, 1, 0, 2]))
     belief = model(torch.tensor([[0, 1, 2]]))[0][0].softmax(dim=-1)
-    expected = torch.tensor([[1, 3, 2], [3, 1, 1], [1, 1, 1]])  # times seen, plus one
+    expected = torch.tensor([[1, 3, 2], [3, 1, 1], [1, 1, 1]])  # pair counts, plus one
     torch.testing.assert_close(belief, expected / expected.sum(dim=1, keepdim=True))
 
 
-def test_what_the_tap_returns_takes_the_place_of_what_it_saw():
+def test_a_tensor_returned_by_the_hook_replaces_the_activation():
     model = small_gpt()
     silenced = model(some_ids(), hook=lambda name, t: torch.zeros_like(t) if name.endswith(("z", "mlp_out")) else None)
     embedded = model.transformer.wte(some_ids()) + model.transformer.wpe.weight
@@ -349,29 +349,29 @@ def test_a_context_too_long_is_refused():
 
 @pytest.mark.parametrize("share", [0.1, 0.2, 0.5, 0.9])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_share_is_blanked_and_the_rest_makes_up_for_it(share, dtype):
+def test_dropout_zeroes_the_requested_share_and_rescales_the_rest(share, dtype):
     torch.manual_seed(0)
-    kept = Dropout(share)(torch.ones(401, 1003, dtype=dtype))  # no multiple of four
+    kept = Dropout(share)(torch.ones(401, 1003, dtype=dtype))  # not a multiple of four
     assert (kept == 0).float().mean() == pytest.approx(share, abs=4 * (share * (1 - share) / kept.numel()) ** 0.5)
     assert kept.max().item() == pytest.approx(1 / (1 - share), rel=0.005)
     assert len(kept.unique()) == 2
 
 
-def test_neighbours_are_blanked_independently():
+def test_dropout_masks_neighboring_elements_independently():
     torch.manual_seed(0)
     kept = (Dropout(0.5)(torch.ones(400_000)) != 0).float() - 0.5
     for distance in range(1, 9):
         assert abs((kept[distance:] * kept[:-distance]).mean() * 4) < 0.01
 
 
-def test_gradients_pass_where_numbers_did():
+def test_dropout_gradients_use_the_mask_of_the_forward_pass():
     x = torch.randn(50, 7, requires_grad=True)
     y = Dropout(0.3)(x)
     y.sum().backward()
     torch.testing.assert_close(x.grad * x, y)
 
 
-def test_without_training_or_without_a_share_nothing_happens():
+def test_dropout_is_the_identity_in_eval_mode_or_at_rate_zero():
     x = torch.randn(9)
     assert torch.equal(Dropout(0.5).eval()(x), x)
     assert torch.equal(Dropout(0.0)(x), x)
@@ -380,7 +380,7 @@ def test_without_training_or_without_a_share_nothing_happens():
 @pytest.mark.parametrize(
     "config", [ModelConfig(n_layer=2, n_head=2, n_embd=8, block_size=8), ModelConfig(kind="bigram")]
 )
-def test_an_uninitialized_model_draws_nothing_and_computes_with_the_weights_it_is_given(config):
+def test_an_uninitialized_model_uses_no_rng_and_works_after_loading_weights(config):
     full = build_model(config, 7).eval()
     state = torch.get_rng_state()
     loaded = build_uninitialized_model(config, 7).eval()
