@@ -1,5 +1,5 @@
 """Training: optimizers, the learning rate schedule, the trainer, and the estimated cost of a run."""
 
-from core.fast.compiler import postpone_compiler
+from core.fast import postpone_compiler
 
 postpone_compiler()
