@@ -5,7 +5,6 @@ import streamlit as st
 from explorer.i18n.language import _
 from explorer.runs import table
 from explorer.runs.comparison import draw_comparison
-from explorer.runs.hosts import draw_hosts
 from explorer.services import shared
 from explorer.services.visitors import visitor
 from explorer.widgets import address, session
@@ -25,7 +24,7 @@ with st.container(horizontal=True, horizontal_alignment="distribute", vertical_a
         draw_trash("runs")
 if notice := session.take_notice():
     st.toast(notice)
-draw_hosts()
+table.draw_hosts()
 with errors_shown(end=True):
     rows = read_run_rows(shared.data_dir())
 if not rows:

@@ -1,4 +1,4 @@
-"""The table of all runs, and the actions for the picked ones."""
+"""The table of all runs and the actions on the selected ones; and the table of the hosts of a cluster."""
 
 from zlib import crc32
 
@@ -7,18 +7,20 @@ import streamlit as st
 
 from core.classroom import check_gallery_open
 from core.errors import RunError
-from core.runs.folder import RunFolder
+from core.formatting import memory_in_words
+from core.runs.engines.engine import Host
+from core.runs.folder import RunFolder, list_runs
 from core.runs.gallery import gallery_runs
 from core.runs.records import RunRecord
 from core.sweeps.folder import single_runs
 from core.trash import DAYS
-from explorer.i18n.formatting import model_in_words, state_in_words, when_in_words
+from explorer.i18n.formatting import model_in_words, number, state_in_words, when_in_words
 from explorer.i18n.language import N_, _, ngettext
 from explorer.runs.comparison import name_width, value_in_table, width_of
 from explorer.services import shared, visitors
 from explorer.widgets import address, run_rows, session
 from explorer.widgets.import_export import draw_exports
-from explorer.widgets.layout import current_palette, errors_shown, table_download
+from explorer.widgets.layout import card, current_palette, errors_shown, literal, table_download
 
 _COLOR = " "  # the column with each run's color
 _WAYS = {"train": N_("Open"), "look_inside": N_("Look inside"), "generate": N_("Generate")}
@@ -225,3 +227,34 @@ def _delete(picked: list[run_rows.RunRow]) -> None:
         if address.parameter(address.RUN) == row.id:
             address.view_run(None)
     session.notify(ngettext("Deleted.", "{count} runs deleted.", len(picked)))
+
+
+def draw_hosts() -> None:
+    """Draw the free resources of each host and the visitor's runs that train there; nothing without a cluster."""
+    engine = shared.supervisor().engine
+    hosts = engine.hosts()
+    for sentence in filter(None, (engine.problem, engine.silence)):
+        st.warning(literal(sentence), icon=":material/lan:")
+    if not hosts:
+        return
+    training: dict[str, list[str]] = {}
+    for run in list_runs(shared.data_dir()):
+        if host := run.status().host:
+            training.setdefault(host, []).append(run.name)
+    rows = [_host_row(host, training.get(host.name, [])) for host in hosts]
+    with card(_("Hosts"), _("What each host of the Ray cluster has, and which runs train there."), key="hosts"):
+        st.dataframe(rows, hide_index=True, width="stretch", key="hosts_table")
+
+
+def _host_row(host: Host, runs: list[str]) -> dict[str, str]:
+    row = {
+        _("Host"): host.name,
+        _("Free cores"): _of(number(host.free_cpus), number(host.cpus)),
+        _("Free memory"): _of(memory_in_words(int(host.free_memory)), memory_in_words(int(host.memory))),
+        _("Free GPUs"): _of(number(host.free_gpus), number(host.gpus)),
+    }
+    return row | {_("Training"): ", ".join(runs), _("Not used because"): host.problem}
+
+
+def _of(free: str, all: str) -> str:
+    return _("{free} of {all}", free=free, all=all)
