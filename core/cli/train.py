@@ -328,7 +328,7 @@ def work_for_app(options: argparse.Namespace) -> int:
     if not options.run_id:
         raise RunError("A worker needs the id of its run, or --forks.")
     if options.storage:
-        from core.runs.engines.host_copy import HostCopy
+        from core.runs.engines.remote_run import HostCopy
 
         return HostCopy(options.storage, options.run_id, options.attempt).train()
     return work(options.run_id)

@@ -18,10 +18,9 @@ from core.cli import main
 from core.cli.arguments import add_engine, choose_engine
 from core.runs.commands import config_now
 from core.runs.engines.engine import Engine, LocalEngine, engine_wanted
-from core.runs.engines.host_copy import HostCopy
 from core.runs.engines.ray_broker import ROOT, inspect_host, open_shared, problem_of, remove_shared
 from core.runs.engines.ray_engine import RayEngine
-from core.runs.engines.remote_run import RemoteRun
+from core.runs.engines.remote_run import HostCopy, RemoteRun
 from core.runs.engines.store_folder import StoreError, StoreFolder
 from core.runs.folder import RunFolder, list_runs
 from core.runs.processes import ProcessId, kill

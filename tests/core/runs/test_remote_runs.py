@@ -7,8 +7,7 @@ from threading import Event
 import pytest
 
 from core.errors import ExplorerError
-from core.runs.engines.host_copy import HostCopy
-from core.runs.engines.remote_run import RemoteRun
+from core.runs.engines.remote_run import HostCopy, RemoteRun
 from core.runs.engines.store_folder import NotThereError, StoreFolder, check_store
 from core.runs.folder import RunFolder
 from core.runs.records import Status
