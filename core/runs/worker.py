@@ -24,13 +24,13 @@ from core.runs.commands import (
     waiting_commands,
     write_setting_change,
 )
-from core.runs.disk_space import StatusWriter, WaitAborted
+from core.runs.disk_space import WaitAborted
 from core.runs.folder import RunFolder
 from core.runs.followers import Followers
 from core.runs.loaded_run import LoadedRun, StopRequest, prepare, repeat_changes
 from core.runs.processes import this_process
 from core.runs.queue import existing_supervisor_lock
-from core.runs.recorder import Recorder
+from core.runs.recorder import Recorder, StatusWriter
 from core.runs.records import (
     SCORES,
     Command,

@@ -4,6 +4,7 @@ This module does not import torch, because a run's status contains a pace.
 """
 
 import math
+import time
 
 from core.config import TrainConfig
 from core.settings import Config
@@ -87,3 +88,21 @@ class TimeLeft:
         evaluations = -(-end // config.eval_interval) - step // config.eval_interval
         samples = -(-end // config.sample_interval) - step // config.sample_interval
         return (end - step) * mean + evaluations * self.evaluation + samples * self.sample
+
+
+class Stopwatch:
+    """Stopwatch for the seconds that a run trains, without pauses."""
+
+    def __init__(self, before: float):
+        self._before = before  # seconds until the last `halt`
+        self._since: float | None = None
+
+    def go(self) -> None:
+        self._since = self._since or time.monotonic()
+
+    def halt(self) -> None:
+        self._before, self._since = self.seconds, None
+
+    @property
+    def seconds(self) -> float:
+        return self._before + (time.monotonic() - self._since if self._since else 0.0)
