@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from core.interpretability import Progress
+from core.interpretability.activations import run_batch_with_cache
 from core.model import GPT
 
 _LENGTH = 16  # letters of a word
@@ -29,14 +30,8 @@ def induction_scores(models: Mapping[int, GPT], letters: Tensor, space: int) -> 
     queries = torch.arange(_LENGTH + 1, 2 * _LENGTH)  # the second word without its last letter
     scores: dict[int, float] = {}
     for done, (step, model) in enumerate(models.items(), 1):
-        patterns: list[Tensor] = []  # (B, H, T, T) of each layer
-
-        def keep_pattern(name: str, value: Tensor, collected: list[Tensor] = patterns) -> None:
-            if name.endswith("hook_pattern"):
-                collected.append(value)
-
-        with torch.no_grad():
-            model(ids, hook=keep_pattern)
+        names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(model.config.n_layer)]
+        patterns = [*run_batch_with_cache(model, ids, names).values()]  # (B, H, T, T) of each layer
         heads = torch.cat(patterns, dim=1)[:, :, queries, queries - _LENGTH]  # (B, L * H, queries)
         scores[step] = heads.mean(dim=(0, 2)).max().item()
         yield Progress(done, len(models), scores)
