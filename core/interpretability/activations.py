@@ -1,6 +1,6 @@
 """Reading and replacing the activations of one forward pass. The rest of this package builds on it."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -13,10 +13,6 @@ from core.model import GPT, Bigram, Hook, evaluating, finite_logits, parameter_c
 
 Ids = Sequence[int] | Int[np.ndarray, "_"] | Int[Tensor, "_"]
 """One row of tokens."""
-
-Edit = Callable[[Tensor], Tensor | None] | Tensor | np.ndarray
-"""What replaces the tensor at a hook point: an array, with or without the batch dimension, or a function that takes the
-tensor (1, ...) and returns its replacement, or None to leave it."""
 
 _MOST_NUMBERS_AT_ONCE = 2**25  # in the largest tensor of a forward pass: 128 MB
 _MOST_TOKENS_AT_ONCE = 4096  # more are not faster
@@ -65,37 +61,20 @@ def run_batch_with_cache(
         compute_logits(model, ids, hook)
     except _Enough:
         return recorded
-    _check_all_met(wanted or set(), recorded)
+    if missing := sorted((wanted or set()) - recorded.keys()):
+        raise ValueError(f"this model does not have the points {', '.join(missing)}")
     return recorded
-
-
-def run_with_hooks(
-    model: GPT | Bigram, ids: Ids, edits: Mapping[str, Edit] | None = None
-) -> Float32[np.ndarray, "T V"]:
-    """Return the logits of the model with the activations at some points (`core.model.gpt`) replaced.
-
-    >>> without_head_2 = run_with_hooks(model, ids, {"blocks.0.attn.hook_z": lambda z: z * keep})  # z: (1, T, H, D)
-    >>> with_their_stream = run_with_hooks(model, ids, {"blocks.1.hook_resid_pre": recorded["blocks.1.hook_resid_pre"]})
-
-    Raises PromptError like `as_row`, and ValueError for a missing point or a replacement of another shape.
-    """
-    edits = edits or {}
-    met: dict[str, bool] = {}
-
-    def hook(name: str, tensor: Tensor) -> Tensor | None:
-        if name not in edits:
-            return None
-        met[name] = True
-        return _edited(name, tensor, edits[name])
-
-    logits = compute_logits(model, as_row(model, ids), hook if edits else None)[0]
-    _check_all_met(set(edits), met)
-    return logits.float().cpu().numpy()
 
 
 @torch.no_grad()
 def compute_logits(model: GPT | Bigram, ids: Int[Tensor, "B T"], hook: Hook | None = None) -> Float[Tensor, "B T V"]:
-    """Return the logits without gradient or dropout; raises like `finite_logits`."""
+    """Return the logits without gradient or dropout; raises like `finite_logits`.
+
+    A hook may replace the activations at some points (`core.model.gpt`), here those of one head:
+
+    >>> zero_head_2 = lambda name, z: z * keep if name == "blocks.0.attn.hook_z" else None  # z: (B, T, H, D)
+    >>> logits = compute_logits(model, as_row(model, ids), zero_head_2)
+    """
     with evaluating(model), threads_for(ids.numel() * parameter_count(model)):
         return finite_logits(model(ids.to(device_of(model), torch.int64), hook=hook)[0])
 
@@ -129,20 +108,3 @@ def as_row(model: GPT | Bigram, ids: Ids) -> Int64[Tensor, "1 T"]:
             f"This prompt has {len(ids):,} tokens, but the model sees only {model.block_size} at once. Shorten it."
         )
     return ids[None]
-
-
-def _edited(name: str, tensor: Tensor, edit: Edit) -> Tensor | None:
-    if callable(edit) and not isinstance(edit, Tensor):
-        replacement = edit(tensor)
-    else:
-        replacement = torch.as_tensor(edit).to(tensor)
-        if replacement.shape == tensor.shape[1:]:
-            replacement = replacement[None]
-    if replacement is not None and replacement.shape != tensor.shape:
-        raise ValueError(f"{name} has shape {tuple(tensor.shape)}, not {tuple(replacement.shape)}")
-    return replacement
-
-
-def _check_all_met(wanted: set[str], met: Mapping[str, object]) -> None:
-    if missing := sorted(wanted - met.keys()):
-        raise ValueError(f"this model does not have the points {', '.join(missing)}")

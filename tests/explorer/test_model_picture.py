@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from core.errors import ExplorerError
-from core.interpretability.activations import run_with_cache, run_with_hooks
+from core.interpretability.activations import run_with_cache
 from core.interpretability.attention import attention_weight_steps
 from core.interpretability.forward_pass import forward_pass
 from core.interpretability.neurons import neuron_steps
@@ -20,7 +20,7 @@ from core.text.tokenizers import CharTokenizer
 from explorer.look_inside.frames import Snapshot
 from explorer.look_inside.model_picture import PictureRequest, draw_picture
 from explorer.look_inside.opened_part import MOST_CELLS, Place, read_place, softmax, strips
-from tests.core.interpretability.conftest import SWITCHES, make
+from tests.core.interpretability.conftest import SWITCHES, make, run_with_hooks
 
 TOKENIZER = CharTokenizer.from_text("abcdefgh \n.")
 IDS = [3, 1, 4, 1, 5, 9]

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from core.config import ModelConfig
+from core.interpretability.activations import as_row, compute_logits
 from core.model import build_model
 
 VOCAB_SIZE = 11
@@ -50,6 +51,12 @@ def make(**changes):
     if config.bigram_start and config.kind == "gpt":
         model.start_from_counts(torch.randint(VOCAB_SIZE, (400,)))
     return model
+
+
+def run_with_hooks(model, ids, edits=None):
+    """The logits (T, V), with the tensors at some hook points replaced by functions of them."""
+    hook = (lambda name, tensor: edits[name](tensor) if name in edits else None) if edits else None
+    return compute_logits(model, as_row(model, ids), hook)[0].numpy()
 
 
 @pytest.fixture

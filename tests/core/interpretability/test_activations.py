@@ -9,9 +9,8 @@ from core.interpretability.activations import (
     rows_at_once,
     run_batch_with_cache,
     run_with_cache,
-    run_with_hooks,
 )
-from tests.core.interpretability.conftest import VOCAB_SIZE, make
+from tests.core.interpretability.conftest import VOCAB_SIZE, make, run_with_hooks
 
 IDS = [3, 1, 4, 1, 5, 9]
 
@@ -86,34 +85,24 @@ def test_the_model_is_left_in_its_mode_and_unchanged():
     assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
 
 
-@pytest.mark.parametrize("function", [run_with_cache, run_with_hooks])
-def test_a_prompt_that_does_not_fit_is_a_sentence(gpt, function):
+def test_a_prompt_that_does_not_fit_is_a_sentence(gpt):
     with pytest.raises(PromptError, match="This prompt has 13 tokens, but the model sees only 12 at once. Shorten it"):
-        function(gpt, [0] * 13)
+        run_with_cache(gpt, [0] * 13)
     with pytest.raises(PromptError, match="write at least one character"):
-        function(gpt, [])
+        run_with_cache(gpt, [])
 
 
 def test_a_point_that_does_not_exist_is_named(gpt):
     with pytest.raises(ValueError, match=r"does not have the points blocks\.7\.hook_z"):
         run_with_cache(gpt, IDS, ["hook_embed", "blocks.7.hook_z"])
-    with pytest.raises(ValueError, match="does not have the points nosuch"):
-        run_with_hooks(gpt, IDS, {"nosuch": torch.zeros_like})
-
-
-def test_a_replacement_of_another_shape_is_refused(gpt):
-    with pytest.raises(ValueError, match=r"hook_embed has shape \(1, 6, 16\), not \(6, 16\)"):
-        run_with_hooks(gpt, IDS, {"hook_embed": lambda tensor: tensor[0]})
 
 
 def test_an_edit_may_be_what_was_recorded_elsewhere(gpt):
     other = run_with_cache(gpt, [2, 7, 1, 8, 2, 8])
     expected = run_with_hooks(gpt, [2, 7, 1, 8, 2, 8])
-    for stream in (other["blocks.1.hook_resid_pre"], torch.tensor(other["blocks.1.hook_resid_pre"])[None]):
-        moved = run_with_hooks(gpt, IDS, {"blocks.1.hook_resid_pre": stream})
-        np.testing.assert_allclose(moved, expected, rtol=1e-4, atol=1e-4)
-    with pytest.raises(ValueError, match=r"hook_embed has shape \(1, 6, 16\), not \(5, 16\)"):
-        run_with_hooks(gpt, IDS, {"hook_embed": np.zeros((5, 16))})
+    stream = torch.tensor(other["blocks.1.hook_resid_pre"])[None]
+    moved = run_with_hooks(gpt, IDS, {"blocks.1.hook_resid_pre": lambda tensor: stream})
+    np.testing.assert_allclose(moved, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_several_pieces_at_once_are_each_by_itself(gpt):

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from core.interpretability.activations import PartError, run_with_hooks
+from core.interpretability.activations import PartError
 from core.interpretability.attribution import attribute
-from tests.core.interpretability.conftest import SWITCHES, make
+from tests.core.interpretability.conftest import SWITCHES, make, run_with_hooks
 
 IDS = [3, 1, 4, 1, 5, 9]
 

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+import torch
 
-from core.interpretability.activations import run_with_cache, run_with_hooks
+from core.interpretability.activations import run_with_cache
 from core.interpretability.attribution import attribute
 from core.interpretability.forward_pass import forward_pass
-from tests.core.interpretability.conftest import SWITCHES, make
+from tests.core.interpretability.conftest import SWITCHES, make, run_with_hooks
 
 IDS = [3, 1, 4, 1, 5, 9]
 
@@ -40,7 +41,8 @@ def test_a_source_is_what_the_logit_loses_without_its_value_while_the_norms_scal
     removed = run_with_cache(model, IDS)["blocks.0.attn.hook_pattern"].copy()
     removed[head, query, key] = 0
     best = whole.logits[query].argmax()
-    without = run_with_hooks(model, IDS, {"blocks.0.attn.hook_pattern": removed})[query, best]
+    edits = {"blocks.0.attn.hook_pattern": lambda tensor: torch.tensor(removed)[None]}
+    without = run_with_hooks(model, IDS, edits)[query, best]
     assert whole.contributions.heads[0, head, query, key] == pytest.approx(
         whole.logits[query, best] - without, abs=1e-4
     )

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from core.interpretability.activations import PromptError, run_with_cache, run_with_hooks
+from core.interpretability.activations import PromptError, run_with_cache
 from core.interpretability.residual_stream import lens_logits
-from tests.core.interpretability.conftest import SWITCHES, VOCAB_SIZE, make
+from tests.core.interpretability.conftest import SWITCHES, VOCAB_SIZE, make, run_with_hooks
 
 IDS = [3, 1, 4, 1, 5, 9]
 

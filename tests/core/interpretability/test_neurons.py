@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from core.interpretability import finish
-from core.interpretability.activations import PartError, PromptError, run_with_cache, run_with_hooks
+from core.interpretability.activations import PartError, PromptError, run_with_cache
 from core.interpretability.neurons import logit_effects, neuron_steps, top_activations
-from tests.core.interpretability.conftest import SWITCHES, VOCAB_SIZE, make
+from tests.core.interpretability.conftest import SWITCHES, VOCAB_SIZE, make, run_with_hooks
 
 WINDOWS = torch.randint(VOCAB_SIZE, (30, 13), generator=torch.Generator().manual_seed(1))
 IDS = [3, 1, 4, 1, 5, 9]
@@ -47,7 +47,7 @@ def test_what_it_writes_is_what_the_logits_gain_when_it_fires(switch):
     after[-1, 5] += 1
     moved = {}
     run_with_hooks(model, IDS, {
-        "blocks.1.mlp.hook_post": after,
+        "blocks.1.mlp.hook_post": lambda tensor: torch.tensor(after)[None],
         "blocks.1.hook_resid_post": lambda tensor: moved.update(stream=tensor[0, -1].double().numpy()),
     })  # fmt: skip
     weight = 1.0 if switch.get("norm") == "none" else model.transformer.ln_f.weight.detach().double().numpy()

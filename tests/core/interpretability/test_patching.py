@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from core.interpretability import finish
-from core.interpretability.activations import PartError, PromptError, run_with_cache, run_with_hooks
+from core.interpretability.activations import PartError, PromptError, run_with_cache
 from core.interpretability.patching import answers, patch_map
-from tests.core.interpretability.conftest import SWITCHES, make
+from tests.core.interpretability.conftest import SWITCHES, make, run_with_hooks
 
 CLEAN, CORRUPTED = [3, 1, 4, 1, 5, 9], [3, 7, 4, 1, 5, 2]
 SHORT = [3, 1, 4, 9], [3, 7, 4, 2]  # where each cell of a map takes a run

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from core.errors import NotFiniteError
-from core.interpretability.activations import PromptError, compute_logits, run_with_cache, run_with_hooks
+from core.interpretability.activations import PromptError, compute_logits, run_with_cache
 from core.interpretability.patching import answers
 from core.interpretability.residual_stream import (
     lens_logits,
@@ -14,7 +14,7 @@ from core.interpretability.residual_stream import (
     unembed,
 )
 from core.interpretability.token_losses import token_predictions, window_losses
-from tests.core.interpretability.conftest import SWITCHES, VOCAB_SIZE, make
+from tests.core.interpretability.conftest import SWITCHES, VOCAB_SIZE, make, run_with_hooks
 
 IDS = [3, 1, 4, 1, 5, 9]
 PIECES = torch.tensor([IDS, IDS[::-1]])

@@ -6,10 +6,10 @@ import torch
 from torch.nn import functional
 
 from core.config import TrainConfig
-from core.interpretability.activations import PromptError, run_with_hooks
+from core.interpretability.activations import PromptError
 from core.interpretability.training_step import training_step
 from core.training.optimizers import build_optimizer, set_learning_rates
-from tests.core.interpretability.conftest import SWITCHES, make
+from tests.core.interpretability.conftest import SWITCHES, make, run_with_hooks
 
 IDS = [3, 1, 4, 1, 5, 9]
 CONFIG = TrainConfig(steps=100, warmup_steps=0, learning_rate=1e-3, device="cpu", precision="float32")
