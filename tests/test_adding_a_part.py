@@ -94,8 +94,8 @@ TOYS = {  # what is put in place of what, in each file
             '    "random": Method(': '    "highest": Method("Highest", "takes the highest"),\n    "random": Method(',
         },
         "core/sweeps/search.py": {
-            "# Fixed points are all": "def _highest(record, results, before, rng):\n"
-            "    return {each.path: max(each.grid()) for each in record.dimensions}\n\n\n# Fixed points are all",
+            "def _next_of_tpe(": "def _highest(record, results, before, rng):\n"
+            "    return {each.path: max(each.grid()) for each in record.dimensions}\n\n\ndef _next_of_tpe(",
             '"random": _next_at_random,': '"random": _next_at_random, "highest": _highest,',
         },
     },
