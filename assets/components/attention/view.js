@@ -1,5 +1,5 @@
-/* Attention of a finished model: arcs both ways between tokens, all heads as heatmaps, and a weight calculated in steps.
-   data.view says which. */
+/* Attention of a finished model: arcs in both directions between tokens, all heads as heatmaps, and a weight calculated in steps;
+   data.view selects one. */
 import { tokenArcs } from "../shared/arcs.js";
 import { columnsOf, downloadButtons } from "../shared/download.js";
 import { formatPercent } from "../shared/format.js";
@@ -11,11 +11,10 @@ const VIEWS = { arcs, heatmaps, strips };
 
 export default (component) => mountView(component, VIEWS);
 
-/* Attention between the tokens of a line, both ways: arcs above run from the token pointed at to those it attends to, arcs
-   below come from those that attend to it. While nothing is pointed at, all strong arcs are shown. A click picks the token.
-   data: { tokens: [shown], bytes (base64 uint8 T*T, 255 = all attention), row: the token picked, flow: whether shares
-           are of what a token holds, nobody: a sentence where no other token attends to it, hint: readout while nothing is pointed
-           at } */
+/* Attention between the tokens of a line, in both directions: arcs above run from the token pointed at to those it attends to,
+   arcs below come from those that attend to it. If no token is pointed at, all strong arcs are shown. A click picks the token.
+   data: { tokens: [shown], bytes (base64 uint8 T*T, 255 = all attention), row: the token picked, flow: whether the shares are
+           attention rollout, nobody: a sentence if no other token attends to it, hint: readout if no token is pointed at } */
 function arcs(root, component) {
   const SMALLEST = 0.02; // share that is drawn
   const STRONG = 0.15; // share that is drawn while nothing is pointed at, besides the largest of each token
@@ -128,7 +127,7 @@ function strips(root, component) {
   return { update: () => drawn.show(component.data.steps, component.palette) };
 }
 
-/* Decodes bytes; the same ones, sent again, stay the same array, which is how a view knows that nothing changed. */
+/* Decode bytes; equal input returns the same array, so that a view can tell that nothing has changed. */
 function lastBytes() {
   let encoded = null;
   let bytes = null;

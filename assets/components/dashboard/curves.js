@@ -5,15 +5,15 @@ import { _, element, svgElement } from "../shared/mount.js";
 import { liveView, milestonesOf } from "../shared/run_stream.js";
 import { clearHeight, nearest, thinned } from "../shared/thinning.js";
 
-const [AXIS_LEFT, AXIS_BELOW, LINE, LETTER] = [36, 16, 13, 6]; // pixels; of a word its height and a letter's width
+const [AXIS_LEFT, AXIS_BELOW, LINE, LETTER] = [36, 16, 13, 6]; // pixels; LINE is the height of a word, LETTER the width of a letter
 
-/* Small curves of one column of the metrics each, or of two: how it went, its range, its last value. A curve names its column,
-   may name a second one in `second`; with `most`, the highest value of its axis, it has axes and the milestones of a task. */
+/* Small curves of one or two columns of the metrics each: the course, the range, the last value. A curve names its `column`,
+   and may name a `second` one; with `most`, the highest value of its axis, it has axes and a task's milestones. */
 export function curves(root, component) {
   let rows = [];
   let timer = 0;
   let curves = [];
-  let totalSteps = 0; // as the run's status says: they may change while it trains
+  let totalSteps = 0; // from the run's status: they may change while it trains
   let milestones = [];
   let built = ""; // the curves that are drawn
 
@@ -106,7 +106,7 @@ export function curves(root, component) {
   );
 }
 
-/* Return where steps and values lie in a plot, as pixels with one decimal, and its size; null where nothing can be drawn. */
+/* Return functions from steps and values to pixels (one decimal), and the plot's size; null if nothing can be drawn. */
 function scaleOf(spec, points, { width, height }, runSteps) {
   if (!width || !points.length) return null;
   const steps = Math.max(runSteps, points.at(-1).step);
@@ -123,7 +123,7 @@ function placesOf(points, column, { width, xAt, yAt }) {
   return thinned(known, column, 4 * width).map((row) => [xAt(row.step), yAt(row[column])]);
 }
 
-/* Return the pieces of the curves as boxes that a word must not cover. */
+/* Return the pieces of the curves as boxes that labels must not cover. */
 function boxesOf(spec, points, scale) {
   return [spec.column, spec.second].filter(Boolean).flatMap((column) => {
     const places = placesOf(points, column, scale).map((place) => place.map(Number));
@@ -134,7 +134,7 @@ function boxesOf(spec, points, scale) {
   });
 }
 
-/* Return both axes with their ticks, and the milestones as lines, whose words lie clear of the curves and of each other. */
+/* Return both axes with their ticks, and the milestones as lines, with labels that cover neither the curves nor each other. */
 function axesOf(spec, points, milestones, scale, palette) {
   const { width, height, steps, top, left, below, xAt, yAt } = scale;
   const word = (at, across, anchor, said) => svgElement("text", { x: at, y: across, "text-anchor": anchor }, said);

@@ -1,9 +1,9 @@
-/* How near a run is to its machine: a bar of what its seconds go to, and what would make it faster (core/training/gauge.py). */
+/* A run's speed relative to its machine: a bar of where its time goes, and what would make it faster (core/training/gauge.py). */
 import { formatCount, formatPercent } from "../shared/format.js";
 import { _, element } from "../shared/mount.js";
 import { liveView } from "../shared/run_stream.js";
 
-const LEAST = 0.005; // of the run's seconds; less is not listed
+const LEAST = 0.005; // share of the run's time; smaller parts are not listed
 
 export function gauge(root, component) {
   const head = element("div", "gauge-head");

@@ -4,7 +4,7 @@ import { _, button, element } from "../shared/mount.js";
 import { liveView, settingChangesIn } from "../shared/run_stream.js";
 
 /* The settings that changed while the run trains, and a button that restores the last one.
-   data: { run, waiting: [label of a change that no worker has taken yet], known: the number of changes that Python knows of,
+   data: { run, waiting: [label of a change that no worker has applied yet], known: the number of changes that Python knows of,
            going: whether it trains, ended: whether nothing can be restored }
    Reports `changed` to Python when there are others, and `restore` when one is to be restored. */
 export function changes(root, component) {
@@ -53,7 +53,7 @@ export function changes(root, component) {
   );
 }
 
-/* The learning rate as the schedule has it now, below the slider that sets its peak.
+/* The learning rate that the schedule gives now, below the slider for its peak.
    data: { run, peak } */
 export function rate(root, component) {
   let now = null;

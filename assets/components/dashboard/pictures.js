@@ -5,7 +5,7 @@ import { attentionColumns, attentionHeatmaps } from "../shared/heatmaps.js";
 import { _, bytesFromBase64, element } from "../shared/mount.js";
 import { liveView } from "../shared/run_stream.js";
 
-/* All heads on the probe sentence, as they form. */
+/* All heads on the probe sentence, while they form. */
 export function attention(root, component) {
   const caption = element("div", "caption quiet");
   const place = element("div", "place");
@@ -36,7 +36,7 @@ export function embedding(root, component) {
   }, root);
 }
 
-/* A picture of what one kind of event brings, with a note in `place` until the first comes, and buttons below root. */
+/* A picture of one kind of event, with a note in `place` until the first event, and buttons below root. */
 function picture(place, component, kind, { waiting, files, read = (value) => value, prepare, show, clear, destroy }, root = place) {
   let shown = null;
   place.append(waiting);

@@ -1,4 +1,4 @@
-/* The live views of a run other than its loss chart; data.view says which. */
+/* The live views of a run other than its loss chart; data.view selects one. */
 import { formatPerplexity, formatDuration, formatRate, formatCount } from "../shared/format.js";
 import { _, ngettext, button, element, mountView, untrustedText, withElements } from "../shared/mount.js";
 import { runStream, liveView } from "../shared/run_stream.js";
@@ -11,7 +11,7 @@ const VIEWS = { status, curves, accuracy: curves, samples, attention, embedding,
 
 export default (component) => mountView(component, VIEWS);
 
-/* The four numbers above the board, in a row. Reports to Python when the run's state changes, so that its buttons follow. */
+/* The four numbers above the board, in a row. Reports changes of the run's state to Python, so that its buttons are updated. */
 function status(root, component) {
   const ALIKE = 0.05; // nats, as in core/formatting.py
   let reported = null; // the last summary that was reported to Python
@@ -119,7 +119,7 @@ function status(root, component) {
   );
 }
 
-/* Return what the page around the numbers shows of the run: when it changes, the page is drawn again. */
+/* Return the part of the run's status that the page around the numbers shows: when it changes, the page reruns. */
 function summaryOf({ state, attempt, name, notice, waits_for }) {
   return JSON.stringify([state, attempt, name, notice || "", waits_for || ""]);
 }
@@ -142,7 +142,7 @@ function formatGradient(norm, clip) {
   return norm > clip ? _("gradient norm {norm}, clipped to {clip}", { norm: shown, clip }) : _("gradient norm {norm}", { norm: shown });
 }
 
-/* Return what happens before the first number, or "". */
+/* Return a sentence about the start, before the first number, or "". */
 function formatStart(status, data) {
   const state = status ? status.state : data.state;
   if (state === "queued" && data.waits) return data.waits;
@@ -150,7 +150,7 @@ function formatStart(status, data) {
   return state === "running" && !status?.step ? _("Measuring the untrained model: the first point of the curve …") : "";
 }
 
-/* Return why a run was stopped, or "": a failed one's reason has a place of its own on the page. */
+/* Return why a run was stopped, or "": the page shows the reason of a failed run elsewhere. */
 function stopReason({ state, reason, notice }) {
   return state === "stopped" && reason !== notice ? reason : "";
 }
@@ -167,7 +167,7 @@ function formatTime(status, data) {
   return { paused: _("paused"), stopped: _("stopped"), failed: _("failed") }[state] ?? state;
 }
 
-/* Return a list of problems with the model's answers, marked right or wrong by a sign, and the right answer beside a wrong one. */
+/* Return a list of problems with the model's answers, marked right or wrong by a sign, with the right answer beside a wrong one. */
 function graded(problems) {
   const lines = problems.map(({ question, answer, written }) => {
     const right = written === answer;
@@ -179,9 +179,9 @@ function graded(problems) {
   return element("div", "problems", lines);
 }
 
-/* What the model writes: the newest text in full, the earlier ones beneath it. */
+/* The generated texts: the newest in full, the earlier ones below it. */
 function samples(root, component) {
-  const opened = new Set(); // steps of the earlier texts that are shown whole
+  const opened = new Set(); // steps of the earlier texts that are shown in full
   const newest = element("div", "newest");
   const list = element("div", "earlier");
   const waiting = element("div", "waiting", _("The first text is generated before the first step."));
@@ -199,7 +199,7 @@ function samples(root, component) {
   }
 
   function draw(rows) {
-    if (!rows.length) return clear(); // the run begins again from its first step
+    if (!rows.length) return clear(); // the run restarts from its first step
     waiting.hidden = true;
     const last = rows[rows.length - 1];
     newest.replaceChildren(head(last), last.problems ? graded(last.problems) : untrustedText("div", "sample-text", last.text.replace(/^\n+/, "")));

@@ -1,4 +1,4 @@
-/* Figures made in Python that change in place: the node stays, and so does a zoom; data.view says which. */
+/* Figures from Python that change in place, so that the node and its zoom stay; data.view selects one. */
 import { columnsOf, downloadButtons } from "../shared/download.js";
 import { _, element, mountView, nameFigure } from "../shared/mount.js";
 import { fitChart, loadPlotly } from "../shared/plotly.js";
@@ -8,7 +8,7 @@ const VIEWS = { growing, moving };
 
 export default (component) => mountView(component, VIEWS);
 
-/* A figure that Python draws again and again while something is computed. data: { figure: JSON, height: pixels } */
+/* A figure that Python redraws while something is computed. data: { figure: JSON, height: pixels } */
 function growing(root, component) {
   const chart = element("div");
   chart.style.cssText = "width: 100%; min-width: 0";
@@ -16,7 +16,7 @@ function growing(root, component) {
   nameFigure(chart);
   const takeDown = fitChart(chart);
   let drawn = ""; // the figure on screen
-  let drawing; // the promise of what plotly draws
+  let drawing; // the promise of plotly's drawing
   let busy = false;
   let gone = false;
 
@@ -27,7 +27,7 @@ function growing(root, component) {
       const plotly = await loadPlotly();
       while (!gone && component.data.figure !== drawn) {
         if (chart._dragging) {
-          await new Promise((next) => setTimeout(next, 100)); // not under the hand that draws a zoom box
+          await new Promise((next) => setTimeout(next, 100)); // not while the user draws a zoom box
           continue;
         }
         drawn = component.data.figure;
@@ -51,26 +51,26 @@ function growing(root, component) {
   };
 }
 
-/* A plotly figure made in Python that moves with the time machine's bar, below sentences of the step on view.
-   data: as clock.js wants it, and { steps: measured, rising, figure: JSON or null, moves: [{ traces, layout } of each], height,
-           words: [[[sentence, whether it is trouble]] of each], name: of its files, compared: of the run compared with, where both
-           share the scale of x: { side, steps, layouts: of its moves }, or null } */
+/* A plotly figure from Python that follows the time machine's bar, below sentences about the current step.
+   data: as for clock.js, and { steps: measured, ascending, figure: JSON or null, moves: [{ traces, layout } of each], height,
+           words: [[[sentence, whether it is a warning]] of each], name: of its files, compared: the other run of a comparison,
+           which shares the scale of x: { side, steps, layouts: of its moves }, or null } */
 function moving(root, component) {
   const ABOVE = 32; // pixels for the titles of panels, below a legend
   const clock = clockOf(component.data.side);
   const words = element("div", "moving-words");
   const chart = element("div", "moving-chart");
   root.append(words, chart);
-  let drawing; // the promise of what plotly draws
+  let drawing; // the promise of plotly's drawing
   let busy = false;
   let gone = false;
-  let drawn = null; // the data and the place in it on screen
+  let drawn = null; // the data on screen and the place in it
   let figure = null; // as drawn
-  let more = 0; // pixels of its legend that a narrow page needs
+  let more = 0; // further pixels that the legend needs on a narrow page
 
   const placeOf = (step, steps = component.data.steps) => Math.max(0, steps.findLastIndex((measured) => measured <= step));
 
-  /* What its own layout sets, on the wider scale of two. */
+  /* The settings of its layout, on the wider scale of two runs. */
   function layoutOf({ layout = {} }) {
     const { compared } = component.data;
     const theirs = compared?.layouts[placeOf(clockOf(compared.side).step, compared.steps)];
@@ -120,7 +120,7 @@ function moving(root, component) {
     }
   }
 
-  /* Draw the figure, higher by the lines that its legend takes more than Python has left it. */
+  /* Draw the figure, taller by the lines that its legend needs beyond the room that Python left for it. */
   async function show(plotly) {
     const { height, margin } = figure.layout;
     const layout = () => ({ ...figure.layout, height: height + more, margin: { ...margin, t: margin.t + more } });

@@ -1,7 +1,7 @@
-/* A passage guessed on the keyboard. A field of one letter takes the keys, so that a phone shows its keyboard too.
-   The page takes one key at a time; those pressed while it is busy wait here.
+/* A passage to be guessed on the keyboard. A one-letter field takes the keys, so that a phone shows its keyboard, too.
+   The page handles one key at a time; keys pressed meanwhile wait here.
    data: { before, known: [shown], guesses: [how many each took, 0 if it was revealed], left, wrong: [shown], note,
-           taken: number of the last key that the page has seen, words: { field, tried } } */
+           taken: number of the last key that the page has handled, words: { field, tried } } */
 import {element, mountOnce, untrustedText } from "../shared/mount.js";
 
 const ANDROID = /Android/.test(navigator.userAgent);
@@ -10,7 +10,7 @@ const COMPOSED = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script
 export default (mounting) => mountOnce(mounting, (root, component) => {
   const above = untrustedText("div", "board-above");
   const text = untrustedText("div", "board-text");
-  const before = element("span", "board-before"); // what stands in the line that is guessed
+  const before = element("span", "board-before"); // the known start of the line that is guessed
   const known = element("span", "board-known");
   const typing = { type: "text", autocomplete: "off", autocapitalize: "off", autocorrect: "off", spellcheck: "false" };
   const field = element("input", "board-field", [], typing);
@@ -18,9 +18,9 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   const tried = element("div", "board-tried", [], { "aria-live": "polite" });
   text.append(before, known, field, rest);
   root.append(above, text, tried);
-  const keys = []; // pressed and not sent yet
-  let sent = null; // { letter, number } of the key that the page has not seen yet
-  let number = Date.now(); // of the last key: greater than any of an earlier visit's
+  const keys = []; // pressed but not sent yet
+  let sent = null; // { letter, number } of the key that the page has not handled yet
+  let number = Date.now(); // of the last key: greater than in any earlier visit
   let again = 0;
 
   function sendNext() {
@@ -29,7 +29,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     field.placeholder = sent ? { "\n": "⏎", " ": "·" }[sent.letter] ?? sent.letter : "";
     if (!sent) return;
     component.setTriggerValue("guess", sent);
-    again = setTimeout(sendNext, 4000); // should it have been lost; a key seen twice counts once
+    again = setTimeout(sendNext, 4000); // in case it was lost; a key that arrives twice counts once
   }
   function press(letter) {
     field.value = "";
@@ -42,9 +42,9 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     event.preventDefault(); // a key that is held down is one guess
     if (!event.repeat) press("\n");
   });
-  // An input method shows what is not decided yet, such as the sounds of a Japanese word or an accent without its
-  // letter. Only what it commits is a guess. Keyboards on Android compose all words; there a letter counts at once,
-  // unless the text is in a script that has to be composed.
+  // An input method shows what is undecided, such as the sounds of a Japanese word or an accent without its letter. Only
+  // what it commits is a guess. Android keyboards compose all words; there a letter counts at once, unless the text is in a
+  // script that has to be composed.
   const undecided = () => !ANDROID || !/[\p{L}\p{N}]/u.test(field.value) || COMPOSED.test(component.data.before);
   const take = () => [...field.value].forEach(press);
   const widen = () => field.style.setProperty("width", field.value.length > 1 ? `${field.value.length * 1.1}em` : "");

@@ -1,5 +1,5 @@
-/* The steps of a lesson as links. How far this browser has come is stored in it, under STORE:
-   { lesson: { last: step, seen: [step], right: [step] } }. Without a store (a private window may refuse one) the way works all the same.
+/* The steps of a lesson as links. The browser stores its progress under STORE:
+   { lesson: { last: step, seen: [step], right: [step] } }. The links work without a store, too (a private window may refuse one).
    data: { lesson, steps: [[name, title, url]], here, right, label, listed, resume } */
 import {element, mountOnce } from "../shared/mount.js";
 

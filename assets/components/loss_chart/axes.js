@@ -1,6 +1,6 @@
 /* The ranges of the loss chart's axes, and its smoothed line. */
 
-const SPANS = 10; // of smoothing, at least, in a curve: a short one is smoothed less
+const SPANS = 10; // a curve has at least this many smoothing windows, so a short one is smoothed less
 
 /* A line fitted around each value, which does not lag behind a falling curve; as `smoothed` in explorer/charts/loss.py. */
 export function smoothed(values, most) {
@@ -20,7 +20,7 @@ export function smoothed(values, most) {
   });
 }
 
-/* For each value the sums over it and those before of share ** d times 1, d, d ** 2, value and d * value. */
+/* For each value, the sums of share ** d times 1, d, d ** 2, value and d * value over it and earlier values. */
 function weightedSums(values, share) {
   let [w0, w1, w2, v, d] = [0, 0, 0, 0, 0];
   return values.map((value) => {
@@ -30,14 +30,14 @@ function weightedSums(values, share) {
   });
 }
 
-/* A loss in nats/token in another unit; as `in_unit` in explorer/charts/loss.py. */
+/* Convert a loss in nats/token to another unit; as `in_unit` in explorer/charts/loss.py. */
 export function inUnit(loss, unit, bytesPerToken) {
   return { nats: loss, bits: loss / Math.LN2 / bytesPerToken, choices: Math.exp(Math.min(loss, 700)) }[unit];
 }
 
 const STORED = "gpt-explorer loss unit";
 
-/* The unit that this browser's user chose last, on any page; bits/byte only where a token's size is known. */
+/* The unit last chosen in this browser, on any page; bits/byte only if a token's size is known. */
 export function chosenUnit(bytesPerToken) {
   let unit = null;
   try {
@@ -52,46 +52,46 @@ export function chooseUnit(unit) {
   } catch { /* then only this chart changes */ }
 }
 
-/* How many bytes of text a token of the validation loss has, by the newest of rows that say it; else `unless`. */
+/* Bytes of text per token of the validation loss, from the newest row that has them; else `unless`. */
 export function bytesPerTokenOf(rows, unless) {
   const row = rows.findLast(({ val_loss, val_bits_per_byte }) => val_loss > 0 && val_bits_per_byte > 0);
   return row ? row.val_loss / Math.LN2 / row.val_bits_per_byte : unless;
 }
 
-/* All steps, and of a fork, which begins at step `begins` of its ancestors, as many before them. */
+/* All steps; for a fork, which starts at step `begins` of its ancestors, also as many steps before that. */
 export function stepRange(steps, begins) {
   return [Math.max(0, begins - steps), begins + steps];
 }
 
-/* All values with a margin, in quarters, so that it seldom changes; as `loss_range` in explorer/charts/loss.py. */
+/* The range of all values with a margin, in quarters, so that it rarely changes; as `loss_range` in explorer/charts/loss.py. */
 export function lossRange(values) {
   const [low, high] = extremes(values);
   return [Math.floor((low - 0.12) * 4) / 4, Math.min(Math.ceil((high + 0.08) * 4) / 4, high + 1)];
 }
 
-/* Where a logarithmic axis begins, for values that may be 0. */
+/* The start of a logarithmic axis for values that may be 0. */
 export function lowestPositive(values) {
   return 0.8 * values.reduce((low, value) => (value > 0 ? Math.min(low, value) : low), 0.05);
 }
 
-/* The loss axis of a fork: its own values and its parent's near and after the branch, in tenths. The parent's first steps, whose
-   losses were far higher, leave at the top. parent: { x: steps, y: losses } */
+/* The loss axis of a fork: its own values and its parent's near and after the branch, in tenths. The parent's first steps, with
+   far higher losses, are cut off at the top. parent: { x: steps, y: losses } */
 export function forkRange(values, parent, begins) {
   const [low, high] = extremes([...values, ...parent.y.filter((_loss, index) => parent.x[index] >= begins / 2)]);
   return [Math.floor((low - 0.06) * 10) / 10, Math.ceil((high + 0.12) * 10) / 10];
 }
 
-/* Without values, those of an untrained model. */
+/* The lowest and highest value; without values, those of an untrained model. */
 function extremes(values) {
   const known = values.length ? values : [0, 4.5];
   return known.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
 }
 
-/* Where labels stand that want to be at `places`, in pixels: at least `apart` from each other, in the same order, and moved as
-   little from there as that takes. */
+/* The places of labels that belong at `places`, in pixels: at least `apart` from each other, in the same order, and moved as
+   little as possible. */
 export function spreadLabels(places, apart) {
   const order = [...places.keys()].sort((one, two) => places[one] - places[two]);
-  const groups = []; // of labels that touch: { from: of the first in order, middle of where they want to be, count }
+  const groups = []; // of labels that touch: { first: in order, count, middle: of the places where they belong }
   for (const [at, index] of order.entries()) {
     let group = { first: at, count: 1, middle: places[index] };
     while (groups.length && group.middle - ((group.count - 1) / 2) * apart < groups.at(-1).middle + ((groups.at(-1).count + 1) / 2) * apart) {
@@ -108,8 +108,8 @@ export function spreadLabels(places, apart) {
   return spread;
 }
 
-/* Which labels are left out, as indices of `places`: as many as it takes until `spreadLabels` moves none further than half
-   `apart`, and one can see which line it names. Of lines in one place the last ones keep their labels. */
+/* The labels to leave out, as indices of `places`: as many as it takes until `spreadLabels` moves none by more than half of
+   `apart`, so that each label is clearly at its line. Of lines in one place, the last ones keep their labels. */
 export function crowdedLabels(places, apart) {
   const shown = [...places.keys()];
   for (;;) {

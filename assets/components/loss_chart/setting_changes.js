@@ -1,11 +1,11 @@
-/* The two traces of settings that changed while a run trained, lines and labels. Python makes them without data
+/* The two traces of settings that changed during training, lines and labels. Python makes them without data
    (explorer/charts/loss.py). */
-const MARK_ROWS = [0.965, 0.905, 0.845]; // heights at which labels may stand
+const MARK_ROWS = [0.965, 0.905, 0.845]; // allowed heights of labels
 export const MARK_LETTER = 6.2; // pixels of a label's letter
 export const MARK_HEIGHT = 15; // pixels between the middles of two labels
 
 /* changes: event rows { step, label }; placeOf: a step as a share of the chart's width; width: in pixels; others: labels
-   that stand in the chart already, { left, low, high } as shares of its width and height. */
+   already in the chart, { left, low, high } as shares of its width and height. */
 export function settingChangeTraces(changes, placeOf, stepOf, width, others = []) {
   const together = new Map();
   for (const { step, label } of changes) together.set(step, [...(together.get(step) || []), label]);
@@ -36,13 +36,13 @@ export function settingChangeTraces(changes, placeOf, stepOf, width, others = []
     if (!height) continue;
     labels.x.push(x);
     labels.y.push(height);
-    labels.text.push(`\u00a0${plainForPlotly(label)}\u00a0`); // a little off its line
+    labels.text.push(`\u00a0${plainForPlotly(label)}\u00a0`); // a small gap from its line
     labels.textposition.push(onLeft ? "middle left" : "middle right");
   }
   return [lines, labels];
 }
 
-/* plotly reads a little HTML in labels: here nothing of it is a tag. */
+/* Escape text for plotly, which reads some HTML tags in labels. */
 function plainForPlotly(text) {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }

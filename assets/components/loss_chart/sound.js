@@ -1,7 +1,7 @@
-/* A loss curve to be heard: pitch follows loss, point by point under the arrow keys (Chart2Music, loaded when it is asked for).
+/* A loss curve as sound: pitch follows loss, point by point with the arrow keys (Chart2Music, loaded on demand).
 
-   hearButton(chart, curves) -> the button; the chart takes the keys while it is pressed, and the line behind it says each point
-   curves() -> { name: [{ x, y }] }, as they are now */
+   hearButton(chart, curves) -> the button; while it is pressed, the chart takes the keys, and a line after it tells each point
+   curves() -> { name: [{ x, y }] }, the current ones */
 import { _, button, element, chartTitle } from "../shared/mount.js";
 import { loadChart2Music } from "../shared/plotly.js";
 

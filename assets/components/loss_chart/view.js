@@ -1,6 +1,6 @@
 /* The loss chart. Its figure is made in Python (explorer/charts/loss.py), drawn once with plotly, and filled from the stream.
-   Its traces are those of `fill`, in that order; the parent's losses stay as Python sent them. data.fork: { begins, mark } of a
-   fork, whose steps are counted on from there. */
+   Its traces are those of `fill`, in that order; the parent's losses stay as Python sent them. data.fork: { begins, mark } for
+   a fork, whose steps continue from `begins`. */
 import { bytesPerTokenOf, chooseUnit, chosenUnit, crowdedLabels, forkRange, inUnit, lossRange, lowestPositive, numberSide, smoothed, spreadLabels, stepRange } from "./axes.js";
 import { MARK_HEIGHT, MARK_LETTER, settingChangeTraces } from "./setting_changes.js";
 import { hearButton } from "./sound.js";
@@ -16,15 +16,15 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   let rows = [];
   let changes = [];
   let milestones = []; // of a task: { step, label }
-  let totalSteps = 0; // as the run's status says: they may change while it trains
+  let totalSteps = 0; // from the run's status: they may change while it trains
   let baselines = null;
   let plot = null;
-  let drawing; // the promise of what plotly draws
+  let drawing; // the promise of plotly's drawing
   let drawn = ""; // the figure on screen, to redraw it only when Python sends another or the theme changes
   let zoomed = false;
   let timer = 0;
   let measuredAt; // the step of the last measurement
-  let rest = 60; // milliseconds until the next picture: a slow browser gets fewer, never a queue of them
+  let rest = 60; // milliseconds until the next redraw: a slow browser redraws less often, without a backlog
   let gone = false;
   const choice = { smoothing: null, logSteps: false, logLoss: false, unit: chosenUnit(component.data.bytes_per_token) };
 
@@ -88,7 +88,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     const old = chart._fullLayout;
     const layout = structuredClone(made.layout);
     layout.autosize = true;
-    delete layout.height; // as much as its card has
+    delete layout.height; // the card's height
     if (zoomed && old) {
       layout.xaxis.range = old.xaxis.range;
       layout.yaxis.range = old.yaxis.range;
@@ -117,7 +117,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   function fillSoon(delay = rest) {
     timer ||= setTimeout(() => {
       timer = 0;
-      if (chart._dragging) fillSoon(); // not under the hand that draws a zoom box
+      if (chart._dragging) fillSoon(); // not while the user draws a zoom box
       else fill();
     }, delay);
   }
@@ -134,7 +134,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     options[1].disabled = !bytesPerTokenOf(rows, component.data.bytes_per_token);
     const [trained, measured] = [known("loss"), known("val_loss")];
     const share = choice.smoothing ?? component.data.smoothing;
-    const onAxisOf = (step) => (choice.logSteps ? Math.max(1, step) : step); // plotly draws step 0 as if far off to the left
+    const onAxisOf = (step) => (choice.logSteps ? Math.max(1, step) : step); // plotly would draw step 0 far off to the left
     const stepOf = (row) => onAxisOf(begins() + row.step);
     const curve = (all, name) => ({ x: all.map(stepOf), y: all.map((row) => shown(row[name])), customdata: all.map((row) => row.step) });
     const training = curve(trained, "loss");
@@ -160,8 +160,8 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     rest = Math.max(200, 4 * (performance.now() - begun));
   }
 
-  /* The number of the last point: on its left near the right edge, and above or below it, where it covers no label; none where
-     there is no such place, as the same number stands above the chart. */
+  /* The number of the last point: above or below it, and on its left near the right edge, so that it covers no label; none if there
+     is no such place, because the same number is above the chart. */
   function numberOf(end, placeOf, labels, axes, yaxis) {
     const sides = end.map(({ step, val_loss }) => {
       const [bottom, top] = axes["yaxis.range"] || yaxis.range;
@@ -173,8 +173,8 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     return { text: end.map(({ val_loss }, index) => (sides[index] ? shown(val_loss).toFixed(2) : "")), textposition: sides.map((side) => side || "top left") };
   }
 
-  /* The labels of the lines where they stand within a narrow chart: from which share of its width on, and at which shares of its
-     height they end and begin. */
+  /* The labels of the lines inside a narrow chart: the share of its width where they start, and the shares of its height between
+     which they lie. */
   function labelsWithin(axes, xaxis, yaxis) {
     const [bottom, top] = axes["yaxis.range"] || yaxis.range;
     return figure().layout.annotations.flatMap(({ text }, index) => {
@@ -185,18 +185,18 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     });
   }
 
-  /* The axes and the reference lines, which depend on the toggles, the width and the range of what there is. */
+  /* The axes and the reference lines, which depend on the toggles, the width and the range of the data. */
   function view() {
     const whole = figure();
     const made = whole.layout;
     const narrow = chart.clientWidth < 560;
-    const title = chart.clientWidth < 420 ? "" : _("loss ({unit})", { unit: units[choice.unit] }); // which stands below too
+    const title = chart.clientWidth < 420 ? "" : _("loss ({unit})", { unit: units[choice.unit] }); // the unit is below the chart, too
     const layout = { "yaxis.title.text": title, "margin.r": narrow ? 10 : made.margin.r };
     const length = chart._fullLayout.xaxis._length + chart._fullLayout.margin.r - layout["margin.r"]; // as wide as it will be
     layout["xaxis.nticks"] = Math.min(made.xaxis.nticks, Math.max(2, Math.floor(length / TICK_PIXELS)));
     const types = { xaxis: choice.logSteps ? "log" : "linear", yaxis: choice.logLoss ? "log" : "linear" };
     for (const [axis, type] of Object.entries(types)) {
-      // Only when it changes: naming a type makes plotly choose the range anew, and the zoom would be lost.
+      // Only when it changes: setting a type makes plotly choose a new range, which would undo the zoom.
       if (chart._fullLayout[axis].type !== type) layout[`${axis}.type`] = type;
     }
     if (!zoomed) Object.assign(layout, wholeRange(whole));
@@ -209,14 +209,14 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
       layout[`shapes[${index}].visible`] = layout[`annotations[${index}].visible`] = known;
       if (!known) return;
       const y = choice.logLoss ? Math.log10(value) : value;
-      if (y >= Math.min(bottom, top) && y <= Math.max(bottom, top)) lines.push({ index, place: y * pixels }); // the others are out of sight
+      if (y >= Math.min(bottom, top) && y <= Math.max(bottom, top)) lines.push({ index, place: y * pixels }); // the others are not visible
       layout[`shapes[${index}].y0`] = layout[`shapes[${index}].y1`] = value;
       layout[`annotations[${index}].y`] = y;
       layout[`annotations[${index}].xanchor`] = narrow ? "right" : "left";
       layout[`annotations[${index}].bgcolor`] = narrow ? `${component.palette.surface}d0` : "rgba(0,0,0,0)"; // marks and curves pass behind it
       layout[`annotations[${index}].xshift`] = narrow ? -2 : 8;
     });
-    const wanted = ({ place }) => place + (narrow ? 8 : 0); // within a narrow chart above their lines
+    const wanted = ({ place }) => place + (narrow ? 8 : 0); // inside a narrow chart, above their lines
     const crowded = crowdedLabels(lines.map(wanted), MARK_HEIGHT);
     for (const at of crowded) layout[`annotations[${lines[at].index}].visible`] = false;
     const labeled = lines.filter((_line, at) => !crowded.includes(at));
@@ -229,7 +229,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
 
   const begins = () => component.data.fork?.begins || 0;
 
-  /* The axes with all steps, all curves and lines. A logarithmic step axis begins at step 1 and shows all of a parent's curve. */
+  /* The axes with all steps, curves and lines. A logarithmic step axis starts at step 1 and shows all of a parent's curve. */
   function wholeRange({ data, layout }) {
     const values = rows.flatMap((row) => [row.loss, row.val_loss]).filter(Number.isFinite).map(shown);
     const { fork } = component.data;
@@ -242,7 +242,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     };
   }
 
-  // Labels and margins go by the width; plotly itself hears only of the window's size.
+  // Labels and margins depend on the width; plotly itself notices only the window's size.
   let size = "";
   const resizes = new ResizeObserver(() => {
     const now = `${chart.clientWidth} ${chart.clientHeight}`;

@@ -1,8 +1,8 @@
-/* What the first merges of a byte-pair encoding make of a text that is given as its tokens after all of them. pairs: the ids of
-   left and right of each merge, one after another; merge k makes token 256 + k. */
+/* The tokens of a text after the first merges of a byte-pair encoding, computed from its tokens after all merges. pairs: the ids
+   of left and right of each merge, one after another; merge k makes token 256 + k. */
 const BYTES = 256;
 
-/* The tokens of the text after the first `merges`: those made later are taken apart. */
+/* The tokens of the text after the first `merges`: those made later are split. */
 export function tokensAfter(ids, pairs, merges) {
   const tokens = [];
   const left = Array.from(ids).reverse();
@@ -31,7 +31,7 @@ export function placeOf(merges, total) {
   return total ? Math.log(merges + 1) / Math.log(total + 1) : 0;
 }
 
-/* The parameters of a model by its vocabulary: of one token, how many the second adds, and how many more the third. */
+/* A model's parameters by vocabulary size: with one token, what the second token adds, and how much more the third adds. */
 export function parametersAt([one, second, more], size) {
   return one + (size - 1) * second + ((size - 1) * (size - 2) * more) / 2;
 }

@@ -1,19 +1,19 @@
-/* The merges of a byte-pair encoding as a film: a slider and a play button over all of them, and a passage in its tokens.
-   data: { pairs: base64 of uint16, counts: base64 of uint32, how many pairs each merge joined, bytes: of the first 256 tokens, names:
-           of all tokens as shown, passage: its ids after all merges, length: bytes of the whole text, parameters: as `parametersAt`
-           wants them, start: merges at first } */
+/* The merges of a byte-pair encoding as an animation: a slider and a play button for all of them, and the tokens of a passage.
+   data: { pairs: base64 of uint16, counts: base64 of uint32, how many pairs each merge joined, bytes: of the first 256 tokens,
+           names: of all tokens as displayed, passage: its ids after all merges, length: bytes of the whole text, parameters: as
+           for `parametersAt`, start: initial number of merges } */
 import { mergesAt, parametersAt, placeOf, textsOf, tokensAfter } from "./merges.js";
 import { _, arrowStep, button, bytesFromBase64, element, mountOnce, ngettext, quoted, showControlCharacters } from "../shared/mount.js";
 
 export default (mounting) => mountOnce(mounting, (root, component) => {
   const TICK = 100; // milliseconds
-  const SECONDS = 30; // of the whole film
+  const SECONDS = 30; // for all merges
   let pairs;
   let left; // tokens of the whole text after each number of merges
   let merges = 0;
   let place = 0; // of the slider
   let timer = 0;
-  let read = ""; // the start and the pairs that were read last
+  let read = ""; // the last start and pairs
 
   const slider = element("input", "", [], { type: "range", min: 0, max: 1, step: "any", "aria-label": _("Merges") });
   const play = button("merges-button", "", () => (timer ? stop() : start()));
@@ -30,7 +30,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   const number = (value, digits = 0) => value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 
   function start() {
-    // The merges of the chosen vocabulary; from further on, all that the text has.
+    // Play up to the chosen vocabulary; from beyond it, up to all merges of the text.
     const last = merges > component.data.start ? total() : component.data.start || total();
     if (merges >= last) place = 0;
     timer = setInterval(() => {

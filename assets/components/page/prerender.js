@@ -1,23 +1,23 @@
-/* Prerenders Home while the browser still loads Streamlit: its parts are mounted on a page of ours that lies over Streamlit's
-   (explorer/web/templates/home_prerender.html), and moved to Streamlit's as they are, once that has places for all of them. */
+/* Prerender Home while the browser still loads Streamlit: its parts are mounted on a page of ours that covers Streamlit's
+   (explorer/web/templates/home_prerender.html), and moved to Streamlit's page unchanged once that has places for all of them. */
 import { element, prerendered, prerenderKey } from "../shared/mount.js";
 import bar from "../time_bar/view.js";
 import picture from "../time_machine/view.js";
 
 const MOUNTS = { "gpt_explorer.time_bar": bar, "gpt_explorer.time_machine": picture };
-const LOOK = 250; // milliseconds between two looks whether Streamlit shows something else instead
-const LONGEST = 30_000; // milliseconds after which Streamlit's page shows why it does not come
-const LONGEST_PLACED = 10_000; // milliseconds for Streamlit to load the code that mounts what it has places for
-const PAINTED = 150; // milliseconds after which nobody waits for a frame: a hidden tab paints none
+const LOOK = 250; // milliseconds between checks whether Streamlit shows something else instead
+const LONGEST = 30_000; // milliseconds after which Streamlit's own page shows what went wrong
+const LONGEST_PLACED = 10_000; // milliseconds for Streamlit to load the code that mounts the parts it has places for
+const PAINTED = 150; // milliseconds to wait for a frame: a hidden tab paints none
 
 /* Mount the parts, [{ key, name, message, styles }], into `page`; resolves when they are painted. */
 export function prerender(page, parts) {
   const moves = [];
-  let looks = 0; // in a row, at a page of Streamlit's without the parts
+  let looks = 0; // consecutive checks that found a page of Streamlit's without the parts
   const timer = setInterval(look, LOOK);
   const latest = setTimeout(end, LONGEST);
 
-  /* Leave the window to Streamlit's page, scrolled as ours is. */
+  /* Replace our page by Streamlit's, scrolled to the same place. */
   function end() {
     clearInterval(timer);
     clearTimeout(latest);

@@ -1,17 +1,17 @@
-/* What every page does without a picture of its own; data.view says which. */
+/* Components of every page that draw no picture; data.view selects one. */
 import { showTable, tableButton } from "../shared/download.js";
 import { _, button, element, mountView, nameFigure, chartTitle } from "../shared/mount.js";
 import { loadPlotly } from "../shared/plotly.js";
 import { streams } from "../shared/run_stream.js";
 
 const VIEWS = { pageChange, replaceAddress, watchRuns, preloadPlotly, chartButtons };
-let shown = null; // the page, which outlives its views: every page mounts the sidebar's content anew
+let shown = null; // the page, kept here because every page mounts the sidebar's content again
 
 export default (component) => mountView(component, VIEWS);
 
-/* Scrolls to the top when the page shows something else, and folds the sidebar away on a phone, where it lies over the page.
+/* Scroll to the top when the page shows something else, and fold the sidebar away on a phone, where it covers the page.
    Streamlit does neither when only the parameters of the address change, nor for our own links.
-   data: { page, parameters: those of the address that say what of it is shown } */
+   data: { page, parameters: those of the address that decide what it shows } */
 function pageChange(_root, component) {
   /* Return the page shown before. */
   function scrollToNew() {
@@ -24,7 +24,7 @@ function pageChange(_root, component) {
     return before?.page ?? page;
   }
 
-  // Where the browser tells of a new address, before anything of what it leads to is drawn.
+  // If the browser reports new addresses: scroll before any new content is drawn.
   globalThis.navigation?.addEventListener("currententrychange", scrollToNew);
   return {
     destroy: () => globalThis.navigation?.removeEventListener("currententrychange", scrollToNew),
@@ -37,8 +37,8 @@ function pageChange(_root, component) {
   };
 }
 
-/* Replaces the parameters of the address, but only where it is still the one that the page was drawn for: a click may have led on.
-   data: { before, query: parameters as they stand in an address } */
+/* Replace the parameters of the address, but only if it is still the one that the page was drawn for: a click may have changed it.
+   data: { before, query: parameters as they are in an address } */
 function replaceAddress(_root, component) {
   const sorted = (query) => [...new URLSearchParams(query)].map(String).sort().join("&");
   return {
@@ -49,20 +49,20 @@ function replaceAddress(_root, component) {
   };
 }
 
-/* Tells Python `changed` when a run that the page shows is no longer as it was drawn: continued, stopped, renamed or deleted by
-   another tab or the shell. data: { runs: [id] or null for all, drawn: digest }; the digest is that of explorer/streaming/run_news.py.
+/* Report `changed` to Python when a run on the page has changed since it was drawn: continued, stopped, renamed or deleted by
+   another tab or the shell. data: { runs: [id] or null for all, drawn: digest from explorer/streaming/broadcaster.py }
 
-   A run's own stream (run_stream.js) reports the same while it is open, and a browser grants six connections a host; so as long
-   as one is open, none is opened here. */
+   A run's own stream (run_stream.js) reports the same while it is open, and a browser allows six connections per host; so while
+   one is open, none is opened here. */
 function watchRuns(_root, component) {
-  const LOOK = 500; // milliseconds between two looks whether the stream should be open
-  const SETTLE = 300; // milliseconds that a change must stand: a click that made it is often leading to another page
+  const LOOK = 500; // milliseconds between checks whether the stream should be open
+  const SETTLE = 300; // milliseconds before a change is reported: the click that made it often opens another page
   let source = null;
   let watched = ""; // the runs of the open stream
   let newest = null;
   let since = 0; // when the newest digest came
   let reported = null;
-  let woken = null; // the digest that ended streams were opened again for
+  let woken = null; // the digest for which ended streams were last reopened
   let gone = false;
 
   const runs = () => component.data.runs || [];
@@ -92,14 +92,14 @@ function watchRuns(_root, component) {
     report();
   }
 
-  /* A run whose stream had ended may go on: what its page shows of it then changes at once, before the page is drawn anew. */
+  /* A run whose stream has ended may continue: reopen the stream, so that its views change at once, before the page reruns. */
   function wake() {
     if (newest === component.data.drawn || newest === woken) return;
     woken = newest;
     for (const id of runs()) streams.get(id)?.wake();
   }
 
-  /* A dialog would be closed by the page that is drawn anew, so it is waited for. */
+  /* Wait for an open dialog: a rerun of the page would close it. */
   function report() {
     if (gone || newest === null || newest === component.data.drawn || newest === reported) return;
     if (performance.now() - since < SETTLE) return;
@@ -124,15 +124,15 @@ function watchRuns(_root, component) {
   };
 }
 
-/* Loads plotly.js while the visitor still reads: parsing it takes a second, which would stand between a click and a first loss. */
+/* Load plotly.js while the visitor is reading: parsing it takes a second, which would delay the first loss after a click. */
 function preloadPlotly() {
   const whenIdle = globalThis.requestIdleCallback ?? ((work) => setTimeout(work, 200));
   whenIdle(() => loadPlotly().catch(() => {})); // the chart itself reports a failure, if it comes to that
   return {};
 }
 
-/* Two of the buttons below a plotly chart: its numbers as a table, for which Python is asked, and its drawing, for which the one
-   button of plotly's own bar is pressed. data: { chart: its key, table: as `tableOf` gives it, or null until it is asked for } */
+/* Two of the buttons below a plotly chart: its numbers as a table, requested from Python, and its drawing, by a click on the only
+   button of plotly's own bar. data: { chart: its key, table: as `tableOf` returns it, or null until it is requested } */
 function chartButtons(root, component) {
   const chart = () => document.querySelector(`.st-key-${CSS.escape(component.data.chart)}`);
   let wanted = false;
@@ -146,7 +146,7 @@ function chartButtons(root, component) {
   save.title = _("This chart as an SVG drawing, for a text or a slide.");
   root.append(element("div", "downloads", [table, save]));
   const name = () => chart() && nameFigure(chart());
-  // Streamlit puts another node in the place of a chart when what draws it has loaded.
+  // Streamlit replaces a chart's node once the code that draws it has loaded.
   const added = new MutationObserver(name);
   added.observe(root.getRootNode().host.closest(".stVerticalBlock"), { childList: true });
   return {

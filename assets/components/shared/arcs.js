@@ -1,8 +1,8 @@
-/* A line of tokens with arcs between them, and one head of attention read on it.
+/* A line of tokens with arcs between them, and a reader for one attention head.
 
-   tokenArcs(root, { height: of one side, below: whether there are arcs below too, onPoint(index or null), onClick(index),
+   tokenArcs(root, { height: of one side, below: whether there are arcs below, too, onPoint(index or null), onClick(index),
                      onMove(step) by an arrow key, draw() after a resize })
-   -> { box, letters, readout, setTokens(tokens) -> whether they are others, clear(), arc(side, from, to, style), destroy() } */
+   -> { box, letters, readout, setTokens(tokens) -> whether they changed, clear(), arc(side, from, to, style), destroy() } */
 import { formatPercent } from "./format.js";
 import { _, arrowStep, element, ngettext, quoted, svgElement, withElements } from "./mount.js";
 
@@ -53,8 +53,8 @@ export function tokenArcs(root, { height, below = false, onPoint, onClick, onMov
   };
 }
 
-/* Point at a token, and arcs run from it to those it attends to.
-   attentionReader(root) -> { show({ tokens, bytes (uint8 T*T, 255 = all attention), row: to begin with, palette }), destroy() } */
+/* Arcs run from the token that is pointed at to those it attends to.
+   attentionReader(root) -> { show({ tokens, bytes (uint8 T*T, 255 = all attention), row: initial token, palette }), destroy() } */
 export function attentionReader(root) {
   let data = null;
   let selected = 0;

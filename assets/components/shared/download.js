@@ -1,8 +1,8 @@
-/* Below every drawing are three small buttons: its numbers as a table, and for download it as it is (SVG) and its numbers (CSV).
+/* Three small buttons below every drawing: its numbers as a table, and downloads of the drawing (SVG) and of its numbers (CSV).
 
    downloadButtons(root, { name(), columns(), drawn, svg() }) -> the row of buttons, at the end of root
-   columns: { name: [values] }, all equally long, or null while there is nothing; drawn: the element that is drawn, if not
-   all of root; svg: where it is not to be read off the page.
+   columns: { name: [values] }, all of the same length, or null if there is nothing; drawn: the element that is drawn, if not
+   all of root; svg: if the drawing is not to be read off the page.
    What is not part of a drawing (tips, the text below) has the class "aside". A canvas has the function that paints it:
    canvas.redraw(context). */
 import { _, button, element, nameFigure, ngettext, rgbOf, chartTitle } from "./mount.js";
@@ -34,8 +34,8 @@ export function tableButton(onClick) {
   return made;
 }
 
-/* Show the numbers of a drawing above the page, where nothing moves; what is below `place` closes it with the page.
-   table: as `tableOf` gives it */
+/* Show the numbers of a drawing in a dialog over the page, so that nothing moves; inside `place`, it closes with the page.
+   table: as `tableOf` returns it */
 export function showTable(place, title, { names, rows, count }) {
   const line = (tag, values, more) => element("tr", "", values.map((value) => element(tag, "", value, { dir: "auto", ...more })));
   const head = element("thead", "", line("th", names, { scope: "col" }));
@@ -56,13 +56,13 @@ export function columnsOf(names, lines) {
   return Object.fromEntries(names.map((name, at) => [name, lines.map((line) => line[at])]));
 }
 
-/* The columns of a run's losses, null while there are none. */
+/* The columns of a run's losses, null if there are none. */
 export function lossColumns(rows) {
   const names = ["step", "training loss", "validation loss", "validation bits/byte"];
   return rows.length ? columnsOf(names, rows.map((row) => [row.step, row.loss, row.val_loss, row.val_bits_per_byte])) : null;
 }
 
-/* As `csv_of` in explorer/charts/csv_export.py, which says why; exported for the test that compares both. */
+/* As `csv_of` in explorer/charts/csv_export.py, which explains it; exported for the test that compares both. */
 export function csvOf(columns) {
   const cell = (value) => {
     if (typeof value === "number") return shown(value);
@@ -99,7 +99,7 @@ function saveFile(name, content, type) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-/* What stands on the page, as a drawing: backgrounds, borders, texts, SVGs and canvases, at their places. */
+/* Return what is on the page as an SVG: backgrounds, borders, texts, SVGs and canvases, at their places. */
 function svgOf(drawn) {
   const PRESENTED = ["fill", "stroke", "stroke-width", "stroke-linejoin", "stroke-dasharray", "opacity", "font-family", "font-size", "font-weight", "text-anchor", "dominant-baseline", "vector-effect"];
   const parts = [];
@@ -108,7 +108,7 @@ function svgOf(drawn) {
   let [right, bottom] = [start.width, start.height];
   const round = (value) => Math.round(value * 100) / 100;
 
-  /* A color as all programs know it, and how opaque it is. */
+  /* A color in a form that all programs read, and its opacity. */
   function paintOf(color) {
     const mixed = color.match(/^color\(srgb ([\d.]+) ([\d.]+) ([\d.]+)(?: \/ ([\d.]+))?\)$/);
     const [red, green, blue] = mixed ? mixed.slice(1, 4).map((share) => Math.round(255 * share)) : rgbOf(color);
@@ -128,7 +128,7 @@ function svgOf(drawn) {
     const rects = [...range.getClientRects()];
     if (!rects.length) return;
     let lines = [[text, rects[0]]];
-    if (rects.length > 1) { // broken into lines: those letters belong together that stand at one height
+    if (rects.length > 1) { // several lines: letters at the same height form one line
       lines = [];
       for (let place = 0; place < text.length; place++) {
         range.setStart(node, place);
@@ -198,7 +198,7 @@ function svgOf(drawn) {
     if (opacity < 1) parts.push("</g>");
   }
 
-  // What has been scrolled out of sight belongs to the drawing, too.
+  // What is scrolled out of view belongs to the drawing, too.
   const scrolled = [...drawn.querySelectorAll("*")].filter((part) => part.scrollLeft || part.scrollTop).map((part) => [part, part.scrollLeft, part.scrollTop]);
   for (const [part] of scrolled) [part.scrollLeft, part.scrollTop] = [0, 0];
   for (const child of drawn.childNodes) walk(child);
@@ -208,9 +208,9 @@ function svgOf(drawn) {
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${wide + 16}" height="${high + 16}" viewBox="-8 -8 ${wide + 16} ${high + 16}"><rect x="-8" y="-8" width="${wide + 16}" height="${high + 16}" fill="${forXml(behind)}"/>${parts.join("")}</svg>`;
 }
 
-/* What a canvas is painted with, for paper: the same calls write SVG, so that one piece of code draws both.
+/* A drawing context that writes SVG, so that the same code draws on a canvas and into a file.
 
-   svgContext() -> a drawing context with what our canvases use of it, and .svg(), what was drawn so far as SVG elements */
+   svgContext() -> what our canvases use of a drawing context, and .svg(), the SVG elements drawn so far */
 function svgContext() {
   const parts = [];
   const state = { fillStyle: "#000000", strokeStyle: "#000000", lineWidth: 1, globalAlpha: 1, font: "", textAlign: "left", textBaseline: "alphabetic", moved: "" };
@@ -221,7 +221,7 @@ function svgContext() {
   const at = (x, y) => `${round(x)} ${round(y)}`;
   const common = () => (state.moved ? ` transform="${state.moved.trim()}"` : "") + (state.globalAlpha < 1 ? ` opacity="${state.globalAlpha}"` : "");
 
-  /* An image of cells, a pixel each, as one path a color; what most cells have is laid below all others. */
+  /* An image with one pixel per cell, as one path per color; the most frequent color is a rectangle below all others. */
   function drawImage(sheet, left, top, width, height, x, y, wide, high) {
     const pixels = sheet.getContext("2d").getImageData(left, top, width, height).data;
     const words = new Uint32Array(pixels.buffer);
@@ -236,7 +236,7 @@ function svgContext() {
         from = to;
       }
     }
-    // The bytes of a word lie as red, green, blue, alpha.
+    // The bytes of a word are red, green, blue, alpha.
     const colorOf = (word) => `#${[0, 8, 16].map((shift) => ((word >>> shift) & 255).toString(16).padStart(2, "0")).join("")}`;
     const [[most], ...others] = [...runs].sort(([, one], [, two]) => two[0] - one[0]);
     parts.push(
@@ -282,7 +282,7 @@ function svgContext() {
   });
 }
 
-/* Any text as it may stand in an SVG. */
+/* Escape text for an SVG. */
 function forXml(text) {
   const signs = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
   return String(text).replace(/[&<>"]/g, (sign) => signs[sign]).replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, "");

@@ -1,9 +1,9 @@
-/* The map of the token embeddings: tokens move to where training takes them. Shared by the dashboard and the time
+/* The map of the token embeddings, on which tokens move as the model trains. Shared by the dashboard and the time
    machine.
 
    embeddingMap(root, { onPick(index) }) -> { stage: the element with the height, show(value, palette, trails), clear(), destroy() }
-   value: { tokens, kinds, xy: [[x, y] from -1 to 1], and, where there are such: axes: { across, up: [[place, name]] },
-            chosen: a token joined to those `near` it }; trails: where every token was before, oldest first: [xy, ...] */
+   value: { tokens, kinds, xy: [[x, y] from -1 to 1], and optionally axes: { across, up: [[place, name]] },
+            chosen: a token joined to those `near` it }; trails: the earlier places of every token, oldest first: [xy, ...] */
 import { kindName } from "./format.js";
 import { _, element, svgElement } from "./mount.js";
 
@@ -39,7 +39,7 @@ export function embeddingMap(root, { onPick = null } = {}) {
     const width = stage.clientWidth;
     const height = stage.clientHeight;
     if (!shown || !width) return;
-    const half = [width / 2 - 16, height / 2 - 16]; // the whole panel, also where it is wider than high
+    const half = [width / 2 - 16, height / 2 - 16]; // the whole panel, even if it is wider than high
     const on = ([x, y]) => [width / 2 + x * half[0], height / 2 - y * half[1]];
     const places = shown.xy.map(on);
     const first = [shown.chosen, ...(shown.near || [])].filter((index) => Number.isInteger(index));
@@ -119,8 +119,8 @@ export function mapColumns({ tokens, kinds, xy }) {
 const LABEL_HEIGHT = 14; // pixels
 const labelWidth = (token) => 9.5 * [...token].length + 2; // pixels, of a monospaced font of 15
 
-/* Return where labels go that would lie over each other: nudged apart, or hidden where that is not enough, as [x, y, hidden].
-   The same places always give the same, so that letters glide as their vectors do; those `first` are hidden last. */
+/* Return the places of labels, nudged apart if they would overlap, or hidden if that is not enough, as [x, y, hidden].
+   The same places always give the same result, so that letters glide as their vectors do; those in `first` are hidden last. */
 export function labelPlaces(places, widths, first = []) {
   const moved = places.length > 160 ? places : nudgedApart(places, widths); // more are too many to separate
   const kept = [];

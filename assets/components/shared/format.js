@@ -1,4 +1,4 @@
-/* Numbers in words, the same ones wherever a component writes them. */
+/* Numbers in words, the same in every component. */
 import { _, ngettext } from "./mount.js";
 
 /* As `format_setting` in core/formatting.py, with three digits: 5e-4, 0.012, 1. */
@@ -24,7 +24,7 @@ export function formatCount(number) {
   return number >= 1e4 ? `${(number / 1e3).toFixed(1)}k` : Math.round(number).toLocaleString("en");
 }
 
-/* As `duration_in_words` in explorer/i18n/formatting.py: "41 s", "1 min 20 s", "42 min", "2 h 5 min", "9 days". */
+/* As `duration_in_words` in core/formatting.py: "41 s", "1 min 20 s", "42 min", "2 h 5 min", "9 days". */
 export function formatDuration(seconds) {
   const whole = Math.max(0, Math.round(seconds));
   const [minutes, hours] = [Math.floor(whole / 60), Math.floor(whole / 3600)];
@@ -43,14 +43,14 @@ export function formatPerplexity(choices) {
   return choices < 1e6 ? choices.toLocaleString("en", digits) : _("a great many");
 }
 
-/* 62%, 3.4%, less than 0.1%: a share as a person says it. */
+/* A share as people write it: 62%, 3.4%, less than 0.1%. */
 export function formatPercent(share, least = _("less than 0.1%")) {
   if (share >= 0.0995) return `${Math.round(share * 100)}%`;
   if (share >= 0.001) return `${(share * 100).toFixed(1)}%`;
   return share ? least : "0%";
 }
 
-/* Numbers as people write them: "+0.42", "−1.3", without a sign for a rounded zero; `plus` is written above zero. */
+/* Numbers as people write them: "+0.42", "−1.3", without a sign for a rounded zero; `plus` precedes positive ones. */
 export function formatSigned(value, plus = "+") {
   const text = Math.abs(value).toFixed(Math.abs(value) < 9.995 ? 2 : 1);
   return Number(text) === 0 ? text : `${value < 0 ? "−" : plus}${text}`;

@@ -1,10 +1,10 @@
 /* All heads of all layers as small heatmaps on one canvas. Shared by the board of a finished model and the live board.
 
    attentionHeatmaps(root, { onPick(layer, head), large }) -> { show(state), destroy() }
-   large: there is one head, drawn as large as there is room, with its tokens along both sides.
+   large: one head, drawn as large as there is room, with its tokens along both sides.
    state: { layers, heads, length, tokens, bytes (uint8 layers*heads*length*length, 255 = all attention), palette,
-            selected: [layer, head] | null, fade: milliseconds, height: a function of the pixels that all layers have, if limited,
-            first: [layer, head] that the first square is, where it is another than 1.1 } */
+            selected: [layer, head] | null, fade: milliseconds, height: a function that returns the pixels for all layers, if
+            limited, first: [layer, head] of the first square, [0, 0] by default } */
 import { _, ngettext, colorTable, element, quoted } from "./mount.js";
 
 export function attentionHeatmaps(root, { onPick = null, large = false } = {}) {
@@ -16,11 +16,11 @@ export function attentionHeatmaps(root, { onPick = null, large = false } = {}) {
   canvas.redraw = paintOn;
 
   const context = canvas.getContext("2d");
-  const sheet = document.createElement("canvas"); // every head at one pixel a cell, scaled up when drawn
+  const sheet = document.createElement("canvas"); // every head at one pixel per cell, scaled up when drawn
   let state = null;
   let from = null; // the bytes we are fading from
   let shown = null; // the bytes on screen
-  let grid = null; // where the heads lie
+  let grid = null; // the places of the heads
   let hover = null;
   let focus = null;
   let frame = 0;
@@ -37,11 +37,11 @@ export function attentionHeatmaps(root, { onPick = null, large = false } = {}) {
     const high = state.height ? (state.height() - top - gap * (state.layers - 1) - 2) / state.layers : Infinity;
     const limit = Math.max(18, Math.min(high, state.layers > 8 ? 72 : state.layers > 3 ? 112 : 150));
     let size = Math.max(Math.min(26, limit), Math.min(limit, Math.floor(room)));
-    // A whole number of device pixels a cell keeps the pattern crisp, where that costs little size.
+    // A whole number of device pixels per cell keeps the pattern crisp; use it if that costs little size.
     const ratio = window.devicePixelRatio || 1;
     const crisp = (Math.floor((size * ratio) / state.length) * state.length) / ratio;
     if (crisp >= size * 0.8) size = crisp;
-    // Few heads on a wide card are spread a little, never more than half a head apart.
+    // Few heads on a wide card are spread a little, at most about a third of a head apart.
     const spread = state.heads > 1 ? (width - label - 2 - size * state.heads) / (state.heads - 1) : gap;
     const across = size + Math.max(gap, Math.min(size * 0.35, spread));
     const down = size + gap;
@@ -142,7 +142,7 @@ export function attentionHeatmaps(root, { onPick = null, large = false } = {}) {
 
   function writeTokens(context, left, top) {
     const cell = grid.size / state.length;
-    const every = Math.ceil(8 / cell); // what would overlap is left out
+    const every = Math.ceil(8 / cell); // names that would overlap are left out
     const upright = Math.max(...state.tokens.map((token) => token.length)) > 1;
     context.font = `${grid.font}px ${getComputedStyle(box).getPropertyValue("--st-code-font") || "monospace"}`;
     state.tokens.forEach((token, index) => {
@@ -183,17 +183,17 @@ export function attentionHeatmaps(root, { onPick = null, large = false } = {}) {
 
   function show(next) {
     const table = colorTable(next.palette.sequential);
-    // Small shares matter here, so lightness follows the share to the power 0.6; the words on hover give the number.
+    // Small shares matter here, so lightness is the share to the power 0.6; the hover text has the number.
     const levels = Uint8Array.from({ length: 256 }, (_level, value) => Math.round(255 * (value / 255) ** 0.6));
     const same = state && state.bytes === next.bytes;
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches || document.hidden;
     const canFade = state && !same && next.fade && !still && next.bytes.length <= 200000 && shown
       && shown.length === next.bytes.length && state.tokens.join("\n") === next.tokens.join("\n");
     from = canFade ? Uint8Array.from(shown) : null;
-    if (canFade) shown = Uint8Array.from(shown); // what is faded through is written into, and the old bytes are not ours
+    if (canFade) shown = Uint8Array.from(shown); // a copy, because the fade writes into it and the old bytes are not ours
     state = { selected: null, fade: 0, first: [0, 0], ...next, table, levels };
     const { layers, heads, tokens } = state;
-    canvas.setAttribute("role", "img"); // no earlier: until here it has no name
+    canvas.setAttribute("role", "img"); // not earlier: before this it has no name
     canvas.setAttribute("aria-label", ngettext("Attention of {layers} layers with {heads} head each, on: {text}", "Attention of {layers} layers with {heads} heads each, on: {text}", heads, { layers, heads, text: tokens.join("") }));
     cancelAnimationFrame(frame);
     fade(performance.now(), canFade ? state.fade : 0);
@@ -220,7 +220,7 @@ export function attentionHeatmaps(root, { onPick = null, large = false } = {}) {
     };
   }
 
-  /* What the pointer is on, in words. */
+  /* Describe what the pointer is on. */
   function showTip() {
     tip.hidden = !hover;
     if (!hover || !state) return;
@@ -302,8 +302,8 @@ function attentionInWords({ heads, length, tokens, bytes }, layer, head, row, co
   return ngettext("{token} attends {share} to {other}, {count} token ahead", "{token} attends {share} to {other}, {count} tokens ahead", -back, filled);
 }
 
-/* A line for every attention weight of every head, as `downloadButtons` wants it, without those that a causal mask makes 0.
-   first: the layer and head that the first one is. */
+/* Columns for `downloadButtons`, with a row for every attention weight of every head except those that a causal mask makes 0.
+   first: the layer and head of the first one. */
 export function attentionColumns({ layers, heads, length, tokens, bytes, first = [0, 0] }) {
   const looksAhead = bytes.some((weight, at) => weight && at % length > Math.floor(at / length) % length);
   const columns = { layer: [], head: [], looking: [], "looking no.": [], "looked at": [], "looked at no.": [], attention: [] };

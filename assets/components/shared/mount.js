@@ -1,12 +1,12 @@
-/* Streamlit calls a component's function again after every change of its data or of the theme, and may call the cleanup of a
-   call that a newer one has overtaken. `mountOnce` has one view for each node: it builds the view on the first call, updates it
-   on later ones, and removes it only when the newest call is cleaned up and the node has left the page. In another language the view is built anew.
+/* Streamlit calls a component's function again after every change of its data or of the theme, and may call the cleanup of an
+   older call after a newer one. `mountOnce` has one view for each node: it builds the view on the first call, updates it on
+   later ones, and removes it only when the newest call is cleaned up and the node has left the page. Another language rebuilds it.
 
    The palette is `component.palette` and, in style sheets, variables such as --accent.
 
-   build(root, component) -> { update(), destroy() if there is anything to end }; root is an empty element of its own, and
-   component always what the newest call brought, with its palette. */
-const sentences = { language: "", plain: {}, forms: {}, rule: [] }; // of all components in the language on view, by the English ones
+   build(root, component) -> { update(), destroy() if needed }; root is an empty element for the view, and component always has
+   the data and the palette of the newest call. */
+const sentences = { language: "", plain: {}, forms: {}, rule: [] }; // of all components in the current language, by the English ones
 
 function addSentences({ language, plain, forms, rule }) {
   if (language !== sentences.language) Object.assign(sentences, { language, plain: {}, forms: {}, rule });
@@ -14,13 +14,13 @@ function addSentences({ language, plain, forms, rule }) {
   Object.assign(sentences.forms, forms);
 }
 
-/* A sentence of ours in the language on view, `{name}` filled with what is given for it. Write it as one literal in double
-   quotes: explorer/components/modules.py finds it there. */
+/* Translate a sentence of ours, with `{name}` filled in. Write it as one literal in double quotes:
+   explorer/components/modules.py finds it there. */
 export function _(english, numbers = {}) {
   return fill(sentences.plain[english] ?? english, numbers);
 }
 
-/* The sentence that fits a count: two literals, of which English takes the first for a count of 1. */
+/* The sentence for a count, from two literals, of which English takes the first for a count of 1. */
 export function ngettext(one, several, count, numbers = {}) {
   const forms = sentences.forms[one];
   const form = forms ? forms[sentences.rule[count < sentences.rule.length ? count : 100 + (count % 100)]] : count === 1 ? one : several;
@@ -31,34 +31,34 @@ function fill(sentence, numbers) {
   return sentence.replace(/\{(\w+)\}/g, (whole, name) => (name in numbers ? isolated(String(numbers[name])) : whole));
 }
 
-/* As `core.text.token_display.isolated`: right-to-left letters leave the numbers and quotes of the sentence around them alone. */
+/* As `core.text.token_display.isolated`: right-to-left letters do not affect the numbers and quotes around them. */
 function isolated(text) {
   return /[\p{Script=Arabic}\p{Script=Hebrew}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u.test(text) ? `\u2068${text}\u2069` : text;
 }
 
-/* Text as it is, but for control characters, which a browser would swallow: ␛ for the escape character. */
+/* Return text with signs for control characters, which a browser would drop: ␛ for the escape character. */
 export function showControlCharacters(text) {
   return text.replace(/[\u0000-\u0008\u000b-\u001f]/g, (sign) => String.fromCharCode(0x2400 + sign.charCodeAt(0))).replaceAll("\u007f", "\u2421");
 }
 
-/* A shown token in quotes: 'e'. */
+/* A displayed token in quotes: 'e'. */
 export function quoted(token) {
   return `'${isolated(token)}'`;
 }
 
-/* An element for text that somebody or a model has written: its first letter decides in which direction it is read. */
+/* An element for text from a user or a model: its first letter decides in which direction it is read. */
 export function untrustedText(tag, className, text) {
   const made = element(tag, className, text && showControlCharacters(text));
   made.dir = "auto";
   return made;
 }
 
-/* A sentence in pieces, with `elements` (or texts) at those `{name}` that `_` was given nothing for. */
+/* A sentence in pieces, with `elements` (or texts) at each `{name}` that `_` has not filled. */
 export function withElements(sentence, elements) {
   return sentence.split(/\{(\w+)\}/).map((piece, index) => (index % 2 ? elements[piece] ?? `{${piece}}` : piece));
 }
 
-/* Views that were mounted before Streamlit had begun, by what they are; Streamlit's components take them over as they are. */
+/* Views that were mounted before Streamlit started, by component; Streamlit's components take them over unchanged. */
 export const prerendered = new Map();
 export const prerenderKey = ({ name, data }) => JSON.stringify([name, data.side, data.view]);
 
@@ -77,19 +77,19 @@ export function mountOnce(mounting, build) {
     mounted = parent.__explorer = { root: element("div", "root"), component: {}, language, call: 0, view: null };
     parent.appendChild(mounted.root);
   }
-  // What was prerendered is still elsewhere, where a theme that has just changed is not known.
+  // A prerendered view is still elsewhere in the document, where a theme that has just changed is not known.
   const component = Object.assign(mounted.component, mounting, { palette: currentPalette(parent.host ?? parent, mounting.data.palettes) });
   for (const [name, color] of Object.entries(component.palette)) {
     if (typeof color === "string") mounted.root.style.setProperty(`--${name}`, color);
   }
-  // The browser's own sliders, boxes and scroll bars.
+  // For the browser's own sliders, boxes and scroll bars.
   mounted.root.style.setProperty("color-scheme", component.palette === mounting.data.palettes.dark ? "dark" : "light");
   mounted.view ??= build(mounted.root, component);
   const call = ++mounted.call;
   mounted.view.update?.();
   for (const drawn of [mounted.root, ...mounted.root.querySelectorAll(".named")]) if (drawn.matches(".named")) nameFigure(drawn);
   return () => {
-    // A place that is still on the page shows a newer call, which may have mounted before this one.
+    // A node that is still on the page belongs to a newer call, which may have mounted before this cleanup.
     if (parent.isConnected || parent.__explorer !== mounted || mounted.call !== call) return;
     mounted.view.destroy?.();
     mounted.root.remove();
@@ -97,7 +97,7 @@ export function mountOnce(mounting, build) {
   };
 }
 
-/* Mount the one of `views` that data.view names; style sheets know it as [data-view]. */
+/* Mount the one of `views` that data.view names; style sheets select it by [data-view]. */
 export function mountView(mounting, views) {
   return mountOnce(mounting, (root, component) => {
     root.dataset.view = component.data.view;
@@ -105,8 +105,8 @@ export function mountView(mounting, views) {
   });
 }
 
-/* The title and the question of what is drawn at a node: the last heading before it on the page, and the caption below that;
-   a drawing under no heading of its own has its title in data-title. */
+/* The title and the question of the drawing at a node: the last heading before it on the page, and the caption below that;
+   a drawing without its own heading has its title in data-title. */
 export function chartTitle(node) {
   if (node.dataset.title) return node.dataset.title;
   const place = node.getRootNode().host ?? node;
@@ -117,14 +117,14 @@ export function chartTitle(node) {
   return [heading, caption].filter(Boolean).map((each) => each.textContent.trim()).join(": ");
 }
 
-/* Say in words what a drawing shows; `mountOnce` says it anew after every change. */
+/* Set the accessible name of a drawing; `mountOnce` sets it again after every change. */
 export function nameFigure(drawn) {
   drawn.classList.add("named");
   drawn.setAttribute("role", "figure");
   drawn.setAttribute("aria-label", chartTitle(drawn));
 }
 
-/* Light or dark, by what is really behind the component. */
+/* Light or dark, by the actual background of the component. */
 function currentPalette(element, palettes) {
   const background = getComputedStyle(element).getPropertyValue("--st-background-color").trim();
   const [red, green, blue] = rgbOf(background || "#ffffff");
@@ -154,13 +154,13 @@ export function colorTable(stops) {
   return table;
 }
 
-/* The shade of a text's background for a share from 0 to 1: half the scale is used, so that its letters stay readable. */
+/* The shade of a text's background for a share from 0 to 1: it uses half the scale, so that letters stay readable. */
 export function shadeOf(table, share) {
   const level = Math.round(share * 128) * 3;
   return `rgb(${table.slice(level, level + 3).join(",")})`;
 }
 
-/* The color of text that is well read on a color given as [red, green, blue]. */
+/* The color of readable text on a color given as [red, green, blue]. */
 export function textColorOn(color) {
   const [red, green, blue] = [...color].map((value) => (value / 255 <= 0.04045 ? value / 3294.6 : ((value / 255 + 0.055) / 1.055) ** 2.4));
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? "#000000" : "#ffffff";
@@ -209,7 +209,7 @@ export function pointerTips(box) {
   const tip = element("div", "pointer-tip aside");
   tip.hidden = true;
   box.append(tip);
-  let shown = null; // the last event that a tip was shown for: of two elements, one in the other, the inner one is first
+  let shown = null; // the last event with a tip: of two nested elements, the inner one gets the event first
   return {
     attach(node, words) {
       node.addEventListener("pointermove", (event) => {
@@ -226,8 +226,8 @@ export function pointerTips(box) {
   };
 }
 
-/* Return the height of a tip that does not cover what it explains: below it, above it at the foot of the window; in something
-   tall below the pointer. node: { top, bottom }; all in pixels of the window */
+/* Return the top of a tip that does not cover what it explains: below it, or above it at the bottom of the window; for a tall
+   node, below the pointer. node: { top, bottom }; all in pixels of the window */
 export function tipTop(node, height, pointer, windowHeight) {
   const [TALL, GAP] = [200, 6];
   if (node.bottom - node.top > TALL) return pointer + 3 * GAP;

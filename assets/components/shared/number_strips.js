@@ -1,4 +1,4 @@
-/* A calculation as steps, each with rows of numbers on a heat strip. Numbers that belong together stand below each other and
+/* A calculation as steps, each with rows of numbers on a heat strip. Numbers that belong together are below each other and
    light up together.
    numberStrips(root) -> { box, show(steps, palette) }
    steps: [{ title, shape, says, strips: [{ label, values: [number or null for minus infinity], names: [shown] or null,
@@ -59,7 +59,7 @@ export function numberStrips(root) {
     );
     for (const made of box.children) if (made.scrollWidth > made.clientWidth) made.tabIndex = 0; // the arrow keys scroll it
     for (const cell of box.querySelectorAll(".marked")) {
-      const step = cell.closest(".strips-step"); // what is beside the label, which stays, is seen of it
+      const step = cell.closest(".strips-step"); // the cell is centered in the room beside its label, which stays in place
       step.scrollLeft = cell.offsetLeft + cell.offsetWidth / 2 - (step.clientWidth + LABEL) / 2;
     }
   }

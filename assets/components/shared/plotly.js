@@ -1,4 +1,4 @@
-/* plotly.js comes with the plotly wheel, and Chart2Music lies in assets/vendor; both have a route of ours. Each is loaded once a page. */
+/* plotly.js comes with the plotly wheel, Chart2Music is in assets/vendor; both have a route of ours. Each is loaded once per page. */
 export const loadPlotly = () => loadLibrary("plotly.js", "Plotly");
 export const loadChart2Music = () => loadLibrary("chart2music.js", "c2mChart");
 
@@ -18,14 +18,14 @@ function loadLibrary(file, name) {
   }));
 }
 
-/* Take a chart down once plotly has drawn what it is drawing: of a chart that is gone its next stage would fail. */
+/* Remove a chart once plotly has finished its current drawing, whose next stage would fail on a removed chart. */
 export async function purgeChart(chart, ...drawing) {
   await Promise.allSettled(drawing);
   if (chart._fullLayout) globalThis.Plotly.purge(chart);
 }
 
-/* Keep a chart of plotly's as wide as its element, and call `after` whenever it has become so; returns what takes it down, given
-   the promise of what is being drawn. */
+/* Keep a plotly chart as wide as its element, and call `after` after each resize; return a function that removes the chart, given
+   the promise of its current drawing. */
 export function fitChart(chart, after) {
   let width = 0;
   let resizing;

@@ -1,13 +1,13 @@
-/* One stream a page and run, shared by every live component on it (a browser grants six connections a host).
+/* One stream per page and run, shared by every live component on it (a browser allows six connections per host).
 
    runStream(runId).subscribe(handlers) -> unsubscribe
-   handlers, all optional: metrics(rows), samples(rows), events(rows) with the rows so far, of a long history fewer of the
-   early ones; status, attention, embedding, step_detail with the latest; end(state); connection("open" | "lost"). A late subscriber gets at once what came before. */
+   handlers, all optional: metrics(rows), samples(rows), events(rows) with the rows so far, for a long history fewer early ones;
+   status, attention, embedding, step_detail with the latest; end(state); connection("open" | "lost"). A late subscriber gets all this at once. */
 import { _ } from "./mount.js";
 import { withExtremes } from "./thinning.js";
 
 export const streams = new Map(); // by run
-export const COLUMNS = ["loss", "grad_norm", "tokens_per_second", "lr", "val_loss"]; // whose extremes stay; as jsonl_tail.py
+export const COLUMNS = ["loss", "grad_norm", "tokens_per_second", "lr", "val_loss"]; // their extremes stay, as in jsonl_tail.py
 
 export function runStream(runId) {
   if (!streams.has(runId)) streams.set(runId, openRun(runId, () => streams.delete(runId)));
@@ -17,8 +17,8 @@ export function runStream(runId) {
 /* Return the rows of events that are setting changes, by the name that they have on disk (core/runs/commands.py). */
 export const settingChangesIn = (rows) => rows.filter((row) => row.kind === "turn");
 
-/* The view of a run, component.data.run or none. begin() forgets the run before and returns the handlers of the next; `prepare`
-   comes before, `draw` after that in every update. */
+/* The view of a run, component.data.run or none. begin() resets the view and returns the handlers for the next run; every update
+   calls `prepare` before that and `draw` after it. */
 export function liveView(component, begin, { prepare, draw, destroy }) {
   let current = null;
   let leave = null;
@@ -40,7 +40,7 @@ export function liveView(component, begin, { prepare, draw, destroy }) {
   };
 }
 
-/* When a task was memorized and generalized, as marks of a chart, by a run's status (core/training/progress_summary.py). */
+/* When a task was memorized and generalized, as marks of a chart, from a run's status (core/training/progress_summary.py). */
 export function milestonesOf(status) {
   const labels = { memorized: _("memorized"), generalized: _("generalized") };
   return Object.entries(status.progress?.milestones ?? {}).map(([name, step]) => ({ step, label: labels[name] }));
@@ -62,7 +62,7 @@ function openRun(runId, onUnused) {
     for (const handlers of subscribers) handlers[kind]?.(value);
   }
 
-  /* The older half becomes about half as long; extremes stay, and what was measured unless that is most of it. */
+  /* Thin the older half to about half; extremes stay, and so do measured rows, unless they are a quarter of it or more. */
   function fewer(kind, list) {
     const older = list.slice(0, list.length / 2);
     const measured = (row) => row.val_loss !== undefined;
@@ -74,7 +74,7 @@ function openRun(runId, onUnused) {
     return fewerRows.concat(list.slice(older.length));
   }
 
-  /* After a reset (a run that went on from a checkpoint) the rows replace all that came before. */
+  /* After a reset (a run resumed from a checkpoint), the rows replace all earlier ones. */
   function addRows(kind, { rows, reset }) {
     const list = reset ? (lists[kind] = []) : lists[kind];
     list.push(...rows);
@@ -114,7 +114,7 @@ function openRun(runId, onUnused) {
       if (!source) return;
       lost = true;
       notify("connection", "lost");
-      if (source.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
+      if (source.readyState !== EventSource.CLOSED) return; // the browser reconnects
       close();
       timer = setTimeout(open, Math.min(10000, 1000 * 2 ** attempts++));
     };
@@ -141,7 +141,7 @@ function openRun(runId, onUnused) {
       open();
       return () => {
         subscribers.delete(handlers);
-        // A rerun may take a component down and put it up again at once; only a page that was left lets go.
+        // A rerun may remove a component and add it again at once; only leaving the page ends the stream.
         setTimeout(() => {
           if (subscribers.size) return;
           clearTimeout(timer);
@@ -153,7 +153,7 @@ function openRun(runId, onUnused) {
     },
     /* Whether changes of the run still arrive here. */
     open: () => source !== null && !lost,
-    /* The run goes on after its stream had ended (a stopped run was resumed). */
+    /* Reopen the stream after its end (a stopped run was resumed). */
     wake() {
       if (!ended) return;
       ended = null;

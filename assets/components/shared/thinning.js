@@ -1,8 +1,8 @@
-/* Fewer rows to draw, without the loss of an extreme. */
+/* Fewer rows to draw, without losing an extreme. */
 
-/* Of every `size` rows those with the lowest and the highest value of each column, always the last row, and some rows of every
-   doubling of the steps, so that a logarithmic axis has points at its beginning too. `spared(row)` keeps more. Stretches begin
-   at the first row, so a list that grows keeps its picture. */
+/* Keep the rows with the lowest and the highest value of each column in every `size` rows, the last row, and some rows of every
+   doubling of the steps, so that a logarithmic axis has points at its start, too. `spared(row)` keeps more. Stretches are
+   counted from the first row, so that the picture of a growing list does not change. */
 export function withExtremes(rows, columns, size, spared = () => false) {
   const EACH = 24; // rows of a doubling
   const chosen = new Set();
@@ -34,7 +34,7 @@ export function nearest(items, wanted, numberOf = (item) => item) {
   return items.reduce((best, item) => (Math.abs(numberOf(item) - wanted) < Math.abs(numberOf(best) - wanted) ? item : best));
 }
 
-/* Return at most `most` rows, with the last, for the curve of one column. The stretches double as a curve grows, so it seldom
+/* Return at most `most` rows, with the last, for the curve of one column. The stretches double as a curve grows, so it rarely
    moves. `most` must leave room for the rows of every doubling: 24 each, 400 for 65,000 steps. */
 export function thinned(rows, column, most) {
   let fewer = rows;
@@ -44,8 +44,8 @@ export function thinned(rows, column, most) {
   return fewer;
 }
 
-/* Return which of evenly spaced labels fit into a line: the first, at its left end, the last, at its right end, and from the
-   left those that have room between. widths: of the labels, in pixels; width: of the line */
+/* Return which of evenly spaced labels fit into a line: the first at its left end, the last at its right end, and from the
+   left those with room between. widths: of the labels, in pixels; width: of the line */
 export function roomFor(widths, width) {
   const last = widths.length - 1;
   const shown = [0];
@@ -59,7 +59,7 @@ export function roomFor(widths, width) {
   return last > 0 ? [...shown, last] : shown;
 }
 
-/* Return at which of some heights a label lies clear: the first where nothing of `taken` overlaps it, else the last.
+/* Return the first of `heights` at which nothing in `taken` overlaps a label, else the last.
    label: { left, right, height }; heights: of its lower edge; taken: boxes { left, right, top, bottom }; all in pixels */
 export function clearHeight({ left, right, height }, heights, taken) {
   const covered = (bottom) => taken.some((box) => box.left < right && left < box.right && box.top < bottom && bottom - height < box.bottom);

@@ -1,5 +1,5 @@
 /* One training step: the tokens of its batch, shaded by their loss, and the gradient norm of each part of the model.
-   data: { run: whose stream brings it } */
+   data: { run: the run whose stream has the step } */
 import { downloadButtons } from "../shared/download.js";
 import { formatPerplexity, formatPercent } from "../shared/format.js";
 import { _, ngettext, element, mountOnce, quoted, withElements, untrustedText } from "../shared/mount.js";
@@ -115,7 +115,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   );
 });
 
-/* A space is a space here, where the shade shows where it is. */
+/* Show a space as a space here, because its shade makes it visible. */
 function inText(token) {
   return token === "·" ? " " : token;
 }

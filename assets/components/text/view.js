@@ -1,4 +1,4 @@
-/* Text whose tokens are shaded: as a model generates it, or by any amounts; data.view says which. */
+/* Text with shaded tokens: as a model generates it, or by other amounts; data.view selects one. */
 import { formatPercent } from "../shared/format.js";
 import { _, ngettext, arrowStep, button, colorTable, element, mountView, shadeOf, showControlCharacters, untrustedText } from "../shared/mount.js";
 
@@ -6,10 +6,11 @@ const VIEWS = { generated, marked };
 
 export default (component) => mountView(component, VIEWS);
 
-/* Text as a model writes it: every token shaded by how sure the model was of it, its alternatives one pointer, key or touch away.
-   data: { url: where the tokens stream from, or null; tokens: those that are there already; prompt; total; go: changes when a new
-           text is asked for }
-   A token: { text, visible, p, sampled: its probability after temperature and cuts, where there are any, alternatives: [[visible, p, text], ...] }; with data.branches a click on one writes on from there. */
+/* Text as a model generates it: every token shaded by its probability, with its alternatives on hover, key or touch.
+   data: { url: of the token stream, or null; tokens: those that exist already; prompt; total; go: changes when a new text is
+           requested }
+   A token: { text, visible, p, sampled: its probability after temperature and truncation, if any, alternatives: [[visible, p, text], ...] };
+   with data.branches, a click on an alternative continues from there. */
 function generated(root, component) {
   const status = element("div", "generated-readout", [], { role: "status" });
   const stop = button("generated-button", _("Stop"), () => end());
@@ -58,7 +59,7 @@ function generated(root, component) {
     showStatus();
   }
 
-  const isTokens = () => data.unit === "tokens"; // longer than letters are
+  const isTokens = () => data.unit === "tokens"; // tokens are longer than letters
 
   function showStatus() {
     const count = tokens.length;
@@ -115,11 +116,11 @@ function generated(root, component) {
     source.addEventListener("token", (event) => {
       waiting.push(JSON.parse(event.data));
       frame ||= requestAnimationFrame(flush);
-      if (document.hidden) flush(); // no frames are drawn there
+      if (document.hidden) flush(); // a hidden page draws no frames
     });
     source.addEventListener("problem", (event) => end(JSON.parse(event.data).sentence));
     source.addEventListener("end", () => end());
-    // Reconnecting would begin the text anew, so a lost connection ends it.
+    // Reconnecting would restart the text, so a lost connection ends it.
     source.onerror = () => end(_("The connection to the server was lost while generating. Press Generate again."));
     showStatus();
   }
@@ -151,7 +152,7 @@ function generated(root, component) {
     panel.append(element("div", "hint", own === rows[0] ? _("The most likely token here.") : _("Not the most likely token here.")));
   }
 
-  /* Let Python write on with another token instead of one, from the text before it. */
+  /* Let Python continue the text before a token with another token instead. */
   function branch(index, text) {
     end();
     component.setTriggerValue("branch", data.prompt + tokens.slice(0, index).map((token) => token.text).join("") + text);
@@ -194,7 +195,7 @@ export function sampledInWords({ p, sampled }) {
   return sampled === undefined ? _("had probability {share} here", { share }) : _("model {share}, sampled with {sampled}", { share, sampled: formatPercent(sampled) });
 }
 
-/* A token's text, which is empty where it ends within a character. */
+/* A token's text, which is empty if it ends within a character. */
 function letterOf(className, text) {
   const broken = text === "\n";
   return element("span", broken ? `${className} newline` : text ? className : `${className} part`, broken ? "⏎" : showControlCharacters(text));
@@ -217,8 +218,8 @@ async function copyText(text) {
   }
 }
 
-/* Texts whose letters are shaded by an amount, with words for the letter that is pointed at.
-   data: { rows: [{ lead, tokens: [as they are], shades: [0..1], words: [for each token, or ""], strong: place or null }], note } */
+/* Texts whose tokens are shaded by amounts, with words for the token that is pointed at.
+   data: { rows: [{ lead, tokens: [raw], shades: [0..1], words: [for each token, or ""], strong: place or null }], note } */
 function marked(root, component) {
   const rows = element("div", "marked-rows");
   const readout = element("div", "hint marked-readout", [], { role: "status" });

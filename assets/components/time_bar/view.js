@@ -1,6 +1,7 @@
 /* The time machine's bar: play, a slider over the saved steps of a run, and the loss curve along the same axis.
-   The loss is in the unit chosen last on a loss chart.
-   data: as clock.js wants it, and { steps: of the whole run, emergence: [{ step, layer, head, words }] of heads, same: whether side b is the same run } */
+   The loss is in the unit last chosen on a loss chart.
+   data: as for clock.js, and { steps: of the whole run, emergence: [{ step, layer, head, words }] of heads, same: whether side b
+         shows the same run } */
 import { bytesPerTokenOf, chosenUnit, inUnit } from "../loss_chart/axes.js";
 import { downloadButtons, lossColumns } from "../shared/download.js";
 import { formatPerplexity } from "../shared/format.js";
@@ -18,8 +19,8 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   let speed = 1;
   let playing = 0; // a timer
   let resting = 0; // a timer
-  let held = false; // by the pointer: a pause on the way is no step to come back to
-  let leftUntil = 0; // a link to another page was clicked: a report in between would bring this page back
+  let held = false; // by the pointer: a pause while dragging does not select a step
+  let leftUntil = 0; // a link to another page was clicked: a report meanwhile would bring this page back
   let reportedLast = component.data.step;
 
   const play = button("time-play", "", toggle);
@@ -46,7 +47,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   const marks = element("div", "time-marks");
   const labels = element("div", "time-labels");
   const track = element("div", "time-track", [curve, spot, rail, dots, slider, marks, labels], { "data-title": _("Loss over the training") });
-  const tips = pointerTips(track); // a browser's own come after a second, and not at all on a touch
+  const tips = pointerTips(track); // the browser's own tips come after a second, and never on touch
   labels.title = slider.title = _("Saved steps, evenly spaced. Most lie early, where the model changes most.");
   const line = element("div", "time-line", [play, element("div", "time-readout", [step, note]), track, loss, pace]);
   root.append(line);
@@ -61,7 +62,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   if (component.data.side === "b") line.insertBefore(both, loss);
   bothBox.addEventListener("change", () => (clock.together = bothBox.checked ? (component.data.same ? "distance" : "step") : null));
 
-  /* Where a step lies on the slider, 0 to 1: saved steps are evenly spaced, and those between two of them evenly too. */
+  /* A step's place on the slider, 0 to 1: saved steps are evenly spaced, and so are the steps between two of them. */
   function placeOf(at) {
     const { savedSteps } = clock;
     const after = savedSteps.findIndex((each) => each >= at);
@@ -71,7 +72,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
 
   const known = (name) => rows.filter((row) => Number.isFinite(row[name]) && row.step <= clock.savedSteps.at(-1));
 
-  /* The loss near a step: on validation text where it was measured about then, else on the training text. */
+  /* The loss near a step: on validation text if it was measured near then, else on the training text. */
   function lossAt(at, trained, measured) {
     const near = (all, share) => all.filter((row) => Math.abs(row.step - at) <= 1 + share * at);
     const close = near(measured, 0.04);
@@ -128,7 +129,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
     pace.setAttribute("aria-label", _("Speed {speed}", { speed }));
   }
 
-  /* Steps below the slider, as many as have room: they are not evenly spaced, as saved steps are. */
+  /* Label as many saved steps below the slider as have room: their numbers are not evenly spaced, unlike their places. */
   function paintLabels() {
     const words = clock.savedSteps.map((at, index) => (index ? at.toLocaleString("en") : _("step {step}", { step: at })));
     const key = JSON.stringify([words, track.clientWidth]);
@@ -146,7 +147,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   const inWords = (each) => _("head {head}, {role}", { head: placeIn(each), role: each.words });
   const emergedInWords = (at, heads) => _("Emerged at step {step}: {heads}", { step: at.toLocaleString("en"), heads: heads.map(inWords).join("; ") });
 
-  /* A mark on the curve wherever heads' roles emerged; a click goes there. */
+  /* A mark on the curve at each step where the role of a head emerged; a click moves there. */
   function paintEmergence(palette) {
     const key = JSON.stringify([component.data.emergence, clock.savedSteps, palette.accent]);
     if (key === marks.dataset.key) return;
@@ -171,7 +172,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
 
   clock.follow = () => rest();
 
-  /* The page follows once the slider rests: its other sections then show this step too. */
+  /* Rerun the page once the slider rests, so that its other sections show this step, too. */
   function rest() {
     clearTimeout(resting);
     if (playing || held) return;

@@ -1,10 +1,10 @@
-/* The time machine's clock: which saved step of a run is shown, and its frame (all that the views draw of it). One a side of
-   the page ("a", or "b" of what it is compared with), shared by the bar that moves it and all views that move with it.
+/* The time machine's clock: the current saved step of a run, and its frame (all that the views draw of it). There is one for each
+   side of the page ("a", and "b" for a comparison), shared by the bar that moves it and all views that follow it.
    Frames are prefetched, nearest first, so that moving only draws.
 
    clockOf(side) -> { update(data), subscribe(listener) -> unsubscribe, go(step), selectHead(head), savedSteps, step, frame, ... }
-   data: { run, prompt, saved_steps: the saved steps, step, head }, as Python has it; every component of a side passes the same. It
-   may bring the frame of a step along.
+   data: { run, prompt, saved_steps, step, head } from Python, the same for every component of a side. It may include the frame
+   of a step.
    listener({ frame, frames, savedSteps, step, waiting, problem, head }) is called after every change. */
 import { downloadButtons } from "../shared/download.js";
 import { _, bytesFromBase64, element, mountOnce } from "../shared/mount.js";
@@ -18,25 +18,25 @@ export function clockOf(side) {
 }
 
 function openClock(onUnused) {
-  const WRITING = 0.8; // the temperature of a model that writes by itself
-  const MOST_REQUESTS = 2; // at a clock; a browser grants six connections a host, and the stream holds one
+  const WRITING = 0.8; // temperature for a model that keeps generating
+  const MOST_REQUESTS = 2; // per clock; a browser allows six connections per host, and the stream takes one
   const listeners = new Set();
   const reported = []; // steps reported to Python that it has not sent back yet
   let frames = new Map(); // step -> frame
   let requests = new Map(); // step -> AbortController
-  let unavailable = new Set(); // steps whose frames could not be had
+  let unavailable = new Set(); // steps whose frames could not be loaded
   let source = "";
-  let pythonStep = null; // the step that Python sent last
+  let pythonStep = null; // the step that Python last sent
   let pythonHead = "";
   let nextFrame = 0;
 
   const clock = {
     run: null, prompt: "", savedSteps: [], step: null, frame: null, head: [0, 0], problem: "",
     get frames() { return frames; },
-    picture: null, // what of the whole model is drawn, for the view that does: { place, temperature, seed, rows }
+    picture: null, // the request for the model picture, if it is drawn: { place, temperature, seed, rows }
     get waiting() { return !clock.problem && frames.get(clock.step) !== clock.frame; },
     update(data) {
-      const pictured = data.place !== null; // whether the view of the whole model is the one on the page
+      const pictured = data.place !== null; // whether the page shows the model picture
       const newSource = JSON.stringify([data.run, data.prompt, data.anchor, data.language, pictured]);
       if (newSource !== source) {
         const other = data.run !== clock.run;
@@ -67,7 +67,7 @@ function openClock(onUnused) {
       }
       change();
     },
-    /* Take the steps that are saved now; who was at the newest goes on to what is newest now. */
+    /* Set the saved steps; if the newest one was shown, show the new newest one. */
     setSavedSteps(savedSteps) {
       if (String(savedSteps) === String(clock.savedSteps)) return;
       const newest = clock.step === clock.savedSteps.at(-1);
@@ -79,7 +79,7 @@ function openClock(onUnused) {
       change();
     },
     /* Move both sides: two steps of one run keep their distance, two runs go to the same step. */
-    together: null, // null, "distance" or "step", as side b says
+    together: null, // null, "distance" or "step", set by side b
     moveTogether(step) {
       const [one, other] = [clocks.get("a"), clocks.get("b")];
       const from = clock.savedSteps.indexOf(clock.step);
@@ -92,19 +92,19 @@ function openClock(onUnused) {
       partner.follow?.();
     },
     go(step) {
-      unavailable.delete(step); // what could not be had a while ago may be there now
+      unavailable.delete(step); // a frame that could not be loaded earlier may exist now
       clock.step = step;
       clock.problem = "";
       change();
     },
-    /* Draw another place of the whole model, or another sample; frames hold what is drawn of it. */
+    /* Draw another place of the whole model, or another sample; this changes the frames. */
     setPicture(picture) {
       if (JSON.stringify(picture) === JSON.stringify(clock.picture)) return;
       clock.picture = picture;
       dropFrames();
       change();
     },
-    /* Read another prompt than the page's, until the page sends another; of the whole model with another sample. */
+    /* Use another prompt than the page's, until the page sends another; for the model picture also another sample. */
     setPrompt(prompt, picture = clock.picture) {
       Object.assign(clock, { prompt, picture });
       dropFrames();
@@ -120,7 +120,7 @@ function openClock(onUnused) {
       listener(clock);
       return () => {
         listeners.delete(listener);
-        // A rerun may take a component down and put it up again at once; only a page that was left lets go.
+        // A rerun may remove a component and add it again at once; only leaving the page ends the clock.
         setTimeout(() => {
           if (listeners.size) return;
           frames = new Map(); // so that the others are not requested
@@ -143,7 +143,7 @@ function openClock(onUnused) {
     for (const listener of listeners) listener(clock);
   }
 
-  /* Several changes in one moment are drawn once. */
+  /* Draw several changes within one frame once. */
   function change() {
     const known = frames.get(clock.step);
     if (known) clock.frame = known;
@@ -154,12 +154,12 @@ function openClock(onUnused) {
 
   function prefetch() {
     const at = clock.savedSteps.indexOf(clock.step);
-    // A model that writes reads every prompt once: only its step on view is worth a frame.
+    // A model that keeps generating uses every prompt once, so only its current step needs a frame.
     const wanted = clock.savedSteps
       .map((step, index) => [step, Math.abs(index - at) - (index > at ? 0.5 : 0)])
       .filter(([step]) => (!clock.writes || step === clock.step) && !frames.has(step) && !requests.has(step) && !unavailable.has(step))
       .sort((one, two) => one[1] - two[1]);
-    // What is on view goes before what comes next, also where that is already requested.
+    // The current step comes before prefetched ones, even if those are already requested.
     if (wanted.length && wanted[0][0] === clock.step && requests.size >= MOST_REQUESTS) {
       const [step, controller] = requests.entries().next().value;
       requests.delete(step);
@@ -206,8 +206,9 @@ function decoded(frame) {
   return frame;
 }
 
-/* A view that moves: made once, drawn for every frame, quiet about what is the same.
-   make(root, clock, report(name, value) once, keep(name, value), which outlasts a rerun that another one overtakes) -> { draw(frame, palette, data), words(frame), name(), columns(frame), destroy() } */
+/* A view that follows the clock: created once, drawn for every frame.
+   make(root, clock, report(name, value) once, keep(name, value), which survives a rerun that another one overtakes)
+   -> { draw(frame, palette, data), words(frame), name(), columns(frame), destroy() } */
 export function timeMachineView(mounting, make) {
   return mountOnce(mounting, (root, component) => {
     root.classList.add("snapshot");
@@ -223,7 +224,7 @@ export function timeMachineView(mounting, make) {
     const leave = clock.subscribe(draw);
     function draw() {
       const { frame } = clock;
-      // A model that writes keeps its last token on view until the next is there: a busy server would have it flicker.
+      // A model that keeps generating stays visible until the next frame arrives: on a busy server it would flicker.
       root.classList.toggle("snapshot-waits", clock.waiting && !(clock.writes && frame?.step === clock.step));
       root.classList.toggle("snapshot-empty", !frame);
       readout.textContent = clock.problem || (frame ? view.words?.(frame, component.data) || "" : _("Loading …"));

@@ -1,7 +1,7 @@
 /* The whole model on one prompt: tokens, embedding, blocks with their heads and MLPs, the residual stream past them, and the
-   next token. Every width and color is a number that pointing at it tells.
+   next token. Every width and color is a number, shown on hover.
 
-   This is its state and what changes it. Drawing: model_stage.js, model_flow.js. A part opened in place: model_opened.js.
+   This file has its state and what changes it. Drawing: model_stage.js, model_flow.js. A part opened in place: model_opened.js.
    Playing: model_film.js, model_writer.js. */
 import { columnsOf } from "../shared/download.js";
 import { _, button, bytesFromBase64, element, pointerTips, svgElement } from "../shared/mount.js";
@@ -15,8 +15,8 @@ import { colorLegend, contributionOf, partName, summary, updateRatio } from "./m
 import { modelWriter } from "./model_writer.js";
 
 const AROUND = 230; // pixels of a window for what is above and below the picture
-const KEYS_REST = 400; // milliseconds without a key until the address says where
-const WRITES = 350; // pixels of the picture of a model that writes by itself
+const KEYS_REST = 400; // milliseconds without a key until the address is updated
+const WRITES = 350; // pixels of the picture of a model that keeps generating
 
 export function model(root, clock, _report, keep) {
   const bar = element("div", "model-bar aside");
@@ -24,16 +24,16 @@ export function model(root, clock, _report, keep) {
   const panel = element("div", "model-opened");
   const says = element("div", "model-says");
   says.setAttribute("aria-live", "polite");
-  bar.hidden = panel.hidden = says.hidden = true; // until there is something to draw: what is hidden then would move what is below
+  bar.hidden = panel.hidden = says.hidden = true; // until there is something to draw: hiding them only then would move what is below
   root.append(bar, stage, panel, says);
   const svg = svgElement("svg", { "aria-hidden": "true" });
   const tips = pointerTips(stage);
-  // What is on view, as model_stage.js has it, and: block: the layer of the one that is never folded, null for the last;
-  // contributions: whether ribbons show what is added to a logit; roles: of heads, at the steps where they were scored.
+  // The current view, as in model_stage.js, and block: the layer of the one that is never folded, null for the last;
+  // contributions: whether ribbons show contributions to a logit; roles: of heads, at the steps where they were scored.
   const view = { frame: null, picture: null, palette: null, layout: null, token: null, block: null, contributions: false, roles: null };
   const places = placeOnPage(clock, keep);
-  let drawn = { key: "", canvases: [], stops: [] }; // the elements on the stage, and what they were made for
-  let writer = null; // of a model that writes by itself
+  let drawn = { key: "", canvases: [], stops: [] }; // the elements on the stage, and the key that they were made for
+  let writer = null; // of a model that keeps generating
 
   const film = modelFilm(bar, clock, { draw: () => redraw(), open: (place) => open(place) });
   const opened = openedPart(panel, { open, close: () => open(""), tips: pointerTips });
@@ -84,7 +84,7 @@ export function model(root, clock, _report, keep) {
     if (closing) drawn.stops.find((made) => made.tabIndex === 0)?.focus({ preventScroll: true });
   }
 
-  /* Make the elements of the stage anew where they no longer fit what is on view. */
+  /* Recreate the elements of the stage if they no longer fit the current view. */
   function rebuild() {
     const { picture, frame, palette } = view;
     const width = root.clientWidth;
@@ -135,7 +135,7 @@ export function model(root, clock, _report, keep) {
       places.follow(data.place);
       Object.assign(view, { palette, roles: data.roles || null });
       if (data.writes && !writer) writeByItself();
-      if (!frame.picture) return; // of the view that was left
+      if (!frame.picture) return; // a frame of the previous view
       if (view.frame !== frame) decode(frame.picture);
       Object.assign(view, { frame, picture: frame.picture });
       redraw();
@@ -149,11 +149,11 @@ export function model(root, clock, _report, keep) {
   };
 }
 
-/* Where in the picture one is, in the browser and in the page's address: what Python sends back of a place reported a while ago
-   does not lead back to it. */
+/* The opened place of the picture, in the browser and in the page's address: a place that Python sends back late does not undo
+   a newer one. */
 function placeOnPage(clock, keep) {
   const reported = []; // places that Python has not sent back yet
-  let fromPython = null; // as it sent it last
+  let fromPython = null; // the place that it last sent
   let timer = 0;
   return {
     open(place, wait) {
@@ -176,7 +176,7 @@ function placeOnPage(clock, keep) {
   };
 }
 
-/* The two buttons that say what ribbons show: attention, or contributions to a logit. */
+/* The two buttons that select what ribbons show: attention, or contributions to a logit. */
 function modeButtons(view, redraw) {
   const modes = [
     [false, _("Attention"), _("Ribbons show where the chosen token attends, a color for each head.")],
@@ -200,7 +200,7 @@ function modeButtons(view, redraw) {
   };
 }
 
-/* Arrow keys walk the parts and the tokens, Enter opens a part, Escape leads back; in an opened part they choose its cells. */
+/* Arrow keys move between parts and tokens, Enter opens a part, Escape goes back; in an opened part they choose its cells. */
 function onKey(event, { root, clock, view, stops, open, choose }) {
   const { picture } = view;
   if (event.target.matches("input, select")) return;

@@ -1,21 +1,21 @@
-/* One token, played: the forward pass in its order with a sentence a stage, then a token is sampled and appended. And one
-   training step on the text, played backwards: from the loss to the embedding, then the update.
+/* An animation of one token: the forward pass in order with a sentence per stage, then a token is sampled and appended. And of
+   one training step on the text, backwards: from the loss to the embedding, then the update.
 
    modelFilm(bar, clock, { draw, open(place) }) -> { update(picture, frame), orderOf(part, shape), paint(stage), words(picture, frame), sampling(), stop() } */
 import { formatPercent } from "../shared/format.js";
 import { _, ngettext, button, element, quoted } from "../shared/mount.js";
 
 const SECONDS = 10; // for one token
-const MOST_TOKENS = 40; // appended in one film
+const MOST_TOKENS = 40; // appended in one animation
 
 export function modelFilm(bar, clock, { draw, open }) {
-  let at = null; // the stage on view; null while nothing is played
+  let at = null; // the current stage; null if nothing is played
   let round = 0; // tokens appended so far
   let timer = 0;
-  let typed = ""; // the prompt before the film
-  let expected = null; // the frame's prompt before a token was appended, until the next frame is there
+  let typed = ""; // the prompt before the animation
+  let expected = null; // the frame before a token was appended, until the next frame arrives
   let [picture, frame] = [null, null];
-  let wanted = false; // a training step was asked for, and its frame is not there yet
+  let wanted = false; // a training step was requested, and its frame has not arrived yet
 
   const play = button("model-play", _("▶ One token"), () => (timer ? pause() : start()));
   play.title = _("The forward pass in its order, then a token is sampled and appended.");
@@ -86,7 +86,7 @@ export function modelFilm(bar, clock, { draw, open }) {
     at = 0;
   }
 
-  /* Append the sampled token, and go on from the first stage as soon as its frame is there. */
+  /* Append the sampled token, and continue from the first stage as soon as its frame arrives. */
   function append() {
     if (round >= MOST_TOKENS || !picture.sample.typed) return stop();
     round++;

@@ -1,6 +1,6 @@
-/* What flows through the whole model to the chosen token: the residual stream past all parts, and ribbons through the heads.
+/* The flow through the whole model to the chosen token: the residual stream past all parts, and ribbons through the heads.
 
-   drawFlow(svg, scene, row): draws both anew, for a token's row.
+   drawFlow(svg, scene, row): redraws both, for a token's row.
    scene: { layout, picture, palette, additive: whether ribbons show contributions, nameOf(row), orderOf(part), openHead(place, row, key) } */
 import { formatPercent, formatSigned } from "../shared/format.js";
 import { _, quoted, svgElement } from "../shared/mount.js";
@@ -27,7 +27,7 @@ function streamLines({ layout, picture, palette, nameOf }, row, center, point) {
     const lines = picture.next.map((_next, other) => `M ${point(from, center(other))} L ${point(to, center(other))}`);
     return svgElement("path", { fill: "none", stroke: palette.grid, "stroke-width": 1, d: lines.join(" "), "data-order": index });
   });
-  // The residual stream of the chosen token; of a training step the gradients of all tokens.
+  // The residual stream of the chosen token; for a training step, the gradients of all tokens.
   const rows = training ? picture.next.map((_next, index) => index) : [row];
   const largest = Math.max(...widths.flatMap((norms) => rows.map((other) => norms[other]))) || 1;
   for (const other of rows) segments.forEach(([from, to], index) => {

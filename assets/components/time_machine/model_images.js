@@ -3,7 +3,7 @@ import { bytesFromBase64 } from "../shared/mount.js";
 
 /* A canvas of a matrix of bytes.
    values: bytes, row by row; color(byte) -> index into `table`; upright: rows become columns; line: color of a hairline
-   between rows, where they are high enough, or null */
+   between rows, if they are high enough, or null */
 export function paintMatrix(canvas, { values, rows, cells, table, color, upright = false, line = null }) {
   const THICK = line ? 6 : 1; // pixels of a row, the last of which is the hairline
   const [wide, high] = upright ? [rows * THICK, cells] : [cells, rows * THICK];
@@ -26,14 +26,14 @@ export function paintMatrix(canvas, { values, rows, cells, table, color, upright
   canvas.redraw = (paper) => paper.drawImage(canvas, 0, 0, wide, high, 0, 0, canvas.offsetWidth, canvas.offsetHeight);
 }
 
-/* Signed bytes as indices into a diverging scale of 256 colors, shares into a sequential one; small ones are seen, too. */
+/* Signed bytes as indices into a diverging scale of 256 colors, shares into a sequential one; small ones stay visible. */
 export const signedColor = (byte) => Math.round(127.5 + 127.5 * Math.sign(byte) * (Math.abs(byte) / 127) ** 0.7);
 export const evenColor = (byte) => Math.round(127.5 + (127.5 * byte) / 127);
 export const shareColor = (byte) => Math.round(255 * (byte / 255) ** 0.6);
 
 export const signedBytes = (base64) => new Int8Array(bytesFromBase64(base64).buffer);
 
-/* Where in a matrix a pointer is: [row, cell]. */
+/* The place of a pointer in a matrix: [row, cell]. */
 export function matrixPlace(canvas, event, rows, cells, upright = false) {
   const bounds = canvas.getBoundingClientRect();
   const share = [(event.clientY - bounds.top) / bounds.height, (event.clientX - bounds.left) / bounds.width];

@@ -1,18 +1,18 @@
-/* Where everything in the picture of a model lies, in pixels. A pure function, so that it can be tested without a page.
+/* The layout of the model picture, in pixels. A pure function, so that it can be tested without a page.
 
    Information flows from left to right and tokens are rows; upright (on a phone) it flows down and tokens are columns.
 
-   layoutOf({ width, height: to fit into where it can, tokens: count, shape: { layers, heads, neurons }, open: layer that is
+   layoutOf({ width, height: to fit into if possible, tokens: count, shape: { layers, heads, neurons }, open: layer that is
               never folded, upright })
-   -> { upright, width, height, first, step: token i lies from first + i * step on,
+   -> { upright, width, height, first, step: token i starts at first + i * step,
         parts: [{ kind: "embedding" | "attention" | "mlp" | "block" | "output", layer, from, to: along the flow,
-                  squares: [{ head, x, y, size }] of attention, title: upright, where it stands, if not right above }],
-        title: where titles stand, across the flow } */
+                  squares: [{ head, x, y, size }] of attention, title: its place if upright and not right above }],
+        title: the place of titles, across the flow } */
 const LEAST_BLOCK = 96; // pixels along the flow; narrower blocks are folded
 const FOLDED = 34;
-const LEAST_SQUARE = 24; // pixels of a pattern that one can read
+const LEAST_SQUARE = 24; // pixels of a legible pattern
 
-/* Where a token's box ends and its residual stream begins, along the flow. */
+/* The end of a token's box, where its residual stream starts, along the flow. */
 export const tokenEnd = ({ upright }) => (upright ? 22 : 42);
 
 export function layoutOf(wanted) {
@@ -25,7 +25,7 @@ function sideways(wanted) {
   return tall.height > wanted.height && smallest >= LEAST_SQUARE ? low : tall;
 }
 
-/* With the patterns of at most 4 heads in so many rows. */
+/* With the patterns of at most 4 heads in `rows` rows. */
 function sidewaysWith({ width, height, tokens, shape, open }, rows) {
   const GAP = 16;
   const TITLE = 38;
@@ -87,7 +87,7 @@ function upright({ width, tokens, shape, open }) {
   return { upright: true, width, height: at, first: 0, step: Math.min(26, width / tokens), parts, title: TITLE };
 }
 
-/* How long each block is along the flow: all alike where they fit; else one is open and the others are folded. */
+/* The length of each block along the flow: all equal if they fit; else one is open and the others are folded. */
 export function blockSizes(room, layers, open) {
   const each = room / Math.max(1, layers);
   if (each >= LEAST_BLOCK) return Array.from({ length: layers }, () => ({ size: Math.min(each, 330), folded: false }));
@@ -106,7 +106,7 @@ function squaresOf(heads, width, x, y, rows) {
   }));
 }
 
-/* The places that a line of the residual stream goes through: [[from, to] of each stage], a stage for each norm. */
+/* The segments of a residual stream line: [[from, to] of each stage], one stage per norm. */
 export function streamOf(parts, { neurons, residual }) {
   const bounds = parts.flatMap((part) => {
     if (part.kind !== "block") return [[part.from, part.to]];

@@ -1,5 +1,5 @@
-/* One part of the model, opened in place: its tensors with names and shapes, its formula, the code that computes it, and one
-   number's arithmetic. Clicking a row chooses a token, clicking a cell the number that is worked out. */
+/* One part of the model, opened in place: its tensors with names and shapes, its formula, the code that computes it, and the
+   arithmetic of one number. A click on a row chooses a token, a click on a cell the number to work out. */
 import { formatSigned } from "../shared/format.js";
 import { _, bytesFromBase64, button, colorTable, element, quoted, rgbOf } from "../shared/mount.js";
 import { numberStrips } from "../shared/number_strips.js";
@@ -72,7 +72,7 @@ export function openedPart(root, { open, close, tips: tipsIn }) {
       });
       canvas.addEventListener("click", (event) => {
         const [row, cell] = matrixPlace(canvas, event, count, tensor.cells);
-        // A number that can be worked out is chosen with its token; of an MLP and of the output the choice stays otherwise.
+        // A number that can be worked out is chosen with its token; otherwise an MLP and the output keep their choice.
         const same = opened.part === "mlp" || opened.part === "output" ? opened.cell : null;
         open(place(row, tensor.places ? tensor.places[row][cell] : same));
       });
@@ -115,7 +115,7 @@ export function stepAndRole(at, { part, layer, head }, roles) {
   return last === at ? _("Step {step}. Role: {role}", { step, role: words }) : _("Step {step}. Role at step {scored}: {role}", { step, scored: last.toLocaleString("en"), role: words });
 }
 
-/* The place that a key leads to from one such as "head-1.2@18.12", or "": up and down choose the token, left and right a head's key. */
+/* The place after a key press, from one such as "head-1.2@18.12", or "": up and down choose the token, left and right a head's key. */
 export function placeAfter(key, place, { opened, first, next }) {
   const [name, at = ""] = place.split("@");
   const [token = opened.token + 1, cell = opened.cell + 1] = at.split(".").filter(Boolean).map(Number);
@@ -126,7 +126,7 @@ export function placeAfter(key, place, { opened, first, next }) {
   return `${name}@${within(token + down)}${opened.part === "mlp" || opened.part === "output" ? `.${cell}` : ""}`;
 }
 
-/* The parts beside the one on view: the other heads of its layer, or the other layers. */
+/* The parts beside the current one: the other heads of its layer, or the other layers. */
 function neighbours({ layers, heads }, { part, layer, head }) {
   if (part === "head") {
     const others = Array.from({ length: heads }, (_head, other) => [`${layer + 1}.${other + 1}`, `head-${layer + 1}.${other + 1}`]);

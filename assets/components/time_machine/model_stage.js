@@ -1,8 +1,8 @@
-/* The elements of the whole model's picture: tokens, the parts' titles, strips and head squares, next tokens. They are made anew
-   when the layout changes; what moves with the step or the chosen token is drawn on them.
+/* The elements of the model picture: tokens, the parts' titles, strips and head squares, next tokens. They are recreated when
+   the layout changes; what changes with the step or the chosen token is drawn on them.
 
-   view: what is on view { frame, picture, palette, layout, token: chosen, counted from the prompt's first, or null }
-   on: what a click does { choose(row), activate(part), open(place) }
+   view: the current { frame, picture, palette, layout, token: chosen, counted from the prompt's first, or null }
+   on: the actions of clicks { choose(row), activate(part), open(place) }
 
    Rows are counted from the first token drawn, tokens from the first of the prompt. */
 import { formatPercent, formatSigned } from "../shared/format.js";
@@ -21,7 +21,7 @@ export const placeOf = (view, part, row = chosenRow(view), cell = null) => `${pa
 
 /* Put the elements on the stage.
    orderOf(part): its place in the forward pass
-   -> { canvases: [[canvas, paint()]] of everything that moves with the step, stops: the elements that the arrow keys walk } */
+   -> { canvases: [[canvas, paint()]] of everything that changes with the step, stops: the elements that the arrow keys visit } */
 export function buildStage(view, { stage, svg, tips, orderOf, on }) {
   const { upright, height, width, parts } = view.layout;
   stage.style.height = `${height}px`;
@@ -29,7 +29,7 @@ export function buildStage(view, { stage, svg, tips, orderOf, on }) {
   svg.setAttribute("height", height);
   stage.classList.toggle("upright", upright);
   const tip = stage.querySelector(".pointer-tip");
-  tip.hidden = true; // what it was about is gone
+  tip.hidden = true; // what it explained is gone
   const made = { canvases: [], stops: [] };
   const tokens = element("div", "model-prompt", tokenBoxes(view, on), { role: "listbox", "aria-label": _("Tokens of the prompt") });
   const next = element("div", "model-next");
@@ -82,7 +82,7 @@ function partElements(view, part, { made, tips, orderOf, on }) {
   return [box, stripCanvas(view, part, { made, tips, orderOf, on })];
 }
 
-/* Let an element be walked to by the arrow keys, and opened by a click or Enter. */
+/* Make an element reachable by the arrow keys, and open it on a click or Enter. */
 function addStop(box, { part, names: { title, about }, made, tips, orderOf, on }) {
   box.setAttribute("role", "button");
   box.setAttribute("aria-label", `${title}. ${about}`);
@@ -150,7 +150,7 @@ export function partNumber({ layout, palette }, part, { text, title, value }) {
   return made;
 }
 
-/* Draw the most likely next tokens of a row beside it; sampling: those that the next token is sampled from. */
+/* Draw the top next tokens of a row beside it; sampling: those that the next token is sampled from. */
 export function showNextTokens(view, stage, { row, sampling }) {
   const { layout, picture, palette } = view;
   const box = stage.querySelector(".model-next");

@@ -1,8 +1,8 @@
-/* What the picture of a model says: of its parts and the token chosen, in words, and their numbers as text. */
+/* The words of the model picture: about its parts and the chosen token, and their numbers as text. */
 import { formatPercent, formatSigned, kindName } from "../shared/format.js";
 import { _, element, ngettext, quoted } from "../shared/mount.js";
 
-/* The title of a part, its shape (in words, where it is wide enough), and a sentence about it. */
+/* The title of a part, its shape (in words if it is wide), and a sentence about it. */
 export function titleOf({ kind, layer }, { kind: model, shape }, wide) {
   if (kind === "embedding") {
     return model === "bigram"
@@ -15,8 +15,8 @@ export function titleOf({ kind, layer }, { kind: model, shape }, wide) {
   return { title: _("Next token"), shape: ngettext("softmax of {count} logit", "softmax of {count} logits", shape.vocabulary), about: _("The last residual stream, compared with every token of the vocabulary.") };
 }
 
-/* A sentence on the token of a row: what a training step changes, or what adds most to its logit, or where it attends most.
-   nameOf(row) -> the token in quotes; contributions: whether those are on view */
+/* A sentence about the token of a row: what a training step changes, or what adds most to its logit, or where it attends most.
+   nameOf(row) -> the token in quotes; contributions: whether those are shown */
 export function summary(picture, row, nameOf, contributions) {
   const { shape, next } = picture;
   const [best, , share] = next[row][0];
@@ -80,7 +80,7 @@ export function updateRatio(part, ratios) {
   return { text, title: _("Update-to-weight ratio: how far this step moves the weights of this part") };
 }
 
-/* Return a bar for each of the next tokens [name, kind, probability], one of them marked, and what their colors are. */
+/* Return a bar for each of the next tokens [name, kind, probability], one of them marked, and the legend of their colors. */
 export function nextTokenBars(tokens, marked, palette) {
   const largest = Math.max(0.25, tokens[0][2]);
   const kinds = Object.keys(palette.kinds).filter((kind) => tokens.some((token) => token[1] === kind));
@@ -94,7 +94,7 @@ export function nextTokenBars(tokens, marked, palette) {
   return [...bars, element("div", "model-kinds", kinds.map((kind) => element("span", "", kindName(kind), { style: `color: ${palette.kinds[kind]}` })))];
 }
 
-/* Return what the colors of stripes and of the heads' squares are. */
+/* Return the legend for the colors of stripes and of the heads' squares. */
 export function colorLegend(palette, hasHeads) {
   const entry = (color, words) => element("span", "", [element("i", "", [], { style: `background: ${color}` }), words]);
   const shown = [_("Stripes:"), entry(palette.diverging.at(-1), _("above zero")), entry(palette.diverging[0], _("below zero"))];

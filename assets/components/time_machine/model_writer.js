@@ -1,17 +1,17 @@
-/* A model that writes by itself: token after token is sampled and appended, and the picture moves with it.
+/* A model that keeps generating: token after token is sampled and appended, and the picture follows.
 
    modelWriter(bar, clock) -> { update(picture), stop() } */
 import { _, button, showControlCharacters, untrustedText } from "../shared/mount.js";
 
 export function modelWriter(bar, clock) {
   const PACE = 600; // milliseconds between two tokens
-  const MOST = 120; // then it begins anew
-  const LENGTH = 150; // characters of the text, or fewer where two lines of it hold less
+  const MOST = 120; // tokens; then it starts over
+  const LENGTH = 150; // characters of the text, or fewer if two lines have less room
   const LETTER = 10.3; // pixels
   let picture = null;
-  let begun = null; // the prompt that it began with
+  let begun = null; // the initial prompt
   let count = 0;
-  let step = clock.step; // whose weights write
+  let step = clock.step; // the step of the weights
   let timer = 0;
   const toggle = button("model-write", "", () => (timer ? stop() : start()));
   const text = untrustedText("div", "model-written");
@@ -33,7 +33,7 @@ export function modelWriter(bar, clock) {
     timer = setTimeout(next, PACE);
     if (document.hidden || clock.waiting || clock.problem || !picture?.sample || clock.picture.place) return;
     begun ??= clock.prompt;
-    // At another step it begins anew: what it wrote before is not what it would write now.
+    // At another step it starts over, because those weights would generate another text.
     const over = count >= MOST || !picture.sample.typed || clock.step !== step;
     step = clock.step;
     count = over ? 0 : count + 1;

@@ -1,4 +1,4 @@
-/* The views that move with the time machine's bar; data.view says which. */
+/* The views that follow the time machine's bar; data.view selects one. */
 import { attentionReader } from "../shared/arcs.js";
 import { columnsOf } from "../shared/download.js";
 import { embeddingMap, mapColumns } from "../shared/embedding_map.js";
@@ -12,7 +12,7 @@ const VIEWS = { model, heads, head, nextToken, lens, byBlock, text, map, directi
 
 export default (component) => timeMachineView(component, VIEWS[component.data.view]);
 
-/* All heads at the step on view; a click opens one, in the browser at once and on the page shortly after. */
+/* All heads at the current step; a click opens one, in the browser at once and on the page shortly after. */
 function heads(root, clock, report) {
   const pick = (layer, head) => {
     clock.selectHead([layer, head]);
@@ -29,15 +29,15 @@ function heads(root, clock, report) {
   };
 }
 
-/* One head at the step on view, large, and read letter by letter. */
+/* One head at the current step, large, and as arcs from one token at a time. */
 function head(root, clock) {
   const [arcs, place] = [element("div", "snapshot-arcs"), element("div")];
   root.append(arcs, place);
   const reader = attentionReader(arcs);
   const board = attentionHeatmaps(place, { large: true });
-  let shown = null; // the frame and head whose bytes were cut out last
+  let shown = null; // the frame and head of the current bytes
   let bytes = null;
-  // A model that is compared with may have fewer heads.
+  // The other model of a comparison may have fewer heads.
   const has = ({ layers, heads }) => clock.head[0] < layers && clock.head[1] < heads;
   const placeIn = ({ heads }) => clock.head[0] * heads + clock.head[1];
   return {
@@ -65,7 +65,7 @@ function head(root, clock) {
   };
 }
 
-/* What comes next at the step on view: bars that grow, shrink and overtake each other. */
+/* The next token's probabilities at the current step: bars that grow, shrink and overtake each other. */
 function nextToken(root) {
   const HEIGHT = 27; // pixels of a row
   const box = element("div", "bars");
@@ -99,7 +99,7 @@ function nextToken(root) {
   };
 }
 
-/* The logit lens at the step on view: a row for each stage, a column for each of the last letters. */
+/* The logit lens at the current step: a row for each stage, a column for each of the last letters. */
 function lens(root) {
   const grid = element("div", "lens");
   const scroller = element("div", "lens-scroll", grid);
@@ -147,7 +147,7 @@ function lens(root) {
   };
 }
 
-/* The next token as each stage of the model would have it, at the step on view: from the embedding up to the last block. */
+/* The next token as predicted after each stage of the model at the current step: from the embedding up to the last block. */
 function byBlock(root) {
   const box = element("div", "by-block");
   root.append(box);
@@ -180,7 +180,7 @@ function byBlock(root) {
 const stageName = (stage) => element("span", "lens-name", stage ? _("after {block}", { block: stage }) : _("embedding"));
 const bar = () => [element("span", "bars-track", element("span", "bars-fill")), element("span", "bars-share")];
 
-/* How the model would go on at the step on view, always taking the most likely token; shaded by how likely it was. */
+/* The greedy continuation at the current step, shaded by probability. */
 function text(root) {
   const text = untrustedText("div", "snapshot-text");
   root.append(text);
@@ -208,7 +208,7 @@ function text(root) {
   };
 }
 
-/* The embeddings at the step on view, with short trails to where they were at the saved steps before. data: { height } */
+/* The embeddings at the current step, with short trails of their places at the saved steps before. data: { height } */
 function map(root, clock) {
   const TRAIL = 5; // saved steps
   const map = embeddingMap(root);
@@ -228,8 +228,8 @@ function map(root, clock) {
   };
 }
 
-/* A map of vectors at the step on view, with short trails. All steps were laid out together, in Python.
-   data: as clock.js wants it, and { steps, xy: [[[x, y] in thousandths] of each step], words_of: [of each step], tokens, kinds,
+/* A map of vectors at the current step, with short trails. All steps were laid out together, in Python.
+   data: as for clock.js, and { steps, xy: [[[x, y] in thousandths] of each step], words_of: [of each step], tokens, kinds,
            axes: { across, up: [[place, name]] } or null, chosen, near, height, name, trail: of how many saved steps } */
 function directions(root, _clock, report) {
   const map = embeddingMap(root, { onPick: (index) => report("picked", index) });

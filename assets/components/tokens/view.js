@@ -1,12 +1,12 @@
-/* A text as tokens over their numbers, and a batch as the examples in it; data.view says which. */
+/* A text as tokens above their ids, and a batch as its training examples; data.view selects one. */
 import { _, button, element, mountView, ngettext, quoted } from "../shared/mount.js";
 
 const VIEWS = { strip, pairs };
 
 export default (component) => mountView(component, VIEWS);
 
-/* A text as its tokens, each over its number. Pointing at one lights up all that are the same, which have the same number.
-   data: { tokens: [shown], ids: [number or null where the text has no such token], kinds, bytes: [in hexadecimal] or [] } */
+/* A text as its tokens, each above its id. Pointing at one lights up all equal ones, which have the same id.
+   data: { tokens: [shown], ids: [number, or null if the text has no such token], kinds, bytes: [in hexadecimal] or [] } */
 function strip(root, component) {
   const strip = element("div", "strip", [], { role: "list", tabindex: 0 });
   const readout = element("div", "hint strip-readout");
@@ -55,7 +55,7 @@ function strip(root, component) {
   };
 }
 
-/* A batch, and the examples hidden in one of its rows: each beginning of the row is a context, the token after it the target.
+/* A batch, and the examples in one of its rows: each start of the row is a context, the token after it the target.
    data: { x: [[id]], y: [[id]], tokens: {id: shown}, kinds: {id: kind} } */
 function pairs(root, component) {
   const batch = element("div", "pairs-batch");
@@ -104,7 +104,7 @@ function pairs(root, component) {
   };
 }
 
-/* How a token looks wherever it is drawn: in the color of its kind, as it is shown (a newline as ⏎), never as HTML. */
+/* A token as it is drawn everywhere: in the color of its kind, as displayed (a newline as ⏎), never as HTML. */
 function tokenChip(visible, id, kind, palette) {
   const chip = element("span", "chip", [element("span", "chip-token", visible), element("span", "chip-id", id)]);
   chip.style.setProperty("--kind", palette.kinds[kind] || palette.muted);
