@@ -18,7 +18,7 @@ def board() -> None:
     st.text(f"clicked {clicked}")
 
 
-def test_nothing_is_clicked_at_first():
+def test_no_head_is_clicked_at_first():
     app = AppTest.from_function(board).run()
     assert not app.exception
     assert app.text[0].value == "clicked None"
@@ -29,6 +29,6 @@ def test_nothing_is_clicked_at_first():
     [(np.zeros((1, 1, 3, 3), np.float32), "abc"), (np.zeros((1, 1, 3, 3), np.uint8), "ab")],
     ids=["not bytes", "too few tokens"],
 )
-def test_shapes_that_do_not_fit_are_named(patterns, tokens):
+def test_wrong_dtype_or_token_count_is_refused_with_the_shape_of_the_patterns(patterns, tokens):
     with pytest.raises(ValueError, match=r"\(1, 1, 3, 3\)"):
         attention_board(patterns, list(tokens), selected=(0, 0), key="board")

@@ -25,7 +25,7 @@ def cell(query: int, key: int, **settings):
     return attention_weight_steps(model, [3, 1, 4, 1, 5], 0, 1, query, key)
 
 
-def test_the_steps_follow_the_lecture_and_their_numbers_agree():
+def test_the_steps_of_an_attention_weight_are_in_order_and_their_numbers_agree():
     found = cell(3, 1)
     steps = cell_steps(found, SHOWN, 3, 1)
     assert [step.title.split(":")[0] for step in steps] == [
@@ -48,7 +48,7 @@ def test_the_steps_follow_the_lecture_and_their_numbers_agree():
     assert np.sum([strip.values for strip in steps[6].strips], axis=0) == pytest.approx(z.values, abs=1e-4)
 
 
-def test_a_look_in_one_sentence():
+def test_an_attention_weight_is_described_in_one_sentence():
     found = cell(3, 1)
     told = cell_in_words(found, SHOWN, 3, 1)
     assert told.startswith("'l' (token 4) attends ") and "of 4 keys" in told
@@ -57,7 +57,7 @@ def test_a_look_in_one_sentence():
 
 
 @pytest.mark.parametrize("query, key", [(3, 1), (4, 0), (2, 2)])
-def test_the_scaled_product_is_the_score(query, key):
+def test_the_shown_score_is_the_dot_product_over_the_root_of_the_head_size(query, key):
     found = cell(query, key)
     product, size, score = re.fullmatch(
         r"(.+) ÷ √(\d+) ≈ (.+), the score\.", cell_steps(found, SHOWN, query, key)[3].says
@@ -66,22 +66,22 @@ def test_the_scaled_product_is_the_score(query, key):
     assert product / math.sqrt(int(size)) == pytest.approx(score, abs=0.011)
 
 
-def test_the_first_letter_has_nothing_else_to_look_at():
+def test_the_sentence_for_the_first_token_says_that_there_is_no_other_key():
     assert cell_in_words(cell(0, 0), SHOWN, 0, 0).endswith("there is no other key.")
 
 
-def test_what_rotates_or_normalises_is_shown_before_and_after():
+def test_the_query_is_shown_before_and_after_normalization_and_rope():
     found = cell(3, 1, position="rope", qk_norm=True)
     labels = [strip.label for strip in cell_steps(found, SHOWN, 3, 1)[0].strips]
     assert labels == ["q before normalization and RoPE", "q, normalized, after RoPE"]
 
 
-def test_without_mask_or_scale_nothing_is_said_of_them():
+def test_without_mask_and_scale_the_steps_do_not_claim_them():
     steps = cell_steps(cell(0, 4, causal=False, attention_scale=False), SHOWN, 0, 4)
     assert steps[4].title == "All scores of this query" and "does not scale" in steps[3].says
 
 
-def test_many_values_are_added_up():
+def test_the_smallest_of_many_weighted_values_are_summed_as_others():
     torch.manual_seed(3)
     model = build_model(ModelConfig(n_layer=1, n_head=2, n_embd=16, block_size=16), 20)
     ids = list(range(12))
@@ -91,7 +91,7 @@ def test_many_values_are_added_up():
     assert np.sum([strip.values for strip in strips], axis=0) == pytest.approx(found.z, abs=1e-3)
 
 
-def test_pictures_in_words():
+def test_attention_patterns_are_described_in_words():
     assert picture_in_words(PATTERN, list("abc"), "head 1.1", False) == (
         "In head 1.1, other tokens attend most to 'a' (token 1): 56% on average."
     )
@@ -101,12 +101,12 @@ def test_pictures_in_words():
     assert "single token" in picture_in_words(PATTERN[:1, :1], ["a"], "head 1.1", False)
 
 
-def test_what_has_flowed_is_not_called_a_look():
+def test_a_heatmap_of_flow_describes_shares_and_not_attention():
     (cells,) = attention_heatmap(PATTERN, list("a<c"), flow=True).data
     assert cells.text[2][1] == "10% at 'c' comes from '&lt;'"
     assert cells.text[2][2] == "40% at 'c' comes from itself"
 
 
-def test_arcs_want_bytes_that_fit_their_tokens():
+def test_arcs_refuse_a_pattern_that_does_not_fit_the_tokens():
     with pytest.raises(ValueError, match="2 x 2 tokens"):
         attention_arcs(np.zeros((3, 3), dtype=np.uint8), ["a", "b"], row=0, key="arcs")

@@ -17,7 +17,7 @@ from explorer.look_inside.patching import map_in_words
 from explorer.widgets.layout import plotly_config
 
 
-def test_shares_are_drawn_with_their_sign_and_their_sum():
+def test_attribution_bars_show_signed_shares_and_their_sum():
     (bars,) = attribution_bars([("MLP 1", 2.0), ("head 1.1", -0.5)]).data
     assert list(bars.x) == [2.0, -0.5, 1.5]
     assert list(bars.text) == ["+2.00", "−0.50", "+1.50"]
@@ -25,7 +25,7 @@ def test_shares_are_drawn_with_their_sign_and_their_sum():
     assert decimal(-0.001, plus=True) == "0.00"
 
 
-def test_of_many_shares_the_weakest_are_added_up():
+def test_the_weakest_of_many_shares_are_summed_as_others():
     shares = [(str(index), float(index)) for index in range(-5, 6)]
     kept = strongest(shares, 5)
     assert [words for words, _ in kept] == ["-5", "-4", "4", "5", "7 others"]
@@ -33,7 +33,7 @@ def test_of_many_shares_the_weakest_are_added_up():
     assert strongest(shares[:5], 5) == shares[:5]
 
 
-def test_numbers_become_a_table_that_a_spreadsheet_opens():
+def test_a_matrix_is_exported_as_csv_with_one_row_per_cell():
     columns = matrix_columns(
         np.array([[0.5, np.nan], [1 / 3, 2.0]]), ["a", ","], ["x", "y"], ("row", "column", "share")
     )
@@ -50,7 +50,7 @@ UNSAFE = ['=HYPERLINK("x")', "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "=", "-"]
 SAFE = ["a=1", "'", "·", "⏎", "−1", " ", 'a "b", c', "ス"]
 
 
-def test_no_cell_of_text_is_a_formula_and_excel_sees_the_signs():
+def test_csv_export_escapes_formulas_and_keeps_negative_numbers():
     columns = {"=sum": UNSAFE + SAFE, "number": [-1.5, -2, 1e-7, 1234567, *range(-8, 4)]}
     file = BytesIO(csv_of(columns).encode())
     assert file.getvalue().startswith(b"\xef\xbb\xbf")
@@ -60,13 +60,13 @@ def test_no_cell_of_text_is_a_formula_and_excel_sees_the_signs():
     assert list(table["number"]) == columns["number"]  # numbers stay numbers, negative ones too
 
 
-def test_a_chart_is_saved_as_a_drawing():
+def test_a_chart_is_saved_as_svg():
     config = plotly_config("logit-lens")
     assert config["toImageButtonOptions"] == {"format": "svg", "filename": "logit-lens"}
     assert config["modeBarButtons"] == [["toImage"]]
 
 
-def test_words_get_more_room_than_letters():
+def test_a_chart_with_words_as_labels_is_wider_and_long_labels_are_cut():
     assert least_width_for(["a", "··"], 30) is None
     assert least_width_for(["question"], 10) > 700
     assert cut("questionable") == "questio…" and cut("question") == "question"
@@ -76,7 +76,7 @@ MOVED = np.array([[0.0, 1.0, np.nan], [0.1, 0.6, 0.3], [-0.2, 0.0, 1.0]], dtype=
 ROWS = ["before block 1", "after block 1", "after block 2"]
 
 
-def test_a_map_of_swaps_is_centred_on_no_move_and_told_in_words():
+def test_the_patching_heatmap_is_centered_on_zero_and_describes_each_cell():
     figure = patch_heatmap(MOVED, ROWS, ["a", "<", "c"], ["a", "b", "c"], ("e", "o"))
     (cells,) = figure.data
     assert (cells.zmin, cells.zmax) == (-1, 1)
@@ -91,7 +91,7 @@ def test_a_map_of_swaps_is_centred_on_no_move_and_told_in_words():
         patch_heatmap(MOVED, ROWS[:2], ["a", "<", "c"], ["a", "b", "c"], ("e", "o"))
 
 
-def test_a_map_of_swaps_in_a_sentence():
+def test_a_patching_map_is_described_in_a_sentence():
     found = PatchMap(np.nan_to_num(MOVED), ROWS, Answers(0, 1, 2.0, -1.0))
     assert map_in_words(found, "stream", list("abc"), list("axc")) == (
         "The prompts differ at 'b' (position 2). Most of the difference has reached the last token, 'c', after block 2."

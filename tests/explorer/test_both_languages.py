@@ -1,4 +1,4 @@
-"""What must live in Python and in JavaScript comes to the same in both."""
+"""Functions that exist in both Python and JavaScript give the same results."""
 
 import pytest
 
@@ -34,26 +34,26 @@ CURVES = [
     ],
     ids=["percent", "duration", "perplexity", "rate", "smoothing", "loss axis"],
 )
-def test_both_come_to_the_same(module, expression, python, cases):
+def test_python_and_javascript_format_and_smooth_alike(module, expression, python, cases):
     assert in_javascript(module, expression, cases) == [python(case) for case in cases]
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_both_give_a_loss_in_the_same_unit(unit):
+def test_python_and_javascript_convert_a_loss_to_a_unit_alike(unit):
     given = in_javascript("loss_chart/axes.js", f"module.inUnit(given, {unit!r}, 2.5)", LOSSES)
     assert given == pytest.approx([in_unit(loss, unit, 2.5) for loss in LOSSES])
 
 
-def test_both_thin_the_same_columns_of_a_curve():
+def test_python_and_javascript_thin_the_same_columns_of_a_curve():
     assert in_javascript("shared/run_stream.js", "module.COLUMNS", [None]) == [list(COLUMNS)]
 
 
-def test_both_write_the_same_csv():
+def test_python_and_javascript_write_the_same_csv():
     columns = {"=sum": UNSAFE + SAFE, "number": [-1.5, -2, 0.123456789, 1234567, None, *range(-8, 3)]}
     assert in_javascript("shared/download.js", "module.csvOf(given)", [columns]) == [csv_of(columns)]
 
 
-def test_both_show_the_same_table():
+def test_python_and_javascript_show_the_same_table():
     short = {"=sum": UNSAFE + SAFE, "number": [-1.5, -2, 0.123456789, 1234567, None, *range(-8, 3)]}
     long = {"step": list(range(0, 10_010, 10)), "loss": [4.2 / (1 + step) for step in range(1001)]}
     tables = [table_of(columns) for columns in (short, long, {"nothing": []})]

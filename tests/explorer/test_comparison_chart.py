@@ -1,4 +1,4 @@
-"""Many runs in one chart: their own colors, their names as they are and none over another."""
+"""Many runs in one chart: each has its own color, and names never overlap."""
 
 from itertools import pairwise
 
@@ -29,7 +29,7 @@ def test_each_run_is_a_curve_in_its_color_with_its_name_beside_it():
     }
 
 
-def test_time_may_be_the_axis_and_a_run_may_have_nothing_yet():
+def test_runs_are_compared_over_time_and_a_run_without_rows_is_an_empty_curve():
     figure = comparison_figure(
         {"a": ROWS, "b": []}, {"a": "one", "b": "two"}, {"a": "#111", "b": "#222"}, over="seconds"
     )
@@ -38,20 +38,20 @@ def test_time_may_be_the_axis_and_a_run_may_have_nothing_yet():
     assert [note.text for note in figure.layout.annotations] == ["one"]
 
 
-def test_a_fork_begins_where_it_branched_off():
+def test_a_fork_starts_at_the_step_where_it_branched_off():
     figure = comparison_figure({"a": ROWS}, {"a": "one"}, {"a": "#111111"}, begins={"a": 400})
     assert tuple(figure.data[0].x) == tuple(figure.data[1].x) == (400, 410)
     assert "branched off" in figure.layout.xaxis.title.text
 
 
-def test_the_first_fall_leaves_at_the_top():
+def test_the_loss_axis_cuts_off_the_steep_first_drop():
     rows = [{"step": step, "val_loss": loss} for step, loss in ((0, 4.2), (10, 2.6), (100, 2.0), (1000, 1.8))]
     low, high = comparison_figure({"a": rows}, {"a": "one"}, {"a": "#111111"}).layout.yaxis.range
     assert low < 1.8 and 2.0 < high < 2.6
 
 
 @given(st.dictionaries(st.text(), st.floats(1, 4), max_size=20))
-def test_names_never_cover_each_other(places):
+def test_run_names_never_overlap(places):
     found = spread(places, 0.2, 0.5)
     heights = sorted(found.values())
     assert found.keys() == places.keys()
@@ -59,11 +59,11 @@ def test_names_never_cover_each_other(places):
     assert not heights or heights[0] >= 0.6 - 1e-9
 
 
-def test_names_with_room_stay_where_their_curves_end():
+def test_run_names_far_enough_apart_stay_where_their_curves_end():
     assert spread({"a": 2.0, "b": 1.5}, 0.1, 1.0) == pytest.approx({"a": 2.0, "b": 1.5})
 
 
-def test_a_long_name_stands_on_two_lines_and_whole_under_the_pointer():
+def test_a_long_run_name_is_split_over_two_lines_and_whole_on_hover():
     name = "swift-hedgehog from step 100 with <b>"
     (label,) = comparison_figure({"a": ROWS}, {"a": name}, {"a": "#111111"}).layout.annotations
     assert label.text.startswith("swift-hedgehog<br>from step 100") and label.hovertext.endswith("with &lt;b&gt;")

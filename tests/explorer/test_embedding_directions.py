@@ -1,4 +1,4 @@
-"""Directions of one's own, the prompt on its way up, places, and the bigram's table beside the counted one."""
+"""Chosen embedding directions, the prompt in the residual stream, positions, and learned against counted bigrams."""
 
 import numpy as np
 import pytest
@@ -20,18 +20,18 @@ LEARNED = np.array([[0.2, 0.3, 0.5], [0.4, 0.3, 0.3], [1, 0, 0]], dtype=np.float
 COUNTED = np.array([[0.4, 0.4, 0.2], [0.4, 0.3, 0.3], [0, 1, 0]], dtype=np.float32)
 
 
-def test_places_on_both_axes_and_one_scale():
+def test_the_cosine_heatmap_has_positions_on_both_axes_and_a_fixed_scale():
     (map_,) = cosine_heatmap(np.eye(3), [1, 5, 9]).data
     assert list(map_.x) == [1, 5, 9] and (map_.zmin, map_.zmax) == (-1, 1)
 
 
-def test_a_difference_says_both_numbers():
+def test_a_cell_of_the_difference_heatmap_shows_the_learned_and_the_counted_share():
     (map_,) = difference_heatmap(LEARNED, COUNTED, ["a", "<", "c"], LIGHT).data
     assert map_.text[0][1] == "'&lt;' after 'a': learned 30%, counted 40%"
     assert map_.z[0][1] == pytest.approx(-0.1) and map_.zmin == -map_.zmax
 
 
-def test_what_is_seen_is_said():
+def test_axes_residual_stream_and_positions_are_described_in_words():
     shown = ["a", "b", "c"]
     assert axis_in_words(np.array([0.1, 0.9, 2.0]), ([0], [1]), shown) == (
         "The first axis separates its two groups. Furthest along it: 'c' (2.00)."
@@ -45,7 +45,7 @@ def test_what_is_seen_is_said():
     assert positions_in_words(np.array([[1, 0.5], [0.5, 1]])).startswith("Mean cosine: 0.50 at distance 1")
 
 
-def test_tables_in_words():
+def test_the_learned_and_counted_tables_are_compared_in_words():
     tables = Tables(LEARNED, COUNTED, LEARNED - COUNTED, np.array([300, 200, 0]))
     told = tables_in_words(tables, ["a", "b", "c"])
     assert told.startswith("Mean difference from the counted table: 18% of the probability.")
@@ -63,7 +63,7 @@ def test_maps_of_all_steps_keep_the_directions_and_the_scale_of_the_last():
     assert np.abs((moving.xy[0] - 0.5 * moving.xy[1])[inner]).max() < 0.2 + np.abs(middle).max()
 
 
-def test_own_axes_keep_their_frame_from_moment_to_moment():
+def test_chosen_axes_keep_their_range_from_step_to_step():
     points = [np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([[0.0, 1.0], [2.0, 0.0]])]
     moving = along_axes([0, 5], points, [("a", "b"), ("c", "d")], lambda _: "")
     (left, _), (right, _) = moving.axes["across"]
@@ -72,7 +72,7 @@ def test_own_axes_keep_their_frame_from_moment_to_moment():
     assert moving.xy[1][0].tolist() == [left, top]
 
 
-def test_the_circle_of_numbers_moves_with_the_steps():
+def test_the_number_circle_is_redrawn_for_every_step():
     angles = 2 * np.pi * np.arange(7)[:, None] * np.array([1, 2]) / 7
     steps = [fourier_components(np.hstack([np.cos(angle), np.sin(angle)])) for angle in angles.T[:, :, None]]
     figure, moves = number_circle(steps, list("0123456"), LIGHT)

@@ -1,4 +1,4 @@
-"""Uploads become runs, or sentences, and nothing is left behind."""
+"""Uploads become runs or are refused in a sentence, and leave no files behind."""
 
 import io
 import os
@@ -19,7 +19,7 @@ from explorer.widgets.address import ROOT
 
 @pytest.fixture
 def files(finished_run, tmp_path) -> dict[str, bytes]:
-    """A finished run as Hugging Face keeps it, and as nanoGPT does."""
+    """Export a finished run in the formats of Hugging Face and nanoGPT."""
     export_hugging_face(finished_run, tmp_path / "hf")
     export_nanogpt(finished_run, tmp_path / "ckpt.pt")
     paths = [*(tmp_path / "hf").iterdir(), tmp_path / "ckpt.pt"]
@@ -31,7 +31,7 @@ def uploads(files, *names):
 
 
 @pytest.mark.parametrize("names", [("config.json", "model.safetensors", "tokenizer.json"), ("ckpt.pt",)])
-def test_uploads_become_a_run_and_leave_nothing_else(finished_run, explorer_home, files, names):
+def test_uploads_become_a_run_and_leave_no_other_files(finished_run, explorer_home, files, names):
     corpus = finished_run.record().config.data.corpus
     imported = import_uploads(explorer_home, uploads(files, *names), corpus, "  theirs ")
     assert (imported.name, imported.status().state) == ("theirs", "finished")
@@ -51,7 +51,7 @@ def renamed(files, names):
     return [Upload(there, io.BytesIO(files[here]), len(files[here])) for here, there in names.items()]
 
 
-def test_our_own_exports_open_with_all_their_files_chosen_together(finished_run, explorer_home, files):
+def test_our_own_exports_open_when_all_their_files_are_uploaded_together(finished_run, explorer_home, files):
     corpus = finished_run.record().config.data.corpus
     there = {name: name for name in files if name != "ckpt.pt"}
     files |= dict.fromkeys(("generation_config.json", "special_tokens_map.json", "README.md"), b"{}")
@@ -81,12 +81,12 @@ def test_our_own_exports_open_with_all_their_files_chosen_together(finished_run,
     ],
     ids=lambda names: " ".join(names.values()),
 )
-def test_names_as_browsers_and_systems_change_them_are_known(names, finished_run, explorer_home, files):
+def test_file_names_changed_by_browsers_and_systems_are_recognized(names, finished_run, explorer_home, files):
     corpus = finished_run.record().config.data.corpus
     assert same_model(import_uploads(explorer_home, renamed(files, names), corpus, ""), finished_run)
 
 
-def test_zips_that_the_page_gives_open_again(finished_run, explorer_home):
+def test_zips_downloaded_from_the_page_open_again(finished_run, explorer_home):
     corpus = finished_run.record().config.data.corpus
     for kind, name in (("huggingface", "theirs"), (None, "patient-otter")):
         packed = io.BytesIO()
@@ -98,7 +98,7 @@ def test_zips_that_the_page_gives_open_again(finished_run, explorer_home):
     assert not list((explorer_home / "downloads").iterdir())
 
 
-def test_any_name_of_a_checkpoint_will_do(finished_run, explorer_home, files):
+def test_a_nanogpt_checkpoint_may_have_any_file_name(finished_run, explorer_home, files):
     files["my best ../../model.pt"] = files["ckpt.pt"]
     corpus = finished_run.record().config.data.corpus
     imported = import_uploads(explorer_home, uploads(files, "my best ../../model.pt"), corpus, "")
@@ -121,7 +121,9 @@ def test_any_name_of_a_checkpoint_will_do(finished_run, explorer_home, files):
         (("broken.pt",), "missing, damaged, or not saved by PyTorch"),
     ],
 )
-def test_what_cannot_be_opened_is_a_sentence_and_leaves_nothing(finished_run, explorer_home, files, names, sentence):
+def test_an_upload_that_cannot_be_opened_is_refused_and_leaves_no_files(
+    finished_run, explorer_home, files, names, sentence
+):
     corpus = finished_run.record().config.data.corpus
     files |= {"../run.json": b"{}", "large.pt": b"", "broken.pt": b"PK nothing", "readme.md": b"#"}
     files |= {"run.zip": b"PK", "broken.zip": b"PK nothing"}
@@ -134,7 +136,7 @@ def test_what_cannot_be_opened_is_a_sentence_and_leaves_nothing(finished_run, ex
     assert not list((explorer_home / "downloads").iterdir())
 
 
-def test_what_a_killed_server_left_goes_with_the_next_upload(finished_run, explorer_home, files):
+def test_the_next_upload_deletes_old_temporary_files_of_a_killed_server(finished_run, explorer_home, files):
     old, new = (explorer_home / "downloads" / f"{TEMPORARY}{name}" for name in ("old", "new"))
     old.mkdir(), new.mkdir()
     os.utime(old, (0, 0))
@@ -143,11 +145,11 @@ def test_what_a_killed_server_left_goes_with_the_next_upload(finished_run, explo
 
 
 @pytest.mark.parametrize("name", ["../../etc", "/etc/passwd", "", "a/b/c", "https://example.org/x"])
-def test_a_name_on_the_hub_is_never_a_path(explorer_home, name):
+def test_a_path_or_url_is_refused_as_a_model_name_of_the_hub(explorer_home, name):
     with pytest.raises(ExplorerError, match="is not a model name"):
         import_from_hub(explorer_home, name, "shakespeare", "")
 
 
-def test_the_server_takes_uploads_as_large_as_the_page_says():
+def test_the_servers_upload_limit_is_the_one_the_page_shows():
     settings = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text("utf-8"))
     assert settings["server"]["maxUploadSize"] == MOST_MEGABYTES

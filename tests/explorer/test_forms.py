@@ -12,7 +12,7 @@ NUMBERS = {path: setting for path, setting in fields_of(RunConfig) if setting.ty
 
 
 @pytest.mark.parametrize("path", [path for path, setting in NUMBERS.items() if setting.in_factors])
-def test_positions_reach_both_ends_and_every_one_is_valid(path: str):
+def test_slider_positions_reach_both_bounds_and_are_all_valid(path: str):
     setting = NUMBERS[path]
     places = positions(setting)
     assert places[0] == setting.low and places[-1] == setting.high
@@ -25,19 +25,19 @@ def test_positions_reach_both_ends_and_every_one_is_valid(path: str):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_is_a_position(name: str):
+def test_every_value_of_a_preset_is_a_slider_position(name: str):
     for path, setting in NUMBERS.items():
         value = value_at(preset(name), path)
         if setting.in_factors:
             assert value in positions(setting, {value})
 
 
-def test_a_value_between_two_positions_gets_one_of_its_own():
+def test_a_value_between_two_slider_positions_gets_its_own_position():
     assert 12345 in positions(NUMBERS["train.steps"], {12345})
     assert 0.000123 in positions(NUMBERS["train.learning_rate"], {0.000123})
 
 
-def test_numbers_as_people_write_them():
+def test_values_are_written_as_people_write_them():
     assert [number(value) for value in (2000, 1e-3, 4e-4, 0.15, 0, True, "gelu")] == [
         "2,000", "1e-3", "4e-4", "0.15", "0", "on", "gelu",
     ]  # fmt: skip
@@ -60,7 +60,7 @@ def form() -> None:
     }
 
 
-def test_a_form_of_every_setting_returns_what_the_config_says():
+def test_a_form_of_every_setting_returns_the_values_and_types_of_the_config():
     app = AppTest.from_function(form).run()
     assert not app.exception
     result = app.session_state["result"]
@@ -70,7 +70,7 @@ def test_a_form_of_every_setting_returns_what_the_config_says():
     assert type(result["model.n_embd"]) is int
 
 
-def test_what_differs_from_the_preset_is_marked():
+def test_a_setting_that_differs_from_the_preset_is_marked():
     app = AppTest.from_function(form).run()
     assert "preset: 4" in app.slider(key=widget_key("model.n_layer")).label
     assert "preset" not in app.slider(key=widget_key("model.n_head")).label
@@ -78,6 +78,6 @@ def test_what_differs_from_the_preset_is_marked():
     assert "preset: 4" in app.slider(key=widget_key("model.n_head")).label
 
 
-def test_labels_are_told_apart_in_the_order_in_which_they_came():
+def test_equal_labels_are_numbered_from_the_oldest():
     labels = {"newest": "run", "other": "text", "oldest": "run"}
     assert list(distinct_labels(labels).items()) == [("newest", "run (2)"), ("other", "text"), ("oldest", "run")]

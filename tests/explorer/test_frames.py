@@ -1,4 +1,4 @@
-"""A frame of the time machine says what core says about that snapshot, and is bounded whatever the model."""
+"""A frame of the time machine shows what core computes for that snapshot, and its size is bounded for every model."""
 
 from base64 import b64decode
 
@@ -30,7 +30,7 @@ def nothing_kept(monkeypatch):
 
 
 @pytest.mark.parametrize("moment", [0, 1, -1])
-def test_everything_in_a_frame_is_what_core_says(finished_run, moment):
+def test_a_frame_agrees_with_core_in_every_part(finished_run, moment):
     step = steps_with_weights(finished_run)[moment]
     frame = make_frame(finished_run, FrameRequest(step, PROMPT))
     model, tokenizer, loaded_step = load_model(finished_run, find_weights(finished_run, step))
@@ -65,14 +65,14 @@ def test_everything_in_a_frame_is_what_core_says(finished_run, moment):
     assert "".join(text for text, _, _ in frame["written"]) == tokenizer.decode([token.id for token in written])
 
 
-def test_every_view_draws_a_part_of_a_frame_by_a_function_of_the_browser():
+def test_every_view_of_the_time_machine_has_a_part_of_the_frame_and_a_browser_function():
     script = (COMPONENTS / "time_machine" / "view.js").read_text("utf-8")
     assert {view.part for view in VIEWS} == set(PARTS)
     for view in VIEWS:
         assert f"function {view.name}(" in script and view.name in script.partition("};")[0]
 
 
-def test_maps_are_all_turned_and_scaled_as_the_anchors(finished_run):
+def test_embedding_maps_of_all_steps_are_aligned_with_the_last_step(finished_run):
     first, *_, last = steps_with_weights(finished_run)
     maps = {
         step: np.array(make_frame(finished_run, FrameRequest(step, PROMPT, last))["map"]["xy"])
@@ -85,12 +85,12 @@ def test_maps_are_all_turned_and_scaled_as_the_anchors(finished_run):
     moved = np.linalg.norm(tables[first] - tables[last])
     assert np.abs(maps[last]).max() <= 1.001
     assert np.linalg.norm(maps[first] - maps[last]) > 0
-    # The directions are the same ones, so turning a map onto the other gains almost nothing.
+    # Both maps use the same directions, so aligning one with the other gains almost nothing.
     turned = align(maps[first], maps[last])
     assert np.linalg.norm(maps[first] - maps[last]) <= 1.5 * np.linalg.norm(turned - maps[last]) + 0.1 * moved
 
 
-def test_a_frame_is_computed_once_and_room_is_bounded(finished_run, monkeypatch):
+def test_a_frame_is_computed_once_and_the_cache_is_bounded(finished_run, monkeypatch):
     steps, made = steps_with_weights(finished_run), []
     monkeypatch.setattr(frames, "make_frame", lambda folder, asked: made.append(asked) or {"step": asked.step})
     for step in [*steps, *steps]:
@@ -103,12 +103,12 @@ def test_a_frame_is_computed_once_and_room_is_bounded(finished_run, monkeypatch)
     )
 
 
-def test_a_moment_that_is_not_kept_is_a_sentence(finished_run):
+def test_a_step_without_weights_is_refused_in_a_sentence(finished_run):
     with pytest.raises(RunError, match="no weights of step 13"):
         frame_now(finished_run, FrameRequest(13, PROMPT))
 
 
-def test_nothing_to_look_at_still_has_a_map(finished_run):
+def test_a_prompt_without_known_tokens_still_has_an_embedding_map(finished_run):
     frame = make_frame(finished_run, FrameRequest(steps_with_weights(finished_run)[0], "😀"))
     assert frame["map"]["xy"] and "attention" not in frame
 
@@ -120,12 +120,12 @@ def test_all_heads_of_a_large_model_fit_into_a_frame():
     assert longest_drawn(build_model(ModelConfig(n_layer=4, n_head=4, n_embd=16, block_size=256), 65)) == 128
 
 
-def test_a_prompt_too_long_for_all_heads_is_cut_and_said_so(finished_run, monkeypatch):
+def test_attention_of_a_long_prompt_is_cut_to_its_last_tokens_and_the_frame_says_so(finished_run, monkeypatch):
     monkeypatch.setattr(frames, "MOST_CELLS", 4 * 5**2)
     frame = make_frame(finished_run, FrameRequest(steps_with_weights(finished_run)[0], PROMPT))
     assert "".join(frame["tokens"]) == "e,·or" and frame["attention"]["length"] == 5
     assert "last 5 of the 9 tokens read" in frame["cut"]
-    # They are drawn as they are after all that was read, which everything else in the frame has read too.
+    # The patterns come from the whole prompt, as everything else in the frame does.
     model, tokenizer, _ = load_model(finished_run, find_weights(finished_run, frame["step"]))
     pattern = attention_patterns(model, tokenizer.encode(PROMPT))[..., -5:, -5:]
     drawn = np.frombuffer(b64decode(frame["attention"]["bytes"]), np.uint8).reshape(pattern.shape) / 255
@@ -134,7 +134,7 @@ def test_a_prompt_too_long_for_all_heads_is_cut_and_said_so(finished_run, monkey
     assert frame["next"] == make_frame(finished_run, FrameRequest(frame["step"], PROMPT))["next"]
 
 
-def test_a_last_save_is_a_moment_until_the_next(finished_run):
+def test_the_latest_save_is_a_step_of_the_time_machine_until_the_next_save(finished_run):
     model = load_model(finished_run).model
     *_, last = steps_with_weights(finished_run)
     save_weights(finished_run.weights_path, model, last + 5)

@@ -1,4 +1,4 @@
-"""The charts of the GPT lesson say what they are given."""
+"""The charts of the GPT lesson show the numbers that they are given."""
 
 import pytest
 
@@ -10,7 +10,7 @@ NAMES, LOSSES = ["guessing", "one <b>head</b>", "dropout", "full"], [4.0, 2.5, 2
 
 
 @pytest.mark.parametrize("palette", [LIGHT, DARK])
-def test_each_rung_stands_on_the_last_one_that_is_not_beside(palette):
+def test_each_ladder_bar_starts_at_the_loss_of_the_rung_it_builds_on(palette):
     rungs = [RungLoss("", loss, loss, place > 0, place == 2) for place, loss in enumerate(LOSSES)]
     figure = ladder_chart(NAMES, rungs, ["more"], palette)
     bars = figure.data[::2]
@@ -27,14 +27,14 @@ def test_each_rung_stands_on_the_last_one_that_is_not_beside(palette):
     assert dots[2].marker.color == palette.surface and dots[0].marker.color == palette.lines
 
 
-def test_the_largest_drop_stands_on_top_and_a_rise_points_the_other_way():
+def test_drop_bars_are_sorted_and_a_rise_in_loss_is_negative():
     figure = drop_bars({"a": 0.1, "b": 0.3, "c": -0.05}, "a")
     (bars,) = figure.data
     assert list(bars.x) == [0.3, 0.1, -0.05] and list(bars.text) == ["−0.30", "−0.10", "+0.05"]
     assert list(bars.marker.opacity) == [1.0, 0.4, 1.0]
 
 
-def test_products_for_and_against_have_two_colors():
+def test_positive_and_negative_products_have_different_colors():
     (bars,) = product_bars([1.0, -2.0, 0.5]).data
     assert bars.marker.color[0] == bars.marker.color[2] != bars.marker.color[1]
 

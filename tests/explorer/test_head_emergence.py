@@ -13,7 +13,7 @@ from explorer.widgets.prompt import read_prompt
 from tests.components import wait_for_jobs
 
 
-def test_who_is_most_alike_is_told_once_a_pair():
+def test_the_most_similar_embeddings_are_listed_once_per_pair():
     vectors = np.array([[1, 0], [2, 0.1], [0, 1], [-1, 0]], dtype=np.float32)
     assert alike_in_words(vectors, "abcd", 1) == "Most similar by cosine: 'a' and 'b' (1.00)."
 
@@ -36,7 +36,7 @@ def test_a_head_emerges_when_it_takes_its_last_role():
     assert emerged_heads([0, 10], [scores(0.1), scores(0.1)]) == []
 
 
-def test_where_no_snapshot_can_be_read_any_more_no_emergence_is_shown(finished_run):
+def test_without_readable_snapshots_no_emergence_is_shown(finished_run):
     opened = shared.open_model(finished_run.id, None)
     state = TimeMachineState("a", finished_run.id, "", steps_with_weights(finished_run), opened.step, 0)
     inspection = Inspection(finished_run, opened, read_prompt("", opened.tokenizer), state)

@@ -13,7 +13,7 @@ PREVIOUS = HeadName("previous_token", "previous token", 0.9)
 NONE = HeadName(None, "no clear role", 0.1)
 
 
-def test_every_head_stands_on_the_board_with_its_role():
+def test_the_roles_board_shows_every_head_with_its_role():
     figure = roles_board([[PREVIOUS, NONE], [NONE, NONE]])
     assert len(figure.layout.shapes) == 4
     (words,) = figure.data
@@ -30,11 +30,11 @@ def test_every_head_stands_on_the_board_with_its_role():
         ([[NONE, NONE]], "No head has a clear role at this step."),
     ],
 )
-def test_the_board_is_read_in_words(names, sentence):
+def test_the_roles_board_is_described_in_words(names, sentence):
     assert sentence in roles_in_words(names)
 
 
-def test_a_role_has_its_color_everywhere():
+def test_a_role_has_the_same_color_in_bars_and_board():
     bars = role_bars({"previous_token": 0.8, "induction": 0.1}, {"previous_token": 0.3, "induction": 0.4}, DARK)
     board = roles_board([[PREVIOUS]], DARK)
     assert bars.data[0].marker.color[0] == board.layout.shapes[0].fillcolor
@@ -43,13 +43,13 @@ def test_a_role_has_its_color_everywhere():
 
 
 @pytest.mark.parametrize("task", ["", *TASK_ROLES])
-def test_every_role_of_a_text_has_a_name_a_meaning_and_a_color_of_its_own(task):
+def test_every_role_has_a_name_a_meaning_and_its_own_color(task):
     roles = roles_of(task)
     assert set(roles) <= set(heads._MEANINGS) and all(title in formatting._ALONE for title in roles.values())
     assert len({role_colors(LIGHT)[role] for role in roles}) == len(roles)
 
 
-def test_emergence_is_marked_where_the_score_begins_to_stay():
+def test_emergence_is_marked_at_its_step_and_score():
     scores = np.array([[[0.0, 0.1]], [[0.5, 0.2]], [[0.9, 0.1]]])
     emerged = np.array([[10, -1]])
     figure = emergence_figure([0, 10, 20], scores, emerged, ([0, 20], [4.0, 2.0]), "induction", LIGHT)
@@ -58,7 +58,7 @@ def test_emergence_is_marked_where_the_score_begins_to_stay():
     assert (dot.x, dot.y, dot.text) == ((10,), (0.5,), ("1.1",))
 
 
-def test_emergence_is_read_in_words():
+def test_emergence_is_described_in_words():
     yes = np.ones((2, 2), dtype=bool)
     assert emergence_in_words(np.array([[10, -1]]), yes[:1], "induction", 20) == (
         "The first induction head is 1.1, from step 10 on."
@@ -76,7 +76,7 @@ def test_emergence_is_read_in_words():
     )
 
 
-def test_heads_that_score_higher_in_another_role_are_told_apart():
+def test_heads_that_score_higher_in_another_role_are_listed_separately():
     strongest = np.array([[True, False], [True, True]])
     assert emergence_in_words(np.array([[45, 90], [-1, 60]]), strongest, "previous token", 2000) == (
         "The first previous token head is 1.1, from step 45 on. At step 2,000, the last one scored, 3 heads score "
@@ -85,7 +85,7 @@ def test_heads_that_score_higher_in_another_role_are_told_apart():
     )
 
 
-def test_costs_are_centred_on_zero_and_read_in_words():
+def test_ablation_costs_are_centered_on_zero_and_described_in_words():
     costs = np.array([[0.5, 0.2], [-0.1, 0.0]])
     figure = costs_figure(costs)
     heat = figure.data[0]
@@ -108,5 +108,5 @@ def test_costs_are_centred_on_zero_and_read_in_words():
         ([0.1, 0.1], ""),
     ],
 )
-def test_how_far_back_a_head_attends_is_said(by_distance, words):
+def test_how_far_back_a_head_attends_is_described_in_words(by_distance, words):
     assert distance_in_words(np.array(by_distance)) == words

@@ -1,4 +1,4 @@
-"""The figures of a training's health draw every measurement, for any shape of a model."""
+"""The training health figures draw every measurement, for any model shape."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def history(layers: int, heads: int, units: bool = True) -> list[Health]:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 4), (12, 12)])
-def test_a_figure_has_a_move_for_every_measurement(shape):
+def test_every_health_figure_has_an_update_for_every_measurement(shape):
     measured = history(*shape)
     for name, draw in FIGURES.items():
         figure, moves = draw(measured, LIGHT, np.array([1.0, 9.0]))
@@ -29,13 +29,13 @@ def test_a_figure_has_a_move_for_every_measurement(shape):
         assert all(len(move.get("traces", [])) <= len(figure.data) for move in moves), name
 
 
-def test_histograms_share_an_axis_of_the_size_of_the_widest():
+def test_histograms_share_an_axis_as_wide_as_the_widest_layer():
     _figure, moves = FIGURES["activations"](history(2, 2), LIGHT, np.ones(1))
     assert moves[0]["layout"]["xaxis.range"] == moves[0]["layout"]["xaxis2.range"]
     assert moves[3]["layout"]["xaxis.range"][1] == pytest.approx(2001 * moves[0]["layout"]["xaxis.range"][1])
 
 
-def test_the_ratio_has_a_curve_for_each_matrix_and_begins_with_the_first_step():
+def test_the_update_ratio_has_a_curve_per_matrix_from_the_first_step_on():
     figure, moves = FIGURES["updates"](history(2, 2), LIGHT, np.ones(1))
     assert len(figure.data) == 6 and all(list(trace.x) == [1, 10, 2000] for trace in figure.data)
     assert len({trace.xaxis for trace in figure.data}) == 3
@@ -44,6 +44,6 @@ def test_the_ratio_has_a_curve_for_each_matrix_and_begins_with_the_first_step():
     assert [cursor["x0"] for cursor in cursors] == [10] * 3
 
 
-def test_without_feed_forward_layers_the_stream_has_a_stage_a_block():
+def test_without_feed_forward_layers_the_norms_have_one_stage_per_block():
     figure, _moves = FIGURES["norms"](history(3, 2, units=False), LIGHT, np.ones(1))
     assert list(figure.layout.xaxis.ticktext) == ["embedding", "block 1", "block 2", "block 3"]

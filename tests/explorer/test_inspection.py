@@ -1,4 +1,4 @@
-"""Tokens that look the same are told apart in a select."""
+"""Tokens that look the same have distinct names in a select box."""
 
 from core.text.tokenizers import CharTokenizer
 from explorer.look_inside.inspection import names_of

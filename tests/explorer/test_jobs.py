@@ -21,14 +21,14 @@ def count(total):
     return lambda: (Progress(done, total, done * 10) for done in range(1, total + 1))
 
 
-def test_the_same_key_is_computed_once():
+def test_a_job_with_a_known_key_is_computed_once():
     first = jobs.job("once", count(3))
     assert jobs.job("once", count(99)) is first
     assert (ended(first).result, first.share, first.problem) == (30, 1.0, "")
     assert jobs.known("once") is first and jobs.known("never") is None
 
 
-def test_a_stopped_job_keeps_what_it_found_and_may_begin_again():
+def test_a_stopped_job_keeps_its_partial_result_and_can_be_restarted():
     reached, go_on = threading.Event(), threading.Event()
 
     def slow():
@@ -48,7 +48,7 @@ def test_a_stopped_job_keeps_what_it_found_and_may_begin_again():
     assert again is not job and ended(again).result == "all"
 
 
-def test_errors_become_sentences_and_the_next_job_still_runs():
+def test_an_error_in_a_job_becomes_a_sentence_and_the_next_job_still_runs():
     def explained():
         yield Progress(1, 2, None)
         raise ExplorerError("The prompt is too long.")
@@ -62,13 +62,13 @@ def test_errors_become_sentences_and_the_next_job_still_runs():
     assert ended(jobs.job("after", count(1))).result == 10
 
 
-def test_a_stop_that_comes_after_the_end_throws_nothing_away():
+def test_stopping_a_finished_job_keeps_its_result():
     job = ended(jobs.job("late stop", count(2)))
     job.stop()
     assert not job.stopped and jobs.job("late stop", count(9)) is job and job.result == 20
 
 
-def test_what_failed_may_begin_again():
+def test_a_failed_job_can_be_restarted():
     attempts = []
 
     def fails_once():
@@ -81,7 +81,7 @@ def test_what_failed_may_begin_again():
     assert ended(jobs.job("fails once", fails_once)).result == "found"
 
 
-def test_only_so_many_are_kept():
+def test_the_oldest_jobs_are_dropped_beyond_the_limit():
     for number in range(jobs.MOST_JOBS + 5):
         last = jobs.job(("kept", number), count(1))
     ended(last)
@@ -89,7 +89,7 @@ def test_only_so_many_are_kept():
 
 
 class Slowly:
-    """A computation that takes its second piece when it is let; the page below asks for it."""
+    """A computation that waits for `go_on` after its first quarter. The page below requests it."""
 
     def __init__(self, key):
         self.key, self.begun, self.go_on, self.problem = key, threading.Event(), threading.Event(), ""
@@ -146,7 +146,7 @@ def found_on(app: AppTest) -> str:
     return app.markdown[-1].value
 
 
-def test_a_page_shows_how_far_a_job_is_and_then_what_it_found(slowly):
+def test_a_page_shows_a_jobs_progress_and_then_its_result(slowly):
     app = AppTest.from_function(page_with_a_job, default_timeout=30).run()
     assert slowly.begun.wait(30)
     app.run()
@@ -160,7 +160,7 @@ def test_a_page_shows_how_far_a_job_is_and_then_what_it_found(slowly):
     assert not app.get("progress") and not app.button
 
 
-def test_a_job_stopped_on_its_page_says_so_and_begins_again_when_asked(slowly):
+def test_a_job_stopped_on_its_page_shows_its_partial_result_and_can_be_restarted(slowly):
     app = AppTest.from_function(page_with_a_job, default_timeout=30).run()
     assert slowly.begun.wait(30)
     app.run().button[0].click().run()
@@ -176,7 +176,7 @@ def test_a_job_stopped_on_its_page_says_so_and_begins_again_when_asked(slowly):
     assert found_on(app.run()) == "found: all"
 
 
-def test_a_job_that_fails_says_why_on_its_page_and_may_begin_again(slowly):
+def test_a_failed_job_shows_its_error_on_the_page_and_can_be_restarted(slowly):
     slowly.problem = "The prompt is too long."
     slowly.go_on.set()
     app = AppTest.from_function(page_with_a_job, default_timeout=30).run()
@@ -189,7 +189,7 @@ def test_a_job_that_fails_says_why_on_its_page_and_may_begin_again(slowly):
     assert found_on(app.run()) == "found: all" and not app.error
 
 
-def test_a_page_is_drawn_anew_when_its_job_has_ended(slowly):
+def test_a_page_reruns_when_its_job_has_already_ended(slowly):
     slowly.go_on.set()
     ended(jobs.job(slowly.key, slowly))
     app = AppTest.from_function(page_whose_job_ends_before_it_looks, default_timeout=30).run()
@@ -197,7 +197,7 @@ def test_a_page_is_drawn_anew_when_its_job_has_ended(slowly):
     assert not app.get("progress")
 
 
-def test_jobs_at_work_take_turns_and_each_keeps_its_random_numbers(monkeypatch):
+def test_concurrent_jobs_alternate_and_keep_separate_random_states(monkeypatch):
     monkeypatch.setattr(jobs, "SLICE", 0.0)
     order, go_on = [], threading.Event()
 
@@ -205,7 +205,7 @@ def test_jobs_at_work_take_turns_and_each_keeps_its_random_numbers(monkeypatch):
         def make():
             go_on.wait(20)
             torch.manual_seed(seed)
-            with torch.no_grad():  # of this job alone
+            with torch.no_grad():  # applies to this job only
                 for piece in range(1, 5):
                     order.append(name)
                     yield Progress(piece, 4, torch.rand(piece).tolist())
@@ -224,13 +224,13 @@ def test_jobs_at_work_take_turns_and_each_keeps_its_random_numbers(monkeypatch):
     assert ended(together[2]).result == 2.0
     found = [ended(job).result for job in together[:2]]
     first_round = order[:3]
-    assert sorted(map(str, first_round)) == ["1", "2", "trains"]  # nobody waits for the end of another
+    assert sorted(map(str, first_round)) == ["1", "2", "trains"]  # no job waits for another to finish
     for seed, numbers in zip((1, 2), found, strict=True):
         torch.manual_seed(seed)
         assert numbers == [torch.rand(piece).tolist() for piece in range(1, 5)][-1]
 
 
-def test_one_who_leaves_does_not_end_what_others_watch(monkeypatch):
+def test_a_viewer_who_leaves_does_not_stop_a_job_that_others_watch(monkeypatch):
     go_on = threading.Event()
 
     def slow():
@@ -248,7 +248,7 @@ def test_one_who_leaves_does_not_end_what_others_watch(monkeypatch):
     assert ended(watched).result == "all"
 
 
-def test_a_job_that_nobody_watches_any_more_ends(monkeypatch):
+def test_a_job_without_viewers_is_stopped(monkeypatch):
     go_on = threading.Event()
 
     def endless():
@@ -263,7 +263,7 @@ def test_a_job_that_nobody_watches_any_more_ends(monkeypatch):
     assert ended(left).stopped
 
 
-def test_a_job_waits_for_those_asked_for_before_it():
+def test_a_job_waits_for_the_jobs_requested_before_it():
     go_on = threading.Event()
 
     def slow():
@@ -276,7 +276,7 @@ def test_a_job_waits_for_those_asked_for_before_it():
     assert ended(second).begun and first.ended
 
 
-def test_a_computation_that_reports_its_share_is_a_job_and_ends_at_the_next_report_after_a_stop():
+def test_a_stopped_reporting_computation_ends_at_its_next_report():
     half, go_on, shares = threading.Event(), threading.Event(), []
 
     def compute(report):
@@ -297,7 +297,7 @@ def test_a_computation_that_reports_its_share_is_a_job_and_ends_at_the_next_repo
     assert (again.result, again.share) == ("all", 1.0) and shares[-3:] == [0.25, 0.5, 0.75]
 
 
-def test_an_error_of_a_computation_that_reports_is_its_jobs_problem():
+def test_an_error_in_a_reporting_computation_becomes_the_jobs_problem():
     def compute(report):
         report(0.5)
         raise ExplorerError("The disk is full.")

@@ -1,4 +1,4 @@
-"""The app's own sentences go through one door, and come out in the language on view."""
+"""All sentences of the app are marked for translation and shown in the chosen language."""
 
 import ast
 import re
@@ -29,7 +29,7 @@ from tests.words import TEMPLATE, collect, sentences_in, update, written
 
 def catalog_of(locale: Path, name: str, translate) -> None:
     """Write the compiled catalog of a language that translates each form of a sentence."""
-    catalog = Catalog(locale=name)  # which says how many plural forms there are
+    catalog = Catalog(locale=name)  # sets the number of plural forms
     for message in collect():
         forms = message.id if message.pluralizable else (message.id,)
         if message.id:
@@ -41,7 +41,7 @@ def catalog_of(locale: Path, name: str, translate) -> None:
 
 @pytest.fixture
 def new_languages(tmp_path, monkeypatch):
-    """Where a test may put languages: the lessons, and the catalogs of the pages' sentences."""
+    """Return a temporary folder for languages, with `lessons` and `locale`."""
     shutil.copytree(lesson_text._FOLDER, tmp_path / "lessons")
     monkeypatch.setattr(lesson_text, "_FOLDER", tmp_path / "lessons")
     monkeypatch.setattr(i18n, "LOCALE", tmp_path / "locale")
@@ -55,17 +55,17 @@ def new_languages(tmp_path, monkeypatch):
 
 @pytest.fixture
 def backwards(new_languages):
-    """A second language, whose sentences stand in brackets."""
+    """Add a second language that puts every sentence in brackets."""
     (new_languages / "lessons" / "xx").mkdir()
     (new_languages / "lessons" / "xx" / "words.md").write_text("# Words\n\n## language\nXish\n")
     catalog_of(new_languages / "locale", "xx", lambda words: f"⟦{words}⟧")
 
 
-def test_the_template_for_translators_holds_every_sentence():
+def test_the_translation_template_is_up_to_date():
     assert TEMPLATE.read_bytes() == written(collect()), "run `make words`"
 
 
-def test_marks_are_found_with_what_translators_are_told():
+def test_marked_sentences_are_extracted_with_their_translator_comments():
     source = '# Translators: the verb\n_("a {b}", b=1)\nTABLE = {1: N_("c" "d")}\n_(TABLE[1])\n'
     assert sentences_in(source + 'ngettext("one", "{count} of them", 2)\n', ".py") == [
         ("a {b}", ["Translators: the verb"]),
@@ -77,13 +77,13 @@ def test_marks_are_found_with_what_translators_are_told():
     assert sentences_of(source) == (["one", 'two "quoted"'], [("1", "{count}")])
 
 
-def test_every_sentence_of_the_browser_is_sent_to_it():
+def test_every_sentence_marked_in_javascript_is_sent_to_the_browser():
     for path in COMPONENTS.rglob("*.js"):
         plain, counted = sentences_of(path.read_text("utf-8"))
         assert {*plain, *counted} == {sentence for sentence, _ in sentences_in(path.read_text("utf-8"), ".js")}, path
 
 
-def test_a_language_of_old_keeps_its_translations_and_gets_the_new_sentences(tmp_path):
+def test_updating_a_catalog_keeps_its_translations_and_adds_new_sentences(tmp_path):
     po = tmp_path / "de" / "LC_MESSAGES" / "messages.po"
     po.parent.mkdir(parents=True)
     po.write_text('msgid "Train"\nmsgstr "Trainieren"\n\nmsgid "Gone"\nmsgstr "Weg"\n', "utf-8")
@@ -95,14 +95,14 @@ def test_a_language_of_old_keeps_its_translations_and_gets_the_new_sentences(tmp
     assert po.read_bytes() == first
 
 
-def test_outside_of_a_session_it_is_english():
+def test_outside_a_session_sentences_are_english():
     assert _("{count} steps", count="{x}") == "{x} steps"
     assert [ngettext("{count} core", "{count} cores", count) for count in (0, 1, 2000)] == [
         *("0 cores", "1 core", "2,000 cores"),
     ]
 
 
-def test_slips_and_gaps_of_a_language_are_english(new_languages):
+def test_wrong_or_missing_translations_fall_back_to_english(new_languages):
     (new_languages / "lessons" / "de").mkdir()
     words = {"{count} steps": "{zahl} Schritte", "Train": "Trainieren"}
     catalog_of(new_languages / "locale", "de", lambda english: words.get(english, ""))
@@ -111,7 +111,7 @@ def test_slips_and_gaps_of_a_language_are_english(new_languages):
         assert ngettext("{count} core", "{count} cores", 1) == "1 core"
 
 
-# A number of these takes the form that a language has for it. A rate ("tokens/s") is no number of things.
+# A count of one of these needs a plural form. A rate ("tokens/s") is not a count.
 THINGS = re.compile(
     r"\{(?!role\})\w+\}\**(?: (?:different|other|next|training|largest|or more))? "
     r"(?:activations|characters|days|examples|heads|keys|layers|letters|lines|logits|neurons|numbers|parameters|"
@@ -125,7 +125,7 @@ UNCOUNTED = {
 }
 
 
-def test_a_number_of_things_goes_through_ngettext():
+def test_every_counted_noun_goes_through_ngettext():
     plain = [
         sentence
         for path in [*PAGES, *COMPONENTS.rglob("*.js")]
@@ -135,7 +135,7 @@ def test_a_number_of_things_goes_through_ngettext():
     assert {sentence for sentence in plain if THINGS.search(sentence)} == UNCOUNTED.keys()
 
 
-def test_a_number_of_things_is_found():
+def test_the_pattern_for_counted_nouns_finds_counts_and_nothing_else():
     found = [
         "{count} tokens",
         "**{count}** parameters, {x}",
@@ -147,7 +147,7 @@ def test_a_number_of_things_is_found():
     assert not any(map(THINGS.search, others))
 
 
-def test_a_count_takes_the_form_that_a_language_has_for_it(new_languages):
+def test_a_count_takes_the_plural_form_of_the_language(new_languages):
     (new_languages / "lessons" / "fr").mkdir()
     catalog_of(new_languages / "locale", "fr", lambda english: f"{english} (fr)")
     with in_language("fr"):
@@ -157,7 +157,7 @@ def test_a_count_takes_the_form_that_a_language_has_for_it(new_languages):
     assert plural_forms("{count} core", "{count} cores", "fr") == ["{count} core (fr)", "{count} cores (fr)"]
 
 
-def test_a_language_is_asked_for_in_the_address_and_stays(backwards, explorer_home):
+def test_a_language_from_the_address_is_kept_until_another_is_chosen(backwards, explorer_home):
     app = AppTest.from_file(str(NAVIGATION), default_timeout=60)
     app.query_params["language"] = "xx"
     app.run()
@@ -171,15 +171,15 @@ def test_a_language_is_asked_for_in_the_address_and_stays(backwards, explorer_ho
     assert "Build" in [caption.value for caption in app.sidebar.caption]
 
 
-def test_a_frame_of_the_time_machine_is_told_in_the_language_asked_for(backwards, finished_run):
+def test_a_frame_of_the_time_machine_is_in_the_requested_language(backwards, finished_run):
     step = steps_with_weights(finished_run)[-1]
     assert make_frame(finished_run, FrameRequest(step, "To be", language="xx"))["next"]["words"].startswith("⟦")
     assert not make_frame(finished_run, FrameRequest(step, "To be"))["next"]["words"].startswith("⟦")
 
 
 PAGES = [*sorted((ROOT / "explorer").rglob("*.py")), *sorted((ROOT / "pages").glob("*.py"))]
-SHELL = ("__main__.py", "server.py", "routes.py")  # what they say is read in a terminal, or by programs
-# What shows its first two arguments, and these others, to people.
+SHELL = ("__main__.py", "server.py", "routes.py")  # their output is read in a terminal or by programs
+# Functions that show their first two arguments, and the keyword arguments in ALSO, to people.
 SHOWS = {
     *("title", "header", "caption", "markdown", "metric", "badge", "info", "success", "warning", "error", "toast"),
     *("button", "download_button", "link_button", "page_link", "form_submit_button", "popover", "expander", "tabs"),
@@ -187,16 +187,16 @@ SHOWS = {
     *("text_input", "text_area", "number_input", "progress", "card", "page_header", "empty_state"),
 }
 ALSO = {"help", "placeholder", "text", "caption", "note", "more"}
-# What plotly writes into a chart, whatever the call.
+# Keyword arguments that plotly writes into a chart, in any call.
 CHART = {"title", "title_text", "text", "ticktext", "hovertemplate", "hover", "xaxis_title", "yaxis_title"}
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if path.name not in SHELL], ids=lambda path: path.stem)
-def test_words_for_people_go_through_the_door(path):
+def test_all_shown_words_are_marked_for_translation(path):
     assert not unsaid(path.read_text("utf-8"))
 
 
-def test_a_word_past_the_door_is_found():
+def test_words_not_marked_for_translation_are_found():
     assert unsaid('st.caption(f"{count} steps")') == ["1:  steps"]
     assert unsaid('st.button(say("Go"), help="Goes." if far else "")') == ["1: Goes."]
     assert unsaid("figure.update_xaxes(title='step', ticktext=texts)") == ["1: step"]
@@ -217,7 +217,7 @@ def test_messages_and_helps_are_short():
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "core").rglob("*.py")), ids=lambda path: path.stem)
-def test_errors_are_short(path):
+def test_error_messages_are_short(path):
     raised = [node.exc for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Raise)]
     words = [text for call in raised if isinstance(call, ast.Call) for each in call.args for text in wholes(each, {})]
     assert not [text for text in words if count_words(text) > MOST_WORDS]
@@ -235,7 +235,7 @@ def count_words(text: str) -> int:
 
 
 def helps_of(source: str) -> list[str]:
-    """The words that a module gives as `help` or `more`, also by the name of a value or a function of the module."""
+    """Return the texts that a module passes as `help` or `more`, directly or through one of its names or functions."""
     nodes, values = list(ast.walk(ast.parse(source))), defaultdict(list)
     for node in nodes:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
@@ -250,7 +250,7 @@ def helps_of(source: str) -> list[str]:
 
 
 def wholes(value: ast.AST, values: dict[str, list[ast.expr]]) -> list[str]:
-    """The texts that an expression can be; of one put together from several, the longest."""
+    """Return the texts that an expression can evaluate to; for one joined from parts, only the longest."""
     if isinstance(value, ast.Constant):
         return [value.value] if isinstance(value.value, str) else []
     if isinstance(value, ast.Name):
@@ -262,14 +262,14 @@ def wholes(value: ast.AST, values: dict[str, list[ast.expr]]) -> list[str]:
     return [words for part in parts for words in part]
 
 
-def test_words_in_the_browser_go_through_the_door():
+def test_words_shown_by_javascript_are_marked_for_translation():
     past = re.compile(r'element\("\w+", "[^"]*", "[^"]*[a-z]{2}|(?:textContent|title|ariaLabel) = "[^"]*[a-z]{2}')
     for path in sorted((ROOT / "assets").rglob("*.js")):
         assert not past.findall(path.read_text("utf-8")), path.name
 
 
 def unsaid(source: str) -> list[str]:
-    """English words that a module shows without `say`, with their lines."""
+    """Return the English words that a module shows without marking them for translation, with line numbers."""
     found = []
     for call in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)):
         name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
@@ -291,7 +291,7 @@ def literals(given: ast.expr) -> list[str]:
 
 
 def speaks(words: str) -> bool:
-    """Whether there are words in it, and not only an icon, a color or an address."""
+    """Return whether a text contains words and not only an icon, a color or an address."""
     return bool(re.search(r"[A-Za-z]{2}", re.sub(r"%\{[^}]*\}|<[^>]*>|:\w+[-\w/]*:?|\S*/\S*|-badge", "", words)))
 
 
@@ -318,6 +318,6 @@ def without(data: tuple[str, ...], text: str) -> str:
 
 
 def outside(text: str) -> str:
-    """What stands in no brackets, those within others taken out first."""
+    """Return the text outside all brackets, nested ones included."""
     shorter = re.sub(r"⟦[^⟦⟧]*⟧", "", text)
     return text if shorter == text else outside(shorter)

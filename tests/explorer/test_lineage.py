@@ -1,14 +1,14 @@
-"""What lies before a fork: as many steps as its ancestors took, and how they did."""
+"""The history of a fork: the steps and losses of its ancestors."""
 
 from core.runs.ancestry import fork, fork_config
 from explorer.widgets.run_rows import fork_verdict, parent_curve, validation_of
 
 
-def test_a_run_from_scratch_has_no_past(explorer_home, finished_run):
+def test_a_run_from_scratch_has_no_parent_curve(explorer_home, finished_run):
     assert parent_curve(explorer_home, finished_run.record()) is None
 
 
-def test_a_fork_of_a_fork_counts_on_from_both(explorer_home, finished_run):
+def test_a_fork_of_a_fork_continues_the_steps_and_seconds_of_both_ancestors(explorer_home, finished_run):
     first = [step for step, _unused in finished_run.snapshots()][1]
     child = fork(explorer_home, finished_run, first, fork_config(finished_run))
     past = parent_curve(explorer_home, child.record())
@@ -22,14 +22,14 @@ def test_a_fork_of_a_fork_counts_on_from_both(explorer_home, finished_run):
     assert grandchild.seconds == past.seconds + 1.5
 
 
-def test_of_a_deleted_parent_its_step_is_still_known(explorer_home, finished_run):
+def test_the_fork_step_is_known_after_the_parent_is_deleted(explorer_home, finished_run):
     child = fork(explorer_home, finished_run, 20, fork_config(finished_run))
     record = child.record().model_copy(update={"parent": "20250101-000000-aaaaaaaaaaaa"})
     past = parent_curve(explorer_home, record)
     assert (past.step, past.rows, past.mark) == (20, (), "from step 20 of a deleted run")
 
 
-def test_a_fork_that_has_ended_is_judged_beside_its_parent(explorer_home, finished_run):
+def test_a_fork_is_compared_with_its_parent_only_on_the_same_text(explorer_home, finished_run):
     ended = validation_of(finished_run)[-1]["val_loss"]
     assert fork_verdict(explorer_home, finished_run, finished_run.record()) == ""
     child = fork(explorer_home, finished_run, 20, fork_config(finished_run))

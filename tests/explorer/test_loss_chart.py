@@ -17,7 +17,7 @@ ROWS = [
 LOSSES = {"uniform": 4.17, "unigram": 3.3, "bigram": 2.47, "trigram": 2.06}
 
 
-def test_traces_are_training_smoothed_validation_its_last_point_and_marks():
+def test_the_loss_chart_draws_training_smoothed_validation_and_the_last_point():
     raw, smooth, validation, last, *_ = loss_figure(ROWS, LOSSES, 100).data
     assert list(raw.x) == list(smooth.x) == [5, 10]
     assert list(raw.y) == [3.9, 3.1]
@@ -27,7 +27,7 @@ def test_traces_are_training_smoothed_validation_its_last_point_and_marks():
     assert list(last.text) == ["3.30"]
 
 
-def test_every_counted_line_has_a_label():
+def test_every_baseline_has_a_label():
     baselines = LOSSES | {"floor": 1.2}
     figure = loss_figure(ROWS, baselines, 100)
     assert [shape.name for shape in figure.layout.shapes] == list(BASELINES)
@@ -36,14 +36,14 @@ def test_every_counted_line_has_a_label():
     assert all(note.visible for note in figure.layout.annotations)
 
 
-def test_lines_not_counted_yet_are_there_but_hidden():
+def test_baselines_not_computed_yet_are_hidden():
     figure = loss_figure([], None, 100)
     assert len(figure.layout.shapes) == len(BASELINES)
     assert not any(shape.visible for shape in figure.layout.shapes)
     assert tuple(figure.layout.xaxis.range) == (0, 100)
 
 
-def test_axis_holds_everything_and_seldom_moves():
+def test_the_loss_axis_covers_all_values_and_rarely_changes():
     low, high = loss_range([4.2, 3.3, 3.1], LOSSES)
     assert low < 2.06 and high > 4.2
     assert loss_range([4.2, 3.3, 3.05], LOSSES) == [low, high]
@@ -55,19 +55,19 @@ def test_the_smoothed_line_does_not_lag_behind_a_falling_curve(share):
     assert smoothed([3.0] * 40, share) == pytest.approx([3.0] * 40)
     falling = [4 - 0.05 * at for at in range(60)]
     assert smoothed(falling, share) == pytest.approx(falling)
-    late = [0.7 + 2.7 / (1 + math.exp((at - 28) / 4)) for at in range(41)]  # an ability that comes at once
+    late = [0.7 + 2.7 / (1 + math.exp((at - 28) / 4)) for at in range(41)]  # a sudden drop late in training
     for at, value in enumerate(smoothed(late, share)):
         assert late[min(at + 4, 40)] <= value <= late[max(at - 4, 0)]
 
 
-def test_smoothing_takes_noise_away():
+def test_smoothing_removes_noise():
     noisy = [2 + 0.1 * (-1) ** at for at in range(200)]
     assert smoothed(noisy, 0.0) == noisy
     assert all(abs(value - 2) < 0.04 for value in smoothed(noisy, 0.8)[1:-1])
     assert abs(smoothed(noisy, 0.8)[-1] - 2) < 0.1
 
 
-def test_close_labels_move_apart():
+def test_labels_of_close_baselines_move_apart():
     assert label_shifts(LOSSES) == dict.fromkeys(LOSSES, 0)
     assert label_shifts({"bigram": 2.10, "trigram": 2.05}) == {"bigram": 0, "trigram": -9}
 
@@ -85,7 +85,7 @@ def test_a_run_from_scratch_has_no_parent_to_draw():
     assert not loss_figure(ROWS, LOSSES, 100).data[6].x
 
 
-def test_setting_changes_are_left_to_the_browser():
+def test_setting_change_traces_are_empty_for_the_browser_to_fill():
     figure = loss_figure([], None, 100)
     lines, labels = figure.data[4:6]
     assert not lines.x and not labels.x
@@ -93,14 +93,14 @@ def test_setting_changes_are_left_to_the_browser():
     assert tuple(figure.layout.yaxis2.range) == (0, 1)
 
 
-def test_a_setting_change_is_told_in_the_words_of_its_slider():
+def test_a_setting_change_is_described_with_the_label_of_its_slider():
     assert change_in_words("train.learning_rate", 0.0003, 0.001) == "learning rate 1e-3 → 3e-4"
     assert change_in_words("train.steps", 3000, 2000) == "steps 2,000 → 3,000"
     assert change_in_words("model.dropout", 0.2, 0.0) == "dropout 0 → 0.2"
 
 
-def test_in_a_narrow_chart_no_mark_is_written_over_the_label_of_a_line():
-    """A line's label takes the right third of the upper two rows; one mark stands in the middle, one at the right."""
+def test_in_a_narrow_chart_no_setting_change_covers_the_label_of_a_baseline():
+    """The baseline's label covers the right third of the upper two rows; one change is at step 10, one at step 90."""
     call = (
         'module.settingChangeTraces([{ step: given, label: "dropout 0 → 0.2" }], (step) => step / 100, '
         "({ step }) => step, 300, [{ left: 0.66, low: 0.9, high: 0.97 }])[1].y"

@@ -1,4 +1,4 @@
-"""What is said of copied texts and neurons, and how it is drawn."""
+"""Descriptions of copied texts and neurons, and the chart of a neuron."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from explorer.look_inside.memorization import copied_in_words
 from explorer.look_inside.neurons import activations_in_words, logits_in_words
 
 
-def test_copied_or_composed_in_words():
+def test_copied_spans_are_described_in_words():
     written, source = [1, 2, 3, 4, 9, 9, 5, 6], [0, 1, 2, 3, 4, 7, 5, 6]
     matches = longest_matches(written, source)
     shown = [str(id) for id in written]
@@ -26,7 +26,7 @@ def excited(*values):
     return [TopActivation(value, place, 0, np.zeros(3)) for place, value in enumerate(values)]
 
 
-def test_a_neuron_in_words():
+def test_a_neuron_is_described_in_words():
     assert activations_in_words(excited(2.0, 1.0, 0.5), ["e", "e", "t"]) == (
         "Largest: 2.00 on 'e'. 2 of the 3 largest activations are on 'e'."
     )
@@ -37,7 +37,7 @@ def test_a_neuron_in_words():
     )
 
 
-def test_what_a_neuron_raises_stands_above_what_it_lowers():
+def test_tokens_that_a_neuron_raises_are_above_those_it_lowers():
     (bars,) = neuron_bars([("a", 1.0), ("<", 0.5)], [("c", -2.0), ("d", -0.1)]).data
     assert list(bars.x) == [1.0, 0.5, -0.1, -2.0]
     assert bars.hovertext[1] == "&lt;: +0.50"

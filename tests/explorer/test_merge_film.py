@@ -1,4 +1,4 @@
-"""The film of merges shows in the browser what the tokenizers of every size make of a text."""
+"""The merge film in the browser tokenizes a text as the Python tokenizer of each vocabulary size does."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.javascript import in_javascript
 
 
 @pytest.mark.parametrize("count", [0, 1, 20, 63])
-def test_the_browser_cuts_and_decodes_a_text_as_the_tokenizer_of_that_size_does(count, tmp_path):
+def test_the_browser_tokenizes_and_decodes_as_python_after_any_number_of_merges(count, tmp_path):
     merges = train_merges(MIXED)
     whole, part = BPETokenizer.from_merges(merges), BPETokenizer.from_merges(merges[:count])
     given = {
@@ -26,13 +26,13 @@ def test_the_browser_cuts_and_decodes_a_text_as_the_tokenizer_of_that_size_does(
     assert texts == [token_texts(part, part.encode(MIXED[:90]))]
 
 
-def test_every_merge_has_a_place_on_the_slider():
+def test_every_merge_has_its_own_slider_position():
     places = in_javascript("merges/merges.js", "module.mergesAt(module.placeOf(given, 28000), 28000)", list(range(300)))
     assert places == list(range(300))
 
 
 @pytest.mark.parametrize("changes", [{}, {"kind": "bigram"}, {"tie_weights": False}, {"bigram_start": True}])
-def test_the_parameters_of_any_vocabulary_follow_from_three(changes):
+def test_the_parameter_count_of_any_vocabulary_size_follows_from_three_sizes(changes):
     config = ModelConfig(n_layer=1, n_embd=16, n_head=2).model_copy(update=changes)
     one, two, three = (exact_parameters(config, size) for size in (1, 2, 3))
     given = {"known": [one, two - one, three - 2 * two + one], "size": 700}

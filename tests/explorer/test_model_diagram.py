@@ -1,4 +1,4 @@
-"""The diagram of the model that the settings make: its parts, their shares, its words."""
+"""The diagram of the configured model: its parts, their shares of the parameters, its description."""
 
 import pytest
 
@@ -16,7 +16,7 @@ from explorer.train.model_diagram import diagram_in_words, model_diagram, parame
     ],
     ids=["usual", "all", "attention only", "bigram"],
 )
-def test_the_shares_of_the_parts_are_all_of_the_parameters_and_are_drawn(config):
+def test_parameter_shares_add_up_to_one_and_every_part_is_drawn(config):
     shares = parameter_shares(config, 65)
     assert sum(shares.values()) == pytest.approx(1)
     drawn = model_diagram(config, 65)
@@ -25,7 +25,7 @@ def test_the_shares_of_the_parts_are_all_of_the_parameters_and_are_drawn(config)
     assert ("Feed-forward" in drawn) == ("mlp" in shares)
 
 
-def test_its_words_have_every_number_of_the_boxes():
+def test_the_diagram_is_described_with_all_its_numbers():
     words = diagram_in_words(ModelConfig(n_layer=1, n_head=2, n_embd=32, block_size=16), 65)
     assert words.startswith("Diagram of the model: 1 block with 2 heads each, width 32, context 16.")
     assert words.count("%") == 5 and "Attention" in words

@@ -1,4 +1,4 @@
-"""The picture of the whole model says what core says, at every place, for every kind of model."""
+"""The picture of the model agrees with core in every part, for every kind of model."""
 
 from base64 import b64decode
 from pathlib import Path
@@ -32,12 +32,12 @@ def drawn(model, place="", **request):
 
 
 def numbers(strip):
-    """The rows of a strip as numbers, and the largest error of each."""
+    """Return the rows of a strip as numbers, and their largest rounding error."""
     cells = np.frombuffer(b64decode(strip["bytes"]), np.int8).reshape(-1, strip["cells"])
     return cells / 127 * strip["most"], strip["most"] / 127
 
 
-def test_the_overview_is_the_forward_pass():
+def test_the_overview_shows_the_values_of_the_forward_pass():
     model = make(n_layer=3)
     picture, whole = drawn(model), forward_pass(model, IDS)
     for strip, values in [
@@ -56,7 +56,7 @@ def test_the_overview_is_the_forward_pass():
 
 
 @pytest.mark.parametrize("switch", SWITCHES, ids=str)
-def test_contributions_that_are_drawn_add_up_to_the_logit(switch):
+def test_the_drawn_contributions_add_up_to_the_top_logit(switch):
     model = make(**switch)
     of, logits = drawn(model)["contributions"], run_with_hooks(model, IDS)
     parts = np.array(of["embedding"]) + np.sum(of["attention"], axis=0) + np.sum(of["mlps"], axis=0) + of["rest"]
@@ -70,7 +70,7 @@ def test_without_residual_connections_there_are_no_contributions():
     assert drawn(make(residual=False))["contributions"] is None
 
 
-def test_a_longer_vector_is_drawn_by_the_strongest_number_of_each_piece():
+def test_a_long_vector_is_drawn_by_the_largest_magnitude_in_each_chunk():
     values = np.zeros((1, 1000), np.float32)
     values[0, [17, 500]] = -3, 2
     shown, error = numbers(strips(values))
@@ -78,7 +78,7 @@ def test_a_longer_vector_is_drawn_by_the_strongest_number_of_each_piece():
     assert (shown != 0).sum() == 2
 
 
-def test_an_opened_head_is_the_arithmetic_of_its_strongest_key():
+def test_an_opened_head_shows_the_arithmetic_of_its_strongest_key():
     model = make()
     opened = drawn(model, "head-2.1@5")["opened"]
     at = run_with_cache(model, IDS)
@@ -95,7 +95,7 @@ def test_an_opened_head_is_the_arithmetic_of_its_strongest_key():
     assert products["values"] == pytest.approx(cell.products, abs=1e-4)
 
 
-def test_an_opened_mlp_is_the_arithmetic_of_the_neuron_that_was_chosen():
+def test_an_opened_mlp_shows_the_arithmetic_of_the_chosen_or_strongest_neuron():
     model = make()
     opened = drawn(model, "mlp-1@3.8")["opened"]
     steps = neuron_steps(model, IDS, 0, 7, 2)
@@ -107,7 +107,7 @@ def test_an_opened_mlp_is_the_arithmetic_of_the_neuron_that_was_chosen():
 
 
 @pytest.mark.parametrize("switch", [{}, {"bigram_start": True}], ids=str)
-def test_the_opened_output_is_a_logit_of_the_token_that_was_chosen(switch):
+def test_the_opened_output_shows_the_logit_of_the_chosen_or_most_likely_token(switch):
     model = make(**switch)
     opened = drawn(model, "output@4.3")["opened"]
     logits = run_with_hooks(model, IDS)[3]
@@ -117,7 +117,7 @@ def test_the_opened_output_is_a_logit_of_the_token_that_was_chosen(switch):
     assert drawn(model, "output@4")["opened"]["cell"] == logits.argmax()
 
 
-def test_the_opened_embedding_is_the_sum_of_its_two_rows():
+def test_the_opened_embedding_is_the_sum_of_token_and_position_embedding():
     tokens, positions, both = (numbers(tensor) for tensor in drawn(make(), "embedding")["opened"]["tensors"])
     assert tokens[0] + positions[0] == pytest.approx(both[0], abs=tokens[1] + positions[1] + both[1])
     assert len(drawn(make(position="rope"), "embedding")["opened"]["tensors"]) == 1
@@ -143,7 +143,7 @@ def test_every_kind_of_model_is_drawn_and_opened(switch, place):
         assert opened["title"] and opened["formula"] and (opened["steps"] or opened["note"])
 
 
-def test_a_bigram_is_drawn_as_its_table(bigram):
+def test_a_bigram_is_drawn_from_its_table_without_layers(bigram):
     picture = drawn(bigram)
     assert picture["shape"]["layers"] == 0 and len(picture["norms"]) == 1 and not picture["neurons"]
     shown, error = numbers(picture["embedding"])
@@ -157,7 +157,7 @@ def bigram():
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.5, 2.0])
-def test_the_next_token_is_sampled_as_generate_samples_it(temperature):
+def test_the_sampled_token_is_the_one_that_generate_samples(temperature):
     model = make()
     sample = drawn(model, temperature=temperature, seed=3)["sample"]
     settings = GenerationConfig(max_new_tokens=1, temperature=temperature, seed=3)
@@ -180,7 +180,7 @@ def test_the_next_token_is_sampled_as_generate_samples_it(temperature):
         ("output@2.11", Place("output", 0, 0, 1, 10)),
     ],
 )
-def test_a_place_is_read_from_the_address(text, place):
+def test_a_part_of_the_model_is_read_from_the_address(text, place):
     assert read_place(text, make(), 6) == place
 
 
@@ -189,7 +189,7 @@ def test_a_place_is_read_from_the_address(text, place):
     ["nowhere", "head-3.1", "head-1.3", "head-0.1", "mlp-3", "output@7", "output@0", "head-1.1@2.7", "mlp-1@1.65",
      "output@1.12", "embedding@1.1", "head-1.1@", "../head-1.1", "head-1.1@" + "9" * 20],
 )  # fmt: skip
-def test_a_place_that_the_model_does_not_have_is_refused_in_a_sentence(text):
+def test_a_part_or_token_that_does_not_exist_is_refused(text):
     with pytest.raises(ExplorerError, match=r"has no (part|token)"):
         read_place(text, make(), 6)
 
@@ -199,7 +199,7 @@ def test_a_bigram_has_no_heads(bigram):
         read_place("head-1.1", bigram, 6)
 
 
-def test_a_training_step_in_the_picture_is_the_one_that_core_takes(finished_run):
+def test_the_training_step_in_the_picture_agrees_with_core(finished_run):
     opened = load_model(finished_run, find_weights(finished_run, 20))
     ids = opened.tokenizer.encode("To be, or")
     snapshot = Snapshot(finished_run, None, opened.model, opened.tokenizer, ids)

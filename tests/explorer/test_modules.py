@@ -1,4 +1,4 @@
-"""Browser components are modules that import each other, sent from memory under an address that changes with them."""
+"""Browser components are JavaScript modules, served from memory under an address that changes with their content."""
 
 import json
 import re
@@ -19,19 +19,19 @@ def client():
     return TestClient(Scripts(PlainTextResponse("of the app"), "gpt"))
 
 
-def test_a_module_stands_behind_what_it_imports_and_only_once():
+def test_modules_are_listed_once_and_after_what_they_import():
     names = [script.name for script in with_imports("time_machine/view.js")]
     assert names.index("mount.js") < names.index("arcs.js") < names.index("model.js") < len(names) - 1
     assert len(names) == len(set(names)) and names[-1] == "view.js"
 
 
-def test_every_import_of_a_component_is_exported_there(tmp_path):
+def test_every_component_imports_only_names_that_exist(tmp_path):
     script = tmp_path / "all.mjs"
     script.write_text("".join(f"await import({json.dumps((COMPONENTS / view).as_uri())});\n" for view in VIEWS))
     node([str(script)], return_completed_process=True, check=True)
 
 
-def test_the_page_says_where_the_modules_are(client):
+def test_the_import_map_points_to_the_served_modules(client):
     [where] = json.loads(re.sub("<[^>]+>", "", import_map("gpt")))["imports"].items()
     assert where[0] == MODULES
     for view in VIEWS:
@@ -43,7 +43,7 @@ def test_the_page_says_where_the_modules_are(client):
     )
 
 
-def test_what_a_page_loads_ahead_is_there_and_compressed_where_the_browser_takes_it(client):
+def test_preloaded_files_exist_and_are_compressed_if_the_browser_accepts_gzip(client):
     names = re.findall(r'href="([^"]+)"', preloads("", "gpt"))
     assert sum("/static/js/" in name for name in names) == 6 and any(name.endswith("model.js") for name in names)
     for name in names:

@@ -1,4 +1,4 @@
-"""Answers that are numbers are read as people type them, and signs among choices are named."""
+"""Typed numbers are parsed as people write them, and signs for white space are named among choices."""
 
 import pytest
 
@@ -26,19 +26,19 @@ from explorer.learn.steps import number_typed
         ("1e-3", 0.001),
     ],
 )
-def test_a_number_is_read_as_people_type_it(typed, number):
+def test_typed_numbers_are_parsed(typed, number):
     assert number_typed(typed) == pytest.approx(number)
 
 
 @pytest.mark.parametrize(
     "typed", ["", "ln 63", "1/0", "1/2/3", "/5", "1/", "1,2,3", "1.2.3", "nan", "inf", "1e99", "٣"]
 )
-def test_what_is_none_is_none(typed):
+def test_text_that_is_not_a_number_is_rejected(typed):
     assert number_typed(typed) is None
 
 
 @pytest.mark.parametrize(("space", "name"), [(" ", "space"), ("\n", "new line"), ("\t", "tab")])
-def test_a_sign_for_white_space_is_named_where_it_is_a_token(space, name):
+def test_a_sign_for_white_space_is_named_if_it_is_a_whole_token(space, name):
     sign = visible(space)
     assert name_signs(sign) == f"{sign} ({name})" and name_signs(f"3: {sign}") == f"3: {sign} ({name})"
     assert name_signs(f"e + {sign}") == f"e + {sign} ({name})"

@@ -1,4 +1,4 @@
-"""The text of a run that Look inside measures on."""
+"""The text of a run, on which Look inside measures."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ def inspection(finished_run) -> Inspection:
     return Inspection(finished_run, opened, read_prompt("to be", opened.tokenizer), state)
 
 
-def test_the_text_is_cut_as_for_training(inspection, explorer_home):
+def test_the_text_is_split_as_for_training(inspection, explorer_home):
     text = load_corpus(inspection.opened.record.config.data.corpus, explorer_home)
     training, validation = run_text.run_text(inspection)
     assert inspection.tokenizer.decode(torch.cat([training, validation])) == text
@@ -31,7 +31,7 @@ def test_the_text_is_cut_as_for_training(inspection, explorer_home):
     assert run_text.run_text(inspection).training is training
 
 
-def test_windows_are_of_the_part_kept_aside_and_fit_the_context(inspection):
+def test_windows_come_from_the_validation_part_and_fit_the_context(inspection):
     windows = run_text.windows(inspection, length=64, count=5)
     assert windows.shape == (5, inspection.model.block_size + 1) and windows.dtype == torch.int64
     validation = run_text.run_text(inspection).validation
@@ -39,20 +39,20 @@ def test_windows_are_of_the_part_kept_aside_and_fit_the_context(inspection):
     assert run_text.windows(inspection, length=4, count=2).shape == (2, 5)
 
 
-def test_only_so_many_texts_are_kept(inspection, add_run):
+def test_the_cache_of_texts_is_bounded(inspection, add_run):
     for _ in range(run_text.MOST_CACHED + 1):
         folder = add_run()
         run_text.run_text(replace(inspection, folder=folder))
     assert len(run_text._cache) == run_text.MOST_CACHED and inspection.folder.path not in run_text._cache
 
 
-def test_a_text_that_is_gone_is_a_sentence(inspection, explorer_home):
+def test_a_deleted_text_is_reported_in_a_sentence(inspection, explorer_home):
     delete_text(inspection.opened.record.config.data.corpus, explorer_home)
     with pytest.raises(TextError, match="can no longer be read"):
         run_text.windows(inspection)
 
 
-def test_a_text_that_has_changed_is_a_sentence(inspection):
+def test_a_changed_text_is_reported_in_a_sentence(inspection):
     other = inspection.opened.record.model_copy(update={"corpus_hash": "0" * 64})
     with pytest.raises(TextError, match="has changed"):
         run_text.windows(replace(inspection, opened=inspection.opened._replace(record=other)))

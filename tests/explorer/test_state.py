@@ -1,4 +1,4 @@
-"""A draft travels in an address and comes back the same; wrong addresses are refused in sentences."""
+"""Draft settings survive the round trip through an address; wrong addresses are refused in sentences."""
 
 import pytest
 from hypothesis import assume, given
@@ -23,10 +23,10 @@ CHANGES = {
 
 
 @given(st.sampled_from(list(PRESETS)), st.fixed_dictionaries({}, optional=CHANGES))
-def test_an_address_says_the_same_as_the_config(name, changes):
+def test_any_config_survives_the_round_trip_through_an_address(name, changes):
     try:
         config = preset(name).replace(changes)
-    except ConfigError:  # settings that do not go together
+    except ConfigError:  # incompatible settings
         assume(False)
     assert config_from(address_of(config)) == config
 
@@ -35,7 +35,7 @@ def test_an_untouched_preset_has_a_short_address():
     assert address_of(preset("gpt-tiny")) == {"preset": "gpt-tiny"}
 
 
-def test_an_address_that_asks_for_nothing_is_none():
+def test_an_address_without_settings_gives_no_config():
     assert config_from({}) is None
     assert config_from({"run": "x", "preset": "", "set": ""}) is None
 
@@ -60,7 +60,7 @@ def test_a_wrong_address_is_refused_in_a_sentence(query, told):
     assert told in str(raised.value)
 
 
-def test_every_setting_survives_the_address():
+def test_every_choice_of_every_setting_survives_the_address():
     config = preset("gpt-quick")
     for path, setting in fields_of(type(config)):
         if setting.choices:
@@ -73,7 +73,7 @@ def test_pages_are_found_by_name_and_by_path():
     assert page_file("train") == page_file("pages/train.py") == page_file(page_file("train"))
 
 
-def test_a_query_keeps_the_run():
+def test_a_query_contains_the_run():
     assert query_for("abc") == {"run": "abc"} and query_for(None) == {}
 
 
@@ -91,7 +91,7 @@ def _tickets():
     st.text(f"{session.ticket('start') != number} {session.click_result('start')}")
 
 
-def test_a_click_counts_once_and_the_next_is_another():
+def test_a_click_does_its_work_once_and_the_next_click_gets_a_new_ticket():
     texts = [text.value for text in AppTest.from_function(_tickets).run().text]
     assert texts == ["True None", "result result ['work']", "True None"]
 
@@ -111,7 +111,7 @@ def _refused():
     st.text(f"{session.take_notice()} {session.click_result('start')}")
 
 
-def test_what_went_wrong_is_said_once():
+def test_an_error_after_a_click_is_shown_once():
     assert AppTest.from_function(_refused).run().text[0].value == "no disk space None"
 
 
@@ -133,12 +133,12 @@ def _clicked_twice():
     first.start()
     working.wait(30)
     threading.Timer(0, go_on.set).start()
-    session.do_once(number, lambda: "another run")  # the second click is served while the first one works
+    session.do_once(number, lambda: "another run")  # the second click arrives while the first is at work
     st.text(session.click_result("start"))
     first.join()
 
 
-def test_a_second_click_waits_for_what_came_of_the_first():
+def test_a_second_click_waits_for_the_result_of_the_first():
     assert AppTest.from_function(_clicked_twice).run().text[0].value == "the run"
 
 
@@ -166,12 +166,12 @@ def _ended_at_work():
     first.start()
     working.wait(30)
     threading.Timer(0, go_on.set).start()
-    session.do_once(number, lambda: "the run")  # by the second click, for which Streamlit has ended the first one
+    session.do_once(number, lambda: "the run")  # the second click, for which Streamlit interrupted the first
     st.text(session.click_result("start"))
     first.join()
 
 
-def test_a_second_click_does_the_work_at_which_the_first_was_ended():
+def test_a_second_click_does_the_work_if_the_first_was_interrupted():
     assert AppTest.from_function(_ended_at_work).run().text[0].value == "the run"
 
 
@@ -207,7 +207,7 @@ def _view():
     st.text(str(address.parameter(address.RUN)))
 
 
-def test_the_run_on_view_is_in_the_address():
+def test_the_viewed_run_is_in_the_address():
     app = AppTest.from_function(_view)
     app.query_params["run"] = "another"
     app.run()
@@ -218,11 +218,11 @@ def test_the_run_on_view_is_in_the_address():
     ("text", "number"),
     [("0", 0), ("999999999", 999_999_999), ("", None), ("9" * 5000, None), ("-1", None), ("²", None), ("٣", None)],
 )
-def test_a_number_in_an_address_is_no_longer_than_any_step(text, number):
+def test_a_number_in_an_address_has_ascii_digits_and_a_bounded_length(text, number):
     assert whole_number(text) == number
 
 
-def test_json_in_an_address_may_be_nested_however_deep():
+def test_deeply_nested_json_in_an_address_is_refused_in_a_sentence():
     for value in ("[" * 100_000, "9" * 5000):
         with pytest.raises(ConfigError, match="model.n_layer cannot be"):
             config_from({"set": f"model.n_layer:{value}"})

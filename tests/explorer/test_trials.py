@@ -1,4 +1,4 @@
-"""Settings are tried out once, one at a time, and never beside training."""
+"""The cost of settings is measured in trials: once each, one at a time, never during training."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from explorer.services.cost_trials import end_trial, submit_run, trial_of
 
 @pytest.fixture(autouse=True)
 def own_home(explorer_home: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")  # whose speed is measured already
+    monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")  # the speed with one thread is measured already
     cost_trials._attempted.clear()
     yield
     end_trial()
@@ -24,13 +24,13 @@ def settings() -> RunConfig:
     return RunConfig().replace(small | {"train.precision": "float32", "train.device": "cpu", "train.sample_length": 8})
 
 
-def test_what_is_asked_for_is_tried_out_and_then_known(settings):
+def test_the_cost_of_settings_is_measured_on_first_request(settings):
     assert trial_of(settings, 20) == (False, True)
     cost_trials._trial.wait(120)
     assert trial_of(settings, 20).measured
 
 
-def test_nothing_is_tried_beside_training(settings):
+def test_no_trial_runs_during_training(settings):
     folder = RunFolder.create(shared.data_dir(), settings.replace({"train.steps": 100_000}))
     assert trial_of(settings, 20).under_way
     submit_run(folder)
@@ -38,13 +38,13 @@ def test_nothing_is_tried_beside_training(settings):
     shared.supervisor().stop(folder)
 
 
-def test_what_the_machine_cannot_hold_is_not_attempted(settings):
+def test_no_trial_is_started_for_a_model_too_large_for_the_machine(settings):
     most = {"model.n_layer": 24, "model.n_embd": 1024, "model.block_size": 2048, "train.batch_size": 512}
     huge = settings.replace(most)
     assert trial_of(huge, 20) == (False, False)
 
 
-def test_a_trial_that_was_ended_is_tried_again(settings):
+def test_an_interrupted_trial_is_started_again(settings):
     assert trial_of(settings, 20).under_way
     end_trial()
     assert trial_of(settings, 20).under_way

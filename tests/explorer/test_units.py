@@ -21,7 +21,7 @@ def pieces(bpe_folder):  # noqa: F811
         ("newsletters", "newsletters"),
     ],
 )
-def test_sentences_speak_of_what_the_model_reads(pieces, written, told):
+def test_sentences_say_tokens_instead_of_letters_for_subword_models(pieces, written, told):
     with units_of(pieces):
         assert in_units(written) == told and unit() == "tokens"
         with units_of(CharTokenizer.from_text("ab")):
