@@ -67,9 +67,10 @@ class Muon(torch.optim.Optimizer):
                 squares = self.state[weight].get("row_squares", weight.new_empty(len(weight)))
                 split = zip(update.split(parts), weight.split(parts), squares.split(parts), strict=True)
                 moves += [_Move(part_update, part, rows, group["lr"]) for part_update, part, rows in split]
-        moves.sort(key=lambda move: sorted(move.update.shape))
+        moves.sort(key=lambda move: (sorted(move.update.shape), move.update.shape, move.lr))
         for _, alike in groupby(moves, key=lambda move: sorted(move.update.shape)):
-            _apply_together(list(alike), self._normalize_rows)
+            stacks = [list(stack) for _, stack in groupby(alike, key=lambda move: (move.update.shape, move.lr))]
+            _apply_together(stacks, self._normalize_rows)
 
 
 class _Move(NamedTuple):
@@ -79,27 +80,29 @@ class _Move(NamedTuple):
     lr: float
 
 
-def _apply_together(moves: list[_Move], normalize_rows: bool) -> None:
-    wide = torch.stack([move.update.T if move.update.size(0) > move.update.size(1) else move.update for move in moves])
-    steps = [
-        orthogonal.T if move.weight.size(0) > move.weight.size(1) else orthogonal
-        for orthogonal, move in zip(orthogonalize(wide), moves, strict=True)
-    ]
-    if normalize_rows:
-        steps = _normalize_rows(steps, [move.row_squares for move in moves])
-    # Scaled by shape, so that all outputs change equally.
-    scales = [math.sqrt(max(1.0, move.weight.size(0) / move.weight.size(1))) for move in moves]
-    steps = torch._foreach_mul(steps, [-move.lr * scale for move, scale in zip(moves, scales, strict=True)])
-    torch._foreach_add_([move.weight for move in moves], steps)
+def _apply_together(stacks: list[list[_Move]], normalize_rows: bool) -> None:
+    """Apply moves of one shape or its transpose; those of a stack have the same shape and learning rate."""
+    updates = [torch.stack([move.update for move in moves]) for moves in stacks]
+    is_tall = [update.size(1) > update.size(2) for update in updates]
+    wide = torch.cat([update.mT if tall else update for update, tall in zip(updates, is_tall, strict=True)])
+    parts = orthogonalize(wide).split([len(moves) for moves in stacks])
+    for moves, tall, part in zip(stacks, is_tall, parts, strict=True):
+        steps = part.mT if tall else part
+        if normalize_rows:
+            steps = _normalize_rows(steps, [move.row_squares for move in moves])
+        rows, columns = steps.shape[1:]
+        scale = math.sqrt(max(1.0, rows / columns))  # by shape, so that all outputs change equally
+        torch._foreach_add_([move.weight for move in moves], steps.unbind(), alpha=-moves[0].lr * scale)
 
 
-def _normalize_rows(steps: list[Tensor], row_squares: list[Tensor]) -> list[Tensor]:
-    """Update the average row sizes, and divide the rows of updates by them; each whole update keeps its norm."""
-    torch._foreach_lerp_(row_squares, [step.square().mean(dim=1) for step in steps], 1 - _ROW_DECAY)
-    sizes = torch._foreach_sqrt(torch._foreach_add(row_squares, 1e-12))
-    evened = torch._foreach_div(steps, [size[:, None] for size in sizes])
-    norms, after = torch._foreach_norm(steps), torch._foreach_clamp_min(torch._foreach_norm(evened), 1e-12)
-    return list(torch._foreach_mul(evened, torch._foreach_div(norms, after)))
+def _normalize_rows(steps: Tensor, row_squares: list[Tensor]) -> Tensor:
+    """Update the average row sizes, and divide the rows of (N, rows, columns) by them; each matrix keeps its norm."""
+    norms = steps.norm(dim=2)  # (N, rows)
+    squares = torch.stack(row_squares).lerp_(norms.square() / steps.size(2), 1 - _ROW_DECAY)
+    torch._foreach_copy_(row_squares, squares.unbind())
+    shares = (squares + 1e-12).rsqrt()
+    whole, after = norms.norm(dim=1), (norms * shares).norm(dim=1).clamp(min=1e-12)
+    return steps * (shares * (whole / after)[:, None])[:, :, None]
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:
@@ -111,7 +114,26 @@ def orthogonalize(matrices: Tensor) -> Tensor:
     x = matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)  # no singular value is above 1 now
     if _multiplies_bfloat16(matrices.device.type):
         x = x.bfloat16()
+    elif x.size(2) > x.size(1):
+        return _factor(x @ x.mT) @ x
     for _ in range(_ITERATIONS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.to(matrices.dtype)
+
+
+def _factor(gram: Tensor) -> Tensor:
+    """Return what turns matrices with these Gram matrices (N, rows, rows) into their orthogonal ones, from the left.
+
+    It takes the same iterations on the small side alone: each is a polynomial of the Gram matrix. Four matrices of
+    (96, 384) take 5.4 ms on one thread, before 8.6. bfloat16 has too few digits for it.
+    """
+    a, b, c = _COEFFICIENTS
+    product = polynomial = None
+    for _ in range(_ITERATIONS):
+        gram = gram if polynomial is None else polynomial @ gram @ polynomial
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        polynomial.diagonal(dim1=1, dim2=2).add_(a)
+        product = polynomial if product is None else polynomial @ product
+    assert product is not None
+    return product

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from core.config import ModelConfig, TrainConfig
-from core.fast.muon import Muon, orthogonalize
+from core.fast.muon import _COEFFICIENTS, _ITERATIONS, Muon, orthogonalize
 from core.model import build_model
+from core.training.hardware import knows_bfloat16
 from core.training.optimizers import build_optimizer, set_learning_rates
 
 SHAPES = [(16, 16), (16, 16), (64, 16), (16, 64), (24, 8)]
@@ -62,6 +63,21 @@ def test_normalized_rows_are_those_of_the_paper_and_keep_the_size_of_the_update(
             squares[place] = 0.95 * squares[place] + 0.05 * update.square().mean(dim=1)
             expected = update / squares[place].sqrt()[:, None]
             torch.testing.assert_close(evened, expected * update.norm() / expected.norm(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("columns", [16, 17, 64])
+@pytest.mark.parametrize("height", [1e-3, 1.0, 1e9])
+def test_the_iterations_are_polynomials_of_the_singular_values(columns, height):
+    """Of square matrices as of wide ones, whose iterations are taken on the small side."""
+    matrices = height * torch.randn(3, 16, columns, generator=torch.Generator().manual_seed(3))
+    left, values, right = torch.linalg.svd(matrices.double(), full_matrices=False)
+    values = values / values.norm(dim=1, keepdim=True)
+    a, b, c = _COEFFICIENTS
+    for _ in range(_ITERATIONS):
+        values = a * values + b * values**3 + c * values**5
+    expected = (left * values[:, None]) @ right
+    rtol = 0.05 if knows_bfloat16("cpu") else 1e-4
+    torch.testing.assert_close(orthogonalize(matrices).double(), expected, rtol=rtol, atol=rtol)
 
 
 def test_all_singular_values_come_near_one():
