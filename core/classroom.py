@@ -51,7 +51,7 @@ CREATE TABLE IF NOT EXISTS members (
     nickname TEXT NOT NULL,
     key TEXT NOT NULL UNIQUE,  -- the nickname without case and compatibility forms
     joined REAL NOT NULL,      -- seconds since 1970
-    session INTEGER NOT NULL,  -- cookies of earlier ones are invalid
+    session INTEGER NOT NULL,  -- cookies of earlier sessions are invalid
     may_return INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS accounts (account TEXT PRIMARY KEY, member TEXT NOT NULL);
@@ -62,7 +62,7 @@ CREATE TABLE IF NOT EXISTS answers (
 );
 CREATE TABLE IF NOT EXISTS links (
     code TEXT PRIMARY KEY,
-    address TEXT NOT NULL UNIQUE  -- relative to that of the app
+    address TEXT NOT NULL UNIQUE  -- relative to the address of the app
 );
 CREATE TABLE IF NOT EXISTS games (member TEXT PRIMARY KEY, state TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS handed_in (member TEXT, run TEXT, PRIMARY KEY (member, run));

@@ -10,4 +10,4 @@ LESSONS: dict[str, tuple[str, ...]] = {
     "scaling": ("budget", "prediction", "law"),
     "break": tuple(EXPERIMENTS),
 }
-"""The lessons with their steps, in their order."""
+"""The lessons in order, each with its steps."""

@@ -222,4 +222,4 @@ DOCUMENTS: dict[str, Callable[[RunFolder, Path], str]] = {
     "notebook": lambda run, data_dir: recipe_text(recipe_of(run, data_dir), as_notebook=True),
     "report": lambda run, data_dir: report_html(run_facts(run, data_dir)),
 }
-"""What each kind is made by, of a run and the home that holds its text and its parent; raises ExplorerError."""
+"""The function that writes each kind, from a run and the data folder with its text and parent; raises ExplorerError."""

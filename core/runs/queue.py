@@ -18,7 +18,7 @@ _TABLE = """CREATE TABLE IF NOT EXISTS runs (
     id TEXT NOT NULL UNIQUE,
     owner TEXT,   -- NULL while the run waits
     claimed REAL, -- seconds since 1970
-    member TEXT NOT NULL DEFAULT '',  -- of a class, whose run it is
+    member TEXT NOT NULL DEFAULT '',  -- of a class: the owner of the run
     round INTEGER NOT NULL DEFAULT 0
 )"""
 # Columns that queues of earlier versions lack; their runs come first.

@@ -49,7 +49,7 @@ _COMPARED = 10_000  # characters
 _SUSPECTS = ("%PDF-", "{\\rtf", "\x7fELF", "\x89PNG", "GIF8")  # how files that are not text start
 _MOST_MARKUP = 2 * MAX_BYTES  # of a Word document's XML
 _MOST_PDF_SECONDS = 120
-_MOST_PAGE_BYTES = 4 * 2**20  # of drawing instructions in a page of a PDF; many take half a minute
+_MOST_PAGE_BYTES = 4 * 2**20  # of drawing instructions on a page of a PDF; larger pages may take half a minute to read
 _OLE = bytes.fromhex("d0cf11e0a1b11ae1")  # starts Word documents with a password, and all from before 2007
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, KeyError)  # from `zipfile`
 

@@ -30,7 +30,7 @@ BASELINES = {
     "trigram": "trigram baseline",
     "floor": "lowest possible",
 }
-"""The lines of a loss chart in words. `floor` is no count: the lowest loss that a task allows."""
+"""The labels of the baselines in a loss chart. `floor` is the lowest loss that a task allows, not a count."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ KINDS = ("vowel", "consonant", "capital", "letter", "digit", "punctuation", "spa
 _MARKDOWN_CHARACTERS = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$>])")  # special in Markdown
 _PART = re.compile(r"<0x[0-9A-F]+>")  # how `BPETokenizer.tokens` spells bytes that are only part of a character
 CONTROL_SIGNS = {chr(code): chr(0x2400 + code) for code in range(0x20)} | {"\x7f": "␡"}
-"""Unicode's picture of each control character of ASCII."""
+"""Unicode's symbol for each ASCII control character."""
 
 JOINERS = "\u200c\u200d"  # hold emoji together and shape Persian and Indic words: the only invisible characters kept
 _SIGNS = {"\n": "⏎", " ": "·", "\t": "⇥"}

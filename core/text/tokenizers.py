@@ -293,7 +293,7 @@ class ByteTokenizer(BPETokenizer):
 Tokenizer = CharTokenizer | BPETokenizer
 TOKENIZERS: dict[str, type[Tokenizer]] = {kind.name: kind for kind in (CharTokenizer, ByteTokenizer, BPETokenizer)}
 """Every tokenizer by its name in `data.tokenizer`. `by_character`: each token is one character. `from_text` is None
-where the training text alone does not make it.
+if the training text alone does not determine it.
 """
 
 

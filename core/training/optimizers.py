@@ -52,7 +52,7 @@ OPTIMIZERS: dict[str, Callable[[Parameters, TrainConfig], list[torch.optim.Optim
     "adamw": adamw,
     "muon": muon,
 }
-"""Each returns optimizers for all parameters; a group's `rate` names its peak learning rate's setting."""
+"""Functions that return optimizers for all parameters; a group's `rate` names its peak learning rate's setting."""
 
 
 class CombinedOptimizer:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 Columns = Mapping[str, Sequence[Any] | np.ndarray]
-"""Columns of a table by their names, all equally long."""
+"""Columns of a table by name, all of the same length."""
 
 
 _BYTE_ORDER_MARK = "\ufeff"  # without it Excel reads UTF-8 as the machine's old code page

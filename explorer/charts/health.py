@@ -142,7 +142,7 @@ FIGURES: Mapping[str, Callable[[Sequence[Health], Palette, np.ndarray], MovingFi
     "entropy": lambda history, palette, _norms: entropy_figure(history, palette),
     "norms": norms_figure,
 }
-"""Each draws one measurement, by the name of its field, from a history, a palette and all norms to be compared."""
+"""The function that draws each measurement, by field name, from a history, a palette and all norms to compare."""
 
 
 def _grid(titles: Sequence[str], palette: Palette, panel: int = _PANEL, legend: int = 0) -> go.Figure:

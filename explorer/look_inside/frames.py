@@ -342,4 +342,4 @@ PARTS: dict[str, Callable[[Snapshot], Any]] = {
     "lens": _lens,
     "written": _continuation,
 }
-"""What a frame holds of a snapshot and a prompt, by its name there; views of the time machine draw it."""
+"""The parts of a frame for one snapshot and prompt, by name; the views of the time machine draw them."""

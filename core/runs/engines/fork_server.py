@@ -151,5 +151,5 @@ def _start(data_dir: Path, errors: int | IO[bytes]) -> subprocess.Popen[bytes]:
 
 
 FORK_SERVER = ForkServer()
-"""The one of this process, for all its supervisors."""
+"""Shared by all supervisors of this process."""
 atexit.register(FORK_SERVER.close)
