@@ -37,7 +37,7 @@ from explorer.widgets.layout import card, chart, choose, current_palette, senten
 from explorer.widgets.run_rows import validation_of
 from explorer.widgets.session import recall, remember
 
-WINDOWS, FEWER_WINDOWS = 64, 16  # of text that scores are measured on; fewer for large models and over many snapshots
+WINDOWS, FEWER_WINDOWS = 32, 16  # of text that scores are measured on; fewer for large models
 _PATTERNS = 4  # windows for measuring attention distances
 MOST_SNAPSHOTS = 24
 _MOST_CACHED = 512  # snapshots, with a few scores each
@@ -73,10 +73,8 @@ def draw(inspection: Inspection) -> None:
 
     While a run trains, the previous step's scores stay until those of a newer step are ready.
     """
-    held_out = windows(inspection, count=FEWER_WINDOWS if inspection.large else WINDOWS)
-    score = partial(score_heads, inspection.model, held_out, inspection.tokenizer.tokens, corpus=task_name(inspection))
     place = st.container()
-    scores = result_of(("heads", *inspection.key), score, _("Scoring all heads"))
+    scores = result_of(("heads", *inspection.key), partial(scores_now, inspection), _("Scoring all heads"))
     run, step, _saved = inspection.key
     if scores is not None:
         remember(_LAST_SCORES, (run, step, scores))
@@ -86,12 +84,12 @@ def draw(inspection: Inspection) -> None:
     with place:
         if scored[1] != step:
             st.caption(_("These are the scores of step {step}.", step=f"{scored[1]:,}"))
-        _draw_roles(inspection, scored[2], held_out)
+        _draw_roles(inspection, scored[2])
     _emergence_card(inspection)
 
 
-def _draw_roles(inspection: Inspection, scores: HeadScores, held_out: torch.Tensor) -> None:
-    """Draw the board of all heads' roles and the scores of one head; `held_out` are windows (N, W) of text."""
+def _draw_roles(inspection: Inspection, scores: HeadScores) -> None:
+    """Draw the board of all heads' roles and the scores of one head."""
     task = task_name(inspection)
     names = name_heads(scores)
     left, right = st.columns([3, 2])
@@ -111,20 +109,21 @@ def _draw_roles(inspection: Inspection, scores: HeadScores, held_out: torch.Tens
         own, name = {role: float(shares[layer, head]) for role, shares in scores.shares.items()}, names[layer][head]
         best = name.role or max(own, key=own.get)
         role = named(roles_of(task)[best])
-        share = f"{own[best]:.0%}"
         if name.role:
             words = _("Role: {role}.", role=role), in_units(_(_MEANINGS[best])), _(
                 "On average {share} of its attention goes there, counted where there is such a token. A gray line "
                 "marks the score that a role needs.",
-                share=share,
+                share=f"{own[best]:.0%}",
             )  # fmt: skip
         else:
             words = _("No clear role."), _(
-                "Its highest score, {share} for {role}, is below the gray line that a role needs.",
-                share=share, role=role,
+                "Its highest score, {score} for {role}, is below the gray line that a role needs.",
+                score=f"{own[best]:.2f}", role=role,
             )  # fmt: skip
         st.caption(" ".join(words))
-        patterns = [attention_patterns(inspection.model, ids) for ids in held_out[:_PATTERNS, :-1].tolist()]
+        patterns = [
+            attention_patterns(inspection.model, ids) for ids in _held_out(inspection)[:_PATTERNS, :-1].tolist()
+        ]
         st.caption(distance_in_words(np.mean([attention_by_distance(each) for each in patterns], axis=0)[layer, head]))
         numbers, file = {"role": list(own), "score": list(own.values())}, f"head-{layer + 1}-{head + 1}"
         thresholds = {role: scores.threshold(role) for role in own}
@@ -310,9 +309,20 @@ def emerged_heads(steps: list[int], scores: list[HeadScores]) -> list[HeadEmerge
     return sorted(head for head in emerged if head.step >= 0)
 
 
+def _held_out(inspection: Inspection) -> torch.Tensor:
+    """Return windows (N, W) of text, the same for one step and for all: a head has one score at a step."""
+    return windows(inspection, count=FEWER_WINDOWS if inspection.large else WINDOWS)
+
+
+def scores_now(inspection: Inspection) -> Iterator[Progress[HeadScores]]:
+    """Score all heads at the step on view. Raises TextError where the run's text is gone."""
+    model, tokens = inspection.model, inspection.tokenizer.tokens
+    return score_heads(model, _held_out(inspection), tokens, corpus=task_name(inspection))
+
+
 def scores_over_time(inspection: Inspection) -> Iterator[Progress[tuple[list[int], list[HeadScores]]]]:
     """Score all heads at the snapshots, oldest first. Raises TextError if the run's text is gone."""
-    held_out = windows(inspection, count=FEWER_WINDOWS)
+    held_out = _held_out(inspection)
     snapshots = evenly(inspection.folder.snapshots(), MOST_SNAPSHOTS)
     steps, scores = [], []
     for done, (step, path) in enumerate(snapshots, start=1):

@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from core.interpretability import finish
 from core.interpretability.head_roles import ROLES, HeadScores
+from core.runs.folder import RunFolder
 from core.runs.weights import steps_with_weights
 from explorer.components.time_machine import TimeMachineState
 from explorer.look_inside.frames import alike_in_words, heads_in_words
-from explorer.look_inside.heads import emerged_heads, emergence_key, with_emergence
+from explorer.look_inside.heads import emerged_heads, emergence_key, scores_now, scores_over_time, with_emergence
 from explorer.look_inside.inspection import Inspection
 from explorer.services import jobs, shared
 from explorer.widgets.prompt import read_prompt
@@ -36,10 +38,22 @@ def test_a_head_emerges_when_it_takes_its_last_role():
     assert emerged_heads([0, 10], [scores(0.1), scores(0.1)]) == []
 
 
+def inspect(run: RunFolder) -> Inspection:
+    opened = shared.open_model(run.id, None)
+    state = TimeMachineState("a", run.id, "", steps_with_weights(run), opened.step, 0)
+    return Inspection(run, opened, read_prompt("", opened.tokenizer), state)
+
+
+def test_heads_score_the_same_on_the_board_and_over_training(finished_run):
+    inspection = inspect(finished_run)
+    steps, scores = finish(scores_over_time(inspection))
+    now = finish(scores_now(inspection))
+    assert steps[-1] == inspection.opened.step
+    assert all(np.array_equal(now.shares[role], scores[-1].shares[role]) for role in ROLES)
+
+
 def test_without_readable_snapshots_no_emergence_is_shown(finished_run):
-    opened = shared.open_model(finished_run.id, None)
-    state = TimeMachineState("a", finished_run.id, "", steps_with_weights(finished_run), opened.step, 0)
-    inspection = Inspection(finished_run, opened, read_prompt("", opened.tokenizer), state)
+    inspection = inspect(finished_run)
     for _, path in finished_run.snapshots():
         path.write_bytes(b"")
     jobs._jobs.pop(emergence_key(inspection), None)
