@@ -33,7 +33,8 @@ if not rows:
         address.page_file("train"),
         _("Train a first model"),
     )
-    if gallery := table.draw_gallery():
+    table.draw_gallery()
+    if gallery := table.picked_in_gallery():
         draw_comparison([], [], gallery)
     st.stop()
 
@@ -43,5 +44,5 @@ for row in rows:
         st.warning(literal(row.problem), icon=":material/warning:")
 picked = table.draw_run_table(rows)
 table.draw_actions(picked)
-gallery = table.draw_gallery()
-draw_comparison(rows, picked, gallery)
+draw_comparison(rows, picked, table.picked_in_gallery())  # next to the table that it follows
+table.draw_gallery()

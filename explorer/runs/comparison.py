@@ -15,8 +15,8 @@ from explorer.widgets import address, run_rows
 from explorer.widgets.forms import distinct_labels
 from explorer.widgets.layout import card, chart, choose, current_palette, literal
 
-_NO_TIMES = N_("Models of the gallery have no times of training, so not drawn: {names}.")
-_COMPARED = 5  # curves shown while no run is picked
+_NO_TIMES = N_("Models of the gallery have no training times, so they are not drawn: {names}.")
+_COMPARED = 5  # curves shown as long as none are picked
 
 
 def draw_comparison(rows: list[run_rows.RunRow], picked: list[run_rows.RunRow], gallery: list[run_rows.RunRow]) -> None:
@@ -112,10 +112,10 @@ def _draw_way_to_attention(shown: list[run_rows.RunRow]) -> None:
 def _with_unit(shown: list[run_rows.RunRow], unit: str) -> list[run_rows.RunRow]:
     """Return the runs measured in a unit of `MEASURES`, and list the others by name."""
     missing = [row for row in shown if unit == "bits" and run_rows.run_bytes_per_token(row.folder) is None]
-    why = N_("Trained before bits/byte were recorded, so not drawn: {names}.")
+    why = N_("Not drawn, because they were trained before bits/byte were recorded: {names}.")
     if unit == ACCURACY:
         missing = [row for row in shown if row.status.val_accuracy is None]
-        why = N_("Trained on no task, so without right answers and not drawn: {names}.")
+        why = N_("Not drawn, because their text is not a task with right answers: {names}.")
     return _without(shown, missing, why)
 
 

@@ -5,6 +5,7 @@ from zlib import crc32
 import pandas as pd
 import streamlit as st
 
+from core.class_records import GalleryClosed
 from core.classroom import check_gallery_open
 from core.errors import RunError
 from core.formatting import memory_in_words
@@ -99,7 +100,7 @@ def draw_actions(picked: list[run_rows.RunRow]) -> None:
     """Draw the buttons to open, rename, download and delete the picked runs."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="run_actions"):
         if not picked:
-            st.caption(_("Select one run to open it, look inside or generate; select several to compare them."))
+            st.caption(_("Select one run to rename, export or delete it; select several to compare them."))
             return
         one = picked[0] if len(picked) == 1 else None
         if one and one.record:
@@ -126,9 +127,18 @@ def draw_actions(picked: list[run_rows.RunRow]) -> None:
             st.dialog(_("Delete?"))(_confirm_delete)(picked)
 
 
-def draw_gallery() -> list[run_rows.RunRow]:
-    """Draw the models that come with the app, with links; return those picked for the comparison."""
-    picked = []
+def picked_in_gallery() -> list[run_rows.RunRow]:
+    """Return the models of the gallery that were picked for the comparison, before the gallery is drawn."""
+    try:
+        check_gallery_open(shared.data_dir())
+    except GalleryClosed:
+        return []
+    picked = [folder for folder in gallery_runs() if st.session_state.get(f"compare_{folder.id}")]
+    return [run_rows.RunRow(folder, folder.record(), folder.status(), None) for folder in picked]
+
+
+def draw_gallery() -> None:
+    """Draw the models that come with the app, with the ways to them."""
     st.markdown(f"## {_('Gallery')}")
     st.caption(_("Trained models that come with the app. They open like your runs, and can be forked and compared."))
     with errors_shown(), st.container(horizontal=True, gap="small", key="gallery"):
@@ -141,9 +151,7 @@ def draw_gallery() -> list[run_rows.RunRow]:
                 with st.container(horizontal=True, gap="small"):
                     for page, label in _WAYS.items():
                         st.page_link(address.page_file(page), label=_(label), query_params=address.query_for(folder.id))
-                if st.checkbox(_("Compare"), key=f"compare_{folder.id}"):
-                    picked.append(run_rows.RunRow(folder, folder.record(), folder.status(), None))
-    return picked
+                st.checkbox(_("Compare"), key=f"compare_{folder.id}")
 
 
 def _table(rows: list[run_rows.RunRow]) -> pd.DataFrame:
