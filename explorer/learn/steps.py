@@ -166,9 +166,19 @@ def draw_shares(
 def draw_table(state: StepState, key: str, columns: Mapping[str, Sequence[Any]], width: int | str = "stretch") -> None:
     """Draw a table; each column's title is a part of the step's text."""
     shown = {state.label(part): values for part, values in columns.items()}
+    figures = {
+        name: st.column_config.Column(alignment="right") for name, values in shown.items() if _is_figures(values)
+    }
     rows = len(next(iter(columns.values())))
-    # Streamlit's own height, but set from the first paint, so that nothing below moves.
-    st.dataframe(shown, hide_index=True, width=width, height=min(400, 35 * (rows + 1) + 2), key=key)
+    # As Streamlit has it, but from the first paint on: nothing below moves.
+    height = min(400, 35 * (rows + 1) + 2)
+    st.dataframe(shown, hide_index=True, width=width, height=height, key=key, column_config=figures)
+
+
+def _is_figures(values: Sequence[Any]) -> bool:
+    """Return whether a column has numbers alone, also written with a unit, a sign or separators."""
+    texts = [str(value) for value in values]
+    return any(texts) and all(not text or re.fullmatch(r"[+−-]?[\d,.]+%?", text) for text in texts)
 
 
 def number_typed(typed: str) -> float | None:

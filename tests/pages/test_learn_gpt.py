@@ -57,6 +57,13 @@ def answer(app: AppTest, given: str) -> AppTest:
     return next(button for button in app.button if button.label == "Check").click().run()
 
 
+def test_numbers_of_a_table_are_below_each_other(open_step):
+    (table,) = open_step("averaging").dataframe
+    columns = json.loads(table.proto.columns)
+    right = {name for name, column in columns.items() if column.get("alignment") == "right"}
+    assert right == {"its number", "mean, by loop", "mean, by matrix", "mean, by softmax"}
+
+
 @pytest.mark.parametrize("step", LESSONS["gpt"])
 def test_a_step_runs_and_its_question_knows_right_from_wrong(open_step, step):
     app = open_step(step)

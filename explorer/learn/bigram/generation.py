@@ -15,7 +15,7 @@ from explorer.learn.bigram.predictions import TRAINED, choose_model, draw_next_c
 from explorer.learn.bigram.training import trained_bigram
 from explorer.learn.bigram.training_text import context_losses
 from explorer.learn.state import LessonData, StepState
-from explorer.learn.steps import Step, redraw_button
+from explorer.learn.steps import Step, draw_table, redraw_button
 from explorer.widgets.layout import card
 from explorer.widgets.prompt import newline_hint, read_line
 
@@ -103,8 +103,8 @@ def _draw_context(state: StepState) -> None:
         state.write("result")
     with card(state.label("panel rows"), key="lesson_rows_needed"):
         losses = context_losses(state)
-        trained_bigram(state)  # the question asks about it
-        st.table(_table_sizes(state, [on_val for _unused, on_val in losses]))
+        trained_bigram(state)  # the question is about it
+        draw_table(state, "lesson_table_sizes", _table_sizes(state, [on_val for _unused, on_val in losses]))
         state.write("rows", most=f"{bigram.rows_needed(state.vocab_size, 8):,}")
 
 
@@ -112,10 +112,10 @@ def _table_sizes(state: StepState, losses: list[float]) -> dict[str, list[str]]:
     train = state.text[: len(state.train_ids)]
     memories = range(1, 6)
     return {
-        state.label("column letters"): [str(letters) for letters in memories],
-        state.label("column rows"): [f"{bigram.rows_needed(state.vocab_size, letters):,}" for letters in memories],
-        state.label("column seen"): [f"{_count_contexts(train, letters):,}" for letters in memories],
-        state.label("column loss"): [f"{losses[letters]:.2f}" for letters in memories],
+        "column letters": [str(letters) for letters in memories],
+        "column rows": [f"{bigram.rows_needed(state.vocab_size, letters):,}" for letters in memories],
+        "column seen": [f"{_count_contexts(train, letters):,}" for letters in memories],
+        "column loss": [f"{losses[letters]:.2f}" for letters in memories],
     }
 
 
