@@ -25,7 +25,7 @@ if not visitor().is_teacher:
     draw_class_game(classroom)
     draw_sizes(classroom)
     st.stop()
-page_header(classroom.title, _("Who is here, what do they train, and what holds for all?"))
+page_header(classroom.title, _("Who is here, what does each student train, and what may they change?"))
 if notice := take_notice():
     st.toast(notice)
 left, right = st.columns([1.15, 1], gap="small")

@@ -137,7 +137,7 @@ def draw_invitation(classroom: Classroom) -> None:
     with st.container(border=True, key="invitation", **row):
         qr_code(join_link(link, classroom.code), _CARD)
         with st.container(width=215, gap="xsmall"):
-            st.caption(_("Students open this address, or scan the picture, and type the code."))
+            st.caption(_("Students open this address, or scan the QR code, and type the class code."))
             st.markdown(f"#### {literal(link)}")
             st.markdown(f"# {literal(classroom.code)}")
 
@@ -211,10 +211,8 @@ def draw_end(classroom: Classroom) -> None:
     with card(_("End of the class"), key="class_end"):
         about = _("All students, answers, predictions, reports, texts and runs: settings, losses and samples.")
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            query = (
-                "?weights=1" if st.toggle(_("With the weights of runs, which are large"), key="keep_weights") else ""
-            )
-            label = _("Keep the class as a zip")
+            query = "?weights=1" if st.toggle(_("Include the weights of runs (large)"), key="keep_weights") else ""
+            label = _("Download the class (zip)")
             st.link_button(label, f"api/class.zip{query}", icon=":material/download:", help=about)
         _draw_eraser(classroom)
 

@@ -19,15 +19,10 @@ def draw_poll_form(classroom: Classroom) -> None:
     note = _("Ask before the runs are done: which loss will be lower, how low will it get?")
     with card(_("Predict"), note, key="predict"):
         st.text_input(_("Question"), key=_WHAT, max_chars=LONGEST_QUESTION)
-        st.text_input(_("Answers, separated by semicolons"), key="predict_choices", placeholder=_("this one; that one"))
+        st.text_input(_("Answers, separated by semicolons"), key="predict_choices", placeholder=_("run A; run B"))
         about = _("Its models have losses that may answer the question.")
         st.checkbox(_("Close the gallery until the answers are shown"), True, key="predict_closes", help=about)
-        with st.container(horizontal=True, gap="small"):
-            st.button(_("Ask the class"), key="predict_ask", type="primary", on_click=_ask, args=(classroom,))
-            st.button(
-                _("Show the answers to all"), key="predict_show", on_click=_change, args=(classroom, "revealed", True)
-            )
-            st.button(_("Remove the question"), key="predict_end", on_click=_change, args=(classroom, "question", ""))
+        st.button(_("Ask the class"), key="predict_ask", type="primary", on_click=_ask, args=(classroom,))
         st.fragment(_draw_answers, run_every=_LOOK_AGAIN)(classroom)
 
 
@@ -83,12 +78,22 @@ def _draw_answers(classroom: Classroom) -> None:
         return
     if now.revealed:
         _draw_shares(classroom, now)
+        _draw_buttons(classroom, now)
         return
     st.markdown(f"**{literal(now.question)}**")
     count, members = len(classroom.predictions()), len(classroom.members())
     st.caption(
         ngettext("{count} of {members} has answered.", "{count} of {members} have answered.", count, members=members)
     )
+    _draw_buttons(classroom, now)
+
+
+def _draw_buttons(classroom: Classroom, now: ClassSettings) -> None:
+    with st.container(horizontal=True, gap="small"):
+        if not now.revealed:
+            show = {"on_click": _change, "args": (classroom, "revealed", True)}
+            st.button(_("Show the answers to all"), key="predict_show", **show)
+        st.button(_("Remove the question"), key="predict_end", on_click=_change, args=(classroom, "question", ""))
 
 
 def _draw_shares(classroom: Classroom, now: ClassSettings) -> None:

@@ -79,7 +79,7 @@ def _draw_form(classroom: Classroom) -> None:
         st.text_input(_("Sizes"), key=_SIZES, max_chars=150, help=about, width=300)
         st.selectbox(_("Text"), list(texts), key=_TEXT, format_func=texts.get, width=240)
         st.number_input(_("Steps"), 20, 20_000, step=50, key=_STEPS, width=130)
-        label = _("Hand out again") if now.sizes else _("Hand out")
+        label = _("Hand out sizes again") if now.sizes else _("Hand out sizes")
         st.button(label, key="sizes_hand_out", on_click=_hand_out, args=(classroom,))
         if now.sizes:
             st.button(_("Take back"), key="sizes_take_back", type="tertiary", on_click=_take_back, args=(classroom,))

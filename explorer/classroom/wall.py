@@ -69,8 +69,8 @@ def draw_wall(classroom: Classroom) -> None:
     with card(_("The wall"), note, key="wall"):
         names = {name: _(label) for name, (label, *_rest) in AXES.items()}
         with st.container(horizontal=True, gap="small"):
-            x = st.selectbox(_("Across"), list(names), index=2, format_func=names.get, key="wall_x")
-            y = st.selectbox(_("Up"), list(names), format_func=names.get, key="wall_y")
+            x = st.selectbox(_("Horizontal axis"), list(names), index=2, format_func=names.get, key="wall_x")
+            y = st.selectbox(_("Vertical axis"), list(names), format_func=names.get, key="wall_y")
         st.fragment(_draw, run_every=_LOOK_AGAIN)(classroom, x, y)
 
 
