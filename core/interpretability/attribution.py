@@ -39,8 +39,12 @@ class Attribution(NamedTuple):
 
     def shares(self) -> list[tuple[str, float]]:
         """Return every part with its contribution, from the first layer up; layers and heads count from 1."""
-        rows = [("the token read", self.embedding), ("its place", self.position), ("counted pairs", self.pairs)]
-        rows += [("the token before", self.shift)] if self.shift else []
+        rows = [
+            ("token embedding", self.embedding),
+            ("position embedding", self.position),
+            ("counted pairs", self.pairs),
+        ]
+        rows += [("previous token's embedding", self.shift)] if self.shift else []
         for layer, (heads, mlp) in enumerate(zip(self.heads, self.mlps, strict=True), start=1):
             rows += [(f"head {layer}.{head}", float(share)) for head, share in enumerate(heads, start=1)]
             rows.append((f"MLP {layer}", float(mlp)))

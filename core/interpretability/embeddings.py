@@ -33,8 +33,8 @@ def position_embeddings(model: GPT | Bigram) -> Float32[np.ndarray, "block_size 
     raise PartError(
         "This model has no position embedding: "
         + {
-            "rope": "it turns its queries and keys by their position instead.",
-            "alibi": "its attention scores fall with the distance of a token instead.",
+            "rope": "it rotates queries and keys by their position (RoPE).",
+            "alibi": "its attention scores fall with the distance of a token (ALiBi).",
         }.get(model.config.position if isinstance(model, GPT) else "", "it cannot tell where a token stands.")
     )
 

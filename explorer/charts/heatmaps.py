@@ -144,7 +144,7 @@ def patch_heatmap(
     figure = signed_heatmap(moved, 1, words, palette, gap=1)
     # Leave room for two lines of tokens.
     figure.data[0].colorbar.update(ypad=46, tickformat=None, tickvals=[-1, 0, 1],
-                                   ticktext=[_("away"), _("no move"), _("back")])  # fmt: skip
+                                   ticktext=[_("further away"), _("no change"), _("fully restored")])  # fmt: skip
     style(figure, palette, height=110 + 30 * len(rows))
     ticks = token_ticks(clean, palette, 14 if len(clean) <= 40 else 11 if len(clean) <= 64 else 8)
     ticks["ticktext"] = [

@@ -250,12 +250,12 @@ def ladder_chart(
                 "line": {"color": color, "width": 2},
             },
         )  # fmt: skip
-        left = loss > low + 0.45 * (high - low)  # no room for words to the right of it, on a phone
-        beside = min(loss, standing) if left else max(loss, standing)
-        if not left and high - beside < 0.5 * (high - low):
-            beside = loss  # over the bar, which leaves no room beside it either
+        left = loss > low + 0.45 * (high - low)  # no room to the right of it on a phone
+        start = min(loss, standing) if left else max(loss, standing)
+        if not left and high - start < 0.5 * (high - low):
+            start = loss  # over the bar, which leaves no room on its right either
         figure.add_annotation(
-            x=beside, y=place, showarrow=False,
+            x=start, y=place, showarrow=False,
             xanchor="right" if left else "left", xshift=-10 if left else 10,
             text=f"<b>{loss:.2f}</b>{change}", font={"color": palette.text, "size": 13},
         )  # fmt: skip

@@ -47,9 +47,9 @@ _NUMBERED = {
 }
 _ALONE = {
     N_("embedding"),
-    N_("the token read"),
-    N_("its place"),
-    N_("the token before"),
+    N_("token embedding"),
+    N_("position embedding"),
+    N_("previous token's embedding"),
     N_("counted pairs"),
     N_("biases"),
     N_("previous token"),

@@ -170,7 +170,7 @@ def draw_table(state: StepState, key: str, columns: Mapping[str, Sequence[Any]],
         name: st.column_config.Column(alignment="right") for name, values in shown.items() if _is_figures(values)
     }
     rows = len(next(iter(columns.values())))
-    # As Streamlit has it, but from the first paint on: nothing below moves.
+    # Streamlit's own height, but set from the first paint, so that nothing below moves.
     height = min(400, 35 * (rows + 1) + 2)
     st.dataframe(shown, hide_index=True, width=width, height=height, key=key, column_config=figures)
 

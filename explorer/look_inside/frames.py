@@ -209,16 +209,14 @@ def heads_in_words(patterns: np.ndarray) -> str:
     layer, head = np.unravel_index(int(most.argmax()), most.shape)
     half = sum(int((share >= 0.5).sum()) for share in shares.values())
     clearest = _(
-        "On this prompt, clearest: head {place}, {share} of its attention on {where}.",
+        "Clearest on this prompt: head {place}, with {share} of its attention on {where}.",
         place=f"{layer + 1}.{head + 1}", share=percent(float(most.max())), where=_(where),
     )  # fmt: skip
-    counted = ngettext(
-        "{half} of {count} head has at least half on the previous token, on the token itself or on the first token.",
-        "{half} of {count} heads have at least half on the previous token, on the token itself or on the first token.",
-        layers * heads,
-        half=half,
-    )
-    return f"{clearest} {counted} " + _("The view Heads asks less of a role, and scores held-out text.")
+    counted = _(
+        "Heads with at least half on the previous token, on the token itself or on the first token: {half} of {count}.",
+        half=half, count=layers * heads,
+    )  # fmt: skip
+    return f"{clearest} {counted} " + _("The Heads view measures roles on held-out text, with a lower threshold.")
 
 
 def _next(snapshot: Snapshot) -> dict[str, Any]:

@@ -51,7 +51,7 @@ CARDS = {
     ),
     "entropy": (
         N_("Attention entropy by head"),
-        N_("Do the heads choose, and do they still have a choice?"),
+        N_("Is attention neither uniform nor stuck on one token?"),
         N_(
             "Entropy of each head's attention weights as a share of uniform attention's. 1 averages all tokens; 0 "
             "attends to one, where the softmax is saturated and its gradient is zero."
@@ -118,7 +118,7 @@ def _draw_summary(side: _Side) -> None:
     for health in side.history:
         readings = read_all(health).values()
         trouble = [_in_words(reading) for reading in readings if reading.trouble]
-        words.append(trouble or [(_("None of the {count} readings asks for a change.", count=len(readings)), False)])
+        words.append(trouble or [(_("All {count} measurements are in a good range.", count=len(readings)), False)])
     note = _(
         "Is the training healthy? Measured on the same tokens of held-out text, at most {count}.", count=PROBE_TOKENS
     )

@@ -42,7 +42,7 @@ def draw(inspection: Inspection) -> None:
         left, right = st.columns([3, 2], vertical_alignment="bottom")
         with left:
             typed = st.session_state[OTHER]
-            typed = st.text_input(_("Second prompt, equally long"), typed, key=OTHER, help=newline_hint())
+            typed = st.text_input(_("Second prompt, of the same length"), typed, key=OTHER, help=newline_hint())
         with right:
             parts = [name for name in _PARTS if inspection.config.feed_forward or name != "MLP"]
             session.fit_choice(PATCHED, parts, parts[0])
@@ -107,10 +107,10 @@ def _choose_answers(inspection: Inspection, other: Prompt) -> tuple[int, int]:
     both = [*ids, *other.ids]
     left, right = st.columns(2)
     with left:
-        label = _("Next token of the first")
+        label = _("Next token of the first prompt")
         answer = choose_token(label, ANSWER, likely_next(model, ids), inspection, default=likely.answer, prompt=both)
     with right:
-        label, offered = _("Next token of the second"), likely_next(model, other.ids)
+        label, offered = _("Next token of the second prompt"), likely_next(model, other.ids)
         rival = choose_token(label, RIVAL, offered, inspection, default=likely.rival, prompt=both)
     if answer == rival:
         raise PromptError(_("Choose two different tokens: the map shows how one prediction gives way to the other."))

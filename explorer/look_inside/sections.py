@@ -83,7 +83,7 @@ SECTIONS = (
     ),
     Section(
         "Text", N_("Memorization"), LEARNED,
-        N_("Does the model compose, or does it repeat its training text?"), memorization.draw,
+        N_("Does the model generate new text, or repeat its training text?"), memorization.draw,
     ),
     Section(
         ablation.VIEW, N_("Ablation"), EXPERIMENTS,

@@ -16,7 +16,7 @@ from explorer.widgets.forms import distinct_labels
 from explorer.widgets.layout import card, chart, choose, current_palette, literal
 
 _NO_TIMES = N_("Models of the gallery have no training times, so they are not drawn: {names}.")
-_COMPARED = 5  # curves shown as long as none are picked
+_COMPARED = 5  # curves shown while no run is picked
 
 
 def draw_comparison(rows: list[run_rows.RunRow], picked: list[run_rows.RunRow], gallery: list[run_rows.RunRow]) -> None:

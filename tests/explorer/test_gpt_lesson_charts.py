@@ -27,13 +27,13 @@ def test_each_ladder_bar_starts_at_the_loss_of_the_rung_it_builds_on(palette):
     assert dots[2].marker.color == palette.surface and dots[0].marker.color == palette.lines
 
 
-def test_a_rung_s_words_start_at_its_dot_where_its_bar_leaves_them_no_room():
+def test_labels_start_at_the_dot_if_the_bar_leaves_no_room():
     rungs = [RungLoss("", loss, loss, False, False) for loss in (4.14, 3.27, 2.42, 2.37)]
     notes = ladder_chart(["uniform", "unigram", "bigram", "one head"], rungs).layout.annotations
     assert [note.x for note in notes] == [4.14, 3.27, 2.42, 2.42] and notes[2].xanchor == "left"
 
 
-def test_the_largest_drop_stands_on_top_and_a_rise_points_the_other_way():
+def test_drop_bars_are_sorted_and_a_rise_in_loss_is_negative():
     figure = drop_bars({"a": 0.1, "b": 0.3, "c": -0.05}, "a")
     (bars,) = figure.data
     assert list(bars.x) == [0.3, 0.1, -0.05] and list(bars.text) == ["−0.30", "−0.10", "+0.05"]

@@ -103,7 +103,7 @@ def _draw_context(state: StepState) -> None:
         state.write("result")
     with card(state.label("panel rows"), key="lesson_rows_needed"):
         losses = context_losses(state)
-        trained_bigram(state)  # the question is about it
+        trained_bigram(state)  # the question asks about it
         draw_table(state, "lesson_table_sizes", _table_sizes(state, [on_val for _unused, on_val in losses]))
         state.write("rows", most=f"{bigram.rows_needed(state.vocab_size, 8):,}")
 

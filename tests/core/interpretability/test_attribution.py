@@ -67,7 +67,7 @@ def test_the_likeliest_token_is_asked_about_unless_another_is(gpt):
 
 def test_every_part_has_a_name(gpt):
     names = [name for name, _ in attribute(gpt, IDS).shares()]
-    assert names[:3] == ["the token read", "its place", "counted pairs"]
+    assert names[:3] == ["token embedding", "position embedding", "counted pairs"]
     assert names[3:] == ["head 1.1", "head 1.2", "MLP 1", "head 2.1", "head 2.2", "MLP 2", "biases"]
 
 

@@ -132,7 +132,7 @@ def test_places_have_their_table(gpt):
 @pytest.mark.parametrize(
     ("switch", "why"),
     [
-        ({"position": "rope"}, "turns its queries and keys by their position"),
+        ({"position": "rope"}, "rotates queries and keys by their position"),
         ({"position": "none"}, "cannot tell where a token stands"),
         ({"kind": "bigram"}, "cannot tell where a token stands"),
     ],
