@@ -1,4 +1,4 @@
-"""Long curves: read once, in chunks, thinned so that extremes stay, and right for torn lines and cut rows."""
+"""Long curves are read once, in chunks, and thinned with their extremes kept, despite torn lines and removed rows."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ from explorer.streaming.jsonl_tail import (
 
 
 def write_rows(path: Path, count: int, *, first: int = 0, spike: int = -1, torn: int = -1) -> None:
-    """Rows of a run that evaluates every 500 steps; the one at `spike` has an outlier, the one at `torn` is half."""
+    """Write rows of a run that evaluates every 500 steps, with an outlier at `spike` and half a line at `torn`."""
     with path.open("ab") as file:
         for step in range(first, first + count):
             row = {"step": step, "loss": 99.5 if step == spike else 2.0 + step % 7 / 100, "grad_norm": 1}
@@ -45,13 +45,13 @@ def path(tmp_path, monkeypatch):
     return tmp_path / "metrics.jsonl"
 
 
-def test_a_short_curve_is_whole(path):
+def test_a_short_curve_is_not_thinned(path):
     write_rows(path, 2000)
     assert steps_of(Curve(path).chunks(end_of(path))) == list(range(2000))
 
 
 @pytest.mark.parametrize("torn", [-1, 0, 30_001, 59_999])
-def test_of_a_long_curve_the_ends_the_measured_and_a_single_outlier_stay(path, torn):
+def test_thinning_a_long_curve_keeps_its_ends_evaluations_and_outlier(path, torn):
     write_rows(path, 60_000, spike=30_003, torn=torn)
     chunks = list(Curve(path).chunks(end_of(path)))
     rows = [json.loads(row) for chunk in chunks for row in chunk.rows]
@@ -64,7 +64,7 @@ def test_of_a_long_curve_the_ends_the_measured_and_a_single_outlier_stay(path, t
     assert chunks[-1].end == end_of(path)
 
 
-def test_every_piece_ends_where_a_watcher_can_come_back_to(path):
+def test_reading_can_resume_at_the_end_of_every_chunk(path):
     write_rows(path, 20_000)
     end = end_of(path)
     chunks = list(read_chunks(path, FilePosition(), end, 10**6, COLUMNS))
@@ -73,7 +73,7 @@ def test_every_piece_ends_where_a_watcher_can_come_back_to(path):
         assert steps_of(read_chunks(path, chunk.end, end, 10**6, COLUMNS)) == steps_of(chunks[index + 1 :])
 
 
-def test_every_byte_is_read_once_whoever_asks(path, monkeypatch):
+def test_every_byte_of_a_curve_is_read_only_once(path, monkeypatch):
     seen, real = [], explorer.streaming.jsonl_tail.thin_lines
     monkeypatch.setattr(
         "explorer.streaming.jsonl_tail.thin_lines", lambda block, *more: seen.append(len(block)) or real(block, *more)
@@ -88,14 +88,14 @@ def test_every_byte_is_read_once_whoever_asks(path, monkeypatch):
     assert sum(seen) == path.stat().st_size
 
 
-def test_python_parses_no_more_rows_of_a_long_curve_than_are_shown(path, monkeypatch):
+def test_only_the_shown_rows_of_a_long_curve_are_parsed_in_python(path, monkeypatch):
     parsed, real = [], explorer.streaming.jsonl_tail.parse_row
     monkeypatch.setattr("explorer.streaming.jsonl_tail.parse_row", lambda line: parsed.append(line) or real(line))
     write_rows(path, 60_000)
     assert len(steps_of(Curve(path).chunks(end_of(path)))) == len(parsed) <= 2 * MOST_ROWS
 
 
-def test_two_who_ask_at_once_get_the_same(path):
+def test_two_overlapping_reads_each_get_the_rows_up_to_their_own_end(path):
     write_rows(path, 20_000)
     found, early = Curve(path), end_of(path)
     one = found.chunks(early)
@@ -107,7 +107,7 @@ def test_two_who_ask_at_once_get_the_same(path):
     assert rest[-1].end == early and steps_of(rest) == sorted(set(steps_of(rest)))
 
 
-def test_a_curve_that_grows_stays_small_and_keeps_its_outlier(path):
+def test_a_growing_curve_stays_thinned_and_keeps_its_outlier(path):
     found = Curve(path)
     for begin in range(0, 60_000, 300):
         write_rows(path, 300, first=begin, spike=5_003)
@@ -117,7 +117,7 @@ def test_a_curve_that_grows_stays_small_and_keeps_its_outlier(path):
     assert 5_003 in steps and steps[0] == 0 and steps[-1] == 59_999 and steps == sorted(set(steps))
 
 
-def test_rows_cut_away_are_forgotten(path):
+def test_rows_removed_from_the_file_leave_the_curve(path):
     write_rows(path, 30_000)
     found = Curve(path)
     list(found.chunks(end_of(path)))
@@ -129,10 +129,10 @@ def test_rows_cut_away_are_forgotten(path):
     assert not set(steps) & set(range(10_000, 50_000))
 
 
-def test_rows_behind_a_long_hole_are_found(path):
+def test_rows_after_a_long_block_of_null_bytes_are_found(path):
     write_rows(path, 100)
     with path.open("ab") as file:
-        file.write(b"\x00" * 700_000 + b"\n")  # as some file systems leave it after a power cut
+        file.write(b"\x00" * 700_000 + b"\n")  # as some file systems do after a power cut
     write_rows(path, 100, first=100)
     assert steps_of(Curve(path).chunks(end_of(path))) == list(range(200))
 
@@ -152,7 +152,7 @@ def test_rows_behind_a_long_hole_are_found(path):
         b'{"step": %s}' % (b"9" * 5000),
     ],
 )
-def test_one_damaged_line_costs_no_other(line):
+def test_a_damaged_line_does_not_affect_other_lines(line):
     rows = [b'{"step": %d, "loss": %d}' % (step, step == 700) for step in range(2, 2000)]
     block = b"".join(row + b"\n" for row in [*rows[:900], line, *rows[900:]])
     kept = [json.loads(row) for row in thin_lines(block, 100, COLUMNS)]
@@ -160,13 +160,13 @@ def test_one_damaged_line_costs_no_other(line):
     assert len(thin_lines(block, 5000, COLUMNS)) == len(rows) + line.endswith((b'"x"}', b"000}"))
 
 
-def test_charts_get_the_rows_of_a_run(finished_run):
+def test_the_curve_of_a_run_is_its_metrics_or_empty_without_a_file(finished_run):
     assert curve_rows(finished_run) == finished_run.rows("metrics")
     finished_run.metrics_path.unlink()
     assert curve_rows(finished_run) == []
 
 
-def test_only_so_many_curves_are_remembered(tmp_path):
+def test_the_cache_of_curves_is_bounded(tmp_path):
     one = curve(tmp_path / "1")
     assert curve(tmp_path / "1") is one
     for number in range(MOST_CURVES):

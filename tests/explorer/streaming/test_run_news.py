@@ -1,4 +1,4 @@
-"""Pages that show a run learn what becomes of it elsewhere."""
+"""Pages that show a run learn of changes made elsewhere."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("how", CHANGES)
-def test_every_change_of_a_run_changes_its_digest_and_that_of_all(add_run, explorer_home, how):
+def test_every_change_of_a_run_changes_its_digest_and_the_digest_of_all_runs(add_run, explorer_home, how):
     run, other = add_run("one"), add_run("two")
     news, ids = RunNews(explorer_home), ([run.id], None, [other.id])
     before = [news.digest(which, fresh=True) for which in ids]
@@ -35,7 +35,7 @@ def test_every_change_of_a_run_changes_its_digest_and_that_of_all(add_run, explo
     assert [one == two for one, two in zip(before, after, strict=True)] == [False, False, True]
 
 
-def test_training_by_itself_is_no_news_and_a_new_run_is(running_run, add_run, explorer_home):
+def test_training_progress_does_not_change_a_digest_but_a_new_run_does(running_run, add_run, explorer_home):
     news = RunNews(explorer_home)
     before = news.digest([running_run.id], fresh=True), news.digest()
     change(running_run, step=12, val_loss=2.0, seconds=3.0)
@@ -44,7 +44,7 @@ def test_training_by_itself_is_no_news_and_a_new_run_is(running_run, add_run, ex
     assert news.digest([running_run.id], fresh=True) == before[0] and news.digest() != before[1]
 
 
-def test_the_stream_tells_the_digest_of_now_and_of_every_change(finished_run, explorer_home):
+def test_the_news_stream_sends_the_current_digest_and_a_new_one_after_a_change(finished_run, explorer_home):
     async def scene():
         broadcaster = Broadcaster()
         stream = broadcaster.news([finished_run.id])

@@ -1,4 +1,4 @@
-"""The live stream: history, then what comes; by its cursor a watcher loses nothing and sees nothing twice."""
+"""The live stream sends the history, then new rows; with its cursor a client misses nothing and gets nothing twice."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ MARKS = st.builds(FilePosition, NUMBERS, st.integers(0, 2**32 - 1))
 
 
 def events_of(text: str) -> list[tuple[str, dict, str]]:
-    """(name, data, cursor) of each event in a chunk of an event stream."""
+    """Return (name, data, cursor) for each event in a chunk of an event stream."""
     found = []
     for block in text.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.split("\n") if not line.startswith(":") and line)
@@ -37,7 +37,7 @@ def steps_of(events: list, name: str = "metrics") -> list[int]:
 
 
 async def until(stream: AsyncIterator[bytes], enough) -> list:
-    """Read a stream until what has come is enough."""
+    """Read a stream until `enough` is true for the events so far."""
     seen = []
     async for chunk in stream:
         seen += events_of(chunk.decode())
@@ -47,21 +47,21 @@ async def until(stream: AsyncIterator[bytes], enough) -> list:
 
 
 def whole(folder, cursor: str = "") -> list:
-    """All events of a run that has ended."""
+    """Return all events of a run that has ended."""
     return asyncio.run(until(Broadcaster().watch(folder, cursor), lambda seen: False))
 
 
 @given(st.builds(Position, MARKS, MARKS, MARKS, NUMBERS, NUMBERS, NUMBERS))
-def test_a_cursor_says_the_position(position):
+def test_a_cursor_is_parsed_back_to_its_position(position):
     assert Position.parse(str(position)) == position
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "1.2", "-1.0.0.0.0.0.0.0", "1.0.0.0.0.0.0.0\n", "f" * 99])
-def test_a_cursor_of_someone_else_is_the_beginning(cursor):
+def test_an_invalid_cursor_means_the_beginning(cursor):
     assert Position.parse(cursor) == Position()
 
 
-def test_a_finished_run_tells_everything_and_ends(finished_run):
+def test_the_stream_of_a_finished_run_sends_all_its_rows_and_ends(finished_run):
     events = whole(finished_run)
     names = [name for name, _, _ in events]
     assert names[0] == "status" and names[-1] == "end"
@@ -71,7 +71,7 @@ def test_a_finished_run_tells_everything_and_ends(finished_run):
     assert events[0][1]["name"] == "patient-otter" and events[0][1]["state"] == "finished"
 
 
-def test_the_pictures_hold_what_the_probe_holds(finished_run):
+def test_attention_and_embedding_events_agree_with_the_probe(finished_run):
     told = {name: data for name, data, _ in whole(finished_run)}
     probe = finished_run.read_probe()
     attention, embedding = told["attention"], told["embedding"]
@@ -83,7 +83,7 @@ def test_the_pictures_hold_what_the_probe_holds(finished_run):
     assert len(embedding["tokens"]) == len(embedding["kinds"]) == len(xy)
 
 
-def test_whoever_comes_back_gets_what_is_missing_and_no_more(finished_run):
+def test_a_reconnecting_client_gets_exactly_the_missed_events(finished_run):
     events = whole(finished_run)
     for index, (_, _, cursor) in enumerate(events[:-1]):
         rest = whole(finished_run, cursor)
@@ -92,7 +92,7 @@ def test_whoever_comes_back_gets_what_is_missing_and_no_more(finished_run):
     assert [name for name, _, _ in whole(finished_run, events[-2][2])] == ["end"]
 
 
-def test_rows_arrive_as_they_are_written_and_a_torn_one_when_it_is_whole(running_run):
+def test_rows_are_sent_when_written_and_a_torn_row_when_it_is_complete(running_run):
     async def scene():
         broadcast = RunBroadcast(running_run)
         stream = broadcast.watch()
@@ -115,7 +115,7 @@ def test_rows_arrive_as_they_are_written_and_a_torn_one_when_it_is_whole(running
     assert broadcast.closed and broadcast.watchers == 0
 
 
-def test_rows_that_were_cut_away_are_sent_again_as_a_whole(running_run):
+def test_after_rows_are_removed_all_rows_are_sent_again_with_a_reset(running_run):
     async def scene():
         stream = RunBroadcast(running_run).watch()
         first = await until(stream, steps_of)
@@ -134,14 +134,14 @@ def test_rows_that_were_cut_away_are_sent_again_as_a_whole(running_run):
     assert next(data for name, data, _ in again if name == "metrics") == last
 
 
-def test_a_turned_setting_comes_with_its_words(finished_run):
+def test_a_setting_change_is_sent_with_its_label(finished_run):
     finished_run.append("events", {"step": 20, "kind": "turn", "knob": "model.dropout", "value": 0.2, "before": 0.0})
     rows = next(data["rows"] for name, data, _ in whole(finished_run) if name == "events")
     assert rows[-1]["label"] == "dropout 0 → 0.2"
     assert all("label" not in row for row in rows[:-1])
 
 
-def test_the_status_tells_how_training_goes(ruined_run, finished_run):
+def test_the_status_reports_trouble_in_training(ruined_run, finished_run):
     told = whole(ruined_run)[0][1]["progress"]
     sentence = fill(told["sentence"], **told["numbers"])
     best = ruined_run.rows("metrics")[-3]["val_loss"]
@@ -151,8 +151,8 @@ def test_the_status_tells_how_training_goes(ruined_run, finished_run):
     assert not whole(finished_run)[0][1]["progress"]["trouble"]
 
 
-def test_the_status_says_how_near_the_run_is_to_this_machine(finished_run, running_run):
-    """The pace is the one that its own worker measured, on this machine."""
+def test_the_status_reports_speed_and_the_share_of_peak_only_for_this_machine(finished_run, running_run):
+    """The run's own worker measured the pace on this machine."""
     pace = finished_run.status().pace
     assert pace.training > pace.waiting >= 0 and pace.evaluation > 0 and pace.sampling > 0
     gauge = whole(finished_run)[0][1]["gauge"]
@@ -170,7 +170,7 @@ def test_the_status_says_how_near_the_run_is_to_this_machine(finished_run, runni
     assert PARTS["step"] in {part["name"] for part in elsewhere["parts"]}
 
 
-def test_how_training_goes_is_judged_anew_after_a_measurement(running_run):
+def test_trouble_is_detected_again_after_every_evaluation(running_run):
     reader = RunReader(running_run)
     reader.current_position()
     assert not json.loads(reader._payloads["status"])["progress"]["trouble"]
@@ -180,7 +180,7 @@ def test_how_training_goes_is_judged_anew_after_a_measurement(running_run):
     assert json.loads(reader._payloads["status"])["progress"]["trouble"]
 
 
-def test_watchers_share_one_look_at_the_folder(running_run):
+def test_many_clients_of_a_run_share_one_broadcast(running_run):
     async def scene():
         broadcaster = Broadcaster()
         streams = [broadcaster.watch(running_run) for _ in range(30)]
@@ -198,7 +198,7 @@ def test_watchers_share_one_look_at_the_folder(running_run):
     assert all(events == first[0] for events in first)
 
 
-def test_the_end_comes_when_the_run_ends(running_run):
+def test_the_stream_ends_when_the_run_stops(running_run):
     async def scene():
         stream = RunBroadcast(running_run).watch()
         await until(stream, steps_of)
@@ -210,7 +210,7 @@ def test_the_end_comes_when_the_run_ends(running_run):
     assert seen[-1][:2] == ("end", {"state": "stopped"}) and 20 in steps_of(seen)
 
 
-def test_closing_the_server_ends_streams_without_saying_that_the_run_ended(running_run):
+def test_closing_the_server_ends_streams_without_an_end_event(running_run):
     async def scene():
         broadcaster = Broadcaster()
         stream = broadcaster.watch(running_run)
@@ -221,7 +221,7 @@ def test_closing_the_server_ends_streams_without_saying_that_the_run_ended(runni
     assert asyncio.run(scene()) == []
 
 
-def test_a_slow_watcher_is_sent_away_and_comes_back_with_its_cursor(running_run, monkeypatch):
+def test_a_slow_client_is_disconnected_and_resumes_with_its_cursor(running_run, monkeypatch):
     monkeypatch.setattr("explorer.streaming.broadcaster.MOST_BEHIND", 2)
     monkeypatch.setattr("explorer.streaming.broadcaster.TICK", 0.0)
 
@@ -240,12 +240,12 @@ def test_a_slow_watcher_is_sent_away_and_comes_back_with_its_cursor(running_run,
     assert steps_of(asyncio.run(scene())) == [row["step"] for row in running_run.rows("metrics")]
 
 
-def test_a_damaged_run_ends_at_once(damaged_run):
+def test_the_stream_of_a_damaged_run_ends_at_once(damaged_run):
     events = whole(damaged_run)
     assert events[-1][0] == "end"
 
 
-def test_a_run_deleted_while_watched_ends(running_run):
+def test_the_stream_ends_when_the_run_is_deleted(running_run):
     async def scene():
         stream = RunBroadcast(running_run).watch()
         await until(stream, steps_of)
@@ -255,7 +255,7 @@ def test_a_run_deleted_while_watched_ends(running_run):
     assert asyncio.run(scene())[-1][0] == "end"
 
 
-def test_of_very_many_texts_a_new_watcher_gets_some_and_the_last(running_run):
+def test_a_new_client_gets_a_bounded_number_of_samples_with_the_last(running_run):
     before = running_run.rows("samples")
     for step in range(11, 2000):
         running_run.append("samples", {"step": step, "text": "To be", "val_loss": 2.0})
@@ -264,7 +264,7 @@ def test_of_very_many_texts_a_new_watcher_gets_some_and_the_last(running_run):
     assert len(steps) <= MOST_SAMPLES and steps[0] == before[0]["step"] and steps[-1] == 1999
 
 
-def test_numbers_no_browser_can_read_are_left_out(running_run):
+def test_rows_that_are_not_valid_json_objects_are_left_out(running_run):
     with running_run.metrics_path.open("ab") as file:
         file.write(b'{"step": 30, "loss": NaN}\n[1]\n\xff\n{"step": 31}\n')
     reader = RunReader(running_run)

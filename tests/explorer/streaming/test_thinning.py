@@ -1,4 +1,4 @@
-"""What stays of very many rows: the ends, what was measured, and every extreme."""
+"""Thinning many rows keeps the ends, the evaluations and every extreme."""
 
 import math
 
@@ -12,7 +12,7 @@ from tests.javascript import in_javascript
 
 
 @given(st.integers(1, 9000), st.integers(1, 50), st.integers(10, 3000))
-def test_the_ends_and_what_was_measured_stay(count, every, most):
+def test_thinning_keeps_the_ends_and_the_evaluations(count, every, most):
     measured = np.where(np.arange(count) % (every * 20) == 0, 1.0, np.nan)
     kept = thinned_indices({"val_loss": measured, "loss": np.sin(np.arange(count))}, count, most)
     assert list(kept) == sorted(set(kept)) and kept[0] == 0 and kept[-1] == count - 1
@@ -24,7 +24,7 @@ def test_the_ends_and_what_was_measured_stay(count, every, most):
 
 @pytest.mark.parametrize("most", [100, 3000])
 @given(count=st.integers(1, 9000), every=st.integers(1, 3))
-def test_measured_rows_are_thinned_too_where_there_are_too_many(most, count, every):
+def test_evaluations_are_thinned_too_if_there_are_too_many(most, count, every):
     measured = np.where(np.arange(count) % every == 0, 1.0, np.nan)
     kept = thinned_indices({"val_loss": measured}, count, most)
     assert kept[0] == 0 and kept[-1] == count - 1
@@ -32,7 +32,7 @@ def test_measured_rows_are_thinned_too_where_there_are_too_many(most, count, eve
 
 
 @given(st.integers(0, 99_999), st.integers(0, 99_999), st.sampled_from(["loss", "grad_norm", "val_loss"]))
-def test_a_single_outlier_in_very_many_rows_stays(high, low, column):
+def test_thinning_keeps_a_single_outlier_among_very_many_rows(high, low, column):
     columns = {name: np.cos(np.arange(100_000)) for name in ("loss", "grad_norm", "val_loss")}
     columns[column][low] = -50.0
     columns[column][high] = 50.0
@@ -41,7 +41,7 @@ def test_a_single_outlier_in_very_many_rows_stays(high, low, column):
 
 
 @given(st.lists(st.floats(-9, 9) | st.just(np.nan), max_size=300), st.integers(2, 40))
-def test_extremes_are_known_numbers_and_among_them_the_lowest_and_highest(values, most):
+def test_extremes_are_finite_and_include_the_lowest_and_the_highest(values, most):
     values = np.array(values, float)
     places = extreme_indices(values, most)
     known = values[np.isfinite(values)]
@@ -51,8 +51,8 @@ def test_extremes_are_known_numbers_and_among_them_the_lowest_and_highest(values
 
 
 @given(st.integers(3001, 200_000))
-def test_a_logarithmic_axis_keeps_points_all_along(count):
-    loss = 4.2 / np.log10(np.arange(count) + 10)  # it falls fastest at first
+def test_thinning_keeps_enough_points_for_a_logarithmic_axis(count):
+    loss = 4.2 / np.log10(np.arange(count) + 10)  # falls fastest at the start
     kept = thinned_indices({"loss": loss, "val_loss": np.full(count, np.nan)}, count, 3000)
     drawn = np.interp(np.arange(count), kept, loss[kept])
     assert np.abs(drawn - loss).max() < 0.01
@@ -60,12 +60,12 @@ def test_a_logarithmic_axis_keeps_points_all_along(count):
         assert ((kept >= 2**octave) & (kept < 2 ** (octave + 1))).sum() >= 8
 
 
-def test_evenly_takes_the_ends():
+def test_even_indices_include_both_ends():
     assert even_indices(3, 5) == [0, 1, 2] and even_indices(9, 3) == [0, 4, 8] and even_indices(9, 1) == []
 
 
-def test_server_and_browser_keep_the_same_of_the_same_rows():
-    """The ends, a single outlier either way, and points all along a logarithmic axis."""
+def test_server_and_browser_both_keep_ends_outliers_and_early_points():
+    """Both keep the ends, an outlier in each direction, and points along the whole logarithmic axis."""
     count, most = 6000, 1500
     rng = np.random.default_rng(1)
     curves = [2 + 2 / np.sqrt(1 + np.arange(count)) + 0.05 * rng.normal(size=count) for _unused in range(4)]
@@ -81,7 +81,7 @@ def test_server_and_browser_keep_the_same_of_the_same_rows():
             assert all(((kept >= 2**n) & (kept < 2 ** (n + 1))).sum() >= min(2**n, 8) for n in range(12))
 
 
-def test_the_browser_never_keeps_more_than_it_was_told():
+def test_the_browser_never_keeps_more_rows_than_requested():
     counts = [10, 1500, 1501, *range(1600, 9000, 370), 65_000]
     rows = [[{"step": 3 * step, "loss": math.sin(step)} for step in range(count)] for count in counts]
     lengths = in_javascript("shared/thinning.js", "module.thinned(given, 'loss', 1500).length", rows)

@@ -1,4 +1,4 @@
-"""A class: its users find their own runs and texts and no others, by any route and any command."""
+"""Users of a class reach their own runs and texts and no others, by any route and any command."""
 
 import inspect
 import io
@@ -45,7 +45,7 @@ def as_visitor(browser: TestClient):
     visitors.set_visitor(visitors.visitor_of(f"{COOKIE}={browser.cookies.get(COOKIE)}"))
 
 
-def test_every_route_answers_its_owner_and_nobody_else(people, run_of_ada):
+def test_every_route_of_a_run_answers_only_its_owner_and_the_teacher(people, run_of_ada):
     values = {"id": run_of_ada.id, "step": "20"}
     routes = [route for route in api_routes(Broadcaster()) if "{id}" in route.path]
     assert len(routes) >= 4
@@ -57,7 +57,7 @@ def test_every_route_answers_its_owner_and_nobody_else(people, run_of_ada):
         assert missing.text.replace("20260101-000000-zzzzzzzzzzzz", run_of_ada.id) == people["Bob"].get(address).text
 
 
-def test_a_student_gets_the_worksheet_and_the_teacher_the_guide_too(people):
+def test_students_get_the_worksheet_and_only_the_teacher_gets_the_guide(people):
     answers = {}
     for paper in ("worksheet", "guide", "key"):
         address = f"/api/lessons/sudden/{paper}"
@@ -70,7 +70,7 @@ def test_a_student_gets_the_worksheet_and_the_teacher_the_guide_too(people):
     assert "Training text" not in answers["guide"]["teacher"].text  # its models come with the app
 
 
-def test_what_is_shared_is_read_and_never_changed(known, people, run_of_ada):
+def test_a_shared_run_can_be_read_but_not_changed_by_others(known, people, run_of_ada):
     mark_shared(known.root, run_of_ada.id)
     for route in (f"/api/runs/{run_of_ada.id}/{end}" for end in ("stream", "frames/20", "generate", "download")):
         assert people["Bob"].get(route).status_code == 200
@@ -96,7 +96,7 @@ def test_what_is_shared_is_read_and_never_changed(known, people, run_of_ada):
     assert people["Bob"].get(f"/api/runs/{run_of_ada.id}/stream").status_code == 404
 
 
-def test_a_run_says_who_changed_it(known, people, run_of_ada):
+def test_a_run_records_who_renamed_or_deleted_it(known, people, run_of_ada):
     as_visitor(people["teacher"])
     run_of_ada.rename("tidy-toad", visitors.acting_on(run_of_ada))
     assert (run_of_ada.record().former_name, run_of_ada.record().changed_by) == ("patient-otter", "the teacher")
@@ -114,7 +114,7 @@ def test_a_run_says_who_changed_it(known, people, run_of_ada):
     assert visitors.acting_on(run_of_ada) == ""
 
 
-def test_lists_and_texts_are_ones_own(known, people, run_of_ada):
+def test_runs_and_texts_of_others_are_not_listed(known, people, run_of_ada):
     text = run_of_ada.record().config.data.corpus
     seen = {}
     for name in ("teacher", "Ada", "Bob"):
@@ -123,7 +123,7 @@ def test_lists_and_texts_are_ones_own(known, people, run_of_ada):
         seen[name] = (len(list_runs(home)), text in {corpus.name for corpus in catalogue(home)})
     assert seen == {"teacher": (1, False), "Ada": (1, True), "Bob": (0, False)}
     as_visitor(people["teacher"])
-    assert load_corpus(text, shared.data_dir())  # of a student's run that the teacher looks into
+    assert load_corpus(text, shared.data_dir())  # for a student's run that the teacher inspects
     with pytest.raises(TextError, match="somebody else"):
         delete_text(text, shared.data_dir())
     as_visitor(people["Bob"])
@@ -131,16 +131,16 @@ def test_lists_and_texts_are_ones_own(known, people, run_of_ada):
         load_corpus(text, shared.data_dir())
 
 
-def test_what_is_counted_in_a_text_is_counted_once_for_the_class(known, people, run_of_ada):
+def test_the_statistics_of_a_text_are_cached_for_the_class_but_access_is_checked(known, people, run_of_ada):
     homes = [known.root, home_of(known, "Ada"), home_of(known, "Bob")]
     for count in (facts_of, load_data):
         assert len({id(count("surnames", home)) for home in homes}) == 1
         count(run_of_ada.record().config.data.corpus, homes[1])
-        with pytest.raises(TextError):  # whoever else has counted it
+        with pytest.raises(TextError):  # even if another member has computed it
             count(run_of_ada.record().config.data.corpus, homes[2])
 
 
-def test_a_text_that_the_teacher_shares_is_read_by_all(known, people):
+def test_a_text_shared_by_the_teacher_can_be_read_by_all_members(known, people):
     corpus = save_text(SECRET, "For all", known.root)
     home = home_of(known, "Bob")
     with pytest.raises(TextError):
@@ -152,7 +152,7 @@ def test_a_text_that_the_teacher_shares_is_read_by_all(known, people):
         delete_text(corpus.name, home)
 
 
-def test_nobody_reaches_a_page_or_a_socket(people):
+def test_visitors_who_have_not_joined_reach_no_page_and_no_websocket(people):
     for path in ("/", "/train", "/_stcore/host-config", "/api/news", "/media/x"):
         assert people["nobody"].get(path, headers={"accept": "*/*"}).status_code == 401
     page = people["nobody"].get("/train", headers={"accept": "text/html"})
@@ -161,13 +161,13 @@ def test_nobody_reaches_a_page_or_a_socket(people):
         pass
     assert refused.value.code == 1008
     assert visitors.visitor_of("") is None
-    with pytest.raises(NotAllowed):  # a thread that works for nobody in particular
+    with pytest.raises(NotAllowed):  # a thread without a visitor
         shared.data_dir()
 
 
-def test_cookies_are_signed_end_and_survive_a_new_server(known, people, monkeypatch):
+def test_cookies_are_signed_expire_and_stay_valid_after_a_restart(known, people, monkeypatch):
     cookie = people["Ada"].cookies.get(COOKIE)
-    assert Classroom(known.root).visitor(cookie).nickname == "Ada"  # as after a restart
+    assert Classroom(known.root).visitor(cookie).nickname == "Ada"  # a second Classroom, as after a restart
     assert known.visitor(cookie[:-1] + ("A" if cookie[-1] != "A" else "B")) is None
     assert known.visitor("") is known.visitor("x.y.z") is None
     set_cookie = people["nobody"].post("/join", data={"code": known.code, "nickname": "Cleo"}).headers["set-cookie"]
@@ -182,7 +182,7 @@ def test_cookies_are_signed_end_and_survive_a_new_server(known, people, monkeypa
     assert known.visitor(people["Bob"].cookies.get(COOKIE)) is None  # after 14 days
 
 
-def test_a_join_is_refused_in_a_sentence(known, people):
+def test_a_taken_or_invalid_nickname_is_refused(known, people):
     taken = people["nobody"].post("/join", data={"code": known.code, "nickname": "  ada "})
     assert taken.status_code == 403 and "is taken" in taken.text
     for nickname in ("", "x" * 25, "<b>Eve</b>", "=1+1", "Eve\u202e", "\n"):
@@ -195,7 +195,7 @@ def test_a_join_is_refused_in_a_sentence(known, people):
     assert people["nobody"].post("/join", content=b"x" * 9000).status_code == 403
 
 
-def test_guessing_codes_is_slowed(known, people, monkeypatch):
+def test_after_too_many_wrong_codes_a_visitor_must_wait(known, people, monkeypatch):
     for _ in range(WRONG_OF_ONE):
         assert people["nobody"].post("/join", data={"code": "guess", "nickname": "Eve"}).status_code == 403
     waits = people["nobody"].post("/join", data={"code": known.code, "nickname": "Eve"})
@@ -204,14 +204,14 @@ def test_guessing_codes_is_slowed(known, people, monkeypatch):
     assert people["nobody"].post("/join", data={"code": known.code, "nickname": "Eve"}).status_code == 303
 
 
-def test_only_the_link_in_the_terminal_makes_a_teacher(known, people):
+def test_only_the_key_from_the_terminal_gives_the_teachers_rights(known, people):
     assert people["nobody"].post("/teach", data={"key": known.code}).status_code == 403
     assert known.visitor(people["teacher"].cookies.get(COOKIE)).is_teacher
     assert not known.visitor(people["Ada"].cookies.get(COOKIE)).is_teacher
     assert known.teacher_key not in people["nobody"].get("/teach").text
 
 
-def test_limits_hold_where_runs_are_made(known, people, run_of_ada):
+def test_limits_of_the_class_hold_wherever_runs_are_started(known, people, run_of_ada):
     home, config = run_of_ada.data_dir, run_of_ada.record().config
     known.change(most_parameters=100)
     with pytest.raises(ClassError, match="your class allows 100"):
@@ -243,7 +243,7 @@ def test_limits_hold_where_runs_are_made(known, people, run_of_ada):
         queue.put(id, home.name)
     with pytest.raises(ClassError, match="as many runs"):
         check_allowed(home, RunConfig(), 30)
-    assert len(list_runs(home)) == 1  # nothing was begun
+    assert len(list_runs(home)) == 1  # no run was started
     queue.remove("one"), queue.remove("two")
     known.change(frozen=True)
     with pytest.raises(ClassError, match="paused the class"):
@@ -256,7 +256,7 @@ def test_limits_hold_where_runs_are_made(known, people, run_of_ada):
     assert shared.supervisor_for_visitor()
 
 
-def test_the_class_predicts_until_the_answers_are_shown(known):
+def test_predictions_are_closed_once_the_answers_are_revealed(known):
     with pytest.raises(ClassError, match="2 to 6"):
         known.ask("Which loss is lower?", ["2 layers", " 2 layers "])
     known.ask("Which loss is lower?", ["2 layers", "4 layers", ""])
@@ -278,7 +278,7 @@ def test_answers_and_reports_reach_the_teacher(known, people, run_of_ada):
         visitors.note_answer("bigram: counts", response, "4", is_right=False)
     assert stuck(known) == {run_of_ada.member: "bigram: counts"}
     visitors.note_answer("bigram: counts", "4", "4", is_right=True)
-    visitors.note_answer("bigram: counts", "5", "4", is_right=False)  # it has been right already
+    visitors.note_answer("bigram: counts", "5", "4", is_right=False)  # the question was already answered correctly
     visitors.hand_in(run_of_ada.id)
     table = answer_table(known)
     assert table == {"Student": ["Ada", "Bob"], "Runs handed in": ["1", "0"], "bigram: counts": ["✓ 4 (4)", ""]}
@@ -289,8 +289,8 @@ def test_answers_and_reports_reach_the_teacher(known, people, run_of_ada):
         assert run_of_ada.name in archive.read(name).decode()
 
 
-def test_a_worker_in_a_members_folder_waits_for_the_supervisor_of_the_class(known, people):
-    """It looked whether it was assigned before its process had been written down, and ended at once."""
+def test_a_worker_in_a_members_folder_waits_for_the_supervisor_lock_of_the_class(known, people):
+    """Otherwise a worker could check its assignment before its process id is recorded, and end at once."""
     entered = threading.Event()
 
     def worker() -> None:
@@ -305,12 +305,12 @@ def test_a_worker_in_a_members_folder_waits_for_the_supervisor_of_the_class(know
     assert entered.is_set()
 
 
-def test_the_gallery_is_everybodys(people):
+def test_every_member_can_open_a_gallery_run(people):
     for name in ("teacher", "Ada", "Bob"):
         assert people[name].get(f"/api/runs/{gallery_runs()[0].id}/stream").status_code == 200
 
 
-def test_nothing_is_left_of_a_class_that_was_erased(known, people, run_of_ada):
+def test_erasing_a_class_deletes_all_its_data(known, people, run_of_ada):
     mark_shared(known.root, run_of_ada.id)
     save_text(SECRET, "Secret", run_of_ada.data_dir)
     known.erase()
@@ -323,7 +323,7 @@ def test_nothing_is_left_of_a_class_that_was_erased(known, people, run_of_ada):
 
 
 @pytest.mark.parametrize("weights", [False, True])
-def test_the_teacher_keeps_the_class_as_a_zip_that_lets_nobody_in(known, people, run_of_ada, weights):
+def test_only_the_teacher_gets_the_zip_of_the_class_and_it_contains_no_secrets(known, people, run_of_ada, weights):
     as_visitor(people["Ada"])
     visitors.note_answer("bigram: counts", "=1", "4", is_right=False)
     visitors.hand_in(run_of_ada.id)

@@ -1,4 +1,4 @@
-"""The class plays one passage: each student's guesses are checked and counted on the server, once."""
+"""The class plays one passage; the server checks and counts each student's guesses once."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def start(known, people) -> Game:
     return new_game("shakespeare", PASSAGE, 15)
 
 
-def test_every_guess_is_counted_for_the_student_who_made_it(known, people, start):
+def test_guesses_are_scored_once_for_the_student_who_made_them(known, people, start):
     hidden = start.passage.hidden
     wrong = next(letter for letter in sorted(start.alphabet) if letter != hidden[0])
     as_visitor(people["Ada"])
@@ -32,13 +32,13 @@ def test_every_guess_is_counted_for_the_student_who_made_it(known, people, start
     board = scores(known, start)
     assert [(score.name, score.guesses, score.first) for score in board] == [("Bob", 15, 15), ("Ada", 2, 1)]
     assert board[0].bits == bits_from_guesses(game.counts())
-    assert class_move(known, start, PASSAGE, Game.give_up_letter) == game  # it is over, and stays as it is
+    assert class_move(known, start, PASSAGE, Game.give_up_letter) == game  # a finished game does not change
     known.change(game_named=False)
     assert [score.name for score in scores(known, start)] == ["Player 1", "Player 2"]
     assert "Ada" not in board_figure(scores(known, start), []).to_json()
 
 
-def test_a_game_that_was_stopped_is_not_played_again_and_a_new_one_begins_anew(known, people, start):
+def test_a_stopped_game_cannot_be_continued_and_a_new_game_resets_the_scores(known, people, start):
     as_visitor(people["Ada"])
     class_move(known, start, PASSAGE, lambda game: game.guess(start.passage.hidden[0]))
     class_move(known, start, PASSAGE, Game.stop)

@@ -1,4 +1,4 @@
-"""What the teacher of a class shows, hides and hands out, and what becomes of streams that are open meanwhile."""
+"""What the teacher of a class shows, hides and hands out, and when open streams end."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ from explorer.web.routes import api_routes
 from tests.explorer.web.test_class import as_visitor, home_of
 
 
-def test_a_short_code_opens_its_page_for_members_alone(known, people):
+def test_a_short_link_opens_its_page_only_for_members(known, people):
     address = "train?preset=gpt-tiny&set=train.steps:50"
     code = known.link_code(address)
     assert known.link_code(address) == code != known.link_code("play?letters=15")
@@ -52,7 +52,7 @@ def test_a_short_code_opens_its_page_for_members_alone(known, people):
     assert known.linked_address(code) is None
 
 
-def test_a_hidden_setting_stays_as_the_preset_has_it(known, people, run_of_ada):
+def test_students_cannot_change_a_hidden_setting(known, people, run_of_ada):
     home = run_of_ada.data_dir
     known.change(hidden=["model.n_layer", "Evaluation"])
     quick = preset("gpt-quick")
@@ -60,8 +60,8 @@ def test_a_hidden_setting_stays_as_the_preset_has_it(known, people, run_of_ada):
     for changes in ({"model.n_layer": 1}, {"train.eval_interval": 7}):
         with pytest.raises(ClassError, match="has hidden the setting"):
             check_allowed(home, quick.replace(changes), 30)
-    check_allowed(known.root, quick.replace({"model.n_layer": 1}), 30)  # the teacher's own
-    config = fork_config(run_of_ada, 20)  # of a run that differs from its preset itself
+    check_allowed(known.root, quick.replace({"model.n_layer": 1}), 30)  # the teacher is not limited
+    config = fork_config(run_of_ada, 20)  # the run already differs from its preset
     assert fork(home, run_of_ada, 20, config).path.is_dir()
     with pytest.raises(ClassError, match="has hidden"):
         fork(home, run_of_ada, 20, config.replace({"train.eval_interval": 7}))
@@ -72,7 +72,7 @@ def test_a_hidden_setting_stays_as_the_preset_has_it(known, people, run_of_ada):
             getattr(shared.supervisor(), verb)(run_of_ada, *values)
 
 
-def test_the_run_of_one_button_is_short_in_a_class(known, people):
+def test_the_quick_run_is_shortened_to_the_limits_of_the_class(known, people):
     home, quick = home_of(known, "Ada"), preset("gpt-quick")
     assert short_config(known.root, quick) == quick
     short = short_config(home, quick)
@@ -97,7 +97,7 @@ def test_the_gallery_is_closed_while_a_question_is_open(known, people, run_of_ad
     assert open_run(home, id)
 
 
-def test_students_change_nothing_while_they_follow_the_screen(known, people, run_of_ada):
+def test_students_can_change_nothing_while_the_teachers_screen_is_mirrored(known, people, run_of_ada):
     as_visitor(people["Ada"])
     known.change(mirrored=True)
     with pytest.raises(NotAllowed, match="your teacher's screen"):
@@ -110,7 +110,7 @@ def test_students_change_nothing_while_they_follow_the_screen(known, people, run
     assert len(list_runs(known.root)) == 1
 
 
-def test_an_axis_of_the_wall_does_not_magnify_noise():
+def test_the_axes_of_the_class_wall_have_a_minimum_span():
     low, high = axis_span([2.01, 2.0, 2.02], logarithmic=False)["range"]
     assert high - low > 0.4 and low < 2.0 and high > 2.02
     low, high = axis_span([1000, 1001], logarithmic=True)["range"]
@@ -121,18 +121,18 @@ def test_an_axis_of_the_wall_does_not_magnify_noise():
 
 
 @pytest.mark.parametrize("ended_by", ["unshare", "erase", "leave"])
-def test_an_open_stream_ends_with_the_right_to_read_it_or_with_its_browser(
-    known, people, run_of_ada, ended_by, monkeypatch
-):
+def test_an_open_stream_ends_when_access_ends_or_the_browser_leaves(known, people, run_of_ada, ended_by, monkeypatch):
     monkeypatch.setattr("explorer.web.routes.CHECK_SECONDS", 0.05)
-    run_of_ada.write_status(run_of_ada.status().model_copy(update={"state": "queued"}))  # which stays open
+    run_of_ada.write_status(
+        run_of_ada.status().model_copy(update={"state": "queued"})
+    )  # a queued run keeps its stream open
     mark_shared(known.root, run_of_ada.id)
     cookie = f"{COOKIE}={people['Bob'].cookies.get(COOKIE)}"
     broadcaster = Broadcaster()
     routes = {route.path: route for route in api_routes(broadcaster)}
 
     async def watch(path: str) -> list[bytes]:
-        """Return the chunks of a stream that is open when the right to read it ends."""
+        """Return the chunks of a stream that is open when access to it ends."""
         sent: list[bytes] = []
         begun, left = asyncio.Event(), asyncio.Event()
 
@@ -169,12 +169,12 @@ def test_an_open_stream_ends_with_the_right_to_read_it_or_with_its_browser(
 
     path = "/api/news" if ended_by == "leave" else "/api/runs/{id}/stream"
     assert asyncio.run(watch(path))
-    assert not broadcaster._broadcasts  # nobody watches any more
+    assert not broadcaster._broadcasts  # no clients remain
     if ended_by == "erase":
         assert not list((known.root / "members").iterdir())
 
 
-def test_the_news_of_a_run_that_others_share_tell_the_end_of_its_sharing(known, people, run_of_ada):
+def test_the_digest_of_a_shared_run_changes_when_sharing_ends(known, people, run_of_ada):
     as_visitor(people["Bob"])
 
     async def digests() -> list[str]:
@@ -191,7 +191,7 @@ def test_the_news_of_a_run_that_others_share_tell_the_end_of_its_sharing(known, 
     assert first != second
 
 
-def test_sliders_end_where_the_limits_of_the_class_do(known, people):
+def test_sliders_end_at_the_limits_of_the_class_for_students_only(known, people):
     home, config = home_of(known, "Ada"), preset("gpt-tiny")
     settings, steps = dict(fields_of(RunConfig)), "train.steps"
     limit = lambda path: class_limit(path, settings[path], config, lambda _config: 65)  # noqa: E731
@@ -211,7 +211,7 @@ def test_sliders_end_where_the_limits_of_the_class_do(known, people):
     assert limit(steps) == (None, "")
 
 
-def test_what_another_process_sets_counts_at_once_and_is_read_once(known, people, monkeypatch):
+def test_class_settings_are_cached_until_another_process_changes_them(known, people, monkeypatch):
     other, cookie = Classroom(known.root), people["Ada"].cookies.get(COOKIE)
     before = known.settings
     monkeypatch.setattr("core.classroom._SETTLED", -1)

@@ -1,4 +1,4 @@
-"""Home's HTML has its picture, which needs nothing of Streamlit; other pages are as Streamlit sends them."""
+"""The HTML of Home contains its picture, drawn without Streamlit; other pages are unchanged."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from explorer.web.home_prerender import with_picture
 SHELL = Path(get_static_dir(), "index.html").read_text("utf-8")
 
 
-def test_the_page_brings_all_that_the_picture_draws():
+def test_the_html_of_home_contains_everything_that_the_picture_needs():
     page = with_picture(SHELL, QueryParams("language=xx"))
     (parts,) = re.findall(r'\(document.querySelector\(".prerendered"\), (.*)\);', page)
     bar, picture = json.loads(parts)
@@ -28,7 +28,7 @@ def test_the_page_brings_all_that_the_picture_draws():
     assert all(f"--st-{name}-color: #" in page for name in ("background", "text", "border", "primary"))
 
 
-def test_streamlit_begins_when_the_picture_is_painted():
+def test_streamlits_script_is_imported_after_the_picture_is_drawn():
     page = with_picture(SHELL, QueryParams())
     (script,) = re.findall(r'<script type="module" crossorigin src="([^"]+)">', SHELL)
     assert f'src="{script}"' not in page and f'<link rel="modulepreload" crossorigin href="{script}">' in page
@@ -37,9 +37,9 @@ def test_streamlit_begins_when_the_picture_is_painted():
 
 
 @pytest.mark.parametrize(("shell", "query"), [(SHELL, "embed=true"), ("<body></body>", "")])
-def test_a_page_with_other_margins_or_another_script_stays_as_it_is(shell, query):
+def test_an_embedded_page_or_an_unknown_html_shell_is_unchanged(shell, query):
     assert with_picture(shell, QueryParams(query)) == shell
 
 
-def test_a_class_whose_notices_stand_above_prerenders_nothing(known):
+def test_home_is_not_prerendered_in_a_class(known):
     assert with_picture(SHELL, QueryParams()) == SHELL

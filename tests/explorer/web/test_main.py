@@ -1,4 +1,4 @@
-"""`python -m explorer` says what it does, and why it cannot begin."""
+"""`python -m explorer`: its help, and its messages if it cannot start."""
 
 import asyncio
 import signal
@@ -23,7 +23,7 @@ def taken_port():
         yield holder.getsockname()[1]
 
 
-def test_help_names_the_options():
+def test_help_lists_the_options():
     command = [sys.executable, "-m", "explorer", "--help"]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert all(option in told for option in ("--port", "--address", "--home", "--dev", "127.0.0.1"))
@@ -33,13 +33,13 @@ def test_help_names_the_options():
     ("address", "open_to_others"),
     [("127.0.0.1", False), ("::1", False), ("localhost", False), ("0.0.0.0", True), ("::", True), ("192.0.2.9", True)],
 )
-def test_whoever_serves_others_is_told_that_they_may_change_everything(address, open_to_others):
+def test_serving_on_a_public_address_warns_that_there_is_no_password(address, open_to_others):
     from explorer.web.server import _greeting
 
     assert ("no password" in _greeting(address, 8501, "")) == open_to_others
 
 
-def test_a_port_in_use_is_one_sentence_with_a_way_out(taken_port, explorer_home, capsys):
+def test_a_port_in_use_is_reported_with_a_free_port_to_try(taken_port, explorer_home, capsys):
     assert main(["--port", str(taken_port)]) == 2
     told = capsys.readouterr()
     assert f"Port {taken_port} is in use" in told.err and f"--port {taken_port + 1}" in told.err
@@ -51,7 +51,7 @@ def test_an_address_of_another_machine_is_refused():
         check_free("203.0.113.7", 8501)
 
 
-def test_a_home_that_cannot_be_written_is_said(tmp_path, monkeypatch, capsys):
+def test_a_home_that_cannot_be_written_is_reported(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("GPT_EXPLORER_HOME", "set back by monkeypatch")
     file = tmp_path / "file"
     file.write_text("not a folder")
@@ -60,14 +60,14 @@ def test_a_home_that_cannot_be_written_is_said(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "http"])
-def test_a_port_that_is_none_is_refused(port, capsys):
+def test_an_invalid_port_is_refused(port, capsys):
     with pytest.raises(SystemExit):
         main([f"--port={port}"])
     assert "from 1 to 65535" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_that_was_ignored_at_the_start_does_not_end_the_server(ignored):
+def test_a_signal_ignored_at_startup_stays_ignored_while_serving(ignored):
     from explorer.streaming.broadcaster import Broadcaster
     from explorer.web.server import _streams_end_first
 
@@ -78,7 +78,7 @@ def test_a_signal_that_was_ignored_at_the_start_does_not_end_the_server(ignored)
             return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(ignored, signal.SIG_IGN)  # the other one is not, also where the tests run in the background
+    signal.signal(ignored, signal.SIG_IGN)  # the other signal is not ignored, even if the tests run in the background
     try:
         during = asyncio.run(serve())
         assert signal.getsignal(ignored) == signal.SIG_IGN

@@ -1,6 +1,6 @@
-"""Requests for other names and from other sites' pages are refused, and every answer carries the security headers.
+"""Requests for other host names or from other sites are refused, and every answer has the security headers.
 
-Pages know where Streamlit's backend is, under any base path.
+Pages know the address of Streamlit's backend under any base path.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ HANDSHAKE = (
 
 @contextmanager
 def serving(sites: AllowedSites):
-    """The pages, Streamlit's routes and ours at a port of their own, without what trains and measures behind them."""
+    """Serve the pages, Streamlit's routes and ours on a free port, without the supervisor and measurements."""
     parts = app_parts(sites)
     app = st.App(NAVIGATION, routes=parts["routes"], middleware=parts["middleware"])
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", ws="websockets-sansio"))
@@ -56,7 +56,7 @@ def port():
 
 
 def ask(port: int, path: str, host: str, more: str = "") -> tuple[int, str]:
-    """Send a request byte by byte as given; return the status and all that came up to the end of the headers."""
+    """Send a raw request; return the status and everything received up to the end of the headers."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n".encode())
         told = b""
@@ -70,7 +70,7 @@ def ask(port: int, path: str, host: str, more: str = "") -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("path", ROUTES)
-def test_a_foreign_host_gets_nothing(port, path):
+def test_a_request_for_a_foreign_host_is_refused_on_every_route(port, path):
     assert ask(port, path, f"127.0.0.1:{port}")[0] != 403
     status, told = ask(port, path, f"evil.example:{port}", "Connection: close\r\n")
     assert status == 403 and "--host-name" in told and "<" not in told
@@ -86,7 +86,7 @@ def test_a_foreign_host_gets_nothing(port, path):
         ("evil.example\r\nHost: localhost", False), ("localhost\r\nHost: evil.example", False),
     ],
 )  # fmt: skip
-def test_the_names_that_are_answered(port, host, answered):
+def test_only_requests_for_allowed_host_names_are_answered(port, host, answered):
     status, _ = ask(port, "/_stcore/health", host.format(port), "Connection: close\r\n")
     assert status == 200 if answered else status in (400, 403)
 
@@ -105,30 +105,30 @@ def test_the_names_that_are_answered(port, host, answered):
         ("127.0.0.1:{}", "null", 403),
     ],
 )
-def test_a_websocket_is_opened_for_our_own_pages_alone(port, host, origin, status):
+def test_a_websocket_is_opened_only_for_our_own_origins(port, host, origin, status):
     told = f"{HANDSHAKE}Origin: {origin.format(port)}\r\n"
     assert ask(port, "/_stcore/stream", host.format(port), told)[0] == status
 
 
 @pytest.mark.parametrize("path", ROUTES)
-def test_every_answer_carries_the_headers(port, path):
+def test_every_answer_has_the_security_headers(port, path):
     told = ask(port, path, "localhost")[1].lower()
     assert "content-security-policy: frame-ancestors 'self' https://moodle.school.edu\r\n" in told
     assert "x-content-type-options: nosniff\r\n" in told and "referrer-policy: same-origin\r\n" in told
-    assert "x-frame-options" not in told  # it cannot name another site
+    assert "x-frame-options" not in told  # this header cannot allow another site
 
 
 def guard(**sites) -> RequestGuard:
     return RequestGuard(lambda *_: None, AllowedSites(**sites))
 
 
-def test_nobody_may_frame_it_unless_allowed():
+def test_framing_by_other_sites_is_forbidden_by_default():
     headers = guard()._headers
     assert headers["Content-Security-Policy"] == "frame-ancestors 'self'"
     assert headers["X-Frame-Options"] == "SAMEORIGIN"
 
 
-def test_bound_to_every_address_it_answers_to_those_of_this_machine(monkeypatch):
+def test_bound_to_all_addresses_the_names_and_addresses_of_this_machine_are_allowed(monkeypatch):
     monkeypatch.setattr(socket, "gethostname", lambda: "Desk7.school.edu")
     everywhere, here, one = guard(address="0.0.0.0"), guard(), guard(address="192.0.2.9")
     addresses = [address for several in psutil.net_if_addrs().values() for address in several]
@@ -139,7 +139,7 @@ def test_bound_to_every_address_it_answers_to_those_of_this_machine(monkeypatch)
     assert not here._is_own("desk7") and not here._is_own("192.0.2.9") and one._is_own("192.0.2.9")
 
 
-def test_what_is_given_in_the_shell_is_checked():
+def test_invalid_host_names_and_origins_on_the_command_line_are_refused():
     assert checked_host_name("Lab.School.edu:8501") == "lab.school.edu" and checked_host_name("fe80::1") == "fe80::1"
     assert checked_origin("https://Moodle.school.edu/") == "https://moodle.school.edu"
     for name in ("", "a b", "http://lab.school.edu", "lab/x", "*"):
@@ -150,7 +150,7 @@ def test_what_is_given_in_the_shell_is_checked():
             checked_origin(origin)
 
 
-def test_streamlit_run_and_python_m_explorer_serve_the_very_same(monkeypatch):
+def test_streamlit_run_and_python_m_explorer_serve_the_same_app(monkeypatch):
     found = discover_asgi_app(NAVIGATION.with_name("app.py"))
     assert found.is_asgi_app and found.import_string == "app:app"
     from explorer.app import app
@@ -175,7 +175,7 @@ PAGE = "<!DOCTYPE html><html><head><title>x</title></head></html>"
 
 
 def answer(response, accept: str, base_path: str = "", address: str = "/") -> tuple[dict[str, str], str]:
-    """What a browser gets through the middleware."""
+    """Return the headers and the body that a browser gets through the middleware."""
     sent = []
 
     async def app(scope, receive, send) -> None:
@@ -194,7 +194,7 @@ def answer(response, accept: str, base_path: str = "", address: str = "/") -> tu
 
 
 @pytest.mark.parametrize(("base_path", "written"), [("", '"/"'), ("gpt", '"/gpt"')])
-def test_a_page_is_told_the_address(base_path, written):
+def test_a_page_contains_the_address_of_its_backend(base_path, written):
     headers, body = answer(HTMLResponse(PAGE), "text/html,*/*", base_path)
     assert f"BACKEND_BASE_URL: window.location.origin + {written}" in body
     assert body.index("importmap") < body.index("<script>") < body.index("modulepreload") < body.index("<title>")
@@ -204,7 +204,7 @@ def test_a_page_is_told_the_address(base_path, written):
 @pytest.mark.parametrize(
     ("response", "accept"), [(HTMLResponse(PAGE), "*/*"), (PlainTextResponse("a <head> in a text"), "text/html")]
 )
-def test_everything_else_passes_as_it_is(response, accept):
+def test_answers_that_are_not_html_pages_are_unchanged(response, accept):
     assert answer(response, accept)[1] == response.body.decode()
 
 
@@ -212,8 +212,8 @@ def test_everything_else_passes_as_it_is(response, accept):
     ("page", "step", "opened"),
     [("look_inside", "", True), ("gpt/generate", "", True), ("look_inside", "99", False), ("runs", "", False)],
 )
-def test_the_model_of_a_page_is_opened_while_its_scripts_are_loaded(finished_run, page, step, opened):
+def test_the_model_of_a_page_is_prefetched_when_its_html_is_requested(finished_run, page, step, opened):
     shared._models.clear()
     answer(HTMLResponse(PAGE), "text/html", address=f"/{page}?run={finished_run.id}&step={step}")
-    shared._prefetching.submit(lambda: None).result()  # behind what the request has begun
+    shared._prefetching.submit(lambda: None).result()  # waits for the prefetch that the request started
     assert [path for path, _ in shared._models] == ([latest_weights(finished_run)] if opened else [])

@@ -1,4 +1,4 @@
-"""Our own routes: they read one run by its id and nothing else, and tell what is wrong in sentences."""
+"""Our own routes read only runs, by their id, and report errors in sentences."""
 
 import asyncio
 import io
@@ -43,7 +43,7 @@ def written(client, folder, **query) -> list:
     return [(name, data) for name, data, _ in events_of(response.text)]
 
 
-def test_the_stream_of_a_finished_run(client, finished_run):
+def test_the_stream_of_a_finished_run_sends_its_rows_and_an_end_event(client, finished_run):
     response = client.get(f"/api/runs/{finished_run.id}/stream")
     events = events_of(response.text)
     assert response.headers["content-type"].startswith("text/event-stream")
@@ -51,7 +51,7 @@ def test_the_stream_of_a_finished_run(client, finished_run):
     assert steps_of(events)[-1] == 20 and events[-1][0] == "end"
 
 
-def test_a_stream_goes_on_from_the_header_before_the_address(client, finished_run):
+def test_the_last_event_id_header_takes_precedence_over_the_cursor_in_the_address(client, finished_run):
     address = f"/api/runs/{finished_run.id}/stream"
     events = events_of(client.get(address).text)
     first, last = events[0][2], events[-2][2]
@@ -62,18 +62,18 @@ def test_a_stream_goes_on_from_the_header_before_the_address(client, finished_ru
 
 @pytest.mark.parametrize("what", ["stream", "download", "generate", "frames/20"])
 @pytest.mark.parametrize("id", NO_RUNS)
-def test_what_is_not_a_run_is_not_found(client, finished_run, what, id):
+def test_ids_that_are_no_run_are_not_found(client, finished_run, what, id):
     response = client.get(f"/api/runs/{id}/{what}")
     assert response.status_code == 404
     assert "SQLite" not in response.text and "root:" not in response.text
 
 
-def test_a_missing_run_is_said_in_a_sentence(client):
+def test_a_missing_run_is_reported_in_a_sentence(client):
     response = client.get(f"/api/runs/{NO_RUNS[0]}/stream")
     assert "There is no run" in response.text and response.headers["content-type"].startswith("text/plain")
 
 
-def test_a_download_is_the_folder_and_leaves_nothing_behind(client, finished_run, tmp_path, monkeypatch):
+def test_a_download_is_a_zip_of_the_run_and_leaves_no_temporary_files(client, finished_run, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     finished_run.rename('<b>"otter"\n/../ x')
     response = client.get(f"/api/runs/{finished_run.id}/download")
@@ -86,7 +86,9 @@ def test_a_download_is_the_folder_and_leaves_nothing_behind(client, finished_run
 
 
 @pytest.mark.parametrize("wanted", ["bytes=0-9", "bytes=999999999999-", "bytes=9-1", "nonsense"])
-def test_a_download_knows_no_ranges_and_leaves_nothing_behind(client, finished_run, tmp_path, monkeypatch, wanted):
+def test_a_download_ignores_range_requests_and_leaves_no_temporary_files(
+    client, finished_run, tmp_path, monkeypatch, wanted
+):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     response = client.get(f"/api/runs/{finished_run.id}/download", headers={"Range": wanted})
     assert response.status_code == 200 and response.headers["accept-ranges"] == "none"
@@ -94,7 +96,7 @@ def test_a_download_knows_no_ranges_and_leaves_nothing_behind(client, finished_r
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
 
-def test_only_asking_about_a_download_makes_no_archive(client, finished_run, monkeypatch):
+def test_a_head_request_for_a_download_creates_no_archive(client, finished_run, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", "/nowhere")
     response = client.head(f"/api/runs/{finished_run.id}/download")
     assert response.status_code == 200 and not response.content
@@ -102,7 +104,7 @@ def test_only_asking_about_a_download_makes_no_archive(client, finished_run, mon
     assert finished_run.id in response.headers["content-disposition"]
 
 
-def test_downloads_are_bounded_and_every_place_is_given_back(explorer_home, finished_run, monkeypatch):
+def test_concurrent_downloads_are_limited_and_finished_ones_free_their_slot(explorer_home, finished_run, monkeypatch):
     monkeypatch.setattr("explorer.web.routes.MOST_DOWNLOADS", 1)
     address = f"/api/runs/{finished_run.id}/download"
     with TestClient(Starlette(routes=api_routes(Broadcaster()))) as client:
@@ -116,7 +118,7 @@ def test_downloads_are_bounded_and_every_place_is_given_back(explorer_home, fini
     assert sorted(asyncio.run(both())) == [200, 503]
 
 
-def test_text_comes_token_by_token(client, finished_run):
+def test_generated_text_is_streamed_token_by_token_and_depends_on_the_seed(client, finished_run):
     events = written(client, finished_run, prompt="To be", max_new_tokens=12, seed=3)
     tokens = [data for name, data in events if name == "token"]
     assert len(tokens) == 12 and events[-1] == ("end", {})
@@ -128,7 +130,7 @@ def test_text_comes_token_by_token(client, finished_run):
     assert events != written(client, finished_run, prompt="To be", max_new_tokens=12, seed=4)
 
 
-def test_an_empty_prompt_begins_at_a_new_line(client, finished_run):
+def test_text_is_generated_from_an_empty_prompt(client, finished_run):
     assert len(written(client, finished_run, max_new_tokens=3)) == 4
 
 
@@ -144,12 +146,12 @@ def test_an_empty_prompt_begins_at_a_new_line(client, finished_run):
         ({"prompt": "T" * (LONGEST_PROMPT + 1)}, str(LONGEST_PROMPT)),
     ],
 )
-def test_what_cannot_be_written_is_one_sentence(client, finished_run, query, told):
+def test_invalid_prompts_and_settings_are_refused_in_a_sentence(client, finished_run, query, told):
     (name, data), end = written(client, finished_run, **query)
     assert name == "problem" and told in data["sentence"] and end == ("end", {})
 
 
-def test_a_run_without_weights_says_so(client, finished_run):
+def test_a_run_without_weights_is_reported(client, finished_run):
     finished_run.weights_path.unlink()
     for _, path in finished_run.snapshots():
         path.unlink()
@@ -157,16 +159,18 @@ def test_a_run_without_weights_says_so(client, finished_run):
 
 
 @pytest.mark.parametrize("run", [None, *NO_RUNS[:1]])
-def test_too_many_texts_are_refused_before_anything_is_done(client, finished_run, monkeypatch, run):
+def test_too_many_generation_requests_are_refused(client, finished_run, monkeypatch, run):
     monkeypatch.setattr("explorer.streaming.generation.MOST_WAITING", 0)
     address = f"/api/runs/{run or finished_run.id}/generate"
     refused = client.get(address)
     assert refused.status_code == 503 and "Wait a moment" in refused.text and refused.headers["retry-after"]
-    browser = client.get(address, headers={"Accept": "text/event-stream"})  # which would not show the body of a 503
+    browser = client.get(
+        address, headers={"Accept": "text/event-stream"}
+    )  # a browser's EventSource does not show the body of a 503
     assert browser.status_code == 200 and "Wait a moment" in events_of(browser.text)[0][1]["sentence"]
 
 
-def test_a_flood_of_requests_leaves_places_for_others(finished_run, monkeypatch):
+def test_a_flood_of_requests_from_one_client_leaves_slots_for_others(finished_run, monkeypatch):
     begun, go_on = threading.Event(), threading.Event()
 
     def slow(*args):
@@ -196,13 +200,13 @@ def test_a_flood_of_requests_leaves_places_for_others(finished_run, monkeypatch)
     assert not generation._running
 
 
-def test_too_many_frames_are_refused(client, finished_run, monkeypatch):
+def test_too_many_frame_requests_are_refused(client, finished_run, monkeypatch):
     monkeypatch.setattr("explorer.look_inside.frames.MOST_WAITING", 0)
     refused = client.get(f"/api/runs/{finished_run.id}/frames/20")
     assert refused.status_code == 503 and "Wait a little" in refused.text
 
 
-def test_who_leaves_takes_the_job_along(finished_run, monkeypatch):
+def test_a_client_who_leaves_cancels_its_generation(finished_run, monkeypatch):
     begun, go_on = threading.Event(), threading.Event()
 
     def slow(*args):
@@ -228,7 +232,7 @@ def test_who_leaves_takes_the_job_along(finished_run, monkeypatch):
         for reader in readers:
             reader.cancel()
         await asyncio.gather(*readers, return_exceptions=True)
-        after = len(generation._running)  # the one that writes is counted until it has ended
+        after = len(generation._running)  # the running generation counts until it has ended
         go_on.set()
         await asyncio.to_thread(generation._threads.shutdown)
         return before, after
@@ -237,7 +241,7 @@ def test_who_leaves_takes_the_job_along(finished_run, monkeypatch):
     assert not generation._running
 
 
-def test_texts_of_one_run_that_wait_are_written_together(client, finished_run, monkeypatch):
+def test_waiting_texts_of_one_run_are_generated_in_one_batch(client, finished_run, monkeypatch):
     load()
     seeds, together, go_on = [1, 2, 3, 4], [], threading.Event()
     alone = [written(client, finished_run, seed=seed, max_new_tokens=12, prompt="T") for seed in seeds]
@@ -272,7 +276,7 @@ def test_texts_of_one_run_that_wait_are_written_together(client, finished_run, m
 
 
 @pytest.mark.parametrize("end", ["left", "answered"])
-def test_a_text_that_nobody_reads_on_is_written_no_further(finished_run, monkeypatch, end):
+def test_a_text_leaves_the_batch_when_its_client_left_or_its_answer_is_complete(finished_run, monkeypatch, end):
     load()
     texts, write = [], CompiledDecoder.write
     monkeypatch.setattr(CompiledDecoder, "write", lambda *how: texts.append(len(how[1])) or write(*how))
@@ -285,7 +289,7 @@ def test_a_text_that_nobody_reads_on_is_written_no_further(finished_run, monkeyp
     chunks: list[list[str]] = [[], [], []]
     query = {"max_new_tokens": "500", "prompt": "T"}
     requests = [generation._Request(finished_run.id, query | {"seed": str(n)}, "en", partial(put, n)) for n in range(3)]
-    if end == "answered":  # as of a task, after a prompt that is a question
+    if end == "answered":  # as for a task model, after a prompt that is a question
         prepared = requests[0].prepared()._replace(answers=True)
         requests[0].prepared = lambda: prepared
     generation._write_together(requests)
@@ -293,7 +297,7 @@ def test_a_text_that_nobody_reads_on_is_written_no_further(finished_run, monkeyp
     assert texts[0] == 3 and texts[-1] == 2
 
 
-def test_a_frame_of_every_moment_and_of_no_other(client, finished_run):
+def test_a_frame_exists_for_every_step_with_weights_and_for_no_other(client, finished_run):
     address = f"/api/runs/{finished_run.id}/frames"
     steps = steps_with_weights(finished_run)
     for step in steps:
@@ -306,7 +310,7 @@ def test_a_frame_of_every_moment_and_of_no_other(client, finished_run):
     assert client.get(f"{address}/0", params={"anchor": "9" * 400}).status_code == 200
 
 
-def test_plotly_is_served_once_and_then_known(client):
+def test_plotly_is_served_compressed_with_an_etag(client):
     response = client.get("/api/plotly.js")
     assert response.headers["content-encoding"] == "gzip" and "plotly.js" in response.text[:300]
     assert response.headers["content-type"].startswith("text/javascript")
@@ -316,20 +320,20 @@ def test_plotly_is_served_once_and_then_known(client):
     assert "content-encoding" not in plain.headers and plain.text == response.text
 
 
-def test_routes_lie_under_the_base_path(explorer_home, finished_run):
+def test_routes_are_under_the_base_path(explorer_home, finished_run):
     with TestClient(Starlette(routes=api_routes(Broadcaster(), "/gpt/"))) as client:
         assert client.get(f"/gpt/api/runs/{finished_run.id}/stream").status_code == 200
         assert client.get(f"/api/runs/{finished_run.id}/stream").status_code == 404
 
 
-def test_a_stream_is_json_throughout(client, finished_run):
+def test_every_event_of_a_stream_is_one_line_of_json(client, finished_run):
     finished_run.rename("a\u2028b\\n")
     for block in client.get(f"/api/runs/{finished_run.id}/stream").text.strip().split("\n\n"):
         data = [line for line in block.split("\n") if line.startswith("data: ")]
         assert len(data) == 1 and json.loads(data[0][6:]) is not None
 
 
-def test_a_model_leaves_for_other_programs(client, finished_run, tmp_path, monkeypatch):
+def test_a_model_is_downloaded_in_the_formats_of_hugging_face_and_nanogpt(client, finished_run, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     address = f"/api/runs/{finished_run.id}/download"
     response = client.get(address, params={"for": "huggingface"})
@@ -346,7 +350,9 @@ def test_a_model_leaves_for_other_programs(client, finished_run, tmp_path, monke
 
 
 @pytest.mark.parametrize("kind", [None, "huggingface", "nanogpt", "report"])
-def test_a_download_without_room_for_temporary_files_is_a_sentence(client, finished_run, monkeypatch, kind):
+def test_a_download_without_disk_space_for_temporary_files_is_refused_in_a_sentence(
+    client, finished_run, monkeypatch, kind
+):
     address, params = f"/api/runs/{finished_run.id}/download", {"for": kind} if kind else {}
     with no_file_longer_than(3000):
         response = client.get(address, params=params)
@@ -358,7 +364,7 @@ def test_a_download_without_room_for_temporary_files_is_a_sentence(client, finis
     assert client.get(address, params=params).status_code == 200, "and its place was given back"
 
 
-def test_a_model_with_parts_that_others_lack_stays_and_says_why(client, finished_run):
+def test_a_model_that_hugging_face_cannot_represent_is_refused_with_the_settings(client, finished_run):
     record = finished_run.record()
     config = record.config.replace({"model.qk_norm": True})
     finished_run.write_record(record.model_copy(update={"config": config}))
@@ -368,13 +374,15 @@ def test_a_model_with_parts_that_others_lack_stays_and_says_why(client, finished
     assert client.get(address, params={"for": "../x"}).status_code == 404
 
 
-def test_a_run_leaves_as_a_report_a_notebook_and_a_script(client, finished_run):
+def test_a_run_is_downloaded_as_a_report_a_notebook_or_a_script(client, finished_run):
     address = f"/api/runs/{finished_run.id}/download"
     begin = {"report": b"<!doctype html>", "notebook": b"{", "script": b'"""'}
     for kind, first in begin.items():
         response = client.get(address, params={"for": kind})
         assert response.status_code == 200 and response.content.startswith(first)
-        assert "attachment" in response.headers["content-disposition"]  # shown by nobody under our own address
+        assert (
+            "attachment" in response.headers["content-disposition"]
+        )  # so that no browser shows it under our own origin
     finished_run.update_record(origin="imported from x")
     assert client.get(address, params={"for": "script"}).status_code == 409
     assert client.get(address, params={"for": "pickle"}).status_code == 404

@@ -78,7 +78,7 @@ def secrets_for(provider: str, app: str) -> str:
 
 @pytest.fixture
 def provider(tmp_path) -> Iterator[Provider]:
-    """A provider, which the [auth] section of the secrets names."""
+    """Start a provider and name it in the [auth] section of the secrets."""
     running, path = Provider(), tmp_path / "secrets.toml"
     path.write_text(secrets_for(running.url, "http://testserver"))
     before = config.get_option("secrets.files")
@@ -93,7 +93,7 @@ def provider(tmp_path) -> Iterator[Provider]:
 
 @pytest.fixture
 def open_browser(known):
-    """Opens a browser on an app with Streamlit's routes for signing in and those of the class."""
+    """Return a function that opens a browser on an app with Streamlit's sign-in routes and those of the class."""
     middleware = [Middleware(SessionMiddleware, secret_key="of the test"), Middleware(ClassAccess)]
     app = Starlette(routes=[*create_auth_routes("/"), *join_routes()], middleware=middleware)
     return lambda: TestClient(app, follow_redirects=False)
@@ -110,15 +110,17 @@ def sign_in(browser: TestClient, provider: Provider) -> None:
     assert back.status_code == 302
 
 
-def test_a_student_joins_with_the_name_of_an_account_and_comes_back(known, provider, open_browser):
+def test_a_student_joins_with_a_school_account_and_returns_from_another_machine(known, provider, open_browser):
     browser = open_browser()
     sign_in(browser, provider)
     assert "Anna O&#39;Neil" in browser.get("/join").text
-    assert browser.post("/join", data={"code": "wrong"}).status_code == 403  # an account alone opens no class
+    assert (
+        browser.post("/join", data={"code": "wrong"}).status_code == 403
+    )  # an account without the class code is not enough
     assert browser.post("/join", data={"code": known.code, "nickname": "Eve"}).status_code == 303
     (member,) = known.members()
     assert member.nickname == "Anna O Neil"
-    elsewhere = open_browser()  # another machine, without the teacher's leave
+    elsewhere = open_browser()  # another machine, without the teacher's permission
     sign_in(elsewhere, provider)
     assert elsewhere.post("/join", data={"code": known.code}).status_code == 303
     provider.person = {"sub": "8", "name": "Anna O'Neil"}
@@ -132,5 +134,5 @@ def test_a_student_joins_with_the_name_of_an_account_and_comes_back(known, provi
     assert known.visitor(browser.cookies.get("gpt_explorer_class")) is None
 
 
-def test_without_the_section_nothing_is_offered(known, open_browser):
+def test_without_an_auth_section_no_school_account_is_offered(known, open_browser):
     assert "school" not in open_browser().get("/join").text

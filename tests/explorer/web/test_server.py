@@ -1,4 +1,4 @@
-"""Connections that ask for nothing are closed; those that wait for us are not.
+"""Idle connections are closed, and those that wait for an answer are not.
 
 The server imports packages before the first page needs them.
 """
@@ -26,7 +26,7 @@ ENDED = b""
 
 
 async def app(scope, receive, send) -> None:
-    """Answers once the whole body is there, after longer than a connection may be silent."""
+    """Answer after the whole body has arrived and the idle limit has passed."""
     while (await receive()).get("more_body"):
         pass
     await asyncio.sleep(3 * web_server.REQUEST_SECONDS)
@@ -35,11 +35,11 @@ async def app(scope, receive, send) -> None:
 
 
 def served(visit: Callable[[int], Awaitable[None]], http: type = web_server.TimedHTTP) -> None:
-    """Visit a server that serves `app` at a port of its own."""
+    """Run `visit` on a server that serves `app` on a free port."""
 
     async def run() -> None:
         server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="critical", http=http))
-        bound = socket.create_server(("127.0.0.1", 0))  # without a named protocol, as Streamlit makes its own
+        bound = socket.create_server(("127.0.0.1", 0))  # without a named protocol, like the socket of Streamlit
         serving = asyncio.create_task(server.serve([bound]))
         while not server.started:
             await asyncio.sleep(0)
@@ -66,7 +66,7 @@ def test_two_hundred_idle_connections_are_closed():
 
 
 @pytest.mark.parametrize("begun", [HEAD, HEAD + b"Content-Length: 9\r\n\r\nhalf"])
-def test_a_request_that_never_ends_is_given_up(begun):
+def test_an_incomplete_request_is_closed_after_the_time_limit(begun):
     async def visit(port: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(begun)
@@ -76,7 +76,7 @@ def test_a_request_that_never_ends_is_given_up(begun):
     served(visit)
 
 
-def test_headers_that_come_letter_by_letter_get_no_more_time():
+def test_slowly_sent_headers_do_not_extend_the_time_limit():
     async def visit(port: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         ended = asyncio.create_task(reader.read())
@@ -89,7 +89,7 @@ def test_headers_that_come_letter_by_letter_get_no_more_time():
     served(visit)
 
 
-def test_an_answer_may_take_long_and_the_next_request_is_answered_too():
+def test_a_slow_answer_is_delivered_and_the_connection_stays_usable():
     async def visit(port: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(2):
@@ -101,7 +101,7 @@ def test_an_answer_may_take_long_and_the_next_request_is_answered_too():
     served(visit)
 
 
-def test_the_body_of_an_answer_does_not_wait_until_its_head_is_acknowledged():
+def test_connections_have_tcp_nodelay_set():
     options = []
 
     class Observed(web_server.TimedHTTP):
@@ -120,7 +120,7 @@ def test_the_body_of_an_answer_does_not_wait_until_its_head_is_acknowledged():
     assert options == [1]
 
 
-def test_the_pages_are_served_by_this_protocol():
+def test_the_server_uses_the_http_protocol_with_time_limits():
     importlib.import_module("explorer.web.server")
     config = uvicorn.Config(app)
     config.load()
@@ -143,19 +143,19 @@ sys.exit(" ".join(sorted(packages() - before)) or None)
 """
 
 
-def test_the_first_page_waits_for_no_package_to_be_imported(explorer_home):
+def test_the_first_page_imports_no_further_package(explorer_home):
     environment = os.environ | {"GPT_EXPLORER_HOME": str(explorer_home)}
     command = [sys.executable, "-c", FIRST_PAGE]
     ended = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment)
     assert not ended.returncode, ended.stderr
 
 
-def test_as_many_sessions_are_kept_as_a_school_may_drop_at_once():
-    """Streamlit keeps 128 sessions that have lost their connection; those dropped first would be lost."""
+def test_enough_disconnected_sessions_are_kept_for_a_whole_school():
+    """Streamlit keeps only 128 disconnected sessions by default and drops the oldest."""
     assert MemorySessionStorage(ttl_seconds=60)._cache.maxsize == web_server.MOST_SESSIONS >= 200
 
 
-def test_a_session_that_reconnects_looks_for_no_files_to_watch(monkeypatch):
+def test_a_reconnected_session_watches_no_files(monkeypatch):
     session = SimpleNamespace(_local_sources_watcher=None)
     monkeypatch.setattr(web_server.st, "get_option", {"server.fileWatcherType": "none"}.get)
     AppSession.register_file_watchers(session)
