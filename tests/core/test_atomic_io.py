@@ -1,4 +1,4 @@
-"""What a crash or a full disk leaves behind: whole files."""
+"""After a crash or on a full disk, files are complete."""
 
 import io
 import json
@@ -63,7 +63,7 @@ for step in range(3):
 """
 
 
-def test_a_tokenizer_that_cannot_be_written_leaves_the_old_one_whole(tmp_path):
+def test_a_failed_tokenizer_write_leaves_the_old_file_intact(tmp_path):
     path = tmp_path / "tokenizer.json"
     CharTokenizer.from_text("abc").save(path)
     said = subprocess.run([sys.executable, "-c", WRITES_TOO_MUCH, path], cwd=ROOT, capture_output=True, text=True)
@@ -72,7 +72,7 @@ def test_a_tokenizer_that_cannot_be_written_leaves_the_old_one_whole(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_old_leftovers_are_swept_and_young_ones_stay(tmp_path):
+def test_only_old_temporary_files_are_removed(tmp_path):
     old_file, young, mine = (tmp_path / "a" / name for name in (f"{TEMPORARY}1-x.json", f"{TEMPORARY}2", "run.json"))
     old_folder = tmp_path / f"{TEMPORARY}run"
     (old_folder / "probes").mkdir(parents=True)
@@ -87,7 +87,7 @@ def test_old_leftovers_are_swept_and_young_ones_stay(tmp_path):
     assert not old_folder.exists()
 
 
-def test_a_row_that_finds_no_room_is_taken_back_and_can_be_written_again(tmp_path):
+def test_a_row_that_fills_the_disk_is_rolled_back_and_can_be_written_again(tmp_path):
     path = tmp_path / "rows.jsonl"
     said = subprocess.run([sys.executable, "-c", FINDS_NO_ROOM, path], cwd=ROOT, capture_output=True, text=True)
     assert said.stdout == "File too large\n", said.stderr
@@ -96,7 +96,7 @@ def test_a_row_that_finds_no_room_is_taken_back_and_can_be_written_again(tmp_pat
 
 
 @pytest.mark.parametrize("torn", [b'{"step": 1, "lo', b"{", b'{"step": 1, "text": "\xc3', b'{"step": 1}'])
-def test_what_follows_a_torn_line_is_a_line_of_its_own(tmp_path, torn):
+def test_a_row_appended_after_a_torn_line_starts_a_new_line(tmp_path, torn):
     path = tmp_path / "rows.jsonl"
     append_row(path, {"step": 0})
     with path.open("ab") as file:
@@ -110,7 +110,7 @@ LINES = st.lists(WHOLE_LINES | st.sampled_from([b"", b'{"step": 3, "lo', b"[1]",
 
 
 @given(LINES, st.sampled_from([b"", b'{"step": 9}', b'{"step"', b"\x00" * 40]), st.integers(1, 200))
-def test_rows_read_from_the_end_are_those_read_from_the_beginning(lines, torn, block):
+def test_last_rows_reads_the_same_rows_as_read_rows_in_reverse(lines, torn, block):
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr("core.atomic_io._BLOCK", block)
         path = Path(folder) / "rows.jsonl"
@@ -123,7 +123,7 @@ def test_rows_read_from_the_end_are_those_read_from_the_beginning(lines, torn, b
         assert [parse_row(whole[:end].split(b"\n")[-2]) for end, _ in found] == expected[::-1]
 
 
-def test_the_end_of_a_long_file_costs_no_more_than_that_of_a_short_one(tmp_path, monkeypatch):
+def test_reading_or_cutting_the_end_of_a_long_file_parses_only_its_last_rows(tmp_path, monkeypatch):
     read, parsed = core.atomic_io.parse_row, []
     monkeypatch.setattr("core.atomic_io.parse_row", lambda line: parsed.append(line) or read(line))
     path = tmp_path / "rows.jsonl"
@@ -151,20 +151,20 @@ def model(width=16):
     return build_model(ModelConfig(n_layer=1, n_head=2, n_embd=width, block_size=8), 11)
 
 
-def test_nothing_is_replaced_unless_asked_and_missing_folders_are_made(tmp_path):
+def test_write_files_replaces_nothing_without_force_and_creates_missing_folders(tmp_path):
     place = tmp_path / "a" / "b"
     write_files(place, {"one": b"1", "sub/two": b"2"})
     before = content(tmp_path)
     with pytest.raises(ExplorerError, match="one exists already. Give another name, or replace it with --force."):
         write_files(place, {"new": b"3", "one": b"other"})
     assert content(tmp_path) == before, "not even the new one"
-    write_files(place, {"new": b"3", "one": b"1"})  # the very same bytes replace nothing
+    write_files(place, {"new": b"3", "one": b"1"})  # writing the same bytes replaces nothing
     write_files(place, {"one": b"other"}, force=True)
     assert (place / "one").read_bytes() == b"other"
     assert not list(tmp_path.rglob(".tmp-*"))
 
 
-def test_what_is_in_the_way_is_named(tmp_path):
+def test_a_file_or_folder_in_the_way_is_named(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("here")
     for path, sentence in (("folder", "is a folder, but a file"), ("file/x/y", "file is a file, but a folder")):
@@ -174,7 +174,7 @@ def test_what_is_in_the_way_is_named(tmp_path):
     assert content(tmp_path) == {(tmp_path / "file").relative_to(tmp_path): b"here"}
 
 
-def test_a_pipe_is_written_into(tmp_path):
+def test_write_file_writes_into_a_pipe(tmp_path):
     reader, writer = os.pipe()
     write_file(tmp_path.__class__(f"/dev/fd/{writer}"), b"text")
     os.close(writer)
@@ -182,7 +182,7 @@ def test_a_pipe_is_written_into(tmp_path):
     os.close(reader)
 
 
-def test_on_a_full_disk_the_earlier_files_survive_and_nothing_new_is_left(tmp_path):
+def test_on_a_full_disk_earlier_files_survive_and_no_new_file_remains(tmp_path):
     write_folder(tmp_path / "out", model())
     before = content(tmp_path)
     with no_file_longer_than(5000), pytest.raises(DiskFullError, match="the disk is full"):
@@ -195,7 +195,7 @@ def test_on_a_full_disk_the_earlier_files_survive_and_nothing_new_is_left(tmp_pa
     assert content(tmp_path) == before and not (tmp_path / "new").exists()
 
 
-def test_a_full_disk_is_a_sentence_for_a_checkpoint_and_a_packed_model_too(finished_run, tmp_path):
+def test_a_full_disk_is_reported_when_exporting_a_checkpoint_or_packing_a_model(finished_run, tmp_path):
     export_nanogpt(finished_run, tmp_path / "out")
     before = content(tmp_path)
     with no_file_longer_than(5000), pytest.raises(DiskFullError, match="ckpt.pt cannot be written, .* disk is full"):

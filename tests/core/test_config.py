@@ -38,7 +38,7 @@ def test_every_setting_has_help_a_label_and_bounds_or_choices(config):
             assert known.low <= known.default <= known.high, path
 
 
-def test_words_that_are_no_choice_and_unknown_settings_are_refused():
+def test_invalid_choices_unknown_settings_and_unknown_presets_are_refused():
     with pytest.raises(ConfigError, match=r"model.norm cannot be 'batch': it must be one of layer, rms, none"):
         RunConfig().replace({"model.norm": "batch"})
     with pytest.raises(ConfigError, match="no setting called 'model.depth'"):
@@ -56,14 +56,14 @@ def test_words_that_are_no_choice_and_unknown_settings_are_refused():
 
 
 @given(st.integers(1, 48), st.sampled_from(["relu", "gelu", "swiglu"]))
-def test_differences_lead_from_one_config_to_the_other(n_layer, activation):
+def test_applying_differences_reproduces_the_other_config(n_layer, activation):
     changed = RunConfig().replace({"model.n_layer": n_layer, "model.activation": activation})
     changes = differences(changed, RunConfig())
     assert RunConfig().replace(changes) == changed
     assert all(value_at(changed, path) == value for path, value in changes.items())
 
 
-def test_every_setting_of_a_run_has_a_group_and_others_that_exist():
+def test_every_setting_of_a_run_has_a_group_and_refers_to_existing_settings():
     known = dict(fields_of(RunConfig))
     for setting in known.values():
         assert setting.group in GROUPS
@@ -71,7 +71,7 @@ def test_every_setting_of_a_run_has_a_group_and_others_that_exist():
         assert not setting.divides or known[setting.divides].type is int
 
 
-def test_only_what_has_an_effect_is_used():
+def test_used_settings_are_those_that_have_an_effect():
     everything = {path for path, _ in fields_of(RunConfig)}
     pieces = {"data.vocab_size", "train.decay_share"}
     pieces |= {"model.n_expert", "model.n_expert_active", "model.expert_balance"}

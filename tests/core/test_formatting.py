@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers formatted for people."""
 
 import pytest
 
@@ -15,12 +15,12 @@ from tests.javascript import in_javascript
         (410 * 2**20, "410 MB"),
         (2**30, "1.0 GB"),
         (int(1.5 * 2**30), "1.5 GB"),
-        (10**9, "954 MB"),  # not a GB: those are binary everywhere
+        (10**9, "954 MB"),  # not 1 GB: units are binary
         (23 * 2**30, "23 GB"),
         (2000 * 2**40, "2,000 TB"),
     ],
 )
-def test_memory_is_told_in_the_unit_that_suits_it(size, words):
+def test_memory_is_shown_in_the_fitting_unit(size, words):
     assert memory_in_words(size) == words
 
 
@@ -36,7 +36,7 @@ def test_memory_is_told_in_the_unit_that_suits_it(size, words):
         (-12345.678, 1, False, "−12,345.7"),
     ],
 )
-def test_numbers_have_a_true_minus_sign_and_zero_has_none(value, places, plus, words):
+def test_negative_numbers_have_a_true_minus_sign_and_zero_has_none(value, places, plus, words):
     assert decimal(value, places, plus=plus) == words
 
 
@@ -45,26 +45,26 @@ def test_numbers_have_a_true_minus_sign_and_zero_has_none(value, places, plus, w
     [(0, "e^0.00 ≈ 1.00"), (-1.23, "e^−1.23 ≈ 0.292"), (-9, "e^−9.00 ≈ 0.000123"), (4.45, "e^4.45 ≈ 85.63"),
      (60, "e^60.00 ≈ 1.1e26"), (-30, "e^−30.00 ≈ 9.4e−14")],
 )  # fmt: skip
-def test_a_power_of_e_has_three_digits_however_small_it_is(exponent, words):
+def test_a_small_power_of_e_has_three_significant_digits_or_an_exponent(exponent, words):
     assert power_of_e(exponent) == words
 
 
 @pytest.mark.parametrize(
     ("share", "words"), [(0, "0%"), (0.0001, "less than 0.1%"), (0.034, "3.4%"), (0.62, "62%"), (1, "100%")]
 )
-def test_percent_has_no_space(share, words):
+def test_percentages_have_no_space(share, words):
     assert format_percent(share) == words
 
 
-def test_a_loss_above_the_uniform_guess_is_no_choice_among_more_letters_than_there_are():
-    uniform = 4.22  # of 68 letters
+def test_a_loss_at_or_above_the_uniform_guess_is_described_as_such():
+    uniform = 4.22  # for 68 letters
     assert describe_loss(5.03, uniform=uniform) == "worse than a uniform guess"
     assert describe_loss(4.24, uniform=uniform) == "no better than a uniform guess"
     assert describe_loss(4.20, uniform=uniform) == "as uncertain as a uniform choice among 66.7 letters"
     assert describe_loss(5.03) == "as uncertain as a uniform choice among 152.9 letters"
 
 
-def test_a_rate_is_written_alike_beside_its_slider_and_in_the_browser():
+def test_a_learning_rate_is_formatted_the_same_in_python_and_javascript():
     rates = [1.0, 0.1, 0.0005, 0.012, 5.91e-4, 0.3, 0.0]
     assert in_javascript("shared/format.js", "module.formatRate(given)", rates) == [
         format_setting(rate) for rate in rates

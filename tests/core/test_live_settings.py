@@ -13,13 +13,13 @@ def test_every_live_setting_is_a_setting():
     assert set(LIVE_SETTINGS) <= {path for path, _ in fields_of(RunConfig)}
 
 
-def test_turning_the_learning_rate_scales_all_of_its_schedule():
+def test_changing_the_learning_rate_scales_its_whole_schedule():
     lower = with_change(CONFIG, "train.learning_rate", 5e-4)
     for step in range(120):
         assert learning_rate_at(step, lower.train) == pytest.approx(learning_rate_at(step, CONFIG.train) / 2)
 
 
-def test_muons_rate_moves_along_where_muon_is_at_work():
+def test_changing_the_learning_rate_scales_muons_rate_only_with_muon():
     muon = CONFIG.replace({"train.optimizer": "muon", "train.muon_learning_rate": 0.02})
     assert with_change(muon, "train.learning_rate", 5e-4).train.muon_learning_rate == pytest.approx(0.01)
     assert with_change(CONFIG, "train.learning_rate", 0.5).train.muon_learning_rate == CONFIG.train.muon_learning_rate
@@ -33,7 +33,7 @@ def test_muons_rate_moves_along_where_muon_is_at_work():
         (3e-5, 1e-5, "train.learning_rate cannot be 1e-05 in this run: it can be at least 3.34e-05, because 'Muon "),
     ],
 )
-def test_a_rate_that_would_push_muons_out_of_bounds_is_named_with_how_far_it_can_go(muons, wanted, sentence):
+def test_a_rate_that_would_put_muons_out_of_bounds_is_refused_with_the_possible_bound(muons, wanted, sentence):
     muon = CONFIG.replace({"train.optimizer": "muon", "train.muon_learning_rate": muons})
     with pytest.raises(ConfigError, match=sentence) as refused:
         with_change(muon, "train.learning_rate", wanted)
@@ -43,7 +43,7 @@ def test_a_rate_that_would_push_muons_out_of_bounds_is_named_with_how_far_it_can
 
 
 @pytest.mark.parametrize("steps", [50, 300])
-def test_another_last_step_leaves_every_rate_before_it_as_it_was(steps):
+def test_changing_the_number_of_steps_leaves_earlier_rates_unchanged(steps):
     other = with_change(CONFIG, "train.steps", steps)
     assert other.train.steps == steps
     for step in range(100):
@@ -54,7 +54,7 @@ def test_another_last_step_leaves_every_rate_before_it_as_it_was(steps):
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear"])
-def test_a_restarted_schedule_is_the_first_one_again_over_the_steps_that_are_left(schedule):
+def test_a_restarted_schedule_repeats_the_first_one_over_the_remaining_steps(schedule):
     first = CONFIG.replace({"train.schedule": schedule})
     longer = with_change(first, "train.steps", 200)
     again = with_change(longer, RESTART, 100)
@@ -68,7 +68,7 @@ def test_a_restarted_schedule_is_the_first_one_again_over_the_steps_that_are_lef
     assert thrice.train.warmup_steps == 10
 
 
-def test_the_same_turn_again_changes_nothing():
+def test_repeating_a_setting_change_has_no_effect():
     once = with_change(CONFIG, "train.learning_rate", 3e-4)
     assert with_change(once, "train.learning_rate", 3e-4) == once
 
@@ -84,6 +84,6 @@ def test_the_same_turn_again_changes_nothing():
         ("train.batch_size", 2.5, "train.batch_size cannot be 2.5"),
     ],
 )
-def test_what_cannot_be_changed_is_refused_in_a_sentence(setting, value, sentence):
+def test_invalid_setting_changes_are_refused_with_the_reason(setting, value, sentence):
     with pytest.raises(ConfigError, match=sentence):
         with_change(CONFIG, setting, value)

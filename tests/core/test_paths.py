@@ -1,4 +1,4 @@
-"""Homes that cannot be used, and what is said of them; numbers that no run has; JSON nested too deeply."""
+"""Errors for unusable data folders, impossible numbers and deeply nested JSON."""
 
 import os
 import pwd
@@ -23,7 +23,7 @@ LONG = "9" * 5000
 
 @pytest.fixture
 def unknown_user(monkeypatch):
-    """A user whom the system does not know, without HOME: a container that was started with a number as its user."""
+    """A user unknown to the system, without HOME, as in a container started with a numeric user id."""
 
     def not_found(_):
         raise KeyError
@@ -39,7 +39,7 @@ def refused(capsys, *arguments: str, command=main) -> str:
     return err
 
 
-def test_a_user_without_a_home_is_told_to_name_a_folder(unknown_user, monkeypatch, tmp_path, capsys):
+def test_a_user_without_a_home_folder_must_set_gpt_explorer_home(unknown_user, monkeypatch, tmp_path, capsys):
     monkeypatch.delenv("GPT_EXPLORER_HOME", raising=False)
     for command, arguments in ((main, ["runs"]), (serve, [])):
         assert "does not know the home folder of this user. Set GPT_EXPLORER_HOME" in refused(
@@ -51,13 +51,13 @@ def test_a_user_without_a_home_is_told_to_name_a_folder(unknown_user, monkeypatc
     assert Path.home() == tmp_path / "named", "Streamlit looks for its settings there"
 
 
-def test_the_home_of_a_user_who_does_not_exist_is_refused(monkeypatch, capsys):
+def test_a_data_folder_in_an_unknown_users_home_is_refused(monkeypatch, capsys):
     monkeypatch.setenv("GPT_EXPLORER_HOME", "~nosuchuser/x")
     assert "of the user that ~nosuchuser/x names" in refused(capsys, "runs")
     assert "~nosuchuser/y" in refused(capsys, "--home", "~nosuchuser/y", command=serve)
 
 
-def test_a_path_that_is_not_utf8_is_refused_before_anything_is_made(
+def test_a_non_utf8_path_is_refused_before_anything_is_created(
     explorer_home, finished_run, tmp_path, monkeypatch, capsys
 ):
     name = os.fsdecode(b"caf\xe9")
@@ -76,17 +76,17 @@ def test_a_path_that_is_not_utf8_is_refused_before_anything_is_made(
 
 
 @pytest.mark.parametrize("tokens", ["-5", "0", "1", "1000001"])
-def test_a_model_that_knows_no_tokens_is_not_estimated(explorer_home, capsys, tokens):
+def test_an_out_of_range_vocabulary_size_is_refused_by_estimate(explorer_home, capsys, tokens):
     assert f"--tokens cannot be {tokens}: it must be" in refused(capsys, "estimate", "--tokens", tokens)
 
 
-def test_numbers_longer_than_any_runs_are_refused(finished_run, capsys):
+def test_absurdly_long_step_numbers_are_refused(finished_run, capsys):
     assert "no run" in refused(capsys, "train", "--from", f"{finished_run.id}@{LONG}")
     for steps in (LONG, f"+{LONG}", "²"):
         assert "--steps needs a step" in refused(capsys, "resume", finished_run.id, "--steps", steps)
 
 
-def test_json_that_is_nested_too_deeply_is_damaged_json(finished_run, explorer_home, capsys):
+def test_deeply_nested_json_counts_as_damaged(finished_run, explorer_home, capsys):
     for setting in (f"model.n_layer={DEEP}", f"model.n_layer={LONG}"):
         assert "model.n_layer cannot be" in refused(capsys, "train", "--set", setting)
     assert "learning_rate cannot be" in refused(capsys, "turn", finished_run.id, f"learning_rate={DEEP}")

@@ -1,4 +1,4 @@
-"""Writing: the cache changes the speed only, the settings do what they say, and nobody else's dice are touched."""
+"""Generation: the cache changes only the speed, each setting has its effect, and the global rng is unchanged."""
 
 import random
 from itertools import pairwise
@@ -48,7 +48,7 @@ def written(model, settings=GREEDY, prompt=(1, 2, 3), **options) -> list[int]:
 
 
 def assert_as_defined(model, prompt: list[int], settings: GenerationConfig, **options) -> None:
-    """Every token's probabilities are those of the plain model after the tokens that the rule lets it see."""
+    """Check every token's probabilities against the plain model after the tokens from `context_start` on."""
     context = list(prompt)
     for token in generate(model, prompt, settings, alternatives=VOCAB, **options):
         seen = context[context_start(len(context), model.block_size, settings.evict_fraction) :]
@@ -80,12 +80,12 @@ MODERN = {"position": "rope", "qk_norm": True, "norm": "rms", "activation": "rel
     ],
     ids=str,
 )
-def test_each_token_is_drawn_from_what_the_model_defines_also_past_the_context(switch, evict_fraction, use_cache):
+def test_each_token_has_the_models_probabilities_even_beyond_the_context(switch, evict_fraction, use_cache):
     settings = GenerationConfig(temperature=1.0, max_new_tokens=34, evict_fraction=evict_fraction)
     assert_as_defined(make(**switch), [1, 2, 3], settings, use_cache=use_cache)
 
 
-@settings(max_examples=40)  # each of them asks the plain model for 25 tokens
+@settings(max_examples=40)  # each example runs the plain model 25 times
 @given(
     prompt=st.lists(st.integers(0, VOCAB - 1), min_size=1, max_size=40),
     block_size=st.integers(2, 20),
@@ -93,7 +93,7 @@ def test_each_token_is_drawn_from_what_the_model_defines_also_past_the_context(s
     position=st.sampled_from(POSITIONS),
     seed=st.integers(0, 2**31 - 1),
 )
-def test_whatever_the_prompt_and_the_context_each_token_is_as_defined(
+def test_each_token_has_the_models_probabilities_for_any_prompt_and_context(
     prompt, block_size, evict_fraction, position, seed
 ):
     settings = GenerationConfig(temperature=1.0, max_new_tokens=25, evict_fraction=evict_fraction, seed=seed)
@@ -101,13 +101,13 @@ def test_whatever_the_prompt_and_the_context_each_token_is_as_defined(
 
 
 @pytest.mark.parametrize("position", POSITIONS)
-def test_cached_and_uncached_text_are_identical_also_past_the_context(position):
+def test_cached_and_uncached_text_are_identical_even_beyond_the_context(position):
     model = make(position=position)
     assert written(model, use_cache=True) == written(model, use_cache=False)
 
 
 @pytest.mark.parametrize("kind", ["gpt", "bigram"])
-def test_a_tap_that_only_looks_changes_nothing_and_sees_every_token_written(kind):
+def test_a_read_only_hook_changes_nothing_and_is_called_for_every_token(kind):
     seen = []
     hook = lambda name, tensor: seen.append(tensor.size(1)) if name == "hook_embed" else None  # noqa: E731
     model = make(kind=kind)
@@ -115,8 +115,8 @@ def test_a_tap_that_only_looks_changes_nothing_and_sees_every_token_written(kind
     assert seen[:5] == [3, 4, 5, 6, 7] and len(seen) == 40 and max(seen) <= model.block_size
 
 
-def test_a_tap_may_change_what_is_written():
-    """Greedily, each token is the likeliest after the whole text so far, read by the model without two of its parts."""
+def test_an_ablation_hook_changes_the_generated_text():
+    """Each greedy token is the likeliest one of the model without the two ablated parts, after the text so far."""
     model = make()
     hook = ablation_hook(model, [Part("head", 0, 1), Part("mlp", 1)])
     settings = GenerationConfig(temperature=0.0, max_new_tokens=8)
@@ -127,14 +127,14 @@ def test_a_tap_may_change_what_is_written():
     assert context[3:] != [token.id for token in generate(model, [1, 2, 3], settings)]
 
 
-def test_a_text_handed_back_as_the_prompt_goes_on_as_it_would_have():
+def test_a_generated_text_used_as_the_prompt_continues_the_same_way():
     model = make()
     whole = written(model)
     assert written(model, prompt=[1, 2, 3, *whole[:30]])[:10] == whole[30:]
 
 
 @given(st.integers(2, 300), st.floats(0, 0.75))
-def test_what_is_seen_fits_the_context_and_moves_in_steps(block_size, evict_fraction):
+def test_context_start_keeps_the_text_within_the_context_and_moves_in_steps(block_size, evict_fraction):
     step = max(1, int(evict_fraction * block_size))
     firsts = [context_start(length, block_size, evict_fraction) for length in range(1, 4 * block_size)]
     for length, first in enumerate(firsts, start=1):
@@ -143,13 +143,13 @@ def test_what_is_seen_fits_the_context_and_moves_in_steps(block_size, evict_frac
     assert {later - earlier for earlier, later in pairwise(firsts)} <= {0, step}
 
 
-def test_a_fraction_of_zero_slides_by_one():
+def test_an_evict_fraction_of_zero_slides_by_one_token():
     assert [context_start(length, 4, 0.0) for length in range(1, 9)] == [0, 0, 0, 0, 1, 2, 3, 4]
     assert [context_start(length, 4, 0.5) for length in range(1, 9)] == [0, 0, 0, 0, 2, 2, 4, 4]
 
 
 @pytest.mark.parametrize("changes", [{}, {"temperature": 0.5}, {"temperature": 2.0, "top_k": 3}, {"temperature": 0.0}])
-def test_a_token_tells_with_which_probability_it_was_sampled(changes):
+def test_a_token_reports_its_sampling_probability(changes):
     model, context = make(), [1, 2, 3]
     settings = GenerationConfig(max_new_tokens=5).replace(changes)
     for token in generate(model, context, settings):
@@ -170,14 +170,14 @@ def test_greedy_text_is_the_argmax(kind):
     assert {token.alternatives for token in generate(model, [1, 2, 3], GREEDY, alternatives=0)} == {()}
 
 
-def test_the_same_seed_writes_the_same_text_and_another_seed_another():
+def test_the_same_seed_generates_the_same_text_and_another_seed_another():
     model = make()
     free = GenerationConfig(temperature=1.0, max_new_tokens=30, seed=7)
     assert written(model, free) == written(model, free)
     assert written(model, free) != written(model, free.replace({"seed": 8}))
 
 
-def test_writing_leaves_the_global_generator_and_the_mode_alone():
+def test_generation_leaves_the_global_rng_and_the_training_mode_unchanged():
     model = make().train()
     before, ours = torch.get_rng_state(), random.getstate()
     written(model, GenerationConfig(temperature=1.0, max_new_tokens=5))
@@ -187,8 +187,8 @@ def test_writing_leaves_the_global_generator_and_the_mode_alone():
 
 
 @pytest.mark.parametrize("position", POSITIONS)
-def test_with_a_fraction_of_zero_greedy_text_is_that_of_nanogpts_crop(position):
-    """The loop of nanoGPT's `generate`, far past the context: the last `block_size` tokens are read for each one."""
+def test_greedy_text_with_evict_fraction_zero_matches_nanogpts_generate(position):
+    """nanoGPT's `generate` loop far beyond the context: each token is predicted from the last `block_size` tokens."""
     model = make(position=position)
     ids = torch.tensor([[1, 2, 3]])
     with torch.no_grad():
@@ -205,7 +205,7 @@ def tokens(*ids: int) -> list[GeneratedToken]:
     return [GeneratedToken(id, 1.0, (), 1.0) for id in ids]
 
 
-def test_text_stops_at_a_character_within_a_token_and_at_one_that_spans_tokens():
+def test_text_stops_at_a_character_inside_a_token_or_spanning_tokens():
     grown = ByteLevelBPETokenizer()
     grown.train_from_iterator(["the the then 😀"] * 4, vocab_size=259, min_frequency=1, show_progress=False)
     tokenizer = BPETokenizer(Tokenizer.from_str(grown.to_str()))
@@ -216,7 +216,7 @@ def test_text_stops_at_a_character_within_a_token_and_at_one_that_spans_tokens()
     assert "".join(text_of(tokens(*ids[:-6]), tokenizer)) == tokenizer.decode(ids[:-6]), "a character is cut at the end"
 
 
-def test_nothing_is_computed_after_the_character_that_stops():
+def test_no_token_is_generated_after_the_stop_character():
     chars = CharTokenizer.from_text("abc")
     asked = iter(tokens(0, 1, 2, 0, 1))
     assert "".join(text_of(asked, chars, "c")) == "ab"
@@ -238,10 +238,10 @@ def drawn(**settings) -> set[int]:
     return {sample_token(LOGITS, GenerationConfig(**settings), roll) for roll in ROLLS[::20]}
 
 
-def test_top_k_and_top_p_leave_only_the_likeliest():
+def test_top_k_top_p_and_min_p_keep_only_the_likeliest_tokens():
     assert drawn(temperature=1.0) == {0, 1, 2, 3}
     assert drawn(temperature=1.0, top_k=2) == {0, 1}
-    assert drawn(temperature=1.0, top_p=0.5) == {0}  # the first alone holds 64%
+    assert drawn(temperature=1.0, top_p=0.5) == {0}  # the first alone has 64%
     assert drawn(temperature=1.0, top_p=0.65) == {0, 1}
     assert drawn(temperature=0.0) == drawn(temperature=1e-38) == {0}
     # Probabilities 64, 24, 9 and 3%: the last three are 37, 14 and 5% of the first.
@@ -253,7 +253,7 @@ def test_top_k_and_top_p_leave_only_the_likeliest():
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_logits_that_are_not_finite_are_an_error_of_our_own_and_no_index(bad, temperature):
+def test_non_finite_logits_raise_not_finite_error(bad, temperature):
     settings = GenerationConfig(temperature=temperature)
     for logits in ([0.0, bad, 1.0], [bad] * 3, [float("-inf")] * 3):
         with pytest.raises(NotFiniteError, match="logits that are not finite numbers"):
@@ -266,20 +266,20 @@ def test_logits_that_are_not_finite_are_an_error_of_our_own_and_no_index(bad, te
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
-def test_draws_follow_the_probabilities_at_the_temperature(temperature):
+def test_sampled_tokens_follow_the_probabilities_at_the_temperature(temperature):
     settings = GenerationConfig(temperature=temperature)
     counts = torch.bincount(torch.tensor([sample_token(LOGITS, settings, roll) for roll in ROLLS]), minlength=4)
     torch.testing.assert_close(counts / len(ROLLS), (LOGITS / temperature).softmax(-1), atol=1e-3, rtol=0)
 
 
 @given(st.floats(0, 1, exclude_max=True), st.lists(st.floats(-50, 50), min_size=1, max_size=30), st.integers(0, 5))
-def test_no_roll_picks_what_cannot_be(roll, logits, impossible):
+def test_a_token_of_probability_zero_is_never_sampled(roll, logits, impossible):
     logits = torch.tensor([*logits, *[float("-inf")] * impossible])
     assert logits[sample_token(logits, GenerationConfig(temperature=1.0), roll)] > float("-inf")
 
 
 @pytest.mark.parametrize("how", [{}, {"temperature": 0.0}, {"top_k": 3}, {"top_p": 0.5}, {"min_p": 0.2}])
-def test_tokens_are_sampled_as_often_as_the_distribution_says(how):
+def test_sampling_frequencies_match_sampling_distribution(how):
     logits, config = torch.linspace(-2, 2, 9), GenerationConfig(**how)
     shares = sampling_distribution(logits, config)
     shares = shares / shares.sum()
@@ -287,7 +287,7 @@ def test_tokens_are_sampled_as_often_as_the_distribution_says(how):
     assert torch.allclose(drawn / 1500, shares.float(), atol=1e-3)
 
 
-TEXTS = [  # prompts and settings, past the context of 16 tokens
+TEXTS = [  # prompts and settings, beyond the context of 16 tokens
     ([1], GREEDY),
     ([1], GenerationConfig(max_new_tokens=40, seed=1)),
     (list(range(20)), GenerationConfig(max_new_tokens=30, seed=2, temperature=1.3, min_p=0.05)),
@@ -303,7 +303,7 @@ def written_together(model, texts=TEXTS, **options) -> list[list[int]]:
 
 @pytest.mark.parametrize("shift", [False, True])
 @pytest.mark.parametrize("weights", ["float32", "int8"])
-def test_texts_side_by_side_are_those_that_each_would_be_alone(monkeypatch, weights, shift):
+def test_texts_generated_together_equal_those_generated_alone(monkeypatch, weights, shift):
     load()
     model = make(norm="layer", position="learned", token_shift=shift)
     texts = [(prompt, how.replace({"weights": weights})) for prompt, how in TEXTS]
@@ -318,7 +318,7 @@ def test_texts_side_by_side_are_those_that_each_would_be_alone(monkeypatch, weig
         assert written_together(model, cut) == cut_alone
 
 
-def test_each_text_ends_with_its_end():
+def test_each_text_stops_at_the_end_token():
     load()
     model = make()
     whole = written_together(model)
@@ -328,7 +328,7 @@ def test_each_text_ends_with_its_end():
     assert len(ended[0]) <= 6
 
 
-def test_more_texts_than_fit_into_memory_follow_each_other(monkeypatch):
+def test_more_texts_than_fit_into_memory_are_generated_in_turn(monkeypatch):
     load()
     model = make()
     whole = written_together(model)
@@ -338,7 +338,7 @@ def test_more_texts_than_fit_into_memory_follow_each_other(monkeypatch):
 
 
 @pytest.mark.parametrize("how", [{}, {"top_k": 5}], ids=str)
-def test_a_text_whose_logits_are_not_finite_ends_as_it_would_alone(how):
+def test_a_text_with_non_finite_logits_stops_as_it_would_alone(how):
     load()
     model = make(tie_weights=False, position="learned")
     with torch.no_grad():
@@ -360,7 +360,7 @@ def test_a_text_whose_logits_are_not_finite_ends_as_it_would_alone(how):
     assert [tokens_and_error(tokens) for tokens in together] == expected
 
 
-def test_an_error_that_ends_all_texts_reaches_every_reader(monkeypatch):
+def test_an_error_while_generating_together_reaches_every_reader(monkeypatch):
     load()
     texts = generate_together(make(), [[1], [2], [3]], [GREEDY] * 3)
     assert [next(tokens).id for tokens in texts]
@@ -370,7 +370,7 @@ def test_an_error_that_ends_all_texts_reaches_every_reader(monkeypatch):
             list(tokens)
 
 
-def test_a_text_that_is_closed_is_written_no_further(monkeypatch):
+def test_a_closed_text_is_not_generated_further(monkeypatch):
     load()
     written, write = [], compiled.CompiledDecoder.write
 
@@ -387,7 +387,7 @@ def test_a_text_that_is_closed_is_written_no_further(monkeypatch):
     assert not list(left)
 
 
-def test_logits_that_are_not_finite_end_every_text():
+def test_non_finite_logits_stop_every_text():
     load()
     model = make()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Shapes in annotations are checked in tests, and nowhere else."""
+"""Annotated shapes are checked only in tests."""
 
 import subprocess
 import sys
@@ -30,13 +30,13 @@ assert not any(hasattr(function, "__wrapped__") for function in (GPT.forward, ov
 """
 
 
-def test_a_wrong_shape_is_refused():
+def test_a_tensor_of_a_wrong_shape_is_refused():
     with pytest.raises(TypeCheckError, match=r"B T V"):
         next_token_losses(torch.zeros(2, 3, 5), torch.zeros(6, dtype=torch.int64))
 
 
 @pytest.mark.parametrize("kind", ["gpt", "bigram"])
-def test_models_refuse_targets_of_another_shape_than_their_tokens(kind):
+def test_models_refuse_mismatched_targets_and_float_ids(kind):
     model = build_model(ModelConfig(kind=kind, n_layer=1, n_head=1, n_embd=8, block_size=8), 5)
     ids = torch.zeros(2, 4, dtype=torch.int64)
     assert model(ids, ids)[0].shape == (2, 4, 5)
@@ -46,7 +46,7 @@ def test_models_refuse_targets_of_another_shape_than_their_tokens(kind):
         model(ids.float())
 
 
-def test_what_was_right_once_is_checked_again_where_a_type_a_shape_or_the_result_differs():
+def test_a_passed_check_is_repeated_if_a_type_a_shape_or_the_result_differs():
     @checked_once(typechecker=beartype)
     def shortened(x: Float[Tensor, "A B"], by: int) -> Float[Tensor, "A B-{by}"]:  # noqa: F722
         return x[:, lost:]
@@ -58,6 +58,6 @@ def test_what_was_right_once_is_checked_again_where_a_type_a_shape_or_the_result
             shortened(x, by)
 
 
-def test_nothing_is_checked_outside_tests():
+def test_shapes_are_not_checked_outside_tests():
     done = subprocess.run([sys.executable, "-c", WRONG], cwd=ROOT, check=True, capture_output=True, text=True)
     assert done.stdout == "6\n"

@@ -14,7 +14,7 @@ def files_of(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_deleted_run_and_its_text_come_back_as_they_were(explorer_home, finished_run):
+def test_a_deleted_run_and_its_text_are_restored_unchanged(explorer_home, finished_run):
     before, corpus = files_of(finished_run.path), finished_run.record().config.data.corpus
     Supervisor(explorer_home).delete(finished_run)
     delete_text(corpus, explorer_home)
@@ -28,7 +28,7 @@ def test_a_deleted_run_and_its_text_come_back_as_they_were(explorer_home, finish
     assert load_corpus(corpus, explorer_home) and deleted(explorer_home) == []
 
 
-def test_what_has_lain_in_the_bin_for_days_is_removed(explorer_home, monkeypatch):
+def test_trash_older_than_the_limit_is_removed(explorer_home, monkeypatch):
     for title in ("first", "second"):
         delete_text(save_text(WORDS + title, title, explorer_home).name, explorer_home)
     (second, first) = deleted(explorer_home)
@@ -44,7 +44,7 @@ def test_what_has_lain_in_the_bin_for_days_is_removed(explorer_home, monkeypatch
     assert deleted(explorer_home) == []
 
 
-def test_nothing_is_restored_over_another(explorer_home):
+def test_restoring_never_overwrites_an_existing_text(explorer_home):
     name = save_text(WORDS, "Mine", explorer_home).name
     delete_text(name, explorer_home)
     save_text(WORDS, "Mine again", explorer_home)

@@ -1,4 +1,4 @@
-"""The shell: real processes, what they print, and how they end."""
+"""The command line: its output and exit codes, partly in real processes."""
 
 import os
 import pty
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[3]
 STOPPING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 SMALL = [
     "--set",
-    "train.precision=float32",  # so that the machine need not be measured
+    "train.precision=float32",  # avoids measuring the machine
     "--set",
     "model.n_layer=1",
     "--set",
@@ -68,7 +68,7 @@ def text_file(tmp_path) -> Path:
 
 
 def refused(capsys, *arguments: str) -> str:
-    """The one sentence with which a command line is refused."""
+    """Run a command line that must be refused; return its error message."""
     assert main(arguments) == 2
     out, err = capsys.readouterr()
     assert "Traceback" not in out + err
@@ -76,7 +76,7 @@ def refused(capsys, *arguments: str) -> str:
     return err
 
 
-def test_train_then_generate(data_dir, text_file, capsys):
+def test_a_run_trained_from_the_command_line_generates_text_and_is_listed(data_dir, text_file, capsys):
     assert main(["train", "--text", str(text_file), "--steps", "20", "--name", "[red]<b>x", *SMALL]) == 0
     out = capsys.readouterr().out
     assert "Training [red]<b>x" in out
@@ -107,7 +107,7 @@ def test_train_then_generate(data_dir, text_file, capsys):
     assert re.search(r"\[red\]<b>x +finished +20 of 20", capsys.readouterr().out)
 
 
-def test_several_samples_count_the_seed_up_and_min_p_leaves_one_token(finished_run, capsys):
+def test_several_samples_increment_the_seed_and_min_p_one_is_greedy(finished_run, capsys):
     asked = ["generate", "latest", "--prompt", "To be", "--tokens", "12", "--temperature", "1.5"]
     alone = []
     for seed in ("7", "8", "9"):
@@ -121,7 +121,7 @@ def test_several_samples_count_the_seed_up_and_min_p_leaves_one_token(finished_r
     assert first == second, "only the most likely token is left to sample"
 
 
-def test_a_newline_is_typed_with_two_characters_and_the_earlier_name_of_an_option_still_works(finished_run, capsys):
+def test_backslash_n_in_a_prompt_is_a_newline_and_the_old_option_name_still_works(finished_run, capsys):
     texts = []
     for prompt in ("be:\n", r"be:\n"):
         for option in ("--forget", "--evict-fraction"):
@@ -134,7 +134,7 @@ def test_a_newline_is_typed_with_two_characters_and_the_earlier_name_of_an_optio
     assert capsys.readouterr().out == empty and len(empty) == 10
 
 
-def test_a_text_without_a_newline_is_written_from_with_the_command_that_is_printed(data_dir, tmp_path, capsys):
+def test_the_printed_generate_command_works_for_a_text_without_newlines(data_dir, tmp_path, capsys):
     (tmp_path / "dna.txt").write_text("GATTACACATCAT" * 60)
     assert main(["train", "--text", str(tmp_path / "dna.txt"), "--steps", "2", *SMALL]) == 0
     command = re.search(r"python -m core (generate .*)", capsys.readouterr().out)[1]
@@ -142,7 +142,7 @@ def test_a_text_without_a_newline_is_written_from_with_the_command_that_is_print
     assert re.fullmatch("A[ACGT]{20}\n", capsys.readouterr().out), "it begins with its first token"
 
 
-def test_what_cannot_be_trained_is_refused_before_a_run_is_made(data_dir, text_file, tmp_path, capsys):
+def test_invalid_train_arguments_are_refused_before_a_run_is_created(data_dir, text_file, tmp_path, capsys):
     (tmp_path / "empty.txt").write_text(" \n")
     (tmp_path / "broken.txt").write_bytes(b"ab\xff")
     (tmp_path / "short.txt").write_text("too short")
@@ -174,7 +174,7 @@ def test_what_cannot_be_trained_is_refused_before_a_run_is_made(data_dir, text_f
     assert list_runs(data_dir) == []
 
 
-def test_what_there_is_not_is_said(data_dir, capsys, monkeypatch):
+def test_unknown_ambiguous_or_damaged_runs_are_refused(data_dir, capsys, monkeypatch):
     assert "There are no runs yet" in refused(capsys, "generate", "latest")
     save_text(TEXT, "Bottles", data_dir)
     assert main(["runs"]) == 0
@@ -194,7 +194,7 @@ def test_what_there_is_not_is_said(data_dir, capsys, monkeypatch):
     assert "GPT_EXPLORER_HOME" in refused(capsys, "runs")
 
 
-def test_a_run_of_another_folder_is_listed_for_as_long_as_it_is_there(data_dir, text_file, tmp_path, capsys):
+def test_a_run_in_another_folder_is_listed_while_it_exists(data_dir, text_file, tmp_path, capsys):
     asked = ["train", "--text", str(text_file), "--steps", "3", "--out", str(tmp_path / "here"), *SMALL]
     assert main([*asked, "--name", "outside"]) == 0
     (path,) = (tmp_path / "here").iterdir()
@@ -212,7 +212,7 @@ def test_a_run_of_another_folder_is_listed_for_as_long_as_it_is_there(data_dir, 
     assert not (data_dir / "runs" / path.name).is_symlink()
 
 
-def test_what_the_system_refuses_is_told_in_a_sentence(data_dir, text_file, capsys):
+def test_an_operating_system_error_is_reported_in_a_sentence(data_dir, text_file, capsys):
     assert main(["train", "--text", str(text_file), "--steps", "3", *SMALL]) == 0
     (run,) = list_runs(data_dir)
     capsys.readouterr()
@@ -220,7 +220,7 @@ def test_what_the_system_refuses_is_told_in_a_sentence(data_dir, text_file, caps
     assert "The system refused what this needs (Is a directory)" in refused(capsys, "resume", run.id)
 
 
-def test_resuming_a_run_that_trains_leaves_what_was_asked_of_it(data_dir, capsys):
+def test_resuming_a_running_run_is_refused_and_keeps_its_waiting_commands(data_dir, capsys):
     from core.presets import preset
 
     run = RunFolder.create(data_dir, preset("bigram"))
@@ -244,13 +244,13 @@ def test_presets_and_corpora_are_listed(data_dir, capsys):
 
 @pytest.fixture
 def heeds_ctrl_c() -> Iterator[None]:
-    """What a test starts does not ignore SIGINT, even where pytest does, as a background job of a script."""
+    """Child processes handle SIGINT even if pytest ignores it, as in a background job of a script."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
-def test_ctrl_c_on_a_terminal_saves_and_says_how_to_go_on(heeds_ctrl_c, data_dir, text_file, capsys):
+def test_ctrl_c_saves_the_run_and_prints_how_to_resume_it(heeds_ctrl_c, data_dir, text_file, capsys):
     terminal, its_end = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "core", "train", "--text", text_file, "--steps", "900000", *SMALL],
@@ -292,12 +292,12 @@ def test_ctrl_c_on_a_terminal_saves_and_says_how_to_go_on(heeds_ctrl_c, data_dir
 
 
 def read(terminal: int) -> bytes:
-    """What a terminal shows that has not been read yet."""
+    """Return the unread output of a terminal."""
     said = b""
     while select.select([terminal], [], [], 0)[0]:
         try:
             piece = os.read(terminal, 4096)
-        except OSError:  # on Linux, the other side has closed it
+        except OSError:  # Linux: the other side is closed
             break
         if not piece:
             break
@@ -315,7 +315,7 @@ def ignored(request) -> Iterator[signal.Signals]:
 
 
 @pytest.mark.parametrize("ignored", STOPPING, indirect=True)
-def test_a_signal_that_was_ignored_at_the_start_stops_nothing(ignored):
+def test_a_signal_ignored_at_the_start_does_not_stop_training(ignored):
     notes, others = [], {*STOPPING} - {ignored}
     request = StopRequest()
     with _stop_by_signal(request, notes.append):
@@ -325,7 +325,7 @@ def test_a_signal_that_was_ignored_at_the_start_stops_nothing(ignored):
     assert signal.getsignal(ignored) == signal.SIG_IGN
 
 
-def test_what_a_run_would_take_is_told_and_known_from_then_on(data_dir, text_file, capsys):
+def test_the_estimate_command_prints_parameters_and_time_and_caches_its_trial(data_dir, text_file, capsys):
     name = save_text(text_file.read_text(), "bottles", data_dir).name
     assert main(["estimate", "--corpus", name, *SMALL]) == 0
     told = capsys.readouterr().out
@@ -335,9 +335,9 @@ def test_what_a_run_would_take_is_told_and_known_from_then_on(data_dir, text_fil
     assert "n_layer" in refused(capsys, "estimate", "--set", "model.n_layer=-1")
 
 
-def test_a_wrong_bit_in_weights_is_a_sentence_and_no_older_snapshot_writes_instead(finished_run, capsys):
+def test_damaged_weights_are_refused_and_no_older_snapshot_is_used_instead(finished_run, capsys):
     whole = finished_run.weights_path.read_bytes()
-    finished_run.snapshots()[-1][1].unlink()  # of the same step, with the same weights
+    finished_run.snapshots()[-1][1].unlink()  # it has the same step and weights
     for place in (0, len(whole) - 1):  # the length of the header, and the last number
         data = bytearray(whole)
         data[place] ^= 1
@@ -350,7 +350,7 @@ def test_a_wrong_bit_in_weights_is_a_sentence_and_no_older_snapshot_writes_inste
     assert not Path("never.pt").exists()
 
 
-def test_a_large_text_is_saved_only_once_its_run_can_begin(data_dir, tmp_path, monkeypatch, capsys):
+def test_a_large_text_is_saved_only_after_the_settings_are_valid(data_dir, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("core.text.own_text.MAX_BYTES", 20_000)
     monkeypatch.setattr("core.text.large_text.MAX_BYTES", 20_000)
     (tmp_path / "large.txt").write_text(TEXT * 400)

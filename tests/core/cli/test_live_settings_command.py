@@ -1,4 +1,4 @@
-"""`turn`, `train --from` and `resume --steps`."""
+"""`set`, its old name `turn`, `train --from` and `resume --steps`."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ WARMUP = ("--set", "train.warmup_steps=2")
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, measured) -> Path:
-    """A home with a finished run, trained once for all tests here, of which each gets a copy."""
+    """A data folder with a finished run, trained once; each test gets a copy."""
     home, text = tmp_path_factory.mktemp("trained"), tmp_path_factory.mktemp("text") / "bottles.txt"
     text.write_text(BOTTLES)
     with pytest.MonkeyPatch.context() as patch:
@@ -45,7 +45,7 @@ def finished(data_dir, trained, capsys) -> RunFolder:
     return list_runs(data_dir)[0]
 
 
-def test_settings_are_turned_by_their_short_names(finished, capsys):
+def test_the_set_command_shows_and_changes_settings_by_short_name(finished, capsys):
     assert main(["set", "first"]) == 0
     shown = capsys.readouterr().out.splitlines()
     assert shown[0] == "learning_rate: 0.006"
@@ -86,13 +86,15 @@ def test_settings_are_turned_by_their_short_names(finished, capsys):
         (("train", "--from", "first", "--set", "model.n_layer=2"), "A fork keeps the model"),
     ],
 )
-def test_what_cannot_be_done_is_said_and_leaves_the_run_alone(data_dir, finished, capsys, arguments, sentence):
+def test_invalid_setting_changes_resumes_and_forks_are_refused_without_effect(
+    data_dir, finished, capsys, arguments, sentence
+):
     assert sentence in refused(capsys, *arguments)
     assert waiting_commands(finished) == []
     assert len(list_runs(data_dir)) == 1
 
 
-def test_a_finished_run_goes_on_for_more_steps_or_until_a_step(finished, capsys):
+def test_a_finished_run_resumes_for_more_steps_or_until_a_step(finished, capsys):
     assert main(["resume", "first", "--steps", "+8"]) == 0
     assert finished.status().step == 20
     assert main(["resume", "first", "--steps", "24"]) == 0
@@ -100,7 +102,7 @@ def test_a_finished_run_goes_on_for_more_steps_or_until_a_step(finished, capsys)
     assert [row["step"] for row in finished.rows("metrics")] == [0, 5, 10, 12, 15, 20, 24]
 
 
-def test_a_continued_run_says_what_its_learning_rate_does_and_may_restart_its_schedule(finished, capsys):
+def test_resume_reports_the_learning_rate_and_can_restart_the_schedule(finished, capsys):
     assert main(["resume", "first", "--steps", "+3"]) == 0
     assert "The learning rate stays at 6e-4, where its schedule ended. --schedule restart" in capsys.readouterr().out
     assert main(["resume", "first", "--steps", "+9", "--schedule", "restart"]) == 0
@@ -113,7 +115,7 @@ def test_a_continued_run_says_what_its_learning_rate_does_and_may_restart_its_sc
     assert setting_changes(finished)[-1] == (24, RESTART, 15, 24)
 
 
-def test_the_end_of_a_run_that_trains_is_turned_not_resumed(finished, capsys):
+def test_the_last_step_of_a_running_run_is_changed_with_set_not_resume(finished, capsys):
     me = this_process()
     going = {"state": "running", "pid": me.pid, "pid_started": me.started}
     finished.write_status(finished.status().model_copy(update=going))
@@ -123,7 +125,7 @@ def test_the_end_of_a_run_that_trains_is_turned_not_resumed(finished, capsys):
     assert config_now(finished).train.steps == 40
 
 
-def test_a_fork_is_trained_from_a_runs_weights(data_dir, finished, capsys):
+def test_train_from_a_run_trains_a_fork_from_its_weights(data_dir, finished, capsys):
     assert main(["train", "--from", "first@0", "--steps", "4", "--set", "train.learning_rate=0.01"]) == 0
     child = list_runs(data_dir)[0] if list_runs(data_dir)[0].id != finished.id else list_runs(data_dir)[1]
     record = child.record()
@@ -136,9 +138,7 @@ def test_a_fork_is_trained_from_a_runs_weights(data_dir, finished, capsys):
     assert second.rows("metrics")[0]["val_loss"] == finished.rows("metrics")[-1]["val_loss"]
 
 
-def test_a_fork_of_fifty_thousand_pieces_of_words_is_measured_by_them_not_by_letters(
-    data_dir, bpe_folder, tmp_path, capsys
-):
+def test_the_memory_estimate_of_a_fork_uses_its_own_vocabulary_size(data_dir, bpe_folder, tmp_path, capsys):
     vocabulary = json.loads((bpe_folder / "vocab.json").read_text())
     many = dict(vocabulary) | {f"piece{number}": number for number in range(len(vocabulary), 50_257)}
     shape = {"vocab_size": len(many), "n_positions": 2048, "n_embd": 8, "n_layer": 1, "n_head": 1}
@@ -147,7 +147,7 @@ def test_a_fork_of_fifty_thousand_pieces_of_words_is_measured_by_them_not_by_let
     (source / "vocab.json").write_text(json.dumps(many))
     (source / "merges.txt").write_bytes((bpe_folder / "merges.txt").read_bytes())
     import_model(data_dir, source, save_text(TEXT * 1000, "To be", data_dir).name, "many")
-    # The scores of all pieces take 200 GB; those of two dozen letters a thousandth of it.
+    # The logits for all tokens take 200 GB; those for two dozen characters a thousandth of it.
     said = refused(capsys, "train", "--from", "many", "--set", "train.batch_size=512", "--steps", "1", *SMALL[:2])
     assert "These settings need about" in said
     assert len(list_runs(data_dir)) == 1
@@ -161,9 +161,9 @@ for steps in range(20, 60):
 """
 
 
-def test_a_shell_that_turns_never_undoes_what_a_supervisor_writes_meanwhile(data_dir, finished):
+def test_setting_changes_from_a_shell_never_overwrite_a_supervisors_status_updates(data_dir, finished):
     runs, written = data_dir / "runs", finished.status().attempt
-    with supervisor_lock(runs):  # from now on there is a supervisor
+    with supervisor_lock(runs):  # from here on a supervisor exists
         shell = subprocess.Popen([sys.executable, "-c", TURNS], cwd=ROOT, stdout=subprocess.DEVNULL)
     with shell:
         while shell.poll() is None:

@@ -1,4 +1,4 @@
-"""What a shell does with settings and with one run: `settings`, `--config`, `show`, `pause`, `stop`, `rename`, ..."""
+"""Commands for settings and single runs: `settings`, `--config`, `show`, `pause`, `stop`, `rename`, ..."""
 
 import argparse
 import json
@@ -35,7 +35,7 @@ def commands() -> dict[str, argparse.ArgumentParser]:
 
 
 @pytest.mark.parametrize("name", commands())
-def test_the_help_of_every_option_says_its_default(name, capsys):
+def test_the_help_of_every_option_states_its_default(name, capsys):
     for action in commands()[name]._actions:
         if action.option_strings and action.nargs != 0 and action.help != argparse.SUPPRESS:
             assert "default" in action.help, action.option_strings
@@ -55,7 +55,7 @@ def test_all_settings_are_listed_with_bounds_default_and_help(data_dir, capsys):
     assert "1 to 48" in table and "auto, on, off" in table
 
 
-def test_runs_become_a_parquet_table(data_dir, text_file, tmp_path, capsys):
+def test_runs_are_exported_as_a_parquet_table(data_dir, text_file, tmp_path, capsys):
     table = tmp_path / "runs.parquet"
     assert "There are no runs yet" in refused(capsys, "runs", "--export", str(table))
     train = ("train", "--text", str(text_file), "--steps", "2", *SMALL)
@@ -81,7 +81,7 @@ def test_dumped_settings_are_read_back(data_dir, tmp_path, capsys, name):
     assert list_runs(data_dir) == []
 
 
-def test_minutes_choose_all_settings_but_those_on_the_line(data_dir, text_file, capsys):
+def test_minutes_choose_every_setting_except_those_on_the_command_line(data_dir, text_file, capsys):
     assert "must be above 0" in refused(capsys, "train", "--minutes", "0", "--text", str(text_file))
     dump = ("--set", "train.seed=3", "--dump-config")
     few, more = (RunConfig.parse(said(capsys, "train", "--minutes", minutes, *dump)) for minutes in ("2", "300"))
@@ -93,7 +93,7 @@ def test_minutes_choose_all_settings_but_those_on_the_line(data_dir, text_file, 
     assert "Leave out train.steps" in refused(capsys, "train", "--minutes", "5", "--steps", "9", *dump)
 
 
-def test_a_file_of_settings_stands_between_the_preset_and_the_line(data_dir, tmp_path, capsys):
+def test_a_settings_file_overrides_the_preset_and_the_command_line_overrides_both(data_dir, tmp_path, capsys):
     file = tmp_path / "mine.yaml"
     file.write_text("preset: gpt-fast\ntrain: {compile: on, learning_rate: 6e-4, steps: 9}\nmodel:\n  residual: yes\n")
     config = RunConfig.parse(said(capsys, "train", "--config", str(file), "--steps", "7", "--dump-config"))
@@ -118,7 +118,7 @@ def test_a_file_of_settings_stands_between_the_preset_and_the_line(data_dir, tmp
     assert "cannot be read" in refused(capsys, "train", "--config", str(tmp_path / "none.json"))
 
 
-def test_estimate_takes_what_train_takes(data_dir, text_file, capsys):
+def test_estimate_accepts_the_options_of_train(data_dir, text_file, capsys):
     shared = {option for action in commands()["train"]._actions for option in action.option_strings}
     offered = {option for action in commands()["estimate"]._actions for option in action.option_strings}
     assert shared - offered == {"--name", "--out", "--dump-config", "--track"}
@@ -135,7 +135,7 @@ def kept_steps(finished_run) -> list[int]:
     return steps
 
 
-def test_earlier_weights_are_meant_by_their_step(finished_run, kept_steps, tmp_path, capsys):
+def test_generate_and_export_use_earlier_weights_by_step(finished_run, kept_steps, tmp_path, capsys):
     asked = ["--prompt", "To", "--tokens", "60"]
     newest = said(capsys, "generate", "latest", *asked)
     assert said(capsys, "generate", f"latest@{kept_steps[-1]}", *asked) == newest
@@ -152,7 +152,7 @@ def test_earlier_weights_are_meant_by_their_step(finished_run, kept_steps, tmp_p
     assert "whole run" in refused(capsys, "export", "latest@20", "report", str(tmp_path / "x.html"))
 
 
-def test_a_run_is_shown(finished_run, capsys):
+def test_the_show_command_prints_a_run_and_its_changed_settings(finished_run, capsys):
     shown, data = said(capsys, "show", "latest"), json.loads(said(capsys, "show", "latest", "--json"))
     config = config_now(finished_run)
     assert f"id: {finished_run.id}" in shown and "state: finished" in shown and "step 20 of 20" in shown
@@ -180,7 +180,7 @@ def test_a_run_is_renamed_and_deleted(finished_run, add_run, capsys, monkeypatch
     assert {each.name for each in deleted(other.data_dir)} == {finished_run.id, other.id}
 
 
-def test_what_trains_is_paused_and_stopped_from_another_shell(running_run, finished_run, capsys):
+def test_a_running_run_is_paused_stopped_and_resumed_from_another_shell(running_run, finished_run, capsys):
     said(capsys, "pause", running_run.id)
     said(capsys, "stop", running_run.id)
     assert [command.name for command in waiting_commands(running_run)] == ["pause", "stop"]

@@ -1,4 +1,4 @@
-"""The compiled kernels compute and sample what PyTorch's calls do, for every variant that they know."""
+"""The compiled kernels compute and sample the same as PyTorch, for every supported variant."""
 
 import shutil
 import subprocess
@@ -41,13 +41,13 @@ print(probabilities())
 COMPILED = [switch for switch in [*CAUSAL, {"activation": "gelu_tanh"}] if is_supported(small_gpt(**switch))]
 
 
-def test_most_variants_are_compiled():
+def test_at_least_21_model_variants_have_compiled_kernels():
     assert len(COMPILED) >= 21
 
 
 @pytest.mark.parametrize("switch", COMPILED, ids=str)
 @pytest.mark.parametrize("read", [0, 3, 9])
-def test_every_step_gives_the_logits_of_the_forward_pass(switch, read):
+def test_compiled_decoding_gives_the_logits_of_the_forward_pass(switch, read):
     model, ids = small_gpt(**switch), some_ids(batch=1)
     expected = model(ids)[0][0]
     decoder = CompiledDecoder(model)
@@ -60,7 +60,7 @@ def test_every_step_gives_the_logits_of_the_forward_pass(switch, read):
 
 
 @pytest.mark.parametrize("position", ["learned", "rope"])
-def test_matrices_too_large_for_a_cache_give_the_same(position):
+def test_compiled_decoding_with_large_matrices_gives_the_same_logits(position):
     model, ids = small_gpt(n_embd=288, n_head=2, position=position), some_ids(batch=1)
     decoder = CompiledDecoder(model)
     steps = torch.cat([decoder.step([id]) for id in ids[0].tolist()])
@@ -70,7 +70,7 @@ def test_matrices_too_large_for_a_cache_give_the_same(position):
 @pytest.mark.parametrize("width", [24, 288])
 @pytest.mark.parametrize("weights", ["float32", "int8"])
 @pytest.mark.parametrize("shift", [False, True])
-def test_several_texts_have_the_logits_that_each_has_alone(shift, weights, width):
+def test_compiled_decoding_of_several_texts_gives_each_its_own_logits(shift, weights, width):
     switches = {"position": "rope", "activation": "swiglu", "token_shift": shift}
     model, ids = small_gpt(n_embd=width, n_head=2, **switches), some_ids(batch=7)
     model = with_int8_weights(model) if weights == "int8" else model
@@ -86,7 +86,7 @@ def test_several_texts_have_the_logits_that_each_has_alone(shift, weights, width
 
 
 @pytest.mark.parametrize("read", [1, 9])
-def test_texts_of_one_prompt_go_on_from_its_last_token(read):
+def test_texts_that_share_a_prompt_continue_from_its_last_token(read):
     model, ids = small_gpt(token_shift=True), some_ids(batch=2)
     ids[1, :read] = ids[0, :read]
     decoder = CompiledDecoder(model, texts=2)
@@ -100,7 +100,7 @@ def test_texts_of_one_prompt_go_on_from_its_last_token(read):
 @pytest.mark.parametrize(
     "sampling", [{"temperature": 0.0}, {}, {"temperature": 1.0, "min_p": 0.1}, {"temperature": 1.7}], ids=str
 )
-def test_the_same_random_numbers_give_the_same_tokens(weights, sampling):
+def test_compiled_and_plain_sampling_agree_for_the_same_random_numbers(weights, sampling):
     model, settings = small_gpt(), GenerationConfig(**sampling)
     model = with_int8_weights(model) if weights == "int8" else model
     plain, fast = Decoder(model), CompiledDecoder(model, weights)
@@ -123,7 +123,7 @@ def test_the_same_random_numbers_give_the_same_tokens(weights, sampling):
 
 
 @pytest.mark.parametrize("weights", ["float32", "int8"])
-def test_weights_that_training_changed_are_the_ones_used(weights):
+def test_a_new_decoder_uses_the_updated_weights(weights):
     model, ids = small_gpt(), some_ids()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, fused=True)
     logits = []
@@ -135,7 +135,7 @@ def test_weights_that_training_changed_are_the_ones_used(weights):
     assert (logits[0] - logits[1]).abs().max() > 0.1
 
 
-def test_logits_that_are_not_finite_are_not_sampled_from():
+def test_non_finite_logits_are_not_sampled():
     model = small_gpt()
     with torch.no_grad():
         model.lm_head.weight[3, 0] = float("nan")
@@ -144,7 +144,7 @@ def test_logits_that_are_not_finite_are_not_sampled_from():
     assert decoder.write([0], [(0.8, 0.0)], [[0.5]], 0) == []
 
 
-def test_a_variant_that_no_kernel_knows_is_generated_as_before(monkeypatch):
+def test_unsupported_variants_are_not_compiled(monkeypatch):
     monkeypatch.setattr(compiled, "_KNOWN", compiled._KNOWN - {"qk_norm"})
     assert not is_supported(small_gpt(qk_norm=True))
     assert is_supported(small_gpt())
@@ -155,12 +155,12 @@ def test_a_variant_that_no_kernel_knows_is_generated_as_before(monkeypatch):
 
 @pytest.fixture
 def not_loaded(monkeypatch):
-    """Let the kernels count as not loaded for this test alone."""
+    """Make the kernels count as not loaded in this test only."""
     monkeypatch.setattr(compiled, "_begun", threading.Lock())
     monkeypatch.setattr(compiled, "_loaded", threading.Event())
 
 
-def test_loading_in_the_background_is_tried_once(monkeypatch, caplog, not_loaded):
+def test_loading_kernels_in_the_background_is_tried_once(monkeypatch, caplog, not_loaded):
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
     for _ in range(2):
         compiled.load_in_background()
@@ -170,7 +170,7 @@ def test_loading_in_the_background_is_tried_once(monkeypatch, caplog, not_loaded
     assert caplog.text.count("Loading the compiled kernels failed") == 1
 
 
-def test_kernels_count_as_loaded_when_they_have_written(not_loaded):
+def test_kernels_count_as_loaded_after_the_first_generated_token(not_loaded):
     model = small_gpt()
     decoder = CompiledDecoder(model)
     decoder.read([1, 2])
@@ -179,7 +179,7 @@ def test_kernels_count_as_loaded_when_they_have_written(not_loaded):
     assert is_worthwhile(model, 5)
 
 
-def test_rounded_weights_are_near_the_others():
+def test_int8_weights_are_close_to_float32_and_embeddings_are_unchanged():
     model = small_gpt()
     rounded = with_int8_weights(model)
     for before, after in zip(model.parameters(), rounded.parameters(), strict=False):
@@ -189,7 +189,7 @@ def test_rounded_weights_are_near_the_others():
     assert torch.equal(rounded.transformer.wte.weight, model.transformer.wte.weight)
 
 
-def test_machine_code_on_disk_is_that_of_both_files_of_kernels(tmp_path):
+def test_cached_machine_code_is_rebuilt_when_either_kernel_file_changes(tmp_path):
     for file in ("__init__.py", "fast/__init__.py", "fast/kernels.py", "fast/sampling_kernels.py"):
         (tmp_path / "core" / file).parent.mkdir(exist_ok=True)
         shutil.copy(Path(compiled.__file__).parents[1] / file, tmp_path / "core" / file)

@@ -35,6 +35,6 @@ assert vars(torch.optim.Optimizer.add_param_group.__wrapped__)["__dynamo_disable
 """
 
 
-def test_training_does_not_import_the_compiler_and_a_compiled_layer_blanks_the_same_share():
+def test_training_does_not_import_torchs_compiler_and_compiled_dropout_works():
     done = subprocess.run([sys.executable, "-c", POSTPONED], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Token by token, remembering, the model computes what its forward pass defines, whatever is switched on."""
+"""Decoding token by token with a cache gives the logits of the forward pass, for every variant."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ CAUSAL = [
 
 @pytest.mark.parametrize("switch", CAUSAL, ids=str)
 @pytest.mark.parametrize("read", [0, 1, 7])
-def test_every_step_gives_the_logits_of_the_forward_pass(switch, read):
+def test_decoding_gives_the_logits_of_the_forward_pass(switch, read):
     model, ids = small_gpt(**switch), some_ids(batch=1)
     expected = model(ids)[0][0]
     decoder = Decoder(model)
@@ -25,7 +25,7 @@ def test_every_step_gives_the_logits_of_the_forward_pass(switch, read):
     torch.testing.assert_close(steps, expected[read:], rtol=1e-4, atol=1e-4)
 
 
-def test_reading_forgets_what_was_read_before():
+def test_reading_a_prompt_discards_the_previous_one():
     model, (first, second) = small_gpt(), some_ids()
     decoder = Decoder(model)
     decoder.read(first.tolist())
@@ -33,7 +33,7 @@ def test_reading_forgets_what_was_read_before():
     torch.testing.assert_close(decoder.step(int(second[5])), model(second[None, :6])[0][0, -1], rtol=1e-4, atol=1e-4)
 
 
-def test_weights_that_have_changed_in_place_are_the_ones_used():
+def test_a_decoder_uses_weights_changed_in_place():
     model, ids = small_gpt(bias=True), some_ids(batch=1)
     decoder = Decoder(model)
     with torch.no_grad():
@@ -44,7 +44,7 @@ def test_weights_that_have_changed_in_place_are_the_ones_used():
 
 
 @pytest.mark.parametrize("bias", [False, True])
-def test_large_matrices_in_their_own_order_give_the_same(bias):
+def test_large_matrices_in_their_own_layout_give_the_same_logits(bias):
     model = small_gpt(n_embd=192, n_head=2, bias=bias)
     assert model.transformer.h[0].mlp.c_fc.weight.numel() > 100_000
     ids = some_ids(batch=1)
@@ -53,7 +53,7 @@ def test_large_matrices_in_their_own_order_give_the_same(bias):
     torch.testing.assert_close(steps, model(ids)[0][0], rtol=1e-4, atol=1e-4)
 
 
-def test_dropout_has_no_say_in_a_step():
+def test_dropout_is_off_while_decoding():
     model, ids = small_gpt(dropout=0.5), some_ids(batch=1)
     expected = model(ids)[0][0]
     model.train()

@@ -1,4 +1,4 @@
-"""Muon against torch's own, and against what orthogonal means."""
+"""Muon against torch's implementation and against the definition of orthogonality."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def matrices(seed: int) -> list[torch.nn.Parameter]:
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_it_takes_the_steps_of_torchs_muon(weight_decay):
+def test_muon_takes_the_same_steps_as_torchs_muon(weight_decay):
     settings = {"lr": 0.02, "momentum": 0.95, "weight_decay": weight_decay}
     ours, theirs = matrices(0), matrices(0)
     one, other = Muon(ours, **settings), torch.optim.Muon(theirs, **settings)
@@ -30,10 +30,10 @@ def test_it_takes_the_steps_of_torchs_muon(weight_decay):
         other.step()
     for left, right, start in zip(ours, theirs, matrices(0), strict=True):
         moved = (right - start).norm()
-        assert (left - right).norm() < 0.02 * moved  # theirs multiplies in bfloat16, with three digits
+        assert (left - right).norm() < 0.02 * moved  # torch's version multiplies in bfloat16, with three digits
 
 
-def test_stacked_matrices_move_as_if_each_stood_alone():
+def test_stacked_matrices_are_updated_as_separate_matrices():
     rng = torch.Generator().manual_seed(5)
     start, gradient = torch.randn(24, 8, generator=rng), torch.randn(24, 8, generator=rng)
     stacked = torch.nn.Parameter(start.clone())
@@ -46,7 +46,7 @@ def test_stacked_matrices_move_as_if_each_stood_alone():
     torch.testing.assert_close(stacked, torch.cat(alone))
 
 
-def test_normalized_rows_are_those_of_the_paper_and_keep_the_size_of_the_update():
+def test_row_normalization_matches_normuon_and_keeps_the_update_norm():
     """Against NorMuon's algorithm (Li 2025), matrix by matrix; its bias correction cancels in the rescaling."""
     ours = matrices(0)
     plain, normal = Muon(matrices(0), lr=1.0), Muon(ours, lr=1.0, normalize_rows=True)
@@ -67,8 +67,8 @@ def test_normalized_rows_are_those_of_the_paper_and_keep_the_size_of_the_update(
 
 @pytest.mark.parametrize("columns", [16, 17, 64])
 @pytest.mark.parametrize("height", [1e-3, 1.0, 1e9])
-def test_the_iterations_are_polynomials_of_the_singular_values(columns, height):
-    """Of square matrices as of wide ones, whose iterations are taken on the small side."""
+def test_orthogonalize_iterations_are_polynomials_of_the_singular_values(columns, height):
+    """For square and for wide matrices, whose iterations use the smaller side."""
     matrices = height * torch.randn(3, 16, columns, generator=torch.Generator().manual_seed(3))
     left, values, right = torch.linalg.svd(matrices.double(), full_matrices=False)
     values = values / values.norm(dim=1, keepdim=True)
@@ -80,7 +80,7 @@ def test_the_iterations_are_polynomials_of_the_singular_values(columns, height):
     torch.testing.assert_close(orthogonalize(matrices).double(), expected, rtol=rtol, atol=rtol)
 
 
-def test_all_singular_values_come_near_one():
+def test_orthogonalize_brings_all_singular_values_near_one():
     rng = torch.Generator().manual_seed(2)
     wild = torch.randn(3, 16, 40, generator=rng) * torch.logspace(0, -1.5, 16)[:, None]
     values = torch.linalg.svdvals(orthogonalize(wild))
@@ -88,14 +88,14 @@ def test_all_singular_values_come_near_one():
     assert values.max() < 1.3
 
 
-def test_a_gradient_of_nothing_moves_nothing():
+def test_a_zero_gradient_changes_no_weight():
     weight = torch.nn.Parameter(torch.ones(4, 8))
     weight.grad = torch.zeros(4, 8)
     Muon([weight]).step()
     assert torch.equal(weight, torch.ones(4, 8))
 
 
-def test_muon_has_the_matrices_of_the_blocks_and_adamw_the_rest():
+def test_muon_updates_the_block_matrices_and_adamw_the_rest():
     model = build_model(ModelConfig(n_layer=2, n_head=2, n_embd=8, block_size=4, bias=True, bigram_start=True), 5)
     optimizer = build_optimizer(model, MUON)
     set_learning_rates(optimizer, MUON, 0.5)
@@ -107,7 +107,7 @@ def test_muon_has_the_matrices_of_the_blocks_and_adamw_the_rest():
     assert not rates
 
 
-def test_without_blocks_there_is_nothing_for_muon():
+def test_a_model_without_blocks_uses_only_adamw():
     model = build_model(ModelConfig(kind="bigram"), 5)
     (optimizer,) = build_optimizer(model, MUON).optimizers
     assert isinstance(optimizer, torch.optim.AdamW)

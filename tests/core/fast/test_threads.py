@@ -1,4 +1,4 @@
-"""One thread for the one who asks, and nothing else changes."""
+"""`one_thread` limits the calling thread to one thread and affects no other."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ def three_threads():
     torch.set_num_threads(before)
 
 
-def test_only_the_thread_that_asks_computes_alone(three_threads):
+def test_one_thread_applies_only_to_the_calling_thread(three_threads):
     with ThreadPoolExecutor(1) as known:
         assert known.submit(torch.get_num_threads).result() == 3
         with one_thread(), ThreadPoolExecutor(1) as new:
@@ -27,13 +27,13 @@ def test_only_the_thread_that_asks_computes_alone(three_threads):
     assert torch.get_num_threads() == 3
 
 
-def test_afterwards_all_is_as_before_also_after_an_error(three_threads):
+def test_one_thread_restores_the_thread_count_after_an_error(three_threads):
     with pytest.raises(RuntimeError), one_thread(), one_thread():
         raise RuntimeError
     assert torch.get_num_threads() == 3
 
 
-def test_matrix_products_too_are_done_alone(three_threads):
+def test_one_thread_also_limits_mkl(three_threads):
     has_mkl = torch.backends.mkl.is_available()
     assert matrix_threads() == ["3"] * has_mkl
     with one_thread():
@@ -42,5 +42,5 @@ def test_matrix_products_too_are_done_alone(three_threads):
 
 
 def matrix_threads() -> list[str]:
-    """How many threads MKL takes for the calling thread; nothing where torch has no MKL."""
+    """Return the number of threads that MKL uses for the calling thread, or an empty list if torch has no MKL."""
     return re.findall(r"mkl_get_max_threads\(\) : (\d+)", torch.__config__.parallel_info())

@@ -7,7 +7,7 @@ from core.model import build_model
 
 VOCAB_SIZE = 11
 
-SWITCHES = [  # every switch that changes what the model computes, but for `residual` and `post_norm`
+SWITCHES = [  # every setting that changes the logits, except `residual` and `post_norm`
     {},
     {"bias": True},
     {"tie_weights": False},
@@ -38,7 +38,7 @@ SWITCHES = [  # every switch that changes what the model computes, but for `resi
 
 
 def make(**changes):
-    """A small model with weights large enough that attention is far from even, and no bias at its start of zero."""
+    """Build a small model with weights so large that attention is far from uniform, and with nonzero biases."""
     torch.manual_seed(0)
     config = ModelConfig(**{"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 12} | changes)
     model = build_model(config, VOCAB_SIZE).eval()

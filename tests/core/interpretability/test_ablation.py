@@ -20,9 +20,9 @@ IDS = WINDOWS[:2, :-1]
 
 
 def in_plain_lines(model, ids, silent, means=None):
-    """Logits of a plain model (layer norm, learned places, GELU, no bias), with parts that say nothing or their mean.
+    """Compute the logits of a plain model (layer norm, learned positions, GELU, no bias) with ablated parts.
 
-    `silent` holds ("head", layer, head), ("attention", layer) and ("mlp", layer).
+    `silent` lists them as ("head", layer, head), ("attention", layer) or ("mlp", layer); they return 0 or their mean.
     """
     weights = model.state_dict()
     norm = lambda x, name: F.layer_norm(x, (16,), weights[f"{name}.weight"], None)  # noqa: E731
@@ -65,7 +65,7 @@ def in_plain_lines(model, ids, silent, means=None):
     ],
     ids=str,
 )
-def test_silent_parts_say_nothing_or_their_mean(gpt, parts, silent, with_means):
+def test_ablated_parts_return_zero_or_their_mean(gpt, parts, silent, with_means):
     means = mean_activations(gpt, WINDOWS) if with_means else None
     torch.testing.assert_close(
         compute_logits(gpt, IDS, ablation_hook(gpt, parts, means)),
@@ -75,7 +75,7 @@ def test_silent_parts_say_nothing_or_their_mean(gpt, parts, silent, with_means):
     )
 
 
-def test_the_mean_is_over_all_tokens_of_all_windows(gpt):
+def test_mean_activations_average_over_all_tokens_of_all_windows(gpt):
     caught = {}
     gpt(WINDOWS[:, :-1], hook=lambda name, tensor: caught.update({name: tensor.detach()}))
     means = mean_activations(gpt, WINDOWS)
@@ -84,7 +84,7 @@ def test_the_mean_is_over_all_tokens_of_all_windows(gpt):
         torch.testing.assert_close(mean, caught[name].flatten(0, 1).mean(dim=0), rtol=1e-4, atol=1e-5)
 
 
-def test_loss_without_parts(gpt):
+def test_ablated_loss_matches_a_plain_implementation(gpt):
     assert ablated_loss(gpt, WINDOWS, []) == pytest.approx(mean_loss(gpt, WINDOWS, 6), rel=1e-5)
     logits = in_plain_lines(gpt, WINDOWS[:, :-1], [("mlp", 0)])
     expected = float(F.cross_entropy(logits.flatten(0, 1), WINDOWS[:, 1:].flatten()))
@@ -93,7 +93,7 @@ def test_loss_without_parts(gpt):
 
 @pytest.mark.parametrize("switch", [*SWITCHES, {"residual": False}], ids=str)
 @pytest.mark.parametrize("with_means", [False, True])
-def test_the_ranking_agrees_with_removing_heads_one_by_one(switch, with_means):
+def test_rank_heads_agrees_with_ablating_heads_one_by_one(switch, with_means):
     model = make(**switch)
     means = mean_activations(model, WINDOWS) if with_means else None
     steps = list(rank_heads(model, WINDOWS, means))
@@ -105,7 +105,7 @@ def test_the_ranking_agrees_with_removing_heads_one_by_one(switch, with_means):
         assert increase == pytest.approx(alone - whole, abs=1e-3)
 
 
-def test_a_tap_may_be_used_again_and_leaves_the_model_alone(gpt):
+def test_an_ablation_hook_is_reusable_and_leaves_the_model_unchanged(gpt):
     before = compute_logits(gpt, IDS)
     hook = ablation_hook(gpt, [Part("block", 0)])
     torch.testing.assert_close(compute_logits(gpt, IDS, hook), compute_logits(gpt, IDS, hook))
@@ -113,17 +113,17 @@ def test_a_tap_may_be_used_again_and_leaves_the_model_alone(gpt):
 
 
 @pytest.mark.parametrize(("part", "words"), [(Part("head", 0, 2), "head 1.3"), (Part("mlp", 2), "MLP 3")])
-def test_a_part_that_is_not_there_is_named(gpt, part, words):
+def test_ablating_a_missing_part_is_refused_by_name(gpt, part, words):
     with pytest.raises(ValueError, match=f"this model has no {words}"):
         ablation_hook(gpt, [part])
 
 
-def test_parts_in_words():
+def test_parts_have_readable_names():
     assert [str(Part("attention", 0)), str(Part("block", 1))] == ["attention 1", "block 2"]
 
 
 @pytest.mark.parametrize("name", ["grokking", "induction"])
-def test_of_a_task_the_loss_is_that_of_the_runs_evaluation(name, tmp_path):
+def test_ablated_loss_of_a_task_matches_the_runs_validation_loss(name, tmp_path):
     run = RunFolder(gallery_dir() / f"gallery-{name}")
     opened, config = load_model(run), run.record().config
     ids = torch.from_numpy(load_ids(config.data.corpus, opened.tokenizer, tmp_path))
@@ -131,7 +131,7 @@ def test_of_a_task_the_loss_is_that_of_the_runs_evaluation(name, tmp_path):
     answers = answers_of(config.data.corpus, opened.tokenizer)
     windows = fixed_windows(val_ids, size, config.train.eval_windows, problem_starts(val_ids, size, answers))
     loss = ablated_loss(opened.model, windows, [], None, answers)
-    assert loss == pytest.approx(run.rows("metrics")[-1]["val_loss"], abs=1e-5)  # its weights are kept in float16
+    assert loss == pytest.approx(run.rows("metrics")[-1]["val_loss"], abs=1e-5)  # the weights are stored in float16
     costs = finish(rank_heads(opened.model, windows, None, answers))
     one = costs[0]
     part = Part("head", one.layer, one.head)

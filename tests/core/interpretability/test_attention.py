@@ -21,7 +21,7 @@ TOKENS = list("h\ne lo")
 
 
 @pytest.mark.parametrize("position", ["learned", "sinusoidal", "rope", "none"])
-def test_rows_sum_to_one_and_never_look_ahead(position):
+def test_attention_rows_sum_to_one_and_are_causal(position):
     patterns = attention_patterns(make(position=position), IDS)
     assert patterns.shape == (2, 2, 6, 6) and patterns.dtype == np.float32
     np.testing.assert_allclose(patterns.sum(axis=-1), 1, rtol=1e-5)
@@ -29,7 +29,7 @@ def test_rows_sum_to_one_and_never_look_ahead(position):
     assert patterns.min() >= 0
 
 
-def test_without_the_mask_tokens_look_ahead():
+def test_without_the_mask_tokens_attend_to_later_ones():
     patterns = attention_patterns(make(causal=False), IDS)
     np.testing.assert_allclose(patterns.sum(axis=-1), 1, rtol=1e-5)
     assert np.triu(patterns, k=1).max() > 0
@@ -39,7 +39,7 @@ def test_a_bigram_model_has_no_heads(bigram):
     assert attention_patterns(bigram, IDS).shape == (0, 0, 6, 6)
 
 
-def test_bytes_keep_a_weight_to_half_a_step(gpt):
+def test_to_bytes_rounds_a_weight_to_the_nearest_byte(gpt):
     patterns = attention_patterns(gpt, IDS)
     small = to_bytes(patterns)
     assert small.dtype == np.uint8 and small.shape == patterns.shape
@@ -58,14 +58,14 @@ def test_bytes_keep_a_weight_to_half_a_step(gpt):
         (3, 0, "'·' looks under 1% at 'h', 3 back"),
     ],
 )
-def test_a_cell_in_words(row, column, sentence):
+def test_describe_puts_an_attention_weight_into_words(row, column, sentence):
     patterns = np.zeros((1, 2, 6, 6), dtype=np.float32)
     patterns[0, 1, 2, :3] = 0.62, 0.08, 0.3
     patterns[0, 1, 3, :3] = 0.004, 0.004, 0.992
     assert describe(patterns, TOKENS, 0, 1, row, column) == sentence
 
 
-def test_heads_together(gpt):
+def test_over_heads_returns_the_mean_or_maximum(gpt):
     patterns = attention_patterns(gpt, IDS)
     np.testing.assert_allclose(over_heads(patterns)[1], (patterns[1, 0] + patterns[1, 1]) / 2, rtol=1e-6)
     np.testing.assert_array_equal(over_heads(patterns, "max")[0], np.maximum(patterns[0, 0], patterns[0, 1]))
@@ -74,7 +74,7 @@ def test_heads_together(gpt):
 
 
 @pytest.mark.parametrize("residual", [True, False])
-def test_rollout_is_the_product_of_all_layers(gpt, residual):
+def test_rollout_is_the_product_of_the_layer_means(gpt, residual):
     patterns = attention_patterns(gpt, IDS).astype(np.float64)
     mixed = [layer.mean(axis=0) for layer in patterns]
     if residual:
@@ -86,15 +86,15 @@ def test_rollout_is_the_product_of_all_layers(gpt, residual):
     np.testing.assert_allclose(flow.sum(axis=-1), 1, rtol=1e-5)
 
 
-def test_a_bigram_model_has_nothing_to_put_together(bigram):
+def test_aggregates_of_a_bigram_model_are_empty(bigram):
     patterns = attention_patterns(bigram, IDS)
     for together in (over_heads(patterns), over_heads(patterns, "max"), rollout(patterns)):
         assert together.shape == (0, 6, 6)
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 6, 9])
-def test_a_long_prompt_in_squares(gpt, size):
-    """Each square from the definition: the mean over its rows of the sum over its columns."""
+def test_coarse_patterns_match_their_definition(gpt, size):
+    """By definition, each cell is the mean over its rows of the sum over its columns."""
     patterns = attention_patterns(gpt, IDS)
     steps = list(coarse_patterns(gpt, IDS, size))
     assert [step.done for step in steps] == [1, 2] and np.isnan(steps[0].result[1]).all()
@@ -109,7 +109,7 @@ def test_a_long_prompt_in_squares(gpt, size):
 
 
 @pytest.mark.parametrize("switch", SWITCHES, ids=str)
-def test_every_line_follows_from_the_one_before_and_ends_at_what_the_model_computed(switch):
+def test_attention_weight_steps_are_consistent_and_match_the_model(switch):
     model = make(**switch)
     layer, head, query, key = 1, 1, 4, 2
     cell = attention_weight_steps(model, IDS, layer, head, query, key)
@@ -133,14 +133,14 @@ def test_every_line_follows_from_the_one_before_and_ends_at_what_the_model_compu
     np.testing.assert_array_equal(cell.z, recorded["blocks.1.attn.hook_z"][query, head])
 
 
-def test_the_mask_hides_what_comes_later(gpt):
+def test_the_mask_hides_later_keys(gpt):
     cell = attention_weight_steps(gpt, IDS, 0, 0, query=1, key=3)
     assert cell.hidden and cell.weight == 0 and np.isneginf(cell.row_scores[3]) and np.isfinite(cell.score)
     cell = attention_weight_steps(make(causal=False), IDS, 0, 0, query=1, key=3)
     assert not cell.hidden and cell.weight > 0
 
 
-def test_without_rotation_the_projected_query_is_multiplied(gpt):
+def test_without_rope_the_projected_query_and_key_are_used_unchanged(gpt):
     cell = attention_weight_steps(gpt, IDS, 0, 1, 3, 2)
     assert cell.steps == ()
     block = gpt.transformer.h[0]
@@ -152,7 +152,7 @@ def test_without_rotation_the_projected_query_is_multiplied(gpt):
     np.testing.assert_array_equal(cell.q, cell.q_projected)
 
 
-def test_rotation_turns_each_pair_by_its_place():
+def test_rope_rotates_each_pair_by_its_position():
     cell = attention_weight_steps(make(position="rope"), IDS, 0, 0, 3, 2)
     assert cell.steps == ("rotated",)
     for vector, projected, place in ((cell.q, cell.q_projected, 3), (cell.k, cell.k_projected, 2)):
@@ -161,7 +161,7 @@ def test_rotation_turns_each_pair_by_its_place():
         np.testing.assert_allclose(vector, np.concatenate([turned.real, turned.imag]), rtol=1e-4, atol=1e-5)
 
 
-def test_normalising_gives_query_and_key_the_same_length():
+def test_qk_norm_gives_query_and_key_the_same_length():
     cell = attention_weight_steps(make(qk_norm=True), IDS, 0, 0, 3, 2)
     assert cell.steps == ("normalised",)
     np.testing.assert_allclose(cell.q, cell.q_projected / np.sqrt((cell.q_projected**2).mean()), rtol=1e-4)
@@ -172,12 +172,12 @@ def test_normalising_gives_query_and_key_the_same_length():
     )
 
 
-def test_a_weight_that_does_not_come_from_its_row_is_not_explained_as_if_it_did():
+def test_attention_weight_steps_are_refused_for_softmax_over_queries():
     with pytest.raises(PromptError, match="depends on its whole column"):
         attention_weight_steps(make(softmax_over="queries"), IDS, 0, 0, 3, 2)
 
 
 @pytest.mark.parametrize(("query", "key"), [(6, 0), (0, 6), (-1, 0)])
-def test_a_cell_that_is_not_there_is_a_sentence(gpt, query, key):
+def test_a_missing_attention_cell_is_refused(gpt, query, key):
     with pytest.raises(PromptError, match=f"6 tokens; there is no cell in row {query + 1}, column {key + 1}"):
         attention_weight_steps(gpt, IDS, 0, 0, query, key)

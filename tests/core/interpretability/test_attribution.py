@@ -12,7 +12,7 @@ IDS = [3, 1, 4, 1, 5, 9]
 @pytest.mark.parametrize("switch", [*SWITCHES, {"bias": True, "norm": "none"}, {"bias": True, "norm": "rms"}], ids=str)
 @pytest.mark.parametrize("against", ["zero", "mean", 7])
 @pytest.mark.parametrize("position", [-1, 2])
-def test_shares_add_up_to_the_logit(switch, against, position):
+def test_contributions_sum_to_the_logit(switch, against, position):
     model = make(**switch)
     logits = run_with_hooks(model, IDS)[position]
     shares = attribute(model, IDS, token=5, against=against, position=position)
@@ -23,8 +23,8 @@ def test_shares_add_up_to_the_logit(switch, against, position):
 
 
 @pytest.mark.parametrize("norm", ["layer", "rms", "none"])
-def test_each_share_is_what_the_logit_loses_without_the_part_while_the_norms_scale_is_held(norm):
-    """Straight from the definition: rebuild the last stream without one part, keep the scale, read the logit."""
+def test_each_contribution_is_the_logit_lost_without_its_part_at_a_fixed_norm_scale(norm):
+    """By definition: remove one part from the last residual stream, keep the norm's scale, compute the logit."""
     model = make(norm=norm, bias=True)
     caught = {}
 
@@ -59,7 +59,7 @@ def test_each_share_is_what_the_logit_loses_without_the_part_while_the_norms_sca
             assert shares.heads[layer, head] == pytest.approx(whole - logit(stream - output @ z), abs=1e-4)
 
 
-def test_the_likeliest_token_is_asked_about_unless_another_is(gpt):
+def test_attribution_defaults_to_the_likeliest_token(gpt):
     logits = run_with_hooks(gpt, IDS)[-1]
     shares = attribute(gpt, IDS)
     assert shares.token == logits.argmax() and shares.logit == pytest.approx(logits.max(), abs=1e-4)
@@ -71,13 +71,13 @@ def test_every_part_has_a_name(gpt):
     assert names[3:] == ["head 1.1", "head 1.2", "MLP 1", "head 2.1", "head 2.2", "MLP 2", "biases"]
 
 
-def test_counted_pairs_have_their_share():
+def test_the_bigram_table_has_its_own_contribution():
     model = make(bigram_start=True)
     assert attribute(model, IDS, token=5).pairs == pytest.approx(model.bigram.weight[9, 5].item(), abs=1e-5)
     assert attribute(make(), IDS, token=5).pairs == 0
 
 
-def test_a_bigram_models_answer_is_all_the_tokens_own(bigram):
+def test_a_bigram_models_logit_comes_only_from_the_embedding(bigram):
     shares = attribute(bigram, IDS, against="mean")
     row = bigram.token_embedding_table.weight[9].detach().numpy()
     assert shares.embedding == shares.logit == pytest.approx(row.max() - row.mean(), abs=1e-5)
@@ -85,7 +85,7 @@ def test_a_bigram_models_answer_is_all_the_tokens_own(bigram):
     np.testing.assert_array_equal(shares.mlps, [])
 
 
-def test_without_residual_connections_it_is_a_sentence():
+def test_attribution_is_refused_without_residual_connections_or_with_post_norm():
     with pytest.raises(PartError, match="no residual connections: each part replaces what came before"):
         attribute(make(residual=False), IDS)
     with pytest.raises(PartError, match="post-norm"):

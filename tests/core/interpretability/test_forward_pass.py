@@ -11,7 +11,7 @@ IDS = [3, 1, 4, 1, 5, 9]
 
 
 @pytest.mark.parametrize("switch", [*SWITCHES, {"bias": True, "norm": "none"}, {"softmax_over": "queries"}], ids=str)
-def test_contributions_of_every_position_add_up_to_its_logit(switch):
+def test_contributions_at_every_position_sum_to_its_logit(switch):
     model = make(**switch)
     logits = run_with_hooks(model, IDS)
     whole = forward_pass(model, IDS)
@@ -20,7 +20,7 @@ def test_contributions_of_every_position_add_up_to_its_logit(switch):
 
 
 @pytest.mark.parametrize("switch", SWITCHES, ids=str)
-def test_each_position_has_the_contributions_that_attribution_finds(switch):
+def test_contributions_at_each_position_match_attribute(switch):
     model = make(**switch)
     whole = forward_pass(model, IDS).contributions
     for position in (0, 3, 5):
@@ -33,8 +33,8 @@ def test_each_position_has_the_contributions_that_attribution_finds(switch):
         )
 
 
-def test_a_source_is_what_the_logit_loses_without_its_value_while_the_norms_scale_is_held():
-    """Without the last norm nothing is held: remove one token's value from one head, and the logit loses its share."""
+def test_a_source_tokens_contribution_is_the_logit_lost_without_its_value():
+    """Without norms, no scale is fixed: removing one token's value from one head lowers the logit by its share."""
     model = make(norm="none", feed_forward=False, n_layer=1)
     whole = forward_pass(model, IDS)
     query, key, head = 5, 2, 1
@@ -48,7 +48,7 @@ def test_a_source_is_what_the_logit_loses_without_its_value_while_the_norms_scal
     )
 
 
-def test_a_prompts_activations_have_the_shapes_that_are_promised():
+def test_forward_pass_arrays_have_their_documented_shapes():
     whole = forward_pass(make(n_layer=3), IDS)
     assert whole.embedding.shape == (6, 16) and whole.patterns.shape == (3, 2, 6, 6)
     assert whole.neurons.shape == (3, 6, 64) and whole.norms.shape == (7, 6) and whole.logits.shape == (6, 11)
@@ -56,7 +56,7 @@ def test_a_prompts_activations_have_the_shapes_that_are_promised():
     assert forward_pass(make(feed_forward=False), IDS).neurons.shape == (2, 6, 0)
 
 
-def test_the_norms_are_those_of_the_residual_stream():
+def test_forward_pass_norms_are_those_of_the_residual_stream():
     model = make()
     at = run_with_cache(model, IDS)
     names = ["blocks.0.hook_resid_pre", "blocks.0.hook_resid_mid", "blocks.0.hook_resid_post"]
@@ -64,11 +64,11 @@ def test_the_norms_are_those_of_the_residual_stream():
     assert np.allclose(forward_pass(model, IDS).norms[:3], expected)
 
 
-def test_without_residual_connections_nothing_adds_up():
+def test_without_residual_connections_there_are_no_contributions():
     assert forward_pass(make(residual=False), IDS).contributions is None
 
 
-def test_a_bigram_is_its_table(bigram):
+def test_the_forward_pass_of_a_bigram_is_a_table_lookup(bigram):
     whole = forward_pass(bigram, IDS)
     table = next(bigram.parameters()).detach().numpy()
     assert np.array_equal(whole.embedding, table[IDS]) and np.array_equal(whole.logits, table[IDS])

@@ -1,4 +1,4 @@
-"""Scores of heads that have a habit by construction, and of heads that have none."""
+"""Scores of heads that have a role by construction, and of heads that have none."""
 
 import numpy as np
 import pytest
@@ -26,9 +26,9 @@ from core.text.tasks import TASKS, answers_of, problems
 from tests.core.interpretability.conftest import make
 
 SPACED = [*"abcdefghi", " ", "\n"]
-V, T, D = 11, 12, 32  # tokens, context, head size: room for one token and one place as one-hot vectors
-WHO, WHERE, BEFORE = slice(0, 11), slice(11, 23), slice(32, 43)  # places in a stream of 64 numbers
-STRONG = 60 * D**0.5  # a score of 60: softmax gives such a key everything
+V, T, D = 11, 12, 32  # tokens, context, head size: enough for a token and a position as one-hot vectors
+WHO, WHERE, BEFORE = slice(0, 11), slice(11, 23), slice(32, 43)  # slices of a residual stream of 64 numbers
+STRONG = 60 * D**0.5  # a score of 60: softmax gives such a key all the weight
 
 
 @pytest.fixture
@@ -44,25 +44,25 @@ def built():
     who, where = torch.eye(V), torch.eye(T)
 
     def head(layer, number):
-        """Query, key, value (D, C) and output (C, D) of one head."""
+        """Return query, key, value (D, C) and output (C, D) of one head."""
         attn = model.transformer.h[layer].attn
         rows = slice(number * D, number * D + D)
         q, k, v = (part[rows] for part in attn.c_attn.weight.split(2 * D))
         return q, k, v, attn.c_proj.weight[:, rows]
 
     with torch.no_grad():
-        q, k, v, out = head(0, 0)  # the query asks for the place one less than its own, and copies who stands there
+        q, k, v, out = head(0, 0)  # attend to the previous position and copy its token
         q[:T, WHERE] = STRONG * torch.roll(where, -1, dims=0)
         k[:T, WHERE] = where
         v[:V, WHO] = who
         out[BEFORE, :V] = who
-        q, k, _, _ = head(0, 1)  # the same token, but not at the very same place
+        q, k, _, _ = head(0, 1)  # attend to the same token at another position
         q[:V, WHO], k[:V, WHO] = STRONG * who, who
         q[V : V + T, WHERE], k[V : V + T, WHERE] = -STRONG * where, where
-        q, k, _, _ = head(1, 0)  # whoever stands behind the token that I am
+        q, k, _, _ = head(1, 0)  # attend to the token after an earlier copy of this token
         q[:V, WHO], k[:V, BEFORE] = STRONG * who, who
-        k[:V, WHERE.start] = -1  # the first token has none before it and copied itself
-        q, k, _, _ = head(1, 1)  # everyone asks for place 0
+        k[:V, WHERE.start] = -1  # the first token has no predecessor and copied itself
+        q, k, _, _ = head(1, 1)  # every query attends to position 0
         q[0, WHERE], k[0, WHERE] = STRONG, where[0]
     return model
 
@@ -72,7 +72,7 @@ def windows():
     return torch.randint(V, (40, T + 1), generator=torch.Generator().manual_seed(3))
 
 
-def test_heads_built_for_a_habit_score_near_one_in_it_and_are_named(built, windows):
+def test_heads_built_for_a_role_score_near_one_and_are_named(built, windows):
     scores = finish(score_heads(built, windows, SPACED))
     assert scores.shares["previous_token"][0, 0] > 0.99
     assert scores.shares["same_token"][0, 1] > 0.99
@@ -82,7 +82,7 @@ def test_heads_built_for_a_habit_score_near_one_in_it_and_are_named(built, windo
     assert names == [["previous token", "same token"], ["induction", "start of text"]]
 
 
-def test_distances_of_attention_are_those_of_each_query(built, windows):
+def test_attention_by_distance_averages_over_the_later_queries(built, windows):
     patterns = attention_patterns(built, windows[0, :-1].tolist())
     by_distance = attention_by_distance(patterns)
     for layer, head, distance in ((0, 0, 1), (1, 1, 3)):
@@ -91,18 +91,18 @@ def test_distances_of_attention_are_those_of_each_query(built, windows):
     assert by_distance[0, 0].argmax() == 1 and by_distance.sum(axis=-1) == pytest.approx(np.ones((2, 2)))
 
 
-def test_a_habit_is_not_mistaken_for_another(built, windows):
+def test_heads_built_for_other_roles_score_low(built, windows):
     scores = finish(score_heads(built, windows, SPACED))
     assert np.delete(scores.shares["induction"].ravel(), 2).max() < 0.2
     assert np.delete(scores.shares["start_of_text"].ravel(), 3).max() < 0.2
 
 
-def test_a_head_that_looks_for_the_last_space_is_found(built, windows):
+def test_a_head_that_attends_to_the_last_space_is_a_start_of_word_head(built, windows):
     with torch.no_grad():
         attn = built.transformer.h[0].attn
         q, k = attn.c_attn.weight[:D], attn.c_attn.weight[2 * D : 3 * D]
         q.zero_(), k.zero_()
-        q[0, WHERE] = STRONG  # everyone asks for a space, the later the better
+        q[0, WHERE] = STRONG  # every query attends to a space, preferably a later one
         k[0, 9] = k[0, 10] = 2
         k[0, WHERE] = torch.arange(T) / T
     spaced = windows.clone()
@@ -112,7 +112,7 @@ def test_a_head_that_looks_for_the_last_space_is_found(built, windows):
     assert name_heads(scores)[0][0].words == "start of the word"
 
 
-def test_a_random_model_has_no_habits(windows):
+def test_heads_of_a_random_model_have_no_role(windows):
     torch.manual_seed(1)
     model = build_model(ModelConfig(n_layer=2, n_head=2, n_embd=64, block_size=64), 65).eval()
     text = torch.randint(65, (8, 65), generator=torch.Generator().manual_seed(3))
@@ -124,8 +124,8 @@ def test_a_random_model_has_no_habits(windows):
 
 
 @pytest.mark.parametrize("causal", [True, False])
-def test_scores_are_means_over_the_places_where_a_habit_can_show(windows, causal):
-    """The same in loops over every place of every window."""
+def test_role_scores_match_a_plain_implementation(windows, causal):
+    """Compute the same in loops over every position of every window."""
     model = make(causal=causal)
     found: dict[str, list] = {"previous_token": [], "same_token": [], "start_of_text": [], "start_of_word": []}
     for window in windows[:, :-1].tolist():
@@ -152,7 +152,7 @@ def test_scores_are_means_over_the_places_where_a_habit_can_show(windows, causal
     np.testing.assert_allclose(scores.shares["induction"], np.mean(values, axis=0), atol=1e-5)
 
 
-def test_progress_reaches_its_end_and_repeats_itself(gpt, windows):
+def test_score_heads_reports_complete_progress_and_is_deterministic(gpt, windows):
     steps = list(score_heads(gpt, windows, SPACED))
     assert [step.done for step in steps] == list(range(1, len(steps) + 1)) and steps[-1].total == len(steps) >= 2
     again = finish(score_heads(gpt, windows, SPACED)).shares
@@ -161,13 +161,13 @@ def test_progress_reaches_its_end_and_repeats_itself(gpt, windows):
         assert score.shape == (2, 2) and score.dtype == np.float32 and 0 <= score.min() <= score.max() <= 1
 
 
-def test_a_habit_without_a_place_to_show_is_zero(gpt):
+def test_a_role_without_applicable_positions_scores_zero(gpt):
     scores = finish(score_heads(gpt, torch.arange(11)[None], list("abcdefghijk")))
     assert not scores.shares["same_token"].any() and not scores.shares["start_of_word"].any()
 
 
 @pytest.mark.parametrize(("vocab_size", "length"), [(50, 20), (20, 20), (7, 20)])
-def test_random_tokens_are_said_twice(vocab_size, length):
+def test_repeated_tokens_contain_each_random_sequence_twice(vocab_size, length):
     pieces = repeated_tokens(vocab_size, length, 5, seed=1)
     assert pieces.shape == (5, 2 * length) and pieces.max() < vocab_size
     assert torch.equal(pieces[:, :length], pieces[:, length:])
@@ -184,13 +184,13 @@ def test_the_strongest_role_names_a_head_and_the_threshold_decides():
 
     assert name(0.1, 0.2, 0.29, 0.0, 0.3) == ("induction", "induction", 0.3)
     assert name(0.1, 0.2, 0.29, 0.0, 0.28) == (None, "no clear role", 0.29)
-    # What attention to all tokens alike scores is no role.
+    # A score no better than that of uniform attention is no role.
     assert name(0.5, 0.2, 0.29, 0.0, 0.45, previous_token=0.4) == ("induction", "induction", 0.45)
     assert name(0.7, 0.2, 0.29, 0.0, 0.45, previous_token=0.4).role == "induction"
     assert name(0.9, 0.2, 0.29, 0.0, 0.45, previous_token=0.4).role == "previous_token"
 
 
-def test_a_head_is_born_when_its_habit_has_come_to_stay():
+def test_a_head_emerges_at_the_first_step_from_which_its_score_stays_high():
     scores = np.zeros((5, 1, 3))
     scores[:, 0, 0] = 0.1, 0.5, 0.2, 0.6, 0.9
     scores[:, 0, 1] = 0.1, 0.5, 0.6, 0.7, 0.29
@@ -198,7 +198,7 @@ def test_a_head_is_born_when_its_habit_has_come_to_stay():
     assert emergence_steps([0, 10, 20, 40, 80], scores).tolist() == [[40, -1, 0]]
 
 
-ATTENDED = [  # to a question and its answer: the keys of each query, from reading the question by hand
+ATTENDED = [  # per question and answer, the keys of each query, worked out by hand
     ("addition", "aligned_digits", "123+987", "1110", {8: [0, 4], 9: [1, 5], 10: [2, 6]}),
     ("addition", "aligned_digits", "7+45", "52", {4: [2], 5: [0, 3]}),
     ("addition", "carry_digits", "123+987", "1110", {7: [0, 4], 8: [1, 5], 9: [2, 6]}),
@@ -220,13 +220,13 @@ ATTENDED = [  # to a question and its answer: the keys of each query, from readi
 ]
 
 
-def test_every_role_of_a_task_is_among_the_cases():
+def test_every_task_role_has_a_test_case():
     assert {(task, role) for task, roles in TASK_ROLES.items() for role in roles} == {case[:2] for case in ATTENDED}
 
 
 @pytest.mark.parametrize(("task", "role", "question", "answer", "attended"), ATTENDED)
-def test_a_head_that_attends_as_a_task_wants_it_has_the_role(task, role, question, answer, attended):
-    """A head by hand whose queries attend to the keys of the role, and all others to themselves."""
+def test_a_head_that_attends_to_the_keys_of_a_task_role_scores_one(task, role, question, answer, attended):
+    """Build a head whose queries attend to the keys of the role, and all other queries to themselves."""
     problem = question + TASKS[task].separator + answer
     length, size = len(problem) + 1, 64
     model = build_model(ModelConfig(n_layer=1, n_head=1, n_embd=size, block_size=length, norm="none"), 12).eval()
@@ -248,7 +248,7 @@ def test_a_head_that_attends_as_a_task_wants_it_has_the_role(task, role, questio
 
 
 @pytest.mark.parametrize("task", TASK_ROLES)
-def test_the_roles_of_a_task_know_every_problem_of_its_text(task):
+def test_task_roles_give_valid_keys_for_the_problems_of_their_task(task):
     for question, answer in problems(TASKS[task])[:200]:
         for role, attends_to in TASK_ROLES[task].items():
             for query, keys in attends_to(question, answer):
@@ -258,7 +258,7 @@ def test_the_roles_of_a_task_know_every_problem_of_its_text(task):
 @pytest.mark.parametrize(
     ("gallery", "role"), [("gallery-grokking", "both_numbers"), ("gallery-induction", "induction")]
 )
-def test_trained_models_of_tasks_take_the_roles_that_solve_them(gallery, role, tmp_path):
+def test_trained_task_models_have_the_roles_that_solve_the_task(gallery, role, tmp_path):
     (run,) = [folder for folder in gallery_runs() if folder.id == gallery]
     data, named = run.record().config.data, []
     for _step, path in (run.snapshots()[0], run.snapshots()[-1]):

@@ -10,7 +10,7 @@ IDS = [3, 1, 4, 1, 5, 9]
 
 
 def by_definition(model, switch):
-    """The stream after each block, normalised and scored, in plain lines."""
+    """Normalize and unembed the stream after each block in plain lines."""
     recorded = run_with_cache(model, IDS)
     stages = [recorded[f"blocks.{i}.hook_resid_pre"] for i in (0, 1)] + [recorded["blocks.1.hook_resid_post"]]
     parameters = {name: tensor.detach().double().numpy() for name, tensor in model.state_dict().items()}
@@ -29,7 +29,7 @@ def by_definition(model, switch):
 
 
 @pytest.mark.parametrize("switch", [*SWITCHES, {"residual": False}], ids=str)
-def test_logits_after_each_block(switch):
+def test_lens_logits_match_their_definition_after_each_block(switch):
     model = make(**switch)
     logits = lens_logits(model, IDS, range(6))
     assert logits.shape == (3, 6, VOCAB_SIZE) and logits.dtype == np.float32
@@ -45,6 +45,6 @@ def test_a_bigram_model_has_one_stage(bigram):
     np.testing.assert_allclose(torch.from_numpy(logits[0]).softmax(dim=-1), expected, rtol=1e-5)
 
 
-def test_no_prompt_is_a_sentence(gpt):
+def test_an_empty_prompt_is_refused(gpt):
     with pytest.raises(PromptError, match="write at least one character"):
         lens_logits(gpt, [], [])

@@ -13,7 +13,7 @@ def ids(text):
 
 
 @given(written=TEXTS, source=TEXTS)
-def test_the_longest_match_is_what_searching_finds(written, source):
+def test_longest_matches_agree_with_string_search(written, source):
     matches = longest_matches(ids(written), ids(source))
     for start in range(len(written)):
         length = max(n for n in range(len(written) - start + 1) if written[start : start + n] in source)
@@ -22,7 +22,7 @@ def test_the_longest_match_is_what_searching_finds(written, source):
 
 
 @given(written=TEXTS, source=TEXTS, shortest=st.integers(1, 5))
-def test_spans_cannot_be_made_longer_and_cover_all_that_is_copied(written, source, shortest):
+def test_copied_spans_are_maximal_and_cover_every_copied_token(written, source, shortest):
     matches = longest_matches(ids(written), ids(source))
     spans, covered = copied_spans(matches, shortest), copied_lengths(matches, shortest)
     found = []
@@ -41,21 +41,21 @@ def test_spans_cannot_be_made_longer_and_cover_all_that_is_copied(written, sourc
     assert covered.tolist() == expected
 
 
-def test_a_whole_text_that_was_learned_by_heart():
+def test_a_passage_of_the_source_is_one_copied_span():
     source = np.random.default_rng(0).integers(200, size=20_000)
     matches = longest_matches(source[7000:9000], source)
     assert matches.lengths[0] == 2000 and matches.places[0] == 7000
     assert copied_spans(matches, 50) == [(0, 2000, 7000)]
 
 
-def test_tokens_that_the_source_does_not_have():
+def test_tokens_missing_from_the_source_have_no_match():
     matches = longest_matches([5, 900, 5, 6], [5, 6, 7, 10**5])
     assert matches.lengths.tolist() == [1, 0, 2, 1] and matches.places.tolist() == [0, -1, 0, 1]
     assert copied_lengths(matches, 2).tolist() == [0, 0, 2, 2]
 
 
 @pytest.mark.parametrize(("written", "source"), [([], [1, 2]), ([1, 2], []), ([], [])])
-def test_nothing_is_copied_from_nothing(written, source):
+def test_empty_texts_have_no_matches(written, source):
     matches = longest_matches(written, source)
     assert isinstance(matches, Matches) and matches.lengths.tolist() == [0] * len(written)
     assert copied_spans(matches, 1) == []

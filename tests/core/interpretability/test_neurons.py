@@ -12,7 +12,7 @@ IDS = [3, 1, 4, 1, 5, 9]
 
 
 @pytest.mark.parametrize("layer", [0, 1])
-def test_the_strongest_places_of_all_windows(gpt, layer):
+def test_top_activations_finds_the_strongest_positions_of_all_windows(gpt, layer):
     along = [run_with_cache(gpt, window[:-1], [f"blocks.{layer}.mlp.hook_post"]) for window in WINDOWS]
     values = np.stack([next(iter(recorded.values()))[:, 17] for recorded in along])  # (N, T)
     order = np.argsort(-values.max(axis=1), kind="stable")[:4]
@@ -23,7 +23,7 @@ def test_the_strongest_places_of_all_windows(gpt, layer):
     np.testing.assert_allclose(found[0].values, values[order[0]], rtol=1e-4, atol=1e-5)
 
 
-def test_a_long_text_is_scanned_part_by_part(gpt, monkeypatch):
+def test_top_activations_scans_a_long_text_in_batches(gpt, monkeypatch):
     monkeypatch.setattr("core.interpretability.activations._MOST_TOKENS_AT_ONCE", 84)  # seven windows
     whole = finish(top_activations(gpt, WINDOWS, 0, 3, top=5))
     steps = list(top_activations(gpt, WINDOWS, 0, 3, top=5))
@@ -34,8 +34,8 @@ def test_a_long_text_is_scanned_part_by_part(gpt, monkeypatch):
 
 
 @pytest.mark.parametrize("switch", SWITCHES, ids=str)
-def test_what_it_writes_is_what_the_logits_gain_when_it_fires(switch):
-    """One neuron of the last layer is made to fire by one more; with the norm's scale as it was, the logits move so."""
+def test_logit_effects_match_the_logit_change_when_the_neuron_fires(switch):
+    """Raise one neuron of the last layer by one; with the norm's scale fixed, the logits change by its effects."""
     model = make(**switch)
     if not model.config.feed_forward:
         with pytest.raises(PartError, match="this one has none"):
@@ -58,7 +58,7 @@ def test_what_it_writes_is_what_the_logits_gain_when_it_fires(switch):
     np.testing.assert_allclose(logit_effects(model, 1, 5).logits, gained - gained.mean(), rtol=1e-2, atol=1e-3)
 
 
-def test_what_it_raises_and_lowers_most(gpt):
+def test_logit_effects_list_the_most_raised_and_lowered_tokens(gpt):
     writing = logit_effects(gpt, 0, 5, count=3)
     order = np.argsort(writing.logits)
     assert [token for token, _ in writing.raised] == order[::-1][:3].tolist()
@@ -67,7 +67,7 @@ def test_what_it_raises_and_lowers_most(gpt):
     assert len(logit_effects(gpt, 0, 5, count=99).raised) == VOCAB_SIZE
 
 
-def test_without_residual_connections_only_the_last_layer_speaks():
+def test_without_residual_connections_only_last_layer_neurons_have_logit_effects():
     model = make(residual=False)
     assert logit_effects(model, 1, 0).logits.shape == (VOCAB_SIZE,)
     with pytest.raises(PartError, match="Choose a neuron of the last layer"):
@@ -75,7 +75,7 @@ def test_without_residual_connections_only_the_last_layer_speaks():
 
 
 @pytest.mark.parametrize(("layer", "neuron"), [(2, 0), (0, 64), (0, -1)])
-def test_a_neuron_that_is_not_there_is_named(gpt, layer, neuron):
+def test_a_missing_neuron_is_refused_by_name(gpt, layer, neuron):
     for look in (
         lambda: logit_effects(gpt, layer, neuron),
         lambda: finish(top_activations(gpt, WINDOWS, layer, neuron)),
@@ -90,7 +90,7 @@ STEPPED = [
 
 
 @pytest.mark.parametrize("switch", STEPPED, ids=str)
-def test_a_neuron_step_by_step_is_what_the_model_computes(switch):
+def test_neuron_steps_match_the_model(switch):
     model = make(**switch)
     at = run_with_cache(model, [3, 1, 4, 1])
     steps = neuron_steps(model, [3, 1, 4, 1], layer=1, neuron=7, position=2)
@@ -106,6 +106,6 @@ def test_a_neuron_step_by_step_is_what_the_model_computes(switch):
     assert whole == pytest.approx(at["blocks.1.hook_mlp_out"][2], abs=1e-3)
 
 
-def test_a_neuron_of_a_token_that_is_not_there_is_refused(gpt):
+def test_neuron_steps_at_a_missing_token_are_refused(gpt):
     with pytest.raises(PromptError, match="no token 5"):
         neuron_steps(gpt, [3, 1, 4, 1], layer=0, neuron=0, position=4)

@@ -8,11 +8,11 @@ from core.interpretability.patching import answers, patch_map
 from tests.core.interpretability.conftest import SWITCHES, make, run_with_hooks
 
 CLEAN, CORRUPTED = [3, 1, 4, 1, 5, 9], [3, 7, 4, 1, 5, 2]
-SHORT = [3, 1, 4, 9], [3, 7, 4, 2]  # where each cell of a map takes a run
+SHORT = [3, 1, 4, 9], [3, 7, 4, 2]  # for tests that run the model once per cell
 
 
 def one_by_one(model, prompts, what, answer, rival):
-    """Each cell by a run of its own."""
+    """Compute each cell with a separate run."""
     original, changed = prompts
     difference = lambda logits: logits[-1, answer] - logits[-1, rival]  # noqa: E731
     clean, corrupted = (difference(run_with_hooks(model, prompt)) for prompt in prompts)
@@ -37,7 +37,7 @@ def one_by_one(model, prompts, what, answer, rival):
 
 @pytest.mark.parametrize("switch", [*SWITCHES, {"residual": False}], ids=str)
 @pytest.mark.parametrize("what", ["stream", "attention", "mlp"])
-def test_every_cell_is_a_run_with_one_activation_swapped(switch, what):
+def test_every_cell_matches_a_run_with_one_patched_activation(switch, what):
     model = make(**switch)
     if what == "mlp" and not model.config.feed_forward:
         with pytest.raises(PartError, match="no feed-forward half"):
@@ -49,15 +49,17 @@ def test_every_cell_is_a_run_with_one_activation_swapped(switch, what):
     np.testing.assert_allclose(found.moved, expected, rtol=2e-3, atol=2e-3)
 
 
-def test_ends_of_the_scale(gpt):
-    """What differs before the first block explains all; what lies before the first difference, nothing."""
-    moved = finish(patch_map(gpt, CLEAN, CORRUPTED[:5] + CLEAN[5:])).moved  # they differ at place 1 only
+def test_patching_the_only_difference_restores_all_and_earlier_positions_nothing(gpt):
+    """Patching the differing token before block 1 restores everything, and patching earlier positions nothing."""
+    moved = finish(patch_map(gpt, CLEAN, CORRUPTED[:5] + CLEAN[5:])).moved  # they differ only at position 1
     assert moved[0] == pytest.approx([0, 1, 0, 0, 0, 0], abs=1e-4)
-    assert moved[:, 0] == pytest.approx(0, abs=1e-4)  # a causal model: place 0 has seen no difference
-    assert moved[-1] == pytest.approx([0, 0, 0, 0, 0, 1], abs=1e-4)  # behind the last block only the last place counts
+    assert moved[:, 0] == pytest.approx(0, abs=1e-4)  # causal: position 0 sees no difference
+    assert moved[-1] == pytest.approx(
+        [0, 0, 0, 0, 0, 1], abs=1e-4
+    )  # after the last block only the last position counts
 
 
-def test_rows_come_one_by_one_with_their_names(gpt):
+def test_patch_map_yields_named_rows_one_by_one(gpt):
     steps = list(patch_map(gpt, CLEAN, CORRUPTED))
     assert [(step.done, step.total) for step in steps] == [(1, 3), (2, 3), (3, 3)]
     assert np.isnan(steps[0].result.moved[1:]).all() and np.isfinite(steps[-1].result.moved).all()
@@ -66,7 +68,7 @@ def test_rows_come_one_by_one_with_their_names(gpt):
     assert finish(patch_map(gpt, CLEAN, CORRUPTED, "attention")).rows == ["attention 1", "attention 2"]
 
 
-def test_what_is_compared_unless_one_says(gpt):
+def test_default_answers_are_the_top_tokens_of_both_prompts(gpt):
     found = answers(gpt, CLEAN, CORRUPTED)
     clean, corrupted = run_with_hooks(gpt, CLEAN)[-1], run_with_hooks(gpt, CORRUPTED)[-1]
     assert found.answer == clean.argmax()
@@ -75,7 +77,7 @@ def test_what_is_compared_unless_one_says(gpt):
     assert found.corrupted == pytest.approx(corrupted[found.answer] - corrupted[found.rival], abs=1e-4)
 
 
-def test_prompts_that_cannot_be_compared_are_a_sentence(gpt):
+def test_prompts_that_cannot_be_compared_are_refused(gpt):
     with pytest.raises(PromptError, match="must be equally long; these have 6 and 5 tokens"):
         finish(patch_map(gpt, CLEAN, CORRUPTED[:5]))
     with pytest.raises(PromptError, match="same answer, so there is no difference"):

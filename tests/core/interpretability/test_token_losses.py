@@ -25,12 +25,12 @@ def model(request):
 
 
 def surprise(model, read, target):
-    """Minus the logarithm of the probability that the model gives to `target` after `read`."""
+    """Return minus the logarithm of the probability that the model gives `target` after `read`."""
     logits = model(torch.tensor([read]))[0][0, -1].detach().double()
     return float(torch.logsumexp(logits, 0) - logits[target])
 
 
-def test_every_token_has_its_surprise(model):
+def test_window_losses_are_the_negative_log_probabilities(model):
     losses = window_losses(model, WINDOWS)
     assert losses.shape == (5, 12)
     for row in (0, 4):
@@ -40,12 +40,12 @@ def test_every_token_has_its_surprise(model):
     assert float(losses.mean()) == pytest.approx(mean_loss(model, WINDOWS, 2), rel=1e-5)
 
 
-def test_by_position_is_the_mean_of_each_column(gpt):
+def test_loss_by_position_is_the_mean_of_each_column(gpt):
     losses = window_losses(gpt, WINDOWS)
     np.testing.assert_allclose(loss_by_position(losses), [np.mean(losses[:, t].tolist()) for t in range(12)], rtol=1e-6)
 
 
-def test_by_kind_counts_what_was_to_be_foreseen():
+def test_loss_by_kind_groups_losses_by_target_token():
     losses = np.array([[1.0, 2, 3], [4, 5, 6]])
     targets = np.array([[0, 2, 8], [1, 9, 6]])
     rows = loss_by_kind(losses, targets, TOKENS)
@@ -58,7 +58,7 @@ def test_by_kind_counts_what_was_to_be_foreseen():
     assert sum(row.share for row in rows) == pytest.approx(1) and rows[0].share == pytest.approx(5 / 21)
 
 
-def test_a_short_passage_is_read_at_once(model):
+def test_predictions_of_a_short_passage_match_window_losses(model):
     passage = WINDOWS[0].tolist()
     losses = -np.log(token_predictions(model, passage).probabilities)
     np.testing.assert_allclose(losses, window_losses(model, WINDOWS[:1])[0], rtol=1e-4, atol=1e-4)
@@ -66,7 +66,7 @@ def test_a_short_passage_is_read_at_once(model):
 
 
 @pytest.mark.parametrize("length", [14, 20, 25, 40])
-def test_a_long_passage_is_foreseen_from_half_a_context_at_least(gpt, length):
+def test_long_passages_are_predicted_from_at_least_half_a_context(gpt, length):
     passage = torch.randint(VOCAB_SIZE, (length,), generator=torch.Generator().manual_seed(length)).tolist()
     losses = -np.log(token_predictions(gpt, passage).probabilities)
     assert losses.shape == (length - 1,)
@@ -78,7 +78,7 @@ def test_a_long_passage_is_foreseen_from_half_a_context_at_least(gpt, length):
 
 
 @pytest.mark.parametrize("length", [2, 12, 30])
-def test_foresight_tells_the_probability_of_what_came_and_what_else_was_likely(model, length):
+def test_token_predictions_include_the_likeliest_alternatives(model, length):
     passage = torch.randint(VOCAB_SIZE, (length,), generator=torch.Generator().manual_seed(length)).tolist()
     found = token_predictions(model, passage, alternatives=3)
     assert found.alternatives.shape == found.shares.shape == (length - 1, 3)
@@ -88,13 +88,13 @@ def test_foresight_tells_the_probability_of_what_came_and_what_else_was_likely(m
         np.testing.assert_allclose(found.shares[target - 1], np.sort(beliefs)[::-1][:3], rtol=1e-3)
 
 
-def test_one_token_gives_no_foresight(model):
+def test_predicting_a_single_token_passage_is_refused(model):
     with pytest.raises(PromptError, match="write at least two characters"):
         token_predictions(model, [3])
 
 
-def test_logits_of_a_large_vocabulary_are_never_held_at_once():
-    """Scored place by place or all together, a loss is the same; a table of all of them would be 200 MB here."""
+def test_logits_of_a_large_vocabulary_are_computed_in_parts():
+    """Losses computed per position or all at once are the same; all the logits at once would take 200 MB here."""
     torch.manual_seed(0)
     large = build_model(ModelConfig(n_layer=1, n_head=1, n_embd=8, block_size=1024), 50_257).eval()
     windows = torch.randint(50_257, (1, 1025))

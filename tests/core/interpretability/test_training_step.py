@@ -20,7 +20,7 @@ def loss_of(logits, ids=IDS):
 
 
 @pytest.mark.parametrize("switch", SWITCHES, ids=str)
-def test_the_gradients_are_those_of_autograd(switch):
+def test_gradient_norms_match_autograd(switch):
     model = make(**switch)
     taken = training_step(model, IDS, CONFIG)
     assert taken.before == pytest.approx(float(loss_of(run_with_hooks(model, IDS))), abs=1e-5)
@@ -33,7 +33,7 @@ def test_the_gradients_are_those_of_autograd(switch):
 
 
 @pytest.mark.parametrize("stage", ["blocks.0.hook_resid_pre", "blocks.1.hook_resid_mid", "blocks.1.hook_resid_post"])
-def test_a_gradient_in_the_stream_is_what_the_loss_gains_by_a_small_change_there(stage):
+def test_stream_gradients_match_finite_differences(stage):
     model = make().double()
     taken = training_step(model, IDS, CONFIG)
     index = {"blocks.0.hook_resid_pre": 0, "blocks.1.hook_resid_mid": 3, "blocks.1.hook_resid_post": 4}[stage]
@@ -55,7 +55,7 @@ def test_a_gradient_in_the_stream_is_what_the_loss_gains_by_a_small_change_there
     assert taken.stream[index] == pytest.approx(np.linalg.norm(gradient, axis=1), rel=0.01, abs=1e-4)
 
 
-def test_a_small_step_lowers_the_loss_and_leaves_the_model_as_it_was():
+def test_a_small_step_lowers_the_loss_and_leaves_the_model_unchanged():
     model = make()
     weights = {name: parameter.clone() for name, parameter in model.named_parameters()}
     taken = training_step(model, IDS, CONFIG.model_copy(update={"learning_rate": 1e-4}))
@@ -65,7 +65,7 @@ def test_a_small_step_lowers_the_loss_and_leaves_the_model_as_it_was():
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_the_update_is_the_optimizers_at_its_highest_learning_rate(optimizer):
+def test_updates_match_the_optimizer_at_its_highest_learning_rate(optimizer):
     model = make()
     config = CONFIG.model_copy(update={"optimizer": optimizer, "weight_decay": 0.0})
     taken = training_step(model, IDS, config)
@@ -81,7 +81,7 @@ def test_the_update_is_the_optimizers_at_its_highest_learning_rate(optimizer):
         assert taken.updates[name].ratio == taken.updates[name].update / taken.updates[name].weights
 
 
-def test_a_bigram_changes_only_the_rows_of_the_tokens_that_it_read():
+def test_a_bigram_step_has_gradients_at_every_token_but_the_last():
     model = make(kind="bigram")
     taken = training_step(model, IDS, CONFIG)
     assert taken.stream.shape == (1, 6) and taken.stream[0, -1] == 0 and (taken.stream[0, :-1] > 0).all()

@@ -1,4 +1,4 @@
-"""The learning rate finder: its test, its suggestion, and the settings that take it."""
+"""The learning rate finder: its range test, its suggestion, and the settings that use it."""
 
 from core.cli import main
 from core.cli.arguments import assignment
@@ -17,11 +17,11 @@ def test_a_range_test_suggests_a_rate_below_the_best_one(data_dir, config):
     assert 1e-3 < test.suggestion < test.lowest < 1.0
     taken = test.settings(config)
     assert taken.train.learning_rate == test.suggestion
-    assert abs(taken.train.min_learning_rate / test.suggestion - 0.1) < 0.001  # in proportion, as it was
+    assert abs(taken.train.min_learning_rate / test.suggestion - 0.1) < 0.001  # the ratio is kept
     assert taken.model == config.model and reports[0].total == STEPS
 
 
-def test_with_muon_its_own_rate_is_tested(data_dir, config):
+def test_with_muon_the_muon_learning_rate_is_tested(data_dir, config):
     config = config.replace({"train.optimizer": "muon", "train.learning_rate": 0.01, "train.muon_learning_rate": 0.02})
     assert main_rate(config) == "train.muon_learning_rate"
     test = RateTest(main_rate(config), [1e-3] * 30, [4.0] * 10 + [3.0] * 20, diverged=False)
@@ -34,7 +34,7 @@ def test_a_loss_that_never_fell_gives_no_suggestion(config):
     assert test.lowest is None and test.suggestion is None and test.settings(config) == config
 
 
-def test_a_shell_prints_all_the_rates_that_were_tested(data_dir, config, capsys, monkeypatch):
+def test_the_find_rate_command_prints_every_suggested_rate(data_dir, config, capsys, monkeypatch):
     monkeypatch.setenv("GPT_EXPLORER_HOME", str(data_dir))
     given = {"model.n_layer": 1, "model.n_embd": 16, "model.block_size": 8, "train.batch_size": 8}
     given |= {"train.optimizer": "muon", "train.learning_rate": 0.004, "train.muon_learning_rate": 0.02}

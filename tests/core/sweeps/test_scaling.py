@@ -1,4 +1,4 @@
-"""Scaling studies: equal compute, the law of size and data, and a prediction that is noted before the run."""
+"""Scaling studies: equal compute, the law of size and data, and a prediction recorded before the run."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from tests.core.sweeps.test_sweeps import RATES, data_dir, drive
 __all__ = ["config", "data_dir", "idle"]
 
 
-def test_the_joint_law_of_known_numbers_is_fitted_and_predicts():
+def test_a_known_joint_scaling_law_is_recovered_and_predicts():
     sizes = np.repeat([1e3, 3e3, 1e4, 3e4, 1e5], 6)
     tokens = np.tile(np.repeat([1e7, 4e7, 16e7], 2), 5) * 1e3 / sizes
     losses = 1.2 + 40 * sizes**-0.4 + 300 * tokens**-0.6 + 0.005 * np.random.default_rng(0).standard_normal(30)
@@ -26,7 +26,7 @@ def test_the_joint_law_of_known_numbers_is_fitted_and_predicts():
     assert predicted.low < right < predicted.high and predicted.high - predicted.low < 0.1
 
 
-def test_what_cannot_be_is_refused(data_dir, config):
+def test_invalid_scaling_studies_are_refused(data_dir, config):
     with pytest.raises(ConfigError, match="4 to 12 different sizes"):
         parse_sizes("1x16, 1x32")
     with pytest.raises(ConfigError, match="pays for only"):
@@ -37,7 +37,9 @@ def test_what_cannot_be_is_refused(data_dir, config):
         fit_joint_law([1, 2, 3] * 3, [1] * 9, [1.0] * 9)
 
 
-def test_a_study_trains_at_equal_compute_and_the_next_size_after_its_prediction(data_dir, config, idle, monkeypatch):
+def test_a_study_trains_at_equal_compute_and_predicts_the_next_size_before_training_it(
+    data_dir, config, idle, monkeypatch
+):
     monkeypatch.setattr(scaling, "BUDGETS", (0.5, 1.0))
     config = config.replace({"train.batch_size": 4, "train.learning_rate": 0.03})
     record = plan_scaling(config, data_dir, parse_sizes("1x8, 1x16, 1x24, 1x32"), 48, seeds=1)
@@ -57,9 +59,11 @@ def test_a_study_trains_at_equal_compute_and_the_next_size_after_its_prediction(
     assert last.size == "1x40" and last.expected == prediction.loss
     record = sweep.record()
     assert record.state == "finished"
-    sweep.record_path.write_text(sweep.record_path.read_text().replace("fixed_points", "chosen"))  # as once written
+    sweep.record_path.write_text(
+        sweep.record_path.read_text().replace("fixed_points", "chosen")
+    )  # the name in an earlier version
     assert sweep.record() == record
 
 
-def test_a_sweep_is_no_study(config):
+def test_a_sweep_has_no_compute_budget(config):
     assert not planned(config, [RATES]).budget

@@ -1,4 +1,4 @@
-"""Sweeps with real, tiny runs in this process: how they search, survive a killed process, prune, stop and go on."""
+"""Sweeps with real, tiny runs in this process: search, recovery from a killed process, pruning, stop and resume."""
 
 import json
 import shutil
@@ -44,7 +44,7 @@ RATES = parse_dimension("train.learning_rate=1e-3..1e-1")
 
 
 def drive(sweep, supervisor, most: int = 100) -> None:
-    """Train what the sweep queues, one run after the other, until it ends."""
+    """Train the runs that the sweep queues, one after the other, until it ends."""
     for _ in range(most):
         record = advance(sweep, supervisor)
         waiting = [run for run in sweep.runs(record) if run.status().state == "queued"]
@@ -81,21 +81,21 @@ def drive(sweep, supervisor, most: int = 100) -> None:
     ],
 )
 @pytest.mark.parametrize("method", ["grid", "tpe"])
-def test_what_cannot_be_is_refused_in_a_sentence(config, varied, says, method):
+def test_invalid_dimensions_are_refused_with_the_reason(config, varied, says, method):
     with pytest.raises(ConfigError, match=says):
         planned(config, [parse_dimension(text) for text in varied], method)
 
 
 @pytest.mark.parametrize("method", ["grid", "tpe"])
-def test_a_list_without_values_is_refused(config, method):
+def test_a_choice_without_values_is_refused(config, method):
     with pytest.raises(ConfigError, match="it is a choice"):
         planned(config, [Dimension(path="model.norm")], method)
 
 
 @pytest.mark.parametrize("method", ["grid", "tpe"])
-def test_values_that_fit_only_together_are_a_sweep(config, method):
+def test_values_that_are_valid_only_in_combination_make_a_sweep(config, method):
     heads, widths = parse_dimension("model.n_head=3,6"), parse_dimension("model.n_embd=48,96")
-    assert config.model.n_embd % 3  # neither list fits alone
+    assert config.model.n_embd % 3  # neither list is valid alone
     assert planned(config, [heads, widths], method, points=4).size == 4
 
 
@@ -113,7 +113,7 @@ def test_a_sweep_of_no_or_too_many_runs_is_refused(config, numbers, says):
         planned(config, [RATES], "random", **numbers)
 
 
-def test_ranges_are_divided_by_factors_or_differences_and_fit_the_setting():
+def test_grids_are_geometric_or_linear_and_fit_the_setting():
     assert parse_dimension("train.learning_rate=1e-4..1e-1").grid() == [1e-4, 1e-3, 1e-2, 1e-1]
     assert parse_dimension("model.n_layer=1..7:3").grid() == [1, 4, 7]
     assert parse_dimension("model.n_embd=32..256").grid() == [32, 64, 128, 256]
@@ -126,7 +126,7 @@ def test_ranges_are_divided_by_factors_or_differences_and_fit_the_setting():
     ["model.n_embd=8..2048", "model.block_size=2040..2048", "data.vocab_size=260..32768", "train.beta2=0.999..0.9999",
      "train.learning_rate=1e-6..1", "model.n_layer=1..2", "model.dropout=0..0.9", "train.steps=999999..1000000"],
 )  # fmt: skip
-def test_a_range_around_any_best_value_is_a_sweep(config, ends):
+def test_the_range_around_any_best_value_is_a_valid_sweep(config, ends):
     base, dimension = config.replace({"data.tokenizer": "bpe", "model.n_head": 1}), parse_dimension(ends)
     for best in dimension.grid():
         near = around(dimension, best)
@@ -134,7 +134,7 @@ def test_a_range_around_any_best_value_is_a_sweep(config, ends):
         planned(base, [near], "random")
 
 
-def test_drawn_points_fit_together(config):
+def test_sampled_points_are_valid_and_distinct(config):
     dimensions = [parse_dimension("model.n_head=2,3,4"), parse_dimension("model.n_embd=16..96")]
     rng, points = np.random.default_rng(0), []
     for _ in range(20):  # of 26
@@ -143,7 +143,7 @@ def test_drawn_points_fit_together(config):
     assert len({json.dumps(values) for values in points}) == 20
 
 
-def test_a_search_finds_the_better_rate_and_says_what_matters(data_dir, config, idle):
+def test_a_tpe_search_finds_the_better_rate_ranks_importances_and_can_be_extended(data_dir, config, idle):
     record = planned(config, [RATES, parse_dimension("model.n_layer=1,2")], "tpe", points=8, prune=False)
     assert expected_cost(data_dir, record, 30, at_a_time=2).runs == 8
     sweep = create_sweep(data_dir, record)
@@ -165,13 +165,13 @@ def test_a_search_finds_the_better_rate_and_says_what_matters(data_dir, config, 
     assert {run.record().sweep for run in list_runs(data_dir)} == {sweep.id}
 
 
-def test_a_grid_with_seeds_has_every_point_once_also_after_a_killed_process(data_dir, config, idle):
+def test_a_grid_with_seeds_runs_every_point_once_even_after_a_killed_process(data_dir, config, idle):
     sweep = create_sweep(data_dir, planned(config, [parse_dimension("model.n_layer=1,2")], "grid", seeds=2))
     before = advance(sweep, idle)
     point = before.points[0]
     sweep.write(before.model_copy(update={"points": [point.model_copy(update={"runs": point.runs[:1]})]}))
     for run in list_runs(data_dir):
-        idle.queue.remove(run.id)  # one was noted and not queued, the other not even noted
+        idle.queue.remove(run.id)  # one was recorded but not queued, the other not even recorded
     drive(sweep, idle)
     results = sweep_results(sweep, sweep.record())
     assert len(list_runs(data_dir)) == 4
@@ -181,7 +181,7 @@ def test_a_grid_with_seeds_has_every_point_once_also_after_a_killed_process(data
         resume_sweep(sweep, idle)
 
 
-def test_a_stopped_sweep_goes_on_where_it_was(data_dir, config, idle):
+def test_a_stopped_sweep_resumes_where_it_stopped(data_dir, config, idle):
     sweep = create_sweep(data_dir, planned(config, [RATES], "random", points=3))
     driver = SweepDriver(idle)
     driver.check()
@@ -198,14 +198,14 @@ def test_a_stopped_sweep_goes_on_where_it_was(data_dir, config, idle):
 
 
 class KilledSweep(SweepFolder):
-    """A sweep whose process is killed right after it has written the record."""
+    """A sweep whose process is killed right after writing the record."""
 
     def write(self, record):
         super().write(record)
         raise KeyboardInterrupt
 
 
-def test_a_process_killed_while_it_stops_or_resumes_a_sweep_leaves_that_to_the_next(data_dir, config, idle):
+def test_stopping_or_resuming_a_sweep_is_completed_after_a_killed_process(data_dir, config, idle):
     sweep = create_sweep(data_dir, planned(config, [RATES], "random", points=2))
     SweepDriver(idle).check()
     for change, state in ((stop_sweep, "stopped"), (resume_sweep, "queued")):
@@ -248,7 +248,7 @@ def test_a_run_above_the_median_is_pruned(data_dir, config, idle):
     assert [point.state for point in sweep_results(sweep, sweep.record())] == ["finished"] * 4 + ["pruned"]
 
 
-def test_it_says_that_no_run_finished(data_dir, config, idle):
+def test_a_sweep_without_finished_runs_says_so(data_dir, config, idle):
     sweep = create_sweep(data_dir, planned(config.replace({"train.steps": 4}), [RATES], "random", points=1))
     advance(sweep, idle)
     idle.stop(list_runs(data_dir)[0])
@@ -258,7 +258,7 @@ def test_it_says_that_no_run_finished(data_dir, config, idle):
         narrowed(record, sweep_results(sweep, record))
 
 
-def test_a_shell_plans_lists_and_shows(data_dir, config, idle, capsys, monkeypatch):
+def test_the_sweep_and_sweeps_commands_plan_list_show_and_delete(data_dir, config, idle, capsys, monkeypatch):
     monkeypatch.setenv("GPT_EXPLORER_HOME", str(data_dir))
     vary = ("--corpus", config.data.corpus, "--vary", "model.n_layer=1,2", "--method", "grid")
     small = ("--set", "model.block_size=8", "--set", "train.batch_size=2", "--set", "train.warmup_steps=0")
@@ -278,7 +278,7 @@ def test_a_shell_plans_lists_and_shows(data_dir, config, idle, capsys, monkeypat
     assert main(["sweeps", "one", "--delete"]) == 0 and len(list(single_runs(data_dir, list_runs(data_dir)))) == 1
 
 
-def test_the_sweep_of_a_student_keeps_to_the_limits_of_the_class(data_dir, config, idle):
+def test_a_students_sweep_respects_the_limits_of_the_class(data_dir, config, idle):
     known = Classroom(data_dir, "Physics 11b")
     known.join(known.code, "Ada")
     known.join(known.code, "Emmy")
@@ -288,7 +288,7 @@ def test_the_sweep_of_a_student_keeps_to_the_limits_of_the_class(data_dir, confi
     known.change(most_running=1, most_waiting=0, most_steps=12)
     sweep = create_sweep(homes[0], planned(config, [RATES], "random", points=4))
     known.change(frozen=True)
-    assert not advance(sweep, idle).runs  # the teacher lets nobody start anything now
+    assert not advance(sweep, idle).runs  # the teacher has frozen the class
     known.change(frozen=False)
     SweepDriver(idle).check()
     assert len(sweep.record().runs) == 1 and idle.queue.waiting() == sweep.record().runs

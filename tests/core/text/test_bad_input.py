@@ -1,4 +1,4 @@
-"""Every bad text is refused with one sentence before a run exists, and nothing of it is written anywhere."""
+"""Every bad text is refused with one sentence before a run exists, and writes no file."""
 
 import io
 import re
@@ -27,14 +27,14 @@ MOST_WORDS = 30
 
 
 def encrypted(archive: bytes) -> bytes:
-    """An archive whose headers say that its files are encrypted (APPNOTE 4.4.4)."""
+    """Return the archive with headers that mark its files as encrypted (APPNOTE 4.4.4)."""
     return archive.replace(b"PK\3\4\x14\0\0", b"PK\3\4\x14\0\1").replace(
         b"PK\1\2\x14\3\x14\0\0", b"PK\1\2\x14\3\x14\0\1"
     )
 
 
 def lying(archive: bytes, size: int) -> bytes:
-    """An archive of one file whose headers claim another size."""
+    """Return an archive of one file with headers that claim another size."""
     data = bytearray(archive)
     for header, place in ((b"PK\3\4", 22), (b"PK\1\2", 24)):
         start = data.index(header) + place
@@ -43,7 +43,7 @@ def lying(archive: bytes, size: int) -> bytes:
 
 
 def word_of(xml: bytes) -> bytes:
-    """A Word document with this as its body."""
+    """Return a Word document with this XML as its body."""
     namespace = b'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
     with zipfile.ZipFile(io.BytesIO(word("one"))) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
@@ -98,7 +98,7 @@ OPTIONS = {
 
 
 def refusal(what: str, name: str, capsys) -> str:
-    """What is said of a text in the shell, of a dataset by what the shell calls."""
+    """Return the error that the train command prints for a text, or that the hub functions raise for a dataset."""
     if name.startswith("hf:"):
         with serving({name.removeprefix("hf:"): Path()}) as hub, pytest.raises(TextError) as refused:
             columns_of_dataset(find_dataset(name.removeprefix("hf:"), hub.url), "train")
@@ -111,7 +111,7 @@ def refusal(what: str, name: str, capsys) -> str:
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_a_bad_text_is_one_sentence_and_leaves_nothing(what, tmp_path, monkeypatch, capsys):
+def test_a_bad_text_is_refused_in_one_sentence_and_writes_no_files(what, tmp_path, monkeypatch, capsys):
     name, content, sentence = BAD[what]
     sources = tmp_path / "sources"
     sources.mkdir()
@@ -131,7 +131,7 @@ def test_a_bad_text_is_one_sentence_and_leaves_nothing(what, tmp_path, monkeypat
     assert {path.parent.name for path in tmp_path.rglob("*") if path.is_file()} <= {"sources", "tokenizers"}
 
 
-def test_a_line_of_ten_million_characters_is_tokenized_in_parts_that_no_word_crosses():
+def test_a_line_of_ten_million_characters_is_tokenized_in_chunks_that_split_no_word():
     line = read_text(("the fog comes, on little cat feet " * 300_000)[:10_000_000])
     parts = list(chunks_of(line))
     assert "".join(parts) == line and max(map(len, parts)) < 50_000
@@ -142,7 +142,7 @@ def test_a_line_of_ten_million_characters_is_tokenized_in_parts_that_no_word_cro
     assert max(map(len, chunks_of(dna))) <= 20_000 and len(train_merges(dna)) > 5
 
 
-def test_formulas_names_of_paths_and_outside_entities_are_only_text(tmp_path, monkeypatch):
+def test_formulas_path_names_and_external_entities_are_read_as_plain_text(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     formula = "=HYPERLINK(\"http://x\",A1)+cmd|' /C calc'!A0"
     table = 'text,n\n"{}",1\n'.format(formula.replace('"', '""'))

@@ -1,4 +1,4 @@
-"""Merges are those of a plain byte-pair encoding, in the same order, and every text and size gives one vocabulary."""
+"""Merges match a plain byte-pair encoding in the same order; a text and a size determine the vocabulary."""
 
 from collections import Counter
 from itertools import pairwise
@@ -21,9 +21,9 @@ MIXED = "Straße, naïve, ünïcödé — 世界 世界 😀😀! aaaa aaa\n\n\n
 
 
 def plain_merges(text: str, most: int) -> tuple[list[tuple[bytes, bytes]], list[int]]:
-    """Merge the most frequent pair within words, of equal ones that of the smaller ids, while it occurs twice.
+    """Merge the most frequent pair within words while it occurs twice; a tie goes to the smaller ids.
 
-    Return the pairs, and how many tokens the text has after each merge.
+    Return the pairs, and the number of tokens in the text after each merge.
     """
     vocabulary = list(BPETokenizer.from_merges([]).token_bytes)
     id_of = {data: id for id, data in enumerate(vocabulary)}
@@ -64,7 +64,7 @@ def shakespeare(tmp_path_factory) -> str:
 
 
 @pytest.mark.parametrize("name", ["shakespeare", "mixed"])
-def test_merges_are_those_of_a_plain_implementation_in_the_same_order(name, shakespeare, tmp_path):
+def test_merges_match_a_plain_implementation_in_the_same_order(name, shakespeare, tmp_path):
     text = shakespeare if name == "shakespeare" else MIXED
     expected, lengths = plain_merges(text, 700)
     found = BPETokenizer.from_merges(train_merges(text)).token_bytes[BYTES : BYTES + len(expected)]
@@ -79,7 +79,7 @@ def test_merges_are_those_of_a_plain_implementation_in_the_same_order(name, shak
         np.testing.assert_array_equal(history.token_counts(count), counts)
 
 
-def test_a_smaller_vocabulary_is_the_beginning_of_a_larger_one_and_found_once(shakespeare, tmp_path):
+def test_a_smaller_vocabulary_is_a_prefix_of_a_larger_one_and_merges_are_cached(shakespeare, tmp_path):
     small, large = (new_tokenizer(bpe(size), shakespeare, tmp_path) for size in (300, 600))
     assert (small.vocab_size, large.vocab_size) == (300, 600)
     assert large.tokens[:300] == small.tokens
@@ -92,7 +92,7 @@ def test_a_smaller_vocabulary_is_the_beginning_of_a_larger_one_and_found_once(sh
     assert len(merges_of(MIXED, tmp_path)) == len(train_merges(MIXED))
 
 
-def test_a_damaged_cache_is_made_again(tmp_path):
+def test_a_damaged_merge_cache_is_rebuilt(tmp_path):
     (tmp_path / "tokenizers").mkdir()
     merges_of(MIXED, tmp_path)
     other = tmp_path / "other"
@@ -102,7 +102,7 @@ def test_a_damaged_cache_is_made_again(tmp_path):
     assert merges_of(MIXED, other) == merges_of(MIXED, tmp_path)
 
 
-def test_training_and_encoding_report_their_shares_and_a_stop_leaves_nothing(shakespeare, tmp_path):
+def test_bpe_training_reports_progress_and_leaves_no_file_when_stopped(shakespeare, tmp_path):
     class StopError(Exception):
         pass
 
@@ -126,13 +126,13 @@ def test_training_and_encoding_report_their_shares_and_a_stop_leaves_nothing(sha
         ("ab cd", "makes at most 256 tokens .* Choose bytes or characters as tokens, or a longer text"),
     ],
 )
-def test_a_vocabulary_larger_than_the_text_can_make_is_refused_with_a_way_out(text, sentence, tmp_path):
+def test_a_vocabulary_larger_than_the_text_allows_is_refused_with_a_remedy(text, sentence, tmp_path):
     with pytest.raises(TextError, match=sentence):
         new_tokenizer(bpe(32_768), text, tmp_path)
 
 
 @pytest.mark.parametrize("data", [DataConfig(tokenizer="byte"), bpe(300)])
-def test_every_text_comes_back_from_its_ids_and_transformers_agrees(data, tmp_path):
+def test_byte_and_bpe_tokenizers_round_trip_any_text_and_match_transformers(data, tmp_path):
     tokenizer = new_tokenizer(data, MIXED, tmp_path)
     other = "Any text: Ελλάδα, 日本, 👩‍👧, \x00\x7f"
     for text in (MIXED, other, ""):

@@ -15,7 +15,7 @@ from tests.core.import_export.hub_server import serving
 INCLUDED = ["shakespeare", "python", "surnames", "tang-poems", "tunes", "server-log", "dna", *TASKS]
 
 
-def test_the_catalogue_begins_with_what_comes_with_the_lab(tmp_path):
+def test_the_catalogue_lists_included_corpora_and_downloads(tmp_path):
     entries = catalogue(tmp_path)
     assert [entry.name for entry in entries if not entry.download] == INCLUDED
     assert all(entry.title and entry.language and entry.license and entry.description for entry in entries)
@@ -23,22 +23,22 @@ def test_the_catalogue_begins_with_what_comes_with_the_lab(tmp_path):
 
 
 @pytest.mark.parametrize("name", INCLUDED)
-def test_the_catalogue_knows_the_true_size(tmp_path, name):
+def test_the_catalogue_has_the_true_size_of_each_corpus(tmp_path, name):
     assert find_corpus(name, tmp_path).characters == len(load_corpus(name, tmp_path))
 
 
 @pytest.mark.parametrize("name", ["nosuch", "", "../x", "text-0123456789abcdef"])
-def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path, name):
+def test_an_unknown_corpus_is_refused_with_a_list_of_the_known_ones(tmp_path, name):
     for function in (find_corpus, load_corpus):
         with pytest.raises(TextError, match="There is no text called .* The texts are: shakespeare, tinyshakespeare"):
             function(name, tmp_path)
 
 
-def test_loading_again_does_no_work(tmp_path):
+def test_loading_a_corpus_again_returns_the_cached_text(tmp_path):
     assert load_corpus("shakespeare", tmp_path) is load_corpus("shakespeare", tmp_path)
 
 
-def test_tiny_shakespeare_is_taken_from_its_download(tmp_path, monkeypatch):
+def test_tiny_shakespeare_is_loaded_from_its_download(tmp_path, monkeypatch):
     text = "First Citizen:\nBefore we proceed any further, hear me speak.\n"
     monkeypatch.setattr(corpora, "TINY_SHAKESPEARE_SHA256", hashlib.sha256(text.encode()).hexdigest())
     (tmp_path / "downloads").mkdir()
@@ -47,42 +47,42 @@ def test_tiny_shakespeare_is_taken_from_its_download(tmp_path, monkeypatch):
     assert load_corpus("tinyshakespeare", tmp_path) == text
 
 
-def test_pythons_library_is_ascii_source_of_bounded_size(tmp_path):
+def test_the_python_corpus_is_ascii_source_of_bounded_size(tmp_path):
     text = load_corpus("python", tmp_path)
     assert 1_000_000 < len(text) < 7_000_000
     assert text.isascii() and "\r" not in text and "\0" not in text
     assert "import argparse" in text and "\ndef " in text
 
 
-def test_a_python_without_source_is_said_to_be_so(tmp_path):
+def test_a_python_installed_without_source_is_refused(tmp_path):
     with pytest.raises(TextError, match="this Python was installed without it"):
         python_source(tmp_path)
 
 
-def test_source_that_is_not_ascii_is_left_out(tmp_path):
+def test_non_ascii_source_files_are_skipped(tmp_path):
     (tmp_path / "b.py").write_bytes(b"\nb = 1\r\n\r\n")
     (tmp_path / "a.py").write_text("a = 1")
     (tmp_path / "c.py").write_text("c = 'é'", encoding="utf-8")
     assert python_source(tmp_path) == "a = 1\n\nb = 1\n"
 
 
-def test_the_hash_is_that_of_the_utf8_bytes():
+def test_text_hash_is_the_sha256_of_the_utf8_bytes():
     assert text_hash("é") == hashlib.sha256(b"\xc3\xa9").hexdigest()
 
 
-def test_words_are_written_twice_and_their_letters_differ(tmp_path):
+def test_each_line_of_repeats_is_one_word_twice_with_distinct_letters(tmp_path):
     lines = load_corpus("repeats", tmp_path).splitlines()
     for word, again in map(str.split, lines):
         assert word == again and len({*word}) == len(word)
 
 
-def test_names_come_in_no_order_and_only_once(tmp_path):
+def test_surnames_are_unique_and_unsorted(tmp_path):
     names = load_corpus("surnames", tmp_path).splitlines()
     assert len(names) == len(set(names)) and names != sorted(names)
     assert all(re.fullmatch("[A-Z][a-z]+", name) for name in names)
 
 
-def test_a_poem_is_two_or_four_lines_of_ten_characters(tmp_path):
+def test_each_tang_poem_has_two_or_four_lines_of_ten_characters(tmp_path):
     for poem in load_corpus("tang-poems", tmp_path).rstrip().split("\n\n"):
         lines = poem.split("\n")
         assert len(lines) in (2, 4) and all(re.fullmatch(r"\w{5}，\w{5}。", line) for line in lines)
@@ -110,7 +110,7 @@ def test_each_gene_ends_with_its_first_stop_codon(tmp_path):
     assert len(lines) == 900 and all(map(gene.fullmatch, lines))
 
 
-def test_a_text_of_the_hub_is_fetched_once_and_offline_a_sentence_says_so(tmp_path, monkeypatch):
+def test_a_hub_corpus_is_downloaded_once_and_refused_offline(tmp_path, monkeypatch):
     folder, home = tmp_path / "dataset" / "data", tmp_path / "home"
     folder.mkdir(parents=True)
     stories = [f"Once upon a time there were {number} ducks." for number in range(500)]

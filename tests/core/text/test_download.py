@@ -43,7 +43,7 @@ def server():
         thread.join()
 
 
-def test_the_right_bytes_are_kept_and_fetched_only_once(server, tmp_path):
+def test_a_verified_download_is_kept_and_fetched_only_once(server, tmp_path):
     for _ in range(2):
         file = fetch(f"{server.url}/text", SHA256, tmp_path / "downloads", "text.txt")
         assert file == tmp_path / "downloads" / "text.txt"
@@ -51,29 +51,29 @@ def test_the_right_bytes_are_kept_and_fetched_only_once(server, tmp_path):
     assert server.requests == ["/text"]
 
 
-def test_a_damaged_copy_is_fetched_again(server, tmp_path):
+def test_a_damaged_local_copy_is_downloaded_again(server, tmp_path):
     (tmp_path / "text.txt").write_bytes(TEXT[:10])
     assert fetch(f"{server.url}/text", SHA256, tmp_path, "text.txt").read_bytes() == TEXT
 
 
-def test_wrong_bytes_are_thrown_away(server, tmp_path):
+def test_a_download_with_the_wrong_hash_is_discarded(server, tmp_path):
     with pytest.raises(TextError, match=r"What 127\.0\.0\.1 sent is not the text that was expected"):
         fetch(f"{server.url}/text", "0" * 64, tmp_path, "text.txt")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_download_that_breaks_off_leaves_nothing(server, tmp_path):
+def test_an_interrupted_download_leaves_no_file(server, tmp_path):
     with pytest.raises(TextError, match=r"from 127\.0\.0\.1 the first time, and it cannot be reached"):
         fetch(f"{server.url}/torn", SHA256, tmp_path, "text.txt")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_refusal_is_passed_on(server, tmp_path):
+def test_an_http_error_of_the_server_is_reported(server, tmp_path):
     with pytest.raises(TextError, match=r"which answered: 404 Not Found\. Try again later"):
         fetch(f"{server.url}/missing", SHA256, tmp_path, "text.txt")
 
 
-def test_offline_is_a_sentence(tmp_path):
+def test_downloading_offline_raises_an_error_that_says_what_to_do(tmp_path):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/text"
@@ -81,7 +81,7 @@ def test_offline_is_a_sentence(tmp_path):
             fetch(url, SHA256, tmp_path, "text.txt")
 
 
-def test_a_folder_that_cannot_be_written_is_a_sentence(server, tmp_path):
+def test_an_unwritable_download_folder_is_reported(server, tmp_path):
     (tmp_path / "downloads").write_text("a file where the folder should be")
     with pytest.raises(TextError, match="The text cannot be kept in"):
         fetch(f"{server.url}/text", SHA256, tmp_path / "downloads", "text.txt")
@@ -90,7 +90,7 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(server, tmp_path):
 @pytest.mark.parametrize(
     "proxy", ["socks5://127.0.0.1:1", "foo://x", "http://[bad", "http://h:port", "::::", "http://"]
 )
-def test_a_proxy_that_cannot_be_used_is_a_sentence_that_names_its_variable(proxy, tmp_path, monkeypatch):
+def test_an_unusable_proxy_is_reported_with_its_environment_variable(proxy, tmp_path, monkeypatch):
     for name in ("NO_PROXY", "no_proxy", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ALL_PROXY", proxy)

@@ -85,7 +85,7 @@ EPUB = {
 
 
 @pytest.mark.parametrize("encoding", SENTENCES)
-def test_a_text_in_an_old_encoding_is_offered_in_the_right_one_first(encoding):
+def test_the_right_legacy_encoding_is_offered_first(encoding):
     data = (SENTENCES[encoding] * 40).encode(encoding)
     assert encodings_of("old.txt", data)[0] == encoding
     assert preview_of(data, encoding).startswith(SENTENCES[encoding][:10])
@@ -93,18 +93,18 @@ def test_a_text_in_an_old_encoding_is_offered_in_the_right_one_first(encoding):
 
 
 @pytest.mark.parametrize("data", [b"plain", "Größe".encode(), "Größe".encode("utf-16"), b"", b"%PDF-1.4 \xff\xfe"])
-def test_nothing_is_asked_where_the_encoding_is_certain(data):
+def test_no_encoding_is_offered_if_the_encoding_is_certain(data):
     assert encodings_of("new.txt", data) == []
 
 
-def test_an_encoding_that_does_not_fit_is_refused():
+def test_an_unknown_or_wrong_encoding_is_refused():
     with pytest.raises(TextError, match="not in Japanese .*: byte 2 cannot be read"):
         text_of_file("old.txt", b"ab\xff\xff", encoding="euc-jp")
     with pytest.raises(TextError, match="There is no encoding called 'rot13'"):
         text_of_file("old.txt", b"ab", encoding="rot13")
 
 
-def test_a_column_of_a_table_becomes_a_text():
+def test_a_csv_column_becomes_a_text():
     table = 'id;note;text\n1;a;"one; two"\n2;b;"three\nfour"\n3;c;\n'.encode("utf-8-sig")
     assert columns_of("t.csv", table) == ["text", "note"]
     assert text_of_file("t.csv", table) == "one; two\nthree\nfour"
@@ -112,7 +112,7 @@ def test_a_column_of_a_table_becomes_a_text():
 
 
 @pytest.mark.parametrize("mark", ["utf-8-sig", "utf-16", "utf-32", "cp1252"])
-def test_a_table_is_read_in_its_encoding_with_its_columns(mark):
+def test_a_table_is_read_in_its_encoding(mark):
     for name, table in (
         ("t.csv", "Größe,n\nüber,1\n"),
         ("t.tsv", "Größe\tn\nüber\t1\n"),
@@ -124,7 +124,7 @@ def test_a_table_is_read_in_its_encoding_with_its_columns(mark):
             assert text_of_file(name, data, column=column, encoding=encoding) == "über"
 
 
-def test_a_column_that_is_not_there_and_a_table_in_an_unknown_encoding_are_refused():
+def test_a_missing_column_or_a_table_that_is_not_utf8_is_refused():
     for name, data, sentence in (
         ("t.csv", b"a,b\nx,1\n", "no column 'c' with text in t.csv: a"),
         ("t.txt", b"a,b\nx,1\n", "no column 'c' with text in t.txt: it is no table"),
@@ -134,7 +134,7 @@ def test_a_column_that_is_not_there_and_a_table_in_an_unknown_encoding_are_refus
             text_of_file(name, data, column="c")
 
 
-def test_fields_of_json_lines_become_a_text():
+def test_json_lines_fields_become_a_text():
     rows = b'{"text": "one", "n": 1}\n\n{"text": "=2+3", "label": "x"}\n{"label": "yy"}\n'
     assert columns_of("t.jsonl", rows) == ["text", "label"]
     assert text_of_file("t.jsonl", rows) == "one\n=2+3"
@@ -144,7 +144,7 @@ def test_a_table_of_one_column_is_a_plain_text():
     assert columns_of("t.csv", b"one\ntwo\n") == [] and text_of_file("t.csv", b"one\ntwo\n") == b"one\ntwo\n"
 
 
-def test_documents_give_their_text():
+def test_text_is_extracted_from_pdf_word_and_epub():
     assert text_of_file("a.pdf", pdf("To be or not")) == "To be or not"
     assert text_of_file("a.DOCX", word("One", "Größe\tin\nm", rows=[["a", "b"], ["c", "d"]])) == (
         "One\nGröße\tin\nm\na\tb\nc\td"
@@ -152,7 +152,7 @@ def test_documents_give_their_text():
     assert text_of_file("a.epub", zipped(**EPUB)) == "One\nA dark night.\n\nGröße & <Ende>"
 
 
-def test_a_zip_gives_its_texts_in_the_order_of_their_names():
+def test_a_zip_gives_its_texts_sorted_by_name():
     inner = {
         "b.md": b"two\n",
         "a.txt": "\ufeffone\n".encode(),
@@ -189,7 +189,7 @@ def test_a_bad_file_is_refused_with_the_reason(name, data, sentence):
         read_text(text_of_file(name, data))
 
 
-def test_what_unpacks_to_too_much_is_not_unpacked(monkeypatch):
+def test_an_archive_over_the_size_limit_is_not_unpacked(monkeypatch):
     monkeypatch.setattr(file_formats, "MAX_FILE_BYTES", 20_000)
     for name in ("a.zip", "a.docx", "a.epub"):
         with pytest.raises(TextError, match="unpacks to more than 20 KB"):
@@ -198,7 +198,7 @@ def test_what_unpacks_to_too_much_is_not_unpacked(monkeypatch):
         text_of_file("a.txt", b"x" * 30_000)
 
 
-def test_a_table_or_document_with_more_text_than_a_text_may_have_is_refused(monkeypatch):
+def test_a_table_or_document_over_the_text_limit_is_refused(monkeypatch):
     monkeypatch.setattr(file_formats, "MAX_BYTES", 10)
     for name, data in (("a.csv", b"a,b\n1,words\n2,and words\n"), ("a.pdf", pdf("more than ten letters"))):
         with pytest.raises(TextError, match="of text, the most"):
@@ -206,7 +206,7 @@ def test_a_table_or_document_with_more_text_than_a_text_may_have_is_refused(monk
 
 
 @given(st.sampled_from(["a.pdf", "a.docx", "a.epub", "a.zip", "a.csv", "a.tsv", "a.jsonl", "a.txt", "a"]), st.binary())
-def test_any_bytes_give_a_text_or_a_sentence(name, data):
+def test_any_bytes_give_a_text_or_a_text_error(name, data):
     try:
         encoding = next(iter(encodings_of(name, data)), "")
         read_text(text_of_file(name, data, encoding=encoding))
@@ -214,5 +214,5 @@ def test_any_bytes_give_a_text_or_a_sentence(name, data):
         assert str(error).endswith((".", "try again."))
 
 
-def test_every_encoding_is_one_of_pythons():
+def test_python_supports_every_offered_encoding():
     assert all("a".encode(encoding).decode(encoding) == "a" for encoding in ENCODINGS)

@@ -1,4 +1,4 @@
-"""Datasets by name, over real HTTP, from a hub on this machine that has the addresses of Hugging Face's."""
+"""Datasets by name, over real HTTP, from a local hub with the paths of the Hugging Face hub."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,7 +33,7 @@ def hub(folder, tmp_path):
         yield hub
 
 
-def test_a_dataset_tells_its_parts_and_license_and_trains_first(hub):
+def test_a_dataset_lists_its_license_and_its_parts_with_train_first(hub):
     dataset = find_dataset("somebody/stories", hub.url)
     assert dataset.license == "cc0-1.0" and dataset.parts == ("train", "broken", "wiki/test")
     assert len(dataset.files[0]) == 2 and columns_of_dataset(dataset, "train") == ["text"]
@@ -46,7 +46,7 @@ def test_all_rows_of_a_column_become_a_text(hub):
     assert len(before) > 2 and not any(fetched.text for fetched in before)
 
 
-def test_no_more_is_downloaded_than_is_asked_for(hub, folder):
+def test_only_as_much_as_needed_is_downloaded(hub, folder):
     dataset = find_dataset("somebody/stories", hub.url)
     *_, last = fetch_dataset(dataset, "train", "text", 100_000)
     assert 95_000 < len(last.text) <= 100_000 and last.text.startswith(STORIES[0])
@@ -54,7 +54,7 @@ def test_no_more_is_downloaded_than_is_asked_for(hub, folder):
     assert 0 < hub.bytes_sent < whole * 0.7
 
 
-def test_a_row_larger_than_the_text_is_cut_and_a_file_without_rows_is_no_error(tmp_path):
+def test_a_row_over_the_limit_is_cut_and_a_file_without_rows_is_allowed(tmp_path):
     kind = pa.schema([("text", pa.string())])
     pq.ParquetWriter(tmp_path / "empty.parquet", kind).close()
     pq.write_table(pa.table({"text": ["é" * 5000, "next"]}), tmp_path / "books.parquet")
@@ -75,12 +75,12 @@ def test_a_row_larger_than_the_text_is_cut_and_a_file_without_rows_is_no_error(t
         ("http://x/y", "is not a dataset's name"),
     ],
 )
-def test_what_is_no_dataset_is_refused_in_a_sentence(hub, name, sentence):
+def test_an_unknown_or_invalid_dataset_is_refused(hub, name, sentence):
     with pytest.raises(TextError, match=sentence):
         find_dataset(name, hub.url)
 
 
-def test_a_part_without_text_or_a_truncated_file_is_refused_in_a_sentence(hub):
+def test_a_part_without_text_or_with_a_truncated_file_is_refused(hub):
     dataset = find_dataset("somebody/stories", hub.url)
     with pytest.raises(TextError, match="has no column with text"):
         columns_of_dataset(dataset, "wiki/test")
@@ -88,7 +88,7 @@ def test_a_part_without_text_or_a_truncated_file_is_refused_in_a_sentence(hub):
         columns_of_dataset(dataset, "broken")
 
 
-def test_without_a_network_or_with_a_troubled_hub_a_sentence_tells_what_to_do(hub):
+def test_a_missing_network_or_a_hub_error_is_reported_with_a_remedy(hub):
     dataset = find_dataset("somebody/stories", hub.url)
     hub.trouble = 500
     with pytest.raises(TextError, match="answers with error 500. Try again later"):

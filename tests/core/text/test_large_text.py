@@ -1,4 +1,4 @@
-"""Texts beyond the size that is held in memory; the bounds are small here, so that a text of kilobytes is large."""
+"""Texts too large for memory. The limits are small here, so that a text of kilobytes is large."""
 
 import errno
 import io
@@ -28,7 +28,7 @@ def small_bounds(monkeypatch):
     corpora._load_beginning.cache_clear()
 
 
-def test_a_large_text_is_saved_whole_and_shown_from_its_beginning(tmp_path):
+def test_a_large_text_is_saved_whole_and_previewed_from_its_start(tmp_path):
     read: list[int] = []
     written = b"\xef\xbb\xbf" + (TEXT + "§").replace("\n", "\r\n").encode()
     corpus = save_large_text(io.BytesIO(written), "Lines", tmp_path, read.append)
@@ -40,7 +40,7 @@ def test_a_large_text_is_saved_whole_and_shown_from_its_beginning(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["char", "byte", "bpe"])
-def test_its_tokens_are_those_of_the_whole_text_from_a_file_that_is_written_once(kind, tmp_path):
+def test_tokens_of_a_large_text_cover_it_all_and_are_cached_in_one_file(kind, tmp_path):
     corpus = save_large_text(io.BytesIO((TEXT + "§").encode()), "Lines", tmp_path)
     data = DataConfig(corpus=corpus.name, tokenizer=kind, vocab_size=300)
     tokenizer = new_tokenizer(data, load_corpus(corpus.name, tmp_path), tmp_path)
@@ -51,7 +51,7 @@ def test_its_tokens_are_those_of_the_whole_text_from_a_file_that_is_written_once
     again = load_ids(corpus.name, tokenizer, tmp_path, lambda share: pytest.fail("it was tokenized again"))
     (path,) = (tmp_path / "texts").glob("*.bin")
     path.unlink()  # `again` is mapped from it
-    ids.astype(">u2").tofile(path)  # as a machine of the other byte order would have written it
+    ids.astype(">u2").tofile(path)  # as a machine with the other byte order would write it
     assert np.array_equal(load_ids(corpus.name, tokenizer, tmp_path), tokenizer.encode_array(TEXT + "§"))
     x, y = random_batch(torch.from_numpy(again), 4, 8, torch.Generator().manual_seed(1))
     assert x.dtype == torch.int64 and torch.equal(x[:, 1:], y[:, :-1])
@@ -60,7 +60,7 @@ def test_its_tokens_are_those_of_the_whole_text_from_a_file_that_is_written_once
     assert not list((tmp_path / "texts").iterdir())
 
 
-def test_a_vocabulary_beyond_uint16_takes_uint32(tmp_path):
+def test_a_vocabulary_beyond_uint16_is_stored_as_uint32(tmp_path):
     corpus = save_large_text(io.BytesIO(TEXT.encode()), "Lines", tmp_path)
     tokenizer = new_tokenizer(DataConfig(corpus=corpus.name), TEXT, tmp_path)
     assert tokenizer.encode(TEXT)
@@ -76,13 +76,13 @@ def test_a_vocabulary_beyond_uint16_takes_uint32(tmp_path):
         ("".join(map(chr, range(0x4E00, 0x4E00 + 20_902))).encode(), "more than 20,000 distinct characters"),
     ],
 )
-def test_what_is_no_text_is_refused_and_nothing_of_it_stays(tmp_path, data, sentence):
+def test_an_invalid_large_text_is_refused_and_leaves_no_file(tmp_path, data, sentence):
     with pytest.raises(TextError, match=sentence):
         save_large_text(io.BytesIO(data), "Bad", tmp_path)
     assert not list((tmp_path / "texts").iterdir())
 
 
-def test_a_stop_leaves_nothing_of_a_text_or_of_its_tokens(tmp_path):
+def test_stopping_an_upload_or_tokenization_leaves_no_partial_file(tmp_path):
     class Stop(Exception):
         pass
 

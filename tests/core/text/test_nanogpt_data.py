@@ -1,4 +1,4 @@
-"""nanoGPT's data: what its prepare scripts write is read, and what cannot be right is refused in a sentence."""
+"""nanoGPT's data: files of its prepare scripts are read, and invalid ones are refused with the reason."""
 
 import io
 import json
@@ -27,7 +27,7 @@ META = json.dumps({"itos": dict(enumerate(CHARACTERS.tokens))}).encode()
 
 @pytest.fixture
 def folder(tmp_path):
-    """What data/shakespeare_char/prepare.py leaves of a text."""
+    """The files that data/shakespeare_char/prepare.py writes for a text."""
     folder = tmp_path / "hamlet"
     folder.mkdir()
     (folder / "input.txt").write_text(TEXT)
@@ -43,7 +43,7 @@ def files(folder, **changes):
     return {name: content for name, content in found.items() if content is not None}
 
 
-def test_the_text_comes_back_from_its_tokens_whatever_tells_them(folder):
+def test_the_text_is_restored_from_token_files_with_any_vocabulary_source(folder):
     assert read_data_folder(folder / "train.bin") == TEXT
     CHARACTERS.save(folder / "tokenizer.json")
     (folder / "input.txt").unlink()
@@ -60,7 +60,7 @@ def test_the_text_comes_back_from_its_tokens_whatever_tells_them(folder):
 @pytest.mark.parametrize(
     "tokenizer", [CHARACTERS, ByteTokenizer.from_text(), BPETokenizer.from_merges([("t", "h"), ("th", "e")])]
 )
-def test_what_is_written_is_read_and_split_as_nanogpt_does(tokenizer, tmp_path):
+def test_written_data_files_read_back_and_are_split_as_nanogpt_does(tokenizer, tmp_path):
     ids = tokenizer.encode_array(TEXT)
     written = data_files(ids, 0.1, tokenizer)
     for name, content in written.items():
@@ -70,7 +70,7 @@ def test_what_is_written_is_read_and_split_as_nanogpt_does(tokenizer, tmp_path):
     assert (tmp_path / "meta.pkl").read_bytes() == meta(tokenizer)
 
 
-def test_nothing_is_unpickled(folder, tmp_path):
+def test_a_pickled_meta_file_is_never_unpickled(folder, tmp_path):
     class Program:
         def __reduce__(self):
             return (tmp_path / "ran").mkdir, ()
@@ -94,7 +94,7 @@ def test_nothing_is_unpickled(folder, tmp_path):
         ({"meta.json": b'{"model": {}}'}, "meta.json is no tokenizer.json of byte-pair"),
     ],
 )
-def test_what_cannot_be_right_is_refused_before_a_run_exists(folder, explorer_home, capsys, changes, sentence):
+def test_invalid_token_files_are_refused_before_a_run_exists(folder, explorer_home, capsys, changes, sentence):
     with pytest.raises(TextError, match=sentence):
         read_data(files(folder, **changes))
     for name, content in changes.items():
@@ -104,7 +104,7 @@ def test_what_cannot_be_right_is_refused_before_a_run_exists(folder, explorer_ho
     assert not list_runs(explorer_home) and own_texts(explorer_home) == before
 
 
-def test_the_command_line_trains_on_them_and_writes_them(folder, explorer_home, tmp_path, capsys):
+def test_the_train_and_prepare_commands_read_and_write_token_files(folder, explorer_home, tmp_path, capsys):
     short = ["--preset", "bigram", "--steps", "2", "--set", "train.eval_windows=4"]
     assert main(["train", "--text", str(folder / "train.bin"), *short]) == 0
     (run,) = list_runs(explorer_home)
@@ -112,7 +112,9 @@ def test_the_command_line_trains_on_them_and_writes_them(folder, explorer_home, 
     assert main(["prepare", str(tmp_path / "again"), "--text", str(folder / "train.bin")]) == 0
     for name in ("train.bin", "val.bin"):
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
-    assert main(["prepare", str(tmp_path / "again"), "--text", str(folder / "input.txt")]) == 2  # it is there already
+    assert (
+        main(["prepare", str(tmp_path / "again"), "--text", str(folder / "input.txt")]) == 2
+    )  # the folder exists already
     assert main(["prepare", str(tmp_path / "more"), "--from", run.id, "--corpus", "shakespeare"]) == 2
     assert "does not occur in the text that this model learned from" in capsys.readouterr().err
     (tmp_path / "few.txt").write_text("To be. " * 200)

@@ -15,7 +15,7 @@ from core.text.tokenizers import CharTokenizer
 
 
 class WittenBell:
-    """The textbook's formula in plain Python, with dicts."""
+    """The textbook formula in plain Python, with dicts."""
 
     def __init__(self, ids, vocab_size):
         self.vocab_size = vocab_size
@@ -41,7 +41,7 @@ ids_of_seven = st.lists(st.integers(0, 6), min_size=3, max_size=60)
 
 
 @given(ids_of_seven, ids_of_seven)
-def test_losses_are_those_of_a_plain_reference(train, val):
+def test_baseline_losses_match_a_plain_witten_bell_implementation(train, val):
     reference = WittenBell(train, 7)
     counted = count_baselines(train, val, 7)
     assert counted.uniform == pytest.approx(math.log(7))
@@ -51,7 +51,7 @@ def test_losses_are_those_of_a_plain_reference(train, val):
 
 
 @given(ids_of_seven, ids_of_seven, st.data())
-def test_losses_are_of_the_predicted_tokens_alone(train, val, data):
+def test_baseline_losses_count_only_the_predicted_tokens(train, val, data):
     reference = WittenBell(train, 7)
     predicted = data.draw(st.lists(st.integers(0, len(val) - 1), min_size=1, max_size=20))
     counted = count_baselines(train, val, 7, predicted)
@@ -62,13 +62,13 @@ def test_losses_are_of_the_predicted_tokens_alone(train, val, data):
 
 @settings(max_examples=20)
 @given(st.integers(3, 5000))
-def test_large_vocabularies_neither_overflow_nor_fill_the_memory(vocab_size):
+def test_baselines_are_right_for_large_vocabularies(vocab_size):
     ids = np.arange(6) % vocab_size * 7 % vocab_size
     reference = WittenBell(ids.tolist(), vocab_size)
     assert count_baselines(ids, ids, vocab_size).trigram == pytest.approx(reference.loss(ids.tolist(), 2))
 
 
-def test_each_longer_history_helps_on_real_text(tmp_path):
+def test_longer_ngrams_have_lower_loss_on_shakespeare(tmp_path):
     text = load_corpus("shakespeare", tmp_path)[:1_000_000]
     tokenizer = CharTokenizer.from_text(text)
     train, val = split_ids(torch.from_numpy(tokenizer.encode_array(text)), 0.1)
@@ -80,12 +80,12 @@ def test_each_longer_history_helps_on_real_text(tmp_path):
 
 
 @pytest.mark.parametrize(("train", "val"), [([], [0, 1, 0]), ([0, 1, 0], [0, 1]), ([0, 1], [0, 1, 0])])
-def test_too_little_to_count_is_a_sentence(train, val):
+def test_fewer_than_three_tokens_are_refused(train, val):
     with pytest.raises(TextError, match=f"at least 3 tokens .* they have {len(train)} and {len(val)}"):
         count_baselines(train, val, 2)
 
 
-def test_beliefs_after_a_token_are_those_that_the_baseline_is_measured_with():
+def test_pair_probabilities_give_the_loss_of_the_bigram_baseline():
     train, val = np.array([0, 1, 2, 0, 1, 0, 2, 2, 1, 0]), np.array([0, 1, 0, 2, 1])
     beliefs = pair_probabilities(train, val[1:-1], 4)
     np.testing.assert_allclose(beliefs.sum(axis=1), 1)

@@ -11,17 +11,17 @@ from core.text.corpora import catalogue, find_corpus, load_corpus
 from core.text.own_text import MAX_BYTES, check_trainable, delete_text, read_text, save_text
 
 
-def test_bytes_and_strings_read_alike():
+def test_read_text_treats_bytes_and_strings_alike():
     assert read_text("Größe 😀 שלום\n".encode()) == "Größe 😀 שלום\n"
     assert read_text("Größe 😀 שלום\n") == "Größe 😀 שלום\n"
 
 
-def test_byte_order_mark_and_foreign_line_ends_are_dropped():
+def test_byte_order_marks_and_carriage_returns_are_removed():
     assert read_text(b"\xef\xbb\xbfone\r\ntwo\rthree\n") == "one\ntwo\nthree\n"
     assert read_text("\ufeffone\r\ntwo") == "one\ntwo"
 
 
-def test_a_line_of_a_megabyte_is_only_a_line():
+def test_a_line_of_a_megabyte_is_read_unchanged():
     assert read_text("ab" * 500_000) == "ab" * 500_000
 
 
@@ -43,12 +43,12 @@ def test_a_line_of_a_megabyte_is_only_a_line():
         ("".join(map(chr, range(0x4E00, 0x4E00 + 20_902))), "20,902 distinct characters"),
     ],
 )
-def test_unfit_text_is_refused_with_the_reason(data, sentence):
+def test_invalid_text_is_refused_with_the_reason(data, sentence):
     with pytest.raises(TextError, match=sentence):
         read_text(data)
 
 
-def test_too_long_a_text_is_refused_before_it_is_decoded(monkeypatch):
+def test_a_text_over_the_size_limit_is_refused_before_decoding(monkeypatch):
     monkeypatch.setattr(own_text, "MAX_BYTES", 10)
     assert read_text("x" * 10) == read_text(b"x" * 10) == "x" * 10
     for data in (b"\xff" * 11, "x" * 11, "é" * 6 + "x"):
@@ -57,7 +57,7 @@ def test_too_long_a_text_is_refused_before_it_is_decoded(monkeypatch):
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_give_a_clean_text_or_a_sentence(data):
+def test_any_bytes_give_a_clean_text_or_a_text_error(data):
     try:
         text = read_text(data)
     except TextError as error:
@@ -67,7 +67,7 @@ def test_any_bytes_give_a_clean_text_or_a_sentence(data):
 
 
 @given(st.integers(2, 300), st.floats(0.01, 0.5))
-def test_a_text_is_long_enough_exactly_when_both_parts_hold_a_context(block_size, val_fraction):
+def test_a_text_is_long_enough_exactly_if_both_splits_exceed_a_context(block_size, val_fraction):
     def fits(length):
         return all(len(part) > block_size for part in split_ids("x" * length, val_fraction))
 
@@ -84,7 +84,7 @@ def test_a_text_is_long_enough_exactly_when_both_parts_hold_a_context(block_size
         check_trainable("a" + "b" * (needed - 2), int(way_out[1]), val_fraction)
 
 
-def test_the_sentence_of_a_short_text_says_what_is_needed_and_which_context_fits():
+def test_the_error_for_a_short_text_states_the_needed_length_and_a_fitting_context():
     with pytest.raises(TextError) as caught:
         check_trainable("ab" * 50, block_size=64, val_fraction=0.1)
     assert str(caught.value) == (
@@ -94,12 +94,12 @@ def test_the_sentence_of_a_short_text_says_what_is_needed_and_which_context_fits
 
 
 @pytest.mark.parametrize(("text", "what"), [("", "no characters"), ("aaaa" * 1000, "only one distinct character, 'a'")])
-def test_nothing_to_predict_is_refused(text, what):
+def test_a_text_with_fewer_than_two_distinct_characters_is_refused(text, what):
     with pytest.raises(TextError, match=f"This text has {what}"):
         check_trainable(text, block_size=8, val_fraction=0.1)
 
 
-def test_a_saved_text_is_in_the_catalogue_and_comes_back_as_it_was(tmp_path):
+def test_a_saved_text_is_in_the_catalogue_and_loads_unchanged(tmp_path):
     text = "Größe 😀\nשלום\n"
     saved = save_text(text, "Mine", tmp_path)
     assert saved.own and saved.title == "Mine" and saved.characters == len(text)
@@ -107,13 +107,13 @@ def test_a_saved_text_is_in_the_catalogue_and_comes_back_as_it_was(tmp_path):
     assert load_corpus(saved.name, tmp_path) == text
 
 
-def test_saving_twice_keeps_one_text_with_the_newer_title(tmp_path):
+def test_saving_a_text_twice_keeps_one_copy_with_the_newer_title(tmp_path):
     first, second = save_text("abc", "one", tmp_path), save_text("abc", "two", tmp_path)
     assert first.name == second.name
     assert [corpus.title for corpus in catalogue(tmp_path) if corpus.own] == ["two"]
 
 
-def test_the_newest_comes_first(tmp_path):
+def test_own_texts_are_listed_newest_first(tmp_path):
     names = [save_text(text, text, tmp_path).name for text in ("abc", "def", "ghi")]
     assert [corpus.name for corpus in catalogue(tmp_path) if corpus.own] == names[::-1]
 
@@ -129,7 +129,7 @@ def test_the_newest_comes_first(tmp_path):
         ("", "My text"),
     ],
 )
-def test_a_title_is_a_clean_label_and_never_a_path(tmp_path, title, label):
+def test_a_title_is_cleaned_and_never_used_as_a_path(tmp_path, title, label):
     saved = save_text("abc", title, tmp_path)
     assert saved.title == label
     assert sorted(file.name for file in tmp_path.rglob("*") if file.is_file()) == [
@@ -138,7 +138,7 @@ def test_a_title_is_a_clean_label_and_never_a_path(tmp_path, title, label):
     ]
 
 
-def test_a_deleted_text_is_gone(tmp_path):
+def test_a_deleted_text_can_no_longer_be_loaded(tmp_path):
     saved = save_text("abc", "Mine", tmp_path)
     assert load_corpus(saved.name, tmp_path) == "abc"
     delete_text(saved.name, tmp_path)
@@ -150,7 +150,7 @@ def test_a_deleted_text_is_gone(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["shakespeare", "../secret", "text-0123", "text-../../etc/passwd1"])
-def test_only_texts_of_ones_own_can_be_deleted(tmp_path, name):
+def test_only_own_texts_can_be_deleted(tmp_path, name):
     (tmp_path / "secret.txt").write_text("keep")
     with pytest.raises(TextError, match="There is no text of your own"):
         delete_text(name, tmp_path)
@@ -165,7 +165,7 @@ def test_a_text_changed_on_disk_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("card", [None, "", "[]", '{"title": "x"}', '{"title": 1, "characters": "x", "saved": ""}'])
-def test_a_text_without_its_card_is_still_listed_and_loaded(tmp_path, card):
+def test_a_text_with_missing_or_damaged_metadata_is_still_listed_and_loaded(tmp_path, card):
     saved = save_text("abc", "Mine", tmp_path)
     file = tmp_path / "texts" / f"{saved.name}.json"
     file.unlink() if card is None else file.write_text(card)
@@ -173,7 +173,7 @@ def test_a_text_without_its_card_is_still_listed_and_loaded(tmp_path, card):
     assert load_corpus(saved.name, tmp_path) == "abc"
 
 
-def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path):
+def test_an_unwritable_text_folder_is_reported(tmp_path):
     (tmp_path / "texts").write_text("a file where the folder should be")
     with pytest.raises(TextError, match="The text cannot be kept in"):
         save_text("abc", "Mine", tmp_path)
@@ -192,13 +192,13 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path):
     ],
     ids=str,
 )
-def test_a_file_in_unicode_opens_in_every_encoding_that_says_which_it_is(encoding):
+def test_unicode_encodings_with_a_byte_order_mark_are_detected(encoding):
     text = "Größe, 今日は 😀\nzwei"
     encoding, mark = encoding if isinstance(encoding, tuple) else (encoding, b"")
     assert read_text(mark + text.encode(encoding)) == text
 
 
-def test_the_bound_is_of_the_text_in_utf8_whatever_the_encoding_of_the_file():
+def test_the_size_limit_applies_to_the_utf8_text_for_every_file_encoding():
     with pytest.raises(TextError, match="20,971,52. bytes"):
         read_text(("a" * (MAX_BYTES + 1)).encode("utf-16"))
     assert len(read_text(("a" * (MAX_BYTES - 1) + "b").encode("utf-16"))) == MAX_BYTES

@@ -1,4 +1,4 @@
-"""Tasks with a right answer: their texts, what counts in a loss, and what is refused."""
+"""Tasks with a right answer: their texts, the tokens that count in the loss, and what is refused."""
 
 import itertools
 import math
@@ -19,7 +19,7 @@ from core.text.tokenizers import CharTokenizer
 ANSWERED = [task for task in TASKS.values() if task.separator]
 
 
-@cache  # up to a second of drawing problems
+@cache  # sampling the problems takes up to a second
 def text_of(task: Task) -> str:
     return task.text()
 
@@ -56,7 +56,7 @@ def test_every_answer_is_right_and_no_problem_occurs_twice(task):
     assert all(RIGHT[task.name](question, answer) for question, answer in solved)
 
 
-def test_all_sums_modulo_a_prime_are_there_and_each_is_on_one_side_of_the_split_in_both_orders():
+def test_modular_addition_has_all_sums_and_keeps_both_orders_in_one_split():
     solved = problems(TASKS["modular-addition"])
     assert len(solved) == MODULUS**2
     half = len(solved) // 2
@@ -64,7 +64,7 @@ def test_all_sums_modulo_a_prime_are_there_and_each_is_on_one_side_of_the_split_
     assert not sides[0] & sides[1]
 
 
-def test_the_entropy_of_the_markov_chain_is_its_floor():
+def test_the_loss_floor_of_the_markov_task_is_its_entropy():
     task = TASKS["markov"]
     text = text_of(task)
     pairs, singles = Counter(itertools.pairwise(text)), Counter(text[:-1])
@@ -73,13 +73,13 @@ def test_the_entropy_of_the_markov_chain_is_its_floor():
     assert measured == pytest.approx(task.floor, abs=2e-3)
 
 
-def test_only_answers_count_and_every_window_begins_with_a_problem():
+def test_only_answer_tokens_are_targets_and_every_window_starts_with_a_problem():
     text = "1+1=2\n10+2=12\n5+5=10\n7+1=8\n2+2=4\n"
     tokenizer = CharTokenizer.from_text(text)
     answers = answers_of("addition", tokenizer)
     ids = torch.tensor(tokenizer.encode(text))
     starts = problem_starts(ids, 11, answers)
-    assert starts.tolist() == [6, 14, 21]  # not of the first line, which may be cut
+    assert starts.tolist() == [6, 14, 21]  # not the first line, which may be cut
     windows = fixed_windows(ids, 11, 3, starts)
     x, y = windows[:, :-1], windows[:, 1:]
     counted = [tokenizer.decode(row[row != IGNORED]) for row in answer_targets(x, y, answers)]
@@ -88,7 +88,7 @@ def test_only_answers_count_and_every_window_begins_with_a_problem():
     assert {tokenizer.decode(row[:4]) for row in x} == {"10+2", "5+5=", "7+1="}
 
 
-def test_what_cannot_be_learned_is_refused_with_the_numbers(tmp_path):
+def test_a_task_is_refused_with_too_short_a_context_or_another_tokenizer(tmp_path):
     config = RunConfig().replace({"data.corpus": "addition", "model.block_size": 12})
     assert check_startable(tmp_path, config) == len("0123456789+=\n")
     with pytest.raises(TextError, match="has 13 characters, so the context must have at least 12 tokens, not 11"):

@@ -32,12 +32,12 @@ from core.text.token_display import KINDS, escape_markdown, isolated, kind_of, q
         ("the ", "the·"),
     ],
 )
-def test_what_cannot_be_seen_is_shown_by_a_sign(token, shown):
+def test_invisible_characters_are_shown_as_symbols(token, shown):
     assert visible(token) == shown
 
 
 @given(st.text(min_size=1))
-def test_nothing_stays_invisible(token):
+def test_every_token_has_a_visible_form(token):
     shown = visible(token)
     assert shown.strip() and all(unicodedata.category(character)[0] not in "CZ" for character in shown)
 
@@ -55,7 +55,7 @@ def test_nothing_stays_invisible(token):
         ("😀\u200b\0", "other"),
     ],
 )
-def test_kinds(tokens, kind):
+def test_characters_are_classified_by_kind(tokens, kind):
     assert {kind_of(token) for token in tokens} == {kind}
 
 
@@ -64,13 +64,13 @@ def test_every_token_has_a_kind(token):
     assert kind_of(token) in KINDS
 
 
-def test_a_newline_can_be_typed_in_one_line_and_its_two_characters_too():
+def test_read_newlines_expands_backslash_n_unless_it_is_escaped():
     assert read_newlines(r"ROMEO:\nBut\n\n") == "ROMEO:\nBut\n\n"
     assert read_newlines(r"print('\\n') \t \\ \\\\") == r"print('\n') \t \\ \\\\"
 
 
 @pytest.mark.parametrize("name", ["<script>x</script>", "[a](javascript:b)", "# *x*", "`<b>`", "a\n\n# b"])
-def test_anybodys_text_is_no_markdown(name):
+def test_user_text_is_escaped_in_markdown(name):
     shown = escape_markdown(name)
     assert "<" not in shown and "\n" not in shown
     assert not any(mark in shown.replace(f"\\{mark}", "") for mark in "*`[](#")

@@ -30,7 +30,7 @@ from core.text.tokenizers import (
     token_texts,
 )
 
-texts = st.text(min_size=1)  # every character of Unicode but half surrogate pairs
+texts = st.text(min_size=1)  # every Unicode character except lone surrogates
 
 
 def test_the_settings_offer_every_tokenizer():
@@ -44,7 +44,7 @@ def test_decoding_undoes_encoding(text):
 
 
 @given(texts)
-def test_ids_follow_the_order_of_code_points(text):
+def test_char_ids_follow_code_point_order(text):
     tokenizer = CharTokenizer.from_text(text)
     assert tokenizer.tokens == tuple(sorted(set(text)))
     assert tokenizer.vocab_size == len(set(text))
@@ -52,7 +52,7 @@ def test_ids_follow_the_order_of_code_points(text):
 
 
 @given(texts, texts)
-def test_an_unseen_character_is_named_with_its_position(known, text):
+def test_encoding_an_unknown_character_reports_it_and_its_position(known, text):
     tokenizer = CharTokenizer.from_text(known)
     unseen = [position for position, character in enumerate(text) if character not in known]
     if not unseen:
@@ -64,7 +64,7 @@ def test_an_unseen_character_is_named_with_its_position(known, text):
 
 
 @pytest.mark.parametrize("text", ["hé", "h\ud800", "h\0", "h😀"])
-def test_the_message_of_an_unseen_character(text):
+def test_the_error_for_an_unknown_character_states_its_position(text):
     with pytest.raises(
         UnknownCharacterError, match=r"at position 1 does not occur in the text that this model learned from"
     ):
@@ -74,12 +74,12 @@ def test_the_message_of_an_unseen_character(text):
 @pytest.mark.parametrize(
     "tokenizer", [ByteTokenizer.from_text(), BPETokenizer.from_merges([("l", "l")])], ids=lambda made: made.name
 )
-def test_what_is_not_utf8_in_the_shell_is_no_character_of_any_tokenizer(tokenizer):
+def test_a_non_utf8_byte_of_the_shell_is_an_unknown_character(tokenizer):
     with pytest.raises(UnknownCharacterError, match=r"U\+DCE9\) at position 3 does not occur"):
         tokenizer.encode(os.fsdecode(b"caf\xe9"))
 
 
-def test_arrays_are_int64_and_empty_text_is_fine():
+def test_encoded_arrays_are_int64_and_empty_text_is_allowed():
     tokenizer = CharTokenizer.from_text("hello")
     np.testing.assert_array_equal(tokenizer.encode_array("hole"), np.array([1, 3, 2, 0]))
     assert tokenizer.encode_array("hole").dtype == np.int64
@@ -87,12 +87,12 @@ def test_arrays_are_int64_and_empty_text_is_fine():
 
 
 @pytest.mark.parametrize("bad", [-1, 4])
-def test_an_id_that_no_character_has_is_refused(bad):
+def test_decoding_an_unknown_id_is_refused(bad):
     with pytest.raises(TextError, match=f"There is no character number {bad}: this model knows 0 to 3"):
         CharTokenizer.from_text("hello").decode([0, bad])
 
 
-def test_transformers_reads_it_and_refuses_an_unknown_character_too(tmp_path):
+def test_transformers_reads_an_exported_char_tokenizer(tmp_path):
     tokenizer = CharTokenizer.from_text("\nabc 😀")
     write_files(tmp_path, tokenizer_files(tokenizer))
     theirs = AutoTokenizer.from_pretrained(tmp_path)
@@ -103,14 +103,14 @@ def test_transformers_reads_it_and_refuses_an_unknown_character_too(tmp_path):
         theirs("abz")
 
 
-def test_without_a_prompt_it_begins_at_a_newline_or_where_there_is_none_with_the_first_token():
+def test_generation_without_a_prompt_starts_at_a_newline_or_else_the_first_token():
     assert opening_ids(CharTokenizer.from_text("ab\nc")) == [0]
     assert opening_ids(CharTokenizer.from_text("\tb\n")) == [1]
     assert opening_ids(CharTokenizer.from_text("GATTACA")) == [0]
 
 
 @given(texts)
-def test_saving_and_loading_keep_it(tmp_path_factory, text):
+def test_a_char_tokenizer_survives_saving_and_loading(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
     tokenizer = CharTokenizer.from_text(text)
     tokenizer.save(path)
@@ -132,14 +132,14 @@ def test_saving_and_loading_keep_it(tmp_path_factory, text):
         ('{"type": "char", "tokens": ["a", "a"]}', "damaged: tokens must be distinct single characters"),
     ],
 )
-def test_a_damaged_file_is_said_to_be_so(tmp_path, content, sentence):
+def test_a_damaged_tokenizer_file_is_refused_with_the_reason(tmp_path, content, sentence):
     path = tmp_path / "tokenizer.json"
     path.write_text(content)
     with pytest.raises(TextError, match=sentence):
         load_tokenizer(path)
 
 
-def test_a_missing_file_is_said_to_be_missing(tmp_path):
+def test_a_missing_tokenizer_file_is_refused(tmp_path):
     with pytest.raises(TextError, match=r"tokenizer\.json, cannot be read: No such file"):
         load_tokenizer(tmp_path / "tokenizer.json")
 
@@ -166,18 +166,18 @@ def tokenizer(folder):
 
 
 @given(st.text(max_size=80))
-def test_any_text_comes_back_as_it_was(tokenizer, text):
+def test_a_bpe_tokenizer_round_trips_any_text(tokenizer, text):
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
-def test_it_cuts_as_transformers_does(folder, tokenizer):
+def test_a_bpe_tokenizer_encodes_as_transformers_does(folder, tokenizer):
     theirs = GPT2TokenizerFast(str(folder / "vocab.json"), str(folder / "merges.txt"))
     for text in (TEXT, "  two  spaces\t\n\n\n end ", "Größe 123 ünïcode 漢字 😀"):
         assert tokenizer.encode(text) == theirs(text)["input_ids"]
 
 
 @pytest.mark.parametrize("seam", ["a\nb", "a\n\nb", "a \nb", "a\n b", "a\n\n\n b", "a\r\nb"])
-def test_a_long_text_cut_in_pieces_is_the_same_as_whole(tokenizer, seam):
+def test_encoding_a_long_text_in_chunks_gives_the_same_ids(tokenizer, seam):
     text = (TEXT + seam) * 800
     assert len(text) > 3 * 20_000
     assert tokenizer.encode_array(text).tolist() == tokenizer.encode(text)
@@ -187,7 +187,7 @@ SIGNS = [chr(code) for code in range(0x3001) if not chr(code).isalnum() and (cod
 
 
 @pytest.mark.parametrize("sign", SIGNS, ids=ascii)
-def test_words_are_cut_only_where_the_rule_splits(sign):
+def test_chunk_boundaries_are_boundaries_of_the_pre_tokenizer(sign):
     def split(text: str) -> list[str]:
         return [word for word, _span in ByteLevel(add_prefix_space=False).pre_tokenize_str(text)]
 
@@ -198,12 +198,12 @@ def test_words_are_cut_only_where_the_rule_splits(sign):
 
 
 @given(st.lists(st.integers(0, 280), max_size=20))
-def test_decoded_one_by_one_any_ids_are_the_text_of_all_of_them(tokenizer, ids):
+def test_token_texts_join_to_the_decoded_text(tokenizer, ids):
     texts = token_texts(tokenizer, ids)
     assert len(texts) == len(ids) and "".join(texts) == tokenizer.decode(ids)
 
 
-def test_a_part_of_a_character_is_spelled_in_bytes_and_its_text_comes_with_the_last(tokenizer):
+def test_a_split_character_is_labeled_in_bytes_and_its_text_follows_the_last_token(tokenizer):
     ids = tokenizer.encode("a 😀—")
     assert [tokenizer.tokens[id] for id in ids[2:7]] == ["<0xF0>", "<0x9F>", "<0x98>", "<0x80>", "<0xE280>"]
     assert "".join(token_texts(tokenizer, ids)) == "a 😀—" and token_texts(tokenizer, ids)[2:6] == ["", "", "", "😀"]
@@ -249,7 +249,7 @@ ADDED = {
 
 
 @pytest.mark.parametrize("kind", [with_prefix_space, with_template, with_another_rule, *ADDED.values()])
-def test_the_text_of_a_run_is_cut_into_the_same_tokens_as_a_prompt(folder, kind):
+def test_a_long_text_and_a_prompt_get_the_same_tokens_with_any_pre_tokenizer(folder, kind):
     theirs = kind(folder)
     tokenizer = BPETokenizer(theirs)
     text = "Two" + TEXT * 800
@@ -258,7 +258,7 @@ def test_the_text_of_a_run_is_cut_into_the_same_tokens_as_a_prompt(folder, kind)
     assert tokenizer.encode(tokenizer.decode(once)) == once, "a text that was shown can be encoded again"
 
 
-def test_it_is_kept_and_read_again(tokenizer, tmp_path):
+def test_a_bpe_tokenizer_survives_saving_and_loading(tokenizer, tmp_path):
     tokenizer.save(tmp_path / "tokenizer.json")
     again = load_tokenizer(tmp_path / "tokenizer.json")
     assert again == tokenizer
@@ -266,7 +266,7 @@ def test_it_is_kept_and_read_again(tokenizer, tmp_path):
     assert " be" in again.tokens
 
 
-def test_damaged_files_are_refused_in_a_sentence(tmp_path, tokenizer):
+def test_damaged_bpe_files_and_unknown_ids_are_refused(tmp_path, tokenizer):
     assert BPETokenizer.from_folder(tmp_path) is None
     for content in ("{", '{"model": 3}', '{"type": "bpe", "tokenizer": {"model": {}}}', '{"type": "bpe"}'):
         (tmp_path / "tokenizer.json").write_text(content)
@@ -278,7 +278,7 @@ def test_damaged_files_are_refused_in_a_sentence(tmp_path, tokenizer):
         tokenizer.decode([99999])
 
 
-def test_no_whole_character_of_chinese_is_ever_a_replacement_sign(tmp_path):
+def test_chinese_characters_never_decode_to_a_replacement_character(tmp_path):
     text = load_corpus("tang-poems", tmp_path)[:3000]
     for tokenizer in (ByteTokenizer.from_text(), BPETokenizer.from_merges(train_merges(text)[:40])):
         ids = tokenizer.encode(text)

@@ -1,4 +1,4 @@
-"""One small run that every test of training varies."""
+"""One small run that the training tests vary."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ SMALL = RunConfig(
 
 @pytest.fixture
 def small() -> RunConfig:
-    """Dropout is on, so that anything that touches the dice is seen."""
+    """Return a config with dropout, so that any use of the rng changes the result."""
     return SMALL
 
 

@@ -1,4 +1,4 @@
-"""`python -m tests.core.training.record_curves`: train the short runs that `test_progress_summary.py` judges."""
+"""`python -m tests.core.training.record_curves`: train the short runs for `test_progress_summary.py`."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from core.training.trainer import Trainer
 
 FILE = Path(__file__).with_name("recorded_curves.json")
 RATE = "train.learning_rate"
-# What is special about each run: settings, changes while it trains as {step: (setting, value)}, length of its text.
+# Per run: settings, changes during training as {step: (setting, value)}, and the length of the text.
 RUNS: dict[str, dict[str, Any]] = {
     "still falling": {"steps": 300, "settings": {"train.schedule": "constant"}},
     "settled": {"steps": 1500},
@@ -30,7 +30,7 @@ RUNS: dict[str, dict[str, Any]] = {
 
 
 def record(name: str) -> dict[str, Any]:
-    """Train one of `RUNS`: its measured rows, and its setting changes as (step, setting, before, value)."""
+    """Train one of `RUNS`; return its measured rows and its setting changes as (step, setting, before, value)."""
     wanted = RUNS[name]
     config = RunConfig(
         model=ModelConfig(n_layer=2, n_head=4, n_embd=32, block_size=32, position="rope"),

@@ -25,7 +25,7 @@ from core.training.trainer import EvaluationEvent, StepEvent
 
 
 def train_and_save(trainer, folder, steps):
-    """A checkpoint after each of the steps; returns their paths."""
+    """Save a checkpoint after each of the steps; return their paths."""
     paths = []
     for step in steps:
         while trainer.step < step:
@@ -40,7 +40,7 @@ def flip(path, position):
     path.write_bytes(data)
 
 
-def test_a_resumed_run_is_the_run_that_was_never_interrupted(small, make_trainer, tmp_path):
+def test_a_resumed_run_equals_an_uninterrupted_one(small, make_trainer, tmp_path):
     whole = make_trainer(small)
     (path,) = train_and_save(whole, tmp_path, [6])
     rest = [event[:4] for event in whole.events() if isinstance(event, StepEvent)]
@@ -55,20 +55,20 @@ def test_a_resumed_run_is_the_run_that_was_never_interrupted(small, make_trainer
     assert path.suffix == ".safetensors"
 
 
-def test_the_last_two_are_kept_and_nothing_half_written(small, make_trainer, tmp_path):
+def test_only_the_last_two_checkpoints_are_kept(small, make_trainer, tmp_path):
     paths = train_and_save(make_trainer(small), tmp_path, [0, 2, 4, 6])
     assert sorted(tmp_path.iterdir()) == paths[2:]
     assert latest_checkpoint(tmp_path) == paths[3]
 
 
-def test_saving_the_same_step_again_keeps_the_one_before(small, make_trainer, tmp_path):
+def test_saving_the_same_step_again_keeps_the_previous_checkpoint(small, make_trainer, tmp_path):
     paths = train_and_save(make_trainer(small), tmp_path, [2, 4, 4])
     assert paths[1] == paths[2]
     assert sorted(tmp_path.iterdir()) == paths[:2]
 
 
 @pytest.mark.parametrize("position", [0, 20, 1000, -1])
-def test_one_wrong_byte_in_the_newest_loads_the_one_before(small, make_trainer, tmp_path, position):
+def test_a_flipped_bit_in_the_newest_checkpoint_loads_the_previous_one(small, make_trainer, tmp_path, position):
     older, newer = train_and_save(make_trainer(small), tmp_path, [2, 4])
     assert newer_checkpoints(tmp_path, latest_checkpoint(tmp_path)) == 0
     flip(newer, position)
@@ -83,13 +83,13 @@ def test_one_wrong_byte_in_the_newest_loads_the_one_before(small, make_trainer, 
 
 
 @pytest.mark.parametrize("size", [0, 7, 5000])
-def test_a_truncated_newest_loads_the_one_before(small, make_trainer, tmp_path, size):
+def test_a_truncated_newest_checkpoint_loads_the_previous_one(small, make_trainer, tmp_path, size):
     older, newer = train_and_save(make_trainer(small), tmp_path, [2, 4])
     newer.write_bytes(newer.read_bytes()[:size])
     assert latest_checkpoint(tmp_path) == older
 
 
-def test_after_a_fall_back_the_damaged_one_never_counts_as_kept(small, make_trainer, tmp_path):
+def test_saving_after_a_fallback_removes_the_damaged_checkpoint(small, make_trainer, tmp_path):
     older, newer = train_and_save(make_trainer(small), tmp_path, [2, 6])
     flip(newer, -1)
     trainer = make_trainer(small)
@@ -99,7 +99,7 @@ def test_after_a_fall_back_the_damaged_one_never_counts_as_kept(small, make_trai
     assert sorted(tmp_path.iterdir()) == [older, saved]
 
 
-def test_no_checkpoint_is_not_an_error_but_only_damaged_ones_are(small, make_trainer, tmp_path):
+def test_having_no_checkpoint_is_allowed_but_having_only_damaged_ones_is_an_error(small, make_trainer, tmp_path):
     assert latest_checkpoint(tmp_path) is None
     assert newest_save(tmp_path) == -1
     assert latest_checkpoint(tmp_path / "never made") is None
@@ -109,7 +109,7 @@ def test_no_checkpoint_is_not_an_error_but_only_damaged_ones_are(small, make_tra
         latest_checkpoint(tmp_path)
 
 
-def test_a_missing_checkpoint_is_a_sentence(small, make_trainer, tmp_path):
+def test_a_missing_checkpoint_is_refused(small, make_trainer, tmp_path):
     with pytest.raises(RunError, match="missing"):
         load_checkpoint(tmp_path / "step-00000001.safetensors", make_trainer(small))
 
@@ -120,7 +120,7 @@ def test_a_checkpoint_of_another_model_is_refused(small, make_trainer, tmp_path)
         load_checkpoint(path, make_trainer(small.replace({"model.n_layer": 1})))
 
 
-def test_a_folder_that_cannot_be_made_is_a_sentence(small, make_trainer, tmp_path):
+def test_an_uncreatable_checkpoint_folder_is_reported(small, make_trainer, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunError, match=r"could not be saved .*: Not a directory"):
         save_checkpoint(tmp_path / "file" / "checkpoints", make_trainer(small))
@@ -128,14 +128,14 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(small, make_trainer, tmp_pat
         save_weights(tmp_path / "file" / "weights.safetensors", make_trainer(small).model, 0)
 
 
-def test_no_room_is_told_apart_from_other_refusals_and_leaves_the_earlier_saves(small, make_trainer, tmp_path):
+def test_a_full_disk_raises_disk_full_error_and_keeps_earlier_saves(small, make_trainer, tmp_path):
     trainer = make_trainer(small)
     train_and_save(trainer, tmp_path, [1])
     save_weights(tmp_path / "weights", trainer.model, 1)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     trainer.train_step()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # the system refuses what is beyond
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # the system refuses longer files
     try:
         with pytest.raises(DiskFullError, match=r"could not be saved .*: File too large"):
             save_checkpoint(tmp_path, trainer)
@@ -146,11 +146,11 @@ def test_no_room_is_told_apart_from_other_refusals_and_leaves_the_earlier_saves(
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_weights_that_are_no_numbers_are_found_before_they_are_kept(small, make_trainer):
+def test_check_finite_detects_a_non_finite_loss_or_weight(small, make_trainer):
     trainer = make_trainer(small)
     trainer.train_step()
     parameter = next(trainer.model.parameters())
-    parameter.data.fill_(torch.finfo(torch.float32).max)  # finite, though their sum is not
+    parameter.data.fill_(torch.finfo(torch.float32).max)  # finite, although their sum is not
     trainer.check_finite()
     with pytest.raises(NotFiniteError, match="after step 1: the loss is no longer a finite number"):
         trainer.check_finite(EvaluationEvent(1, 2.0, float("nan"), 0.1))
@@ -160,7 +160,7 @@ def test_weights_that_are_no_numbers_are_found_before_they_are_kept(small, make_
 
 
 @pytest.mark.parametrize("tie_weights", [True, False])
-def test_weights_survive_the_trip_with_their_step(tmp_path, tie_weights):
+def test_weights_and_step_survive_saving_and_loading(tmp_path, tie_weights):
     config = ModelConfig(n_layer=1, n_head=2, n_embd=16, block_size=8, tie_weights=tie_weights)
     model, other = build_model(config, 11), build_model(config, 11)
     save_weights(tmp_path / "deep" / "weights.safetensors", model, 700)
@@ -171,7 +171,7 @@ def test_weights_survive_the_trip_with_their_step(tmp_path, tie_weights):
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["weights.safetensors"]
 
 
-def test_weights_that_do_not_fit_or_are_damaged_are_sentences(tmp_path):
+def test_mismatched_damaged_or_missing_weights_are_refused(tmp_path):
     small, large = (build_model(ModelConfig(n_layer=n, n_head=2, n_embd=16, block_size=8), 11) for n in (1, 2))
     path = tmp_path / "weights.safetensors"
     save_weights(path, small, 1)
@@ -185,7 +185,7 @@ def test_weights_that_do_not_fit_or_are_damaged_are_sentences(tmp_path):
 
 
 @given(total=st.integers(1, 1_000_000), count=st.integers(0, 200))
-def test_snapshots_lie_closer_together_early_and_include_both_ends(total, count):
+def test_snapshot_steps_are_sorted_unique_and_include_both_ends(total, count):
     steps = snapshot_steps(total, count)
     assert steps[-1] == total
     assert steps == sorted(set(steps))
@@ -193,7 +193,7 @@ def test_snapshots_lie_closer_together_early_and_include_both_ends(total, count)
     assert count < 2 or steps[0] == 0
 
 
-def test_snapshots_grow_by_equal_factors():
+def test_snapshot_steps_grow_geometrically():
     assert snapshot_steps(1000, 5) == [0, 1, 10, 100, 1000]
     assert snapshot_steps(2000, 0) == snapshot_steps(2000, 1) == [2000]
     assert snapshot_steps(3, 24) == [0, 1, 2, 3]
@@ -207,7 +207,7 @@ def saved_weights(path, *, step=700):
 
 
 @pytest.mark.parametrize("place", ["length", "metadata", "first", "middle", "last"])
-def test_a_single_wrong_bit_anywhere_in_weights_is_noticed_before_they_are_used(place, tmp_path):
+def test_a_flipped_bit_in_a_weights_file_is_detected_before_loading(place, tmp_path):
     path = tmp_path / "weights.safetensors"
     model = saved_weights(path)
     whole = path.read_bytes()
@@ -228,16 +228,16 @@ def test_a_single_wrong_bit_anywhere_in_weights_is_noticed_before_they_are_used(
     assert all(torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
 
 
-def test_weights_with_their_checksum_are_a_plain_safetensors_file_and_those_without_still_open(tmp_path):
+def test_checksummed_weights_are_plain_safetensors_and_files_without_checksum_still_open(tmp_path):
     model = saved_weights(tmp_path / "weights.safetensors")
     tensors = load_file(tmp_path / "weights.safetensors")
     assert {name: p.shape for name, p in model.named_parameters()} == {n: t.shape for n, t in tensors.items()}
-    save_file(tensors, tmp_path / "old.safetensors", {"step": "5"})  # as it was written before there were checksums
+    save_file(tensors, tmp_path / "old.safetensors", {"step": "5"})  # the format before checksums
     assert load_weights(tmp_path / "old.safetensors", model) == 5
 
 
-def test_equal_weights_are_equal_files(tmp_path):
-    """safetensors itself writes metadata in random order."""
+def test_equal_weights_give_identical_files(tmp_path):
+    """The safetensors library writes metadata in random order."""
     tensors = {"b": torch.zeros(2), "a": torch.ones(3)}
     files = set()
     for _ in range(20):
@@ -248,7 +248,7 @@ def test_equal_weights_are_equal_files(tmp_path):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_are_a_sentence(value, tmp_path):
+def test_non_finite_weights_are_refused_on_loading(value, tmp_path):
     path = tmp_path / "weights.safetensors"
     model = saved_weights(path)
     with torch.no_grad():

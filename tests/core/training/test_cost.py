@@ -72,7 +72,7 @@ SWITCHES = [
 
 
 def saved_numbers(config: ModelConfig, vocab_size: int, precision: str) -> float:
-    """Float32 numbers that torch holds for one more token between the forward and the backward pass."""
+    """Return the number of float32 values that torch holds per token between the forward and backward pass."""
     few, many = (_bytes_held(build_model(config, vocab_size), batch, precision) for batch in (4, 8))
     return (many - few) / 4 / (4 * config.block_size)
 
@@ -82,7 +82,7 @@ def _bytes_held(model: GPT | Bigram, batch: int, precision: str) -> int:
 
     def keep(tensor):
         storage = tensor.untyped_storage()
-        held[storage.data_ptr()] = storage  # held, so that no address is used twice
+        held[storage.data_ptr()] = storage  # keep it alive, so that no address is reused
         return tensor
 
     ids = torch.randint(model.vocab_size, (batch, model.block_size))
@@ -93,24 +93,24 @@ def _bytes_held(model: GPT | Bigram, batch: int, precision: str) -> int:
     return sum(storage.nbytes() for storage in held.values())
 
 
-def test_flops_are_those_of_the_published_formula():
+def test_flops_per_token_match_the_palm_formula():
     config = ModelConfig(**SHAPE)
     matrices = 2 * 12 * 64 * 64 + 65 * 64
     attention = 12 * 2 * 64 * 32
     assert work_per_token(config, 65).flops == 6 * matrices + attention  # PaLM (Chowdhery 2022), appendix B
 
 
-def test_a_multiple_of_the_layers_is_counted_from_two():
+def test_flops_of_three_layers_match_torchs_flop_counter():
     three = ModelConfig(**SHAPE | {"n_layer": 3})
     model = build_model(three, 65)
     ids = torch.zeros(2, 32, dtype=torch.int64)
     with FlopCounterMode(display=False) as counter:
-        model(ids, ids, hook=lambda name, tensor: None)  # fused attention is not counted by torch
+        model(ids, ids, hook=lambda name, tensor: None)  # torch does not count fused attention
     assert 3 * counter.get_total_flops() / 64 == work_per_token(three, 65).flops
 
 
 @pytest.mark.parametrize("switches", SWITCHES, ids=str)
-def test_parameters_are_exact_and_memory_is_what_torch_keeps(switches):
+def test_parameter_count_is_exact_and_saved_activations_match_torch(switches):
     config = ModelConfig(**(SHAPE | switches))
     for vocab_size, precision in ((65, "float32"), (1000, "float32"), (65, "bfloat16")):
         assert exact_parameters(config, vocab_size) == parameter_count(build_model(config, vocab_size))
@@ -119,7 +119,7 @@ def test_parameters_are_exact_and_memory_is_what_torch_keeps(switches):
         )
 
 
-def test_counting_parameters_takes_no_memory_and_throws_no_dice():
+def test_counting_parameters_does_not_use_the_rng():
     before = torch.get_rng_state()
     assert exact_parameters(preset("gpt2").model, 50257) == 124_439_808  # the published GPT-2 small
     assert torch.equal(torch.get_rng_state(), before)
@@ -129,11 +129,11 @@ def test_counting_parameters_takes_no_memory_and_throws_no_dice():
 @pytest.mark.parametrize(
     "path", ["model.n_layer", "model.n_embd", "model.block_size", "train.batch_size", "train.steps"]
 )
-def test_more_of_anything_costs_more(name, path):
+def test_increasing_any_size_increases_the_estimated_cost(name, path):
     config = preset(name)
     section, field = path.split(".")
     value = getattr(getattr(config, section), field)
-    values = (value // 2, value) if path == "train.batch_size" else (value, 2 * value)  # 512 is the most of a batch
+    values = (value // 2, value) if path == "train.batch_size" else (value, 2 * value)  # 512 is the largest batch
     small, large = (estimate(config.replace({path: value}), 80, SPEED, "float32") for value in values)
     if name == "bigram" and path in ("model.n_layer", "model.n_embd"):
         assert small == large  # it has neither
@@ -143,7 +143,7 @@ def test_more_of_anything_costs_more(name, path):
     assert large.parameters >= small.parameters
 
 
-def test_memory_counts_the_logits_of_evaluation_and_the_text():
+def test_memory_includes_evaluation_logits_and_the_text():
     config = preset("gpt-quick").replace({"train.batch_size": 2})
     few, many = (memory_needed(config, size) for size in (100, 50_000))
     parameters, kept = (
@@ -151,24 +151,24 @@ def test_memory_counts_the_logits_of_evaluation_and_the_text():
         for count in (exact_parameters, lambda *shape: work_per_token(*shape).saved_numbers)
     )
     training = 4 * 4 * (parameters[1] - parameters[0])
-    # Of a small batch, the probe batch of the training's health needs more. The last number is the logits' gradient.
+    # For a small batch, the probe batch of the health check needs more. The last term is the gradient of the logits.
     width = 2 * 4 * config.model.n_embd
     batch = 1.17 * 4 * (160 * (kept[1] + 50_000 + width) - 512 * (kept[0] + 100 + width))
     assert probe_shape(32, 100) == (16, 32) and probe_shape(32, 50_000) == (5, 32)
-    # 64 windows of 32 tokens together with 100 characters; with 50,000 as few as keep the logits below 32 MB.
+    # 64 windows of 32 tokens at once for 100 characters; for 50,000, as few as keep the logits below 32 MB.
     logits = 4 * 2 * 32 * (windows_at_once(config, 50_000) * 50_000 - 64 * 100)
     assert windows_at_once(config, 100) == 64 and windows_at_once(config, 50_000) * 32 * 50_000 <= 2**23
     assert many - few == pytest.approx(training + batch + logits, rel=1e-6)
     assert memory_needed(config, 100, text_length=20_000_000) - few == 120_000_000
 
 
-def test_dropout_needs_the_memory_of_its_masks_and_of_the_gaps_between_them():
+def test_dropout_increases_the_estimated_memory():
     config = preset("gpt-tiny").replace({"train.batch_size": 64})
     plain, dropped = (memory_needed(config.replace({"model.dropout": share}), 65) for share in (0.0, 0.2))
     assert dropped > 1.3 * plain
 
 
-def test_muon_costs_time_and_keeps_one_average_less():
+def test_muon_takes_more_time_and_less_optimizer_state_than_adamw():
     config = preset("gpt-tiny")
     adamw, muon = (
         estimate(config.replace({"train.optimizer": name}), 80, SPEED, "float32") for name in ("adamw", "muon")
@@ -177,10 +177,10 @@ def test_muon_costs_time_and_keeps_one_average_less():
     averages = [work_of_update(config.model, 80, name).state for name in ("adamw", "muon")]
     assert averages[0] == 2 * exact_parameters(config.model, 80)
     assert averages[0] - averages[1] == 4 * 12 * 128 * 128
-    assert muon.memory_bytes < adamw.memory_bytes  # the batch asks for more than Muon's update does
+    assert muon.memory_bytes < adamw.memory_bytes  # the batch needs more memory than Muon's update
 
 
-def test_muon_is_counted_as_the_products_it_computes():
+def test_muon_update_flops_match_torchs_flop_counter():
     config = ModelConfig(n_layer=3, n_head=2, n_embd=16, block_size=8)
     model = build_model(config, 11)
     optimizer = build_optimizer(model, TrainConfig(optimizer="muon"))
@@ -191,7 +191,7 @@ def test_muon_is_counted_as_the_products_it_computes():
     assert counter.get_total_flops() == work_of_update(config, 11, "muon").flops
 
 
-def test_measurements_and_texts_on_the_way_take_time():
+def test_evaluations_and_samples_add_to_the_estimated_time():
     config = preset("gpt-tiny")
     seldom = estimate(
         config.replace({"train.eval_interval": 2000, "train.sample_interval": 2000}), 80, SPEED, "float32"
@@ -199,18 +199,18 @@ def test_measurements_and_texts_on_the_way_take_time():
     assert seldom.seconds < estimate(config, 80, SPEED, "float32").seconds
 
 
-def test_gpt2_with_512_pieces_is_refused_on_a_machine_with_4_gb():
+def test_gpt2_with_batch_size_512_is_refused_on_a_machine_with_4_gb():
     expected = estimate(preset("gpt2").replace({"train.batch_size": 512}), 80, SPEED, "float32")
     with pytest.raises(OutOfMemoryEstimate, match=r"need about [\d,.]+ GB of memory, but A small laptop has 4\.0 GB"):
         check_fits(expected.memory_bytes, LAPTOP)
 
 
 @pytest.mark.parametrize("name", ["gpt-quick", "gpt-fast", "bigram", "gpt-tiny"])
-def test_the_presets_for_a_processor_fit_a_small_laptop(name):
+def test_the_cpu_presets_fit_a_small_laptop(name):
     check_fits(memory_needed(preset(name), 80), LAPTOP)
 
 
-def test_what_fits_exactly_is_not_refused():
+def test_a_run_that_fits_memory_exactly_is_not_refused():
     expected = estimate(preset("gpt-tiny"), 80, SPEED, "float32")
     card = dataclasses.replace(LAPTOP, device="cuda", memory_bytes=expected.memory_bytes)
     check_fits(expected.memory_bytes, card, memory_for_queued(card))
@@ -219,14 +219,14 @@ def test_what_fits_exactly_is_not_refused():
         check_fits(expected.memory_bytes, smaller, memory_for_queued(smaller))
 
 
-def test_what_others_use_is_not_counted_as_room():
+def test_memory_used_by_other_programs_is_not_available():
     expected = estimate(preset("gpt-tiny"), 80, SPEED, "float32")
     with pytest.raises(OutOfMemoryEstimate, match=r"has 4\.0 GB, of which 50 MB are free\. Choose"):
         check_fits(expected.memory_bytes, LAPTOP, free=50 * 2**20)
     check_fits(expected.memory_bytes, LAPTOP, free=2**31)
 
 
-# Seconds of: the first steps, which are slow; a usual step; an evaluation; a sample; and how much steps vary.
+# Seconds of the slow first steps, a usual step, an evaluation and a sample; and the relative spread of steps.
 SHAPES = {
     "a compiled model": ([45.0, 3.0], 0.11, 2.0, 0.8, 0.05),
     "a small one": ([0.4, 0.05], 0.004, 0.05, 0.15, 0.3),
@@ -238,7 +238,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("seed", range(3))
-def test_what_is_told_is_within_25_percent(shape, seed):
+def test_the_estimated_time_left_is_within_25_percent(shape, seed):
     first, usual, evaluation, sample, spread = SHAPES[shape]
     config, rng = TrainConfig(steps=600, eval_interval=50, sample_interval=100), np.random.default_rng(seed)
     steps = usual * rng.gamma(1 / spread**2, spread**2, config.steps)
@@ -257,8 +257,8 @@ def test_what_is_told_is_within_25_percent(shape, seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_machine_that_other_programs_use_gives_no_rosy_time(seed):
-    """A step in six waits twelve times as long as the others take: the middle step says nothing of the mean."""
+def test_time_left_is_unbiased_on_a_machine_with_occasional_slow_steps(seed):
+    """One step in six takes twelve times as long as the others, so the median differs much from the mean."""
     rng, config = np.random.default_rng(seed), TrainConfig(steps=6000)
     steps = np.where(rng.random(config.steps) < 1 / 6, 0.06, 0.005)
     time_left, ratios = TimeLeft(), []
@@ -270,17 +270,17 @@ def test_a_machine_that_other_programs_use_gives_no_rosy_time(seed):
     assert np.mean(ratios) == pytest.approx(1, abs=0.05)
 
 
-def test_it_follows_the_speed_of_the_last_seconds():
+def test_time_left_follows_the_speed_of_recent_steps():
     time_left, config = TimeLeft(), TrainConfig(steps=10_000)
     for _step in range(2000):
         time_left.step(0.02)
-    for _step in range(600):  # a minute in which another program runs
+    for _step in range(600):  # another program runs for a minute
         time_left.step(0.1)
     assert time_left.seconds(config, 2600) == pytest.approx(740, rel=0.1)
 
 
-def test_a_number_that_was_shown_stays_until_a_setting_changes():
-    """A machine that another program slows down threefold for a while."""
+def test_time_left_stays_available_once_shown_until_a_setting_changes():
+    """Another program slows the machine down threefold for a while."""
     time_left, config = TimeLeft(), TrainConfig(steps=600)
     told = []
     for step, seconds in enumerate([0.1] * 40 + [0.3] * 60 + [0.1] * 60, start=1):
@@ -293,7 +293,7 @@ def test_a_number_that_was_shown_stays_until_a_setting_changes():
     assert time_left.seconds(config, 161) is None
 
 
-def test_nothing_is_told_before_there_is_something_to_judge_by_and_after_a_change():
+def test_time_left_is_unknown_for_the_first_steps_and_after_a_setting_change():
     time_left, config = TimeLeft(), TrainConfig(steps=100)
     for step in range(1, ENOUGH + 3):
         time_left.step(1.0)
@@ -304,7 +304,7 @@ def test_nothing_is_told_before_there_is_something_to_judge_by_and_after_a_chang
     assert time_left.seconds(config, 15) is None
 
 
-def test_a_run_takes_longer_beside_other_programs_once_the_cores_are_taken():
+def test_contention_is_one_while_cores_are_free_and_rises_beyond():
     assert contention(1, 2, 0.3) == contention(2, 8, 5.0) == 1
     assert contention(1, 2, 2.0) == 1.5
     assert contention(2, 2, 2.0) == 2

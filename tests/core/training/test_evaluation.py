@@ -32,7 +32,7 @@ def model():
 
 
 def plain_loss(model, window):
-    """Sum over one window, spelled out."""
+    """Return the summed loss over one window, computed plainly."""
     model.eval()
     with torch.no_grad():
         logits, _ = model(window[None, :-1])
@@ -40,22 +40,22 @@ def plain_loss(model, window):
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 10, 64])
-def test_the_mean_counts_every_token_once_however_it_is_batched(model, batch_size):
+def test_mean_loss_counts_every_token_once_for_any_batch_size(model, batch_size):
     windows = torch.randint(7, (10, 9))
     expected = sum(plain_loss(model, window) for window in windows) / 80
     assert mean_loss(model, windows, batch_size) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("length", [2, 8, 9, 10, 41, 47])
-def test_a_whole_split_is_predicted_once_to_its_last_token(model, length):
+def test_whole_split_loss_predicts_every_token_once(model, length):
     ids = torch.randint(7, (length,))
     expected = sum(plain_loss(model, ids[i : i + 9]) for i in range(0, length - 1, 8)) / (length - 1)
     assert whole_split_loss(model, ids, batch_size=3) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
-def test_a_task_weighs_tokens_of_answers_alike_and_counts_whole_answers(model, batch_size):
-    """Tokens: 0 ends a problem, 1 is the separator; the answers to 2, 3 and 4 are 2; 3 3; 4 4 4."""
+def test_task_loss_averages_answer_tokens_and_accuracy_counts_whole_answers(model, batch_size):
+    """Tokens: 0 ends a problem, 1 is the separator; the answers to 2, 3 and 4 are "2", "3 3" and "4 4 4"."""
     lines = [[2, 1, 2, 0], [3, 1, 3, 3, 0], [4, 1, 4, 4, 4, 0]]
     rows = [[*lines[i], *lines[j]][:9] for i, j in ([0, 1], [1, 0], [2, 0], [2, 1], [0, 2])]
     windows, answers = torch.tensor(rows), AnswerTokens(separator=1, end=0)
@@ -78,8 +78,8 @@ def test_a_task_weighs_tokens_of_answers_alike_and_counts_whole_answers(model, b
     assert measured.accuracy == right / whole and whole == 7
 
 
-def test_greedy_answers_are_right_where_the_accuracy_says_so(model):
-    """With its table set to repeat each token, a bigram writes what it must; with another one it does not."""
+def test_greedily_written_answers_agree_with_the_accuracy(model):
+    """A bigram whose table predicts the next token of the right answers writes them; a changed answer is wrong."""
     bigram = build_model(ModelConfig(kind="bigram", block_size=4), vocab_size=7)
     with torch.no_grad():
         bigram.token_embedding_table.weight.copy_(torch.eye(7) + 5 * torch.eye(7)[[0, 2, 0, 3, 4, 5, 6]])
@@ -92,7 +92,7 @@ def test_greedy_answers_are_right_where_the_accuracy_says_so(model):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_measuring_leaves_no_trace(model, training):
+def test_evaluation_leaves_mode_rng_and_gradients_unchanged(model, training):
     model.train(training)
     rng, windows = torch.get_rng_state(), torch.randint(7, (6, 9))
     torch.set_rng_state(rng)
@@ -103,24 +103,26 @@ def test_measuring_leaves_no_trace(model, training):
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_baselines_of_a_run_are_measured_on_the_tokens_of_its_loss(tmp_path):
+def test_run_baselines_use_the_same_tokens_as_the_validation_loss(tmp_path):
     config = preset("gpt-quick")
     text = load_corpus("shakespeare", tmp_path)
     tokenizer = CharTokenizer.from_text(text)
     train, val = split_ids(torch.from_numpy(tokenizer.encode_array(text)), config.data.val_fraction)
     assert run_baselines(config, train, val, tokenizer.vocab_size).trigram == pytest.approx(2.032, abs=1e-3)
     whole = count_baselines(train, val, tokenizer.vocab_size)
-    assert whole.trigram == pytest.approx(2.0705, abs=5e-4)  # the whole split is harder than these 4,096 tokens
+    assert whole.trigram == pytest.approx(
+        2.0705, abs=5e-4
+    )  # the loss on the whole split is higher than on these 4,096 tokens
 
 
-def test_nothing_to_measure_is_an_error(model):
+def test_evaluation_without_windows_or_tokens_is_an_error(model):
     with pytest.raises(ValueError, match="no windows"):
         mean_loss(model, torch.empty(0, 9, dtype=torch.int64), 4)
     with pytest.raises(ValueError, match="two tokens at least, not 1"):
         whole_split_loss(model, torch.zeros(1, dtype=torch.int64))
 
 
-def test_bits_per_byte_spread_the_loss_over_the_bytes_of_the_very_tokens_predicted():
+def test_bits_per_byte_uses_the_bytes_of_the_predicted_tokens():
     text = "Straße, naïve – 世界! " * 9
     config = preset("bigram").replace({"model.block_size": 8, "train.eval_windows": 3})
     for tokenizer in (CharTokenizer.from_text(text), ByteTokenizer.from_text(text)):

@@ -1,4 +1,4 @@
-"""What the seconds of a run go to, and advice that a run which follows it confirms."""
+"""The time shares of a run, and advice on speed with its expected effect."""
 
 import pytest
 
@@ -24,14 +24,14 @@ TINY = preset("gpt-tiny")
 
 
 def pace_of(config: RunConfig, precision: str = "float32", **more: float) -> Pace:
-    """The pace of a run whose steps take twice what is expected."""
+    """Return the pace of a run whose steps take twice the estimated time."""
     rest = {"waiting": 0.0, "evaluation": 0.0, "sampling": 0.0, "logging": 0.0} | more
     return Pace(training=2 * step_seconds(config, 65, SPEED, precision), **rest)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", ["bigram", "gpt-tiny", "gpt-fast", "gpt-lecture"])
-def test_all_seconds_go_somewhere(name, precision):
+def test_time_shares_sum_to_one_for_each_preset_and_precision(name, precision):
     config = preset(name)
     pace = pace_of(config, precision, waiting=1e-5, evaluation=1e-3, sampling=2e-3, logging=3e-3)
     measured = gauge(config, 65, precision, pace, SPEED)
@@ -44,11 +44,11 @@ def test_all_seconds_go_somewhere(name, precision):
     assert measured.shares.get("peak", 0.0) == pytest.approx(measured.peak_share)
 
 
-def test_a_step_is_the_sum_of_its_parts():
+def test_the_parts_of_a_step_sum_to_its_time():
     assert sum(parts_of_a_step(TINY, 65, SPEED, "bfloat16")) == step_seconds(TINY, 65, SPEED, "bfloat16")
 
 
-def test_a_machine_that_was_not_measured_shows_what_the_run_itself_measures():
+def test_an_unmeasured_machine_shows_only_the_times_measured_by_the_run():
     pace = pace_of(TINY, evaluation=0.1)
     measured = gauge(TINY, 65, "float32", pace, None)
     assert measured.peak_share is None
@@ -56,7 +56,7 @@ def test_a_machine_that_was_not_measured_shows_what_the_run_itself_measures():
     assert [each.kind for each in measured.advice] == ["evaluation"]
 
 
-def test_a_larger_batch_is_advised_where_calls_take_most():
+def test_a_larger_batch_is_advised_if_call_overhead_dominates():
     small = TINY.replace({"train.batch_size": 1})
     advice = {each.kind: each for each in gauge(small, 65, "float32", pace_of(small), SPEED).advice}
     larger = small.replace(advice["batch"].changes)
@@ -67,12 +67,12 @@ def test_a_larger_batch_is_advised_where_calls_take_most():
     assert "batch" not in {each.kind for each in gauge(large, 65, "float32", pace_of(large), SPEED).advice}
 
 
-def test_no_batch_is_advised_that_does_not_fit():
+def test_no_batch_that_exceeds_memory_is_advised():
     small = TINY.replace({"train.batch_size": 1})
     assert "batch" not in {each.kind for each in gauge(small, 65, "float32", pace_of(small), SPEED, free=1e6).advice}
 
 
-def test_what_else_takes_much_of_the_time_is_named_with_what_it_costs():
+def test_frequent_evaluation_is_advised_against_with_its_cost():
     config = TINY.replace({"train.eval_interval": 10})
     step = pace_of(config).training
     pace = pace_of(config, evaluation=3 * step, waiting=step / 2)
@@ -84,7 +84,7 @@ def test_what_else_takes_much_of_the_time_is_named_with_what_it_costs():
     )
 
 
-def test_bfloat16_and_one_part_are_advised_where_they_are_faster():
+def test_bfloat16_and_no_gradient_accumulation_are_advised_where_faster():
     config = preset("gpt-lecture").replace({"train.batch_size": 8, "train.gradient_accumulation": 8})
     kinds = {each.kind for each in gauge(config, 65, "float32", pace_of(config), SPEED).advice}
     assert "precision" in kinds
@@ -93,7 +93,7 @@ def test_bfloat16_and_one_part_are_advised_where_they_are_faster():
     assert advice["accumulation"].changes == {"train.gradient_accumulation": 1}
 
 
-def test_a_pace_is_of_the_last_steps_and_shares_out_what_happens_rarely():
+def test_pace_averages_recent_steps_and_amortizes_evaluation_and_sampling():
     left, train = TimeLeft(), TINY.train
     left.evaluation, left.sample = 0.5, 0.2
     for step in range(SKIPPED + ENOUGH):

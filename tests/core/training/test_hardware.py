@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[3]
 GB = 2**30
 
 
-def test_what_was_found_is_said_in_a_sentence():
+def test_the_detected_hardware_is_described_in_a_sentence():
     found = find_hardware()
     assert found.device in ("cuda", "mps", "cpu")
     assert found.name in found.sentence
@@ -40,13 +40,13 @@ except ExplorerError as error:
 
 @pytest.fixture(scope="module")
 def lines_without_cuda() -> list[str]:
-    """What a Python of its own prints that can see no NVIDIA GPU, whatever this machine has."""
+    """The output of a separate Python process that sees no NVIDIA GPU, even if this machine has one."""
     script, hidden = [sys.executable, "-c", WITHOUT_CUDA], os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(script, cwd=ROOT, env=hidden, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
 
 
-def test_without_a_gpu_it_says_so_and_what_follows(lines_without_cuda):
+def test_a_missing_nvidia_gpu_is_reported_with_the_device_used_instead(lines_without_cuda):
     found = find_hardware("cpu")
     assert found.device == "cpu"
     assert f"{found.cores} core" in found.sentence
@@ -56,7 +56,7 @@ def test_without_a_gpu_it_says_so_and_what_follows(lines_without_cuda):
     assert lines_without_cuda[1] == f"{not mps}"
 
 
-def test_a_device_that_is_not_there_is_an_error_that_says_what_to_do(lines_without_cuda):
+def test_an_unavailable_or_unknown_device_is_an_error(lines_without_cuda):
     assert re.search("an NVIDIA GPU, but .* Set the device to auto", " ".join(lines_without_cuda[2:]))
     with pytest.raises(ExplorerError, match="a device called 'tpu'"):
         find_hardware("tpu")
@@ -81,7 +81,7 @@ def own(tmp_path):
     return say
 
 
-def test_what_a_container_has_used_is_gone_but_for_copies_of_files(tmp_path, own):
+def test_container_memory_in_use_is_not_free_except_for_inactive_file_cache(tmp_path, own):
     group(tmp_path, 4 * GB, 3 * GB, GB)
     inside = own("0::/\n")
     assert allowed_memory(tmp_path, inside) == 4 * GB
@@ -90,7 +90,7 @@ def test_what_a_container_has_used_is_gone_but_for_copies_of_files(tmp_path, own
     assert memory_left(tmp_path, inside) == 0
 
 
-def test_the_tightest_of_the_groups_around_a_process_counts(tmp_path, own):
+def test_the_tightest_enclosing_cgroup_limits_memory(tmp_path, own):
     group(tmp_path / "a" / "b", "max", GB, 0)
     group(tmp_path / "a", 3 * GB, 2 * GB, 0)
     group(tmp_path, 9 * GB, 2 * GB, 0)
@@ -99,26 +99,26 @@ def test_the_tightest_of_the_groups_around_a_process_counts(tmp_path, own):
     assert memory_left(tmp_path, own("0::/elsewhere/unseen\n")) == 7 * GB
 
 
-def test_the_first_version_of_control_groups_is_read_too(tmp_path, own):
+def test_cgroup_v1_limits_are_read(tmp_path, own):
     group(tmp_path / "memory", 2 * GB, GB, GB // 2, version=1)
-    hybrid = own("9:name=systemd:/\n4:cpu,memory:/docker/0123\n0::/\n")  # which of them is seen as the topmost
+    hybrid = own("9:name=systemd:/\n4:cpu,memory:/docker/0123\n0::/\n")  # the container's group appears as the root
     assert allowed_memory(tmp_path, hybrid) == 2 * GB
     assert memory_left(tmp_path, hybrid) == 3 * GB // 2
 
 
-def test_without_control_groups_there_is_no_limit(tmp_path, own):
+def test_without_cgroups_there_is_no_memory_limit(tmp_path, own):
     assert allowed_memory(tmp_path, own("")) is None
     assert allowed_memory(tmp_path, tmp_path / "missing") is None
     assert allowed_memory(tmp_path, own("0::/\n")) is None
 
 
-def test_of_this_machine_no_more_is_free_than_it_has():
+def test_free_memory_never_exceeds_total_memory():
     here = find_hardware("cpu")
     assert 0 < free_memory(here) <= here.memory_bytes <= psutil.virtual_memory().total
     assert here.memory_bytes <= (allowed_memory() or here.memory_bytes)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no limit on a process's memory is kept")
-def test_a_limit_of_the_shell_leaves_less():
+def test_a_process_memory_limit_reduces_free_memory():
     with no_more_memory_than(2**28):
         assert 0 < free_memory(find_hardware("cpu")) <= 2**28

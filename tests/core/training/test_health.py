@@ -1,4 +1,4 @@
-"""Measuring a training's health changes nothing, measures what it says, and its readings know sick trainings."""
+"""Health measurements are right, do not change training, and detect failing trainings."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def train(trainer, steps: int) -> list[Health]:
     return [health for health in history if health]
 
 
-def test_measuring_health_changes_no_number(small, make_trainer):
+def test_measuring_health_does_not_change_training(small, make_trainer):
     plain, measured = make_trainer(small), make_trainer(small)
     losses = [plain.train_step().loss for _ in range(6)]
     others = torch.get_rng_state()
@@ -38,7 +38,7 @@ def test_measuring_health_changes_no_number(small, make_trainer):
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def test_the_update_is_that_of_the_last_step(small, make_trainer):
+def test_health_updates_measure_the_relative_change_of_the_last_step(small, make_trainer):
     trainer = make_trainer(small)
     before = trainer.model.transformer.wte.weight.detach().clone()
     trainer.train_step(measure_update=True)
@@ -60,7 +60,7 @@ def test_the_update_is_that_of_the_last_step(small, make_trainer):
         {"softmax_over": "queries", "zero_init": True},
     ],
 )
-def test_a_measurement_has_its_shapes_and_survives_its_row(small, make_trainer, changes):
+def test_health_arrays_have_their_shapes_and_survive_serialization(small, make_trainer, changes):
     config = small.replace({f"model.{name}": value for name, value in changes.items()})
     health = train(make_trainer(config), 1)[-1]
     units = 0 if changes.get("feed_forward") is False else 2
@@ -75,21 +75,21 @@ def test_a_measurement_has_its_shapes_and_survives_its_row(small, make_trainer, 
     assert set(read_all(written)) == set(read_all(health))
 
 
-def test_a_bigram_or_a_row_of_something_else_has_none(small, make_trainer):
+def test_a_bigram_or_an_invalid_row_has_no_health(small, make_trainer):
     assert make_trainer(small.replace({"model.kind": "bigram"})).health() is None
     row = train(make_trainer(small), 0)[0].row()
     for broken in ({}, {"step": 0}, row | {"dead": [[1]]}, row | {"norms": ["x"]}, row | {"entropy": [float("nan")]}):
         assert read_health(broken) is None
 
 
-def test_a_model_that_overflows_has_none(small, make_trainer):
+def test_an_overflowing_model_has_no_health(small, make_trainer):
     trainer = make_trainer(small)
     with torch.no_grad():
         trainer.model.transformer.wte.weight.fill_(float("inf"))
     assert trainer.health() is None
 
 
-def test_dead_units_are_counted(small, make_trainer):
+def test_dead_relu_units_are_counted(small, make_trainer):
     trainer = make_trainer(small.replace({"model.activation": "relu", "model.bias": True}))
     fc = trainer.model.transformer.h[1].mlp.c_fc
     with torch.no_grad():
@@ -128,27 +128,27 @@ def control() -> list[Health]:
 
 
 @pytest.mark.parametrize("name", SICK)
-def test_the_readings_know_a_sick_training(name, control):
+def test_each_failing_training_shows_its_expected_warnings(name, control):
     experiment, kinds = SICK[name]
     sick = train(make_pair(experiment, SHAKESPEARE, steps=400).treatment, 20)
     assert kinds <= {reading.kind for _step, reading in troubles(sick)}
     assert not troubles(control)
 
 
-def test_every_reading_has_its_numbers(control):
+def test_every_health_reading_fills_its_sentence(control):
     readings = [reading for health in control for reading in read_all(health).values()]
     assert all("{" not in reading.sentence for reading in readings)
     assert {reading.kind.split()[0] for reading in readings} == {kind.split()[0] for kind in SENTENCES}
     assert not Reading("dead none", {}).trouble
 
 
-def test_a_low_update_is_trouble_only_while_the_rate_is_high(control):
+def test_slow_updates_are_reported_only_while_the_learning_rate_is_high(control):
     slow = control[-1]._replace(updates={"wte": 1e-5})
     assert read_all(slow._replace(rate=1.0))["updates"].kind == "updates slow"
     assert read_all(slow._replace(rate=0.1))["updates"].kind == "updates ending"
 
 
-def test_one_sharp_head_is_no_trouble(small, make_trainer):
+def test_one_head_with_low_entropy_is_not_reported_as_trouble(small, make_trainer):
     health = make_trainer(small).health()
     sharp = health._replace(entropy=np.array([[0.05, 0.9], [0.5, 0.5]]))
     reading = read_all(sharp)["entropy"]

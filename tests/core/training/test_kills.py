@@ -1,4 +1,4 @@
-"""A process killed twenty times while it saves always leaves a save that loads."""
+"""A process killed twenty times while saving always leaves a loadable checkpoint."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 KILLS = 20
 
-# Twenty processes that import torch would take a minute, so one does, and each of the twenty is a fork of it.
+# Importing torch in twenty processes would take a minute, so one imports it and forks the twenty.
 KILLED_WHILE_SAVING = """
 import json, os, random, signal, sys, time
 from pathlib import Path
@@ -64,7 +64,7 @@ print(json.dumps({"reached": reached, "unfinished": unfinished, "files": len(lis
 """
 
 
-def test_twenty_kills_during_a_checkpoint_always_leave_one_that_loads(tmp_path):
+def test_twenty_kills_while_saving_always_leave_a_loadable_checkpoint(tmp_path):
     script = [sys.executable, "-c", KILLED_WHILE_SAVING, tmp_path, str(KILLS)]
     done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -72,4 +72,4 @@ def test_twenty_kills_during_a_checkpoint_always_leave_one_that_loads(tmp_path):
     assert len(told["reached"]) == KILLS
     assert told["reached"] == sorted(set(told["reached"])), "a kill has cost a save that was already made"
     assert told["unfinished"] > KILLS // 4, "the kills did not come while it was saving"
-    assert 2 <= told["files"] <= 3  # killed between a rename and the removal of the oldest
+    assert 2 <= told["files"] <= 3  # three if killed between the rename and the removal of the oldest

@@ -1,9 +1,9 @@
-"""Freed memory is kept by a process that trains."""
+"""A training process keeps freed memory."""
 
 import subprocess
 import sys
 
-# One process for both: nearly all of its time is the import of torch.
+# One process for both: importing torch takes nearly all of its time.
 SCRIPT = """
 import resource
 import torch
@@ -36,11 +36,11 @@ for measure in (trainer.evaluate, trainer.health):
 """
 
 
-def test_a_tensor_of_the_same_size_needs_no_new_pages_and_many_windows_no_more_memory_than_a_few():
+def test_freed_memory_is_reused_and_evaluation_memory_is_bounded_for_many_windows():
     printed = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, check=True).stdout
     released, retained, *grown = map(int, printed.split())
     assert retained < released / 10 or not sys.platform.startswith("linux")
     assert len(grown) == 2
     for size in grown:
         kilobytes = size / (1 if sys.platform.startswith("linux") else 1024)
-        assert kilobytes < 4 * 2 * 64 * 50_000 * 4 / 1024  # the logits of two windows at once, and three copies
+        assert kilobytes < 4 * 2 * 64 * 50_000 * 4 / 1024  # the logits of two windows, in four copies

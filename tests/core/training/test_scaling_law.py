@@ -1,4 +1,4 @@
-"""A scaling law: a known one is recovered within its stated bounds, and too few points are refused."""
+"""Fitting a scaling law: a known one is recovered within its stated bounds, and too few points are refused."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def law(sizes, floor=1.4, scale=20.0, exponent=0.35):
 
 
 @pytest.mark.parametrize(("floor", "scale", "exponent"), [(1.4, 20.0, 0.35), (0.5, 8.0, 0.2), (2.0, 300.0, 0.7)])
-def test_a_known_law_without_noise_is_found(floor, scale, exponent):
+def test_a_known_scaling_law_without_noise_is_recovered(floor, scale, exponent):
     fitted = fit_scaling_law(SIZES, law(SIZES, floor, scale, exponent))
     assert fitted.exponent == pytest.approx(exponent, rel=0.02) and fitted.floor == pytest.approx(floor, abs=0.03)
     assert fitted.losses(SIZES) == pytest.approx(law(SIZES, floor, scale, exponent), abs=2e-3)
@@ -23,7 +23,7 @@ def test_a_known_law_without_noise_is_found(floor, scale, exponent):
 
 
 @pytest.mark.parametrize("repeats", [1, 4])
-def test_the_bounds_hold_as_often_as_they_say(repeats):
+def test_the_confidence_intervals_have_their_stated_coverage(repeats):
     rng, trials, held = np.random.default_rng(3), 40, np.zeros(2)
     sizes = np.repeat(SIZES, repeats)
     for _ in range(trials):
@@ -33,7 +33,7 @@ def test_the_bounds_hold_as_often_as_they_say(repeats):
     assert (held / trials >= SURE - 0.1).all()
 
 
-def test_more_runs_make_the_bounds_narrower():
+def test_more_runs_narrow_the_prediction_interval():
     rng = np.random.default_rng(5)
     widths = []
     for repeats in (1, 6):
@@ -44,11 +44,11 @@ def test_more_runs_make_the_bounds_narrower():
 
 
 @pytest.mark.parametrize("sizes", [[], [1e4] * 9, [1e4, 2e4, 4e4, 4e4], [1e4, 2e4, 3e4, np.nan]])
-def test_too_few_sizes_are_refused_in_a_sentence(sizes):
+def test_fewer_distinct_sizes_than_needed_are_refused(sizes):
     with pytest.raises(ExplorerError, match=f"at least {LEAST_SIZES} sizes, and there are"):
         fit_scaling_law(sizes, law(np.nan_to_num(sizes, nan=1.0)))
 
 
-def test_losses_that_rise_have_no_law():
+def test_losses_that_rise_with_size_are_refused():
     with pytest.raises(ExplorerError, match="does not fall"):
         fit_scaling_law(SIZES, SIZES)

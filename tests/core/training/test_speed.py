@@ -1,4 +1,4 @@
-"""The measured speed of the machine, trials of settings, and the precision chosen by them."""
+"""The measured speed of the machine, trials of settings, and the precision chosen from them."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ SMALL = RunConfig(
 )
 
 
-def test_a_real_measurement_gives_prices_and_leaves_torch_as_it_was():
+def test_measuring_speed_gives_coefficients_and_restores_torchs_state():
     threads, rng = torch.get_num_threads(), torch.get_rng_state()
     found = measure_speed(threads=1)
     assert torch.get_num_threads() == threads
@@ -43,37 +43,37 @@ def test_a_real_measurement_gives_prices_and_leaves_torch_as_it_was():
     assert MachineSpeed.parse(found.to_json()) == found
 
 
-def test_a_damaged_cache_is_a_sentence():
+def test_a_damaged_speed_cache_is_refused():
     with pytest.raises(ConfigError):
         MachineSpeed.parse('{"device": "cpu"')
 
 
-def test_the_fit_finds_prices_that_are_there():
+def test_fit_positive_recovers_known_coefficients():
     amounts = np.array([[1, 1, 10.0], [1, 6, 10], [1, 2, 500], [1, 1, 9000]])
     coefficients = [0.5, 0.2, 0.003]
     assert _fit_positive(amounts, amounts @ coefficients) == pytest.approx(coefficients)
 
 
-def test_no_price_is_ever_negative():
+def test_fitted_coefficients_are_never_negative():
     amounts = np.array([[1, 1.0], [1, 2], [1, 3]])
     assert _fit_positive(amounts, np.array([1.0, 4.0, 7.0])) == pytest.approx([0, 30 / 14])
 
 
-def test_what_is_small_is_tried_whole():
+def test_a_small_model_is_tried_in_full():
     assert reduced_config(SMALL, 65, SPEED, "float32") == SMALL
 
 
-def test_of_what_is_large_a_slice_is_tried_that_is_short():
+def test_a_large_model_is_tried_as_a_reduced_config_that_runs_in_a_second():
     slice = reduced_config(preset("gpt2"), 65, SPEED, "float32")
     assert step_seconds(slice, 65, SPEED, "float32") <= 1.0 < step_seconds(preset("gpt2"), 65, SPEED, "float32")
     assert (slice.model.n_embd, slice.model.block_size) == (768, 1024)
 
 
-def test_a_trial_leaves_torch_as_it_was_and_shows_what_the_reckoning_missed():
+def test_a_trial_leaves_the_rng_unchanged_and_corrects_an_overestimate():
     rng = torch.get_rng_state()
     right = measure_correction(SMALL, 65, SPEED, "float32")
     assert torch.equal(torch.get_rng_state(), rng)
-    # Reckoned with coefficients ten times as high, the same steps are a tenth of what was expected.
+    # With coefficients ten times as high, the same steps take a tenth of the estimate.
     tenfold = {name: 10 * coefficient for name, coefficient in COEFFICIENTS.model_dump().items()}
     dear = SPEED.model_copy(update={"float32": CostCoefficients(**tenfold)})
     found = measure_correction(SMALL, 65, dear, "float32")
@@ -82,13 +82,13 @@ def test_a_trial_leaves_torch_as_it_was_and_shows_what_the_reckoning_missed():
 
 
 @pytest.mark.parametrize("part", ["step", "evaluation", "sampling"])
-def test_every_part_of_a_correction_lengthens_the_run(part):
+def test_each_correction_factor_scales_the_estimated_time(part):
     plain, slower = (estimate(SMALL, 65, SPEED, "float32", Correction(**{part: times})).seconds for times in (1.0, 2.0))
     assert slower > plain
 
 
 def machine(times: float | None) -> MachineSpeed:
-    """One whose bfloat16 is so many times as fast; None has none."""
+    """Return a machine whose bfloat16 is `times` as fast as float32; None means no bfloat16."""
 
     def coefficients(share: float) -> CostCoefficients:
         return CostCoefficients(**dict.fromkeys(CostCoefficients.model_fields, 0) | {"step_seconds": share})
@@ -115,7 +115,7 @@ def machine(times: float | None) -> MachineSpeed:
         (None, "float32", "no instructions"),
     ],
 )
-def test_bfloat16_is_taken_where_it_is_clearly_faster(times, precision, why):
+def test_bfloat16_is_chosen_only_if_clearly_faster(times, precision, why):
     choice = choose_precision(RunConfig(), machine(times))
     assert choice.precision == precision
     assert why in choice.sentence

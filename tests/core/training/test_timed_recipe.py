@@ -17,7 +17,7 @@ def for_minutes(minutes):
     return recipe_for(minutes, LENGTH, seconds).replace({"data.corpus": CORPUS})
 
 
-def test_more_minutes_lower_the_loss_or_are_left_over_where_a_longer_run_would_need_dropout():
+def test_more_minutes_give_a_lower_expected_loss_and_fill_the_time_unless_dropout_changes():
     configs = [for_minutes(minutes) for minutes in MINUTES]
     losses = [expected_loss(config) for config in configs]
     for minutes, config, loss in zip(MINUTES, configs, losses, strict=True):
@@ -32,7 +32,7 @@ def test_more_minutes_lower_the_loss_or_are_left_over_where_a_longer_run_would_n
     assert read_often == sorted(read_often) and read_often[0] == 0 < read_often[-1], "a large model needs it earlier"
 
 
-def test_a_loss_is_expected_where_nothing_that_it_depends_on_was_changed():
+def test_a_loss_is_predicted_only_if_no_setting_that_affects_it_was_changed():
     config = for_minutes(0.5)
     loss = expected_loss(config)
     free = {"train.seed": 3, "train.eval_interval": 7, "train.precision": "float32", "preset": "mine"}
@@ -52,12 +52,12 @@ def test_a_loss_is_expected_where_nothing_that_it_depends_on_was_changed():
 
 
 @pytest.mark.parametrize("minutes", [0, -1, 1e9, float("nan")])
-def test_minutes_that_cannot_be_are_refused(minutes):
+def test_invalid_minutes_are_refused(minutes):
     with pytest.raises(ConfigError, match="must be above 0"):
         recipe_for(minutes, LENGTH, seconds)
 
 
-def test_fewer_minutes_than_the_smallest_run_takes_are_refused_and_slow_shapes_left_out():
+def test_too_few_minutes_are_refused_and_slow_shapes_are_left_out():
     shortest = {shape: seconds(sized_recipe(shape, 20_000, LENGTH)) for shape in SHAPES}
     with pytest.raises(ConfigError, match="the shortest run takes about"):
         recipe_for(0.9 * min(shortest.values()) / 60, LENGTH, seconds)

@@ -27,26 +27,26 @@ def equal(left, right):
 
 
 def course(trainer):
-    """What the steps alone said, without how long they took, and where they led."""
+    """Train to the end; return the step events without their durations, and the final weights."""
     steps = [event[:4] for event in trainer.events() if isinstance(event, StepEvent)]
     return steps, weights(trainer)
 
 
-def test_measuring_and_sampling_never_change_the_course(small, make_trainer):
+def test_evaluation_and_sampling_do_not_change_training(small, make_trainer):
     steps, end = course(make_trainer(small))
 
     often = make_trainer(small.replace({"train.eval_interval": 1, "train.eval_windows": 50}))
     seen = []
     for event in often.events():
         list(generate(often.model, [1, 2], GenerationConfig(max_new_tokens=12)))
-        torch.rand(3)  # somebody else's dice
+        torch.rand(3)  # other use of the global rng
         if isinstance(event, StepEvent):
             seen.append(event[:4])
     assert seen == steps
     assert equal(weights(often), end)
 
 
-def test_two_trainers_side_by_side_do_not_disturb_each_other(small, make_trainer):
+def test_two_interleaved_trainers_do_not_affect_each_other(small, make_trainer):
     steps, end = course(make_trainer(small))
     first, second = make_trainer(small), make_trainer(small)
     for _ in steps:
@@ -56,7 +56,7 @@ def test_two_trainers_side_by_side_do_not_disturb_each_other(small, make_trainer
     assert equal(weights(second), end)
 
 
-def test_training_minimizes_the_loss_with_label_smoothing_and_z_loss_and_reports_it_without(small, make_trainer):
+def test_label_smoothing_and_z_loss_affect_training_but_not_the_reported_loss(small, make_trainer):
     torch.manual_seed(0)
     logits, targets = torch.randn(2, 3, 7, requires_grad=True), torch.tensor([[1, 2, IGNORED], [3, IGNORED, 0]])
     config = TrainConfig(label_smoothing=0.1, z_loss=0.01)
@@ -71,20 +71,20 @@ def test_training_minimizes_the_loss_with_label_smoothing_and_z_loss_and_reports
     assert not equal(weights(plain), weights(smoothed))
 
 
-def test_training_leaves_the_dice_of_others_alone(small, make_trainer):
+def test_training_leaves_the_global_rng_unchanged(small, make_trainer):
     before = torch.get_rng_state()
     make_trainer(small).train_step()
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_another_seed_is_another_course(small, make_trainer):
+def test_another_seed_gives_other_weights(small, make_trainer):
     _, end = course(make_trainer(small))
     _, other = course(make_trainer(small.replace({"train.seed": 1})))
     assert not equal(end, other)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_a_state_goes_on_exactly_where_it_was_taken(small, make_trainer, optimizer):
+def test_training_continues_exactly_from_a_loaded_state(small, make_trainer, optimizer):
     small = small.replace({"train.optimizer": optimizer})
     whole = make_trainer(small)
     for _ in range(5):
@@ -92,7 +92,7 @@ def test_a_state_goes_on_exactly_where_it_was_taken(small, make_trainer, optimiz
     state = {name: tensor.clone() for name, tensor in whole.state_dict().items()}
     rest = [whole.train_step()[:4] for _ in range(7)]
 
-    resumed = make_trainer(small.replace({"train.seed": 99}))  # its own beginnings are all replaced
+    resumed = make_trainer(small.replace({"train.seed": 99}))  # its own initial state is replaced
     resumed.train_step()
     resumed.load_state_dict(state)
     assert resumed.step == 5
@@ -100,7 +100,7 @@ def test_a_state_goes_on_exactly_where_it_was_taken(small, make_trainer, optimiz
     assert equal(weights(resumed), weights(whole))
 
 
-def test_a_state_before_the_first_step_starts_over(small, make_trainer):
+def test_loading_the_initial_state_restarts_training(small, make_trainer):
     trainer = make_trainer(small)
     state = {name: tensor.clone() for name, tensor in trainer.state_dict().items()}
     first = [trainer.train_step()[:4] for _ in range(3)]
@@ -108,7 +108,7 @@ def test_a_state_before_the_first_step_starts_over(small, make_trainer):
     assert [trainer.train_step()[:4] for _ in range(3)] == first
 
 
-def test_muons_memory_is_in_the_state_by_the_name_of_the_matrix(small, make_trainer):
+def test_the_state_contains_muons_momentum_by_parameter_name(small, make_trainer):
     trainer = make_trainer(small.replace({"train.optimizer": "muon"}))
     trainer.train_step()
     state = trainer.state_dict()
@@ -118,7 +118,7 @@ def test_muons_memory_is_in_the_state_by_the_name_of_the_matrix(small, make_trai
     assert "optimizer.transformer.wte.weight.exp_avg" in state
 
 
-def test_a_start_from_counts_counts_the_training_part(small, make_trainer):
+def test_bigram_start_uses_smoothed_counts_of_the_training_split_and_is_trained(small, make_trainer):
     started = small.replace({"model.bigram_start": True, "model.zero_init": True})
     trainer = make_trainer(started)
     before = trainer.model.bigram.weight.clone()
@@ -127,10 +127,10 @@ def test_a_start_from_counts_counts_the_training_part(small, make_trainer):
         expected[left, right] += 1
     torch.testing.assert_close(before, (expected / expected.sum(dim=1, keepdim=True)).log())
     trainer.train_step()
-    assert not torch.equal(trainer.model.bigram.weight, before)  # and it learns on
+    assert not torch.equal(trainer.model.bigram.weight, before)  # training changes the table
 
 
-def test_a_state_of_another_model_is_refused_and_nothing_changes(small, make_trainer):
+def test_a_state_of_another_model_is_refused_and_leaves_the_weights_unchanged(small, make_trainer):
     trainer, wider = make_trainer(small), make_trainer(small.replace({"model.n_embd": 32}))
     before = weights(trainer)
     with pytest.raises(TrainingError, match="of another model"):
@@ -138,12 +138,12 @@ def test_a_state_of_another_model_is_refused_and_nothing_changes(small, make_tra
     assert equal(weights(trainer), before)
 
 
-def test_one_batch_can_be_learned_by_heart():
+def test_a_single_batch_can_be_overfit():
     config = RunConfig(
         model=ModelConfig(n_layer=2, n_head=2, n_embd=32, block_size=16),
         train=TrainConfig(steps=150, batch_size=2, learning_rate=1e-2, warmup_steps=5, weight_decay=0.0),
     )
-    # A text of one context and one token has a single window, so every batch is the same.
+    # A text of one token more than a context has a single window, so every batch is the same.
     ids = torch.randint(20, (17,), generator=torch.Generator().manual_seed(3))
     trainer = Trainer(config, ids, ids, vocab_size=20)
     losses = [event.loss for event in trainer.events() if isinstance(event, StepEvent)]
@@ -151,7 +151,7 @@ def test_one_batch_can_be_learned_by_heart():
     assert losses[-1] < 0.01
 
 
-def test_events_measure_first_at_every_interval_and_last(small, make_trainer):
+def test_evaluation_happens_before_the_first_step_at_every_interval_and_at_the_end(small, make_trainer):
     trainer = make_trainer(small.replace({"train.steps": 10}))
     events = list(trainer.events())
     assert [event.step for event in events if isinstance(event, StepEvent)] == list(range(1, 11))
@@ -159,7 +159,7 @@ def test_events_measure_first_at_every_interval_and_last(small, make_trainer):
     assert list(trainer.events()) == []
 
 
-def test_events_may_be_left_and_taken_up_again(small, make_trainer):
+def test_the_event_iterator_can_be_abandoned_and_restarted(small, make_trainer):
     trainer = make_trainer(small)
     for event in trainer.events():
         if event.step == 3:
@@ -169,7 +169,7 @@ def test_events_may_be_left_and_taken_up_again(small, make_trainer):
     assert equal(end, course(make_trainer(small))[1])
 
 
-def test_a_step_says_what_it_did(small, make_trainer):
+def test_a_step_event_reports_step_rate_tokens_and_time(small, make_trainer):
     trainer = make_trainer(small)
     for done in range(4):
         event = trainer.train_step()
@@ -181,7 +181,7 @@ def test_a_step_says_what_it_did(small, make_trainer):
 
 
 @pytest.mark.parametrize("clip", [0.0, 1e-3, 100.0])
-def test_a_long_gradient_is_shortened_and_its_length_told(small, make_trainer, clip):
+def test_gradients_are_clipped_and_their_norm_before_clipping_is_reported(small, make_trainer, clip):
     trainer = make_trainer(small.replace({"train.grad_clip": clip}))
     event = trainer.train_step()
     used = get_total_norm([parameter.grad for parameter in trainer.model.parameters()]).item()
@@ -189,7 +189,7 @@ def test_a_long_gradient_is_shortened_and_its_length_told(small, make_trainer, c
 
 
 @pytest.mark.parametrize("spoil", ["loss", "gradient"])
-def test_what_is_no_number_stops_before_the_step_and_names_it(small, make_trainer, spoil):
+def test_a_non_finite_loss_or_gradient_stops_training_before_the_update(small, make_trainer, spoil):
     trainer = make_trainer(small)
     trainer.train_step()
     if spoil == "loss":
@@ -206,7 +206,7 @@ def test_what_is_no_number_stops_before_the_step_and_names_it(small, make_traine
     assert all(torch.equal(before[name].nan_to_num(), after[name].nan_to_num()) for name in before)
 
 
-def test_a_changed_setting_holds_from_the_next_step_on_and_not_before(small, make_trainer):
+def test_a_changed_setting_takes_effect_from_the_next_step(small, make_trainer):
     steps, _ = course(make_trainer(small))
     for setting, value in [("train.learning_rate", 0.1), ("model.dropout", 0.5), ("train.batch_size", 7)]:
         trainer = make_trainer(small)
@@ -218,7 +218,7 @@ def test_a_changed_setting_holds_from_the_next_step_on_and_not_before(small, mak
         assert value_at(trainer.config, setting) == value
 
 
-def test_turning_there_and_back_between_two_steps_changes_nothing(small, make_trainer):
+def test_changing_a_setting_and_back_between_two_steps_changes_nothing(small, make_trainer):
     steps, end = course(make_trainer(small))
     trainer = make_trainer(small)
     for _ in steps:
@@ -228,7 +228,7 @@ def test_turning_there_and_back_between_two_steps_changes_nothing(small, make_tr
     assert equal(weights(trainer), end)
 
 
-def test_turning_the_last_step_makes_training_longer_or_shorter(small, make_trainer):
+def test_changing_the_number_of_steps_makes_training_longer_or_shorter(small, make_trainer):
     for steps in (6, 20):
         trainer = make_trainer(small)
         for event in trainer.events():
@@ -237,7 +237,7 @@ def test_turning_the_last_step_makes_training_longer_or_shorter(small, make_trai
         assert trainer.step == steps
 
 
-def test_a_step_detail_shows_the_step_and_leaves_its_course_alone(small, make_trainer):
+def test_a_step_detail_describes_the_step_and_does_not_change_training(small, make_trainer):
     steps, end = course(make_trainer(small))
     trainer = make_trainer(small)
     for expected in steps:
@@ -256,7 +256,7 @@ def test_a_step_detail_shows_the_step_and_leaves_its_course_alone(small, make_tr
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_a_step_detail_measures_its_batch_before_and_after_the_step(small, make_trainer, dropout):
+def test_a_step_detail_has_the_loss_of_its_batch_before_and_after_the_update(small, make_trainer, dropout):
     trainer = make_trainer(small.replace({"model.dropout": dropout}))
     for _ in range(3):
         before = copy.deepcopy(trainer.model).eval()
@@ -269,7 +269,7 @@ def test_a_step_detail_measures_its_batch_before_and_after_the_step(small, make_
         assert trainer.model.training
 
 
-def test_seeing_closely_never_throws_the_dice_of_dropout(small, make_trainer):
+def test_a_step_detail_does_not_change_the_dropout_rng(small, make_trainer):
     config = small.replace({"model.dropout": 0.5})
     plain, detailed = make_trainer(config), make_trainer(config)
     for _ in range(4):
@@ -277,7 +277,7 @@ def test_seeing_closely_never_throws_the_dice_of_dropout(small, make_trainer):
     assert equal(plain.state_dict(), detailed.state_dict())
 
 
-def test_bfloat16_learns_the_same_with_fewer_digits(small, make_trainer):
+def test_bfloat16_training_stays_close_to_float32(small, make_trainer):
     trainer = make_trainer(small)
     mixed = Trainer(small, trainer.train_ids, trainer.train_ids, 11, precision="bfloat16")
     for _ in range(8):
@@ -288,7 +288,7 @@ def test_bfloat16_learns_the_same_with_fewer_digits(small, make_trainer):
     assert math.isfinite(mixed.evaluate().val_loss)
 
 
-def test_the_bigram_trains_too():
+def test_a_bigram_model_trains():
     config = RunConfig(model=ModelConfig(kind="bigram", block_size=4), train=TrainConfig(steps=50, learning_rate=0.1))
     ids = torch.arange(100) % 5
     events = list(Trainer(config, ids, ids, vocab_size=5).events())
@@ -316,13 +316,13 @@ def test_a_batch_computed_in_parts_gives_the_same_losses(small, make_trainer, pa
     assert got.evaluate().val_loss == pytest.approx(expected.evaluate().val_loss, abs=1e-6)
 
 
-def test_answers_weigh_alike_in_whichever_part_of_the_batch_they_lie(small):
+def test_answer_tokens_have_equal_weight_in_every_part_of_an_accumulated_batch(small):
     ids = torch.tensor([1, 2, 3, 4, 5, 6, 9, 7, 0, 3, 9, 3, 0, 1, 2, 9, 8, 7, 6, 0, 1, 1, 2, 2, 1, 9, 1, 0] * 8)
     config = small.replace({"model.dropout": 0.0, "model.block_size": 4, "train.batch_size": 32})
     trainers = [
         Trainer(config.replace({"train.gradient_accumulation": parts}), ids, ids, 11, answers=AnswerTokens(9, 0))
         for parts in (1, 32)
     ]
-    for _ in range(12):  # of some windows no token counts
+    for _ in range(12):  # in some windows no token counts
         one, other = (trainer.train_step() for trainer in trainers)
         assert other.loss == pytest.approx(one.loss, abs=1e-6)
