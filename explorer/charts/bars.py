@@ -126,7 +126,7 @@ def neuron_bars(
 def character_bars(
     tokens: Sequence[str], kinds: Sequence[str], counts: Sequence[int], total: int, palette: Palette = LIGHT
 ) -> go.Figure:
-    """Draw how often each token occurs, most frequent first, colored by its kind; `total` counts the whole text."""
+    """Draw how often each token occurs, most frequent first, colored by its kind; `total` is the whole text's count."""
     figure = go.Figure()
     for kind in dict.fromkeys(kinds):
         places = [index for index, own in enumerate(kinds) if own == kind]

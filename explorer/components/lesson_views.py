@@ -19,8 +19,8 @@ def lesson_path(
 ) -> str | None:  # fmt: skip
     """Draw the steps, as a list or a row of dots, and return the one just clicked.
 
-    The browser remembers the steps opened (`here`) and mastered (`right`). Without `here` it leaves them alone, and
-    marks the step where it was last with the words of `resume`.
+    The browser remembers the steps opened (`here`) and mastered (`right`). Without `here` it stores
+    nothing, and marks the step that was last opened with the words of `resume`.
     """
     data = {"lesson": lesson, "steps": list(map(list, steps)), "here": here, "right": sorted(right)}
     words = {"label": label, "listed": listed, "resume": resume}

@@ -12,7 +12,7 @@ _page = Component("page")
 
 
 def page_change(page: str, parameters: Sequence[str]) -> None:
-    """On a new page, scroll to the top and fold a phone's sidebar; on other `parameters`, only scroll."""
+    """On a new page, scroll to the top and fold a phone's sidebar; on new values of `parameters`, only scroll."""
     _page("pageChange", {"page": page, "parameters": parameters}, key="page_change", height=1)
 
 

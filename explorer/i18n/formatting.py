@@ -101,7 +101,7 @@ def hardware_in_words(hardware: Hardware) -> str:
 
 
 def look_in_words(causal: bool) -> str:
-    """Return the question that pictures of attention answer; a non-causal model sees later letters too."""
+    """Return the question that pictures of attention answer; only a causal model is limited to earlier letters."""
     if causal:
         return _("Which earlier letters does each letter attend to?")
     return _("Which letters does each letter attend to?")

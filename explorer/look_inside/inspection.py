@@ -62,7 +62,7 @@ class Inspection:
 
     @property
     def large(self) -> bool:
-        """Whether one pass through the model is so slow that views compute less at once and ask before they start."""
+        """Whether one pass through the model is so slow that views compute less at once and start only on a click."""
         return is_large(self.model)
 
     @property

@@ -193,6 +193,6 @@ def limits() -> ClassSettings:
 
 
 def check_may_change() -> None:
-    """Raise NotAllowed if the current user is a student who can only look now."""
+    """Raise NotAllowed if the current user is a student who may only look now."""
     if (now := limits()).paused:
         raise NotAllowed(_(MIRRORED if now.mirrored else FROZEN))

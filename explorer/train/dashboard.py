@@ -306,7 +306,7 @@ def _draw_settings_table(folder: RunFolder, first: RunConfig, base: RunConfig) -
 def _config_now(folder: RunFolder, first: RunConfig) -> RunConfig:
     try:
         return config_now(folder)
-    except ExplorerError:  # another part of the page says why
+    except ExplorerError:  # another part of the page reports why
         return first
 
 

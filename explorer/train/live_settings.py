@@ -72,7 +72,7 @@ def draw_live_settings(folder: RunFolder) -> None:
 
 def _draw_all(folder: RunFolder, status: Status, config: RunConfig) -> None:
     hidden = hidden_settings(folder.data_dir)
-    if status.state == "finished":  # the field above asks for how long
+    if status.state == "finished":  # the field above has the number of steps
         hidden.append(STEPS)
     shown = [path for path in used_settings(config) if path in LIVE_SETTINGS and path not in hidden]
     first = folder.record().config

@@ -63,7 +63,7 @@ def draw_import() -> None:
 
 
 def draw_exports(folder: RunFolder) -> None:
-    """Draw links to the exports of a run; if one is not possible, say why."""
+    """Draw links to the exports of a run; if one is impossible, show why."""
     with st.popover(_("Export"), icon=":material/ios_share:", key=f"export_{folder.id}"), errors_shown():
         if visitors.served_class() and not folder.read_only and not visitors.visitor().is_teacher:
             done = visitors.is_handed_in(folder.id)
