@@ -1,4 +1,4 @@
-"""A home with a text of its own, and the smallest model there is, so that runs take a moment."""
+"""A data folder with its own text, and a tiny model, so that runs are fast."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -55,14 +55,14 @@ def run(data_dir: Path, config: RunConfig) -> RunFolder:
 
 @pytest.fixture
 def idle(data_dir) -> Iterator[Supervisor]:
-    """One that may never start a worker."""
+    """A supervisor that never starts a worker."""
     supervisor = Supervisor(data_dir, slots=0)
     yield supervisor
     supervisor.close()
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 300) -> None:
-    """Wait until a condition holds; the time is for a machine that does much else."""
+    """Wait until a condition holds. The limit is generous, for a busy machine."""
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, f"waited {seconds} s in vain for {what}"

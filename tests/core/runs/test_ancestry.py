@@ -1,4 +1,4 @@
-"""New runs, forks, and the ancestors whose weights a run goes back to."""
+"""New runs, forks, and the ancestors of a run."""
 
 import errno
 import fcntl
@@ -37,7 +37,7 @@ def parent(data_dir, run) -> RunFolder:
     return run
 
 
-def test_a_fork_begins_where_its_parent_was_and_remembers_it(data_dir, parent):
+def test_a_fork_starts_with_its_parents_weights_and_records_its_parent(data_dir, parent):
     step = parent.snapshots()[2][0]
     config = fork_config(parent).replace({"train.learning_rate": 3e-4, "model.dropout": 0.0, "train.steps": 6})
     child = fork(data_dir, parent, step, config)
@@ -55,7 +55,7 @@ def test_a_fork_begins_where_its_parent_was_and_remembers_it(data_dir, parent):
     assert child.rows("metrics")[0]["step"] == 0
 
 
-def test_its_first_row_shows_the_parents_last_loss(data_dir, parent):
+def test_a_forks_first_row_has_the_parents_last_loss(data_dir, parent):
     child = fork(data_dir, parent, None, fork_config(parent), "again")
     assert (child.name, child.record().parent_step) == ("again", 12)
     train_run(child, data_dir)
@@ -66,7 +66,7 @@ def test_its_first_row_shows_the_parents_last_loss(data_dir, parent):
     assert twin.weights_path.read_bytes() == child.weights_path.read_bytes()
 
 
-def test_a_forks_settings_are_as_turned_and_its_schedule_is_whole(data_dir, parent):
+def test_a_fork_takes_changed_settings_and_a_schedule_over_all_its_steps(data_dir, parent):
     change_settings(parent, ("train.batch_size", 5))
     extend(parent, 8)
     assert config_now(parent).train.decay_steps == 12
@@ -74,7 +74,7 @@ def test_a_forks_settings_are_as_turned_and_its_schedule_is_whole(data_dir, pare
     assert (config.train.batch_size, config.train.steps, config.train.decay_steps) == (5, 20, 0)
 
 
-def test_what_does_not_fit_is_refused_before_anything_is_made(data_dir, config, parent):
+def test_a_fork_with_another_model_step_or_alphabet_is_refused_before_it_is_created(data_dir, config, parent):
     for changes, sentence in (
         ({"model.n_embd": 32}, "are of a model with model.n_embd 16. A fork keeps the model"),
         ({"model.n_head": 1}, "model.n_head 2"),
@@ -89,7 +89,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_made(data_dir, config, 
     assert [run.id for run in list_runs(data_dir)] == [parent.id]
 
 
-def test_a_run_without_weights_has_nothing_to_fork(data_dir, config: RunConfig):
+def test_a_run_without_weights_cannot_be_forked(data_dir, config: RunConfig):
     run = RunFolder.create(data_dir, config)
     with pytest.raises(RunError, match="has saved no weights yet"):
         fork(data_dir, run, None, config)
@@ -97,7 +97,7 @@ def test_a_run_without_weights_has_nothing_to_fork(data_dir, config: RunConfig):
         fork(data_dir, run, 3, config)
 
 
-def test_a_fork_may_learn_another_text_of_the_same_characters(data_dir, parent):
+def test_a_fork_may_train_on_another_text_with_the_same_characters(data_dir, parent):
     text = save_text("99 bottles take a fall, down the wall and pass around.\n" * 30, "Other", data_dir).name
     child = fork(data_dir, parent, 12, fork_config(parent).replace({"data.corpus": text}))
     assert train_run(child, data_dir).state == "finished"
@@ -108,8 +108,8 @@ def imported(data_dir, gpt2_folder) -> RunFolder:  # noqa: F811
     return import_model(data_dir, gpt2_folder, save_text(IMPORTED_TEXT * 40, "To be", data_dir).name)
 
 
-def test_a_text_too_short_in_tokens_is_no_text_for_a_fork(data_dir, imported, capsys, monkeypatch):
-    """Its context of 32 needs 321 tokens; 400 characters are enough, but hold fewer tokens."""
+def test_a_fork_on_a_text_with_too_few_tokens_is_refused(data_dir, imported, capsys, monkeypatch):
+    """A context of 32 needs 321 tokens; 400 characters would be enough, but give fewer tokens."""
     short = save_text((IMPORTED_TEXT * 9)[:400], "Short", data_dir).name
     count = len(load_tokenizer(imported.tokenizer_path).encode((IMPORTED_TEXT * 9)[:400]))
     config = fork_config(imported).replace({"data.corpus": short})
@@ -123,16 +123,16 @@ def test_a_text_too_short_in_tokens_is_no_text_for_a_fork(data_dir, imported, ca
     assert [run.id for run in list_runs(data_dir)] == [imported.id]
 
 
-def test_a_text_long_enough_in_tokens_is_trained_on(data_dir, imported):
+def test_a_fork_trains_on_a_text_with_enough_tokens(data_dir, imported):
     corpus = save_text(IMPORTED_TEXT * 5, "To be", data_dir).name
     changes = {"train.steps": 1, "train.batch_size": 2, "train.eval_windows": 2, "train.sample_length": 2}
-    changes |= {"train.precision": "float32"}  # so that the machine need not be measured
+    changes |= {"train.precision": "float32"}  # avoids measuring the machine
     config = fork_config(imported).replace(changes | {"data.corpus": corpus, "data.val_fraction": 0.3})
     assert train_run(fork(data_dir, imported, None, config), data_dir).state == "finished"
 
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP])
-def test_a_file_system_without_locks_is_noticed_before_a_run_is_made(data_dir, config, monkeypatch, capsys, code):
+def test_a_file_system_without_locks_is_refused_before_a_run_is_created(data_dir, config, monkeypatch, capsys, code):
     run = new_run(data_dir, config)
 
     def no_lock(*_):
@@ -181,7 +181,7 @@ SHAPES = st.fixed_dictionaries(
 
 @settings(max_examples=60)
 @given(SHAPES)
-def test_a_model_of_any_settings_takes_a_step_or_is_refused_in_a_sentence(shape):
+def test_any_model_settings_train_for_a_step_or_are_refused(shape):
     try:
         model = ModelConfig.parse(shape)
     except ConfigError as error:
@@ -197,13 +197,13 @@ def test_a_model_of_any_settings_takes_a_step_or_is_refused_in_a_sentence(shape)
         assert model.init_std == 2.0
 
 
-def test_what_can_be_started_says_how_many_tokens_its_model_knows(data_dir, config, imported):
+def test_check_startable_returns_the_vocabulary_size(data_dir, config, imported):
     text = load_corpus(config.data.corpus, data_dir)
     assert check_startable(data_dir, config) == check_startable(data_dir, config, text=text) == len(set(text))
     assert check_startable(data_dir, fork_config(imported), imported) == 300
 
 
-END = 0.95  # of the text: its last tenth is kept aside
+END = 0.95  # share of the text; its last tenth is the validation split
 
 
 @pytest.fixture
@@ -222,16 +222,16 @@ def edit(run: RunFolder, settings: dict | None = None, **changes) -> None:
     run.write_record(record.model_copy(update={"config": record.config.replace(settings or {}), **changes}))
 
 
-def test_what_was_kept_aside_was_not_seen(explorer_home, finished_run, corpus, passage):
+def test_a_run_has_not_trained_on_its_validation_split(explorer_home, finished_run, corpus, passage):
     assert not may_have_trained_on(finished_run, explorer_home, corpus, passage)
     assert may_have_trained_on(finished_run, explorer_home, corpus, passage._replace(start=10))
     edit(finished_run, {"data.val_fraction": 0.01})
     assert may_have_trained_on(finished_run, explorer_home, corpus, passage)
 
 
-def test_a_fork_has_seen_what_its_ancestors_have(explorer_home, finished_run, corpus, passage):
+def test_a_fork_may_have_trained_on_the_text_of_its_ancestors(explorer_home, finished_run, corpus, passage):
     child = fork(explorer_home, finished_run, 20, fork_config(finished_run))
-    edit(child, parent_step=None)  # settings alone tell nothing of a text
+    edit(child, parent_step=None)  # a fork of settings only, which has seen no text
     again = fork(explorer_home, finished_run, 20, fork_config(finished_run))
     last = RunFolder.create(explorer_home, fork_config(again), parent=again.id, parent_step=3)
     for run in (child, again, last):
@@ -242,23 +242,23 @@ def test_a_fork_has_seen_what_its_ancestors_have(explorer_home, finished_run, co
     assert may_have_trained_on(last, explorer_home, corpus, passage)
 
 
-def test_what_nobody_knows_may_have_been_seen(explorer_home, add_run, corpus, passage):
+def test_runs_with_unknown_ancestry_or_text_may_have_trained_on_a_passage(explorer_home, add_run, corpus, passage):
     deleted, imported, itself, other = (add_run(name) for name in ("deleted", "imported", "itself", "other"))
     children = [fork(explorer_home, run, 20, fork_config(run)) for run in (deleted, imported)]
     deleted.delete()
     edit(imported, origin="imported from ckpt.pt, in nanoGPT's format")
     edit(itself, parent=itself.id, parent_step=20)
-    edit(other, corpus_hash="0" * 64)  # of a text that has changed since
+    edit(other, corpus_hash="0" * 64)  # a text that has changed since
     for run in (*children, imported, itself, other):
         assert may_have_trained_on(run, explorer_home, corpus, passage)
 
 
 @pytest.mark.parametrize("held", [True, False])
-def test_another_text_of_an_ancestor_is_searched_for_the_passage(explorer_home, finished_run, corpus, passage, held):
+def test_an_ancestors_other_text_is_searched_for_the_passage(explorer_home, finished_run, corpus, passage, held):
     child = fork(explorer_home, finished_run, 20, fork_config(finished_run))
     found = (passage.before[-60:] + passage.hidden if held else passage.hidden[:4]) + "\n"
     text = save_text((found + "question mind suffer\n" * 9) * 20, "Another", explorer_home)
     edit(finished_run, {"data.corpus": text.name}, corpus_hash=None)
     assert may_have_trained_on(child, explorer_home, corpus, passage) == held
     edit(finished_run, {"data.corpus": "text-0000000000000000"})
-    assert may_have_trained_on(child, explorer_home, corpus, passage)  # of a text that is gone nothing is known
+    assert may_have_trained_on(child, explorer_home, corpus, passage)  # nothing is known about a missing text

@@ -1,4 +1,4 @@
-"""The zip of a run opens again as a run of its own, and nothing in a zip leads anywhere else."""
+"""The zip of a run imports as a new run, and nothing in a zip is written outside its folder."""
 
 import json
 import stat
@@ -29,7 +29,7 @@ def packed(finished_run, tmp_path):
 
 
 def repacked(packed, change):
-    """The zip once more, with its members, by their names in the run folder, changed by a function."""
+    """Write the zip again after a function has changed its members, given by their names in the run folder."""
     with zipfile.ZipFile(packed) as source:
         top = source.namelist()[0].split("/")[0]
         members = {name.split("/", 1)[1]: source.read(name) for name in source.namelist()}
@@ -47,7 +47,7 @@ def edited(file, **values):
     return change
 
 
-def test_a_run_that_comes_back_has_all_that_it_had_under_a_new_id(packed, finished_run, explorer_home):
+def test_an_imported_zip_restores_the_whole_run_under_a_new_id(packed, finished_run, explorer_home):
     again = import_run(explorer_home, packed)
     assert again.id != finished_run.id and again.name == finished_run.name
     assert again.status().state == "finished" and again.status().pid is None
@@ -65,21 +65,21 @@ def test_a_run_that_comes_back_has_all_that_it_had_under_a_new_id(packed, finish
     assert len(list_runs(explorer_home)) == 3
 
 
-def test_a_run_that_came_back_trains_further(packed, explorer_home):
+def test_a_run_imported_from_a_zip_can_be_extended(packed, explorer_home):
     again = import_run(explorer_home, packed)
     extend(again, 5)
     assert train_run(again, explorer_home).step == 25
     assert again.rows("metrics")[-1]["step"] == 25
 
 
-def test_a_run_packed_while_it_trained_is_stopped_here(packed, running_run, explorer_home, tmp_path):
+def test_a_run_zipped_during_training_is_imported_as_stopped(packed, running_run, explorer_home, tmp_path):
     with (tmp_path / "running.zip").open("wb") as file:
         zip_run(running_run, file)
     status = import_run(explorer_home, tmp_path / "running.zip").status()
     assert (status.state, status.pid, status.step) == ("stopped", None, 10) and "still training" in status.reason
 
 
-def test_the_shell_opens_it_too(packed, finished_run, explorer_home, capsys):
+def test_the_import_command_opens_a_zipped_run(packed, finished_run, explorer_home, capsys):
     assert main(["import", str(packed)]) == 0
     newest = max(list_runs(explorer_home), key=lambda run: run.path.stat().st_ctime)
     assert newest.id in capsys.readouterr().out and newest.id != finished_run.id
@@ -100,14 +100,14 @@ def link(name):
     ["../../escaped.txt", "/tmp/escaped.txt", "..\\escaped.txt", "snapshots/../../escaped.txt", "worker.lock", "a/b.py",
      "snapshots/step-1.safetensors", "commands/00-stop.json", "probes/latest.safetensors/x"],
 )  # fmt: skip
-def test_what_no_run_has_is_passed_over_and_nothing_is_written_outside(name, packed, explorer_home, tmp_path):
+def test_unknown_zip_members_are_ignored_and_nothing_is_written_outside_the_run(name, packed, explorer_home, tmp_path):
     before = {path for path in tmp_path.rglob("*") if explorer_home / "runs" not in path.parents}
     again = import_run(explorer_home, repacked(packed, add(name)))
     assert {path for path in tmp_path.rglob("*") if explorer_home / "runs" not in path.parents} == before
     assert not [path for path in again.path.rglob("*") if path.is_file() and path.read_bytes() == b"x"]
 
 
-LEAST_BOUND = 16 << 20  # bytes, for a zip to be refused in a moment; the gigabyte of the product takes ten seconds
+LEAST_BOUND = 16 << 20  # bytes; the gigabyte of the product would take ten seconds
 
 
 def without(name):
@@ -130,9 +130,7 @@ def without(name):
         (edited("run.json", name="\u202e"), "at least one character"),
     ],
 )
-def test_what_is_damaged_or_absurd_is_a_sentence_and_leaves_nothing(
-    change, sentence, packed, explorer_home, monkeypatch
-):
+def test_a_damaged_or_absurd_zip_is_refused_and_leaves_no_run(change, sentence, packed, explorer_home, monkeypatch):
     monkeypatch.setattr(archive, "_LEAST_BOUND", LEAST_BOUND)
     before = sorted((explorer_home / "runs").iterdir())
     with pytest.raises(ExplorerError, match=sentence):
@@ -140,13 +138,13 @@ def test_what_is_damaged_or_absurd_is_a_sentence_and_leaves_nothing(
     assert sorted((explorer_home / "runs").iterdir()) == before
 
 
-def test_links_are_refused(packed, finished_run, explorer_home):
+def test_links_in_a_zip_are_refused(packed, finished_run, explorer_home):
     name = f"{finished_run.id}/closeup.json"
     with pytest.raises(ExplorerError, match=r"closeup.json in the zip is a link"):
         import_run(explorer_home, repacked(packed, lambda members: members.update({link(name): b"/etc/passwd"})))
 
 
-def test_rows_that_no_run_writes_are_left_out(packed, finished_run, explorer_home):
+def test_invalid_rows_in_a_zip_are_skipped(packed, finished_run, explorer_home):
     def change(members):
         members["metrics.jsonl"] += b'{"step": 1e9, "loss": 1}\n{"step": 21, "loss": "high"}\nnull\n{"loss": 1}\n' + (
             b'{"step": %d, "loss": 2.0}\n[[[' % 10**30
@@ -160,7 +158,7 @@ def test_rows_that_no_run_writes_are_left_out(packed, finished_run, explorer_hom
         assert again.rows(name) == finished_run.rows(name)
 
 
-def test_a_flipped_bit_in_a_zip_is_a_sentence(packed, explorer_home):
+def test_a_flipped_bit_in_a_zip_is_detected(packed, explorer_home):
     with zipfile.ZipFile(packed) as file:
         (member,) = [member for member in file.infolist() if member.filename.endswith("weights.safetensors")]
     data = bytearray(packed.read_bytes())
@@ -170,13 +168,13 @@ def test_a_flipped_bit_in_a_zip_is_a_sentence(packed, explorer_home):
         import_run(explorer_home, packed)
 
 
-def test_other_files_hold_no_run(tmp_path):
+def test_holds_run_is_false_for_other_files(tmp_path):
     torch.save({"model": {}}, tmp_path / "ckpt.pt")
     (tmp_path / "text.txt").write_text("no zip")
     assert not any(holds_run(tmp_path / name) for name in ("ckpt.pt", "text.txt", "missing.zip"))
 
 
-def test_a_run_with_very_many_tokens_keeps_its_pictures(data_dir, config, tmp_path):
+def test_a_run_with_very_many_tokens_keeps_its_probe_after_import(data_dir, config, tmp_path):
     text = "".join(chr(0x4E00 + number) for number in range(MOST_EMBEDDINGS + 200)) * 2
     corpus = save_text(text, "Many", data_dir).name
     run = new_run(data_dir, config.replace({"data.corpus": corpus, "train.steps": 1}))

@@ -1,4 +1,4 @@
-"""Who waits, whose turn it is and who holds a slot: what a supervisor settles without a worker that trains."""
+"""The queue and slots of a supervisor, without a training worker."""
 
 import os
 import subprocess
@@ -20,20 +20,20 @@ from core.runs.supervisor import Supervisor
 from tests.core.runs.conftest import wait_for_state
 
 
-def test_two_clicks_queue_one_run(idle, run):
+def test_submitting_a_run_twice_queues_it_once(idle, run):
     idle.submit(run)
     idle.submit(run)
     assert idle.queue.waiting() == [run.id]
     idle.stop(run)
     assert idle.queue.waiting() == []
-    idle.submit(run)  # stopped meanwhile: an old click changes nothing
+    idle.submit(run)  # stopped in between: an old click has no effect
     assert idle.queue.waiting() == []
     idle.resume(run)
     assert idle.queue.waiting() == [run.id]
     assert run.status().state == "queued"
 
 
-def test_a_waiting_run_can_be_paused_and_goes_to_the_end_of_the_queue(idle, data_dir, config, run):
+def test_a_paused_waiting_run_resumes_at_the_end_of_the_queue(idle, data_dir, config, run):
     other = RunFolder.create(data_dir, config)
     idle.submit(run)
     idle.submit(other)
@@ -44,7 +44,7 @@ def test_a_waiting_run_can_be_paused_and_goes_to_the_end_of_the_queue(idle, data
     assert idle.queue.waiting() == [other.id, run.id]
 
 
-def test_a_pause_takes_back_a_resume_that_still_waits(idle, run):
+def test_pausing_cancels_a_resume_or_step_that_still_waits(idle, run):
     run.write_status(Status(state="paused", step=3, steps=12))
     idle.step(run)
     assert idle.queue.waiting() == [run.id]
@@ -57,15 +57,15 @@ def test_a_pause_takes_back_a_resume_that_still_waits(idle, run):
     assert idle.queue.waiting() == []
 
 
-def test_a_paused_run_without_a_process_takes_its_single_step_when_it_gets_one(idle, run):
+def test_a_step_for_a_paused_run_without_a_process_waits_for_its_next_worker(idle, run):
     run.write_status(Status(state="paused", step=3, steps=12))
-    send_command(run, "stop")  # meant for the process that has left
+    send_command(run, "stop")  # meant for the process that has exited
     idle.step(run)
     assert idle.queue.waiting() == [run.id]
     assert [command.name for command in waiting_commands(run)] == ["step"]
 
 
-def test_what_makes_no_sense_is_refused_with_a_sentence(idle, run):
+def test_commands_that_do_not_fit_the_state_of_a_run_are_refused(idle, run):
     with pytest.raises(RunError, match="queued"):
         idle.step(run)
     run.write_status(Status(state="finished", step=12, steps=12))
@@ -77,7 +77,7 @@ def test_what_makes_no_sense_is_refused_with_a_sentence(idle, run):
     assert run.status().state == "finished"
 
 
-def test_a_claim_whose_supervisor_died_before_starting_a_worker_waits_again(idle, data_dir, run):
+def test_a_claim_of_a_dead_supervisor_is_queued_again(idle, data_dir, run):
     process = subprocess.Popen([sys.executable, "-c", ""])
     owner = f"{process.pid}:1.0"
     process.wait()
@@ -91,7 +91,7 @@ def test_a_claim_whose_supervisor_died_before_starting_a_worker_waits_again(idle
     assert idle.queue.active() == []
 
 
-def test_a_run_that_says_it_waits_but_was_forgotten_is_queued_again(data_dir, run, monkeypatch):
+def test_a_queued_run_missing_from_the_queue_is_queued_again(data_dir, run, monkeypatch):
     monkeypatch.setattr("core.runs.supervisor.LOST_SECONDS", -1.0)
     supervisor = Supervisor(data_dir, slots=0)
     supervisor.start()
@@ -99,7 +99,7 @@ def test_a_run_that_says_it_waits_but_was_forgotten_is_queued_again(data_dir, ru
     supervisor.close()
 
 
-def test_a_worker_that_cannot_be_started_is_a_failed_run_and_frees_its_slot(data_dir, config, run, monkeypatch):
+def test_a_run_whose_worker_cannot_be_started_fails_and_frees_its_slot(data_dir, config, run, monkeypatch):
     FORK_SERVER.close()
     monkeypatch.setattr(sys, "executable", str(data_dir / "no python here"))
     supervisor = Supervisor(data_dir, slots=1)
@@ -115,8 +115,8 @@ def test_a_worker_that_cannot_be_started_is_a_failed_run_and_frees_its_slot(data
     supervisor.close()
 
 
-def test_a_worker_that_cannot_write_its_log_is_a_failed_run(data_dir, run, monkeypatch):
-    monkeypatch.setattr("core.runs.engines.engine.FORK_SERVER", ForkServer())  # which has no process yet
+def test_a_run_whose_worker_cannot_write_its_log_fails(data_dir, run, monkeypatch):
+    monkeypatch.setattr("core.runs.engines.engine.FORK_SERVER", ForkServer())  # it has no process yet
     supervisor = Supervisor(data_dir, slots=1)
     supervisor.start()
     run.log_path.mkdir()  # where the worker's output would go
@@ -126,7 +126,7 @@ def test_a_worker_that_cannot_write_its_log_is_a_failed_run(data_dir, run, monke
     supervisor.close()
 
 
-def test_a_home_that_has_vanished_is_told_in_a_sentence(idle, run, data_dir):
+def test_a_missing_runs_folder_is_reported_in_a_sentence(idle, run, data_dir):
     folder = data_dir / "runs"
     folder.rename(data_dir / "elsewhere")
     with pytest.raises(RunError, match="cannot be looked after"):
@@ -134,16 +134,16 @@ def test_a_home_that_has_vanished_is_told_in_a_sentence(idle, run, data_dir):
     (data_dir / "elsewhere").rename(folder)
 
 
-def test_a_run_resumed_before_its_old_claim_was_looked_at_waits_its_turn(idle, data_dir, run):
+def test_a_run_resumed_before_its_old_claim_is_checked_is_queued_again(idle, data_dir, run):
     idle.submit(run)
-    Queue(data_dir).claim(f"{os.getpid()}:{psutil.Process().create_time()}")  # ours, and we live
+    Queue(data_dir).claim(f"{os.getpid()}:{psutil.Process().create_time()}")  # this live process
     run.write_status(Status(state="stopped", step=4, steps=12))
     idle.resume(run)
     idle.check()
     assert idle.queue.waiting() == [run.id]
 
 
-def test_a_run_that_goes_on_before_its_claim_keeps_its_slot(data_dir, run):
+def test_a_running_run_that_still_waits_in_the_queue_gets_a_slot(data_dir, run):
     supervisor = Supervisor(data_dir, slots=1)
     supervisor.queue.put(run.id)
     run.write_status(Status(state="running", pid=os.getpid(), pid_started=psutil.Process().create_time()))
@@ -152,7 +152,7 @@ def test_a_run_that_goes_on_before_its_claim_keeps_its_slot(data_dir, run):
     supervisor.close()
 
 
-def test_what_a_crash_left_unfinished_is_swept_at_the_start(data_dir, run):
+def test_temporary_files_of_a_crash_are_removed_at_the_start(data_dir, run):
     left = [run.path / ".tmp-1-status.json", run.commands / ".tmp-2-x.json", data_dir / "texts" / ".tmp-3-text.txt"]
     for path in left:
         path.write_text("{")
@@ -164,7 +164,7 @@ def test_what_a_crash_left_unfinished_is_swept_at_the_start(data_dir, run):
     assert run.problem is None
 
 
-def test_what_is_turned_without_a_worker_is_kept_until_there_is_one(idle, run):
+def test_setting_changes_of_a_finished_run_wait_for_its_next_worker(idle, run):
     run.write_status(Status(state="finished", step=12, steps=12))
     with pytest.raises(ConfigError, match="cannot end at step 4"):
         idle.change_setting(run, "train.steps", 4)
@@ -172,7 +172,7 @@ def test_what_is_turned_without_a_worker_is_kept_until_there_is_one(idle, run):
     with pytest.raises(RunError, match="nothing to resume"):
         idle.resume(run)
     idle.change_setting(run, "train.steps", 20)
-    send_command(run, "pause")  # meant for a process that has gone
+    send_command(run, "pause")  # meant for a process that has exited
     idle.resume(run)
     assert idle.queue.waiting() == [run.id]
     assert [command.args["knob"] for command in waiting_commands(run)] == ["model.dropout", "train.steps"]
@@ -193,14 +193,14 @@ def test_what_is_turned_without_a_worker_is_kept_until_there_is_one(idle, run):
         ({"state": "queued", "attempt": 1}, {"state": "running", "attempt": 3}, True),
     ],
 )
-def test_what_is_asked_for_a_state_that_has_passed_is_refused(run, seen, now, refused):
+def test_check_unchanged_refuses_a_command_for_an_outdated_state(run, seen, now, refused):
     status = Status(steps=12, **now)
     run.write_status(status)
     with pytest.raises(RunError, match=f"it is {status.state} at step") if refused else nullcontext():
         check_unchanged(run, Status(steps=12, **seen))
 
 
-def test_every_verb_refuses_a_stale_button_and_leaves_the_run_alone(idle, run):
+def test_every_command_from_an_outdated_page_is_refused_without_effect(idle, run):
     run.write_status(Status(state="finished", step=12, steps=12, attempt=2))
     stale = Status(state="finished", step=8, steps=8, attempt=1)
     verbs = (idle.pause, idle.resume, idle.step, idle.stop, idle.delete, partial(idle.continue_for, more_steps=5))

@@ -1,4 +1,4 @@
-"""Sizes that a class trains: each student gets one, and only runs of these settings count for its scaling law."""
+"""Model sizes for a class: each student gets one, and only runs with these settings count for the scaling law."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def known(explorer_home):
     return known
 
 
-def test_students_get_sizes_in_turns_with_seeds_of_their_own(known):
+def test_students_are_assigned_sizes_in_rotation_with_distinct_seeds(known):
     members = sorted(known.members(), key=lambda member: member.joined)
     assert size_of_member(known, members[0].id) is None
     own = save_text(TEXT, "Hamlet", known.root)
@@ -47,7 +47,7 @@ def test_too_few_or_impossible_sizes_are_refused(known, sizes):
     assert known.settings.sizes == []
 
 
-def test_only_finished_runs_of_these_settings_count(known):
+def test_only_finished_runs_with_the_assigned_settings_count(known):
     text = save_text(TEXT, "Hamlet", known.root).name
     hand_out_sizes(known, SIZES, text, 20)
     member = min(known.members(), key=lambda member: member.joined).id

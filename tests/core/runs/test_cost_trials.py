@@ -1,4 +1,4 @@
-"""What a trial of settings has shown is kept, for this machine and for settings whose steps are the same."""
+"""Results of trials are cached for this machine and for settings with the same steps."""
 
 import json
 import shutil
@@ -23,10 +23,10 @@ HARDWARE = find_hardware("cpu")
 
 @pytest.fixture(autouse=True)
 def measured_once(data_dir, measured, monkeypatch) -> None:
-    """The machine's speed is known, and trials are short: what they show is tested with `core.training.speed`."""
+    """The machine's speed is cached, and trials are short: their results are tested with `core.training.speed`."""
     shutil.copy(measured, data_dir)
     monkeypatch.setattr(speed, "_TRIAL_SECONDS", 0.02)
-    monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")  # whose speed is measured already
+    monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")  # the speed for one thread is cached
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def settings(config: RunConfig) -> RunConfig:
     return config.replace({"train.precision": "float32", "train.device": "cpu"})
 
 
-def test_a_trial_is_kept_for_runs_of_other_lengths_but_not_for_other_models(data_dir, settings):
+def test_a_trial_is_reused_for_other_run_lengths_but_not_for_other_models(data_dir, settings):
     assert cached_correction(settings, 30, HARDWARE, 1, data_dir) is None
     found = run_trial(settings, 30, HARDWARE, 1, data_dir)
     assert found.step > 0
@@ -48,7 +48,7 @@ def test_a_trial_is_kept_for_runs_of_other_lengths_but_not_for_other_models(data
 @pytest.mark.parametrize(
     "damage", [lambda text: text[:20], lambda text: "[]", lambda text: text.replace('"step"', '"stop"')]
 )
-def test_what_is_damaged_is_as_if_it_were_not_there(data_dir, settings, damage):
+def test_a_damaged_trial_cache_is_ignored_and_rewritten(data_dir, settings, damage):
     run_trial(settings, 30, HARDWARE, 1, data_dir)
     path = data_dir / "trials.json"
     path.write_text(damage(path.read_text()))
@@ -57,7 +57,7 @@ def test_what_is_damaged_is_as_if_it_were_not_there(data_dir, settings, damage):
     assert len(json.loads(path.read_text())["trials"]) == 1
 
 
-def test_every_estimate_of_a_run_uses_what_its_trial_has_shown(data_dir, settings):
+def test_estimates_use_the_correction_of_the_trial(data_dir, settings):
     plain = estimate_run(settings, 30, data_dir).seconds
     found = run_trial(settings, 30, HARDWARE, 1, data_dir)
     path = data_dir / "trials.json"
@@ -69,7 +69,7 @@ def test_every_estimate_of_a_run_uses_what_its_trial_has_shown(data_dir, setting
     assert estimate_run(settings, 30, data_dir, correction=Correction()).seconds == plain
 
 
-def test_a_waiting_run_is_counted_with_the_tokens_its_model_will_have(data_dir, settings):
+def test_the_vocabulary_size_of_a_waiting_run_comes_from_its_settings(data_dir, settings):
     tokens = settings.replace({"data.tokenizer": "bpe", "data.vocab_size": 700})
     run = RunFolder.create(data_dir, tokens)
     assert vocab_size_of(run) == 700
@@ -77,17 +77,17 @@ def test_a_waiting_run_is_counted_with_the_tokens_its_model_will_have(data_dir, 
     assert vocab_size_of(run) == 3
 
 
-def test_neither_a_trial_nor_a_caption_counts_what_has_ended(data_dir, settings, monkeypatch):
+def test_trials_and_contention_ignore_the_load_average(data_dir, settings, monkeypatch):
     def load_of_the_last_minute():
         raise AssertionError("it counts what has ended since")
 
     monkeypatch.setattr(psutil, "getloadavg", load_of_the_last_minute)
     assert run_trial(settings, 30, HARDWARE, 1, data_dir).step > 0
     cores = max(HARDWARE.cores, psutil.cpu_count())
-    assert 1 <= contention_now(HARDWARE, 1) < 0.1 + (1 + cores) / cores  # others compute on no more than all cores
+    assert 1 <= contention_now(HARDWARE, 1) < 0.1 + (1 + cores) / cores  # others use at most all cores
 
 
-def test_what_others_compute_counts_and_what_this_process_does_not():
+def test_processor_time_of_others_excludes_this_process():
     def machine() -> float:
         times = psutil.cpu_times()
         return sum(times) - times.idle - getattr(times, "iowait", 0.0)

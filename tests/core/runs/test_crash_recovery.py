@@ -1,4 +1,4 @@
-"""Workers killed for good, at moments of all kinds: the run goes on by itself and ends as if nothing had happened."""
+"""Workers killed with SIGKILL at various times: the run resumes by itself and ends as if uninterrupted."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from core.runs.worker import train_run
 from tests.core.runs.conftest import wait_for
 
 ROOT = Path(__file__).parents[3]
-# Measuring and writing texts take most of the time, so that most kills come while it does.
+# Evaluation and sampling take most of the time, so that most kills happen during them.
 SLOW = {
     "train.steps": 60,
     "train.checkpoint_interval": 6,
@@ -61,7 +61,7 @@ def supervisor(data_dir):
 
 
 def outcome(run: RunFolder) -> dict:
-    """All that is the same, bit for bit, where nothing ever went wrong: all but speeds and times."""
+    """Return everything that must be bit-identical to an uninterrupted run: all but speeds and times."""
     timed = ("seconds", "tokens_per_second")
     rows = [{name: value for name, value in row.items() if name not in timed} for row in run.rows("metrics")]
     weights = [run.weights_path, *(path for _, path in run.snapshots())]
@@ -74,13 +74,13 @@ def wait_until_it_ends(run: RunFolder) -> Status:
     return run.status()
 
 
-def test_killed_at_any_moment_a_run_ends_as_if_it_had_never_been(data_dir, config, supervisor):
+def test_a_run_killed_five_times_ends_exactly_like_an_uninterrupted_one(data_dir, config, supervisor):
     config = config.replace(SLOW)
     straight, broken = RunFolder.create(data_dir, config, "straight"), RunFolder.create(data_dir, config, "broken")
     train_run(straight, data_dir, threads=1)
     supervisor.submit(broken)
     wait_for(lambda: broken.status().pid, "the first worker")
-    # Before anything is written; between the first measurement and the first save; in the middle, twice; near the end.
+    # Before anything is written; between the first evaluation and the first save; twice in the middle; near the end.
     for rows in (0, 3, 20, 35, 58):
         wait_for(lambda rows=rows: len(broken.rows("metrics")) >= rows, f"row {rows}")
         before = broken.status()
@@ -88,19 +88,19 @@ def test_killed_at_any_moment_a_run_ends_as_if_it_had_never_been(data_dir, confi
         wait_for(lambda old=before: broken.status().pid not in (None, old.pid), "another worker")
     finished = wait_until_it_ends(broken)
     assert (finished.state, finished.crashes) == ("finished", 0)
-    assert finished.attempt >= 5  # the first may not have lived long enough to count itself
+    assert finished.attempt >= 5  # the first may have died before counting itself
     assert outcome(broken) == outcome(straight)
     starts = [row["step"] for row in broken.rows("events") if row["kind"] == "start"]
     assert starts == sorted(starts)
     assert starts[-1] >= 48
 
 
-def test_a_pause_outlasts_the_worker_that_was_about_to_save_for_it(data_dir, config, supervisor):
+def test_a_pause_survives_the_worker_that_was_killed_before_saving(data_dir, config, supervisor):
     never = {"train.checkpoint_interval": 100_000, "train.snapshots": 0, "model.n_embd": 128}
     run = RunFolder.create(data_dir, config.replace(SLOW | {"train.steps": 100_000} | never))
     supervisor.submit(run)
     wait_for(lambda: run.status().step >= 3, "a few steps")
-    # The system lets it write its rows, and not its save, which takes 2 MB.
+    # The system lets it write its rows, but not its checkpoint of 2 MB.
     resource.prlimit(run.status().pid, resource.RLIMIT_FSIZE, (2**20, resource.RLIM_INFINITY))
     supervisor.pause(run)
     wait_for(lambda: run.status().problem == "disk", "the save to be refused")
@@ -115,7 +115,7 @@ def test_a_pause_outlasts_the_worker_that_was_about_to_save_for_it(data_dir, con
     assert wait_until_it_ends(run).state == "stopped"
 
 
-def test_a_restarted_app_adopts_the_living_and_takes_up_the_dead(data_dir, config):
+def test_a_restarted_app_adopts_live_workers_and_restarts_dead_ones(data_dir, config):
     endless = config.replace(SLOW | {"train.steps": 100_000})
     living, dead, paused = (RunFolder.create(data_dir, endless, name) for name in ("living", "dead", "paused"))
     script = [sys.executable, "-c", APP_WITHOUT_PAGES, data_dir, "3"]
@@ -144,7 +144,7 @@ def test_a_restarted_app_adopts_the_living_and_takes_up_the_dead(data_dir, confi
     restarted.close()
 
 
-def test_killed_again_and_again_before_its_first_save_a_run_comes_to_its_end(data_dir, config, supervisor):
+def test_a_run_killed_repeatedly_before_its_first_save_still_finishes(data_dir, config, supervisor):
     late = config.replace(SLOW | {"train.checkpoint_interval": 1000, "train.eval_windows": 20})
     straight, broken = RunFolder.create(data_dir, late, "straight"), RunFolder.create(data_dir, late, "broken")
     train_run(straight, data_dir, threads=1)
@@ -158,12 +158,12 @@ def test_killed_again_and_again_before_its_first_save_a_run_comes_to_its_end(dat
 
 
 @pytest.mark.parametrize(("words", "most"), [("Fatal Python error: Segmentation fault", 3), ("step 3: training", 10)])
-def test_a_crash_is_tried_again_less_often_than_what_was_killed(words, most):
+def test_a_crash_is_retried_fewer_times_than_a_kill(words, most):
     states = [after_crash(Status(state="running", crashes=crashes), words, -1).state for crashes in range(most)]
     assert states == ["queued"] * (most - 1) + ["failed"]
 
 
-def test_what_dies_again_and_again_without_a_step_is_given_up(data_dir, config, supervisor, monkeypatch):
+def test_a_run_that_dies_repeatedly_without_a_step_fails(data_dir, config, supervisor, monkeypatch):
     monkeypatch.setattr("core.runs.records.MOST_KILLS", 2)
     run = RunFolder.create(data_dir, config.replace(SLOW | {"train.eval_windows": 100_000, "train.steps": 1000}))
     supervisor.submit(run)
@@ -174,18 +174,18 @@ def test_what_dies_again_and_again_without_a_step_is_given_up(data_dir, config, 
     failed = wait_until_it_ends(run)
     assert (failed.state, failed.crashes, failed.attempt) == ("failed", 2, 2)
     assert "ended 2 times without a save in between. Its last log lines: " in failed.reason
-    supervisor.resume(run)  # by hand it may try again
+    supervisor.resume(run)  # resuming by hand tries again
     wait_for(lambda: run.status().state == "running", "another try")
     assert (run.status().crashes, run.status().notice) == (0, "")
 
 
-def test_a_worker_ended_by_the_system_for_memory_is_not_started_again(data_dir, config, supervisor, tmp_path):
+def test_a_worker_killed_for_lack_of_memory_is_not_restarted(data_dir, config, supervisor, tmp_path):
     run = RunFolder.create(data_dir, config.replace(SLOW | {"train.steps": 100_000}))
     supervisor.submit(run)
     wait_for(lambda: run.status().step > 1, "a few steps")
-    assert "/proc/vmstat" in run.status().oom_kills  # noted by the worker
+    assert "/proc/vmstat" in run.status().oom_kills  # recorded by the worker
     pid = run.status().pid
-    os.kill(pid, signal.SIGSTOP)  # so that it writes no more
+    os.kill(pid, signal.SIGSTOP)  # it writes no more
     wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, "it to hold still")
     counter = tmp_path / "memory.events"
     counter.write_text("oom_kill 5\n")
@@ -197,7 +197,7 @@ def test_a_worker_ended_by_the_system_for_memory_is_not_started_again(data_dir, 
     wait_for(lambda: not supervisor.queue.active(), "the slot to be free")
 
 
-def test_a_run_that_was_told_to_stop_does_not_go_on_by_itself(data_dir, config, supervisor):
+def test_a_run_killed_after_a_stop_command_stays_stopped(data_dir, config, supervisor):
     run = RunFolder.create(data_dir, config.replace(SLOW | {"train.steps": 100_000}))
     supervisor.submit(run)
     wait_for(lambda: run.status().step > 1, "a few steps")
@@ -210,7 +210,7 @@ def test_a_run_that_was_told_to_stop_does_not_go_on_by_itself(data_dir, config, 
     assert "before it had saved" in stopped.reason
 
 
-def test_a_damaged_save_is_passed_over_and_the_page_is_told(data_dir, config):
+def test_a_damaged_checkpoint_is_skipped_with_a_notice(data_dir, config):
     straight, broken = (RunFolder.create(data_dir, config.replace({"train.steps": 30})) for _ in range(2))
     train_run(straight, data_dir, threads=1)
     with pytest.raises(KeyboardInterrupt):
@@ -236,7 +236,7 @@ def _interrupt_at(step: int):
     return listen
 
 
-def test_no_process_is_left_of_a_worker_that_has_died_or_hangs(data_dir, config, supervisor, monkeypatch):
+def test_child_processes_of_a_dead_or_hanging_worker_are_ended(data_dir, config, supervisor, monkeypatch):
     monkeypatch.setattr("core.runs.supervisor.STOP_SECONDS", 0.0)
     monkeypatch.setattr("core.runs.supervisor.TERMINATE_SECONDS", 0.0)
     parent = "import subprocess, sys; p = subprocess.Popen(['sleep', '600']); print(p.pid, flush=True); p.wait()"
@@ -262,7 +262,7 @@ def test_no_process_is_left_of_a_worker_that_has_died_or_hangs(data_dir, config,
         wait_for(lambda: not supervisor.queue.active(), "the slot to be free")
 
 
-def test_a_torn_last_line_in_any_file_hides_no_other_row(data_dir, run):
+def test_a_torn_last_line_hides_no_other_row(data_dir, run):
     train_run(run, data_dir)
     for path in (run.metrics_path, run.samples_path, run.events_path):
         rows = path.read_bytes()

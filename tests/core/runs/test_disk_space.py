@@ -1,7 +1,7 @@
-"""A disk that is really full: training waits, says so, obeys, and goes on as if nothing had happened.
+"""A really full disk: training waits, reports it, obeys commands, and continues as if uninterrupted.
 
-What fills it: a limit on the size of the worker's files, which a process may set and lift for any other of its user;
-and, where the system lets us mount one, a file system in memory with a few megabytes, filled to the last byte.
+The disk is filled by a limit on the worker's file sizes, which a process may set for any process of its user,
+and, if mounting is allowed, by a small file system in memory that is filled to the last byte.
 """
 
 import os
@@ -38,7 +38,7 @@ ENDLESS = {
 
 
 class Limit:
-    """No file of one process may grow beyond what its newest checkpoint has; the system refuses the rest."""
+    """No file of one process may grow beyond a limit below the size of a checkpoint."""
 
     def __init__(self, pid: int):
         self.pid = pid
@@ -63,7 +63,7 @@ def supervisor(data_dir, monkeypatch):
             kill(ProcessId(status.pid, status.pid_started))
 
 
-def test_a_full_disk_pauses_a_run_that_still_obeys_and_loses_nothing(data_dir, config, supervisor):
+def test_a_full_disk_pauses_a_run_that_still_obeys_commands_and_loses_nothing(data_dir, config, supervisor):
     run, straight = (RunFolder.create(data_dir, config.replace(ENDLESS)) for _ in range(2))
     supervisor.submit(run)
 
@@ -79,7 +79,7 @@ def test_a_full_disk_pauses_a_run_that_still_obeys_and_loses_nothing(data_dir, c
     assert waits.state == "paused"
     assert waits.notice == "Paused: the disk is full; it goes on by itself when there is room."
     supervisor.check()
-    assert [claim.id for claim in supervisor.queue.active()] == [run.id]  # it will need its slot
+    assert [claim.id for claim in supervisor.queue.active()] == [run.id]  # it keeps its slot
     limit.make_room()
     wait_for(lambda: run.status().state == "running", "it to go on by itself")
     assert (run.status().problem, run.status().notice, run.status().attempt) == ("", "", 1)
@@ -89,7 +89,7 @@ def test_a_full_disk_pauses_a_run_that_still_obeys_and_loses_nothing(data_dir, c
     limit.make_room()
 
     def stays_paused() -> bool:
-        status = run.status()  # read once: it runs for a moment before it pauses again, without a problem
+        status = run.status()  # read once: it runs briefly before it pauses again, without a problem
         return (status.state, status.problem) == ("paused", "")
 
     wait_for(stays_paused, "it to stay paused")
@@ -116,12 +116,12 @@ def test_a_full_disk_pauses_a_run_that_still_obeys_and_loses_nothing(data_dir, c
     assert not list(run.path.rglob(".spare"))
 
 
-def test_a_step_asked_for_after_a_pause_on_a_full_disk_is_taken_and_a_resume_during_it_seen(data_dir, run, monkeypatch):
-    monkeypatch.setattr(worker, "PAUSED_EXIT_SECONDS", 20)  # else a step that is lost is waited for
+def test_step_and_resume_after_a_pause_on_a_full_disk_take_effect(data_dir, run, monkeypatch):
+    monkeypatch.setattr(worker, "PAUSED_EXIT_SECONDS", 20)  # otherwise the test would wait for a lost step
     filled_at, paused_at = set(), set()
 
     def listen(status: Status) -> None:
-        if status.problem == "disk":  # it obeys while it waits, and then finds room
+        if status.problem == "disk":  # it obeys while waiting, then there is space
             send_command(run, "pause")
             full.close()
         elif status.state == "paused" and status.step not in paused_at:
@@ -139,14 +139,14 @@ def test_a_step_asked_for_after_a_pause_on_a_full_disk_is_taken_and_a_resume_dur
 
 @contextmanager
 def beginning_on_a_full_disk(run: RunFolder, data_dir: Path, most: int) -> Iterator[tuple[ExitStack, Future[Status]]]:
-    """Train in a thread, in a process none of whose files may have more bytes, until the first of both is closed."""
+    """Train in a thread while no file of this process may exceed `most` bytes, until the exit stack is closed."""
     with ThreadPoolExecutor() as pool, ExitStack() as full:
         full.enter_context(no_file_longer_than(most))
         yield full, pool.submit(train_run, run, data_dir, threads=1)
 
 
-@pytest.mark.parametrize("most", [10, 1100])  # not even its status can be written; its status, but not its record
-def test_a_disk_that_is_full_before_the_first_row_is_waited_for(data_dir, run, most, caplog):
+@pytest.mark.parametrize("most", [10, 1100])  # neither status nor record fit; only the status fits
+def test_a_run_started_on_a_full_disk_waits_for_space(data_dir, run, most, caplog):
     with beginning_on_a_full_disk(run, data_dir, most) as (full, training):
         wait_for(lambda: "it goes on by itself when there is room" in caplog.text, "the disk to be found full")
         if most > 10:
@@ -160,7 +160,7 @@ def test_a_disk_that_is_full_before_the_first_row_is_waited_for(data_dir, run, m
     assert not list(run.path.rglob(".spare"))
 
 
-def test_a_stop_ends_the_waiting_of_a_run_that_has_not_begun(data_dir, run):
+def test_a_run_waiting_for_disk_space_before_its_start_can_be_stopped(data_dir, run):
     with beginning_on_a_full_disk(run, data_dir, 1100) as (_, training):
         wait_for(lambda: run.status().problem == "disk", "the disk to be found full")
         send_command(run, "stop")
@@ -213,13 +213,13 @@ supervisor.close()
 """
 
 
-def test_a_file_system_filled_to_the_last_byte(data_dir, config, tmp_path):
+def test_runs_survive_a_file_system_filled_to_the_last_byte(data_dir, config, tmp_path):
     house = tmp_path / "house"
     house.mkdir()
     mounted = f"mount -t tmpfs -o size=24m tmpfs {house} && cp -r {data_dir}/texts {data_dir}/runs {house}/"
     script = [sys.executable, "-c", IN_A_SMALL_HOUSE, str(house), config.replace(ENDLESS).model_dump_json()]
     shell = ["sh", "-c", f'{mounted} && exec "$@"', "sh", *script]
-    for namespace in (["unshare", "-m"], ["unshare", "-Urm"]):  # as root; as anyone, where that is allowed
+    for namespace in (["unshare", "-m"], ["unshare", "-Urm"]):  # as root; as any user, if allowed
         allowed = subprocess.run([*namespace, "sh", "-c", mounted], capture_output=True).returncode == 0
         if allowed:
             env = os.environ | {"GPT_EXPLORER_THREADS": "1"}
@@ -231,5 +231,5 @@ def test_a_file_system_filled_to_the_last_byte(data_dir, config, tmp_path):
             assert said[2] == WAITS_FOR_DISK_SPACE
             assert said[3] == "stopped 1 finished"
             break
-    # Where no file system can be mounted, the tests above still fill what the worker may write.
+    # If no file system can be mounted, the tests above still use the limit on file sizes.
     assert shortage(house, needed=2**60).startswith("the disk is nearly full (")

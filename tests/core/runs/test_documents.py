@@ -1,4 +1,4 @@
-"""The script, the notebook and the report that are made of a run."""
+"""The script, the notebook and the report of a run."""
 
 import contextlib
 import html.parser
@@ -43,7 +43,7 @@ NAME = 'owl </script><script>alert(1)</script> """ # \\'
 
 @pytest.fixture
 def trained(data_dir, config) -> RunFolder:
-    """A run that was steered on its way."""
+    """A run with setting changes."""
     run = RunFolder.create(data_dir, config, name=NAME)
     change_settings(run, ("train.learning_rate", 3e-3))
     change_settings(run, ("model.dropout", 0.2))
@@ -52,13 +52,13 @@ def trained(data_dir, config) -> RunFolder:
 
 
 def execute(script: Path, data_dir: Path) -> subprocess.CompletedProcess:
-    """Run a script next to `core`, as far as Python can tell."""
+    """Run a script in a separate process that can import `core`."""
     environment = dict(os.environ, GPT_EXPLORER_HOME=str(data_dir), PYTHONPATH=str(ROOT))
     return subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=120)
 
 
 def execute_here(script: Path, data_dir: Path, *arguments: str) -> tuple[str, BaseException | None]:
-    """Run a script in this process, which has torch already; return what it printed and what ended it early."""
+    """Run a script in this process, which has imported torch; return its output and the error that ended it."""
     printed, ended = io.StringIO(), None
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
         patch.setenv("GPT_EXPLORER_HOME", str(data_dir))
@@ -70,7 +70,7 @@ def execute_here(script: Path, data_dir: Path, *arguments: str) -> tuple[str, Ba
     return printed.getvalue(), ended
 
 
-def test_the_script_trains_the_run_again_to_the_last_bit(trained, data_dir, tmp_path):
+def test_the_script_reproduces_the_run_exactly(trained, data_dir, tmp_path):
     script = tmp_path / "again.py"
     write_document(trained, "script", script, data_dir)
     done = execute(script, data_dir)
@@ -83,7 +83,7 @@ def test_the_script_trains_the_run_again_to_the_last_bit(trained, data_dir, tmp_
     assert all((a == b).all() for a, b in zip(ours.model.parameters(), again.model.parameters(), strict=True))
 
 
-def test_the_notebook_trains_a_fork_again_from_its_parents_first_step(trained, data_dir, tmp_path, monkeypatch):
+def test_the_notebook_reproduces_a_fork_from_its_parents_first_step(trained, data_dir, tmp_path, monkeypatch):
     further = fork(data_dir, trained, None, trained.record().config.replace({"train.steps": 5, "train.seed": 2}))
     train_run(further, data_dir, threads=1)
     assert len(recipe_of(further, data_dir).stages) == 2
@@ -96,7 +96,7 @@ def test_the_notebook_trains_a_fork_again_from_its_parents_first_step(trained, d
     assert "The same to the last bit." in said and repr(further.rows("metrics")[-1]["val_loss"]) in said
 
 
-def test_another_text_is_refused_and_the_right_file_taken(trained, data_dir, tmp_path):
+def test_the_script_refuses_another_text_and_accepts_the_right_file(trained, data_dir, tmp_path):
     script, elsewhere = tmp_path / "again.py", tmp_path / "elsewhere"
     write_document(trained, "script", script, data_dir)
     elsewhere.mkdir()
@@ -108,13 +108,13 @@ def test_another_text_is_refused_and_the_right_file_taken(trained, data_dir, tmp
     assert "The same to the last bit." in execute_here(script, elsewhere, str(file))[0]
 
 
-def test_a_run_that_was_stopped_is_trained_as_far_as_it_came(trained, data_dir):
+def test_the_recipe_of_a_stopped_run_ends_at_its_last_step(trained, data_dir):
     trained.write_status(trained.status().model_copy(update={"state": "stopped", "step": 8}))
     (stage,) = recipe_of(trained, data_dir).stages
     assert stage.until == 8 and max(stage.measured) == 8
 
 
-def test_a_fork_of_a_deleted_run_begins_with_the_weights_it_kept(trained, data_dir, tmp_path):
+def test_the_script_of_a_fork_of_a_deleted_run_starts_from_its_saved_weights(trained, data_dir, tmp_path):
     further = fork(data_dir, trained, None, trained.record().config.replace({"train.steps": 5}))
     train_run(further, data_dir, threads=1)
     again = fork(data_dir, further, None, further.record().config)
@@ -130,7 +130,7 @@ def test_a_fork_of_a_deleted_run_begins_with_the_weights_it_kept(trained, data_d
     assert "The same to the last bit." in execute_here(script, data_dir)[0]
 
 
-def test_what_cannot_be_trained_again_says_why(trained, data_dir):
+def test_an_imported_run_has_no_script_and_says_why(trained, data_dir):
     further = fork(data_dir, trained, None, trained.record().config)
     trained.update_record(origin="imported from x")
     assert "was imported" in why_no_document(trained, "script", data_dir)
@@ -145,7 +145,7 @@ VOID = {"meta", "img", "source", "br"}
 
 
 class Reader(html.parser.HTMLParser):
-    """Reads a page as a browser would, and fails where a tag is left open."""
+    """Parses a page as a browser would, and fails if a tag is left open."""
 
     def __init__(self, page: str):
         super().__init__()
@@ -178,7 +178,7 @@ def reported(data_dir, config) -> RunFolder:
     return run
 
 
-def test_a_report_stands_alone(reported, data_dir):
+def test_a_report_is_self_contained_and_has_no_scripts(reported, data_dir):
     page = DOCUMENTS["report"](reported, data_dir)
     read = Reader(page)
     assert page.startswith("<!doctype html>") and "script" not in read.tags
@@ -188,7 +188,7 @@ def test_a_report_stands_alone(reported, data_dir):
     assert "prefers-color-scheme: dark" in page and "@media print" in page
 
 
-def test_a_report_names_a_text_by_its_title(data_dir, config):
+def test_a_report_shows_the_title_of_the_text(data_dir, config):
     corpus = save_text("It was a dark and stormy night.\n" * 60, "My diary", data_dir).name
     run = RunFolder.create(data_dir, config.replace({"data.corpus": corpus}), name="owl")
     train_run(run, data_dir, threads=1)
@@ -196,7 +196,7 @@ def test_a_report_names_a_text_by_its_title(data_dir, config):
     assert "My diary" in report and corpus not in report
 
 
-def test_names_titles_and_samples_are_shown_as_they_are(data_dir, config):
+def test_names_titles_and_samples_are_escaped_in_a_report(data_dir, config):
     text = f"{NASTY} & so on & on\n" * 60
     corpus = save_text(text, f'"{NASTY}', data_dir).name
     run = RunFolder.create(data_dir, config.replace({"data.corpus": corpus}), name=f"owl {NASTY}")
@@ -207,7 +207,7 @@ def test_names_titles_and_samples_are_shown_as_they_are(data_dir, config):
     assert "script" not in read.tags
 
 
-def test_it_tells_the_runs_own_numbers(reported, data_dir):
+def test_a_report_has_the_numbers_and_charts_of_its_run(reported, data_dir):
     read, status = Reader(DOCUMENTS["report"](reported, data_dir)), reported.status()
     assert f"{status.val_loss:.4f} nats" in read.text
     assert "12 of 12 steps" in read.text and "Cross-entropy of the next token" in read.text
@@ -215,11 +215,11 @@ def test_it_tells_the_runs_own_numbers(reported, data_dir):
         tensor.numel()
         for tensor in __import__("core.runs.weights", fromlist=["x"]).load_model(reported).model.parameters()
     )
-    assert read.tags.count("svg") == 3  # curves for a wide page and a narrow one, and the attention of one head
+    assert read.tags.count("svg") == 3  # curves for a wide and a narrow page, and the attention of one head
     assert read.tags.count("img") == 2  # both heads
 
 
-def test_a_fork_is_compared_with_its_parent(reported, data_dir):
+def test_a_report_of_a_fork_compares_it_with_its_parent(reported, data_dir):
     further = fork(
         data_dir, reported, None, reported.record().config.replace({"train.learning_rate": 5e-4}), name="fork"
     )
@@ -232,7 +232,7 @@ def test_a_fork_is_compared_with_its_parent(reported, data_dir):
 
 
 @pytest.mark.parametrize("state", ["fresh", "bigram"])
-def test_a_run_without_attention_or_numbers_has_a_report_too(data_dir, config, state):
+def test_a_bigram_run_or_an_untrained_run_has_a_report(data_dir, config, state):
     changes = {"model.kind": "bigram"} if state == "bigram" else {}
     run = RunFolder.create(data_dir, config.replace(changes))
     if state == "bigram":
@@ -242,13 +242,13 @@ def test_a_run_without_attention_or_numbers_has_a_report_too(data_dir, config, s
         assert "It has not trained yet" in Reader(DOCUMENTS["report"](run, data_dir)).text
 
 
-def test_a_task_has_a_report_with_its_lowest_possible_loss(data_dir, config):
+def test_a_report_of_a_task_states_its_lowest_possible_loss(data_dir, config):
     run = RunFolder.create(data_dir, config.replace({"data.corpus": "modular-addition", "train.steps": 1}))
     train_run(run, data_dir, threads=1)
     assert "lowest possible 0.000" in Reader(DOCUMENTS["report"](run, data_dir)).text
 
 
-def test_only_the_template_is_markup(trained, data_dir):
+def test_facts_are_escaped_in_the_report_html(trained, data_dir):
     facts = run_facts(trained, data_dir)._replace(
         reason='a < b & "c"', name="<i>x</i>\0\ud800", tokens=['"><script>'] * 6, state="stopped"
     )
@@ -257,33 +257,33 @@ def test_only_the_template_is_markup(trained, data_dir):
     assert "script" not in read.tags and "i" not in read.tags and '"><script' not in page
 
 
-def test_the_sharpest_head_looks_at_one_other_letter():
+def test_the_sharpest_head_attends_to_one_other_token():
     attention = np.full((2, 3, 6, 6), 40, np.uint8)
-    attention[0, 0] = np.eye(6, dtype=np.uint8) * 255  # at itself: says nothing
+    attention[0, 0] = np.eye(6, dtype=np.uint8) * 255  # attends to itself, which does not count
     attention[1, 2] = np.eye(6, k=-1, dtype=np.uint8) * 255
     assert sharpest(attention) == (1, 2)
 
 
-def test_every_setting_of_a_default_run_is_told(data_dir):
+def test_a_report_of_a_default_run_lists_settings_and_a_train_command(data_dir):
     run = RunFolder.create(data_dir, RunConfig().replace({"data.corpus": "shakespeare"}))
     read = Reader(DOCUMENTS["report"](run, data_dir))
     assert "Learning rate" in read.text and "python -m core train" in read.text
 
 
-def test_how_long_and_how_closely_is_no_question(reported, data_dir):
+def test_run_length_and_evaluation_settings_are_not_part_of_a_reports_question(reported, data_dir):
     config = reported.record().config.replace({"train.steps": 3, "train.eval_windows": 2, "train.sample_length": 5})
     further = fork(data_dir, reported, None, config)
     assert "trained on from its step 12, improve further?" in Reader(DOCUMENTS["report"](further, data_dir)).text
 
 
-def test_pieces_of_words_stand_upright_and_are_cut():
+def test_long_token_labels_are_rotated_and_truncated():
     weights = np.tril(np.ones((3, 3))) / 3
     laid_out = token_map(weights, ["·Andronicus-and-more", "in", "a"], [["x"] * 3] * 3)
     assert laid_out["rotated"] and laid_out["tokens"][0][1] == "·Andronic…"
     assert not token_map(weights, ["a", "b", "·"], [["x"] * 3] * 3)["rotated"]
 
 
-def test_the_question_of_a_run_tells_the_steps_it_took(data_dir):
+def test_the_question_of_a_report_states_the_number_of_steps(data_dir):
     run = RunFolder.create(data_dir, RunConfig().replace({"data.corpus": "shakespeare", "train.steps": 998}))
     facts = run_facts(run, data_dir)._replace(
         config=run_facts(run, data_dir).config.model_copy(update={"preset": None})
@@ -291,7 +291,7 @@ def test_the_question_of_a_run_tells_the_steps_it_took(data_dir):
     assert "in 998 steps?" in question(facts) and "in 1,900 steps?" in question(facts._replace(step=1900))
 
 
-def test_a_report_says_of_a_ruined_run_what_the_dashboard_says(ruined_run, explorer_home):
+def test_a_report_of_a_ruined_run_agrees_with_the_dashboard(ruined_run, explorer_home):
     assert "after the learning rate was raised at step 21. Go back to step 20." in DOCUMENTS["report"](
         ruined_run, explorer_home
     )

@@ -1,4 +1,4 @@
-"""The engines: the same runs on this machine and on a Ray cluster of three hosts, whose processes are killed."""
+"""The engines: the same runs on this machine and on a Ray cluster of three hosts, with killed processes."""
 
 import logging
 import shutil
@@ -31,7 +31,7 @@ from tests.core.runs.conftest import wait_for, wait_for_state
 
 
 class StoreServer:
-    """A server that speaks S3, with a bucket, which outlives its stop."""
+    """An S3 server with a bucket that survives a stop."""
 
     url = "s3://runs"
 
@@ -53,11 +53,11 @@ class StoreServer:
 def store_server() -> Iterator[StoreServer]:
     from s3fs import S3FileSystem
 
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # or it tells each request
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # otherwise it logs every request
     server = StoreServer()
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("AWS_ENDPOINT_URL", server.address)
-        environment.setenv("AWS_MAX_ATTEMPTS", "1")  # one that is stopped will not answer the next
+        environment.setenv("AWS_MAX_ATTEMPTS", "1")  # retries to a stopped server are useless
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             environment.setenv(name, "any")
         S3FileSystem().mkdir("runs")
@@ -67,10 +67,10 @@ def store_server() -> Iterator[StoreServer]:
 
 @pytest.fixture(scope="module")
 def cluster(store_server: StoreServer) -> Iterator[Any]:
-    """A head without cores, and two hosts with a core each, which know the store. The last of its tests kills it.
+    """A head without cores, and two hosts with a core each, which know the store. The last test kills it.
 
-    Ray asks a host five times, every three seconds, before it counts as dead, and gives way to all other processes:
-    here it asks more often, and takes its share of the cores.
+    Ray checks a host five times, every three seconds, before it counts as dead, and runs at low priority:
+    here it checks more often, at normal priority.
     """
     from ray.cluster_utils import Cluster
 
@@ -98,7 +98,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def start_app(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Engine], Supervisor]]:
-    """Starts the supervisor of an app; at the end all of them, and what trains."""
+    """Start supervisors; at the end, close them and kill their workers."""
     monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")
     apps: list[Supervisor] = []
 
@@ -122,7 +122,7 @@ def start_of_last_attempt(run: RunFolder) -> int:
 
 
 def steer_and_kill(app: Supervisor, run: RunFolder) -> None:
-    """What holds for every engine: a run is killed, goes on from its save, obeys commands and finishes."""
+    """Check for any engine that a killed run resumes from its checkpoint, obeys commands and finishes."""
     app.submit(run)
     wait_for(lambda: run.status().step >= 6, "the first save")
     before = run.read_status()
@@ -139,11 +139,11 @@ def steer_and_kill(app: Supervisor, run: RunFolder) -> None:
     assert not run.status().host
 
 
-def test_a_run_is_steered_killed_resumed_and_finished(start_app, data_dir, config):
+def test_the_local_engine_resumes_a_killed_run_and_obeys_commands(start_app, data_dir, config):
     steer_and_kill(start_app(LocalEngine()), RunFolder.create(data_dir, config.replace({"train.steps": 100_000})))
 
 
-def test_hosts_that_share_no_folder_train_through_an_object_store(cluster, start_app, data_dir, config, bucket):
+def test_ray_hosts_without_a_shared_folder_train_through_an_object_store(cluster, start_app, data_dir, config, bucket):
     text = save_text("To be, or not to be: that is the question. " * 40, "Own", data_dir)
     run = RunFolder.create(data_dir, config.replace({"train.steps": 100_000, "data.corpus": text.name}))
     app = start_app(RayEngine(cluster.address, bucket))
@@ -154,7 +154,7 @@ def test_hosts_that_share_no_folder_train_through_an_object_store(cluster, start
     assert start_of_last_attempt(run) >= 5
 
     app.close()
-    app.engine.close()  # and with it the process that holds the lock of the run
+    app.engine.close()  # this also ends the process that holds the run's lock
     other, step = start_app(RayEngine(cluster.address, bucket)), run.status().step
     wait_for(lambda: run.status().state == "running" and run.status().step > step, "the run, found again")
     other.change_setting(run, "train.steps", end := run.status().step + 500)
@@ -166,13 +166,13 @@ def test_hosts_that_share_no_folder_train_through_an_object_store(cluster, start
     wait_for(lambda: StoreFolder(bucket, run.id).read_json("manifest.json") is None, "the end of its process there")
 
 
-def test_a_ray_cluster_trains_the_same_and_loses_nothing_with_a_host_or_its_head(
+def test_runs_on_a_ray_cluster_survive_the_loss_of_a_host_and_of_the_head(
     cluster, start_app, data_dir, config, monkeypatch
 ):
     runs = [RunFolder.create(data_dir, config.replace({"train.steps": 100_000})) for _ in range(4)]
     too_large = RunFolder.create(data_dir, config.replace({"train.processes": 2}))
     app, other = start_app(RayEngine(cluster.address)), start_app(RayEngine(cluster.address))
-    app.submit(too_large)  # and none waits behind it
+    app.submit(too_large)  # it blocks no other run
     steer_and_kill(app, runs[0])
     assert "It waits for 2 free cores" in too_large.status().waits_for
     assert "None is that large." in too_large.status().waits_for
@@ -186,13 +186,13 @@ def test_a_ray_cluster_trains_the_same_and_loses_nothing_with_a_host_or_its_head
     wait_for_state(first, "starting")
     app.stop(first)
     wait_for_state(first, "stopped")
-    assert "before a worker had taken it up" in first.status().reason  # or it would have been ended for no reaction
+    assert "before a worker had taken it up" in first.status().reason  # not because it did not react
     for raylet in raylets:
         raylet.send_signal(signal.SIGCONT)
-    app.resume(first)  # its place on the cluster is free again, or there were none for both
-    other.submit(second)  # at once by two apps: neither sees yet what the other has taken
+    app.resume(first)  # needs its freed place on the cluster, which has two
+    other.submit(second)  # two apps at once: neither sees yet the other's claim
     wait_for(lambda: all(run.status().step >= 6 for run in (first, second)), "two runs")
-    for run in (first, second, third):  # by two apps: those that train are not started once more
+    for run in (first, second, third):  # by two apps: running ones are not started again
         app.submit(run)
         other.submit(run)
     wait_for(lambda: "It waits for 1 free core and" in third.status().waits_for, "the reason why the third waits")
@@ -200,18 +200,18 @@ def test_a_ray_cluster_trains_the_same_and_loses_nothing_with_a_host_or_its_head
     status = first.read_status()
     assert {status.host, second.status().host} == {host.name for host in other.engine.hosts() if host.cpus}
 
-    app.close()  # its thread and its broker: an app that has died
+    app.close()  # its thread and its broker, as in a crashed app
     app.engine.close()
     host = next(host for host in cluster.hosts if host.node_id[:6] in status.host)
     cluster.made.remove_node(host, allow_graceful=False)
-    kill(ProcessId(status.pid, status.pid_started))  # a real host takes its processes along
+    kill(ProcessId(status.pid, status.pid_started))  # with a real host, its processes end too
     other.stop(second)
     wait_for(lambda: first.status().attempt == 2 and first.status().state == "running", "the run on another host")
     assert first.status().host != status.host and start_of_last_attempt(first) >= 5
     assert second.status().attempt == 1 and third.status().attempt == 0
 
     step = first.status().step
-    monkeypatch.setattr("core.runs.engines.ray_engine._ANSWER_SECONDS", 1.0)  # there will be none
+    monkeypatch.setattr("core.runs.engines.ray_engine._ANSWER_SECONDS", 1.0)  # no answer will come
     cluster.made.head_node.kill_gcs_server(check_alive=False)
     cluster.made.head_node.kill_raylet(check_alive=False)
     wait_for(lambda: "No Ray cluster answers" in third.status().waits_for, "the reason why the third still waits")
@@ -221,7 +221,7 @@ def test_a_ray_cluster_trains_the_same_and_loses_nothing_with_a_host_or_its_head
     wait_for_state(first, "stopped")
 
 
-def test_files_in_an_object_store_are_whole_or_left_for_later(tmp_path, store_url):
+def test_pulling_from_an_object_store_takes_only_complete_files(tmp_path, store_url):
     there, here = StoreFolder(store_url, "a-run"), StoreFolder(store_url, "a-run")
     (source := tmp_path / "source").mkdir()
     for name in ("rows.jsonl", "status.json", "gone.txt"):
@@ -235,10 +235,10 @@ def test_files_in_an_object_store_are_whole_or_left_for_later(tmp_path, store_ur
         (source / "gone.txt").unlink()
         there.push({path.name: path for path in source.iterdir()})
         here.pull(tmp_path)
-        assert reader.read() == "more\n"  # added to the file that a reader holds open
+        assert reader.read() == "more\n"  # appended to the file that the reader has open
     assert not (tmp_path / "gone.txt").exists()
 
-    there.write_json("status.json", {"half": "written"})  # not what the manifest names
+    there.write_json("status.json", {"half": "written"})  # does not match the manifest
     (tmp_path / "rows.jsonl").unlink()
     fresh = StoreFolder(store_url, "a-run")
     fresh.pull(tmp_path)
@@ -250,7 +250,7 @@ def test_files_in_an_object_store_are_whole_or_left_for_later(tmp_path, store_ur
 
 
 def bytes_sent(store: Path, push: Callable[..., None], *args: Any, **more: Any) -> dict[str, int]:
-    """Push, and return the sizes of the objects that were written, by their names."""
+    """Push, and return the sizes of the written objects by name."""
     store.rename(before := store.with_name("before"))
     push(*args, **more)
     sent = {path.relative_to(store).as_posix(): path.stat().st_size for path in store.rglob("*") if path.is_file()}
@@ -260,7 +260,7 @@ def bytes_sent(store: Path, push: Callable[..., None], *args: Any, **more: Any) 
     return sent
 
 
-def test_only_what_has_changed_travels(tmp_path):
+def test_only_changed_parts_of_files_are_transferred(tmp_path):
     url, store = f"file://{tmp_path}/store", tmp_path / "store" / "a-run"
     there, here = StoreFolder(url, "a-run"), StoreFolder(url, "a-run")
     for folder in (tmp_path / "source/snapshots", tmp_path / "hosted", tmp_path / "app", store):
@@ -284,19 +284,19 @@ def test_only_what_has_changed_travels(tmp_path):
         files["rows.jsonl"].read_text() == f"{row * 4}one more\n" and files["snapshots/step-1"].read_text() == row * 4
     )
 
-    again = StoreFolder(url, "a-run")  # of the attempt after one whose host has died
+    again = StoreFolder(url, "a-run")  # the attempt after one whose host has died
     again.adopt()
     sent = bytes_sent(store, again.push, files, unsent=["snapshots/step-1"], attempt="2")
     assert sent.keys() == {"manifest.json"}
     other = StoreFolder(url, "a-run")
     assert other.has_all(other.pull(tmp_path / "app")) and (tmp_path / "app" / "snapshots/step-1").exists()
-    hosted["snapshots/step-1"].unlink()  # as a worker does with those that it misses least
+    hosted["snapshots/step-1"].unlink()  # as a worker does when it thins its snapshots
     here.push(hosted)
     there.pull(tmp_path / "source")
     assert not files["snapshots/step-1"].exists()
 
 
-def test_a_store_that_does_not_answer_is_said_until_it_does(data_dir, config, store_server, monkeypatch):
+def test_an_unreachable_store_is_reported_until_it_answers_again(data_dir, config, store_server, monkeypatch):
     monkeypatch.setattr("core.runs.engines.remote_run.SYNC_SECONDS", 0.02)
     run, attempts, has_worker = RunFolder.create(data_dir, config), list[str](), Event()
     has_worker.set()
@@ -332,7 +332,9 @@ def test_a_store_that_does_not_answer_is_said_until_it_does(data_dir, config, st
     assert run.status().state == "finished" and StoreFolder(store_server.url, run.id).read_json("manifest.json") is None
 
 
-def test_a_worker_goes_on_while_the_folder_of_its_store_is_away(data_dir, config, tmp_path, monkeypatch):
+def test_a_missing_store_folder_is_reported_and_syncing_continues_once_it_returns(
+    data_dir, config, tmp_path, monkeypatch
+):
     monkeypatch.setattr("core.runs.engines.remote_run.SYNC_SECONDS", 0.02)
     url, attempts, has_worker = f"file://{tmp_path}/store", list[str](), Event()
     has_worker.set()
@@ -341,8 +343,8 @@ def test_a_worker_goes_on_while_the_folder_of_its_store_is_away(data_dir, config
     app.start()
     wait_for(lambda: attempts, "its start")
     host = HostCopy(url, run.id, attempts[0])
-    (tmp_path / "store").rename(tmp_path / "away")  # as where it was mounted
-    with pytest.raises(StoreError):  # and no end of the worker, as of a run that was deleted
+    (tmp_path / "store").rename(tmp_path / "away")  # as if unmounted
+    with pytest.raises(StoreError):  # the worker does not end, unlike for a deleted run
         host.sync()
     wait_for(lambda: "has not answered since" in run.status().waits_for, "that the store does not answer")
     (tmp_path / "store").mkdir(exist_ok=True)
@@ -354,7 +356,7 @@ def test_a_worker_goes_on_while_the_folder_of_its_store_is_away(data_dir, config
     app.join()
 
 
-def test_what_is_wrong_with_a_cluster_is_said_in_a_sentence(tmp_path, store_url):
+def test_each_problem_of_a_cluster_host_is_reported(tmp_path, store_url):
     (tmp_path / "runs").mkdir()
     for question in (f"{tmp_path}/runs/shared-0", f"{store_url}/shared-0"):
         with open_shared(question, "w") as file:
@@ -373,7 +375,7 @@ def test_what_is_wrong_with_a_cluster_is_said_in_a_sentence(tmp_path, store_url)
         assert unread in problem_of(answer, question, "a")
 
 
-def test_a_cluster_that_is_not_there_is_said_in_a_sentence(data_dir, monkeypatch, capsys):
+def test_an_unreachable_cluster_is_reported(data_dir, monkeypatch, capsys):
     monkeypatch.setenv("GPT_EXPLORER_HOME", str(data_dir))
     assert main(["sweep", "--vary", "model.n_layer=1,2", "--engine", "ray", "--ray-address", "127.0.0.1:1"]) == 2
     said = capsys.readouterr().err
@@ -381,7 +383,7 @@ def test_a_cluster_that_is_not_there_is_said_in_a_sentence(data_dir, monkeypatch
     assert not list_sweeps(data_dir)
 
 
-def test_the_environment_or_an_option_decides_where_a_shell_trains(monkeypatch):
+def test_the_environment_or_an_option_selects_the_engine(monkeypatch):
     parser = ArgumentParser()
     add_engine(parser)
     monkeypatch.setenv("GPT_EXPLORER_RAY", "10.0.0.1:6379")

@@ -1,4 +1,4 @@
-"""Real workers, really killed: what a run with changed settings becomes does not depend on who was killed when."""
+"""Real workers, really killed: the result of a run with setting changes does not depend on when they are killed."""
 
 import json
 import os
@@ -17,8 +17,8 @@ from core.runs.records import last_log_lines
 from tests.core.runs.conftest import wait_for
 
 CHANGES = {
-    "train.steps": 1_000_000,  # its end is turned
-    "train.checkpoint_interval": 100_000,  # so that only a pause saves, and a test knows what a resume begins from
+    "train.steps": 1_000_000,  # a setting change ends the run
+    "train.checkpoint_interval": 100_000,  # only a pause saves, so a test knows where a resume starts
     "train.eval_interval": 50,
     "train.sample_interval": 70,
     "train.log_interval": 10,
@@ -45,7 +45,7 @@ class Workers:
 
     def wait(self, condition, what: str) -> None:
         def met() -> bool:
-            alive, fulfilled = is_alive(self.process), condition()  # in this order: it may end in between
+            alive, fulfilled = is_alive(self.process), condition()  # in this order, because it may end in between
             assert alive or fulfilled, last_log_lines(self.run.log_path)
             return fulfilled
 
@@ -61,7 +61,7 @@ class Workers:
         return self.run.status().step
 
     def change(self, **changes) -> int:
-        """Change settings, and return the step at which that took effect."""
+        """Change settings, and return the step at which the last change took effect."""
         for setting, value in changes.items():
             change_settings(self.run, (setting.replace("__", "."), value))
         self.wait(lambda: not waiting_commands(self.run), "the changes to be taken")
@@ -81,7 +81,7 @@ def workers(data_dir, config) -> Iterator[Workers]:
 
 
 def assert_as_if_never_killed(workers: Workers) -> None:
-    """Train the same turns in one go, and compare everything that is not a speed or a time."""
+    """Train with the same setting changes without interruption, and compare everything but speeds and times."""
     killed = workers.run
     straight = RunFolder.create(workers.data_dir, killed.record().config, "straight")
     rows = [row for row in killed.rows("events") if row["kind"] == "turn"]
@@ -99,27 +99,27 @@ def assert_as_if_never_killed(workers: Workers) -> None:
     (ours, *_unused), (theirs, *_unused) = (
         sorted(run.checkpoints.iterdir(), reverse=True) for run in (killed, straight)
     )
-    assert ours.name == theirs.name  # it ends in the SHA-256 of weights, optimizer and dice
+    assert ours.name == theirs.name  # it ends in the SHA-256 of weights, optimizer and rng
     assert "Not exact" not in killed.status().notice
     assert straight.status().notice == ""
 
 
-def test_killed_at_a_turn_between_a_turn_and_a_save_and_on_the_way_back(workers):
+def test_a_run_killed_around_a_setting_change_resumes_exactly(workers):
     workers.start()
     workers.reach(1)
     saved = workers.pause()
     assert workers.change(train__learning_rate=4e-3, model__dropout=0.3) == saved
-    workers.kill()  # at the very step of the save
+    workers.kill()  # at the step of the save
 
     workers.start()
     workers.reach(saved + 1)
     later = workers.change(train__batch_size=5, train__sample_temperature=1.3, train__eval_interval=30)
     assert later > saved
-    workers.kill()  # after the turn, before any save
+    workers.kill()  # after the change, before any save
 
     workers.start()
     workers.reach(saved + 1)
-    workers.kill()  # somewhere in the stretch that is repeated
+    workers.kill()  # within the repeated steps
 
     workers.start()
     workers.reach(later + 1)
@@ -132,12 +132,12 @@ def test_killed_at_a_turn_between_a_turn_and_a_save_and_on_the_way_back(workers)
     assert_as_if_never_killed(workers)
 
 
-def test_killed_before_anything_was_saved(workers):
+def test_a_run_killed_before_its_first_save_restarts_exactly(workers):
     workers.start()
     workers.reach(1)
     first = workers.change(train__batch_size=4, model__dropout=0.0)
     workers.kill()
-    change_settings(workers.run, ("train.learning_rate", 2e-3))  # taken by the next worker, at its step
+    change_settings(workers.run, ("train.learning_rate", 2e-3))  # applied by the next worker at its first step
     workers.start()
     workers.reach(first + 1)
     workers.change(train__steps=workers.run.status().step + 200)

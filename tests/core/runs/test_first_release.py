@@ -1,4 +1,4 @@
-"""A run folder written by the first release opens, and its training ends with the numbers of that release."""
+"""A run folder of the first release opens, and its training ends with the numbers of that release."""
 
 import json
 import tarfile
@@ -14,7 +14,7 @@ from core.runs.weights import load_model
 from core.runs.worker import train_run
 
 ARCHIVE = Path(__file__).parents[2] / "data" / "first_release_home.tar.gz"
-LOSSES = {  # that the first release wrote at these steps when it resumed the run at step 13
+LOSSES = {  # losses by step of the first release, resumed at step 13
     14: 3.2021965980529785,
     16: 3.195272207260132,
     18: 3.1877667903900146,
@@ -24,13 +24,13 @@ LOSSES = {  # that the first release wrote at these steps when it resumed the ru
 
 @pytest.fixture
 def old_run(tmp_path) -> RunFolder:
-    """Stopped at step 13 of 20, its learning rate changed at step 0, and a change of dropout waiting to be taken."""
+    """Stopped at step 13 of 20, with a learning rate change at step 0 and a waiting dropout change."""
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(tmp_path, filter="data")
     return list_runs(tmp_path)[0]
 
 
-def test_its_state_and_history_are_read(old_run):
+def test_the_state_and_history_of_a_first_release_run_are_read(old_run):
     status = old_run.status()
     assert (old_run.name, status.state, status.step) == ("old-otter", "stopped", 13)
     written = json.loads(old_run.status_path.read_text())
@@ -42,17 +42,17 @@ def test_its_state_and_history_are_read(old_run):
     assert load_model(old_run).tokenizer.vocab_size == 24
 
 
-def test_it_resumes_with_the_same_losses_and_takes_the_waiting_change(old_run, tmp_path):
+def test_a_first_release_run_resumes_with_the_same_losses_and_its_waiting_change(old_run, tmp_path):
     status = train_run(old_run, tmp_path, threads=1)
     assert (status.state, status.step) == ("finished", 20)
     change = setting_changes(old_run)[-1]
     assert (change.step, change.setting, change.value) == (13, "model.dropout", 0.1)
     losses = {row["step"]: row["loss"] for row in old_run.rows("metrics") if row["step"] > 13 and "loss" in row}
-    # Equal to the last bit on the machine that wrote it; another processor rounds differently.
+    # Bit-identical on the machine that wrote them; other processors round differently.
     assert losses == pytest.approx(LOSSES, abs=1e-6)
 
 
-def test_a_fork_begins_with_its_weights(old_run, tmp_path):
+def test_a_fork_of_a_first_release_run_starts_with_its_weights(old_run, tmp_path):
     child = fork(tmp_path, old_run, 1, fork_config(old_run, 1))
     assert (child.record().parent, child.record().parent_step) == (old_run.id, 1)
     assert child.start_path.exists()

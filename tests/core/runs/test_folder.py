@@ -21,7 +21,7 @@ from core.runs.records import Status
 from core.runs.weights import find_weights, latest_weights
 
 
-def test_a_new_run_waits_and_says_what_it_is(data_dir, config):
+def test_a_new_run_is_queued_and_has_a_complete_record(data_dir, config):
     run = RunFolder.create(data_dir, config, "My run", parent="20260101-000000-abcdefghijkl")
     run.update_record(owner="ada")
     record = open_run(data_dir, run.id).record()
@@ -40,7 +40,7 @@ def test_a_new_run_waits_and_says_what_it_is(data_dir, config):
 
 
 @pytest.mark.parametrize("name", ["../../x", "/etc/passwd", "<img src=x onerror=alert(1)>"])
-def test_a_name_is_only_ever_a_label(data_dir, config, name):
+def test_the_name_of_a_run_is_never_used_as_a_path(data_dir, config, name):
     before = {path for path in data_dir.rglob("*") if path.parent.name != "texts"}
     run = RunFolder.create(data_dir, config, name)
     run.rename(name + "!")
@@ -51,7 +51,7 @@ def test_a_name_is_only_ever_a_label(data_dir, config, name):
 
 
 @pytest.mark.parametrize("id", ["", "..", "../../x", "queue.sqlite3", "20260101-000000-abcdefghijkl", "x" * 5000])
-def test_what_is_not_a_runs_id_opens_nothing(data_dir, id):
+def test_an_invalid_or_unknown_run_id_is_refused(data_dir, id):
     with pytest.raises(RunError, match="There is no run with the id"):
         open_run(data_dir, id)
 
@@ -66,14 +66,14 @@ def test_runs_are_listed_newest_first(data_dir, config):
     assert [run.id[9:15] for run in list_runs(data_dir)] == ["000003", "000002", "000001"]
 
 
-def test_runs_of_a_whole_class_are_listed_newest_first(data_dir, config):
-    """A second holds many runs, so ids run ahead of the clock: those of every member count, not of one's own alone."""
+def test_runs_of_all_class_members_are_listed_newest_first(data_dir, config):
+    """Many runs in one second make ids run ahead of the clock, so a new id must follow those of all members."""
     homes = [made_data_dir(member_home(data_dir, member)) for member in ("ada", "bob")]
     made = [RunFolder.create(home, config).id for home in (homes[0], homes[0], homes[0], homes[1], data_dir, homes[0])]
     assert [run.id for run in list_runs(data_dir)] == made[::-1]
 
 
-def test_where_nothing_can_be_written_a_sentence_says_so(data_dir, config, tmp_path):
+def test_an_unwritable_folder_is_refused_for_a_new_run(data_dir, config, tmp_path):
     (tmp_path / "a file").write_text("")
     with pytest.raises(RunError, match="cannot be written to"):
         RunFolder.create(data_dir, config, inside=tmp_path / "a file")
@@ -95,7 +95,7 @@ def test_where_nothing_can_be_written_a_sentence_says_so(data_dir, config, tmp_p
         ("status.json", "\xff\x00", "damaged"),
     ],
 )
-def test_a_damaged_folder_is_listed_with_a_sentence(data_dir, run, file, content, sentence):
+def test_a_damaged_run_folder_is_listed_with_its_problem(data_dir, run, file, content, sentence):
     path = run.path / file
     path.unlink() if content is None else path.write_text(content, "latin-1")
     (listed,) = list_runs(data_dir)
@@ -103,13 +103,13 @@ def test_a_damaged_folder_is_listed_with_a_sentence(data_dir, run, file, content
     with pytest.raises(RunError, match=sentence):
         raise RunError(listed.problem)
     assert listed.name  # never raises
-    status = listed.status()  # nor this
+    status = listed.status()  # never raises either
     if file == "status.json":
         assert status.state == "failed"
         assert status.reason == listed.problem
 
 
-def test_rows_survive_a_torn_line_and_numbers_that_json_lacks(run):
+def test_rows_survive_a_torn_line_and_non_finite_numbers(run):
     run.append("metrics", {"step": 1, "loss": 2.5})
     run.append("metrics", {"step": 2, "loss": float("nan"), "grad_norm": float("inf")})
     with run.metrics_path.open("a") as file:
@@ -120,12 +120,12 @@ def test_rows_survive_a_torn_line_and_numbers_that_json_lacks(run):
     assert [row["step"] for row in map(json.loads, run.metrics_path.read_text().splitlines())] == [1, 2]
 
 
-def test_rows_not_written_yet_are_no_rows(run):
+def test_a_new_run_has_no_rows(run):
     assert run.rows("metrics") == run.rows("samples") == run.rows("events") == []
     cut_after(run, 0)
 
 
-def test_commands_are_taken_once_in_order(run):
+def test_commands_are_read_in_order_until_removed(run):
     send_command(run, "pause")
     send_command(run, "step", count=2)
     send_command(run, "stop")
@@ -140,7 +140,7 @@ def test_commands_are_taken_once_in_order(run):
     assert waiting_commands(run) == []
 
 
-def test_a_probe_is_read_as_written_or_not_at_all(run):
+def test_a_probe_is_read_as_written_and_a_damaged_one_is_none(run):
     assert run.read_probe() is None
     attention = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4)
     embedding = np.linspace(-1, 1, 10, dtype=np.float16).reshape(5, 2)
@@ -154,7 +154,7 @@ def test_a_probe_is_read_as_written_or_not_at_all(run):
     assert run.read_probe() is None
 
 
-def test_the_newest_weights_win(run):
+def test_latest_weights_returns_the_newest_weights_even_if_damaged(run):
     def weights(path, step):
         save_file({"w": np.zeros(1)}, path, {"step": str(step)})
 
@@ -166,15 +166,15 @@ def test_the_newest_weights_win(run):
     assert latest_weights(run) == run.snapshot_path(100)
     for step in (100, 150):
         weights(run.weights_path, step)
-        assert latest_weights(run) == find_weights(run, step)  # one file, so that a model is opened once
+        assert latest_weights(run) == find_weights(run, step)  # the same file, so that a model is opened once
     assert latest_weights(run) == run.weights_path
-    run.weights_path.write_bytes(b"half")  # whoever loads them is told; nobody gets an older snapshot instead
+    run.weights_path.write_bytes(b"half")  # loading them fails, instead of using an older snapshot
     assert latest_weights(run) == run.weights_path
     cut_after(run, 20)
     assert [step for step, _ in run.snapshots()] == [10]
 
 
-def test_a_process_that_dies_again_and_again_is_a_failed_run_with_its_last_words(run):
+def test_a_run_whose_process_dies_repeatedly_fails_with_its_last_log_lines(run):
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     pid, started = identify(process.pid)
     run.write_status(Status(state="running", step=5, steps=12, pid=pid, pid_started=started, crashes=2))
@@ -194,7 +194,7 @@ def test_a_process_that_dies_again_and_again_is_a_failed_run_with_its_last_words
     assert json.loads(run.status_path.read_text())["state"] == "failed"
 
 
-def test_a_process_that_dies_leaves_a_run_that_goes_on_by_itself(run):
+def test_a_run_whose_process_died_is_queued_again(run):
     died = Status(state="running", step=812, steps=1200, pid=2**22 + 1, pid_started=1.0)
     run.write_status(died)
     status = run.recover()
@@ -205,8 +205,8 @@ def test_a_process_that_dies_leaves_a_run_that_goes_on_by_itself(run):
     assert (run.recover().state, run.status().pid) == ("paused", None)
 
 
-def test_a_process_ended_by_the_system_for_memory_is_told_from_one_that_was_killed(run, tmp_path):
-    counter = tmp_path / "memory.events"  # as the system writes it
+def test_an_out_of_memory_kill_is_distinguished_from_other_kills(run, tmp_path):
+    counter = tmp_path / "memory.events"  # in the system's format
     counter.write_text("low 0\nhigh 0\nmax 7\noom 3\noom_kill 3\noom_group_kill 0\n")
     counts = {"/sys/fs/cgroup/of/a/container/that/is/gone": 0, str(counter): 3}
     died = Status(state="running", step=8, steps=12, pid=2**22 + 1, pid_started=1.0, oom_kills=counts)
@@ -217,27 +217,27 @@ def test_a_process_ended_by_the_system_for_memory_is_told_from_one_that_was_kill
     assert (status.state, status.problem) == ("failed", "memory")
     assert "the machine had no memory left" in status.reason
     assert "smaller batch" in status.reason
-    run.write_status(died.model_copy(update={"host": "another"}))  # whose memory this machine does not count
+    run.write_status(died.model_copy(update={"host": "another"}))  # this machine does not count its memory
     assert run.recover().state == "queued"
 
 
-def test_a_pid_that_another_process_has_now_is_not_taken_for_the_worker(run):
+def test_a_reused_pid_is_not_taken_for_the_worker(run):
     me = this_process()
     run.write_status(Status(state="running", pid=me.pid, pid_started=me.started))
     assert run.status().state == "running"
-    for began in (1.0, f"{me.started}1"):  # seconds since 1970, as it was once written; the same pid, given away again
+    for began in (1.0, f"{me.started}1"):  # seconds since 1970, an old format; the pid of another process
         run.write_status(Status(state="running", pid=me.pid, pid_started=began))
         assert run.recover().crashes == 1
 
 
-def test_only_one_may_train_in_a_folder(run):
+def test_only_one_process_may_train_in_a_run_folder(run):
     with run.training_lock(), pytest.raises(RunError, match="Another process is training"), run.training_lock():
         pass
     with run.training_lock():
         pass
 
 
-def test_a_run_in_training_is_not_deleted_and_another_is_gone_at_once(data_dir, run):
+def test_a_running_run_cannot_be_deleted_and_a_stopped_one_is_removed_at_once(data_dir, run):
     me = this_process()
     run.write_status(Status(state="running", pid=me.pid, pid_started=me.started))
     with pytest.raises(RunError, match="Stop it before deleting"):
@@ -250,14 +250,14 @@ def test_a_run_in_training_is_not_deleted_and_another_is_gone_at_once(data_dir, 
         send_command(run, "stop")
 
 
-def test_a_folder_that_cannot_be_written_to_is_named_in_a_sentence(run):
+def test_an_unwritable_commands_folder_is_reported(run):
     run.commands.rmdir()
     run.commands.write_text("a file where a folder should be")
     with pytest.raises(RunError, match="cannot be told to pause, because of its folder: Not a directory"):
         send_command(run, "pause")
 
 
-def test_the_zip_holds_the_whole_folder_and_needs_no_seeking(run):
+def test_zip_run_writes_the_run_except_commands_to_an_unseekable_stream(run):
     class Pipe(io.RawIOBase):
         def __init__(self):
             self.data = b""
@@ -280,7 +280,7 @@ def test_the_zip_holds_the_whole_folder_and_needs_no_seeking(run):
     assert run.size >= sum(info.file_size for info in archive.infolist())
 
 
-def test_a_new_name_and_what_the_worker_writes_never_undo_each_other(run):
+def test_concurrent_renames_and_record_updates_never_overwrite_each_other(run):
     def fill_in() -> None:
         for number in range(200):
             run.update_record(hardware=f"machine {number}")
@@ -297,16 +297,16 @@ def test_a_new_name_and_what_the_worker_writes_never_undo_each_other(run):
     assert all(seen)
 
 
-def test_the_run_made_last_is_the_newest_also_after_the_clock_was_set_back(data_dir, config):
+def test_the_run_created_last_is_the_newest_even_if_the_clock_was_set_back(data_dir, config):
     first = RunFolder.create(data_dir, config)
     future = data_dir / "runs" / f"29991231-235959-{first.id[16:]}"
-    first.path.rename(future)  # as it would be called, had the clock been wrong then
+    first.path.rename(future)  # the id if the clock had been wrong
     made = [RunFolder.create(data_dir, config) for _ in range(3)]
     assert [run.id for run in list_runs(data_dir)] == [*(run.id for run in reversed(made)), future.name]
     assert find_run("latest", data_dir).id == made[-1].id
     assert made[-1].record().created < "2999"
 
 
-def test_runs_made_in_the_same_second_are_in_the_order_of_their_making(data_dir, config):
+def test_runs_created_in_the_same_second_are_listed_in_creation_order(data_dir, config):
     made = [RunFolder.create(data_dir, config).id for _ in range(5)]
     assert [run.id for run in list_runs(data_dir)] == made[::-1]

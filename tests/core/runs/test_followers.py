@@ -1,4 +1,4 @@
-"""Several processes train one run, as torchrun or the worker starts them."""
+"""Several processes train one run, started by torchrun or by the worker."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(most_processes(find_hardware("cpu")) < 2, reason
 
 
 def torchrun(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Start two processes, as a user does from the folder of the program."""
+    """Start two processes with torchrun, as a user does from the program's folder."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "core", *arguments]
     environment = os.environ | {"GPT_EXPLORER_HOME": str(data_dir), "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
@@ -33,7 +33,7 @@ def processes_of(run: RunFolder) -> list[psutil.Process]:
     return [p for p in psutil.process_iter(["cmdline"]) if str(run.path) in " ".join(p.info["cmdline"] or [])]
 
 
-def test_two_processes_of_torchrun_train_as_one(data_dir, config, tmp_path, measured):
+def test_two_torchrun_processes_give_the_same_losses_as_one_process(data_dir, config, tmp_path, measured):
     config = config.replace({"model.dropout": 0.0, "train.steps": 50, "train.log_interval": 1})
     alone = RunFolder.create(data_dir, config, name="alone")
     train_run(alone, data_dir, threads=1)
@@ -48,7 +48,7 @@ def test_two_processes_of_torchrun_train_as_one(data_dir, config, tmp_path, meas
         assert len(pairs) >= 13 and all(other == pytest.approx(one, abs=1e-5) for one, other in pairs)
 
 
-def test_a_run_whose_second_process_is_killed_goes_on_from_its_save(data_dir, config, monkeypatch):
+def test_a_run_whose_second_process_is_killed_resumes_from_its_checkpoint(data_dir, config, monkeypatch):
     monkeypatch.setenv("GPT_EXPLORER_THREADS", "2")
     run = RunFolder.create(data_dir, config.replace({"train.steps": 100_000, "train.processes": 2}))
     supervisor = Supervisor(data_dir, slots=1)
@@ -72,7 +72,7 @@ def test_a_run_whose_second_process_is_killed_goes_on_from_its_save(data_dir, co
         supervisor.close()
 
 
-def test_processes_that_cannot_be_are_refused_in_a_sentence(data_dir):
+def test_invalid_numbers_of_processes_are_refused(data_dir):
     with pytest.raises(ConfigError, match="batch_size 12 cannot be shared equally among 5 processes"):
         RunConfig().replace({"train.processes": 5})
     with pytest.raises(ConfigError, match="64 processes are too many: this machine has"):

@@ -1,4 +1,4 @@
-"""The models that come with the app: complete, small, made again alike, opened and forked like runs, never changed."""
+"""The models that come with the app: complete, small, reproducible, read-only, opened and forked like runs."""
 
 from pathlib import Path
 
@@ -21,13 +21,13 @@ def content(folder: RunFolder) -> dict[Path, bytes]:
     return {path.relative_to(folder.path): path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
 
 
-def test_every_recipe_has_its_model_and_all_are_small():
+def test_every_gallery_recipe_has_its_model_and_all_are_small():
     assert [folder.id for folder in GALLERY] == list(RECIPES)
     assert sum(folder.size for folder in GALLERY) < 8e6
 
 
 @pytest.mark.parametrize("folder", GALLERY, ids=lambda folder: folder.id)
-def test_a_model_is_that_of_its_recipe_and_opens_at_every_step(folder, data_dir):
+def test_each_gallery_model_matches_its_recipe_and_opens_at_every_step(folder, data_dir):
     record, (name, config) = open_run(data_dir, folder.id).record(), RECIPES[folder.id]
     assert folder.problem is None and record.name == name
     assert record.config.model == config.model and record.config.data == config.data
@@ -38,7 +38,7 @@ def test_a_model_is_that_of_its_recipe_and_opens_at_every_step(folder, data_dir)
     assert folder.last_scores()["val_loss"] < folder.read_baselines()["unigram"]
 
 
-def test_a_wrong_bit_in_a_model_or_in_the_start_of_its_fork_is_noticed(data_dir, tmp_path):
+def test_a_flipped_bit_in_a_gallery_model_or_a_forks_start_is_detected(data_dir, tmp_path):
     child = fork(data_dir, GALLERY[0], None, fork_config(GALLERY[0]))
     damaged = tmp_path / "weights.safetensors"
     for path in (child.start_path, *(path for folder in GALLERY for _step, path in folder.snapshots()[-1:])):
@@ -50,7 +50,7 @@ def test_a_wrong_bit_in_a_model_or_in_the_start_of_its_fork_is_noticed(data_dir,
             check_weights(damaged)
 
 
-def test_the_same_recipe_makes_the_same_bytes(tmp_path):
+def test_the_same_recipe_gives_identical_files(tmp_path):
     config = RECIPES["gallery-induction"][1].replace({"train.steps": 12, "train.eval_windows": 8})
     one, other = (content(make_model(tmp_path / name, "twice", config)) for name in ("one", "other"))
     assert one == other and Path("snapshots/step-00000012.safetensors") in one
@@ -69,7 +69,7 @@ def test_the_same_recipe_makes_the_same_bytes(tmp_path):
     ],
     ids=["delete", "rename", "status", "setting", "extend", "command", "train"],
 )
-def test_nothing_changes_it(change):
+def test_gallery_models_cannot_be_changed(change):
     folder = GALLERY[0]
     before = content(folder)
     with pytest.raises((RunError, ConfigError), match="comes with the app"):
@@ -77,12 +77,12 @@ def test_nothing_changes_it(change):
     assert content(folder) == before
 
 
-def test_it_is_offered_after_the_runs_of_the_data_folder_and_not_listed_among_them(data_dir):
+def test_gallery_models_are_offered_for_use_but_not_listed_as_runs(data_dir):
     assert list_runs(data_dir) == []
     assert [folder.id for folder in runs_with_weights(data_dir)] == list(RECIPES)
 
 
-def test_a_fork_of_it_trains(data_dir):
+def test_a_fork_of_a_gallery_model_trains(data_dir):
     parent = open_run(data_dir, "gallery-induction")
     config = fork_config(parent).replace({"train.steps": 3, "train.eval_windows": 8, "train.precision": "float32"})
     run = fork(data_dir, parent, None, config)
@@ -91,12 +91,12 @@ def test_a_fork_of_it_trains(data_dir):
 
 
 @pytest.mark.parametrize("id", ["gallery-", "gallery-none", "gallery-../x", "gallery-shakespeare/..", "GALLERY-bigram"])
-def test_only_its_names_open_it(id, data_dir):
+def test_only_exact_ids_open_a_gallery_model(id, data_dir):
     with pytest.raises(RunError, match="no run"):
         open_run(data_dir, id)
 
 
-def test_a_shell_finds_it_by_its_name(data_dir):
+def test_the_command_line_finds_a_gallery_model_by_id_or_name(data_dir):
     assert find_run("gallery-bigram", data_dir).id == "gallery-bigram"
     assert find_run("Induction heads", data_dir).id == "gallery-induction"
     for wanted in ("gallery", "latest"):

@@ -1,4 +1,4 @@
-"""Runs on a text that is never held in memory as a whole; the bound is small here."""
+"""Runs on a text that is never completely in memory. The limit is small here."""
 
 import io
 
@@ -27,7 +27,7 @@ def large_config(data_dir, config, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", [{}, {"data.tokenizer": "bpe", "data.vocab_size": 270}], ids=["char", "bpe"])
-def test_a_run_trains_on_all_of_a_large_text(data_dir, large_config, kind):
+def test_a_run_trains_on_the_whole_large_text_and_reuses_its_tokens(data_dir, large_config, kind):
     said = []
     run = new_run(data_dir, large_config.replace(kind))
     assert train_run(run, data_dir, on_status=said.append).state == "finished"
@@ -38,7 +38,7 @@ def test_a_run_trains_on_all_of_a_large_text(data_dir, large_config, kind):
     assert train_run(again, data_dir).val_loss == run.status().val_loss
 
 
-def test_tokenizing_can_be_stopped_and_done_later(data_dir, large_config):
+def test_tokenizing_a_large_text_can_be_stopped_and_repeated(data_dir, large_config):
     run = new_run(data_dir, large_config)
     send_command(run, "stop")
     assert train_run(run, data_dir).reason.startswith("Stopped while its text was tokenized")
@@ -46,7 +46,7 @@ def test_tokenizing_can_be_stopped_and_done_later(data_dir, large_config):
     assert train_run(run, data_dir).state == "finished"
 
 
-def test_the_script_of_a_run_on_a_large_text_trains_it_again(data_dir, large_config, tmp_path, monkeypatch):
+def test_the_script_of_a_run_on_a_large_text_reproduces_it(data_dir, large_config, tmp_path, monkeypatch):
     run = new_run(data_dir, large_config)
     train_run(run, data_dir, threads=1)
     script, elsewhere, file = tmp_path / "again.py", tmp_path / "elsewhere", tmp_path / "bottles.txt"

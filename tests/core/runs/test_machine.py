@@ -1,4 +1,4 @@
-"""What runs know of this machine: its capacity, its speed and its numerics."""
+"""This machine as runs see it: capacity, speed and numerics."""
 
 import dataclasses
 import json
@@ -26,7 +26,7 @@ from core.training.hardware import Hardware, find_hardware, knows_bfloat16
 HARDWARE = find_hardware("cpu")
 
 
-def test_it_is_measured_once(measured):
+def test_the_machine_speed_is_measured_once(measured):
     before = measured.read_bytes()
     again = machine_speed(measured.parent, HARDWARE, 1)
     assert measured.read_bytes() == before
@@ -37,8 +37,8 @@ def test_it_is_measured_once(measured):
 @pytest.mark.parametrize(
     "damage", [lambda text: text[:50], lambda text: text.replace("flop", "flap"), lambda text: "[]"]
 )
-def test_what_is_damaged_or_of_another_machine_is_measured_again(measured, damage, tmp_path, monkeypatch):
-    monkeypatch.setattr(speed, "_PROBES", speed._PROBES[:3])  # the small ones, and each as briefly as can be
+def test_a_damaged_speed_cache_is_measured_again(measured, damage, tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, "_PROBES", speed._PROBES[:3])  # only the small ones, each as short as possible
     monkeypatch.setattr(speed, "_SECONDS_EACH", 0.0)
     path = tmp_path / "machine.json"
     path.write_text(damage(measured.read_text()))
@@ -46,14 +46,14 @@ def test_what_is_damaged_or_of_another_machine_is_measured_again(measured, damag
     assert json.loads(path.read_text())["machine"].startswith(HARDWARE.name)
 
 
-def test_the_settings_decide_where_they_say_so(tmp_path):
+def test_an_explicit_precision_setting_is_used_without_measuring(tmp_path):
     for asked in ("float32", "bfloat16"):
         choice = run_precision(RunConfig().replace({"train.precision": asked}), HARDWARE, 1, tmp_path)
         assert (choice.precision, choice.sentence) == (asked, f"{asked}, as the settings ask.")
     assert not (tmp_path / "machine.json").exists()
 
 
-def test_a_run_takes_what_was_measured_to_be_faster_and_keeps_it(data_dir, config, measured):
+def test_a_run_uses_the_faster_measured_precision_and_keeps_it(data_dir, config, measured):
     cache = json.loads(measured.read_text())
     coefficients = dict.fromkeys(CostCoefficients.model_fields, 1e-9)
     cache["speeds"][0]["speed"]["bfloat16"] = coefficients
@@ -67,7 +67,7 @@ def test_a_run_takes_what_was_measured_to_be_faster_and_keeps_it(data_dir, confi
     assert run.record().precision == "bfloat16"
 
 
-def test_a_graphics_card_is_not_measured(tmp_path, monkeypatch):
+def test_a_gpu_is_not_measured(tmp_path, monkeypatch):
     monkeypatch.setattr("core.runs.machine.knows_bfloat16", lambda device: device == "cuda")
     choice = run_precision(RunConfig(), replace(HARDWARE, device="cuda"), 1, tmp_path)
     assert choice.precision == "bfloat16"
@@ -75,11 +75,11 @@ def test_a_graphics_card_is_not_measured(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("name", "most", "threads"), [("bigram", 8, 1), ("gpt-quick", 8, 1), ("gpt-tiny", 2, 2)])
-def test_small_models_leave_cores_to_others(name, most, threads):
+def test_small_models_use_fewer_threads_than_allowed(name, most, threads):
     assert threads_for_run(preset(name), most) == threads
 
 
-def test_large_models_take_what_they_are_given_and_no_more():
+def test_large_models_use_all_allowed_threads():
     assert threads_for_run(preset("gpt-lecture"), 8) == 8
     assert threads_for_run(preset("gpt2"), 1) == 1
 
@@ -88,7 +88,7 @@ def test_large_models_take_what_they_are_given_and_no_more():
     ("device", "cores", "gigabytes", "most"),
     [("cpu", 8, 16, 4), ("cpu", 8, 2, 2), ("cpu", 1, 0.5, 1), ("cuda", 64, 80, 1)],
 )
-def test_a_gpu_trains_one_run_at_a_time_and_a_processor_what_it_bears(device, cores, gigabytes, most):
+def test_a_gpu_has_one_slot_and_a_cpu_as_many_as_cores_and_memory_allow(device, cores, gigabytes, most):
     machine = dataclasses.replace(find_hardware("cpu"), device=device, cores=cores, memory_bytes=int(gigabytes * 2**30))
     assert slots(machine) == most
 
@@ -100,15 +100,15 @@ HERE = Hardware(
 
 @pytest.fixture
 def record(run) -> RunRecord:
-    """Of a run that has begun on `HERE`."""
+    """The record of a run that started on `HERE`."""
     began = {"machine": HERE.name, "threads": 3, "precision": "bfloat16", "versions": HERE.versions}
     return run.record().model_copy(update=began)
 
 
-def test_threads_and_precision_are_settled_once(record, data_dir):
+def test_threads_and_precision_are_resolved_once(record, data_dir):
     how = resolve_numerics(record, replace(HERE, versions=HERE.versions | {"python": "3.12"}), 1, data_dir, begun=True)
     assert (how.threads, how.precision, how.notice) == (3, "bfloat16", "")
-    assert how.changes.keys() == {"hardware"}  # what it began with stays written down
+    assert how.changes.keys() == {"hardware"}  # the versions at its start stay recorded
 
 
 @pytest.mark.parametrize(
@@ -124,17 +124,17 @@ def test_threads_and_precision_are_settled_once(record, data_dir):
         ),
     ],
 )
-def test_what_is_not_as_it_began_is_told(record, data_dir, here, notice):
+def test_a_changed_machine_or_version_is_reported_as_not_exact(record, data_dir, here, notice):
     how = resolve_numerics(record, replace(HERE, **here), 2, data_dir, begun=True)
     assert how.notice == notice
     fresh = resolve_numerics(
         record, replace(HERE, **here), 2, data_dir, begun=False
-    )  # nothing saved: all of it is computed here
+    )  # nothing is saved, so this machine computes all of it
     assert fresh.notice == ""
     assert fresh.changes["machine"] == here.get("name", HERE.name)
 
 
-def test_a_worker_keeps_what_the_first_one_settled_and_tells_what_it_cannot(data_dir, run, monkeypatch):
+def test_a_worker_keeps_the_recorded_numerics_and_reports_changed_versions(data_dir, run, monkeypatch):
     before = torch.get_num_threads()
     try:
         train_run(run, data_dir, threads=2)
@@ -150,7 +150,7 @@ def test_a_worker_keeps_what_the_first_one_settled_and_tells_what_it_cannot(data
     assert run.record().versions == old
 
 
-def test_an_old_runs_record_is_completed(data_dir, run: RunFolder):
+def test_the_record_of_an_old_run_is_completed(data_dir, run: RunFolder):
     train_run(run, data_dir)
     run.update_record(machine=None, threads=None, precision=None)
     assert train_run(run, data_dir).notice == ""

@@ -21,7 +21,7 @@ from tests.core.import_export.conftest import TEXT, bpe_folder, gpt2_folder, the
 
 @pytest.fixture
 def run(tmp_path):
-    """A real run of a model that GPT-2 could be, on a text of one's own."""
+    """A real run with a GPT-2-compatible model on an own text."""
     corpus = save_text(TEXT * 20, "To be", tmp_path)
     config = RunConfig(
         model=ModelConfig(n_layer=1, n_head=2, n_embd=8, block_size=8),
@@ -31,7 +31,7 @@ def run(tmp_path):
             eval_windows=2,
             sample_length=3,
             warmup_steps=0,
-            precision="float32",  # so that the machine need not be measured
+            precision="float32",  # avoids measuring the machine
         ),
     ).replace({"data.corpus": corpus.name})
     folder = RunFolder.create(tmp_path, config)
@@ -44,7 +44,7 @@ def logits(model):
         return model(torch.arange(8)[None])[0]
 
 
-def test_an_imported_gpt2_writes_and_trains_further(gpt2_folder, tmp_path):  # noqa: F811
+def test_an_imported_gpt2_generates_text_and_its_fork_trains(gpt2_folder, tmp_path):  # noqa: F811
     corpus = save_text(TEXT * 40, "To be", tmp_path).name
     imported = import_model(tmp_path, gpt2_folder, corpus)
     assert imported.status().state == "finished"
@@ -60,7 +60,7 @@ def test_an_imported_gpt2_writes_and_trains_further(gpt2_folder, tmp_path):  # n
     assert further.rows("metrics")[-1]["val_loss"] > 0
 
 
-def test_a_run_leaves_for_transformers_and_comes_back(run, tmp_path):
+def test_a_run_survives_export_to_transformers_and_import(run, tmp_path):
     assert "as a GPT-2: AutoModelForCausalLM.from_pretrained(" in export_hugging_face(run, tmp_path / "out")
     ours, tokenizer, _ = load_model(run)
     there = GPT2LMHeadModel.from_pretrained(tmp_path / "out").eval()
@@ -77,8 +77,8 @@ def test_a_run_leaves_for_transformers_and_comes_back(run, tmp_path):
 MULTIBYTE = "Emoji 😀 sat; naïve café.\n水 Größe, 今日は\nEmoji 👍🏽 and ’quotes’\n"
 
 
-def test_split_characters_are_written_as_by_transformers(theirs, bpe_folder, tmp_path, capsys, monkeypatch):  # noqa: F811
-    """The text of the run's samples, of the shell and of the page, streamed, is transformers' own."""
+def test_split_characters_are_generated_as_by_transformers(theirs, bpe_folder, tmp_path, capsys, monkeypatch):  # noqa: F811
+    """Text from the run's samples, the command line and the page's stream equals that of transformers."""
     theirs.save_pretrained(tmp_path / "gpt2")
     for file in bpe_folder.iterdir():
         (tmp_path / "gpt2" / file.name).write_bytes(file.read_bytes())
@@ -110,7 +110,7 @@ def test_split_characters_are_written_as_by_transformers(theirs, bpe_folder, tmp
     assert run.rows("samples")[-1]["text"].count("�") <= 1, "at its end a sample may cut a character"
 
 
-def test_a_run_leaves_for_nanogpt_and_comes_back_with_its_tokenizer_in_the_file(run, tmp_path):
+def test_a_run_survives_export_to_nanogpt_and_import_with_its_tokenizer(run, tmp_path):
     export_nanogpt(run, tmp_path / "out")
     corpus = run.record().config.data.corpus
     (tmp_path / "out" / "ckpt.pt").rename(tmp_path / "alone.pt")
@@ -121,13 +121,13 @@ def test_a_run_leaves_for_nanogpt_and_comes_back_with_its_tokenizer_in_the_file(
 
 
 def without_tokenizer(path):
-    """Make a checkpoint one that nanoGPT wrote itself, as far as tokens go."""
+    """Remove the tokenizer from a checkpoint, as if nanoGPT had written it."""
     checkpoint = torch.load(path, weights_only=True)
     del checkpoint["tokenizer.json"]
     torch.save(checkpoint, path)
 
 
-def test_a_checkpoint_without_a_tokenizer_takes_the_one_beside_it_or_the_characters_of_its_text(run, tmp_path):
+def test_a_checkpoint_without_a_tokenizer_uses_a_neighboring_file_or_the_texts_characters(run, tmp_path):
     export_nanogpt(run, tmp_path / "ckpt.pt")
     without_tokenizer(tmp_path / "ckpt.pt")
     corpus, tokenizer = run.record().config.data.corpus, load_model(run).tokenizer
@@ -136,7 +136,7 @@ def test_a_checkpoint_without_a_tokenizer_takes_the_one_beside_it_or_the_charact
         (tmp_path / "tokenizer.json").write_bytes(tokenizer_files(tokenizer)["tokenizer.json"])
 
 
-def test_what_does_not_belong_together_leaves_no_run_behind(run, gpt2_folder, tmp_path):  # noqa: F811
+def test_a_mismatched_model_tokenizer_or_text_is_refused_without_a_run(run, gpt2_folder, tmp_path):  # noqa: F811
     export_nanogpt(run, tmp_path / "ckpt.pt")
     without_tokenizer(tmp_path / "ckpt.pt")
     other = save_text("another text with other letters, xyz! " * 20, "Other", tmp_path).name
@@ -151,7 +151,7 @@ def test_what_does_not_belong_together_leaves_no_run_behind(run, gpt2_folder, tm
     assert sorted((tmp_path / "runs").iterdir()) == before
 
 
-def test_an_imported_model_is_never_trained_over(gpt2_folder, tmp_path):  # noqa: F811
+def test_an_imported_model_cannot_be_trained_itself(gpt2_folder, tmp_path):  # noqa: F811
     imported = import_model(tmp_path, gpt2_folder, save_text(TEXT * 40, "To be", tmp_path).name)
     before = imported.weights_path.read_bytes()
     supervisor = Supervisor(tmp_path, slots=1)

@@ -1,7 +1,7 @@
-"""What sample.py of nanoGPT does with an export of ours.
+"""nanoGPT's sample.py on our exports.
 
-`make test NANOGPT=PATH` names a checkout, as for the benchmark: then its own sample.py runs as it is. Without one, a
-few lines stand for it that find the tokens as it does.
+`make test NANOGPT=PATH` names a checkout, as for the benchmark: then its unchanged sample.py runs. Without one,
+a short script that finds the tokens in the same way replaces it.
 """
 
 import io
@@ -33,7 +33,7 @@ from core.text.tokenizers import BPETokenizer, CharTokenizer
 from core.training.checkpoints import save_weights
 from tests.core.import_export.conftest import bpe_folder  # noqa: F401 - a fixture
 
-# What stands for sample.py where there is no checkout: it must find meta.pkl, or knows only GPT-2's tokens.
+# Replaces sample.py if there is no checkout. It must find meta.pkl.
 STAND_IN = """
 import os, pickle, sys, torch
 options = dict(option[2:].split("=") for option in sys.argv[1:])
@@ -64,11 +64,11 @@ GREEDY = "--num_samples=1 --max_new_tokens=30 --top_k=1"
 
 @pytest.fixture
 def checkout(tmp_path) -> Path:
-    """nanoGPT's folder, where a test may put things."""
+    """A copy of nanoGPT's folder that a test may write to."""
     folder = tmp_path / "nanoGPT"
     if given := os.environ.get("NANOGPT"):
         shutil.copytree(given, folder, ignore=shutil.ignore_patterns(".git", "assets"))
-        (folder / "tiktoken.py").write_text("")  # sample.py imports it, also where it asks it for nothing
+        (folder / "tiktoken.py").write_text("")  # sample.py imports it even if unused
     else:
         (folder / "data").mkdir(parents=True)
         (folder / "sample.py").write_text(STAND_IN)
@@ -76,9 +76,9 @@ def checkout(tmp_path) -> Path:
 
 
 def sample(checkout: Path, command: str, process: bool = "NANOGPT" in os.environ) -> str:
-    """Run a printed command in nanoGPT's folder, always with the most likely token; returns the text it wrote.
+    """Run a printed command in nanoGPT's folder with greedy decoding; return the text.
 
-    The lines that stand for sample.py run in this process, which has torch already, unless `process` is true.
+    The replacement of sample.py runs in this process, which has imported torch, unless `process` is true.
     """
     arguments = [*shlex.split(command)[1:], *GREEDY.split()]
     environment = {"GPT_EXPLORER": str(Path(__file__).parents[3])}
@@ -100,7 +100,7 @@ def sample(checkout: Path, command: str, process: bool = "NANOGPT" in os.environ
 
 
 def make_run(data_dir: Path, tokenizer, name: str, **settings) -> RunFolder:
-    """A finished run with random weights that have a clear opinion, so that the most likely token is certain."""
+    """Return a finished run with random weights large enough that the most likely token is unambiguous."""
     torch.manual_seed(len(name))
     config = RunConfig(model=ModelConfig(**{"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 32} | settings))
     model = build_model(config.model, tokenizer.vocab_size)
@@ -125,7 +125,7 @@ def greedy(run: RunFolder, start: str) -> str:
     return tokenizer.decode(ids[0].tolist())
 
 
-def test_sample_py_writes_what_we_write_wherever_it_is_told_to_look(explorer_home, checkout, tmp_path, capsys):
+def test_nanogpts_sample_py_writes_our_greedy_text_from_an_export(explorer_home, checkout, tmp_path, capsys):
     run = make_run(explorer_home, CharTokenizer.from_text("\nabc de"), "my diary/2", position="sinusoidal", bias=True)
     assert main(["export", run.id, "nanogpt", str(tmp_path / "out")]) == 0
     _, where, _, command = capsys.readouterr().out.splitlines()
@@ -135,9 +135,9 @@ def test_sample_py_writes_what_we_write_wherever_it_is_told_to_look(explorer_hom
     assert sample(checkout, command, process=True) == greedy(run, "\n")
 
 
-def test_the_zip_of_the_page_is_unpacked_in_nanogpts_folder_and_writes(explorer_home, checkout, tmp_path):
+def test_the_downloaded_zip_works_when_unpacked_into_nanogpts_folder(explorer_home, checkout, tmp_path):
     runs = [
-        make_run(explorer_home, CharTokenizer.from_text("abcde="), "same name"),  # no newline to begin with
+        make_run(explorer_home, CharTokenizer.from_text("abcde="), "same name"),  # no newline to start with
         make_run(explorer_home, CharTokenizer.from_text("vwxyz="), "same name", attention_scale=False),
     ]
     for run in runs:  # both, before either writes
@@ -151,13 +151,13 @@ def test_the_zip_of_the_page_is_unpacked_in_nanogpts_folder_and_writes(explorer_
 
 
 @pytest.mark.parametrize("text", ["=", '"$`'])
-def test_the_printed_prompt_is_read_as_it_is_meant(explorer_home, checkout, tmp_path, text):
+def test_the_printed_sample_command_quotes_its_prompt_correctly(explorer_home, checkout, tmp_path, text):
     run = make_run(explorer_home, CharTokenizer.from_text(text + "0"), "signs", n_layer=1)
     how = export_nanogpt(run, checkout / "ckpt.pt")
     assert sample(checkout, how.splitlines()[-1]) == greedy(run, sorted(text + "0")[0])
 
 
-def test_two_exports_into_one_folder_are_both_right_afterwards(explorer_home, tmp_path):
+def test_two_exports_into_one_folder_both_stay_valid(explorer_home, tmp_path):
     runs = {
         "a.pt": make_run(explorer_home, CharTokenizer.from_text("abde"), "first"),
         "b.pt": make_run(explorer_home, CharTokenizer.from_text("STVW"), "second"),
@@ -174,7 +174,7 @@ def test_two_exports_into_one_folder_are_both_right_afterwards(explorer_home, tm
         assert back.tokenizer.tokens == tokens and back.step == 7
 
 
-def test_a_model_of_other_pieces_says_how_its_prompts_are_read(explorer_home, tmp_path, bpe_folder, monkeypatch):  # noqa: F811
+def test_the_export_of_a_bpe_model_explains_how_prompts_are_read(explorer_home, tmp_path, bpe_folder, monkeypatch):  # noqa: F811
     tokenizer = BPETokenizer.from_folder(bpe_folder)
     how = export_nanogpt(make_run(explorer_home, tokenizer, "pieces"), tmp_path)
     assert how.startswith(
@@ -184,7 +184,7 @@ def test_a_model_of_other_pieces_says_how_its_prompts_are_read(explorer_home, tm
     assert "".join(meta["itos"][i] for i in tokenizer.encode("To be, or not")) == "To be, or not"
     assert [meta["itos"][meta["stoi"][c]] for c in "To be"] == list("To be")
     assert "<0xC3>" in meta["itos"].values() and "<0xC3>" in how
-    monkeypatch.setattr(BPETokenizer, "is_gpt2", True)  # its 50,257 tokens are no file to carry along
+    monkeypatch.setattr(BPETokenizer, "is_gpt2", True)  # GPT-2's 50,257 tokens are not exported
     assert nanogpt.meta(tokenizer) is None and nanogpt.first_prompt(tokenizer) == "\n"
 
 
@@ -198,7 +198,7 @@ def test_a_model_of_other_pieces_says_how_its_prompts_are_read(explorer_home, tm
         ({"qk_norm": True, "bigram_start": True}, "cannot have qk_norm=True, bigram_start=True"),
     ],
 )
-def test_what_nanogpt_cannot_be_set_to_is_refused_by_name(explorer_home, tmp_path, settings, sentence):
+def test_settings_that_nanogpt_lacks_are_refused_by_name(explorer_home, tmp_path, settings, sentence):
     run = make_run(explorer_home, CharTokenizer.from_text("\nabc"), "other", **settings)
     with pytest.raises(ExplorerError, match=sentence):
         export_nanogpt(run, tmp_path / "out")

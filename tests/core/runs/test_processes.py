@@ -1,4 +1,4 @@
-"""Who is meant by a pid that was written down: real processes, and a clock that is set while they run."""
+"""Recorded process ids: real processes, and a clock that is set while they run."""
 
 import json
 import os
@@ -26,26 +26,26 @@ def sleeper():
         process.kill()
 
 
-def test_a_process_lives_until_it_has_died_reaped_or_not(sleeper):
+def test_a_dead_process_is_not_alive_even_before_it_is_reaped(sleeper):
     who = identify(sleeper.pid)
     assert is_alive(who)
     assert who == identify(sleeper.pid) != this_process()
     sleeper.kill()
-    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)  # dead, and still in the system's table
+    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)  # dead, but still in the process table
     assert not is_alive(who)
     sleeper.wait()
     assert not is_alive(who)
     assert identify(sleeper.pid) is None
 
 
-def test_who_is_meant_outlasts_the_file_of_a_status(sleeper):
+def test_a_process_id_survives_serialization_in_a_status(sleeper):
     who = identify(sleeper.pid)
     written = Status(state="running", pid=who.pid, pid_started=who.started).model_dump_json()
     read = Status.model_validate_json(written)
     assert is_alive(ProcessId(read.pid, read.pid_started))
 
 
-def test_another_process_of_the_same_number_is_not_meant(sleeper):
+def test_a_reused_pid_is_neither_alive_nor_killed(sleeper):
     who = identify(sleeper.pid)
     assert not is_alive(ProcessId(who.pid, this_process().started))
     kill(ProcessId(who.pid, this_process().started))
@@ -56,7 +56,7 @@ def test_another_process_of_the_same_number_is_not_meant(sleeper):
     assert sleeper.wait() == -signal.SIGKILL
 
 
-def test_a_folder_of_an_older_version_names_its_process_by_the_time_of_day(sleeper):
+def test_process_start_times_of_older_versions_are_recognized(sleeper):
     emerged = psutil.Process(sleeper.pid).create_time()
     read = Status.model_validate_json(json.dumps({"state": "running", "pid": sleeper.pid, "pid_started": emerged}))
     assert read.pid_started == emerged
@@ -83,8 +83,8 @@ print(is_alive(who))
 
 @pytest.mark.skipif(not Path("/proc/stat").exists(), reason="only Linux tells its times in /proc")
 @pytest.mark.parametrize("seconds", [-3600, 3600])
-def test_a_clock_that_is_set_kills_nobody(sleeper, tmp_path, seconds):
-    """Linux keeps when processes began in ticks since its start, and gives that as a time of day by today's clock."""
+def test_setting_the_clock_does_not_end_a_live_process(sleeper, tmp_path, seconds):
+    """Linux stores process start times in ticks since boot, so their time of day depends on the current clock."""
     proc = tmp_path / "proc"
     proc.mkdir()
     for path in Path("/proc").iterdir():

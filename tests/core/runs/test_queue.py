@@ -22,7 +22,7 @@ while id := queue.claim(sys.argv[2]):
 """
 
 
-def test_who_came_first_goes_first(data_dir):
+def test_runs_are_claimed_in_the_order_of_submission(data_dir):
     queue = Queue(data_dir)
     for id in ("c", "a", "b", "a"):
         queue.put(id)
@@ -38,7 +38,7 @@ def test_who_came_first_goes_first(data_dir):
     assert Queue(data_dir).waiting() == ["c", "b"]
 
 
-def test_no_more_are_claimed_than_there_are_slots(data_dir):
+def test_no_more_runs_are_claimed_than_there_are_slots(data_dir):
     queue = Queue(data_dir)
     for id in "abc":
         queue.put(id)
@@ -47,8 +47,8 @@ def test_no_more_are_claimed_than_there_are_slots(data_dir):
     assert queue.claim("you", slots=2) == "c"
 
 
-def test_members_of_a_class_take_turns(data_dir):
-    """One student's five runs do not hold up the others, and who trains nothing now comes first."""
+def test_runs_of_class_members_are_claimed_in_rotation(data_dir):
+    """One student's many runs do not delay the others, and a student who trains nothing comes first."""
     queue = Queue(data_dir)
     for id in ("a1", "a2", "a3", "b1", "c1", "c2", "a4", "b2"):
         queue.put(id, member=id[0])
@@ -60,11 +60,11 @@ def test_members_of_a_class_take_turns(data_dir):
     for id in ("a5", "a6", "b3"):
         queue.put(id, member=id[0])
     assert (queue.claim("me"), queue.waiting()) == ("a5", ["b3", "a6"])
-    queue.put("d1", member="d")  # its first run: behind the one of b that waits, before the second of a
+    queue.put("d1", member="d")  # the first run of d comes after b's waiting run and before a's second one
     assert [queue.claim("me") for _ in range(4)] == ["b3", "d1", "a6", None]
 
 
-def test_a_queue_of_an_earlier_version_goes_on(data_dir):
+def test_a_queue_of_an_earlier_version_is_readable(data_dir):
     with sqlite3.connect(data_dir / "runs" / "queue.sqlite3") as database:
         database.execute(
             "CREATE TABLE runs (place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, owner TEXT, claimed REAL)"
@@ -93,14 +93,14 @@ def test_two_processes_never_claim_the_same_run(data_dir):
         assert claimed == [claim.id for claim in queue.active() if claim.owner == name]
 
 
-def test_a_damaged_queue_is_named_in_a_sentence(data_dir):
+def test_a_damaged_queue_is_reported(data_dir):
     path = data_dir / "runs" / "queue.sqlite3"
     path.write_bytes(b"not a database, by far" * 100)
     with pytest.raises(RunError, match="queue of runs in .* cannot be used"):
         Queue(data_dir)
 
 
-def test_a_lock_held_too_long_is_named_in_a_sentence(data_dir):
+def test_a_queue_locked_for_too_long_is_reported(data_dir):
     queue = Queue(data_dir, busy_seconds=0.05)
     other = sqlite3.connect(data_dir / "runs" / "queue.sqlite3", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
@@ -129,7 +129,7 @@ supervisor.close()
 """
 
 
-def test_two_apps_on_one_folder_never_start_a_run_twice(data_dir, config, monkeypatch):
+def test_two_supervisors_of_one_folder_never_start_a_run_twice(data_dir, config, monkeypatch):
     monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")
     runs = [RunFolder.create(data_dir, config.replace({"train.steps": 2})) for _ in range(6)]
     supervisor = Supervisor(data_dir, slots=2)
@@ -155,12 +155,12 @@ def test_two_apps_on_one_folder_never_start_a_run_twice(data_dir, config, monkey
         assert run.log_path.read_text().count(f"run {run.id}. ") == 1
 
 
-def test_a_run_from_a_shell_holds_a_slot(data_dir):
+def test_a_run_trained_from_the_command_line_occupies_a_slot(data_dir):
     queue = Queue(data_dir)
     queue.put("waits")
     queue.claim_for_shell("from a shell")
     assert queue.claim("me", slots=1) is None
-    queue.claim_for_shell("waits")  # and is trained from a shell instead
+    queue.claim_for_shell("waits")  # it is trained from the command line instead
     assert queue.waiting() == []
     queue.remove("from a shell")
     queue.remove("waits")

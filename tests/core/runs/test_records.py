@@ -7,7 +7,7 @@ from core.errors import RunError
 from core.runs.records import NAME_LENGTH, clean_name, friendly_name
 
 
-def test_a_friendly_name_depends_on_its_bytes_alone():
+def test_a_friendly_name_depends_only_on_its_bytes():
     assert friendly_name(b"abcdefgh") == friendly_name(b"abcdefgh")
     assert re.fullmatch(r"[a-z]+-[a-z]+", friendly_name(b"\0" * 8))
     rng = random.Random(0)
@@ -20,17 +20,17 @@ def test_a_friendly_name_depends_on_its_bytes_alone():
         ("../../x", "../../x"),  # a label may look like a path; it never becomes one
         ("<img src=x onerror=alert(1)>", "<img src=x onerror=alert(1)>"),
         ("  two\n\t words \x00\x1b[31m", "two words [31m"),
-        ("\u202egnp.exe", "gnp.exe"),  # would turn what follows around
+        ("\u202egnp.exe", "gnp.exe"),  # would reverse the following text
         ("👩\u200d🚀 سلام", "👩\u200d🚀 سلام"),
         ("half \ud800 pair", "half pair"),
         ("x" * 500, "x" * NAME_LENGTH),
     ],
 )
-def test_a_label_is_cleaned(given, label):
+def test_names_are_cleaned_and_truncated(given, label):
     assert clean_name(given) == label
 
 
 @pytest.mark.parametrize("given", ["", "  \n", "\x00", "\u200d"])
-def test_a_label_that_cannot_be_seen_is_refused(given):
+def test_an_invisible_name_is_refused(given):
     with pytest.raises(RunError, match="at least one character"):
         clean_name(given)

@@ -1,4 +1,4 @@
-"""Runs that travel through an object store, where apps end, disks fill and users interfere meanwhile."""
+"""Runs synced through an object store while apps end, disks fill up and users intervene."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.core.runs.conftest import wait_for
 
 
 class Hosted:
-    """A run whose worker has written its step 5 on a host, and an app that follows it."""
+    """A run whose worker has written step 5 on a host, and an app that follows it."""
 
     def __init__(self, run: RunFolder, url: str):
         self.run, self.url = run, url
@@ -31,7 +31,7 @@ class Hosted:
         wait_for(lambda: run.read_status().step == 5, "what the worker writes")
 
     def send(self, status: Status, step: int) -> None:
-        """Write a save and a status on the host, and send them."""
+        """Write a checkpoint and a status on the host, and send them."""
         for folder in (self.there.checkpoints, self.there.snapshots_folder):
             (folder / f"step-{step:08d}.safetensors").write_text(f"{step}")
         self.there.append("metrics", {"step": step})
@@ -43,7 +43,7 @@ class Hosted:
         self.app.join()
 
     def follow_again(self) -> RemoteRun:
-        """Let the next app find no worker, and take the run up again; return when it has started one, or has not."""
+        """Let the next app find no worker and recover the run; return after it has started a worker or not."""
         queued = self.run.recover()
         assert queued.state == "queued"
         self.run.write_status(queued.model_copy(update={"state": "starting", "pid": 0, "host": "the Ray cluster"}))
@@ -62,7 +62,7 @@ def saves_of(run: RunFolder) -> list[str]:
     return [path.read_text() for folder in (run.checkpoints, run.snapshots_folder) for path in sorted(folder.iterdir())]
 
 
-def test_a_run_that_ended_while_no_app_followed_it_is_not_trained_again(hosted):
+def test_a_remote_run_that_finished_while_no_app_was_running_is_not_retrained(hosted):
     hosted.close_app()
     hosted.send(hosted.running.end("finished"), 12)
     hosted.follow_again()
@@ -71,7 +71,7 @@ def test_a_run_that_ended_while_no_app_followed_it_is_not_trained_again(hosted):
     assert StoreFolder(hosted.url, hosted.run.id).read_json("manifest.json") is None
 
 
-def test_a_run_whose_host_died_while_no_app_followed_it_goes_on_from_its_last_save(hosted):
+def test_a_remote_run_whose_host_died_while_no_app_was_running_resumes_from_its_save(hosted):
     hosted.close_app()
     hosted.send(hosted.running, 9)
     hosted.follow_again()
@@ -84,7 +84,7 @@ def test_a_run_whose_host_died_while_no_app_followed_it_goes_on_from_its_last_sa
     assert saves_of(there)[:2] == ["5", "9"] == saves_of(hosted.run)[:2] and there.read_status() == status
 
 
-def test_a_run_that_was_trained_elsewhere_since_does_not_go_back_to_what_a_store_has(hosted):
+def test_a_run_trained_elsewhere_since_ignores_the_older_state_in_the_store(hosted):
     hosted.close_app()
     hosted.send(hosted.running.end("finished"), 12)
     (hosted.run.checkpoints / "step-00000020.safetensors").write_text("20")
@@ -96,7 +96,7 @@ def test_a_run_that_was_trained_elsewhere_since_does_not_go_back_to_what_a_store
     assert saves_of(RunFolder(again.home / "runs" / hosted.run.id))[:2] == ["5", "20"]
 
 
-def test_a_run_that_is_resumed_after_its_end_starts_although_its_store_has_the_end(hosted):
+def test_a_resumed_run_starts_although_the_store_still_has_its_end(hosted):
     hosted.close_app()
     hosted.send(hosted.running.end("stopped"), 5)
     StoreFolder(hosted.url, hosted.run.id).pull(hosted.run.data_dir)
@@ -105,9 +105,9 @@ def test_a_run_that_is_resumed_after_its_end_starts_although_its_store_has_the_e
     assert len(hosted.attempts) == 2 and hosted.run.read_status().state == "starting"
 
 
-def test_the_last_files_of_a_run_are_pulled_again_after_a_full_disk(hosted, caplog):
+def test_the_last_files_of_a_run_are_pulled_again_after_a_failure(hosted, caplog):
     last = hosted.run.checkpoints / "step-00000012.safetensors"
-    last.mkdir()  # as a full disk, it takes no file
+    last.mkdir()  # like a full disk, it accepts no file
     hosted.send(hosted.running.end("finished"), 12)
     hosted.has_worker.clear()
     wait_for(lambda: hosted.app.silence or not hosted.app.is_alive(), "a look in vain")
@@ -117,21 +117,21 @@ def test_the_last_files_of_a_run_are_pulled_again_after_a_full_disk(hosted, capl
     assert "Is a directory" in caplog.text
 
 
-def test_a_run_that_is_killed_while_its_files_are_pulled_stays_stopped(hosted):
+def test_a_run_stopped_while_its_files_are_pulled_stays_stopped(hosted):
     hosted.close_app()
     hosted.send(hosted.running, 9)
     slow = hosted.run.checkpoints / "step-00000009.safetensors"
-    os.mkfifo(slow)  # is read, to compare it, before the status is pulled
+    os.mkfifo(slow)  # it is read for comparison before the status is pulled
     app = RemoteRun(hosted.run, hosted.url, None, hosted.has_worker.is_set)
     app.start()
-    with slow.open("w"):  # waits for its reader
+    with slow.open("w"):  # blocks until the reader opens it
         app.kill()
         stopped = hosted.run.write_status(hosted.run.read_status().end("stopped"))
     app.join()
     assert hosted.run.read_status() == stopped
 
 
-def test_a_name_stays_when_the_worker_writes_its_record(hosted):
+def test_a_rename_survives_a_record_update_of_the_worker(hosted):
     hosted.run.rename("Another name")
     hosted.there.update_record(hardware="2 cores of a host", threads=2)
     assert hosted.host.sync()
@@ -141,7 +141,7 @@ def test_a_name_stays_when_the_worker_writes_its_record(hosted):
     hosted.close_app()
 
 
-def test_a_store_that_cannot_be_written_to_is_said_in_a_sentence(tmp_path):
+def test_an_unwritable_store_is_refused(tmp_path):
     check_store(f"file://{tmp_path}/store")
     (tmp_path / "file").touch()
     for url in (f"file://{tmp_path}/file/store", "nothing://bucket"):
@@ -149,7 +149,7 @@ def test_a_store_that_cannot_be_written_to_is_said_in_a_sentence(tmp_path):
             check_store(url)
 
 
-def test_a_push_tells_a_store_that_is_gone_from_a_file_that_is_gone(tmp_path):
+def test_push_distinguishes_a_missing_store_from_a_missing_file(tmp_path):
     store, name = StoreFolder(f"file://{tmp_path}/store", "a-run"), "rows.jsonl"
     (tmp_path / name).write_text("a row\n")
     files = {name: tmp_path / name, "removed.txt": tmp_path / "removed.txt"}
@@ -158,7 +158,7 @@ def test_a_push_tells_a_store_that_is_gone_from_a_file_that_is_gone(tmp_path):
     for gone in (name, "manifest.json"):
         there = tmp_path / "store" / "a-run" / gone
         there.unlink()
-        there.symlink_to(tmp_path / "away" / gone)  # nothing can be written to it, as to a bucket that is gone
+        there.symlink_to(tmp_path / "away" / gone)  # not writable, like a missing bucket
         (tmp_path / name).write_text(f"a row of {gone}\n")
         with pytest.raises(NotThereError):
             store.push(files, attempt=gone)

@@ -1,4 +1,4 @@
-"""Runs whose tokens are bytes or parts of words: trained, forked, exported, reported and trained again."""
+"""Runs with byte or byte-pair tokens: trained, forked, exported, reported and reproduced."""
 
 import math
 
@@ -28,7 +28,7 @@ def trained(request, data_dir, config):
     return run
 
 
-def test_a_run_of_other_tokens_does_what_every_run_does(trained, data_dir, tmp_path, monkeypatch, capsys):
+def test_byte_and_bpe_runs_train_fork_generate_report_and_reproduce(trained, data_dir, tmp_path, monkeypatch, capsys):
     size = {"bpe": 290, "byte": 256}[trained.record().config.data.tokenizer]
     loaded = load_model(trained)
     assert loaded.model.vocab_size == loaded.tokenizer.vocab_size == size
@@ -53,7 +53,7 @@ def test_a_run_of_other_tokens_does_what_every_run_does(trained, data_dir, tmp_p
     assert error is None and "The same to the last bit." in said
 
 
-def test_others_open_its_export(trained, data_dir, tmp_path):
+def test_transformers_and_import_read_the_export_of_byte_and_bpe_runs(trained, data_dir, tmp_path):
     loaded, folder = load_model(trained), tmp_path / "theirs"
     export_hugging_face(trained, folder)
     ids = AutoTokenizer.from_pretrained(folder)("99 bottles", return_tensors="pt")["input_ids"]
@@ -67,7 +67,7 @@ def test_others_open_its_export(trained, data_dir, tmp_path):
     assert "prompts character by character" in export_nanogpt(trained, tmp_path / "nano")
 
 
-def test_what_cannot_be_is_refused_before_a_run_exists(data_dir, config):
+def test_invalid_token_settings_are_refused_before_a_run_exists(data_dir, config):
     with pytest.raises(TextError, match="at most 300 tokens of this text, not 301"):
         new_run(data_dir, config.replace({"data.tokenizer": "bpe", "data.vocab_size": 301}))
     short = save_text("the fog comes on little cat feet " * 6, "Fog", data_dir).name

@@ -1,4 +1,4 @@
-"""Settings changed in this very process; tests/core/runs/test_exact_resume.py kills real workers."""
+"""Setting changes within this process; tests/core/runs/test_exact_resume.py kills real workers."""
 
 import json
 from threading import Thread
@@ -32,13 +32,13 @@ RATE, DROPOUT, BATCH = "train.learning_rate", "model.dropout", "train.batch_size
 
 @pytest.fixture(autouse=True)
 def eager(monkeypatch):
-    """Every step is written to the status and followed by a look for commands, so that steps can be counted."""
+    """Write the status and check for commands after every step, so that steps can be counted."""
     monkeypatch.setattr("core.runs.recorder.STATUS_SECONDS", 0.0)
     monkeypatch.setattr(worker, "POLL_SECONDS", 0.0)
 
 
 def at(step, *doings):
-    """A listener that does something once a step has been reached."""
+    """Return a listener that calls the functions once a step has been reached."""
     waiting = list(doings)
 
     def listen(status: Status) -> None:
@@ -49,7 +49,7 @@ def at(step, *doings):
 
 
 def course(run: RunFolder) -> list[tuple]:
-    """What is the same for the same settings: all but speeds and times."""
+    """Return the metrics that depend only on the settings: all but speeds and times."""
     same = ("step", "loss", "lr", "grad_norm", "train_loss", "val_loss")
     return [tuple(row.get(name) for name in same) for row in run.rows("metrics")]
 
@@ -59,8 +59,8 @@ def change_rows(run: RunFolder) -> list[tuple]:
     return [(row["step"], row["knob"], row["value"], row["before"]) for row in rows]
 
 
-def test_a_change_is_never_missed_while_its_worker_takes_it(run):
-    """A page that read the settings in between set its slider back, and the slider sent the old value again."""
+def test_config_now_includes_a_change_while_the_worker_applies_it(run):
+    """A page that read the old value in between reset its slider, which then sent the old value again."""
 
     def take(before: float) -> None:
         for command in waiting_commands(run):
@@ -95,7 +95,7 @@ def test_a_setting_is_changed_between_two_steps_and_recorded_once(data_dir, run)
     assert [row["step"] for row in run.rows("metrics")] == [0, 2, 4, 6, 8, 10, 12, 14, 16]
 
 
-def test_turned_events_are_taken_again_at_their_steps(data_dir, config):
+def test_recorded_setting_changes_are_replayed_at_their_steps(data_dir, config):
     asked = RunFolder.create(data_dir, config)
     listeners = [
         at(3, lambda: change_settings(asked, (RATE, 4e-3)), lambda: change_settings(asked, (DROPOUT, 0.3))),
@@ -115,7 +115,7 @@ def test_turned_events_are_taken_again_at_their_steps(data_dir, config):
     assert course(told) == course(asked)
     assert told.rows("samples") == asked.rows("samples")
     assert told.weights_path.read_bytes() == asked.weights_path.read_bytes()
-    assert change_rows(told) == change_rows(asked)  # none was written again
+    assert change_rows(told) == change_rows(asked)  # none was written twice
 
     straight = RunFolder.create(data_dir, config)
     train_run(straight, data_dir)
@@ -123,18 +123,18 @@ def test_turned_events_are_taken_again_at_their_steps(data_dir, config):
     assert course(straight)[2:] != course(asked)[2:]
 
 
-def test_a_turn_asked_before_the_start_is_felt_by_the_first_step(data_dir, config):
+def test_a_setting_change_before_the_start_applies_to_the_first_step(data_dir, config):
     run, emerged = RunFolder.create(data_dir, config), RunFolder.create(data_dir, config.replace({BATCH: 3}))
     change_settings(run, (BATCH, 3))
     assert config_now(run).train.batch_size == 3
     assert setting_changes(run) == []
-    train_run(run, data_dir, drop_stale=True)  # which passes over pauses and stops, not over turns
+    train_run(run, data_dir, drop_stale=True)  # this drops pauses and stops, but not setting changes
     train_run(emerged, data_dir)
     assert change_rows(run) == [(0, BATCH, 3, 2)]
     assert course(run)[1:] == course(emerged)[1:]
 
 
-def test_a_turn_while_paused_waits_for_the_next_worker(data_dir, run, monkeypatch):
+def test_a_setting_change_while_paused_waits_for_the_next_worker(data_dir, run, monkeypatch):
     monkeypatch.setattr(worker, "PAUSED_EXIT_SECONDS", 0.0)
     train_run(run, data_dir, on_status=at(4, lambda: send_command(run, "pause")))
     assert run.status().state == "paused"
@@ -145,11 +145,11 @@ def test_a_turn_while_paused_waits_for_the_next_worker(data_dir, run, monkeypatc
     assert change_rows(run) == [(4, "train.steps", 20, 12)]
 
 
-def test_a_later_wish_overrules_one_that_lies_ahead(run):
+def test_a_later_setting_change_overrides_one_recorded_at_a_later_step(run):
     rows = [(8, RATE, 1e-2), (9, DROPOUT, 0.2), (6, RATE, 2e-2), (6, RATE, 3e-2), (12, DROPOUT, 0.0)]
     for step, setting, value in rows:
         write_setting_change(run, SettingChange(step, setting, 0, value), "")
-    run.append("events", {"step": 1, "kind": "turn", "knob": "model.n_layer", "value": 3})  # nothing we have written
+    run.append("events", {"step": 1, "kind": "turn", "knob": "model.n_layer", "value": 3})  # never written by us
     run.append("events", {"kind": "turn"})
     assert setting_changes(run) == [
         SettingChange(6, RATE, 0, 2e-2),
@@ -162,7 +162,7 @@ def test_a_later_wish_overrules_one_that_lies_ahead(run):
         config_now(run)
 
 
-def test_a_turn_written_down_by_a_worker_that_died_then_is_not_taken_twice(data_dir, run):
+def test_a_setting_change_recorded_by_a_worker_that_died_is_not_applied_twice(data_dir, run):
     change_settings(run, (RATE, 5e-3))
     (command,) = waiting_commands(run)
     write_setting_change(run, SettingChange(0, RATE, 1e-3, 5e-3), command.id)
@@ -180,14 +180,14 @@ def test_a_turn_written_down_by_a_worker_that_died_then_is_not_taken_twice(data_
         ("train.steps", 7, "is at step 8 already, so it cannot end at step 7"),
     ],
 )
-def test_what_cannot_be_changed_is_refused_at_once(run, setting, value, sentence):
+def test_invalid_setting_changes_are_refused_at_once(run, setting, value, sentence):
     run.write_status(Status(state="running", step=8, steps=12))
     with pytest.raises(ConfigError, match=sentence):
         change_settings(run, (setting, value))
     assert waiting_commands(run) == []
 
 
-def test_what_a_worker_cannot_use_is_passed_over(data_dir, run):
+def test_a_worker_ignores_invalid_commands(data_dir, run):
     for args in ({}, {"knob": BATCH, "value": "many"}, {"knob": "model.n_layer", "value": 3}):
         send_command(run, "turn", **args)
     send_command(run, "dance")
@@ -196,10 +196,10 @@ def test_what_a_worker_cannot_use_is_passed_over(data_dir, run):
     assert waiting_commands(run) == []
 
 
-def test_a_run_that_shall_end_now_is_measured_there(data_dir, run):
+def test_a_run_shortened_to_end_now_is_evaluated_at_its_last_step(data_dir, run):
     train_run(run, data_dir, on_status=at(5, lambda: send_command(run, "turn", knob="train.steps", value=3)))
     status = run.status()
-    assert (status.state, status.step, status.steps) == ("finished", 5, 5)  # asked too late for step 3
+    assert (status.state, status.step, status.steps) == ("finished", 5, 5)  # step 3 had passed
     assert run.rows("metrics")[-1].keys() >= {"val_loss", "train_loss"}
     assert run.rows("samples")[-1]["step"] == 5
     assert run.snapshots()[-1][0] == 5
@@ -208,7 +208,7 @@ def test_a_run_that_shall_end_now_is_measured_there(data_dir, run):
     assert len(run.rows("metrics")) == rows
 
 
-def test_a_finished_run_goes_on_for_more_steps(data_dir, run):
+def test_a_finished_run_can_be_extended(data_dir, run):
     train_run(run, data_dir)
     assert not has_steps_left(run)
     extend(run, 6)
@@ -226,7 +226,7 @@ def test_a_finished_run_goes_on_for_more_steps(data_dir, run):
         extend(run, 5)
 
 
-def test_a_restarted_schedule_is_a_change_at_its_step_and_is_taken_again_exactly(data_dir, config):
+def test_a_schedule_restart_is_recorded_as_a_change_and_replayed_exactly(data_dir, config):
     broken = RunFolder.create(data_dir, config.replace({"train.warmup_steps": 2}))
     train_run(broken, data_dir)
     extend(broken, 12, "restart")
@@ -247,7 +247,7 @@ def test_a_restarted_schedule_is_a_change_at_its_step_and_is_taken_again_exactly
     assert broken.weights_path.read_bytes() == straight.weights_path.read_bytes()
 
 
-def test_a_schedule_restarts_where_a_worker_that_lost_its_last_steps_goes_on(data_dir, run):
+def test_a_schedule_restarts_at_the_step_from_which_training_resumes(data_dir, run):
     train_run(run, data_dir, on_status=at(6, lambda: send_command(run, "stop")))
     saved = run.status().step
     run.write_status(run.status().model_copy(update={"state": "failed", "step": saved + 2}))
@@ -256,7 +256,7 @@ def test_a_schedule_restarts_where_a_worker_that_lost_its_last_steps_goes_on(dat
     assert change_rows(run) == [(saved, "train.steps", saved + 12, 12), (saved, RESTART, saved, 0)]
 
 
-def test_snapshots_stay_few_wherever_the_end_is_moved(data_dir, run):
+def test_the_number_of_snapshots_stays_bounded_when_a_run_is_extended(data_dir, run):
     train_run(run, data_dir)
     for _ in range(4):
         extend(run, 20)
@@ -266,7 +266,7 @@ def test_snapshots_stay_few_wherever_the_end_is_moved(data_dir, run):
     assert (steps[0], steps[-1]) == (0, 92)
 
 
-def test_single_steps_leave_a_step_detail_and_the_course_alone(data_dir, config):
+def test_single_steps_write_a_step_detail_and_do_not_change_training(data_dir, config):
     straight, stepped = RunFolder.create(data_dir, config), RunFolder.create(data_dir, config)
     train_run(straight, data_dir)
     assert straight.read_step_detail() is None
@@ -300,7 +300,7 @@ def test_single_steps_leave_a_step_detail_and_the_course_alone(data_dir, config)
     assert stepped.read_step_detail() is None
 
 
-def test_runs_of_before_turns_were_known_stay_readable(data_dir, run):
+def test_runs_from_before_setting_changes_existed_stay_readable(data_dir, run):
     record = json.loads(run.record_path.read_bytes())
     for name in ("parent_step", "machine", "threads", "precision"):
         del record[name]
@@ -324,7 +324,7 @@ def test_runs_of_before_turns_were_known_stay_readable(data_dir, run):
     ],
     ids=["modern", "bfloat16", "bigram"],
 )
-def test_every_kind_of_run_is_stopped_between_turns_and_ends_the_same(data_dir, config, changes):
+def test_every_kind_of_run_stopped_between_setting_changes_ends_the_same(data_dir, config, changes):
     broken = RunFolder.create(data_dir, config.replace(changes))
     listeners = [
         at(3, lambda: change_settings(broken, (RATE, 4e-3)), lambda: change_settings(broken, (BATCH, 3))),
@@ -341,4 +341,4 @@ def test_every_kind_of_run_is_stopped_between_turns_and_ends_the_same(data_dir, 
     assert course(broken) == course(straight)
     assert broken.weights_path.read_bytes() == straight.weights_path.read_bytes()
     newest = [max(path.name for path in run.checkpoints.iterdir()) for run in (broken, straight)]
-    assert newest[0] == newest[1]  # it ends in the SHA-256 of weights, optimizer and dice
+    assert newest[0] == newest[1]  # it ends in the SHA-256 of weights, optimizer and rng

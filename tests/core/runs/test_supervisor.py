@@ -1,4 +1,4 @@
-"""With real workers: processes that are started, paused, killed and found again."""
+"""The supervisor with real workers, which are started, paused, killed and adopted."""
 
 import os
 import shutil
@@ -35,13 +35,13 @@ ENDLESS = {
 
 @pytest.fixture
 def prewarming(monkeypatch) -> None:
-    """The process that forks workers starts with the supervisor, as in the app, not with the first run."""
+    """Start the fork server with the supervisor, as in the app, not with the first run."""
     monkeypatch.setenv("GPT_EXPLORER_PREWARM", "1")
 
 
 @pytest.fixture
 def supervisor(data_dir, monkeypatch) -> Iterator[Supervisor]:
-    """One slot, and nothing left running afterwards."""
+    """A supervisor with one slot; its workers are killed at the end."""
     monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")
     supervisor = Supervisor(data_dir, slots=1)
     supervisor.start()
@@ -77,7 +77,7 @@ def test_a_run_is_paused_stepped_resumed_and_stopped(prewarming, supervisor, end
     supervisor.step(endless)
     wait_for(lambda: endless.status().step == paused.step + 1, "one step")
     assert wait_for_state(endless, "paused").step == paused.step + 1
-    assert endless.read_probe().step == paused.step + 1  # the board shows the single step
+    assert endless.read_probe().step == paused.step + 1  # the page shows the single step
     wait_for(lambda: not supervisor.queue.active(), "the paused run to give its slot back")
 
     supervisor.resume(endless)
@@ -97,7 +97,7 @@ def test_a_run_is_paused_stepped_resumed_and_stopped(prewarming, supervisor, end
     wait_for(lambda: not psutil.pid_exists(paused.pid), "the worker to leave and be reaped")
 
 
-def test_a_stop_that_cannot_reach_another_host_holds_up_no_other_run(
+def test_a_stop_that_cannot_reach_another_host_does_not_block_other_runs(
     supervisor, endless, data_dir, config, monkeypatch
 ):
     there = RunFolder.create(data_dir, config)
@@ -112,7 +112,7 @@ def test_a_stop_that_cannot_reach_another_host_holds_up_no_other_run(
     wait_for_state(endless, "stopped")
 
 
-def test_a_killed_worker_is_followed_by_another_that_goes_on_from_its_save(prewarming, supervisor, endless):
+def test_a_killed_worker_is_replaced_by_one_that_resumes_from_its_checkpoint(prewarming, supervisor, endless):
     supervisor.submit(endless)
     wait_for_step(endless, 30)
     status = endless.status()
@@ -126,14 +126,14 @@ def test_a_killed_worker_is_followed_by_another_that_goes_on_from_its_save(prewa
     supervisor.stop(endless)
     stopped = wait_for_state(endless, "stopped")
     assert stopped.attempt == 2
-    assert not stopped.notice  # it has trained on past the crash, and saved
+    assert not stopped.notice  # it has trained past the crash and saved
     assert steps_of(endless) == list(range(steps_of(endless)[-1] + 1))  # no gap, no repeat
     saved = {row["step"]: row["loss"] for row in before if "loss" in row}
     again = {row["step"]: row["loss"] for row in endless.rows("metrics") if "loss" in row}
     assert [again[step] for step in saved] == list(saved.values())  # the same course as before
 
 
-def test_runs_take_turns_and_a_new_supervisor_finds_the_old_ones_worker(supervisor, endless, data_dir, config):
+def test_runs_wait_for_the_slot_and_a_new_supervisor_adopts_the_old_ones_worker(supervisor, endless, data_dir, config):
     second = RunFolder.create(data_dir, config.replace(ENDLESS), "second")
     third = RunFolder.create(data_dir, config, "third")
     for run in (endless, second, third):
@@ -164,7 +164,7 @@ def test_runs_take_turns_and_a_new_supervisor_finds_the_old_ones_worker(supervis
         successor.close()
 
 
-def test_a_worker_that_fails_says_why(supervisor, data_dir, config):
+def test_a_failed_worker_reports_its_reason(supervisor, data_dir, config):
     run = RunFolder.create(data_dir, config.replace({"data.corpus": "text-0123456789abcdef"}))
     supervisor.submit(run)
     wait_for(lambda: run.status().state == "failed", "the run to fail")
@@ -173,7 +173,7 @@ def test_a_worker_that_fails_says_why(supervisor, data_dir, config):
     wait_for(lambda: not supervisor.queue.active(), "the slot to be free again")
 
 
-def test_a_worker_that_cannot_even_start_is_a_failed_run(data_dir, run, monkeypatch):
+def test_a_run_whose_worker_ends_at_once_fails(data_dir, run, monkeypatch):
     monkeypatch.setattr("core.runs.engines.engine.FORK_SERVER", server := ForkServer())
     monkeypatch.setattr(sys, "executable", "/bin/false")
     supervisor = Supervisor(data_dir, slots=1)
@@ -185,12 +185,14 @@ def test_a_worker_that_cannot_even_start_is_a_failed_run(data_dir, run, monkeypa
     server.close()
 
 
-def test_a_dead_fork_server_leaves_its_workers_and_is_followed_by_another(supervisor, endless, data_dir, config):
+def test_workers_survive_a_dead_fork_server_and_a_new_one_is_started(supervisor, endless, data_dir, config):
     supervisor.submit(endless)
     wait_for_step(endless, 3)
     status = endless.status()
     worker = psutil.Process(status.pid)
-    assert os.getsid(worker.pid) == os.getpgid(worker.pid) == worker.pid  # nothing that ends others ends it
+    assert (
+        os.getsid(worker.pid) == os.getpgid(worker.pid) == worker.pid
+    )  # its own session and group, so signals to others do not reach it
     worker.parent().kill()
     supervisor.pause(endless)
     assert wait_for_state(endless, "paused").pid == status.pid
@@ -200,23 +202,23 @@ def test_a_dead_fork_server_leaves_its_workers_and_is_followed_by_another(superv
     wait_for_state(second, "finished")
 
 
-def test_a_worker_trains_only_the_run_whose_status_names_it(data_dir, run):
+def test_a_worker_not_named_in_the_status_does_not_train(data_dir, run):
     before = run.status()
-    worker = FORK_SERVER.fork(data_dir, run)  # and its status is not written, as on a full disk
+    worker = FORK_SERVER.fork(data_dir, run)  # its status is not written, as on a full disk
     wait_for(lambda: not is_alive(worker), "the worker to leave")
     assert run.status() == before
 
 
-def test_a_machine_is_measured_in_a_fork_where_there_is_a_process_to_fork(data_dir, run, measured):
+def test_the_machine_is_measured_in_a_fork_if_the_fork_server_is_running(data_dir, run, measured):
     assert not ForkServer().measure(data_dir, [1])
     FORK_SERVER.fork(data_dir, run)
-    shutil.copy(measured, data_dir)  # it finds this and ends: to measure takes seconds
+    shutil.copy(measured, data_dir)  # the cached speed ends it at once; measuring takes seconds
     assert FORK_SERVER.measure(data_dir, [1]) == CAN_FORK
     assert (data_dir / "machine.json").read_bytes() == measured.read_bytes()
 
 
 @pytest.mark.skipif(not CAN_FORK, reason="workers share nothing")
-def test_a_worker_that_ends_copies_nothing_of_what_it_shares(supervisor, run):
+def test_an_ending_worker_does_not_copy_shared_memory(supervisor, run):
     supervisor.submit(run)
     own = dict.fromkeys(("starting", "running", "finished"), 0)
     pid = run.status().pid
@@ -226,7 +228,7 @@ def test_a_worker_that_ends_copies_nothing_of_what_it_shares(supervisor, run):
     assert 1024 * max(own.values()) < WORKER_BYTES + memory_needed(run.record().config, 100)
 
 
-def test_a_worker_that_does_not_react_to_stop_is_ended(idle, run, monkeypatch):
+def test_a_worker_that_ignores_a_stop_is_killed(idle, run, monkeypatch):
     monkeypatch.setattr("core.runs.supervisor.STOP_SECONDS", 0.0)
     monkeypatch.setattr("core.runs.supervisor.TERMINATE_SECONDS", 0.0)
     deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); signal.pause()"
@@ -236,7 +238,7 @@ def test_a_worker_that_does_not_react_to_stop_is_ended(idle, run, monkeypatch):
     run.write_status(Status(state="running", step=4, steps=12, pid=pid, pid_started=started))
     idle.stop(run)
     idle.check()
-    assert run.status().state == "running"  # asked politely
+    assert run.status().state == "running"  # SIGTERM first
     idle.check()
     assert run.status().state == "stopped"
     assert "did not react" in run.status().reason
@@ -244,7 +246,7 @@ def test_a_worker_that_does_not_react_to_stop_is_ended(idle, run, monkeypatch):
     process.stdout.close()
 
 
-def test_a_stop_is_never_pressed_on_the_worker_that_resumed_the_run(idle, run, monkeypatch):
+def test_a_stop_of_one_attempt_does_not_end_the_worker_of_the_next(idle, run, monkeypatch):
     monkeypatch.setattr("core.runs.supervisor.STOP_SECONDS", 0.0)
     workers = [subprocess.Popen(["sleep", "600"], start_new_session=True) for _ in range(2)]
     try:
@@ -262,11 +264,11 @@ def test_a_stop_is_never_pressed_on_the_worker_that_resumed_the_run(idle, run, m
             worker.wait()
 
 
-def test_a_resume_at_the_moment_a_paused_worker_leaves_is_never_lost(data_dir, run, monkeypatch):
+def test_a_resume_sent_while_a_paused_worker_leaves_is_not_lost(data_dir, run, monkeypatch):
     monkeypatch.setattr("core.runs.worker.PAUSED_EXIT_SECONDS", 0.0)
     send_command(run, "pause")
     with ThreadPoolExecutor() as pool:
-        with supervisor_lock(data_dir / "runs"):  # as a supervisor is while it sends what it has seen to be right
+        with supervisor_lock(data_dir / "runs"):  # like a supervisor that checks the state and sends a command
             worker = pool.submit(train_run, run, data_dir, threads=1)
             wait_for(lambda: run.status().state in ("paused", "failed"), "the pause")
             assert run.status().pid == os.getpid()
@@ -276,7 +278,7 @@ def test_a_resume_at_the_moment_a_paused_worker_leaves_is_never_lost(data_dir, r
 
 
 @pytest.mark.parametrize("command", ["resume", "step"])
-def test_what_was_asked_of_a_paused_worker_that_has_died_another_does(supervisor, run, command):
+def test_a_command_for_a_paused_worker_that_died_is_taken_by_the_next(supervisor, run, command):
     run.write_status(Status(state="paused", step=0, steps=12))
     send_command(run, command)
     supervisor.queue.put(run.id)
@@ -286,7 +288,7 @@ def test_what_was_asked_of_a_paused_worker_that_has_died_another_does(supervisor
     assert wait_for_state(run, status.state).attempt == 1
 
 
-def test_a_resume_that_waits_for_a_slot_outlasts_its_worker(idle, supervisor, run):
+def test_a_resume_that_waits_for_a_slot_survives_the_death_of_its_worker(idle, supervisor, run):
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as worker:
         pid, started = identify(worker.pid)
         run.write_status(Status(state="paused", steps=12, pid=pid, pid_started=started))
@@ -295,7 +297,7 @@ def test_a_resume_that_waits_for_a_slot_outlasts_its_worker(idle, supervisor, ru
     wait_for_state(run, "finished")
 
 
-def test_a_stop_waits_for_a_worker_that_takes_long_steps(idle, run, monkeypatch):
+def test_a_stop_waits_longer_for_a_worker_with_long_steps(idle, run, monkeypatch):
     monkeypatch.setattr("core.runs.supervisor.STOP_SECONDS", 0.0)
     monkeypatch.setattr("core.runs.supervisor.TERMINATE_SECONDS", 0.0)
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as worker:
@@ -311,7 +313,7 @@ def test_a_stop_waits_for_a_worker_that_takes_long_steps(idle, run, monkeypatch)
         assert worker.wait() == -signal.SIGTERM
 
 
-def test_the_steps_of_a_slow_run_survive_a_stop(supervisor, data_dir, config, monkeypatch):
+def test_a_slow_run_saves_its_steps_when_stopped(supervisor, data_dir, config, monkeypatch):
     monkeypatch.setattr("core.runs.supervisor.STOP_SECONDS", 0.0)
     monkeypatch.setattr("core.runs.supervisor.TERMINATE_SECONDS", 0.0)
     heavy = {"model.n_embd": 256, "model.block_size": 64, "train.batch_size": 64, "train.checkpoint_interval": 1000}
@@ -326,12 +328,12 @@ def test_the_steps_of_a_slow_run_survive_a_stop(supervisor, data_dir, config, mo
     assert latest_weights(run) == run.weights_path
 
 
-def test_a_setting_is_changed_while_a_run_trains_and_a_finished_run_goes_on(supervisor, endless):
+def test_settings_change_while_a_run_trains_and_a_finished_run_is_extended(supervisor, endless):
     supervisor.submit(endless)
     wait_for_step(endless, 3)
     supervisor.change_setting(endless, "train.learning_rate", 2e-3)
     supervisor.change_setting(endless, "train.steps", endless.status().step + 100)
-    assert config_now(endless).train.learning_rate == 2e-3  # told at once, also before the worker has looked
+    assert config_now(endless).train.learning_rate == 2e-3  # visible at once, even before the worker has checked
     wait_for(lambda: len(setting_changes(endless)) == 2, "the turns to be taken")
     ended = wait_for_state(endless, "finished")
     assert ended.step == ended.steps == config_now(endless).train.steps

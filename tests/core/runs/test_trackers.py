@@ -1,4 +1,4 @@
-"""What other programs read of a run, by TensorBoard's own reader."""
+"""Tracker output of a run, read with TensorBoard's own reader."""
 
 import os
 from contextlib import ExitStack
@@ -18,7 +18,7 @@ from tests.conftest import no_file_longer_than
 
 @pytest.fixture
 def track(monkeypatch):
-    """Choose trackers for this test alone."""
+    """Choose trackers for this test only."""
     monkeypatch.delenv("GPT_EXPLORER_TRACK", raising=False)
     return lambda *names: monkeypatch.setenv("GPT_EXPLORER_TRACK", ",".join(names))
 
@@ -29,7 +29,7 @@ def read(run: RunFolder) -> EventAccumulator:
 
 
 def check_same(run: RunFolder) -> None:
-    """The events are the rows of the run's files: no step is missing, and none is there twice."""
+    """Check that the events equal the rows of the run's files: no step is missing or repeated."""
     events = read(run)
     tags = {
         "loss": "loss/batch",
@@ -53,7 +53,7 @@ def check_same(run: RunFolder) -> None:
         assert [event.histogram_value.bucket for event in histograms] == shares
 
 
-def test_tensorboard_reads_a_run(run, data_dir, track):
+def test_tensorboard_reads_the_rows_and_embeddings_of_a_run(run, data_dir, track):
     train_run(run, data_dir)
     check_same(run)
     tokens = run.read_probe().tokens
@@ -63,12 +63,12 @@ def test_tensorboard_reads_a_run(run, data_dir, track):
     assert "wte" in (run.path / "tensorboard" / "projector_config.pbtxt").read_text()
 
 
-def test_steps_that_are_taken_again_are_there_once(run, data_dir, track):
+def test_repeated_steps_are_tracked_once(run, data_dir, track):
     class Killed(BaseException):
         pass
 
     def kill(status):
-        if status.step >= 8:  # the last save was that of step 5
+        if status.step >= 8:  # the last checkpoint is of step 5
             raise Killed
 
     with pytest.raises(Killed):
@@ -78,12 +78,12 @@ def test_steps_that_are_taken_again_are_there_once(run, data_dir, track):
     check_same(run)
 
 
-def test_events_that_find_the_disk_full_are_written_when_there_is_room(run, config):
+def test_events_delayed_by_a_full_disk_are_written_later(run, config):
     trackers = Trackers(TrackedRun(run.path, "id", "name", config, step=-1), lambda file: [], ["tensorboard"])
     losses = [(step, float(step)) for step in range(6)]
     for step, loss in losses:
         with ExitStack() as disk:
-            if step in (2, 3):  # the events of step 2 are cut in the middle
+            if step in (2, 3):  # the events of step 2 are cut off
                 size = sum(file.stat().st_size for file in (run.path / "tensorboard").iterdir())
                 disk.enter_context(no_file_longer_than(size + 10 * (step == 2)))
             trackers.log(Values(step, {"loss": loss}))
@@ -92,7 +92,7 @@ def test_events_that_find_the_disk_full_are_written_when_there_is_room(run, conf
     assert [(event.step, event.value) for event in read(run).Scalars("loss")] == losses
 
 
-def test_a_tracker_that_comes_later_gets_what_was_before(run, data_dir, track):
+def test_a_tracker_added_later_gets_the_earlier_rows(run, data_dir, track):
     track("none")
     stop = StopRequest()
     train_run(
@@ -104,7 +104,7 @@ def test_a_tracker_that_comes_later_gets_what_was_before(run, data_dir, track):
     check_same(run)
 
 
-def test_a_tracker_that_fails_over_the_rows_before_gets_them_the_next_time(run, config):
+def test_a_tracker_that_failed_on_earlier_rows_gets_them_the_next_time(run, config):
     def unreadable(file):
         raise OSError(file)
 
@@ -116,8 +116,8 @@ def test_a_tracker_that_fails_over_the_rows_before_gets_them_the_next_time(run, 
     assert [(event.step, event.value) for event in read(run).Scalars("loss/batch")] == [(0, 0.0), (1, 1.0), (2, 2.0)]
 
 
-def test_a_tracker_that_fails_does_not_end_the_training(run, data_dir, track):
-    track("mlflow", "tensorboard")  # it is not installed
+def test_a_failing_tracker_does_not_stop_training(run, data_dir, track):
+    track("mlflow", "tensorboard")  # mlflow is not installed
     status = train_run(run, data_dir)
     assert (status.state, run.status().notice) == (
         "finished", "mlflow does not follow this run (ModuleNotFoundError); its log says more."
@@ -133,13 +133,13 @@ def test_a_tracker_that_fails_does_not_end_the_training(run, data_dir, track):
         (["none", "tensorboard"], "stands alone"),
     ],
 )
-def test_what_cannot_be_tracked_is_refused(names, sentence, track):
+def test_invalid_trackers_are_refused(names, sentence, track):
     with pytest.raises(ConfigError, match=sentence):
         choose_trackers(names)
     assert chosen_trackers() == ["tensorboard"]
 
 
-def test_nothing_of_a_class_is_sent_to_a_service(explorer_home, capsys, track):
+def test_external_trackers_are_refused_for_a_class(explorer_home, capsys, track):
     track("tensorboard")
     for name in TRACKERS:
         if name != "tensorboard":

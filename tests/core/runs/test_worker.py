@@ -32,7 +32,7 @@ from tests.core.runs.conftest import wait_for_state
 
 
 def at_step(run, step, *commands):
-    """A listener that sends commands once a step has been reached."""
+    """Return a listener that sends commands once a step has been reached."""
     waiting = list(commands)
 
     def listen(status: Status) -> None:
@@ -44,25 +44,25 @@ def at_step(run, step, *commands):
 
 @pytest.fixture
 def eager(monkeypatch):
-    """Every step is written to the status and followed by a look for commands, so that steps can be counted."""
+    """Write the status and check for commands after every step, so that steps can be counted."""
     monkeypatch.setattr("core.runs.recorder.STATUS_SECONDS", 0.0)
     monkeypatch.setattr(worker, "POLL_SECONDS", 0.0)
 
 
 def courses(run: RunFolder) -> list[tuple]:
-    """What is the same for the same seed: all but speeds and times."""
+    """Return the metrics that depend only on the seed: all but speeds and times."""
     same = ("step", "loss", "lr", "grad_norm", "train_loss", "val_loss")
     return [tuple(row.get(name) for name in same) for row in run.rows("metrics")]
 
 
 def baselines_of(run: RunFolder, data_dir: Path) -> Baselines:
-    """What counting reaches on the tokens of the run's evaluation windows, computed anew."""
+    """Recompute the baselines on the tokens of the run's evaluation windows."""
     config, tokenizer = run.record().config, load_tokenizer(run.tokenizer_path)
     ids = torch.from_numpy(tokenizer.encode_array(load_corpus(config.data.corpus, data_dir)))
     return run_baselines(config, *split_ids(ids, config.data.val_fraction), tokenizer.vocab_size)
 
 
-def test_a_run_trains_to_its_end_and_leaves_everything_behind(data_dir, run):
+def test_a_run_trains_to_its_end_and_writes_all_its_files(data_dir, run):
     heard = []
     status = train_run(run, data_dir, on_status=heard.append)
     assert status == run.status()
@@ -73,7 +73,7 @@ def test_a_run_trains_to_its_end_and_leaves_everything_behind(data_dir, run):
     rows = run.rows("metrics")
     assert [row["step"] for row in rows] == [0, 2, 4, 6, 8, 10, 12]
     assert [row["step"] for row in rows if "val_loss" in row] == [0, 4, 8, 12]
-    assert "loss" not in rows[0]  # nothing has been learned yet, but the curve has its first point
+    assert "loss" not in rows[0]  # no step yet, but the curve has its first point
     assert all(row.keys() >= {"loss", "lr", "grad_norm", "tokens_per_second", "seconds"} for row in rows[1:])
     assert rows[-1]["val_loss"] == status.val_loss
     assert [row["step"] for row in run.rows("samples")] == [0, 6, 12]
@@ -95,7 +95,7 @@ def test_a_run_trains_to_its_end_and_leaves_everything_behind(data_dir, run):
     assert record.hardware
 
 
-def test_a_task_records_its_accuracy_its_floor_and_graded_answers(data_dir, config):
+def test_a_task_records_its_accuracy_loss_floor_and_graded_answers(data_dir, config):
     changes = {"data.corpus": "modular-addition", "train.steps": 2, "train.eval_interval": 1, "train.eval_windows": 9}
     run = RunFolder.create(data_dir, config.replace(changes))
     status = train_run(run, data_dir)
@@ -108,7 +108,7 @@ def test_a_task_records_its_accuracy_its_floor_and_graded_answers(data_dir, conf
     assert all(f"{each['question']}{each['answer']}\n" in TASKS["modular-addition"].text() for each in problems)
 
 
-def test_a_bigram_trains_too(data_dir, config):
+def test_a_bigram_run_trains(data_dir, config):
     run = RunFolder.create(data_dir, config.replace({"model.kind": "bigram", "train.snapshots": 0}))
     assert train_run(run, data_dir).state == "finished"
     assert run.read_probe().attention.shape == (0, 0, 8, 8)
@@ -116,7 +116,7 @@ def test_a_bigram_trains_too(data_dir, config):
     assert [step for step, _ in run.snapshots()] == [12]
 
 
-def test_a_stopped_run_goes_on_as_if_never_stopped(data_dir, config, eager):
+def test_a_stopped_run_resumes_exactly(data_dir, config, eager):
     straight, broken = RunFolder.create(data_dir, config), RunFolder.create(data_dir, config)
     train_run(straight, data_dir)
     status = train_run(broken, data_dir, on_status=at_step(broken, 7, "stop"))
@@ -130,19 +130,19 @@ def test_a_stopped_run_goes_on_as_if_never_stopped(data_dir, config, eager):
     assert [row["kind"] for row in broken.rows("events")] == ["start", "stop", "start", "finish"]
 
 
-def test_rows_beyond_the_checkpoint_are_cut_and_written_again(data_dir, config, monkeypatch):
+def test_rows_beyond_the_checkpoint_are_removed_and_written_again(data_dir, config, monkeypatch):
     straight, broken = RunFolder.create(data_dir, config), RunFolder.create(data_dir, config)
     train_run(straight, data_dir)
 
     def die(status):
         if status.step >= 9:
-            raise KeyboardInterrupt  # in the middle of a step's bookkeeping
+            raise KeyboardInterrupt  # while the step is being recorded
 
     monkeypatch.setattr("core.runs.recorder.STATUS_SECONDS", 0.0)
     with pytest.raises(KeyboardInterrupt):
         train_run(broken, data_dir, on_status=die)
     assert broken.status().state == "stopped"
-    assert broken.rows("metrics")[-1]["step"] == 8  # but the last checkpoint is of step 5
+    assert broken.rows("metrics")[-1]["step"] == 8  # the last checkpoint is of step 5
     with broken.metrics_path.open("a") as file:
         file.write('{"step": 9, "lo')
     train_run(broken, data_dir)
@@ -150,14 +150,14 @@ def test_rows_beyond_the_checkpoint_are_cut_and_written_again(data_dir, config, 
     assert broken.rows("health") == straight.rows("health")
 
 
-def test_without_a_checkpoint_a_run_begins_again(data_dir, run):
+def test_without_a_checkpoint_a_run_restarts(data_dir, run):
     run.append("metrics", {"step": 0, "val_loss": 9.0})
     run.append("metrics", {"step": 2, "loss": 9.0})
     train_run(run, data_dir)
     assert [row["step"] for row in run.rows("metrics")] == [0, 2, 4, 6, 8, 10, 12]
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(data_dir, config, eager):
+def test_a_run_with_a_damaged_checkpoint_resumes_from_the_previous_one(data_dir, config, eager):
     straight, broken = RunFolder.create(data_dir, config), RunFolder.create(data_dir, config)
     train_run(straight, data_dir)
     train_run(broken, data_dir, on_status=at_step(broken, 8, "stop"))
@@ -167,7 +167,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(data_dir, config, eage
     assert courses(broken) == courses(straight)
 
 
-def test_paused_for_long_the_process_leaves_and_the_run_stays_paused(data_dir, run, eager, monkeypatch):
+def test_the_process_of_a_long_paused_run_exits_and_the_run_stays_paused(data_dir, run, eager, monkeypatch):
     monkeypatch.setattr(worker, "PAUSED_EXIT_SECONDS", 0.0)
     status = train_run(run, data_dir, on_status=at_step(run, 3, "pause"))
     assert (status.state, status.step, status.pid) == ("paused", 3, None)
@@ -175,7 +175,7 @@ def test_paused_for_long_the_process_leaves_and_the_run_stays_paused(data_dir, r
     assert train_run(run, data_dir).state == "finished"
 
 
-def test_a_single_step_is_shown_though_it_is_not_due(data_dir, run, eager):
+def test_a_single_step_is_logged_between_log_intervals(data_dir, run, eager):
     heard = []
 
     def listen(status):
@@ -191,7 +191,7 @@ def test_a_single_step_is_shown_though_it_is_not_due(data_dir, run, eager):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_diverging_run_fails_with_a_sentence_and_keeps_only_finite_numbers(data_dir, config, precision):
+def test_a_diverging_run_fails_and_saves_only_finite_weights(data_dir, config, precision):
     wild = {
         "train.precision": precision,
         "train.learning_rate": 1.0,
@@ -224,11 +224,11 @@ OVERFLOWS = {"model.norm": "none", "model.init_std": 2.0, "model.activation": "r
 
 
 @pytest.mark.parametrize("often", ["sample", "eval", "log"])
-def test_the_loss_ends_a_run_that_overflows_whatever_sees_it_first(data_dir, config, often):
-    """The untrained model's numbers are too large already, so the first step's loss is no number."""
+def test_an_overflowing_run_always_fails_with_the_non_finite_loss_as_reason(data_dir, config, often):
+    """The untrained model overflows already, so the first step's loss is not finite."""
     run = RunFolder.create(data_dir, config.replace(OVERFLOWS | {f"train.{often}_interval": 1}))
     if often == "log":
-        send_command(run, "step")  # seen closely
+        send_command(run, "step")  # with step detail
     with pytest.raises(NotFiniteError):
         train_run(run, data_dir)
     status = run.status()
@@ -237,13 +237,13 @@ def test_the_loss_ends_a_run_that_overflows_whatever_sees_it_first(data_dir, con
     assert not run.rows("samples") and run.read_probe() is None
 
 
-def test_weights_that_are_not_finite_are_a_sentence_where_the_model_is_opened(data_dir, run):
+def test_opening_a_model_with_non_finite_weights_is_refused(data_dir, run):
     train_run(run, data_dir)
     model, _, step = load_model(run)
     with torch.no_grad():
         model.transformer.h[0].attn.c_attn.weight[0, 0] = float("nan")
     save_weights(run.weights_path, model, step)
-    run.snapshots()[-1][1].unlink()  # of the same step
+    run.snapshots()[-1][1].unlink()  # it has the same step
     with pytest.raises(RunError, match="hold numbers that are not finite"):
         load_model(run)
 
@@ -251,12 +251,12 @@ def test_weights_that_are_not_finite_are_a_sentence_where_the_model_is_opened(da
 LARGE = {"model.n_embd": 512, "model.block_size": 256, "train.batch_size": 512, "train.eval_interval": 12}
 
 
-def test_a_run_that_the_system_gives_no_more_memory_fails_with_a_sentence(data_dir, config, monkeypatch):
+def test_a_run_that_runs_out_of_memory_fails_with_a_reason(data_dir, config, monkeypatch):
     monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")
-    run = RunFolder.create(data_dir, config.replace(LARGE))  # one layer's hidden numbers of this batch take a gigabyte
-    with supervisor_lock(data_dir / "runs"):  # the worker waits for it
+    run = RunFolder.create(data_dir, config.replace(LARGE))  # one layer's MLP activations of this batch take 1 GB
+    with supervisor_lock(data_dir / "runs"):  # the worker waits for this lock
         process = FORK_SERVER.fork(data_dir, run)
-        # A limit on what the process itself writes to, which is its sixth number there; nobody looks at it beforehand.
+        # A limit on the process's data pages, the sixth number in statm; no check reads it beforehand.
         pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[5])
         most = pages * resource.getpagesize() + 2**27
         resource.prlimit(process.pid, resource.RLIMIT_DATA, (most, most))
@@ -269,7 +269,7 @@ def test_a_run_that_the_system_gives_no_more_memory_fails_with_a_sentence(data_d
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no limit on a process's memory is kept")
-def test_a_machine_that_has_filled_up_meanwhile_refuses_the_run_before_it_begins(data_dir, config, monkeypatch):
+def test_a_run_is_refused_before_it_starts_if_free_memory_is_too_small(data_dir, config, monkeypatch):
     monkeypatch.setattr("core.runs.loaded_run.MEMORY_SECONDS", 0.1)
     run = RunFolder.create(data_dir, config.replace(LARGE))
     with no_more_memory_than(2**30), pytest.raises(OutOfMemoryEstimate):
@@ -280,21 +280,21 @@ def test_a_machine_that_has_filled_up_meanwhile_refuses_the_run_before_it_begins
     assert run.rows("metrics") == []
 
 
-def test_snapshots_keep_within_their_room(data_dir, config, monkeypatch):
+def test_snapshots_stay_within_their_size_limit(data_dir, config, monkeypatch):
     weights = sum(parameter.nbytes for parameter in build_model(config.model, 30).parameters())
     monkeypatch.setattr("core.runs.weights.SNAPSHOT_BYTES", 3 * weights)
     run = RunFolder.create(data_dir, config.replace({"train.snapshots": 24}))
     train_run(run, data_dir)
     assert [step for step, _ in run.snapshots()][-1] == 12
     assert 2 <= len(run.snapshots()) <= 3
-    monkeypatch.setattr("core.runs.weights.SNAPSHOT_BYTES", weights // 2)  # not even one has room
+    monkeypatch.setattr("core.runs.weights.SNAPSHOT_BYTES", weights // 2)  # too small for even one
     run = RunFolder.create(data_dir, config)
     train_run(run, data_dir)
     assert run.snapshots() == []
     assert load_model(run).step == 12
 
 
-def test_a_text_that_has_gone_or_is_too_short_fails_with_a_sentence(data_dir, config):
+def test_a_run_whose_text_is_missing_or_too_short_fails_with_a_reason(data_dir, config):
     run = RunFolder.create(data_dir, config.replace({"data.corpus": "text-0123456789abcdef"}))
     with pytest.raises(Exception, match="text-0123456789abcdef"):
         train_run(run, data_dir)
@@ -305,14 +305,14 @@ def test_a_text_that_has_gone_or_is_too_short_fails_with_a_sentence(data_dir, co
         train_run(run, data_dir)
 
 
-def test_a_text_that_has_changed_is_refused(data_dir, run, eager):
+def test_resuming_a_run_whose_text_has_changed_is_refused(data_dir, run, eager):
     train_run(run, data_dir, on_status=at_step(run, 6, "stop"))
     run.write_record(run.record().model_copy(update={"corpus_hash": "0" * 64}))
     with pytest.raises(RunError, match="no longer the one this run began with"):
         train_run(run, data_dir)
 
 
-def test_a_second_trainer_is_refused_and_leaves_the_status_alone(data_dir, run):
+def test_a_second_process_training_a_run_is_refused_without_changing_its_status(data_dir, run):
     with run.training_lock():
         before = run.status()
         with pytest.raises(RunError, match="Another process is training"):
@@ -320,7 +320,7 @@ def test_a_second_trainer_is_refused_and_leaves_the_status_alone(data_dir, run):
         assert run.status() == before
 
 
-def test_any_refusal_of_the_system_is_told_in_a_sentence(data_dir, run):
+def test_an_operating_system_error_fails_the_run_with_a_reason(data_dir, run):
     run.samples_path.mkdir()
     with pytest.raises(RunError, match="The system refused .*Is a directory"):
         train_run(run, data_dir)
@@ -330,13 +330,13 @@ def test_any_refusal_of_the_system_is_told_in_a_sentence(data_dir, run):
     assert str(data_dir) not in status.reason
 
 
-def test_the_longest_time_between_two_looks_for_commands_is_in_the_status(data_dir, run, eager):
+def test_the_status_records_the_longest_time_between_command_checks(data_dir, run, eager):
     heard = []
 
     def listen(status: Status) -> None:
         heard.append(status.slowest)
         if status.step == 6:
-            time.sleep(0.3)  # a long step, as far as the one who waits can tell
+            time.sleep(0.3)  # acts like a long step
 
     slowest = train_run(run, data_dir, on_status=listen).slowest
     assert heard[0] < 0.3 <= slowest
