@@ -37,8 +37,8 @@ from core.paths import class_root, made_data_dir, member_home, member_homes
 from core.trash import empty_trash
 
 STUDENT_SECONDS, TEACHER_SECONDS = 14 * 86400, 12 * 3600  # lifetimes of the cookies
-LONGEST_QUESTION, LONGEST_CHOICE, MOST_CHOICES = 200, 60, 6
-MOST_MEMBERS, MOST_LINKS = 300, 500
+LONGEST_QUESTION, LONGEST_CHOICE, MAX_CHOICES = 200, 60, 6
+MAX_MEMBERS, MAX_LINKS = 300, 500
 _CODE_LETTERS, _CODE_LENGTH = "abcdefghjkmnpqrstuvwxyz23456789", 4  # no letters that look alike
 _SYLLABLES = [f"{consonant}{vowel}" for consonant in "bdfghklmnprstvz" for vowel in "aeiou"]
 _FILE, _TEACHER, _NO_TITLE = "class.sqlite3", "teacher", "Class"
@@ -96,7 +96,7 @@ class Classroom:
                 _set(database, "title", made["title"])
             self.title, self.code, self.teacher_key = (_get(database, n) for n in ("title", "code", "teacher_key"))
             self._serializer = URLSafeTimedSerializer(_get(database, "secret"), salt="visitor")
-        self._cache: LRUCache[tuple[Any, ...], tuple[int, Any]] = LRUCache(2 * MOST_MEMBERS)  # with the file's mtime
+        self._cache: LRUCache[tuple[Any, ...], tuple[int, Any]] = LRUCache(2 * MAX_MEMBERS)  # with the file's mtime
         self._caching = Lock()
 
     def join(self, code: str, nickname: str, account: str = "") -> str:
@@ -133,8 +133,8 @@ class Classroom:
             database.execute("UPDATE members SET session = ?, may_return = 0 WHERE id = ?", (session, id))
             return id, session
         (count,) = database.execute("SELECT count(*) FROM members").fetchone()
-        if count >= MOST_MEMBERS:
-            raise ClassError(f"This class has {MOST_MEMBERS} members, and no more can join.")
+        if count >= MAX_MEMBERS:
+            raise ClassError(f"This class has {MAX_MEMBERS} members, and no more can join.")
         id, session = secrets.token_hex(8), 1
         values = (id, nickname, nickname_key(nickname), time.time(), session)
         database.execute("INSERT INTO members VALUES (?, ?, ?, ?, ?, 0)", values)
@@ -191,8 +191,8 @@ class Classroom:
         """Ask the class to predict one of the `choices`; raises ClassError if there are too few or too many."""
         question = one_line(question)[:LONGEST_QUESTION]
         named = list(dict.fromkeys(filter(None, (one_line(choice)[:LONGEST_CHOICE] for choice in choices))))
-        if not question or not 2 <= len(named) <= MOST_CHOICES:
-            raise ClassError(f"Write a question and 2 to {MOST_CHOICES} different answers.")
+        if not question or not 2 <= len(named) <= MAX_CHOICES:
+            raise ClassError(f"Write a question and 2 to {MAX_CHOICES} different answers.")
         with self._transaction() as database:
             database.execute("DELETE FROM predictions")
         self.change(question=question, choices=named, revealed=False, closes_gallery=closes_gallery)
@@ -264,7 +264,7 @@ class Classroom:
             return database.execute("SELECT member, run FROM handed_in ORDER BY rowid").fetchall()
 
     def link_code(self, address: str) -> str:
-        """Return the short code for an address relative to the app's; beyond MOST_LINKS, the oldest is dropped."""
+        """Return the short code for an address relative to the app's; beyond MAX_LINKS, the oldest is dropped."""
         with self._transaction() as database:
             row = database.execute("SELECT code FROM links WHERE address = ?", (address,)).fetchone()
             if row:
@@ -272,7 +272,7 @@ class Classroom:
             code = "".join(secrets.choice(_CODE_LETTERS) for _ in range(_CODE_LENGTH))
             database.execute("INSERT OR REPLACE INTO links VALUES (?, ?)", (code, address))
             newest = "SELECT rowid FROM links ORDER BY rowid DESC LIMIT ?"
-            database.execute(f"DELETE FROM links WHERE rowid NOT IN ({newest})", (MOST_LINKS,))
+            database.execute(f"DELETE FROM links WHERE rowid NOT IN ({newest})", (MAX_LINKS,))
             return code
 
     def linked_address(self, code: str) -> str | None:

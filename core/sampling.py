@@ -20,8 +20,8 @@ from core.model import GPT, Bigram, Hook, evaluating, finite_logits, parameter_c
 from core.sampling_config import GenerationConfig
 from core.text.tokenizers import IncrementalDecoder, Tokenizer
 
-_MOST_AT_ONCE, _MOST_CACHED = 16, 256_000_000  # texts, and bytes of their keys and values
-_AT_ONCE_SECONDS, _MOST_TOKENS = 0.01, 64  # per kernel call, which returns its tokens at the end
+_MAX_AT_ONCE, _MAX_CACHED = 16, 256_000_000  # texts, and bytes of their keys and values
+_AT_ONCE_SECONDS, _MAX_TOKENS = 0.01, 64  # per kernel call, which returns its tokens at the end
 _LARGE = 4_000_000  # parameters; these exceed a core's cache, so each token reads them from memory
 
 
@@ -194,7 +194,7 @@ def _write(
     assert isinstance(model, GPT)
     weights = texts[0].settings.weights
     model = with_int8_weights(model) if weights == "int8" else model
-    at_once = min(_MOST_AT_ONCE, max(1, _MOST_CACHED // cached_bytes(model)))
+    at_once = min(_MAX_AT_ONCE, max(1, _MAX_CACHED // cached_bytes(model)))
     for first in range(0, len(texts), at_once):
         some = texts[first : first + at_once]
         groups = max(1, min(threads, len(some) // 4))  # four texts are computed at once
@@ -223,7 +223,7 @@ class _Writer:
         start = time.perf_counter()
         rows = [self._sample_one_by_one()] if cuts else self._sample()
         if time.perf_counter() - start < _AT_ONCE_SECONDS:
-            self._tokens = min(2 * self._tokens, _MOST_TOKENS)
+            self._tokens = min(2 * self._tokens, _MAX_TOKENS)
         written: list[_Written] = []
         for row in rows:
             for place, token in row.items():

@@ -6,7 +6,7 @@ from functools import partial
 import streamlit as st
 
 from explorer.i18n.language import _, in_units, units_of
-from explorer.look_inside.frames import MOST_DRAWN
+from explorer.look_inside.frames import MAX_DRAWN
 from explorer.look_inside.heads import watch_emergence, with_emergence
 from explorer.look_inside.inspection import (
     Inspection,
@@ -56,7 +56,7 @@ if linked and session.recall(address.PROMPT_FOLLOWED) != linked:  # only a chang
 elif linked and other_text:
     address.rewrite({address.PROMPT: None})
 typed = st.session_state[PROMPT]
-prompt = read_prompt(typed, opened.tokenizer, min(opened.model.block_size, MOST_DRAWN))
+prompt = read_prompt(typed, opened.tokenizer, min(opened.model.block_size, MAX_DRAWN))
 sections, labels = sections_of(opened.model), {section.name: section.label for section in SECTIONS}
 wanted, first = address.parameter(address.VIEW), first_view(sections)
 state = time_machine_state(folder, opened, typed)

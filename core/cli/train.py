@@ -36,7 +36,7 @@ from core.training.timed_recipe import expected_loss
 if TYPE_CHECKING:
     from core.runs.worker import StopRequest
 
-_MOST_TOKENS = 1_000_000  # limit of `estimate --tokens`
+_MAX_TOKENS = 1_000_000  # limit of `estimate --tokens`
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -292,8 +292,8 @@ def print_estimate(options: argparse.Namespace) -> None:
     from core.training.hardware import find_hardware
 
     tokens = options.tokens
-    if tokens is not None and not 2 <= tokens <= _MOST_TOKENS:
-        raise ConfigError(f"--tokens cannot be {tokens}: it must be a whole number from 2 to {_MOST_TOKENS:,}.")
+    if tokens is not None and not 2 <= tokens <= _MAX_TOKENS:
+        raise ConfigError(f"--tokens cannot be {tokens}: it must be a whole number from 2 to {_MAX_TOKENS:,}.")
     read = (RunConfig.parse(sys.stdin.read()), None, None, None) if options.settings else None
     config, parent, _, text = read or config_wanted(options)
     if tokens is None:

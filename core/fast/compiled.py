@@ -45,9 +45,9 @@ _KNOWN_VALUES = {
     "position": ("learned", "sinusoidal", "rope", "none"),
     "activation": ("relu", "gelu", "gelu_tanh", "swiglu", "relu2"),
 }
-_MOST_COPIED = 30_000_000  # parameters: the kernels copy the weights; in int8, the copy is a quarter of the size
+_MAX_COPIED = 30_000_000  # parameters: the kernels copy the weights; in int8, the copy is a quarter of the size
 _READ_AT_ONCE = 8  # tokens: PyTorch reads this many or more faster at once than the kernel does one by one
-_MOST_REMEMBERED = 200_000_000  # bytes of cached copies
+_MAX_REMEMBERED = 200_000_000  # bytes of cached copies
 # Seconds that the kernels save per token, for each layer and each parameter; loading them takes about 0.4 s.
 _SAVED_BY_LAYER, _SAVED_BY_PARAMETER, _WORTH_LOADING = 1e-4, 3e-10, 1.0
 
@@ -65,7 +65,7 @@ def is_supported(model: nn.Module, weights: WeightType = "float32") -> bool:
         for name, value in model.config
     )
     plain = all(p.dtype == torch.float32 and p.device.type == "cpu" for p in model.parameters())
-    return known and plain and (weights == "int8" or parameter_count(model) <= _MOST_COPIED)
+    return known and plain and (weights == "int8" or parameter_count(model) <= _MAX_COPIED)
 
 
 def is_worthwhile(model: GPT | Bigram, tokens: int) -> bool:
@@ -115,7 +115,7 @@ class WeightsCache(Generic[Result]):
 
     def __init__(self, size_of: Callable[[Result], int]):
         entries: cachetools.LRUCache[object, tuple[weakref.ref[nn.Module], list[int], Result]]
-        entries = cachetools.LRUCache(_MOST_REMEMBERED, getsizeof=lambda entry: size_of(entry[2]))
+        entries = cachetools.LRUCache(_MAX_REMEMBERED, getsizeof=lambda entry: size_of(entry[2]))
         self._entries, self._lock = entries, threading.Lock()
 
     def get(self, model: nn.Module, key: str, compute: Callable[[], Result]) -> Result:

@@ -20,7 +20,7 @@ from core.settings import fields_of
 from core.text.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
 from core.training.checkpoints import checksum_holds
 
-MOST_PADDING = 1024  # rows beyond the tokenizer's: vocabularies are padded to multiples of 64 or 128, rarely of more
+MAX_PADDING = 1024  # rows beyond the tokenizer's: vocabularies are padded to multiples of 64 or 128, rarely of more
 _WRAPPERS = ("module.", "_orig_mod.")  # prefixes of DistributedDataParallel and torch.compile
 _TABLES = ("transformer.wte.weight", "lm_head.weight")  # a row for each token
 
@@ -97,7 +97,7 @@ def without_padding(external: ExternalModel, used: int) -> ExternalModel:
 
     The logits of all other tokens stay the same, and a token without a text is never sampled.
     """
-    if not 0 < external.vocab_size - used <= MOST_PADDING:
+    if not 0 < external.vocab_size - used <= MAX_PADDING:
         return external
     tables = {name: external.weights[name][:used].clone() for name in _TABLES if name in external.weights}
     return external._replace(vocab_size=used, weights=external.weights | tables)

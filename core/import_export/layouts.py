@@ -26,7 +26,7 @@ from core.import_export.external_weights import (
 )
 from core.model import GPT
 from core.model.gpt import feed_forward_width
-from core.text.tokenizers import MOST_TOKENS
+from core.text.tokenizers import MAX_TOKENS
 
 Rearrange = Callable[[str, Tensor, ModelConfig], Tensor]
 
@@ -118,7 +118,7 @@ class Layout:
             config = ModelConfig.parse(shape | read | {"tie_weights": bool(settings["tie_word_embeddings"])})
         except ConfigError as error:
             raise ExternalModelError(f"Its settings do not fit: {error}") from None
-        return config, integer_setting(settings, "vocab_size", 2, MOST_TOKENS), lacking
+        return config, integer_setting(settings, "vocab_size", 2, MAX_TOKENS), lacking
 
     def their_settings(self, config: ModelConfig, vocab_size: int) -> dict[str, Any]:
         """Return the config.json of a model of ours that this kind can hold."""

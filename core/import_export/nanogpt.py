@@ -39,10 +39,10 @@ from core.import_export.external_weights import (
 from core.import_export.layouts import GPT2, HELD
 from core.model import GPT, Bigram
 from core.text import split_point
-from core.text.nanogpt_data import MOST_IDS, PARTS
-from core.text.tokenizers import MOST_TOKENS, Tokenizer
+from core.text.nanogpt_data import MAX_IDS, PARTS
+from core.text.tokenizers import MAX_TOKENS, Tokenizer
 
-_MOST_STEPS = 10**9
+_MAX_STEPS = 10**9
 _NUMBER = re.compile("[fiu][248]")  # numpy's codes for floats and whole numbers
 
 
@@ -52,8 +52,8 @@ def read_checkpoint(path: Path) -> ExternalModel:
     settings, stored = checkpoint.get("model_args"), checkpoint.get("model")
     if not isinstance(settings, dict) or not isinstance(stored, dict):
         raise ExternalModelError("The file has no `model` with its `model_args`, so it is no checkpoint of nanoGPT.")
-    vocab_size = integer_setting(settings, "vocab_size", 2, MOST_TOKENS)
-    step = 0 if checkpoint.get("iter_num") is None else integer_setting(checkpoint, "iter_num", 0, _MOST_STEPS)
+    vocab_size = integer_setting(settings, "vocab_size", 2, MAX_TOKENS)
+    step = 0 if checkpoint.get("iter_num") is None else integer_setting(checkpoint, "iter_num", 0, _MAX_STEPS)
     shape = read_shape(settings, {name: name for name in SHAPE})
     try:
         config = ModelConfig.parse(shape | {"bias": bool(settings.get("bias", True)), "activation": "gelu"})
@@ -124,9 +124,9 @@ def data_files(ids: np.ndarray, val_fraction: float, tokenizer: Tokenizer) -> di
     A JSON file holds the same vocabulary as `meta.pkl` for `core.text.nanogpt_data`, which reads no pickles. Raises
     ExternalModelError for a vocabulary that exceeds uint16.
     """
-    if tokenizer.vocab_size > MOST_IDS:
+    if tokenizer.vocab_size > MAX_IDS:
         raise ExternalModelError(
-            f"nanoGPT's data have two bytes a token, so at most {MOST_IDS:,} tokens, and this vocabulary has "
+            f"nanoGPT's data have two bytes a token, so at most {MAX_IDS:,} tokens, and this vocabulary has "
             f"{tokenizer.vocab_size:,}. Choose a smaller one."
         )
     middle = split_point(len(ids), val_fraction)

@@ -26,12 +26,12 @@ from core.text.token_display import quoted, visible
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _SAMPLE = 600  # characters
-_MOST_POINTS = 300  # of a line; more would not be visible
+_MAX_POINTS = 300  # of a line; more would not be visible
 _LABEL_HEIGHT = 15  # pixels
 _NEAR = 0.4  # of the curves' height: baselines farther away are left out, so that the curves stay readable
 _WIDE = 560  # pixels; charts of at least this width have full labels
-_MOST_HEADS = 160
-_MOST_TOKENS = 100  # of a bigram's table
+_MAX_HEADS = 160
+_MAX_TOKENS = 100  # of a bigram's table
 _LONGEST = 10  # characters of a token next to the map
 _CELL = 15  # pixels of a map
 
@@ -144,9 +144,9 @@ def _of_parent(facts: RunFacts, last: int) -> Points:
 
 
 def _thinned(points: Points) -> Points:
-    if len(points) <= _MOST_POINTS:
+    if len(points) <= _MAX_POINTS:
         return points
-    size = math.ceil((len(points) - 2) / (_MOST_POINTS - 2))
+    size = math.ceil((len(points) - 2) / (_MAX_POINTS - 2))
     inner = [points[at : at + size] for at in range(1, len(points) - 1, size)]
     means = [(piece[len(piece) // 2][0], sum(loss for _, loss in piece) / len(piece)) for piece in inner]
     return [points[0], *means, points[-1]]
@@ -196,7 +196,7 @@ def attention_maps(facts: RunFacts) -> dict[str, Any] | None:
         }
         for at in range(layers)
         for h in range(heads)
-        if 1 < layers * heads <= _MOST_HEADS
+        if 1 < layers * heads <= _MAX_HEADS
     ]
     shown = [visible(token) for token in facts.tokens]
     map = token_map(weights[layer, head], shown, titles)
@@ -205,7 +205,7 @@ def attention_maps(facts: RunFacts) -> dict[str, Any] | None:
 
 def bigram_map(facts: RunFacts) -> dict[str, Any] | None:
     """Lay out a bigram's table of probabilities; None without one, or for a large vocabulary."""
-    if facts.table is None or not 0 < len(facts.table) <= _MOST_TOKENS:
+    if facts.table is None or not 0 < len(facts.table) <= _MAX_TOKENS:
         return None
     shown = [visible(token) for token in facts.vocabulary]
     titles = [

@@ -14,8 +14,8 @@ from core.model import GPT, Bigram, Hook, evaluating, finite_logits, parameter_c
 Ids = Sequence[int] | Int[np.ndarray, "_"] | Int[Tensor, "_"]
 """One row of tokens."""
 
-_MOST_NUMBERS_AT_ONCE = 2**25  # in the largest tensor of a forward pass: 128 MB
-_MOST_TOKENS_AT_ONCE = 4096  # more are not faster
+_MAX_NUMBERS_AT_ONCE = 2**25  # in the largest tensor of a forward pass: 128 MB
+_MAX_TOKENS_AT_ONCE = 4096  # more are not faster
 
 
 class PromptError(ExplorerError):
@@ -89,7 +89,7 @@ def rows_at_once(model: GPT | Bigram, length: int) -> int:
     widest = model.vocab_size
     if isinstance(model, GPT):
         widest = max(widest, 4 * config.n_embd, config.n_head * length)
-    return max(1, min(_MOST_TOKENS_AT_ONCE // length, _MOST_NUMBERS_AT_ONCE // (length * widest)))
+    return max(1, min(_MAX_TOKENS_AT_ONCE // length, _MAX_NUMBERS_AT_ONCE // (length * widest)))
 
 
 class _Enough(Exception):

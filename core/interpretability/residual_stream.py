@@ -15,7 +15,7 @@ from core.interpretability.activations import Ids, as_row, device_of, run_batch_
 from core.model import GPT, Bigram, Hook, evaluating, finite_logits, parameter_count
 from core.model.layers import scoped
 
-_MOST_SCORES_AT_ONCE = 2**23  # 32 MB: with a vocabulary as large as GPT-2's, 166 positions
+_MAX_SCORES_AT_ONCE = 2**23  # 32 MB: with a vocabulary as large as GPT-2's, 166 positions
 
 
 def residual_stream(model: GPT | Bigram, ids: Ids) -> Float32[np.ndarray, "stages T C"]:
@@ -81,7 +81,7 @@ def logits_in_chunks(
 
     The logits of 1,024 positions are 200 MB with GPT-2's vocabulary, and every operation on them takes as much again.
     """
-    size = max(1, _MOST_SCORES_AT_ONCE // model.vocab_size)
+    size = max(1, _MAX_SCORES_AT_ONCE // model.vocab_size)
     for piece, read in zip(stream.split(size), ids.to(stream.device).split(size), strict=True):
         yield unembed(model, piece, read)
 

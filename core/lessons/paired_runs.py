@@ -30,7 +30,7 @@ from core.training.health import Health
 from core.training.trainer import Trainer
 
 VAL_FRACTION = 0.1
-LEAST_TEXT = 3000  # characters, of which a tenth is for validation
+MIN_TEXT = 3000  # characters, of which a tenth is for validation
 _WINDOWS = 600  # of validation text, measured after training
 _COURSE_WINDOWS = 64  # of each split, measured during training
 _SAMPLE = 240  # characters
@@ -116,8 +116,8 @@ def make_pair(
 
     `choices` replace the experiment's. Raises TextError if the text is too short, or `corrupt` leaves it unchanged.
     """
-    if len(text) < LEAST_TEXT:
-        raise TextError(f"This text has {len(text):,} characters; an experiment needs {LEAST_TEXT:,} at least.")
+    if len(text) < MIN_TEXT:
+        raise TextError(f"This text has {len(text):,} characters; an experiment needs {MIN_TEXT:,} at least.")
     chosen = {**experiment.choices, **(choices or {})}
     train_text = text[: len(text) - len(split_ids(torch.empty(len(text)), VAL_FRACTION)[1])]
     corrupted = experiment.corrupt(train_text, **chosen) if experiment.corrupt else train_text

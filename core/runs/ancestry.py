@@ -32,7 +32,7 @@ from core.training.cost import TYPICAL_VOCABULARY
 
 CLASS_STEPS = 300  # steps of a class's short run: it takes seconds, so thirty of them take minutes
 _SCHEDULE = ("train.warmup_steps", "train.decay_steps", "train.schedule_start")
-_MOST_GENERATIONS = 32  # an edited record may name itself as its parent
+_MAX_GENERATIONS = 32  # an edited record may name itself as its parent
 _CONTEXT = 40  # characters compared before a passage, because a few letters alone occur in many texts
 
 _hash = lru_cache(maxsize=4)(text_hash)
@@ -231,7 +231,7 @@ def fork(
 
 def ancestors(data_dir: Path, record: RunRecord) -> Iterator[tuple[RunFolder, RunRecord] | None]:
     """Yield the runs that a run descends from, nearest first; ends with None if one is deleted or damaged."""
-    for _ in range(_MOST_GENERATIONS):
+    for _ in range(_MAX_GENERATIONS):
         if record.parent_step is None:
             return
         try:

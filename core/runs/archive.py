@@ -21,7 +21,7 @@ from core.errors import RunError
 from core.runs.commands import config_now
 from core.runs.folder import RUN_ID, RunFolder
 from core.runs.records import (
-    MOST_EMBEDDINGS,
+    MAX_EMBEDDINGS,
     SCORES,
     RunRecord,
     Status,
@@ -40,12 +40,12 @@ ARCHIVED_FILES = re.compile(
     r"|checkpoints/step-\d{8}-[0-9a-f]{64}\.safetensors",
     re.ASCII,
 )
-MOST_STEPS = 10**9
-_MOST_FILES = 20_000
-_MOST_JSON = 32 << 20  # bytes of a JSON file, which is read into memory
-_LEAST_BOUND, _MOST_RATIO = 1 << 30, 10  # bounds of unpacked sizes: weights hardly compress, rows tenfold
+MAX_STEPS = 10**9
+_MAX_FILES = 20_000
+_MAX_JSON = 32 << 20  # bytes of a JSON file, which is read into memory
+_MIN_BOUND, _MAX_RATIO = 1 << 30, 10  # bounds of unpacked sizes: weights hardly compress, rows tenfold
 _CHUNK = 1 << 20
-_MOST_THREADS = 1024
+_MAX_THREADS = 1024
 
 
 class Archive(zipfile.ZipFile):
@@ -55,11 +55,11 @@ class Archive(zipfile.ZipFile):
         try:
             super().__init__(path)
             self.members = self.infolist()
-            self._left = max(_LEAST_BOUND, _MOST_RATIO * path.stat().st_size)
+            self._left = max(_MIN_BOUND, _MAX_RATIO * path.stat().st_size)
         except (OSError, zipfile.BadZipFile, ValueError):
             raise RunError("The file is damaged, or is not a zip.") from None
-        if len(self.members) > _MOST_FILES:
-            raise RunError(f"The zip has {len(self.members):,} files, and at most {_MOST_FILES:,} are read.")
+        if len(self.members) > _MAX_FILES:
+            raise RunError(f"The zip has {len(self.members):,} files, and at most {_MAX_FILES:,} are read.")
 
     def unpack(self, member: zipfile.ZipInfo, path: Path) -> None:
         """Write a member's content into a new file."""
@@ -69,7 +69,7 @@ class Archive(zipfile.ZipFile):
     def json(self, member: zipfile.ZipInfo) -> dict[str, Any]:
         """Return the JSON object in a small member."""
         chunks: list[bytes] = []
-        if member.file_size > _MOST_JSON:
+        if member.file_size > _MAX_JSON:
             raise RunError(f"The file {_base(member)} in the zip is too large.")
         self._read(member, chunks.append)
         return parse_object(b"".join(chunks), _base(member), "in the zip")
@@ -163,7 +163,7 @@ def _record(data: dict[str, Any]) -> RunRecord:
     sound = {
         "parent": record.parent if record.parent and RUN_ID.fullmatch(record.parent) else None,
         "parent_step": record.parent_step if _is_step(record.parent_step) else None,
-        "threads": record.threads if record.threads and 0 < record.threads <= _MOST_THREADS else None,
+        "threads": record.threads if record.threads and 0 < record.threads <= _MAX_THREADS else None,
         "precision": record.precision if record.precision in ("float32", "bfloat16") else None,
     }
     return record.model_copy(update=sound)
@@ -207,7 +207,7 @@ def _is_sound(row: dict[str, Any], kind: str) -> bool:
 
 
 def _is_step(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_STEPS
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_STEPS
 
 
 def _is_number(value: object) -> bool:
@@ -225,7 +225,7 @@ def _check(run: RunFolder) -> None:
         fits = (
             probe is not None
             and probe.embedding.ndim == 2
-            and len(probe.embedding) == min(vocab_size, MOST_EMBEDDINGS)
+            and len(probe.embedding) == min(vocab_size, MAX_EMBEDDINGS)
             and probe.attention.ndim == 4
             and probe.attention.shape[2:] == (len(probe.tokens),) * 2
         )

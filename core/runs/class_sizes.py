@@ -12,10 +12,10 @@ from core.runs.folder import list_runs
 from core.runs.weights import vocab_size_of
 from core.settings import differences
 from core.text.corpora import share_text
-from core.training.scaling_law import LEAST_SIZES
+from core.training.scaling_law import MIN_SIZES
 from core.training.work import exact_parameters
 
-MOST_LAYERS, WIDEST, WIDTH_STEP, MOST_SIZES = 24, 1024, 8, 12
+MAX_LAYERS, WIDEST, WIDTH_STEP, MAX_SIZES = 24, 1024, 8, 12
 _SIZE = re.compile(r"(\d{1,2})\s*[x×]\s*(\d{1,4})", re.IGNORECASE)
 
 
@@ -44,9 +44,9 @@ def parse_size(text: str) -> Size:
     """Return the size in a text such as "4x96", 4 layers of width 96; raises ClassError for anything else."""
     match = _SIZE.fullmatch(text.strip())
     size = Size(int(match[1]), int(match[2])) if match else Size(0, 0)
-    if not (1 <= size.layers <= MOST_LAYERS and WIDTH_STEP <= size.width <= WIDEST and not size.width % WIDTH_STEP):
+    if not (1 <= size.layers <= MAX_LAYERS and WIDTH_STEP <= size.width <= WIDEST and not size.width % WIDTH_STEP):
         raise ClassError(
-            f"{text.strip()[:20]!r} is no size. Write layers and width as in 4x96, with at most {MOST_LAYERS} layers "
+            f"{text.strip()[:20]!r} is no size. Write layers and width as in 4x96, with at most {MAX_LAYERS} layers "
             f"and a width of at most {WIDEST}, a multiple of {WIDTH_STEP}."
         )
     return size
@@ -55,8 +55,8 @@ def parse_size(text: str) -> Size:
 def hand_out_sizes(classroom: Classroom, sizes: str, text: str, steps: int) -> None:
     """Hand out sizes such as "1x16, 2x32", one to each student in the order of joining; raises ExplorerError."""
     parsed = list(dict.fromkeys(parse_size(size) for size in sizes.split(",") if size.strip()))
-    if not LEAST_SIZES <= len(parsed) <= MOST_SIZES:
-        raise ClassError(f"Write {LEAST_SIZES} to {MOST_SIZES} different sizes, separated by commas.")
+    if not MIN_SIZES <= len(parsed) <= MAX_SIZES:
+        raise ClassError(f"Write {MIN_SIZES} to {MAX_SIZES} different sizes, separated by commas.")
     share_text(text, classroom.root)
     classroom.change(sizes=[str(size) for size in parsed], sizes_text=text, sizes_steps=steps)
 

@@ -29,7 +29,7 @@ from core.training.progress_summary import ProgressSummary, summarize_progress
 from core.training.work import exact_parameters
 
 _DECIDE = ("python", "torch", "numpy", "cuda")  # their versions decide the last digits
-_MOST_LOSSES = 24  # in a recipe, to keep it short
+_MAX_LOSSES = 24  # in a recipe, to keep it short
 
 
 def rows_to_judge(folder: RunFolder) -> list[dict[str, Any]]:
@@ -144,7 +144,7 @@ def _stage(run: RunFolder, data_dir: Path, until: int) -> Stage:
 
 
 def _thinned(losses: dict[int, float]) -> dict[int, float]:
-    stride = -(-len(losses) // _MOST_LOSSES) or 1
+    stride = -(-len(losses) // _MAX_LOSSES) or 1
     return {step: losses[step] for step in sorted(sorted(losses)[::-stride])}
 
 

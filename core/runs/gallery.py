@@ -21,7 +21,7 @@ from core.runs.folder import RUN_ID, RunFolder, list_runs, open_run
 from core.terminal import print_line
 
 _SNAPSHOTS = 12  # at most, for each model
-_MOST_SNAPSHOTS = 200  # the bound of `train.snapshots`
+_MAX_SNAPSHOTS = 200  # the bound of `train.snapshots`
 _CREATED = "2026-11-29T00:00:00+00:00"
 _CLOCK = ("seconds", "tokens_per_second")  # columns of metrics.jsonl that differ between trainings
 _ALIKE = {"train.device": "cpu", "train.precision": "float32", "train.compile": "off"}  # independent of the machine
@@ -87,7 +87,7 @@ def make_model(place: Path, name: str, config: RunConfig, steps: Sequence[int] =
 
     with tempfile.TemporaryDirectory() as folder:
         data_dir = Path(folder)
-        snapshots = _MOST_SNAPSHOTS if steps else min(_SNAPSHOTS, config.train.snapshots)
+        snapshots = _MAX_SNAPSHOTS if steps else min(_SNAPSHOTS, config.train.snapshots)
         run = new_run(data_dir, config.replace(_ALIKE | {"train.snapshots": snapshots}), name)
         train_run(run, data_dir, threads=1)
         return _publish(run, place, config, steps)

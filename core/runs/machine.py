@@ -33,9 +33,9 @@ from core.training.work import work_per_token
 _FLOPS_WORTH_A_THREAD = 1.5e9  # per step; measured with gpt-quick (0.6e9) and gpt-tiny (3.7e9)
 _MEMORY_PER_RUN = 2**30  # bytes; torch itself takes a third of it, the models of the CPU presets the rest
 _BUSY_PERCENT = 40.0  # of all cores
-_MOST_TRIALS = 200
+_MAX_TRIALS = 200
 _LOOK_SECONDS, _LOOKS = 1.0, 3  # between two measurements of other programs' CPU time, and how many are kept
-_LEAST_SECONDS = 0.2  # that such a measurement covers
+_MIN_SECONDS = 0.2  # that such a measurement covers
 # The training settings that change the time of a step. The number of steps needs no trial.
 _OF_A_STEP = {"batch_size", "gradient_accumulation", "processes", "optimizer", "grad_clip", "compile"}
 _DECIDE = ("torch", "numpy", "cuda")  # libraries that change the last digits, by their names in the versions
@@ -242,7 +242,7 @@ def run_trial(config: RunConfig, vocab_size: int, hardware: Hardware, threads: i
         return correction
     trials = _read_cache(data_dir, hardware, "trials.json").get("trials", {})
     trials.pop(key := _trial_key(config, vocab_size, hardware, threads, data_dir), None)
-    newest = [*trials.items(), (key, correction.model_dump())][-_MOST_TRIALS:]
+    newest = [*trials.items(), (key, correction.model_dump())][-_MAX_TRIALS:]
     _write_cache(data_dir, hardware, "trials.json", trials=dict(newest))
     return correction
 
@@ -264,7 +264,7 @@ class OtherPrograms:
     def busy_cores(self) -> float:
         """Return how many cores other processes kept busy in the last seconds, on average."""
         before, began = self._looks[0]
-        time.sleep(max(0.0, began + _LEAST_SECONDS - time.monotonic()))  # waits only right after the start
+        time.sleep(max(0.0, began + _MIN_SECONDS - time.monotonic()))  # waits only right after the start
         now, ended = self._look()
         return max(0.0, (now - before) / (ended - began))
 

@@ -16,7 +16,7 @@ from core.interpretability.embeddings import token_embeddings
 from core.runs.disk_space import DiskSpace
 from core.runs.folder import RunFolder
 from core.runs.loaded_run import LoadedRun
-from core.runs.records import MOST_EMBEDDINGS, PROBLEM_PARTS, SCORES, State, Status, StepDetail, without_crash
+from core.runs.records import MAX_EMBEDDINGS, PROBLEM_PARTS, SCORES, State, Status, StepDetail, without_crash
 from core.runs.weights import Snapshots
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
@@ -24,7 +24,7 @@ from core.text.tokenizers import opening_ids
 from core.training.checkpoints import save_checkpoint, save_weights, snapshot_steps
 from core.training.evaluation import bits_per_byte, write_answers
 from core.training.hardware import memory_kills
-from core.training.health import MOST_ROWS
+from core.training.health import MAX_ROWS
 from core.training.pace import Stopwatch, TimeLeft
 from core.training.trainer import EvaluationEvent, StepEvent
 
@@ -276,7 +276,7 @@ class Recorder:
         start = time.monotonic()
         model, ids, step = self.trainer.model, self.probe_text, self.trainer.step
         attention = attention_patterns(model, ids)  # (L, H, T, T)
-        embedding = token_embeddings(model)[:MOST_EMBEDDINGS]  # (V, C)
+        embedding = token_embeddings(model)[:MAX_EMBEDDINGS]  # (V, C)
         if np.isfinite(attention).all() and np.isfinite(embedding).all():
             largest = np.finfo(np.float16).max
             arrays = to_bytes(attention), embedding.clip(-largest, largest).astype(np.float16)
@@ -323,7 +323,7 @@ class Recorder:
         return step in self._health_steps
 
     def _plan_health(self) -> None:
-        self._health_steps = set(snapshot_steps(self.trainer.config.train.steps, MOST_ROWS))
+        self._health_steps = set(snapshot_steps(self.trainer.config.train.steps, MAX_ROWS))
 
     def _health(self) -> None:
         if health := self.trainer.health():

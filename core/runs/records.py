@@ -39,8 +39,8 @@ _ANIMALS = (
     "turtle wombat wren yak zebra"
 )
 # Limits in a row, without a save in between: more attempts would end the same way.
-MOST_CRASHES = 3  # crashes of the process itself
-MOST_KILLS = 10  # kills from outside, by the user or the system
+MAX_CRASHES = 3  # crashes of the process itself
+MAX_KILLS = 10  # kills from outside, by the user or the system
 _CRASH = "Fatal Python error"  # first words of faulthandler's output, which every worker enables
 _WILL_RESUME, _RESUMED = "it goes on by itself from", "it went on by itself from"
 # Lines with which Python introduces the frames of a traceback or a crash.
@@ -170,7 +170,7 @@ class StepDetail(BaseModel):
     after: float | None = None  # the same after the step
 
 
-MOST_EMBEDDINGS = 1000  # in a probe, of the first tokens; a map of more would be unreadable
+MAX_EMBEDDINGS = 1000  # in a probe, of the first tokens; a map of more would be unreadable
 
 
 class Probe(NamedTuple):
@@ -178,7 +178,7 @@ class Probe(NamedTuple):
 
     step: int
     attention: np.ndarray  # uint8 (L, H, T, T), 255 is all of a row's attention; L = H = 0 for a bigram
-    embedding: np.ndarray  # float16 (min(V, MOST_EMBEDDINGS), C)
+    embedding: np.ndarray  # float16 (min(V, MAX_EMBEDDINGS), C)
     tokens: list[str]  # the T tokens of the probe sentence
 
 
@@ -268,7 +268,7 @@ def after_crash(status: Status, log_lines: str, saved_step: int) -> Status:
         )
         return status.end("failed", reason, "memory")
     crashes = status.crashes + 1
-    if crashes < (MOST_CRASHES if _CRASH in log_lines else MOST_KILLS):
+    if crashes < (MAX_CRASHES if _CRASH in log_lines else MAX_KILLS):
         notice = f"Its process was ended at step {status.step:,}; {_WILL_RESUME} {start}."
         return status.without_process(state="queued", reason="", notice=notice, problem="", crashes=crashes)
     reason = f"Its process ended {crashes} times without a save in between."

@@ -18,10 +18,10 @@ from core.runs.supervisor import Supervisor
 from core.sweeps.folder import Point, SweepFolder, SweepRecord, list_sweeps
 from core.sweeps.results import outcome_of, sweep_results, why_none_finished
 from core.sweeps.search import next_point, runs_to_prune
-from core.sweeps.space import METHODS, MOST_RUNS
+from core.sweeps.space import MAX_RUNS, METHODS
 
 TICK_SECONDS = 1.0
-_MOST_REFUSED = 5  # points in a row whose runs could not start
+_MAX_REFUSED = 5  # points in a row whose runs could not start
 _PRUNED_BY = "median pruning"
 _TIME = len("YYYYmmdd-HHMMSS")  # the first characters of an id
 _ENDED = ("finished", "pruned", "diverged", "stopped", "failed", "deleted")
@@ -104,8 +104,8 @@ def extend_sweep(sweep: SweepFolder, more: int) -> SweepRecord:
             raise ConfigError(f"A sweep is extended by at least one point, not by {more}.")
         if record.method == "fixed_points":
             raise ConfigError("A scaling study has the sizes that were chosen. Start another one with more sizes.")
-        if (total := (record.size + more) * record.seeds) > MOST_RUNS:
-            raise ConfigError(f"The sweep would have {total:,} runs, and a sweep has at most {MOST_RUNS}.")
+        if (total := (record.size + more) * record.seeds) > MAX_RUNS:
+            raise ConfigError(f"The sweep would have {total:,} runs, and a sweep has at most {MAX_RUNS}.")
         method = "tpe" if record.method == "grid" else record.method
         changes = {"size": record.size + more, "method": method, "state": "running", "reason": ""}
         return sweep.write(record.model_copy(update=changes | {"pending": list[str]()}))
@@ -142,9 +142,9 @@ def _begin_runs(sweep: SweepFolder, record: SweepRecord, supervisor: Supervisor)
         if place is None:
             break
         record = _begin_run(sweep, record, place, supervisor)
-        refused = [point.problem for point in record.points[-_MOST_REFUSED:] if point.problem]
-        if len(refused) == _MOST_REFUSED:
-            reason = f"It stopped because its last {_MOST_REFUSED} runs could not begin. {refused[-1]}"
+        refused = [point.problem for point in record.points[-_MAX_REFUSED:] if point.problem]
+        if len(refused) == _MAX_REFUSED:
+            reason = f"It stopped because its last {_MAX_REFUSED} runs could not begin. {refused[-1]}"
             return sweep.write(record.model_copy(update={"state": "stopped", "reason": reason}))
     return record
 

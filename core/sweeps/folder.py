@@ -25,9 +25,9 @@ from core.runs.machine import estimate_run
 from core.runs.machine import slots as machine_slots
 from core.runs.records import clean_name, friendly_name
 from core.sweeps.space import (
+    MAX_RUNS,
+    MAX_SEEDS,
     METHODS,
-    MOST_RUNS,
-    MOST_SEEDS,
     Dimension,
     MethodName,
     Values,
@@ -224,12 +224,12 @@ def planned(
     else:
         check_dimensions(config, dimensions, as_grid=method == "grid")
         size = grid_size(dimensions) if method == "grid" else FIRST_POINTS if points is None else points
-    if not 1 <= seeds <= MOST_SEEDS:
-        raise ConfigError(f"The number of seeds is 1 to {MOST_SEEDS}, not {seeds}.")
+    if not 1 <= seeds <= MAX_SEEDS:
+        raise ConfigError(f"The number of seeds is 1 to {MAX_SEEDS}, not {seeds}.")
     if size < 1:
         raise ConfigError("A sweep of zero runs trains nothing. Choose at least one.")
-    if size * seeds > MOST_RUNS:
-        raise ConfigError(f"This sweep has {size * seeds:,} runs, and a sweep has at most {MOST_RUNS}.")
+    if size * seeds > MAX_RUNS:
+        raise ConfigError(f"This sweep has {size * seeds:,} runs, and a sweep has at most {MAX_RUNS}.")
     now = datetime.now(UTC)
     suffix = base64.b32encode(secrets.token_bytes(10)).decode().lower()[:12]
     return SweepRecord(

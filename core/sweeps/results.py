@@ -11,7 +11,7 @@ from core.runs.folder import RunFolder, open_run
 from core.sweeps.folder import SweepFolder, SweepRecord
 from core.sweeps.space import Dimension, Values, around
 
-LEAST_FOR_IMPORTANCE = 6  # points; with fewer, a share of variance means nothing
+MIN_FOR_IMPORTANCE = 6  # points; with fewer, a share of variance means nothing
 _FOLLOWING = ("train.warmup_steps", "train.eval_interval")  # derived from the number of steps in a scaling study
 # States of runs; a point's state is the first of these that one of its runs has.
 _ORDER = ("running", "starting", "paused", "queued", "finished", "pruned", "diverged", "stopped", "failed", "deleted")
@@ -121,10 +121,10 @@ def narrowed(record: SweepRecord, results: Sequence[PointResult]) -> list[Dimens
 
 
 def importances(record: SweepRecord, results: Sequence[PointResult]) -> list[Importance]:
-    """Return the importance of each setting, the largest first; empty for fewer than LEAST_FOR_IMPORTANCE points."""
+    """Return the importance of each setting, the largest first; empty for fewer than MIN_FOR_IMPORTANCE points."""
     done = [point for point in results if point.losses]
     losses = np.array([point.loss for point in done], dtype=np.float64)  # (N,)
-    if len(done) < LEAST_FOR_IMPORTANCE or not losses.std():
+    if len(done) < MIN_FOR_IMPORTANCE or not losses.std():
         return []
     shares = []
     for dimension in record.dimensions:

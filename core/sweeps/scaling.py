@@ -11,17 +11,17 @@ from typing import NamedTuple
 from core.config import RunConfig
 from core.errors import ConfigError, RunError
 from core.runs.ancestry import check_startable
-from core.runs.class_sizes import MOST_SIZES, Size, parse_size
+from core.runs.class_sizes import MAX_SIZES, Size, parse_size
 from core.runs.folder import open_run
 from core.sweeps.folder import Point, SweepFolder, SweepRecord, planned
 from core.sweeps.results import PointResult
 from core.sweeps.space import Values
-from core.training.scaling_law import BUDGETS, LEAST_SIZES, Interval, ScalingRun, law_of
+from core.training.scaling_law import BUDGETS, MIN_SIZES, Interval, ScalingRun, law_of
 from core.training.schedule import WARMUP_SHARE
 from core.training.work import exact_parameters, flops_of_step
 
 FIRST_SIZES = "1x16, 1x32, 2x48, 2x64"
-LEAST_STEPS = 10
+MIN_STEPS = 10
 _QUIET = {
     "train.sample_interval": 100_000, "train.checkpoint_interval": 100_000, "train.snapshots": 2,
     "train.decay_steps": 0,
@@ -31,8 +31,8 @@ _QUIET = {
 def parse_sizes(text: str) -> list[Size]:
     """Return the sizes in a text such as "1x16, 2x32"; raises ExplorerError for too few, too many or invalid ones."""
     sizes = list(dict.fromkeys(parse_size(part) for part in text.split(",") if part.strip()))
-    if not LEAST_SIZES <= len(sizes) <= MOST_SIZES:
-        raise ConfigError(f"Write {LEAST_SIZES} to {MOST_SIZES} different sizes, separated by commas.")
+    if not MIN_SIZES <= len(sizes) <= MAX_SIZES:
+        raise ConfigError(f"Write {MIN_SIZES} to {MAX_SIZES} different sizes, separated by commas.")
     return sizes
 
 
@@ -60,7 +60,7 @@ def _sized(config: RunConfig, size: Size) -> RunConfig:
 def _values(config: RunConfig, size: Size, budget: float, vocab_size: int) -> Values:
     """Return the values of a point: a size and the steps that the budget allows; raises ConfigError for too few."""
     steps = round(budget / flops_of_step(_sized(config, size), vocab_size))
-    if steps < LEAST_STEPS:
+    if steps < MIN_STEPS:
         raise ConfigError(
             f"A budget pays for only {steps} steps of the size {size}. Choose more steps or smaller sizes."
         )

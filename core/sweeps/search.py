@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 Next = Callable[[SweepRecord, Sequence[PointResult], list[Values], np.random.Generator], Values]
-_MOST_RANDOM = 10  # first points of TPE, drawn at random
-_LEAST_FINISHED = 4  # finished runs before any is pruned
+_MAX_RANDOM = 10  # first points of TPE, drawn at random
+_MIN_FINISHED = 4  # finished runs before any is pruned
 _WARMUP = 0.25  # share of a run's steps before it may be pruned
 _ASKS = 20  # tries to get a valid new point from TPE
 
@@ -76,7 +76,7 @@ def runs_to_prune(sweep: SweepFolder, record: SweepRecord) -> list[RunFolder]:
     states = {run.id: run.status() for run in runs}
     finished = [run for run in runs if states[run.id].state == "finished"]
     training = [run for run in runs if states[run.id].state == "running" and run.id not in record.pruned]
-    if len(finished) < _LEAST_FINISHED or not training:
+    if len(finished) < _MIN_FINISHED or not training:
         return []
     import optuna
 
@@ -84,7 +84,7 @@ def runs_to_prune(sweep: SweepFolder, record: SweepRecord) -> list[RunFolder]:
     for run in finished:
         if curve := curve_of(run):
             study.add_trial(optuna.trial.create_trial(value=list(curve.values())[-1], intermediate_values=curve))
-    pruner, pruned = optuna.pruners.MedianPruner(n_startup_trials=_LEAST_FINISHED), list[RunFolder]()
+    pruner, pruned = optuna.pruners.MedianPruner(n_startup_trials=_MIN_FINISHED), list[RunFolder]()
     for run in training:
         curve = curve_of(run)
         if not curve or max(curve) < _WARMUP * states[run.id].steps:
@@ -100,7 +100,7 @@ def _study_of_points(record: SweepRecord, results: Sequence[PointResult]) -> "St
     import optuna
 
     states, distributions = _states(), _distributions(record.dimensions)
-    study = _new_study(record.config.train.seed + len(results), min(_MOST_RANDOM, max(3, record.size // 3)))
+    study = _new_study(record.config.train.seed + len(results), min(_MAX_RANDOM, max(3, record.size // 3)))
     for point in results:
         reached: dict[str, Any] = {"state": states.RUNNING}
         if point.loss is not None:
@@ -116,7 +116,7 @@ def _study_of_points(record: SweepRecord, results: Sequence[PointResult]) -> "St
     return study
 
 
-def _new_study(seed: int, startup: int = _MOST_RANDOM) -> "Study":
+def _new_study(seed: int, startup: int = _MAX_RANDOM) -> "Study":
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

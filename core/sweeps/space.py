@@ -13,10 +13,10 @@ from core.config import RunConfig, used_settings
 from core.errors import ConfigError
 from core.settings import Setting, fields_of
 
-MOST_RUNS = 200  # in a sweep
-MOST_DIMENSIONS = 6
-MOST_SEEDS = 10  # runs of one point
-MOST_POSITIONS = 50  # of a range in a grid
+MAX_RUNS = 200  # in a sweep
+MAX_DIMENSIONS = 6
+MAX_SEEDS = 10  # runs of one point
+MAX_POSITIONS = 50  # of a range in a grid
 FIRST_POSITIONS = 4
 _TRIES = 100  # to draw a valid new combination of values
 _EXAMPLE = "train.learning_rate=1e-4..1e-2"
@@ -120,8 +120,8 @@ def parse_dimension(text: str) -> Dimension:
 
 def check_dimensions(base: RunConfig, dimensions: Sequence[Dimension], *, as_grid: bool = False) -> None:
     """Raise ConfigError if a dimension is invalid or has no effect, or no run (in a grid: some run) can be trained."""
-    if not 1 <= len(dimensions) <= MOST_DIMENSIONS:
-        raise ConfigError(f"A sweep varies 1 to {MOST_DIMENSIONS} settings, and {len(dimensions)} are chosen.")
+    if not 1 <= len(dimensions) <= MAX_DIMENSIONS:
+        raise ConfigError(f"A sweep varies 1 to {MAX_DIMENSIONS} settings, and {len(dimensions)} are chosen.")
     if len({dimension.path for dimension in dimensions}) < len(dimensions):
         raise ConfigError("A sweep varies each setting only once.")
     for dimension in dimensions:
@@ -130,7 +130,7 @@ def check_dimensions(base: RunConfig, dimensions: Sequence[Dimension], *, as_gri
     for dimension in dimensions:
         if dimension.path not in used:
             raise ConfigError(f"{dimension.path} has no effect with the other settings, so its runs would be the same.")
-    if as_grid and grid_size(dimensions) <= MOST_RUNS:  # a larger grid is refused because of its size
+    if as_grid and grid_size(dimensions) <= MAX_RUNS:  # a larger grid is refused because of its size
         for values in grid_points(dimensions):
             base.replace(values)  # raises before any run starts if one of the points is invalid
     elif not as_grid:
@@ -180,8 +180,8 @@ def _check_range(dimension: Dimension) -> None:
         raise ConfigError(f"The range of {path} must rise, and {low:g} is not below {high:g}.")
     if dimension.is_log and low <= 0:
         raise ConfigError(f"The range of {path} is divided by factors, so it must begin above 0.")
-    if not 2 <= dimension.positions <= MOST_POSITIONS:
-        raise ConfigError(f"A range has 2 to {MOST_POSITIONS} positions in a grid, not {dimension.positions}.")
+    if not 2 <= dimension.positions <= MAX_POSITIONS:
+        raise ConfigError(f"A range has 2 to {MAX_POSITIONS} positions in a grid, not {dimension.positions}.")
 
 
 def _check_value(base: RunConfig, path: str, value: Any) -> None:

@@ -23,10 +23,10 @@ from core.text.splitting import chunks_of
 from core.text.tokenizers import TOKENIZERS, BPETokenizer, OnProgress, Tokenizer
 
 BYTES = 256  # the tokens before the first merge
-LEAST_COUNT = 2  # of a merged pair: one that occurs once is no pattern
+MIN_COUNT = 2  # of a merged pair: one that occurs once is no pattern
 _COUNTED = 2000  # characters per chunk; the library counts the words of 256 chunks at a time
 _COUNTING = 0.7  # share of the training time, measured on 5 MB and 20 MB; finding merges takes the rest
-_MOST_FILES = 32  # in the cache; one has up to a megabyte
+_MAX_FILES = 32  # in the cache; one has up to a megabyte
 _LIMITS = dict(fields_of(DataConfig))["vocab_size"]
 
 Merges = list[tuple[str, str]]
@@ -78,7 +78,7 @@ def _save(path: Path, merges: Merges) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(merges).encode(), durable=False)
-        for old in sorted(path.parent.glob("*.json"), key=lambda file: file.stat().st_mtime)[:-_MOST_FILES]:
+        for old in sorted(path.parent.glob("*.json"), key=lambda file: file.stat().st_mtime)[:-_MAX_FILES]:
             old.unlink(missing_ok=True)
     except OSError as error:
         raise TextError(f"The tokenizer cannot be kept in {path.parent}: {error.strerror or error}.") from None
@@ -130,7 +130,7 @@ def train_merges(text: str, report: OnProgress = lambda share: None) -> Merges:
     tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
     trainer = BpeTrainer(
         vocab_size=_LIMITS.high,
-        min_frequency=LEAST_COUNT,
+        min_frequency=MIN_COUNT,
         initial_alphabet=ByteLevel.alphabet(),
         show_progress=False,
     )

@@ -47,9 +47,9 @@ ENCODINGS = {
 _BEGINNING = 2**16  # bytes or characters from which an encoding or a delimiter is guessed
 _COMPARED = 10_000  # characters
 _SUSPECTS = ("%PDF-", "{\\rtf", "\x7fELF", "\x89PNG", "GIF8")  # how files that are not text start
-_MOST_MARKUP = 2 * MAX_BYTES  # of a Word document's XML
-_MOST_PDF_SECONDS = 120
-_MOST_PAGE_BYTES = 4 * 2**20  # of drawing instructions on a page of a PDF; larger pages may take half a minute to read
+_MAX_MARKUP = 2 * MAX_BYTES  # of a Word document's XML
+_MAX_PDF_SECONDS = 120
+_MAX_PAGE_BYTES = 4 * 2**20  # of drawing instructions on a page of a PDF; larger pages may take half a minute to read
 _OLE = bytes.fromhex("d0cf11e0a1b11ae1")  # starts Word documents with a password, and all from before 2007
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, KeyError)  # from `zipfile`
 
@@ -223,18 +223,18 @@ def _pdf(data: bytes) -> str:
     from pypdf.errors import PyPdfError
 
     pages: list[str] = []
-    size, end = 0, time.monotonic() + _MOST_PDF_SECONDS
+    size, end = 0, time.monotonic() + _MAX_PDF_SECONDS
     try:
         reader = PdfReader(io.BytesIO(data))
         if reader.is_encrypted and not reader.decrypt(""):
             raise TextError("This PDF is protected by a password. Save it without one and try again.")
         for page in reader.pages:
             content = page.get_contents()
-            _check_unpacked(len(content.get_data()) if content else 0, _MOST_PAGE_BYTES, "drawings on one page")
+            _check_unpacked(len(content.get_data()) if content else 0, _MAX_PAGE_BYTES, "drawings on one page")
             pages.append(page.extract_text())
             _check_unpacked(size := size + len(pages[-1]))
             if time.monotonic() > end:
-                raise TextError(f"This PDF was not read after {_MOST_PDF_SECONDS} seconds. Cut it to fewer pages.")
+                raise TextError(f"This PDF was not read after {_MAX_PDF_SECONDS} seconds. Cut it to fewer pages.")
     except TextError:
         raise
     except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, RecursionError, NotImplementedError) as error:
@@ -253,7 +253,7 @@ def _docx(data: bytes) -> str:
     stored = io.BytesIO()  # everything read from it has the size that was checked
     with _archive(data, "Word document") as archive, zipfile.ZipFile(stored, "w") as target:
         sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
-        _check_unpacked(sum(sizes[name] for name in sizes if _ending(name) in (".xml", ".rels")), _MOST_MARKUP, "XML")
+        _check_unpacked(sum(sizes[name] for name in sizes if _ending(name) in (".xml", ".rels")), _MAX_MARKUP, "XML")
         for name in sizes:
             target.writestr(name, _read(archive, name))
     try:

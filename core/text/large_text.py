@@ -31,14 +31,14 @@ from core.text.own_text import (
 from core.text.splitting import chunks_of_file
 from core.text.tokenizers import OnProgress, Tokenizer
 
-MOST_BYTES = 8 * 2**30  # in UTF-8
+MAX_LARGE_BYTES = 8 * 2**30  # in UTF-8
 _CHUNK = 2**21  # characters read at once
 
 
 def save_large_text(
     source: IO[bytes], title: str, data_dir: Path, on_progress: Callable[[int], None] = lambda done: None
 ) -> Corpus:
-    """Save a plain UTF-8 text of at most MOST_BYTES; return its entry.
+    """Save a plain UTF-8 text of at most MAX_LARGE_BYTES; return its entry.
 
     As in `read_text`, a byte order mark is dropped and lines end in a plain newline. `on_progress` gets the bytes read,
     and may raise to stop; then nothing is kept. Raises TextError for another kind of text, or a full disk.
@@ -142,8 +142,8 @@ def _write_tokens(source: Path, tokenizer: Tokenizer, path: Path, dtype: np.dtyp
 
 
 def _check_limits(size: int, distinct: int) -> None:
-    if size > MOST_BYTES:
-        raise TextError(f"This text has more than {memory_in_words(MOST_BYTES)}, the most that is taken. Cut it.")
+    if size > MAX_LARGE_BYTES:
+        raise TextError(f"This text has more than {memory_in_words(MAX_LARGE_BYTES)}, the most that is taken. Cut it.")
     if distinct > MAX_DISTINCT:
         raise TextError(
             f"This text has more than {MAX_DISTINCT:,} distinct characters, the most that a table can have. Choose a "

@@ -17,8 +17,8 @@ from core.text.tokenizers import TOKENIZERS, BPETokenizer, CharTokenizer
 
 PARTS = ("train.bin", "val.bin")
 TOKEN_FILES = ("meta.json", "tokenizer.json", "input.txt")  # define the tokens: the first that exists
-MOST_IDS = 2**16  # of two bytes
-_MOST_BYTES = 2 * MAX_BYTES  # of both parts: a token is at least one byte of text
+MAX_IDS = 2**16  # of two bytes
+_MAX_SIZE = 2 * MAX_BYTES  # of both parts: a token is at least one byte of text
 _HOW = (
     'GPT-2\'s tokenizer.json, the vocabulary as meta.json ({"itos": [...]}), or the text whose characters are the '
     "tokens, as input.txt"
@@ -64,9 +64,9 @@ def read_data(files: Mapping[str, bytes], tokenizer: tuple[str, bytes] | None = 
 
 
 def _check_size(size: int) -> None:
-    if size > _MOST_BYTES:
+    if size > _MAX_SIZE:
         raise TextError(
-            f"These tokens take {memory_in_words(size)}, and at most {memory_in_words(_MOST_BYTES)} are read. Decode "
+            f"These tokens take {memory_in_words(size)}, and at most {memory_in_words(_MAX_SIZE)} are read. Decode "
             "them to a text file, which may be of any size."
         )
 

@@ -23,7 +23,7 @@ from core.errors import TextError, UnknownCharacterError
 from core.text.splitting import HALF_OF_A_PAIR, WORD, chunks_of
 
 OnProgress = Callable[[float], None]  # gets the share of a long computation that is done, and may raise to stop it
-MOST_TOKENS = 300_000  # the largest vocabularies in use are a little smaller
+MAX_TOKENS = 300_000  # the largest vocabularies in use are a little smaller
 _CHUNK = 1 << 20  # characters that `CharTokenizer` encodes at once
 _CHUNKS = 50  # chunks whose words are encoded at once, in parallel
 _GPT2_TOKENS = "80fc72dae333882a37b202858853685b0232e9dd624396c1024fb93536a62a83"  # SHA-256 of GPT-2's tokens, in order
@@ -139,10 +139,8 @@ class BPETokenizer:
     def __init__(self, tokenizer: tokenizers.Tokenizer):
         self._tokenizer = tokenizer
         self.vocab_size = max(tokenizer.get_vocab().values(), default=-1) + 1
-        if self.vocab_size > MOST_TOKENS:
-            raise TextError(
-                f"This tokenizer has {self.vocab_size:,} tokens, and at most {MOST_TOKENS:,} are supported."
-            )
+        if self.vocab_size > MAX_TOKENS:
+            raise TextError(f"This tokenizer has {self.vocab_size:,} tokens, and at most {MAX_TOKENS:,} are supported.")
         self.token_bytes = tuple(_bytes_of(tokenizer.id_to_token(id) or "") for id in range(self.vocab_size))
         self.tokens = tuple(data.decode("utf-8", "spell_bytes") for data in self.token_bytes)
 

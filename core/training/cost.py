@@ -28,7 +28,7 @@ WORKER_BYTES = (50 if sys.platform == "linux" else 370) * 2**20
 # they fit even less, because masks and random draws keep them apart and small. Measured by tests/benchmarks/memory.py.
 _UPDATE_FRAGMENTS, _BATCH_FRAGMENTS, _DROPOUT_FRAGMENTS = 1.5, 1.17, 1.45
 _TEXT_BYTES = {"char": 6, "byte": 6}  # per character: its id, and the text itself while it is read
-_MOST_TEXT_BYTES = 9  # the same for a tokenizer whose vocabulary is trained
+_MAX_TEXT_BYTES = 9  # the same for a tokenizer whose vocabulary is trained
 # Seconds for everything but training, on a busy machine.
 _FILE_SECONDS = 0.012  # per file, written so that it survives a power cut
 _BYTE_SECONDS = 2e-9  # per byte of a file
@@ -174,7 +174,7 @@ def memory_needed(config: RunConfig, vocab_size: int, precision: str = "float32"
         batch += parameters / 2  # the rounded weights, kept for the backward pass
     floats = 2 * parameters + update.state + max(batch, _UPDATE_FRAGMENTS * update.memory)
     windows = 2 * train.eval_windows * (block_size + 1) * 8  # int64, both splits
-    text_bytes = _TEXT_BYTES.get(config.data.tokenizer, _MOST_TEXT_BYTES)
+    text_bytes = _TEXT_BYTES.get(config.data.tokenizer, _MAX_TEXT_BYTES)
     evaluated = min(windows_at_once(config, vocab_size), train.eval_windows) * block_size * vocab_size
     return int(FLOAT_BYTES * (floats + 2 * evaluated) + windows + text_bytes * text_length)
 

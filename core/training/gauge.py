@@ -39,7 +39,7 @@ _BATCHES = (8, 16, 32, 64, 128, 256, 512)
 _ENOUGH = 0.9  # share of the highest speed of all larger batches; a batch beyond it gains little
 _OFTEN = 4  # factor by which advice lengthens the interval of evaluations or samples
 _WORTH_IT = 1.1  # smallest factor in tokens per second that advice is shown for
-_MOST_ADVICE = 3
+_MAX_ADVICE = 3
 
 
 class Advice(NamedTuple):
@@ -86,7 +86,7 @@ def gauge(
         key=lambda each: -each.times,
     )
     shares = {name: seconds[name] / whole for name in PARTS if seconds.get(name)}
-    return Gauge(tokens / whole, peak, share, shares, advice[:_MOST_ADVICE])
+    return Gauge(tokens / whole, peak, share, shares, advice[:_MAX_ADVICE])
 
 
 def _parts_of_the_step(

@@ -17,7 +17,7 @@ from core.text.batches import answer_targets
 from core.text.tasks import AnswerTokens
 from core.training.evaluation import LOGITS_AT_ONCE
 
-MOST_ROWS = 24  # measurements of a run, about one step's work each
+MAX_ROWS = 24  # measurements of a run, about one step's work each
 PROBE_TOKENS, LONGEST_WINDOW = 512, 256  # most tokens in the probe batch, and in one of its windows
 BINS, WIDTH = 41, 4.0  # of a histogram from -WIDTH to WIDTH times the root mean square
 DEAD_SLOPE = 0.01  # a unit is dead if its nonlinearity passes on less of the gradient at every token

@@ -9,10 +9,10 @@ from core.formatting import format_percent
 from core.training.health import Health
 
 TINY, LARGE = 0.02, 5.0  # root mean squares of the inputs of a nonlinearity; healthy ones lie around 0.1 to 2
-MOST_APART = 100  # factor by which a gradient or the residual stream may grow between the ends of the model
+MAX_APART = 100  # factor by which a gradient or the residual stream may grow between the ends of the model
 SLOW, USUAL, FAST = 1e-4, 1e-3, 1e-2  # update-to-weight ratios; USUAL is the line of makemore, part 3
 UNSTEADY = 0.1
-MOST_DEAD = 0.1
+MAX_DEAD = 0.1
 UNIFORM, SATURATED = 0.98, 0.1  # entropies
 
 SENTENCES = {
@@ -116,9 +116,9 @@ def _gradients(health: Health) -> Reading:
     if not rms.all():
         zero = {"block": str(int(rms.argmin()) + 1)}
         return Reading("gradients zero", zero) if health.step else Reading("gradients none", {})
-    if first * MOST_APART < last:
+    if first * MAX_APART < last:
         return Reading("gradients vanishing", numbers)
-    return Reading("gradients exploding" if last * MOST_APART < first else "gradients", numbers)
+    return Reading("gradients exploding" if last * MAX_APART < first else "gradients", numbers)
 
 
 def _updates(health: Health) -> Reading:
@@ -137,7 +137,7 @@ def _dead(dead: np.ndarray) -> Reading:
     if not dead[block]:
         return Reading("dead none", {})
     numbers = {"block": str(block + 1), "share": format_percent(float(dead[block]))}
-    return Reading("dead many" if dead[block] > MOST_DEAD else "dead", numbers)
+    return Reading("dead many" if dead[block] > MAX_DEAD else "dead", numbers)
 
 
 def _entropy(entropy: np.ndarray) -> Reading:
@@ -157,7 +157,7 @@ def _entropy(entropy: np.ndarray) -> Reading:
 def _norms(norms: np.ndarray) -> Reading:
     first, last = float(norms[0]), float(norms[-1])
     numbers = {"first": _short(first), "last": _short(last)}
-    if last > MOST_APART * first:
+    if last > MAX_APART * first:
         return Reading("norms exploding", numbers)
     return Reading("norms vanishing" if 10 * last < first else "norms", numbers)
 

@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike
 from core.errors import ExplorerError
 
 BUDGETS = (0.25, 0.5, 1.0)  # compute budgets of a study, as shares of the largest
-LEAST_SIZES = 4  # three numbers are fitted, and one more size shows how well
+MIN_SIZES = 4  # three numbers are fitted, and one more size shows how well
 SURE = 0.9  # probability of an interval
 _EXPONENTS = np.geomspace(0.01, 3.0, 600)
 _DRAWS = 1000
 # For the law of size and data.
-_LEAST_RUNS = 8  # five numbers are fitted
+_MIN_RUNS = 8  # five numbers are fitted
 _JOINT_DRAWS = 200
 _JOINT_EXPONENTS = np.geomspace(0.02, 2.5, 20)
 _REFINEMENTS = 25
@@ -63,13 +63,13 @@ def fit_scaling_law(sizes: ArrayLike, losses: ArrayLike) -> ScalingLaw:
     """Fit E, A and alpha to the losses (N,) of runs of sizes (N,) by least squares; E and A are not negative.
 
     The noise is estimated from the residuals, so few runs give wide bounds. Raises ExplorerError for fewer than
-    LEAST_SIZES different sizes, and for losses that do not fall.
+    MIN_SIZES different sizes, and for losses that do not fall.
     """
     x, y = np.asarray(sizes, dtype=np.float64), np.asarray(losses, dtype=np.float64)
     finite = np.isfinite(x) & np.isfinite(y) & (x > 0)
     x, y = x[finite], y[finite]
-    if (count := len(np.unique(x))) < LEAST_SIZES:
-        raise ExplorerError(f"A scaling law needs runs of at least {LEAST_SIZES} sizes, and there are {count}.")
+    if (count := len(np.unique(x))) < MIN_SIZES:
+        raise ExplorerError(f"A scaling law needs runs of at least {MIN_SIZES} sizes, and there are {count}.")
     unit = float(np.exp(np.log(x).mean()))
     floor, scale, exponent = (float(value[0]) for value in _least_squares(x / unit, y[None]))
     if not scale:
@@ -166,13 +166,13 @@ def fit_joint_law(sizes: ArrayLike, tokens: ArrayLike, losses: ArrayLike) -> Joi
     """Fit E, A, B, alpha and beta, none negative, to the losses (N,) of runs by least squares.
 
     The bootstrap draws runs around the fit with the noise of one run: its standard deviation over seeds, or that of the
-    residuals if larger. Raises ExplorerError for fewer than LEAST_SIZES sizes or _LEAST_RUNS runs.
+    residuals if larger. Raises ExplorerError for fewer than MIN_SIZES sizes or _MIN_RUNS runs.
     """
     x, d, y = (np.asarray(values, dtype=np.float64) for values in (sizes, tokens, losses))
-    if (count := len(np.unique(x))) < LEAST_SIZES:
-        raise ExplorerError(f"A scaling law needs runs of at least {LEAST_SIZES} sizes, and there are {count}.")
-    if len(y) < _LEAST_RUNS:
-        raise ExplorerError(f"A law of size and data needs at least {_LEAST_RUNS} runs, and {len(y)} are done.")
+    if (count := len(np.unique(x))) < MIN_SIZES:
+        raise ExplorerError(f"A scaling law needs runs of at least {MIN_SIZES} sizes, and there are {count}.")
+    if len(y) < _MIN_RUNS:
+        raise ExplorerError(f"A law of size and data needs at least {_MIN_RUNS} runs, and {len(y)} are done.")
     units = float(np.exp(np.log(x).mean())), float(np.exp(np.log(d).mean()))
     fit = _joint_fits(x / units[0], d / units[1], y[None])[0]
     law = JointLaw(fit[:3], (float(fit[3]), float(fit[4])), units, 0.0, np.append(fit, 0.0)[None])

@@ -56,7 +56,7 @@ _WRITERS = (ModelConfig(kind="bigram", block_size=64), *(ModelConfig(n_layer=n, 
 _WRITTEN = 30  # tokens
 _LONGEST_STEP = 1.0  # seconds; a trial with longer steps is reduced
 _TRIAL_SECONDS = 0.5  # each for steps, evaluations and samples
-_MOST_OFF = 5  # factor; a measurement further off was disturbed and says nothing about the model
+_MAX_OFF = 5  # factor; a measurement further off was disturbed and says nothing about the model
 _WORTH_IT = 1.15  # times as fast; for less, the three times as many digits of float32 are worth more
 _BELIEVABLE = 30  # times as fast; more only shows that other programs ran during the measurement
 
@@ -193,7 +193,7 @@ def _seconds_of(
 
 def _ratio(seconds: list[float], estimated: float) -> float:
     measured = sorted(seconds)[len(seconds) // 2]
-    return min(_MOST_OFF, max(1 / _MOST_OFF, measured / estimated)) if estimated else 1.0
+    return min(_MAX_OFF, max(1 / _MAX_OFF, measured / estimated)) if estimated else 1.0
 
 
 WHY = {  # what follows "It computes in"

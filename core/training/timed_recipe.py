@@ -16,7 +16,7 @@ from core.model_config import ModelConfig
 from core.presets import gpt_fast
 
 MINUTES = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60)  # offered on a page
-MOST_MINUTES = 24 * 60
+MAX_MINUTES = 24 * 60
 
 
 class Shape(NamedTuple):
@@ -48,8 +48,8 @@ _BATCH_TOKENS, _STEPS = 1024, 500
 # (readings of the text times N from which it applies, dropout), in descending order. Without dropout, 3/3/192 on Tiny
 # Shakespeare was best after four readings; 2/2/96, a sixth of its size, still improved within three.
 _DROPOUTS = ((12.0, 0.2), (5.0, 0.1))
-_MOST_PER_CHARACTER = 10  # parameters per character, as in nanoGPT's recipe; the law was fitted to no smaller text
-_FEWEST_TOKENS, _MOST_TOKENS = 20_000, 4_000_000_000
+_MAX_PER_CHARACTER = 10  # parameters per character, as in nanoGPT's recipe; the law was fitted to no smaller text
+_MIN_TOKENS, _MAX_TOKENS = 20_000, 4_000_000_000
 _TRIES = 14  # bisections of the range of tokens: accurate to a thousandth
 
 
@@ -62,12 +62,12 @@ def recipe_for(minutes: float, text_length: int, seconds: Callable[[RunConfig], 
         text_length: characters of the whole text, 90% of which are the training split.
         seconds: returns the expected duration of a run on this machine, like `core.runs.machine.estimate_run`.
 
-    Raises ConfigError for minutes outside 0 to MOST_MINUTES, or if even the shortest run takes longer.
+    Raises ConfigError for minutes outside 0 to MAX_MINUTES, or if even the shortest run takes longer.
     """
-    if not 0 < minutes <= MOST_MINUTES:
-        raise ConfigError(f"Minutes cannot be {minutes:g}: they must be above 0 and at most {MOST_MINUTES:,}.")
-    suited = [shape for shape in SHAPES if _matrix_parameters(shape) <= _MOST_PER_CHARACTER * text_length] or SHAPES[:1]
-    shortest = [seconds(sized_recipe(shape, _FEWEST_TOKENS, text_length)) for shape in suited]
+    if not 0 < minutes <= MAX_MINUTES:
+        raise ConfigError(f"Minutes cannot be {minutes:g}: they must be above 0 and at most {MAX_MINUTES:,}.")
+    suited = [shape for shape in SHAPES if _matrix_parameters(shape) <= _MAX_PER_CHARACTER * text_length] or SHAPES[:1]
+    shortest = [seconds(sized_recipe(shape, _MIN_TOKENS, text_length)) for shape in suited]
     shapes = [shape for shape, least in zip(suited, shortest, strict=True) if least <= 60 * minutes]
     if not shapes:
         least = duration_in_words(min(shortest))
@@ -119,7 +119,7 @@ def sized_recipe(shape: Shape, tokens: float, text_length: int) -> RunConfig:
 
 def _runs_within(most: float, shape: Shape, text_length: int, seconds: Callable[[RunConfig], float]) -> list[RunConfig]:
     """Return recipes for a shape: one that takes `most` seconds, and the longest ones at each lower dropout."""
-    low, high = math.log(_FEWEST_TOKENS), math.log(_MOST_TOKENS)
+    low, high = math.log(_MIN_TOKENS), math.log(_MAX_TOKENS)
     for _ in range(_TRIES):
         middle = (low + high) / 2
         if seconds(sized_recipe(shape, math.exp(middle), text_length)) <= most:

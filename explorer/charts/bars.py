@@ -12,7 +12,7 @@ from explorer.charts.text_format import percent, plain, quoted_for_plotly
 from explorer.charts.theme import MONO, legend_above, row_ticks, style, token_ticks
 from explorer.i18n.language import _, ngettext
 
-MOST_PARTS = 28  # bars; if there are more, the weakest are merged into one
+MAX_PARTS = 28  # bars; if there are more, the weakest are merged into one
 
 
 def horizontal_bars(
@@ -97,7 +97,7 @@ def signed_bars(
     return horizontal_bars(values, labels, colors, written, palette, hover=hover, span=span, row=row, mono=mono)
 
 
-def strongest(shares: Sequence[tuple[str, float]], count: int = MOST_PARTS) -> list[tuple[str, float]]:
+def strongest(shares: Sequence[tuple[str, float]], count: int = MAX_PARTS) -> list[tuple[str, float]]:
     """Return the strongest shares in their original order, then the sum of all others."""
     if len(shares) <= count:
         return list(shares)

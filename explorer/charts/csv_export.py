@@ -12,7 +12,7 @@ Columns = Mapping[str, Sequence[Any] | np.ndarray]
 
 
 _BYTE_ORDER_MARK = "\ufeff"  # without it Excel reads UTF-8 as the machine's old code page
-_MOST_ROWS = 300  # of a table on the page
+_MAX_ROWS = 300  # of a table on the page
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -36,7 +36,7 @@ def table_of(columns: Columns) -> dict[str, Any]:
     `tableOf` in assets/components/shared/download.js does the same for data that only the browser has.
     """
     every = list(zip(*columns.values(), strict=True))
-    shown = min(len(every), _MOST_ROWS)
+    shown = min(len(every), _MAX_ROWS)
     rows = [every[row * (len(every) - 1) // max(1, shown - 1)] for row in range(shown)]
     return {"names": list(columns), "rows": [list(map(_text, row)) for row in rows], "count": len(every)}
 

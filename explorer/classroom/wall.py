@@ -29,7 +29,7 @@ _LOOK_AGAIN = 3.0  # seconds
 _HEIGHT = 430  # px
 _SAMPLE = 160  # characters of the newest sample, shown at a point
 _LINE = 40  # characters
-_LEAST_SPAN = 0.2  # of a linear axis, relative to its largest value
+_MIN_SPAN = 0.2  # of a linear axis, relative to its largest value
 _MARGIN = 1.15  # factor on the span, so that no point lies on the frame
 _TEACHER = N_("Teacher")
 
@@ -175,7 +175,7 @@ def axis_span(values: Sequence[float], *, logarithmic: bool) -> dict[str, Any]:
     if not ends:
         return kind
     low, high = min(ends), max(ends)
-    least = log10(2) if logarithmic else _LEAST_SPAN * max(abs(low), abs(high), 1e-9)
+    least = log10(2) if logarithmic else _MIN_SPAN * max(abs(low), abs(high), 1e-9)
     half = max(high - low, least) / 2 * _MARGIN
     return kind | {"range": [(low + high) / 2 - half, (low + high) / 2 + half]}
 

@@ -11,7 +11,7 @@ from explorer.components.modules import Component
 from explorer.i18n.language import _, in_units
 
 _attention = Component("attention")
-_MOST_NUMBERS = 4096  # of one strip
+_MAX_NUMBERS = 4096  # of one strip
 
 
 def attention_arcs(
@@ -69,7 +69,7 @@ class Strip:
     def of_numbers(cls, label: str, values: np.ndarray, most: float | None = None) -> "Strip":
         """Return a strip of a vector's first numbers; without `most`, colors are strongest at the largest magnitude."""
         most = float(np.abs(values).max() if most is None else most) or 1.0
-        return cls(label, [round(float(value), 5) for value in values[:_MOST_NUMBERS]], "numbers", "signed", most)
+        return cls(label, [round(float(value), 5) for value in values[:_MAX_NUMBERS]], "numbers", "signed", most)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from core.text.hub_datasets import Dataset
 
 PREVIEW = 1200  # characters shown as text
-MOST_BARS = 32
+MAX_BARS = 32
 _KNOWN_DATASETS = ("roneneldan/TinyStories", "Salesforce/wikitext")
 _MINUTES = 10  # that an answer of the hub stays cached
 SHORT = 100_000  # characters: a small GPT memorizes a shorter text within a few thousand steps
@@ -331,17 +331,17 @@ def frequency_card(corpus: Corpus, facts: Facts, tokens: Tokens) -> None:
     if characters:
         names, counts = map(list, zip(*facts.counts, strict=True))
         title, note = _("Character frequencies"), N_("Which characters are most frequent? All {count} are shown.")
-        note = note if len(names) <= MOST_BARS else N_("Which characters are most frequent? {shown} of {count}.")
+        note = note if len(names) <= MAX_BARS else N_("Which characters are most frequent? {shown} of {count}.")
     else:
         order = np.argsort(-tokens.counts, kind="stable")
         names, counts = [tokens.tokenizer.tokens[id] for id in order], tokens.counts[order].tolist()
         title, note = _("Token frequencies"), N_("Which tokens are most frequent? {shown} of {count}.")
-    shown, note = list(map(visible, names)), _(note, shown=MOST_BARS, count=f"{len(names):,}")
+    shown, note = list(map(visible, names)), _(note, shown=MAX_BARS, count=f"{len(names):,}")
     if is_large_text(corpus.name, shared.data_dir()):
         note = f"{note} {_('Counted in the first {size} of the text.', size=memory_in_words(MAX_BYTES))}"
     with card(title, note, key="card_characters"):
-        kinds, palette = list(map(kind_of, names[:MOST_BARS])), current_palette()
-        figure = character_bars(shown[:MOST_BARS], kinds, counts[:MOST_BARS], sum(counts), palette)
+        kinds, palette = list(map(kind_of, names[:MAX_BARS])), current_palette()
+        figure = character_bars(shown[:MAX_BARS], kinds, counts[:MAX_BARS], sum(counts), palette)
         columns = {"character" if characters else "token": shown, "count": counts}
         chart(figure, key="characters", name="characters" if characters else "tokens", numbers=lambda: columns)
 

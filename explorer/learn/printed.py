@@ -23,7 +23,7 @@ from explorer.services.visitors import visitor
 from explorer.widgets.layout import literal
 
 WORKSHEET, GUIDE = "worksheet", "guide"
-_MOST_PRINTED = 512  # steps
+_MAX_PRINTED = 512  # steps
 
 
 class PrintedStep(NamedTuple):
@@ -67,7 +67,7 @@ class _PaperState(StepState):
         return without_links(text)
 
 
-_printed: LRUCache[tuple, PrintedStep] = LRUCache(_MOST_PRINTED)
+_printed: LRUCache[tuple, PrintedStep] = LRUCache(_MAX_PRINTED)
 
 
 def printed_steps(lesson: str, steps: Mapping[str, Step], text: str, language: str) -> list[PrintedStep]:

@@ -24,8 +24,8 @@ from explorer.widgets.invalid_links import absent_text
 from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import errors_shown, literal
 
-MOST_CHARACTERS = 200_000  # of a text, so that every step stays fast
-MOST_TOKENS = 512  # of a vocabulary; a table has its square as size
+MAX_CHARACTERS = 200_000  # of a text, so that every step stays fast
+MAX_TOKENS = 512  # of a vocabulary; a table has its square as size
 VAL_FRACTION = 0.1
 _CONTROL = "lesson-"  # prefix of the keys of a step's controls
 
@@ -52,16 +52,16 @@ def load_data(name: str, data_dir: Path) -> LessonData:
 
 @lru_cache(maxsize=4)
 def _lesson_data(name: str, whole: str) -> LessonData:
-    text = whole[:MOST_CHARACTERS]
+    text = whole[:MAX_CHARACTERS]
     tokenizer = CharTokenizer.from_text(text)
-    if tokenizer.vocab_size > MOST_TOKENS:
+    if tokenizer.vocab_size > MAX_TOKENS:
         raise TextError(
             ngettext(
                 "This text has {count} different character. The tables of the lessons are drawn for alphabets of up "
                 "to {most}: choose another text for them. Training works with this one, too.",
                 "This text has {count} different characters. The tables of the lessons are drawn for alphabets of up "
                 "to {most}: choose another text for them. Training works with this one, too.",
-                tokenizer.vocab_size, most=MOST_TOKENS,
+                tokenizer.vocab_size, most=MAX_TOKENS,
             )
         )  # fmt: skip
     ids = torch.from_numpy(tokenizer.encode_array(text).copy())

@@ -28,7 +28,7 @@ from explorer.services import shared
 from explorer.widgets.layout import card, current_palette
 
 _SENTENCE = 240  # characters to merge by hand
-_MOST_MERGES = 40
+_MAX_MERGES = 40
 _QUESTION_MERGES = 3
 _TOP = 6  # pairs in the table
 _SHOWN = 500  # characters of the text, as tokens
@@ -81,7 +81,7 @@ def _names(state: StepState, merges: int) -> tuple[list[str], list[tuple[str, in
 
 def _draw_pairs(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
-        merges = state.value("merges", 0, st.slider, "control", 0, _MOST_MERGES)
+        merges = state.value("merges", 0, st.slider, "control", 0, _MAX_MERGES)
         names, following, words = _names(state, merges)
         ids = [id for word in words for id in word]
         token_strip([names[id] for id in ids], ids, note=state.label("note"), key="lesson_merged")

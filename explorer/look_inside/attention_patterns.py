@@ -19,7 +19,7 @@ from explorer.widgets.layout import card, chart, choose, current_palette, senten
 
 PICTURE = "inspect_over"
 PICTURES = (N_("This head"), N_("Mean of its layer"), N_("Maximum of its layer"), N_("Rollout"))
-MOST_SQUARES = 64  # in a row of the whole prompt
+MAX_SQUARES = 64  # in a row of the whole prompt
 _FEW = 3  # fewest queries that make a meaningful mean
 _PICTURES = N_(
     "**Mean** and **maximum** are over the layer's heads. **Rollout** (Abnar and Zuidema 2020) multiplies attention "
@@ -47,7 +47,7 @@ def _long_prompt_card(inspection: Inspection) -> None:
     ids = typed[-inspection.model.block_size :]
     if len(ids) <= len(inspection.prompt.ids) or not inspection.config.causal:
         return
-    size = -(-len(ids) // MOST_SQUARES)
+    size = -(-len(ids) // MAX_SQUARES)
     layer, head = head_of(inspection.model)
     title = _("Attention over the whole prompt, head {place}", place=f"{layer + 1}.{head + 1}")
     with card(title, _("Where does it attend in all of the prompt?"), more=_(_LONG), key="card_whole"):

@@ -16,7 +16,7 @@ from explorer.services.shared import result_for
 from explorer.widgets.layout import card, sentence
 
 QUERY, KEY = "cell_query", "cell_key"
-MOST_VALUES = 5  # tokens whose weighted values are written out; the others are added up
+MAX_VALUES = 5  # tokens whose weighted values are written out; the others are added up
 _CELL = N_(
     "The lecture's arithmetic, with this model's numbers: `wei = q @ k.T * scale`, mask, `softmax`, `wei @ v`. Numbers "
     "in one column belong together: point at one."
@@ -172,7 +172,7 @@ def _vectors(name: str, cell: AttentionWeight) -> list[Strip]:
 
 
 def _weighted_values(cell: AttentionWeight, names: list[str], key: int) -> list[Strip]:
-    largest = np.argsort(-cell.row_weights, kind="stable")[: MOST_VALUES - 1].tolist()
+    largest = np.argsort(-cell.row_weights, kind="stable")[: MAX_VALUES - 1].tolist()
     written = sorted({key, *largest})
     others = [i for i in range(len(names)) if i not in written and np.isfinite(cell.row_scores[i])]
     most = _largest_value(cell)

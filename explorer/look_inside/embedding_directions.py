@@ -27,8 +27,8 @@ from explorer.look_inside.inspection import Inspection, evenly, within
 from explorer.streaming.run_events import scale_to_square
 from explorer.widgets.layout import card, chart, choose, current_palette, errors_shown, sentence
 
-MOST_TOKENS = 600
-MOST_POSITIONS = 128
+MAX_TOKENS = 600
+MAX_POSITIONS = 128
 _AXES = (("aeiou", "bcdfghjklmnprstvwz"), ("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
 _STAGE = "stream_stage"
 
@@ -72,7 +72,7 @@ def _vectors_of(model: GPT, ids: tuple[int, ...]) -> Vectors:
     except PartError:
         positions = None
     stream = residual_stream(model, list(ids)) if ids else None
-    return Vectors(token_embeddings(model)[:MOST_TOKENS], positions, stream)
+    return Vectors(token_embeddings(model)[:MAX_TOKENS], positions, stream)
 
 
 def aligned_maps(steps: list[int], tables: list[np.ndarray], words: Callable[[np.ndarray], str]) -> TimeMachineMap:
@@ -200,7 +200,7 @@ def positions_card(inspection: Inspection) -> None:
         vectors = position_embeddings(inspection.model)
         titles = {"Likeness": _("Cosines"), "Map": _("Map")}
         how = choose(_("Drawn as"), list(titles), key="places_how", format_func=titles.__getitem__)
-        stride = -(-len(vectors) // MOST_POSITIONS)
+        stride = -(-len(vectors) // MAX_POSITIONS)
         positions = list(range(1, len(vectors) + 1, stride))
         names = [str(position) for position in positions]
         if how == "Map":

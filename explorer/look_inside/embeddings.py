@@ -49,15 +49,15 @@ from explorer.widgets.layout import card, chart, choose, current_palette, litera
 _NAMES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 _METHODS = {name: method for method, name in _NAMES.items()}
 MAP_HEIGHT = 500  # pixels
-MOST_POINTS = 600  # of the map: with more, t-SNE takes seconds and tokens overlap
-MOST_LAID_OUT = 12  # snapshots, for methods that lay out each one separately
+MAX_POINTS = 600  # of the map: with more, t-SNE takes seconds and tokens overlap
+MAX_LAID_OUT = 12  # snapshots, for methods that lay out each one separately
 NEIGHBORS = 8
 TOKEN, MAP = "inspect_token", "embedding_map"
 _MAPS = N_(
     "**PCA** keeps distances as true as a flat map allows. **t-SNE** (van der Maaten 2008) keeps only neighbors: large "
     "distances mean nothing. **UMAP** (McInnes 2018) keeps some of these."
 )
-MOST_ROWS = 96  # of a bigram's table
+MAX_ROWS = 96  # of a bigram's table
 LEARNED, COUNTED, DIFFERENCE = N_("Learned"), N_("Counted"), N_("Difference")
 _TABLE_HELP = N_(
     "A row is the current token, a column the next one. **Counted** is how often each token follows in the training "
@@ -67,7 +67,7 @@ _TABLE_HELP = N_(
 
 def draw(inspection: Inspection) -> None:
     """Draw the map of all tokens in 2-D or 3-D, the nearest neighbors of one, and directions of the user's choice."""
-    tokens = inspection.tokenizer.tokens[:MOST_POINTS]
+    tokens = inspection.tokenizer.tokens[:MAX_POINTS]
     shown, kinds = [visible(token) for token in tokens], [kind_of(token) for token in tokens]
     vectors = token_embeddings(inspection.model)[: len(tokens)]  # (V, C)
     chosen = within(TOKEN, len(tokens), tokens.index("e") if "e" in tokens else 0)
@@ -164,7 +164,7 @@ def _map_over_steps(
         if maps is None:
             return
         # Captions are made here, not by the job, which serves visitors of all languages.
-        tables = dict(zip(*vectors_over_time(inspection, MOST_LAID_OUT), strict=True))
+        tables = dict(zip(*vectors_over_time(inspection, MAX_LAID_OUT), strict=True))
         maps = maps._replace(words=[words(tables[s].tokens) if s in tables else "" for s in maps.steps])
     trail = 5 if method == "PCA" else 1  # separately laid out maps move a lot
     look = {"name": f"map-{method.lower()}", "height": MAP_HEIGHT, "trail": trail, "chosen": chosen, "near": near}
@@ -176,7 +176,7 @@ def _map_over_steps(
 
 def laid_out(inspection: Inspection, method: Method) -> Iterator[Progress[TimeMachineMap]]:
     """Lay out the tokens at some snapshots, each aligned to the one after it; without captions."""
-    steps, read = vectors_over_time(inspection, MOST_LAID_OUT)
+    steps, read = vectors_over_time(inspection, MAX_LAID_OUT)
     made: list[np.ndarray] = []
     for done, each in enumerate(reversed(read), start=1):
         points = project(each.tokens, method, seed=1337)
@@ -208,7 +208,7 @@ def _project(vectors: np.ndarray, method: str) -> np.ndarray:
 def draw_bigram_table(inspection: Inspection) -> None:
     """Draw the learned table, the counted one, or their difference."""
     model, all_tokens = inspection.model, inspection.tokenizer.tokens
-    tokens = list(all_tokens[:MOST_ROWS])
+    tokens = list(all_tokens[:MAX_ROWS])
     size = len(tokens)
     with card(_("Bigram table"), more=_(_TABLE_HELP), key="card_table"):
         values = {LEARNED: model.table()[:size, :size].numpy()}

@@ -41,11 +41,11 @@ from explorer.look_inside.model_picture import PictureRequest, draw_picture, top
 from explorer.services import shared
 from explorer.services.shared import is_large
 from explorer.services.visitors import for_visitor
-from explorer.streaming.run_events import MOST_TOKENS, scale_to_square
+from explorer.streaming.run_events import MAX_TOKENS, scale_to_square
 from explorer.widgets.prompt import read_prompt
 
-MOST_DRAWN = 128  # tokens of a prompt: a screen cannot show more cells
-MOST_CELLS = 2**19  # of attention in one frame, one byte each
+MAX_DRAWN = 128  # tokens of a prompt: a screen cannot show more cells
+MAX_CELLS = 2**19  # of attention in one frame, one byte each
 LENS_CELLS = 2**18  # logit lens scores per stage: the prompt's last tokens times the vocabulary
 LENS_LEAST = 20  # at least this many of the prompt's last tokens
 GUESSES = 8
@@ -53,7 +53,7 @@ CONTINUED = 60  # tokens
 _CONTINUED_BY_LARGE = 16
 _CACHE_BYTES = 2**26  # of all frames together
 _LIGHT_FILE = 2**26  # bytes: smaller weights are read again, so that they evict no models from the pages' memory
-MOST_WAITING = 200  # frames requested but not made yet: a few for each browser of a class
+MAX_WAITING = 200  # frames requested but not made yet: a few for each browser of a class
 
 # Two at a time: browsers prefetch the next frames while others wait for the current one.
 _threads = ThreadPoolExecutor(2, thread_name_prefix="frames")
@@ -105,7 +105,7 @@ async def frame_bytes(folder: RunFolder, request: FrameRequest) -> bytes:
 
     Raises ExplorerError if the run has no weights of that step, a file is damaged, or too many frames are waiting.
     """
-    if len(_waiting) >= MOST_WAITING:
+    if len(_waiting) >= MAX_WAITING:
         with in_language(request.language):
             raise TooManyFrames(_("Many people are looking at this step. Wait a little and choose it again."))
     making = asyncio.get_running_loop().run_in_executor(_threads, for_visitor(frame_now), folder, request)
@@ -132,7 +132,7 @@ def make_frame(folder: RunFolder, request: FrameRequest) -> dict[str, Any]:
     with one_thread() if small else nullcontext(), in_language(request.language):
         opened = load_model(folder, weights) if small else shared.open_model(folder.id, request.step)
         model, tokenizer = opened.model, opened.tokenizer
-        prompt = read_prompt(request.prompt, tokenizer, min(model.block_size, MOST_DRAWN))
+        prompt = read_prompt(request.prompt, tokenizer, min(model.block_size, MAX_DRAWN))
         anchor = find_weights(folder, request.anchor) if request.anchor is not None else None
         snapshot = Snapshot(folder, anchor or weights, model, tokenizer, prompt.ids)
         count, limit = len(prompt.ids), longest_drawn(model)
@@ -153,7 +153,7 @@ def longest_drawn(model: GPT | Bigram) -> int:
     """Return how many tokens of a prompt are drawn: as many as fit into a frame with all heads."""
     config = model.config
     heads = config.n_layer * config.n_head if isinstance(model, GPT) else 1
-    return min(model.block_size, MOST_DRAWN, isqrt(MOST_CELLS // heads))
+    return min(model.block_size, MAX_DRAWN, isqrt(MAX_CELLS // heads))
 
 
 def _attention(snapshot: Snapshot) -> dict[str, Any] | None:
@@ -292,7 +292,7 @@ def _continuation(snapshot: Snapshot) -> list[list]:
 
 def _map(snapshot: Snapshot) -> dict[str, Any] | None:
     """Return the embeddings projected and scaled like the anchor's, so that tokens move instead of jumping."""
-    tokens = snapshot.tokenizer.tokens[:MOST_TOKENS]
+    tokens = snapshot.tokenizer.tokens[:MAX_TOKENS]
     table = token_embeddings(snapshot.model)[: len(tokens)]
     reference = _table(snapshot.folder.path, snapshot.anchor, snapshot.anchor.stat().st_mtime_ns)
     if len(tokens) < 3 or not (np.isfinite(table).all() and np.isfinite(reference).all()):
@@ -309,7 +309,7 @@ def _map(snapshot: Snapshot) -> dict[str, Any] | None:
 
 @lru_cache(maxsize=8)
 def _table(run: Path, weights: Path, _changed: int) -> np.ndarray:
-    return token_embeddings(load_model(RunFolder(run), weights).model)[:MOST_TOKENS]
+    return token_embeddings(load_model(RunFolder(run), weights).model)[:MAX_TOKENS]
 
 
 def alike_in_words(vectors: np.ndarray, shown: Sequence[str], pairs: int = 2) -> str:

@@ -39,8 +39,8 @@ from explorer.widgets.session import recall, remember
 
 WINDOWS, FEWER_WINDOWS = 32, 16  # of text that scores are measured on; fewer for large models
 _PATTERNS = 4  # windows for measuring attention distances
-MOST_SNAPSHOTS = 24
-_MOST_CACHED = 512  # snapshots, with a few scores each
+MAX_SNAPSHOTS = 24
+_MAX_CACHED = 512  # snapshots, with a few scores each
 _TICK = 1.0  # seconds
 _LAST_SCORES = "head_scores"  # the id of a run, a step, and the scores of its heads
 
@@ -323,7 +323,7 @@ def scores_now(inspection: Inspection) -> Iterator[Progress[HeadScores]]:
 def scores_over_time(inspection: Inspection) -> Iterator[Progress[tuple[list[int], list[HeadScores]]]]:
     """Score all heads at the snapshots, oldest first. Raises TextError if the run's text is gone."""
     held_out = _held_out(inspection)
-    snapshots = evenly(inspection.folder.snapshots(), MOST_SNAPSHOTS)
+    snapshots = evenly(inspection.folder.snapshots(), MAX_SNAPSHOTS)
     steps, scores = [], []
     for done, (step, path) in enumerate(snapshots, start=1):
         try:
@@ -334,7 +334,7 @@ def scores_over_time(inspection: Inspection) -> Iterator[Progress[tuple[list[int
         yield Progress(done, len(snapshots), (steps, scores))
 
 
-@cached(LRUCache(_MOST_CACHED), key=lambda _, path, _held_out: (path, path.stat().st_mtime_ns), lock=threading.Lock())
+@cached(LRUCache(_MAX_CACHED), key=lambda _, path, _held_out: (path, path.stat().st_mtime_ns), lock=threading.Lock())
 def _scores_at(inspection: Inspection, path: Path, held_out: torch.Tensor) -> HeadScores:
     loaded = load_model(inspection.folder, path)
     return finish(score_heads(loaded.model, held_out, loaded.tokenizer.tokens, corpus=task_name(inspection)))

@@ -33,7 +33,7 @@ from explorer.widgets.run_picker import run_problem, runs_to_pick, step_line
 from explorer.widgets.run_rows import run_bytes_per_token
 
 LAYER, HEAD = "inspect_layer", "inspect_head"
-MOST_OFFERED = 100  # tokens in a select; 50,257 would be megabytes
+MAX_OFFERED = 100  # tokens in a select; 50,257 would be megabytes
 _FOLLOWED = "head_followed"  # the head of the address that was last shown
 _HEAD_PART = re.compile(r"head-(\d{1,4}\.\d{1,4})")
 _CHOSEN = "head_chosen"  # the head last chosen in any view, if any
@@ -258,7 +258,7 @@ def select(
     return st.selectbox(label, options, key=key, format_func=format_func, **more)
 
 
-def most_likely(scores: np.ndarray, count: int = MOST_OFFERED) -> list[int]:
+def most_likely(scores: np.ndarray, count: int = MAX_OFFERED) -> list[int]:
     """Return the ids of the tokens with the highest logits or probabilities (V,), best first."""
     return np.argsort(-scores, kind="stable")[:count].tolist()
 

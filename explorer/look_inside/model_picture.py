@@ -32,7 +32,7 @@ from explorer.i18n.language import N_, _
 from explorer.look_inside.ablation import draw_head_buttons, draw_head_effect
 from explorer.look_inside.heads import roles_over_time
 from explorer.look_inside.inspection import Inspection, keep_head, most_likely
-from explorer.look_inside.opened_part import MOST_ROWS, open_part, read_place, softmax, strips
+from explorer.look_inside.opened_part import MAX_ROWS, open_part, read_place, softmax, strips
 from explorer.widgets import address, session
 from explorer.widgets.invalid_links import end_absent
 from explorer.widgets.layout import card
@@ -56,7 +56,7 @@ class PictureRequest(NamedTuple):
     place: str = ""  # as in the address
     temperature: float = 1.0  # at which the next token is sampled
     seed: int = 0
-    rows: int = MOST_ROWS  # how many of the prompt's last tokens are drawn
+    rows: int = MAX_ROWS  # how many of the prompt's last tokens are drawn
 
 
 def draw_picture(snapshot: "Snapshot", request: PictureRequest) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from explorer.widgets.layout import card, chart, current_palette, errors_shown, 
 
 LAYER, NEURON = "neuron_layer", "neuron"
 WINDOW = 64  # tokens
-MOST_WINDOWS, FEWEST_WINDOWS = 2048, 48
+MAX_WINDOWS, MIN_WINDOWS = 2048, 48
 _EXAMPLES = 8
 _POINT = N_("Point at or tap a token to see the activation there.")
 _NEURON = N_(
@@ -64,7 +64,7 @@ def _examples_card(inspection: Inspection, layer: int, neuron: int) -> None:
     with card(_("Top activations"), note, more=_(_NEURON), key="card_neuron_texts"), errors_shown():
         with st.spinner(_("Reading the text ...")):
             length = min(WINDOW, inspection.model.block_size)
-            count = affordable_windows(inspection, length, FEWEST_WINDOWS, MOST_WINDOWS)
+            count = affordable_windows(inspection, length, MIN_WINDOWS, MAX_WINDOWS)
             searched = fixed_windows(run_text(inspection).training, length, count)
         search = partial(top_activations, inspection.model, searched, layer, neuron, _EXAMPLES)
         doing = ngettext("Reading {count} window of the text", "Reading {count} windows of the text", len(searched))

@@ -36,8 +36,8 @@ from explorer.look_inside.attention_weights import cell_steps
 if TYPE_CHECKING:
     from explorer.look_inside.frames import Snapshot
 
-MOST_ROWS = 64  # tokens of a prompt in the picture: a screen cannot show more lines
-MOST_CELLS = 64  # of a strip: a longer vector is split into pieces, each shown by its strongest number
+MAX_ROWS = 64  # tokens of a prompt in the picture: a screen cannot show more lines
+MAX_CELLS = 64  # of a strip: a longer vector is split into pieces, each shown by its strongest number
 _ADDED = ("learned", "sinusoidal")  # position embeddings that are added to the token's
 _NONLINEARITIES = {"relu": "ReLU", "gelu": "GELU", "gelu_tanh": "GELU", "swiglu": "SwiGLU", "relu2": "ReLU²"}
 _PLACE = re.compile(
@@ -97,10 +97,10 @@ def has_place(text: str, model: GPT | Bigram, length: int) -> bool:
 def strips(values: np.ndarray) -> dict[str, Any]:
     """Return rows of numbers (T, N) as signed bytes, -127 to 127 for the largest absolute value.
 
-    Longer rows are split into MOST_CELLS pieces, each shown by its number with the largest absolute value.
+    Longer rows are split into MAX_CELLS pieces, each shown by its number with the largest absolute value.
     """
     size = values.shape[1]
-    if size > MOST_CELLS:
+    if size > MAX_CELLS:
         edges = _edges(size)
         highest, lowest = np.maximum.reduceat(values, edges, axis=1), np.minimum.reduceat(values, edges, axis=1)
         values = np.where(highest >= -lowest, highest, lowest)
@@ -111,7 +111,7 @@ def strips(values: np.ndarray) -> dict[str, Any]:
 
 def _edges(size: int) -> list[int]:
     """Return the start of each piece of a row of `size` numbers."""
-    cells = min(size, MOST_CELLS)
+    cells = min(size, MAX_CELLS)
     return [cell * size // cells for cell in range(cells)]
 
 
@@ -137,7 +137,7 @@ def open_part(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[st
 
 def _tensor(name: str, values: np.ndarray, shape: str, picked: bool = False) -> dict[str, Any]:
     """Return one tensor of a part, a row of numbers for each token (T, N); `picked`: a click on a number chooses it."""
-    last = values[-MOST_ROWS:]
+    last = values[-MAX_ROWS:]
     tensor = {"name": name, "shape": f"({shape}) = ({', '.join(map(str, values.shape))})"} | strips(last)
     if picked:
         starts = [*_edges(values.shape[1]), values.shape[1]]
@@ -166,7 +166,7 @@ def _head(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[str, A
         steps, note = [], str(error)
     share = percent(float(pattern[place.token, key]))
     says = _("{query} attends {share} to {key}.", query=quoted(shown[place.token]), share=share, key=quoted(shown[key]))
-    rows = slice(-MOST_ROWS, None)
+    rows = slice(-MAX_ROWS, None)
     gate = " · σ(x·W_g)" if model.config.gated_attention else ""
     return {
         "title": _("Head {place}", place=f"{layer + 1}.{head + 1}"),

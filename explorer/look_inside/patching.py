@@ -14,7 +14,7 @@ from explorer.charts.heatmaps import patch_heatmap
 from explorer.charts.text_format import least_width_for, percent
 from explorer.i18n.formatting import named
 from explorer.i18n.language import N_, _
-from explorer.look_inside.frames import MOST_DRAWN
+from explorer.look_inside.frames import MAX_DRAWN
 from explorer.look_inside.inspection import Inspection, choose_token, likely_next, most_likely
 from explorer.services.jobs import known
 from explorer.services.shared import result_for
@@ -47,7 +47,7 @@ def draw(inspection: Inspection) -> None:
             parts = [name for name in _PARTS if inspection.config.feed_forward or name != "MLP"]
             session.fit_choice(PATCHED, parts, parts[0])
             chosen = st.segmented_control(_("Patch"), parts, required=True, key=PATCHED, format_func=_)
-        other = read_prompt(typed, inspection.tokenizer, min(inspection.model.block_size, MOST_DRAWN))
+        other = read_prompt(typed, inspection.tokenizer, min(inspection.model.block_size, MAX_DRAWN))
         if other.notes:
             st.info(literal(" ".join(other.notes)))
         _map(inspection, other, _PARTS[chosen], *_choose_answers(inspection, other))

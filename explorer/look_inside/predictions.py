@@ -18,7 +18,7 @@ from explorer.charts.text_format import percent
 from explorer.components.text import token_text
 from explorer.i18n.formatting import named
 from explorer.i18n.language import N_, _
-from explorer.look_inside.inspection import MOST_OFFERED, Inspection, choose_token, likely_next, names_of, select
+from explorer.look_inside.inspection import MAX_OFFERED, Inspection, choose_token, likely_next, names_of, select
 from explorer.look_inside.time_machine_views import LENS, NEXT, draw_view
 from explorer.services.shared import result_for
 from explorer.streaming.generation import passage_tokens
@@ -119,7 +119,7 @@ def _choose_baseline(inspection: Inspection, offered: list[int], token: int) -> 
     token_names = names_of(inspection.tokenizer, offered)
     names = {_ZERO: _("nothing (the logit)"), _MEAN: _("the mean over all tokens")}
     baseline = select(
-        _("Compared with"), [_ZERO, _MEAN, *offered[: MOST_OFFERED - 2]], key=BASELINE, default=_ZERO,
+        _("Compared with"), [_ZERO, _MEAN, *offered[: MAX_OFFERED - 2]], key=BASELINE, default=_ZERO,
         format_func=lambda id: names.get(id) or token_names[id],
     )  # fmt: skip
     if baseline == token:

@@ -19,7 +19,7 @@ from explorer.i18n.language import _
 from explorer.look_inside.inspection import Inspection
 from explorer.services import shared
 
-MOST_CACHED = 2  # texts; one of 5 MB takes 20 MB
+MAX_CACHED = 2  # texts; one of 5 MB takes 20 MB
 WORK = 2e10  # parameters times tokens: one second or a few
 
 
@@ -31,7 +31,7 @@ class RunText(NamedTuple):
 
 
 _reading = threading.Lock()
-_cache: LRUCache[Path, RunText] = LRUCache(MOST_CACHED)
+_cache: LRUCache[Path, RunText] = LRUCache(MAX_CACHED)
 
 
 def run_text(inspection: Inspection) -> RunText:

@@ -28,7 +28,7 @@ from explorer.widgets.layout import card, chart, choose, current_palette
 from explorer.widgets.run_rows import run_bytes_per_token
 
 LONGEST = 256  # tokens of a window
-MOST_WINDOWS, FEWEST_WINDOWS = 512, 16
+MAX_WINDOWS, MIN_WINDOWS = 512, 16
 PASSAGE = 400  # tokens
 _PLURALS = {
     "vowel": N_("vowels"),
@@ -74,7 +74,7 @@ def draw(inspection: Inspection) -> None:
 
 def _windows(inspection: Inspection) -> Tensor:
     length = min(inspection.model.block_size, LONGEST // 2 if inspection.large else LONGEST)
-    return windows(inspection, length, affordable_windows(inspection, length, FEWEST_WINDOWS, MOST_WINDOWS))
+    return windows(inspection, length, affordable_windows(inspection, length, MIN_WINDOWS, MAX_WINDOWS))
 
 
 def measure(inspection: Inspection, measured_on: Tensor) -> Iterator[Progress[Tensor]]:

@@ -14,7 +14,7 @@ from core.text.corpora import share_text
 from explorer.charts.text_format import plain
 from explorer.charts.theme import style
 from explorer.i18n.language import _, ngettext
-from explorer.play.game import LENGTHS, MOST_PASSAGES, Prediction, new_game, predictions_of, runs_that_play
+from explorer.play.game import LENGTHS, MAX_PASSAGES, Prediction, new_game, predictions_of, runs_that_play
 from explorer.services import shared
 from explorer.services.visitors import visitor
 from explorer.widgets.forms import text_labels
@@ -23,7 +23,7 @@ from explorer.widgets.session import notifying
 
 _LOOK_AGAIN = 3.0  # seconds
 _TEXT, _LETTERS, _NAMED = "game_text", "game_letters", "game_named"
-_ROW, _FRAME, _MOST_RUNS = 34, 110, 2  # px of a player and of the frame; runs that play along
+_ROW, _FRAME, _MAX_RUNS = 34, 110, 2  # px of a player and of the frame; runs that play along
 
 
 class PlayerScore(NamedTuple):
@@ -63,7 +63,7 @@ def _draw_form(classroom: Classroom) -> None:
 @notifying()
 def _start(classroom: Classroom) -> None:
     text, letters = st.session_state[_TEXT], st.session_state[_LETTERS] or LENGTHS[1]
-    passage = MOST_PASSAGES + 1 + secrets.randbelow(10**9)  # a number that nobody can open beforehand
+    passage = MAX_PASSAGES + 1 + secrets.randbelow(10**9)  # a number that nobody can open beforehand
     new_game(text, passage, letters)  # raises if the text is too short
     share_text(text, classroom.root)
     classroom.start_game(text, passage, letters)
@@ -120,7 +120,7 @@ def _models(text: str, start: Game) -> list[Prediction]:
         run for run in runs_that_play(text, whole)[0].values() if run.in_gallery or is_shared(shared.home(), run.id)
     ]
     models: list[Prediction] = []
-    for run in [None, *runs[:_MOST_RUNS]]:
+    for run in [None, *runs[:_MAX_RUNS]]:
         if predictions := predictions_of(text, whole, run, None):
             models += predictions[1:] if run else predictions
     return models

@@ -26,7 +26,7 @@ from explorer.charts.loss import Player, loss_figure, player_columns, with_playe
 from explorer.components.lesson_views import guess_board
 from explorer.data.corpus_cards import Facts, facts_of
 from explorer.i18n.language import _, language
-from explorer.learn.state import MOST_CHARACTERS
+from explorer.learn.state import MAX_CHARACTERS
 from explorer.services import shared
 from explorer.services.visitors import check_may_change, served_class, visitor
 from explorer.streaming.jsonl_tail import curve_rows
@@ -39,8 +39,8 @@ from explorer.widgets.layout import card, chart, current_palette, literal, show_
 from explorer.widgets.run_picker import runs_to_pick
 
 LENGTHS = (15, 30, 60, 100)
-_MOST_NAMED = 6  # names shown of the runs that do not play
-MOST_PASSAGES = 9999
+_MAX_NAMED = 6  # names shown of the runs that do not play
+MAX_PASSAGES = 9999
 _GAME, _OF_CLASS = "shannon-game", "class"
 _LEFT = "shannon-left"  # the passage of the class's game that this student has left
 _UNKNOWN_KEY = "shannon-strange"  # the game, and the last key typed if the text does not have it
@@ -64,14 +64,14 @@ def choose_game() -> tuple[str, Game]:
     if text and text not in corpora:
         leave = partial(address.write, dict.fromkeys((address.TEXT, address.PASSAGE, address.LETTERS)))
         end_absent(absent_text(text), _("Play with another text"), leave)
-    say_misread_number(address.PASSAGE, range(1, MOST_PASSAGES + 1), _("A passage is a number from 1 to 9,999."))
+    say_misread_number(address.PASSAGE, range(1, MAX_PASSAGES + 1), _("A passage is a number from 1 to 9,999."))
     say_misread_number(address.LETTERS, LENGTHS, _("A passage has 15, 30, 60 or 100 letters."))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="play_choices"):
         st.session_state["play_text"] = text if text in corpora else next(iter(corpora))
         name = st.selectbox(words("text"), list(corpora), key="play_text", format_func=corpora.get, width=220,
                             on_change=_choose)  # fmt: skip
-        st.session_state["play_number"] = max(1, min(number or 1, MOST_PASSAGES))
-        number = st.number_input(words("number"), 1, MOST_PASSAGES, key="play_number", help=words("number_help"),
+        st.session_state["play_number"] = max(1, min(number or 1, MAX_PASSAGES))
+        number = st.number_input(words("number"), 1, MAX_PASSAGES, key="play_number", help=words("number_help"),
                                  width=150, on_change=_choose)  # fmt: skip
         st.session_state["play_letters"] = letters if letters in LENGTHS else LENGTHS[1]
         length = st.segmented_control(words("letters"), LENGTHS, key="play_letters", required=True,
@@ -123,7 +123,7 @@ def class_move(classroom: Classroom, start: Game, passage: int, move: Callable[[
 
 def _choose(shift: int | None = None) -> None:
     chosen = st.session_state
-    number = chosen["play_number"] if shift is None else (chosen["play_number"] * 31 + shift + 7) % MOST_PASSAGES + 1
+    number = chosen["play_number"] if shift is None else (chosen["play_number"] * 31 + shift + 7) % MAX_PASSAGES + 1
     letters = chosen["play_letters"] or LENGTHS[1]
     address.write({address.TEXT: chosen["play_text"], address.PASSAGE: number, address.LETTERS: letters})
 
@@ -204,9 +204,9 @@ def draw_result(name: str, game: Game) -> None:
     with card(words("how"), key="play_how"):
         st.markdown(words("how_text", alphabet=len(game.alphabet), blind=f"{log2(len(game.alphabet)):.2f}"), width=820)
         st.markdown(_bits_table(game, predictions))
-        fewer = len(set(load_corpus(name, shared.data_dir())[:MOST_CHARACTERS]))
+        fewer = len(set(load_corpus(name, shared.data_dir())[:MAX_CHARACTERS]))
         if fewer < len(game.alphabet):
-            numbers = {"alphabet": len(game.alphabet), "read": f"{MOST_CHARACTERS:,}", "fewer": fewer}
+            numbers = {"alphabet": len(game.alphabet), "read": f"{MAX_CHARACTERS:,}", "fewer": fewer}
             st.caption(words("how_alphabet", **numbers))
     st.caption(words("read on"))
 
@@ -222,7 +222,7 @@ def runs_that_play(name: str, game: Game) -> tuple[dict[str, RunFolder], list[Ru
 def _choose_run(name: str, game: Game) -> tuple[RunFolder | None, int | None]:
     runs, left_out = runs_that_play(name, game)
     if left_out:
-        names = [folder.name for folder in left_out[:_MOST_NAMED]] + ["…"] * (len(left_out) > _MOST_NAMED)
+        names = [folder.name for folder in left_out[:_MAX_NAMED]] + ["…"] * (len(left_out) > _MAX_NAMED)
         st.caption(words("left_out", names=literal(", ".join(names))))
     if not runs:
         st.info(words("no_run"))

@@ -23,7 +23,7 @@ from core.text.tokenizers import OnProgress
 from explorer.i18n.language import N_
 from explorer.services.visitors import for_visitor
 
-MOST_JOBS = 64  # jobs with their results
+MAX_JOBS = 64  # jobs with their results
 SLICE = 0.2  # seconds before the next job's turn; a longer piece of work is not interrupted
 AWAY = 60.0  # seconds without a look after which a session no longer counts as a watcher
 MISTAKE = N_("This could not be computed because of a bug; the server's terminal shows details.")
@@ -151,7 +151,7 @@ class _Jobs(LRUCache):
         return key, oldest
 
 
-_jobs = _Jobs(MOST_JOBS)
+_jobs = _Jobs(MAX_JOBS)
 
 
 def job(key: Hashable, make: Callable[[], Iterator[Progress[Any]]]) -> Job:

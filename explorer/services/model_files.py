@@ -18,7 +18,7 @@ from core.runs.folder import RunFolder
 from core.runs.model_files import CHECKPOINT, MODEL_FILE, import_model, pack, why_not
 from explorer.i18n.language import N_, _
 
-MOST_MEGABYTES = 1024  # of an upload: GPT-2 with 124 million parameters has 550. Streamlit's own text says "1GB"
+MAX_MEGABYTES = 1024  # of an upload: GPT-2 with 124 million parameters has 550. Streamlit's own text says "1GB"
 _PACKED = "upload.zip"
 _COPY = re.compile(r"( ?\(\d{1,3}\)| \d{1,3}| copy)(?=\.[^.]*$)")  # in the name of a second download
 UPLOAD_HOURS = 6.0  # a killed server leaves uploads behind; the next upload deletes those older than this
@@ -77,7 +77,7 @@ def import_from_hub(data_dir: Path, hub_name: str, corpus: str, name: str) -> Ru
     """Make a run from a model on the Hugging Face Hub. Raises ExplorerError with a sentence if that is impossible."""
     from core.import_export.hub import download_model  # imports the hub's library: 0.1 s
 
-    folder = download_model(hub_name, data_dir, MOST_MEGABYTES << 20)
+    folder = download_model(hub_name, data_dir, MAX_MEGABYTES << 20)
     return import_model(data_dir, folder, corpus, name or hub_name)
 
 
@@ -85,11 +85,11 @@ def _by_name(uploads: Sequence[Upload]) -> dict[str, Upload]:
     if not uploads:
         raise ExternalModelError(_("Choose the files first: config.json with model.safetensors, or one ckpt.pt."))
     size = sum(upload.size for upload in uploads)
-    if size > MOST_MEGABYTES << 20:
+    if size > MAX_MEGABYTES << 20:
         words = _(
             "The files have {size} together, and at most {most} are taken here. In a shell there is no bound: "
             "python -m core import PATH",
-            size=memory_in_words(size), most=memory_in_words(MOST_MEGABYTES << 20),
+            size=memory_in_words(size), most=memory_in_words(MAX_MEGABYTES << 20),
         )  # fmt: skip
         raise ExternalModelError(words)
     named: dict[str, Upload] = {}

@@ -33,8 +33,8 @@ from explorer.services.visitors import visitor_dir as data_dir
 
 __all__ = ["data_dir"]
 _LARGE = 20_000_000  # parameters
-MOST_MODELS = 4  # kept open at a time
-MOST_RESULTS = 24  # for each model
+MAX_MODELS = 4  # kept open at a time
+MAX_RESULTS = 24  # for each model
 Result = TypeVar("Result")
 
 
@@ -52,7 +52,7 @@ class Opened(NamedTuple):
 _supervising, _opening, _measuring, _storing = (threading.Lock() for _ in range(4))
 _supervisors: dict[Path, Supervisor] = {}
 _drivers: dict[Path, SweepDriver] = {}
-_models: LRUCache[tuple[Path, int], Opened] = LRUCache(MOST_MODELS)
+_models: LRUCache[tuple[Path, int], Opened] = LRUCache(MAX_MODELS)
 _results: WeakKeyDictionary[GPT | Bigram, LRUCache] = WeakKeyDictionary()
 _prefetching = ThreadPoolExecutor(1, thread_name_prefix="prefetch model")
 
@@ -183,7 +183,7 @@ def chosen_precision(config: RunConfig) -> Choice:
 def result_for(model: GPT | Bigram, key: Hashable, make: Callable[[], Result]) -> Result:
     """Return the result of `make`, cached for a model and key for all sessions. Do not change it."""
     with _storing:
-        results = _results.setdefault(model, LRUCache(MOST_RESULTS))
+        results = _results.setdefault(model, LRUCache(MAX_RESULTS))
         if key in results:
             return results[key]
     made = make()

@@ -25,7 +25,7 @@ from explorer.streaming.run_events import Position, RunReader, event
 NEWS_TICK = 0.2  # seconds between checks whether runs have changed; one check serves all watchers
 TICK = 0.2  # seconds between checks of the folder
 KEEP_ALIVE = 15.0  # seconds of silence after which a comment is sent, so that closed connections are noticed
-MOST_BEHIND = 300  # chunks that a slow watcher may fall behind before it must reconnect with its cursor
+MAX_BEHIND = 300  # chunks that a slow watcher may fall behind before it must reconnect with its cursor
 
 
 class RunBroadcast:
@@ -41,7 +41,7 @@ class RunBroadcast:
 
     async def watch(self, cursor: str = "") -> AsyncGenerator[bytes, None]:
         """Yield chunks of event-stream text: first what came after the cursor, then live events."""
-        queue: asyncio.Queue[bytes | None] = asyncio.Queue(MOST_BEHIND)
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_BEHIND)
         self._watchers.add(queue)
         try:
             if self._task is None:

@@ -27,9 +27,9 @@ from explorer.services.visitors import for_visitor
 from explorer.streaming.run_events import event
 
 AT_ONCE = 2  # texts generated at the same time
-MOST_TOGETHER = 8  # of one run, by one of the threads
-MOST_WAITING = 24  # unfinished texts, including those being generated
-MOST_OF_ONE = 8  # of those, per network address; this machine's own may be a proxy's, with many users behind it
+MAX_TOGETHER = 8  # of one run, by one of the threads
+MAX_WAITING = 24  # unfinished texts, including those being generated
+MAX_OF_ONE = 8  # of those, per network address; this machine's own may be a proxy's, with many users behind it
 LONGEST_PROMPT = 4000  # characters; it travels in an address
 _SETTINGS = tuple(GenerationConfig.model_fields)
 
@@ -54,9 +54,9 @@ def generated_text(run_id: str, query: Mapping[str, str], client: str = "") -> I
     language = query.get("language", ENGLISH)
     with in_language(language):
         own = list(_running.values()).count(client)
-        if len(_running) >= MOST_WAITING:
+        if len(_running) >= MAX_WAITING:
             raise TooManyTexts(_("Too many texts are being generated now. Wait a moment and press Generate again."))
-        if own >= MOST_OF_ONE and not _is_this_machine(client):
+        if own >= MAX_OF_ONE and not _is_this_machine(client):
             words = ngettext(
                 "{count} of your texts is still being generated. Wait until it is done.",
                 "{count} of your texts are still being generated. Wait until they are done.",
@@ -106,7 +106,7 @@ def _serve(request: _Request) -> None:
         if request not in _waiting:  # already generated with another one
             return
         others = [other for other in _waiting if other.run_id == request.run_id and other is not request]
-        served = [request, *others[: MOST_TOGETHER - 1]]
+        served = [request, *others[: MAX_TOGETHER - 1]]
         for one in served:
             _waiting.remove(one)
     try:

@@ -20,13 +20,13 @@ from core.runs.folder import RunFolder
 from explorer.i18n.formatting import change_in_words
 
 _BLOCK = 4_000_000  # bytes of a chunk: thinned in about 20 ms
-_MOST_CHUNKS = 40  # per read
-_LEAST_ROWS = 100  # of a chunk, even if it is a small part of the file
+_MAX_CHUNKS = 40  # per read
+_MIN_ROWS = 100  # of a chunk, even if it is a small part of the file
 _CHECKED = 64  # bytes before a position that must not have changed since
-MOST_ROWS = 3000  # of a curve, or up to twice as many while it grows
+MAX_ROWS = 3000  # of a curve, or up to twice as many while it grows
 COLUMNS = ("loss", "grad_norm", "tokens_per_second", "lr", "val_loss")  # the columns of metrics.jsonl that are drawn
-MOST_CURVES = 32  # cached, of at most 1 MB each
-_MOST_JOINED = 64  # chunks of a curve before they are joined
+MAX_CURVES = 32  # cached, of at most 1 MB each
+_MAX_JOINED = 64  # chunks of a curve before they are joined
 MEASURED = "val_loss"  # few rows have it: each took an evaluation
 
 
@@ -96,8 +96,8 @@ def read_chunks(
     path: Path, start: FilePosition, end: FilePosition, most: int, columns: Sequence[str] = ()
 ) -> Iterator[Chunk]:
     """Yield the rows between two positions in chunks, each thinned to its share of `most`; `columns` keep extremes."""
-    size = max(_BLOCK, end.offset // _MOST_CHUNKS)
-    least = _LEAST_ROWS if columns else 1
+    size = max(_BLOCK, end.offset // _MAX_CHUNKS)
+    least = _MIN_ROWS if columns else 1
     try:
         with path.open("rb") as file:
             at = start.offset
@@ -230,13 +230,13 @@ class Curve:
                         return
                     chunks.append(chunk)
             if chunks[index].end.offset > end.offset:  # another caller has read further than this one wants
-                yield from read_chunks(self.path, before, end, MOST_ROWS, COLUMNS)
+                yield from read_chunks(self.path, before, end, MAX_ROWS, COLUMNS)
                 return
             yield chunks[index]
             before, index = chunks[index].end, index + 1
 
     def _next(self, before: FilePosition, end: FilePosition) -> Chunk | None:
-        share = MOST_ROWS * (end.offset - before.offset) // end.offset
+        share = MAX_ROWS * (end.offset - before.offset) // end.offset
         return next(read_chunks(self.path, before, end, share, COLUMNS), None)
 
     def _tidied(self) -> list[Chunk]:
@@ -245,12 +245,12 @@ class Curve:
         while chunks and not is_unchanged(self.path, chunks[-1].end):
             chunks = chunks[:-1]
         rows = [row for chunk in chunks for row in chunk.rows]
-        if len(rows) <= 2 * MOST_ROWS and len(chunks) <= _MOST_JOINED:
+        if len(rows) <= 2 * MAX_ROWS and len(chunks) <= _MAX_JOINED:
             return chunks
-        return [Chunk(thin_lines("".join(f"{row}\n" for row in rows).encode(), MOST_ROWS, COLUMNS), chunks[-1].end)]
+        return [Chunk(thin_lines("".join(f"{row}\n" for row in rows).encode(), MAX_ROWS, COLUMNS), chunks[-1].end)]
 
 
-@cached(LRUCache(MOST_CURVES), lock=threading.Lock())
+@cached(LRUCache(MAX_CURVES), lock=threading.Lock())
 def curve(path: Path) -> Curve:
     """Return the curve of a metrics file, shared by all sessions."""
     return Curve(path)

@@ -27,7 +27,7 @@ from core.training.progress_summary import SENTENCES
 from explorer.i18n.formatting import part_in_words
 from explorer.streaming.jsonl_tail import (
     COLUMNS,
-    MOST_ROWS,
+    MAX_ROWS,
     Chunk,
     FilePosition,
     contains_between,
@@ -39,9 +39,9 @@ from explorer.streaming.jsonl_tail import (
     read_chunks,
 )
 
-MOST_EVENTS = 3000  # of history sent to a new watcher
-MOST_SAMPLES = 200  # of those, because each is a whole text
-MOST_TOKENS = 400  # on the embedding map; more would be illegible
+MAX_EVENTS = 3000  # of history sent to a new watcher
+MAX_SAMPLES = 200  # of those, because each is a whole text
+MAX_TOKENS = 400  # on the embedding map; more would be illegible
 _CROWD = 0.95  # quantile, from either end, of the points that set the map's scale
 _STRETCH = 2.0  # of the flatter direction, at most
 _GAUGE_SECONDS = 2.0  # between two comparisons of a run with its machine
@@ -154,8 +154,8 @@ class RunReader:
     def _chunks(self, name: str, start: FilePosition, end: FilePosition) -> Iterator[Chunk]:
         path = self.paths[name]
         if name != "metrics":
-            return read_chunks(path, start, end, MOST_SAMPLES if name == "samples" else MOST_EVENTS)
-        return read_chunks(path, start, end, MOST_ROWS, COLUMNS) if start.offset else curve(path).chunks(end)
+            return read_chunks(path, start, end, MAX_SAMPLES if name == "samples" else MAX_EVENTS)
+        return read_chunks(path, start, end, MAX_ROWS, COLUMNS) if start.offset else curve(path).chunks(end)
 
     def _row_end(self, name: str) -> FilePosition:
         version = file_version(self.paths[name])
@@ -210,7 +210,7 @@ class RunReader:
     def _map_tokens(self) -> tuple[str, ...]:
         if not self._vocabulary:
             try:
-                self._vocabulary = load_tokenizer(self.folder.tokenizer_path).tokens[:MOST_TOKENS]
+                self._vocabulary = load_tokenizer(self.folder.tokenizer_path).tokens[:MAX_TOKENS]
             except TextError:
                 return ()
         return self._vocabulary

@@ -11,7 +11,7 @@ from core.settings import fields_of
 from core.sweeps.driver import extend_sweep, resume_sweep, stop_sweep
 from core.sweeps.folder import SweepFolder, SweepRecord, create_sweep, delete_sweep, list_sweeps, open_sweep, planned
 from core.sweeps.results import (
-    LEAST_FOR_IMPORTANCE,
+    MIN_FOR_IMPORTANCE,
     PointResult,
     best_point,
     best_run,
@@ -303,7 +303,7 @@ def _draw_importances(record: SweepRecord, results: list[PointResult]) -> None:
             alt = _("A bar for each setting with the share of the variance that it explains.")
             chart(figure, key="sweep_importances_chart", numbers=lambda: columns, name="sweep-importances", alt=alt)
         else:
-            st.caption(_("Shown from {count} finished points on.", count=LEAST_FOR_IMPORTANCE))
+            st.caption(_("Shown from {count} finished points on.", count=MIN_FOR_IMPORTANCE))
 
 
 def _draw_points(results: list[PointResult]) -> None:

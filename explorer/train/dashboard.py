@@ -41,7 +41,7 @@ _BOARD = (1.15, 1)  # shares of the width: the loss, the text and the heads besi
 _DRAWER = 0.75  # of the live settings, while they are open
 _MAP_HEIGHT = 420  # pixels
 _LOOK_AGAIN = 2.0  # seconds between updates of what the stream does not update
-_MOST_ROWS = 120  # of a bigram's table; more would be illegible
+_MAX_ROWS = 120  # of a bigram's table; more would be illegible
 _MACHINES = {"cpu": N_("CPU"), "cuda": N_("GPU"), "mps": N_("Apple GPU")}
 _CURVES = [
     {"column": "lr", "label": N_("Learning rate"), "format": "rate"},
@@ -244,7 +244,7 @@ def _draw_table(folder: RunFolder) -> None:
     if probe is None:
         st.caption(_("The first picture arrives with the first steps."))
         return
-    tokens = load_tokenizer(folder.tokenizer_path).tokens[:_MOST_ROWS]
+    tokens = load_tokenizer(folder.tokenizer_path).tokens[:_MAX_ROWS]
     logits = probe.embedding.astype(np.float32)  # (V, V): a bigram's embedding of a token is its row of logits
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)

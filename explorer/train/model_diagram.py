@@ -17,7 +17,7 @@ _PARTS = {  # by the name of the module
     "bigram": N_("Bigram table"),
     "token_embedding_table": N_("Bigram table"),
 }
-_MOST_BLOCKS, _MOST_HEADS = 12, 24  # drawn behind one another, and beside one another
+_MAX_BLOCKS, _MAX_HEADS = 12, 24  # drawn behind one another, and beside one another
 
 
 def model_diagram(config: ModelConfig, vocab_size: int) -> str:
@@ -67,7 +67,7 @@ def _heads_in_words(config: ModelConfig) -> str:
 def _gpt_boxes(config: ModelConfig, shares: dict[str, float], vocab_size: int) -> list[str]:
     context = ngettext("{count} token", "{count} tokens", config.block_size)
     width = _("width {width}", width=config.n_embd)
-    squares = "<b></b>" * min(config.n_head, _MOST_HEADS)
+    squares = "<b></b>" * min(config.n_head, _MAX_HEADS)
     heads = _heads_in_words(config)
     sublayers = _box("attn", shares, heads, f'<div class="model-heads">{squares}</div>')
     if config.feed_forward:
@@ -76,7 +76,7 @@ def _gpt_boxes(config: ModelConfig, shares: dict[str, float], vocab_size: int) -
         kinds = f"{config.activation}, {experts}, {active}" if config.mixture_of_experts else config.activation
         sublayers += _box("mlp", shares, kinds)
     blocks = ngettext("{count} block", "{count} blocks", config.n_layer)
-    depth = min(config.n_layer, _MOST_BLOCKS) - 1
+    depth = min(config.n_layer, _MAX_BLOCKS) - 1
     shadows = ", ".join(
         f"{3 * n}px {-3 * n}px 0 -1px Canvas, {3 * n}px {-3 * n}px 0 0 GrayText" for n in range(1, depth + 1)
     )

@@ -12,11 +12,11 @@ from core.settings import Setting
 from core.sweeps.folder import SweepCost, SweepRecord, create_sweep, expected_cost, planned
 from core.sweeps.space import (
     FIRST_POSITIONS,
+    MAX_DIMENSIONS,
+    MAX_POSITIONS,
+    MAX_RUNS,
+    MAX_SEEDS,
     METHODS,
-    MOST_DIMENSIONS,
-    MOST_POSITIONS,
-    MOST_RUNS,
-    MOST_SEEDS,
     OFFERED,
     Dimension,
     MethodName,
@@ -107,7 +107,7 @@ def draw_sweep_form(config: RunConfig, used: dict[str, Setting], vocab_size: int
     about = _("Train many runs that differ in some settings, whose sliders become ranges.")
     with st.popover(_("Sweep over settings"), icon=":material/tune:", type="tertiary", help=about, key="sweep_form"):
         st.multiselect(_("Settings to vary"), list(labels), key=_OVER, format_func=labels.get,
-                       max_selections=MOST_DIMENSIONS)  # fmt: skip
+                       max_selections=MAX_DIMENSIONS)  # fmt: skip
         if varied := varied_settings(used):
             _draw_method()
             st.caption(_("Their sliders on the page have ranges now. Set them, then press Start sweep."))
@@ -126,12 +126,12 @@ def _draw_method() -> None:
     with st.container(horizontal=True, gap="small"):
         if st.session_state.get(_METHOD) == "grid":
             about = _("Values of each range; a list has its own.")
-            st.number_input(_("Positions"), 2, MOST_POSITIONS, FIRST_POSITIONS, key=_GRID, width=120, help=about)
+            st.number_input(_("Positions"), 2, MAX_POSITIONS, FIRST_POSITIONS, key=_GRID, width=120, help=about)
         else:
             about = _("A point is one combination of values.")
-            st.number_input(_("Points"), 1, MOST_RUNS, 12, key=_POINTS, width=120, help=about)
+            st.number_input(_("Points"), 1, MAX_RUNS, 12, key=_POINTS, width=120, help=about)
         about = _("Runs of each point with different random seeds: they show how much of a difference is chance.")
-        st.number_input(_("Seeds"), 1, MOST_SEEDS, 1, key=_SEEDS, width=110, help=about)
+        st.number_input(_("Seeds"), 1, MAX_SEEDS, 1, key=_SEEDS, width=110, help=about)
     about = _("Stop a run whose validation loss is above the median of the finished runs at the same step.")
     st.toggle(_("Median pruning"), True, key=_PRUNE, help=about)
 

@@ -32,7 +32,7 @@ from core.runs.records import plain_name
 from explorer.classroom.hand_in import zip_class
 from explorer.look_inside.frames import FrameRequest, TooManyFrames, frame_bytes
 from explorer.look_inside.model_picture import HOTTEST, PictureRequest
-from explorer.look_inside.opened_part import MOST_ROWS
+from explorer.look_inside.opened_part import MAX_ROWS
 from explorer.services.model_files import EXPORTS, why_no_export, write_export
 from explorer.services.shared import data_dir
 from explorer.services.visitors import served_class, visitor, visitor_of
@@ -42,8 +42,8 @@ from explorer.streaming.run_events import event
 from explorer.web.worksheets import paper
 from explorer.widgets.address import ROOT
 
-MOST_DOWNLOADS = 4  # at once: each keeps a whole archive on disk until it is sent
-MOST_WATCHED = 8  # runs that one page may watch
+MAX_DOWNLOADS = 4  # at once: each keeps a whole archive on disk until it is sent
+MAX_WATCHED = 8  # runs that one page may watch
 CHECK_SECONDS = 1.0  # between checks that a stream's user may still read its run
 _CHUNK = 2**18  # bytes of an archive sent at a time
 _FOR_A_DAY = {"Cache-Control": "public, max-age=86400"}
@@ -59,12 +59,12 @@ def api_routes(broadcaster: Broadcaster, base: str = "") -> list[Route]:
         return _event_stream(request, broadcaster.watch(_run_of(request), cursor))
 
     async def news(request: Request) -> Response:
-        return _event_stream(request, broadcaster.news(request.query_params.getlist("run")[:MOST_WATCHED]))
+        return _event_stream(request, broadcaster.news(request.query_params.getlist("run")[:MAX_WATCHED]))
 
     return [
         Route(f"{base}/api/news", news),
         Route(f"{base}/api/runs/{{id}}/stream", stream),
-        Route(f"{base}/api/runs/{{id}}/download", partial(download, places=asyncio.Semaphore(MOST_DOWNLOADS))),
+        Route(f"{base}/api/runs/{{id}}/download", partial(download, places=asyncio.Semaphore(MAX_DOWNLOADS))),
         Route(f"{base}/api/runs/{{id}}/generate", stream_text),
         Route(f"{base}/api/runs/{{id}}/frames/{{step}}", frame),
         Route(f"{base}/api/class.zip", partial(keep_class, places=asyncio.Semaphore(1))),
@@ -211,7 +211,7 @@ def _picture_of(request: Request) -> PictureRequest | None:
     if not re.fullmatch(r"\d(\.\d{1,2})?", temperature) or float(temperature) > HOTTEST:
         raise HTTPException(400, f"A temperature is a number from 0 to {HOTTEST}.")
     seed, rows = (whole_number(query.get(name, "")) for name in ("seed", "rows"))
-    return PictureRequest(query["place"][:100], float(temperature), seed or 0, min(rows or MOST_ROWS, MOST_ROWS))
+    return PictureRequest(query["place"][:100], float(temperature), seed or 0, min(rows or MAX_ROWS, MAX_ROWS))
 
 
 async def plotly_js(request: Request) -> Response:

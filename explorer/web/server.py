@@ -47,10 +47,10 @@ _HOW_TO_STOP = "Press Ctrl-C to stop; what trains goes on training."
 _COLLECT_EVERY = 60.0  # seconds
 REQUEST_SECONDS = 20.0  # for a request's head, since the connection or the last response; also between parts of a body
 
-MOST_SESSIONS = 512  # kept without a connection; a school's network may drop more than Streamlit's 128
+MAX_SESSIONS = 512  # kept without a connection; a school's network may drop more than Streamlit's 128
 
 # Streamlit has no setting for this.
-MemorySessionStorage.__init__ = partialmethod(MemorySessionStorage.__init__, MOST_SESSIONS)  # pyrefly: ignore
+MemorySessionStorage.__init__ = partialmethod(MemorySessionStorage.__init__, MAX_SESSIONS)  # pyrefly: ignore
 _watch_files = AppSession.register_file_watchers
 
 

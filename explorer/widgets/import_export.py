@@ -11,7 +11,7 @@ from explorer.i18n.language import N_, _
 from explorer.services import shared, visitors
 from explorer.services.model_files import (
     EXPORTS,
-    MOST_MEGABYTES,
+    MAX_MEGABYTES,
     Upload,
     import_from_hub,
     import_uploads,
@@ -49,7 +49,7 @@ def draw_import() -> None:
         files, hub = st.tabs([_("Files"), _("Hugging Face name")])
         with files:
             label = _("config.json and model.safetensors, or ckpt.pt, or the zip of a run")
-            bounds = {"accept_multiple_files": True, "max_upload_size": MOST_MEGABYTES}
+            bounds = {"accept_multiple_files": True, "max_upload_size": MAX_MEGABYTES}
             sent = st.file_uploader(label, key=f"import_files_{taken}", help=_(_FILES), **bounds)
             if st.button(_("Import files"), key="import_files_go"):
                 uploads = [Upload(file.name, file, file.size) for file in sent]

@@ -14,7 +14,7 @@ from explorer.services import shared
 from explorer.widgets import address, drafts
 from explorer.widgets.layout import show_error
 
-_MOST_SHOWN = 60  # characters of what a link asks for
+_MAX_SHOWN = 60  # characters of what a link asks for
 
 
 def end_absent(problem: ExplorerError | str, label: str, on_click: Callable[[], object]) -> NoReturn:
@@ -26,7 +26,7 @@ def end_absent(problem: ExplorerError | str, label: str, on_click: Callable[[], 
 
 def quoted_part(text: str) -> str:
     """Return a part of an address as it is quoted in a sentence."""
-    return repr(text[:_MOST_SHOWN])
+    return repr(text[:_MAX_SHOWN])
 
 
 def absent_text(name: str) -> str:

@@ -10,7 +10,7 @@ from core.text.batches import split_ids
 from core.text.corpora import load_corpus
 from core.text.tokenizers import CharTokenizer
 from core.training.checkpoints import snapshot_steps
-from core.training.health import MOST_ROWS
+from core.training.health import MAX_ROWS
 from core.training.trainer import Trainer
 
 
@@ -21,7 +21,7 @@ def measure() -> dict[str, str]:
     tokenizer = CharTokenizer.from_text(text)
     train_ids, val_ids = split_ids(torch.from_numpy(tokenizer.encode_array(text).copy()), config.data.val_fraction)
     trainer = Trainer(config, train_ids, val_ids, tokenizer.vocab_size)
-    planned = set(snapshot_steps(config.train.steps, MOST_ROWS))
+    planned = set(snapshot_steps(config.train.steps, MAX_ROWS))
     measuring, started = 0.0, perf_counter()
     while trainer.step < config.train.steps:
         trainer.train_step(measure_update=trainer.step + 1 in planned)

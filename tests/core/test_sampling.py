@@ -332,7 +332,7 @@ def test_more_texts_than_fit_into_memory_are_generated_in_turn(monkeypatch):
     load()
     model = make()
     whole = written_together(model)
-    monkeypatch.setattr(sampling, "_MOST_CACHED", 4 * cached_bytes(model))
+    monkeypatch.setattr(sampling, "_MAX_CACHED", 4 * cached_bytes(model))
     assert written_together(model) == whole
     assert generate_together(model, [], []) == []
 

@@ -15,7 +15,7 @@ CURVE = """() => {
     const x = Array.from(trace?.x ?? []), y = Array.from(trace?.y ?? []);
     return {last: x[x.length - 1] ?? -1, points: x.length, high: x.filter((_, index) => y[index] > 10)};
 }"""
-MOST_POINTS = 1500  # of a curve in the browser
+MAX_POINTS = 1500  # of a curve in the browser
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_outliers_of_a_long_run_are_seen_and_stay_while_it_goes_on(server, open_
         wait_until(page, f"() => ({CURVE})().last === {first + 2999}")
     curve = page.evaluate(CURVE)
     assert curve["high"] == [30_003, *spikes]
-    assert curve["points"] <= MOST_POINTS
+    assert curve["points"] <= MAX_POINTS
     page.reload()
     wait_until(page, f"() => ({CURVE})().last === 71999")
     assert page.evaluate(CURVE)["high"] == [30_003, *spikes]

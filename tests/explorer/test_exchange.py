@@ -13,7 +13,7 @@ from core.runs.archive import zip_run
 from core.runs.folder import list_runs
 from core.runs.model_files import export_hugging_face, export_nanogpt
 from core.runs.weights import load_model
-from explorer.services.model_files import MOST_MEGABYTES, Upload, import_from_hub, import_uploads, write_export
+from explorer.services.model_files import MAX_MEGABYTES, Upload, import_from_hub, import_uploads, write_export
 from explorer.widgets.address import ROOT
 
 
@@ -129,7 +129,7 @@ def test_an_upload_that_cannot_be_opened_is_refused_and_leaves_no_files(
     files |= {"run.zip": b"PK", "broken.zip": b"PK nothing"}
     sent = uploads(files, *names)
     if names == ("large.pt",):
-        sent = [sent[0]._replace(size=(MOST_MEGABYTES << 20) + 1)]
+        sent = [sent[0]._replace(size=(MAX_MEGABYTES << 20) + 1)]
     with pytest.raises(ExplorerError, match=sentence):
         import_uploads(explorer_home, sent, corpus, "")
     assert [folder.id for folder in list_runs(explorer_home)] == [finished_run.id]
@@ -152,4 +152,4 @@ def test_a_path_or_url_is_refused_as_a_model_name_of_the_hub(explorer_home, name
 
 def test_the_servers_upload_limit_is_the_one_the_page_shows():
     settings = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text("utf-8"))
-    assert settings["server"]["maxUploadSize"] == MOST_MEGABYTES
+    assert settings["server"]["maxUploadSize"] == MAX_MEGABYTES

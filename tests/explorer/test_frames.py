@@ -18,7 +18,7 @@ from core.text.token_display import visible
 from core.training.checkpoints import save_weights
 from explorer.components.modules import COMPONENTS
 from explorer.look_inside import frames
-from explorer.look_inside.frames import MOST_CELLS, PARTS, FrameRequest, frame_now, longest_drawn, make_frame
+from explorer.look_inside.frames import MAX_CELLS, PARTS, FrameRequest, frame_now, longest_drawn, make_frame
 from explorer.look_inside.time_machine_views import VIEWS
 
 PROMPT = "To be, or"
@@ -116,12 +116,12 @@ def test_a_prompt_without_known_tokens_still_has_an_embedding_map(finished_run):
 def test_all_heads_of_a_large_model_fit_into_a_frame():
     large = build_model(ModelConfig(n_layer=12, n_head=12, n_embd=24, block_size=256), 65)
     length = longest_drawn(large)
-    assert 50 <= length < 128 and 144 * length**2 <= MOST_CELLS
+    assert 50 <= length < 128 and 144 * length**2 <= MAX_CELLS
     assert longest_drawn(build_model(ModelConfig(n_layer=4, n_head=4, n_embd=16, block_size=256), 65)) == 128
 
 
 def test_attention_of_a_long_prompt_is_cut_to_its_last_tokens_and_the_frame_says_so(finished_run, monkeypatch):
-    monkeypatch.setattr(frames, "MOST_CELLS", 4 * 5**2)
+    monkeypatch.setattr(frames, "MAX_CELLS", 4 * 5**2)
     frame = make_frame(finished_run, FrameRequest(steps_with_weights(finished_run)[0], PROMPT))
     assert "".join(frame["tokens"]) == "e,·or" and frame["attention"]["length"] == 5
     assert "last 5 of the 9 tokens read" in frame["cut"]

@@ -82,7 +82,7 @@ def test_a_failed_job_can_be_restarted():
 
 
 def test_the_oldest_jobs_are_dropped_beyond_the_limit():
-    for number in range(jobs.MOST_JOBS + 5):
+    for number in range(jobs.MAX_JOBS + 5):
         last = jobs.job(("kept", number), count(1))
     ended(last)
     assert jobs.known(("kept", 0)) is None and jobs.known(("kept", number)) is last

@@ -204,7 +204,7 @@ def test_words_not_marked_for_translation_are_found():
     assert not unsaid("st.markdown(f'**{say(words)}** :material/check:'); _log.warning('too slow')")
 
 
-MOST_WORDS = 30  # of a message, however many sentences it has, and of the whole help of a control or a card
+MAX_WORDS = 30  # of a message, however many sentences it has, and of the whole help of a control or a card
 
 
 def test_messages_and_helps_are_short():
@@ -213,14 +213,14 @@ def test_messages_and_helps_are_short():
     helps += [*(view.help for view in VIEWS), *(more for _title, _note, more in HEALTH_CARDS.values())]
     pages = [path for path in PAGES if path.name not in SHELL]
     helps += [words for path in pages for words in helps_of(path.read_text("utf-8"))]
-    assert len(helps) > 100 and not [words for words in [*forms, *helps] if count_words(words) > MOST_WORDS]
+    assert len(helps) > 100 and not [words for words in [*forms, *helps] if count_words(words) > MAX_WORDS]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "core").rglob("*.py")), ids=lambda path: path.stem)
 def test_error_messages_are_short(path):
     raised = [node.exc for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Raise)]
     words = [text for call in raised if isinstance(call, ast.Call) for each in call.args for text in wholes(each, {})]
-    assert not [text for text in words if count_words(text) > MOST_WORDS]
+    assert not [text for text in words if count_words(text) > MAX_WORDS]
 
 
 def test_a_help_of_several_sentences_is_counted_as_a_whole():

@@ -19,7 +19,7 @@ from core.text.token_display import visible
 from core.text.tokenizers import CharTokenizer
 from explorer.look_inside.frames import Snapshot
 from explorer.look_inside.model_picture import PictureRequest, draw_picture
-from explorer.look_inside.opened_part import MOST_CELLS, Place, read_place, softmax, strips
+from explorer.look_inside.opened_part import MAX_CELLS, Place, read_place, softmax, strips
 from tests.core.interpretability.conftest import SWITCHES, make, run_with_hooks
 
 TOKENIZER = CharTokenizer.from_text("abcdefgh \n.")
@@ -74,7 +74,7 @@ def test_a_long_vector_is_drawn_by_the_largest_magnitude_in_each_chunk():
     values = np.zeros((1, 1000), np.float32)
     values[0, [17, 500]] = -3, 2
     shown, error = numbers(strips(values))
-    assert shown.shape == (1, MOST_CELLS) and shown.min() == -3 and shown.max() == pytest.approx(2, abs=error)
+    assert shown.shape == (1, MAX_CELLS) and shown.min() == -3 and shown.max() == pytest.approx(2, abs=error)
     assert (shown != 0).sum() == 2
 
 
@@ -102,7 +102,7 @@ def test_an_opened_mlp_shows_the_arithmetic_of_the_chosen_or_strongest_neuron():
     assert opened["cell"] == 7 and opened["steps"][2]["strips"][0]["values"] == pytest.approx(steps.products, abs=1e-4)
     post = run_with_cache(model, IDS)["blocks.0.mlp.hook_post"]
     places = next(tensor["places"] for tensor in opened["tensors"] if "places" in tensor)
-    assert len(places) == 6 and len(places[0]) == min(MOST_CELLS, post.shape[1])
+    assert len(places) == 6 and len(places[0]) == min(MAX_CELLS, post.shape[1])
     assert drawn(model, "mlp-1@3")["opened"]["cell"] == np.abs(post[2]).argmax()
 
 

@@ -164,7 +164,7 @@ def test_it_is_trained_further_and_opens_again(imported, explorer_home):
 
 
 def test_a_prompt_that_is_too_long_to_draw_is_seen_whole_in_squares(imported, monkeypatch):
-    monkeypatch.setattr(frames, "MOST_DRAWN", 12)
+    monkeypatch.setattr(frames, "MAX_DRAWN", 12)
     app = page("look_inside")
     app.query_params["view"] = "Attention"
     app.run()

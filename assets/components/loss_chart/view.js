@@ -11,7 +11,7 @@ import { liveView, milestonesOf, settingChangesIn } from "../shared/run_stream.j
 import { thinned } from "../shared/thinning.js";
 
 export default (mounting) => mountOnce(mounting, (root, component) => {
-  const MOST_POINTS = 1500; // a screen cannot show more
+  const MAX_POINTS = 1500; // a screen cannot show more
   const TICK_PIXELS = 75; // a step of five digits and a gap
   let rows = [];
   let changes = [];
@@ -112,7 +112,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
 
   const shown = (loss) => inUnit(loss, choice.unit, bytesPerTokenOf(rows, component.data.bytes_per_token));
 
-  const known = (name) => thinned(rows.filter((row) => Number.isFinite(row[name])), name, MOST_POINTS);
+  const known = (name) => thinned(rows.filter((row) => Number.isFinite(row[name])), name, MAX_POINTS);
 
   function fillSoon(delay = rest) {
     timer ||= setTimeout(() => {

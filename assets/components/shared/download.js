@@ -7,7 +7,7 @@
    canvas.redraw(context). */
 import { _, button, element, nameFigure, ngettext, rgbOf, chartTitle } from "./mount.js";
 
-const MOST_ROWS = 300; // of a table on the page; as in explorer/charts/csv_export.py
+const MAX_ROWS = 300; // of a table on the page; as in explorer/charts/csv_export.py
 
 export function downloadButtons(root, { name, columns, drawn = root, svg = () => svgOf(drawn) }) {
   const saving = (label, title, type, make) => {
@@ -74,11 +74,11 @@ export function csvOf(columns) {
   return `\ufeff${[names.map(cell).join(","), ...rows, ""].join("\r\n")}`;
 }
 
-/* As `table_of` in explorer/charts/csv_export.py: { names, rows: at most MOST_ROWS of texts, evenly spaced, count: of all rows } */
+/* As `table_of` in explorer/charts/csv_export.py: { names, rows: at most MAX_ROWS of texts, evenly spaced, count: of all rows } */
 export function tableOf(columns) {
   const names = Object.keys(columns);
   const count = columns[names[0]].length;
-  const length = Math.min(count, MOST_ROWS);
+  const length = Math.min(count, MAX_ROWS);
   const rows = Array.from({ length }, (_value, row) => {
     const at = Math.floor((row * (count - 1)) / Math.max(1, length - 1));
     return names.map((name) => shown(columns[name][at]));

@@ -47,7 +47,7 @@ export function milestonesOf(status) {
 }
 
 function openRun(runId, onUnused) {
-  const MOST_ROWS = { metrics: 6000, samples: 300, events: 6000 };
+  const MAX_ROWS = { metrics: 6000, samples: 300, events: 6000 };
   const lists = { metrics: [], samples: [], events: [] };
   const latest = { status: null, attention: null, embedding: null, step_detail: null };
   const subscribers = new Set();
@@ -78,7 +78,7 @@ function openRun(runId, onUnused) {
   function addRows(kind, { rows, reset }) {
     const list = reset ? (lists[kind] = []) : lists[kind];
     list.push(...rows);
-    if (list.length > MOST_ROWS[kind]) lists[kind] = fewer(kind, list);
+    if (list.length > MAX_ROWS[kind]) lists[kind] = fewer(kind, list);
     notify(kind, lists[kind]);
   }
 

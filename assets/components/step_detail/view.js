@@ -6,7 +6,7 @@ import { _, ngettext, element, mountOnce, quoted, withElements, untrustedText } 
 import { liveView } from "../shared/run_stream.js";
 
 export default (mounting) => mountOnce(mounting, (root, component) => {
-  const MOST_SURPRISED = 6; // nats, of the strongest shade
+  const MAX_SURPRISED = 6; // nats, of the strongest shade
   let status = null;
   let shown = null;
   root.classList.add("detail");
@@ -79,7 +79,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
       letter.dataset.token = token;
       letter.dataset.before = tokens.slice(Math.max(0, index - 5), index + 1).join("");
       letter.dataset.loss = loss === null ? "Infinity" : loss;
-      const strength = loss === null ? 1 : Math.min(1, loss / MOST_SURPRISED);
+      const strength = loss === null ? 1 : Math.min(1, loss / MAX_SURPRISED);
       letter.style.setProperty("--strength", `${Math.round(strength * 78)}%`);
       line.append(letter);
     });

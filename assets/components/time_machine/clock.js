@@ -19,7 +19,7 @@ export function clockOf(side) {
 
 function openClock(onUnused) {
   const WRITING = 0.8; // temperature for a model that keeps generating
-  const MOST_REQUESTS = 2; // per clock; a browser allows six connections per host, and the stream takes one
+  const MAX_REQUESTS = 2; // per clock; a browser allows six connections per host, and the stream takes one
   const listeners = new Set();
   const reported = []; // steps reported to Python that it has not sent back yet
   let frames = new Map(); // step -> frame
@@ -160,12 +160,12 @@ function openClock(onUnused) {
       .filter(([step]) => (!clock.writes || step === clock.step) && !frames.has(step) && !requests.has(step) && !unavailable.has(step))
       .sort((one, two) => one[1] - two[1]);
     // The current step comes before prefetched ones, even if those are already requested.
-    if (wanted.length && wanted[0][0] === clock.step && requests.size >= MOST_REQUESTS) {
+    if (wanted.length && wanted[0][0] === clock.step && requests.size >= MAX_REQUESTS) {
       const [step, controller] = requests.entries().next().value;
       requests.delete(step);
       controller.abort();
     }
-    for (const [step] of wanted.slice(0, Math.max(0, MOST_REQUESTS - requests.size))) request(step);
+    for (const [step] of wanted.slice(0, Math.max(0, MAX_REQUESTS - requests.size))) request(step);
   }
 
   async function request(step) {

@@ -6,7 +6,7 @@ import { formatPercent } from "../shared/format.js";
 import { _, ngettext, button, element, quoted } from "../shared/mount.js";
 
 const SECONDS = 10; // for one token
-const MOST_TOKENS = 40; // appended in one animation
+const MAX_TOKENS = 40; // appended in one animation
 
 export function modelFilm(bar, clock, { draw, open }) {
   let at = null; // the current stage; null if nothing is played
@@ -88,7 +88,7 @@ export function modelFilm(bar, clock, { draw, open }) {
 
   /* Append the sampled token, and continue from the first stage as soon as its frame arrives. */
   function append() {
-    if (round >= MOST_TOKENS || !picture.sample.typed) return stop();
+    if (round >= MAX_TOKENS || !picture.sample.typed) return stop();
     round++;
     expected = frame;
     clock.setPrompt(clock.prompt + picture.sample.typed, { ...clock.picture, seed: clock.picture.seed + 1 });

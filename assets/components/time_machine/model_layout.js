@@ -8,9 +8,9 @@
         parts: [{ kind: "embedding" | "attention" | "mlp" | "block" | "output", layer, from, to: along the flow,
                   squares: [{ head, x, y, size }] of attention, title: its place if upright and not right above }],
         title: the place of titles, across the flow } */
-const LEAST_BLOCK = 96; // pixels along the flow; narrower blocks are folded
+const MIN_BLOCK = 96; // pixels along the flow; narrower blocks are folded
 const FOLDED = 34;
-const LEAST_SQUARE = 24; // pixels of a legible pattern
+const MIN_SQUARE = 24; // pixels of a legible pattern
 
 /* The end of a token's box, where its residual stream starts, along the flow. */
 export const tokenEnd = ({ upright }) => (upright ? 22 : 42);
@@ -22,7 +22,7 @@ export function layoutOf(wanted) {
 function sideways(wanted) {
   const [tall, low] = [2, 1].map((rows) => sidewaysWith(wanted, rows));
   const smallest = Math.min(...low.parts.flatMap(({ squares = [] }) => squares.map(({ size }) => size)));
-  return tall.height > wanted.height && smallest >= LEAST_SQUARE ? low : tall;
+  return tall.height > wanted.height && smallest >= MIN_SQUARE ? low : tall;
 }
 
 /* With the patterns of at most 4 heads in `rows` rows. */
@@ -90,10 +90,10 @@ function upright({ width, tokens, shape, open }) {
 /* The length of each block along the flow: all equal if they fit; else one is open and the others are folded. */
 export function blockSizes(room, layers, open) {
   const each = room / Math.max(1, layers);
-  if (each >= LEAST_BLOCK) return Array.from({ length: layers }, () => ({ size: Math.min(each, 330), folded: false }));
-  const folded = Math.max(10, Math.min(FOLDED, (room - LEAST_BLOCK) / (layers - 1)));
+  if (each >= MIN_BLOCK) return Array.from({ length: layers }, () => ({ size: Math.min(each, 330), folded: false }));
+  const folded = Math.max(10, Math.min(FOLDED, (room - MIN_BLOCK) / (layers - 1)));
   return Array.from({ length: layers }, (_block, layer) => layer === open
-    ? { size: Math.max(LEAST_BLOCK, Math.min(300, room - folded * (layers - 1))), folded: false }
+    ? { size: Math.max(MIN_BLOCK, Math.min(300, room - folded * (layers - 1))), folded: false }
     : { size: folded, folded: true });
 }
 

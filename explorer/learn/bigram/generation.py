@@ -82,7 +82,7 @@ WRITING = Step(
 )
 
 
-_MOST_CONTEXT = 3  # characters
+_MAX_CONTEXT = 3  # characters
 _BARS = 5
 
 
@@ -91,8 +91,8 @@ def _draw_context(state: StepState) -> None:
         begin = frequent_trigram(state.text)
         typed = state.value("context", begin, st.text_input, "control", max_chars=20, width=260, help=newline_hint())
         typed = "".join(letter for letter in read_line(typed, state.tokens) if letter in state.tokens) or begin
-        ends = [typed[-length:] for length in range(1, min(_MOST_CONTEXT, len(typed)) + 1)]
-        for column, end in zip(st.columns(_MOST_CONTEXT), ends, strict=False):
+        ends = [typed[-length:] for length in range(1, min(_MAX_CONTEXT, len(typed)) + 1)]
+        for column, end in zip(st.columns(_MAX_CONTEXT), ends, strict=False):
             with column:
                 following = bigram.next_character_counts(state.text, end)
                 key = "after" if sum(following.values()) else "never"
@@ -127,9 +127,7 @@ def _count_contexts(text: str, letters: int) -> int:
 @lru_cache(maxsize=8)
 def frequent_trigram(text: str) -> str:
     """Return the most frequent trigram, preferably one of letters only."""
-    counts = Counter(
-        text[start : start + _MOST_CONTEXT] for start in range(len(text) - _MOST_CONTEXT + 1)
-    ).most_common()
+    counts = Counter(text[start : start + _MAX_CONTEXT] for start in range(len(text) - _MAX_CONTEXT + 1)).most_common()
     return next((trigram for trigram, _unused in counts if trigram.isalpha()), counts[0][0])
 
 

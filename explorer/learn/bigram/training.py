@@ -84,13 +84,13 @@ def _train(state: StepState, learning_rate: float, batch_size: int) -> Iterator[
 
 
 _STEPS_TAKEN = "lesson-gradient-taken"
-_MOST_STEPS = 20  # steps on one batch
+_MAX_STEPS = 20  # steps on one batch
 _SHOWN_COLUMNS = 24
 _GRADIENT_RATES = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
 def _change_steps(by: int) -> None:
-    session.remember(_STEPS_TAKEN, min(_MOST_STEPS, max(0, session.recall(_STEPS_TAKEN, 0) + by)))
+    session.remember(_STEPS_TAKEN, min(_MAX_STEPS, max(0, session.recall(_STEPS_TAKEN, 0) + by)))
 
 
 def _draw_gradient(state: StepState) -> None:
@@ -103,7 +103,7 @@ def _draw_gradient(state: StepState) -> None:
         taken = session.recall(_STEPS_TAKEN, 0)
         with st.container(horizontal=True, gap="small"):
             for word, icon, key, by, off in (
-                ("take_step", "south_east", "lesson_down", 1, taken >= _MOST_STEPS),
+                ("take_step", "south_east", "lesson_down", 1, taken >= _MAX_STEPS),
                 ("undo", "undo", "lesson_undo", -1, not taken),
             ):
                 change, icon = partial(_change_steps, by), f":material/{icon}:"

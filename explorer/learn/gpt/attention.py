@@ -28,15 +28,15 @@ from explorer.learn.state import StepState
 from explorer.learn.steps import Step, draw_shares, draw_table
 from explorer.widgets.layout import card, chart, current_palette
 
-_MOST_AVERAGED = 10  # letters
+_MAX_AVERAGED = 10  # letters
 QUESTION_POSITION = 4  # the question's position, counted from 0
 
 
 def _draw_averaging(state: StepState) -> None:
     begin_training(state)
     with card(state.label("panel"), key="lesson_result"):
-        typed = state.value("word", "attention", st.text_input, "control word", max_chars=_MOST_AVERAGED, width=260)
-        ids = typed_ids(state, typed, _MOST_AVERAGED, "the king")
+        typed = state.value("word", "attention", st.text_input, "control word", max_chars=_MAX_AVERAGED, width=260)
+        ids = typed_ids(state, typed, _MAX_AVERAGED, "the king")
         letters = [state.tokens[id] for id in ids]
         x = torch.tensor([[float(id)] for id in ids])  # (T, 1): each token is represented by its id alone
         ways = average_by_loop(x), average_by_matrix(x), average_by_softmax(x)  # (T, 1) each
@@ -95,15 +95,15 @@ AVERAGING = Step(
 )
 
 
-_MOST_TOKENS = 20  # letters
+_MAX_TOKENS = 20  # letters
 
 
 def _draw_attention(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
         left, right = st.columns([3, 2])
-        typed = state.value("sentence", "To be, or not to be", left.text_input, "control", max_chars=_MOST_TOKENS)
+        typed = state.value("sentence", "To be, or not to be", left.text_input, "control", max_chars=_MAX_TOKENS)
         model = the_gpt(state)
-        ids = typed_ids(state, typed, _MOST_TOKENS, "the king and the")
+        ids = typed_ids(state, typed, _MAX_TOKENS, "the king and the")
         letters = [state.tokens[id] for id in ids]
         heads = [(layer, head) for layer in range(model.config.n_layer) for head in range(model.config.n_head)]
         names = {f"{layer + 1}.{head + 1}": (layer, head) for layer, head in heads}

@@ -24,7 +24,7 @@ def test_top_activations_finds_the_strongest_positions_of_all_windows(gpt, layer
 
 
 def test_top_activations_scans_a_long_text_in_batches(gpt, monkeypatch):
-    monkeypatch.setattr("core.interpretability.activations._MOST_TOKENS_AT_ONCE", 84)  # seven windows
+    monkeypatch.setattr("core.interpretability.activations._MAX_TOKENS_AT_ONCE", 84)  # seven windows
     whole = finish(top_activations(gpt, WINDOWS, 0, 3, top=5))
     steps = list(top_activations(gpt, WINDOWS, 0, 3, top=5))
     assert [step.done for step in steps] == [7, 14, 21, 28, 30] and steps[0].total == 30

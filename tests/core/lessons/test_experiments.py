@@ -13,7 +13,7 @@ from core.lessons import paired_runs
 from core.lessons.experiment_results import explanation_markdown, result_numbers
 from core.lessons.experiments import EXPERIMENTS, Experiment, first_characters, insert_phrase, remove_letter
 from core.lessons.paired_runs import (
-    LEAST_TEXT,
+    MIN_TEXT,
     ModelResult,
     kind_of_sample,
     longest_copy,
@@ -28,7 +28,7 @@ from core.text.corpora import load_corpus
 from core.text.ngrams import Baselines
 from tests.conftest import TEXT as TWO_LINES
 
-TEXT = (2 * TWO_LINES)[:LEAST_TEXT]
+TEXT = (2 * TWO_LINES)[:MIN_TEXT]
 NAMES = list(EXPERIMENTS)
 
 

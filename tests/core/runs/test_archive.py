@@ -14,7 +14,7 @@ from core.runs.ancestry import new_run
 from core.runs.archive import holds_run, import_run, zip_run
 from core.runs.commands import extend
 from core.runs.folder import list_runs
-from core.runs.records import MOST_EMBEDDINGS
+from core.runs.records import MAX_EMBEDDINGS
 from core.runs.weights import load_model, steps_with_weights
 from core.runs.worker import train_run
 from core.text.own_text import save_text
@@ -107,7 +107,7 @@ def test_unknown_zip_members_are_ignored_and_nothing_is_written_outside_the_run(
     assert not [path for path in again.path.rglob("*") if path.is_file() and path.read_bytes() == b"x"]
 
 
-LEAST_BOUND = 16 << 20  # bytes; the gigabyte of the product would take ten seconds
+MIN_BOUND = 16 << 20  # bytes; the gigabyte of the product would take ten seconds
 
 
 def without(name):
@@ -126,12 +126,12 @@ def without(name):
         (edited("status.json", step=10**30), "no run has so many steps"),
         (edited("status.json", state="flying"), "status.json in the zip is damaged"),
         (add("weights.safetensors", b"half"), "weights.safetensors is missing, or damaged"),
-        (add("weights.safetensors", bytes(2 * LEAST_BOUND)), "far more than it is large"),
+        (add("weights.safetensors", bytes(2 * MIN_BOUND)), "far more than it is large"),
         (edited("run.json", name="\u202e"), "at least one character"),
     ],
 )
 def test_a_damaged_or_absurd_zip_is_refused_and_leaves_no_run(change, sentence, packed, explorer_home, monkeypatch):
-    monkeypatch.setattr(archive, "_LEAST_BOUND", LEAST_BOUND)
+    monkeypatch.setattr(archive, "_MIN_BOUND", MIN_BOUND)
     before = sorted((explorer_home / "runs").iterdir())
     with pytest.raises(ExplorerError, match=sentence):
         import_run(explorer_home, repacked(packed, change))
@@ -175,7 +175,7 @@ def test_holds_run_is_false_for_other_files(tmp_path):
 
 
 def test_a_run_with_very_many_tokens_keeps_its_probe_after_import(data_dir, config, tmp_path):
-    text = "".join(chr(0x4E00 + number) for number in range(MOST_EMBEDDINGS + 200)) * 2
+    text = "".join(chr(0x4E00 + number) for number in range(MAX_EMBEDDINGS + 200)) * 2
     corpus = save_text(text, "Many", data_dir).name
     run = new_run(data_dir, config.replace({"data.corpus": corpus, "train.steps": 1}))
     assert train_run(run, data_dir).state == "finished"
@@ -183,4 +183,4 @@ def test_a_run_with_very_many_tokens_keeps_its_probe_after_import(data_dir, conf
     with packed.open("wb") as file:
         zip_run(run, file)
     probe = import_run(data_dir, packed).read_probe()
-    assert probe is not None and len(probe.embedding) == MOST_EMBEDDINGS
+    assert probe is not None and len(probe.embedding) == MAX_EMBEDDINGS

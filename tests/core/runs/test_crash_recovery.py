@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from core.runs.commands import waiting_commands
 from core.runs.folder import RunFolder, list_runs
 from core.runs.processes import ProcessId, kill
-from core.runs.records import MOST_KILLS, Status, after_crash, last_log_lines
+from core.runs.records import MAX_KILLS, Status, after_crash, last_log_lines
 from core.runs.supervisor import Supervisor
 from core.runs.worker import train_run
 from tests.core.runs.conftest import wait_for
@@ -164,7 +164,7 @@ def test_a_crash_is_retried_fewer_times_than_a_kill(words, most):
 
 
 def test_a_run_that_dies_repeatedly_without_a_step_fails(data_dir, config, supervisor, monkeypatch):
-    monkeypatch.setattr("core.runs.records.MOST_KILLS", 2)
+    monkeypatch.setattr("core.runs.records.MAX_KILLS", 2)
     run = RunFolder.create(data_dir, config.replace(SLOW | {"train.eval_windows": 100_000, "train.steps": 1000}))
     supervisor.submit(run)
     for attempt in (1, 2):
@@ -247,7 +247,7 @@ def test_child_processes_of_a_dead_or_hanging_worker_are_ended(data_dir, config,
         ) as worker:
             child = psutil.Process(int(worker.stdout.readline()))
             started = psutil.Process(worker.pid).create_time()
-            crashes = MOST_KILLS - 1 if fate == "dies" else 0
+            crashes = MAX_KILLS - 1 if fate == "dies" else 0
             status = Status(state="running", step=4, steps=12, pid=worker.pid, pid_started=started, crashes=crashes)
             run.write_status(status)
             supervisor.queue.put(run.id)

@@ -23,7 +23,7 @@ from tests.core.text.test_file_formats import EPUB, pdf, protected, word, zipped
 
 WORDS = "the fog comes on little cat feet\n" * 60
 IDS = np.frombuffer(WORDS.encode(), np.uint8)
-MOST_WORDS = 30
+MAX_WORDS = 30
 
 
 def encrypted(archive: bytes) -> bytes:
@@ -126,7 +126,7 @@ def test_a_bad_text_is_refused_in_one_sentence_and_writes_no_files(what, tmp_pat
     before = {path: path.read_bytes() for path in sources.iterdir()}
     said = refusal(what, name, capsys)
     assert re.search(sentence, said.strip()), said
-    assert len(said.split()) <= MOST_WORDS and said.count("\n") == 1 and said.endswith(".\n")
+    assert len(said.split()) <= MAX_WORDS and said.count("\n") == 1 and said.endswith(".\n")
     assert {path: path.read_bytes() for path in sources.iterdir()} == before
     assert {path.parent.name for path in tmp_path.rglob("*") if path.is_file()} <= {"sources", "tokenizers"}
 

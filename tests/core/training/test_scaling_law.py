@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.errors import ExplorerError
-from core.training.scaling_law import LEAST_SIZES, SURE, fit_scaling_law
+from core.training.scaling_law import MIN_SIZES, SURE, fit_scaling_law
 
 SIZES = np.geomspace(5e3, 8e5, 6)
 NEXT = 3e6
@@ -45,7 +45,7 @@ def test_more_runs_narrow_the_prediction_interval():
 
 @pytest.mark.parametrize("sizes", [[], [1e4] * 9, [1e4, 2e4, 4e4, 4e4], [1e4, 2e4, 3e4, np.nan]])
 def test_fewer_distinct_sizes_than_needed_are_refused(sizes):
-    with pytest.raises(ExplorerError, match=f"at least {LEAST_SIZES} sizes, and there are"):
+    with pytest.raises(ExplorerError, match=f"at least {MIN_SIZES} sizes, and there are"):
         fit_scaling_law(sizes, law(np.nan_to_num(sizes, nan=1.0)))
 
 

@@ -8,8 +8,8 @@ import pytest
 import explorer.streaming.jsonl_tail
 from explorer.streaming.jsonl_tail import (
     COLUMNS,
-    MOST_CURVES,
-    MOST_ROWS,
+    MAX_CURVES,
+    MAX_ROWS,
     Curve,
     FilePosition,
     curve,
@@ -56,7 +56,7 @@ def test_thinning_a_long_curve_keeps_its_ends_evaluations_and_outlier(path, torn
     chunks = list(Curve(path).chunks(end_of(path)))
     rows = [json.loads(row) for chunk in chunks for row in chunk.rows]
     steps = [row["step"] for row in rows]
-    assert len(chunks) > 10 and len(rows) <= 2 * MOST_ROWS
+    assert len(chunks) > 10 and len(rows) <= 2 * MAX_ROWS
     assert steps == sorted(set(steps)) and torn not in steps
     assert {0, 59_999} - {torn} <= set(steps)
     assert set(range(0, 60_000, 500)) - {torn} <= set(steps)
@@ -92,7 +92,7 @@ def test_only_the_shown_rows_of_a_long_curve_are_parsed_in_python(path, monkeypa
     parsed, real = [], explorer.streaming.jsonl_tail.parse_row
     monkeypatch.setattr("explorer.streaming.jsonl_tail.parse_row", lambda line: parsed.append(line) or real(line))
     write_rows(path, 60_000)
-    assert len(steps_of(Curve(path).chunks(end_of(path)))) == len(parsed) <= 2 * MOST_ROWS
+    assert len(steps_of(Curve(path).chunks(end_of(path)))) == len(parsed) <= 2 * MAX_ROWS
 
 
 def test_two_overlapping_reads_each_get_the_rows_up_to_their_own_end(path):
@@ -113,7 +113,7 @@ def test_a_growing_curve_stays_thinned_and_keeps_its_outlier(path):
         write_rows(path, 300, first=begin, spike=5_003)
         chunks = list(found.chunks(end_of(path)))
     steps = steps_of(chunks)
-    assert len(steps) <= 3 * MOST_ROWS and len(chunks) <= 66
+    assert len(steps) <= 3 * MAX_ROWS and len(chunks) <= 66
     assert 5_003 in steps and steps[0] == 0 and steps[-1] == 59_999 and steps == sorted(set(steps))
 
 
@@ -169,6 +169,6 @@ def test_the_curve_of_a_run_is_its_metrics_or_empty_without_a_file(finished_run)
 def test_the_cache_of_curves_is_bounded(tmp_path):
     one = curve(tmp_path / "1")
     assert curve(tmp_path / "1") is one
-    for number in range(MOST_CURVES):
+    for number in range(MAX_CURVES):
         curve(tmp_path / f"other {number}")
     assert curve(tmp_path / "1") is not one

@@ -16,7 +16,7 @@ from core.runs.loaded_run import cut_after
 from core.training.gauge import PARTS
 from explorer.streaming.broadcaster import Broadcaster, RunBroadcast
 from explorer.streaming.jsonl_tail import FilePosition
-from explorer.streaming.run_events import MOST_SAMPLES, Position, RunReader
+from explorer.streaming.run_events import MAX_SAMPLES, Position, RunReader
 
 NUMBERS = st.integers(0, 2**63)
 MARKS = st.builds(FilePosition, NUMBERS, st.integers(0, 2**32 - 1))
@@ -222,7 +222,7 @@ def test_closing_the_server_ends_streams_without_an_end_event(running_run):
 
 
 def test_a_slow_client_is_disconnected_and_resumes_with_its_cursor(running_run, monkeypatch):
-    monkeypatch.setattr("explorer.streaming.broadcaster.MOST_BEHIND", 2)
+    monkeypatch.setattr("explorer.streaming.broadcaster.MAX_BEHIND", 2)
     monkeypatch.setattr("explorer.streaming.broadcaster.TICK", 0.0)
 
     async def scene():
@@ -261,7 +261,7 @@ def test_a_new_client_gets_a_bounded_number_of_samples_with_the_last(running_run
         running_run.append("samples", {"step": step, "text": "To be", "val_loss": 2.0})
     reader = RunReader(running_run)
     steps = steps_of(events_of("".join(reader.events_between(Position(), reader.current_position()))), "samples")
-    assert len(steps) <= MOST_SAMPLES and steps[0] == before[0]["step"] and steps[-1] == 1999
+    assert len(steps) <= MAX_SAMPLES and steps[0] == before[0]["step"] and steps[-1] == 1999
 
 
 def test_rows_that_are_not_valid_json_objects_are_left_out(running_run):

@@ -5,10 +5,10 @@ import pytest
 from core.classroom import ClassError
 from core.lessons.shannon import Game, bits_from_guesses
 from explorer.play.class_board import board_figure, scores
-from explorer.play.game import MOST_PASSAGES, class_move, new_game
+from explorer.play.game import MAX_PASSAGES, class_move, new_game
 from tests.explorer.web.test_class import as_visitor
 
-PASSAGE = MOST_PASSAGES + 7
+PASSAGE = MAX_PASSAGES + 7
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ def test_a_head_request_for_a_download_creates_no_archive(client, finished_run, 
 
 
 def test_concurrent_downloads_are_limited_and_finished_ones_free_their_slot(explorer_home, finished_run, monkeypatch):
-    monkeypatch.setattr("explorer.web.routes.MOST_DOWNLOADS", 1)
+    monkeypatch.setattr("explorer.web.routes.MAX_DOWNLOADS", 1)
     address = f"/api/runs/{finished_run.id}/download"
     with TestClient(Starlette(routes=api_routes(Broadcaster()))) as client:
         assert [client.get(address).status_code for _ in range(3)] == [200] * 3
@@ -160,7 +160,7 @@ def test_a_run_without_weights_is_reported(client, finished_run):
 
 @pytest.mark.parametrize("run", [None, *NO_RUNS[:1]])
 def test_too_many_generation_requests_are_refused(client, finished_run, monkeypatch, run):
-    monkeypatch.setattr("explorer.streaming.generation.MOST_WAITING", 0)
+    monkeypatch.setattr("explorer.streaming.generation.MAX_WAITING", 0)
     address = f"/api/runs/{run or finished_run.id}/generate"
     refused = client.get(address)
     assert refused.status_code == 503 and "Wait a moment" in refused.text and refused.headers["retry-after"]
@@ -189,19 +189,19 @@ def test_a_flood_of_requests_from_one_client_leaves_slots_for_others(finished_ru
 
         async with from_("192.0.2.1") as one, from_("192.0.2.2") as other, from_("127.0.0.1") as proxy:
             asked = [asyncio.create_task(who.get(address)) for who in [one] * 1000 + [other] * 2 + [proxy] * 1000]
-            while sum(task.done() for task in asked) < 2002 - generation.MOST_WAITING:
+            while sum(task.done() for task in asked) < 2002 - generation.MAX_WAITING:
                 await asyncio.sleep(0)
             go_on.set()
             return [answer.status_code for answer in await asyncio.gather(*asked)]
 
     statuses = asyncio.run(flood())
-    assert statuses[:1000].count(200) == generation.MOST_OF_ONE and statuses[1000:1002] == [200, 200]
-    assert statuses.count(200) == generation.MOST_WAITING and statuses.count(503) == 2002 - generation.MOST_WAITING
+    assert statuses[:1000].count(200) == generation.MAX_OF_ONE and statuses[1000:1002] == [200, 200]
+    assert statuses.count(200) == generation.MAX_WAITING and statuses.count(503) == 2002 - generation.MAX_WAITING
     assert not generation._running
 
 
 def test_too_many_frame_requests_are_refused(client, finished_run, monkeypatch):
-    monkeypatch.setattr("explorer.look_inside.frames.MOST_WAITING", 0)
+    monkeypatch.setattr("explorer.look_inside.frames.MAX_WAITING", 0)
     refused = client.get(f"/api/runs/{finished_run.id}/frames/20")
     assert refused.status_code == 503 and "Wait a little" in refused.text
 

@@ -152,7 +152,7 @@ def test_the_first_page_imports_no_further_package(explorer_home):
 
 def test_enough_disconnected_sessions_are_kept_for_a_whole_school():
     """Streamlit keeps only 128 disconnected sessions by default and drops the oldest."""
-    assert MemorySessionStorage(ttl_seconds=60)._cache.maxsize == web_server.MOST_SESSIONS >= 200
+    assert MemorySessionStorage(ttl_seconds=60)._cache.maxsize == web_server.MAX_SESSIONS >= 200
 
 
 def test_a_reconnected_session_watches_no_files(monkeypatch):
