@@ -312,9 +312,9 @@ class Classroom:
         with suppress(OSError):  # if the file is gone, the read below reports it
             written = self._path.stat().st_mtime_ns
             with self._caching:
-                known = self._cache.get(key)
-            if known and known[0] == written:
-                return known[1]
+                cached = self._cache.get(key)
+            if cached and cached[0] == written:
+                return cached[1]
         with self._transaction(writes=False) as database:
             value = read(database)
         if now - written > _SETTLED:

@@ -127,9 +127,9 @@ def find_run(wanted: str, data_dir: Path) -> RunFolder:
     runs = list_runs(data_dir)
     if wanted == "latest" and runs:
         return runs[0]
-    known = [*runs, *gallery_runs()]
-    matches = [run for run in known if wanted and run.id.startswith(wanted)]
-    matches = matches or [run for run in known if run.name == wanted]
+    candidates = [*runs, *gallery_runs()]
+    matches = [run for run in candidates if wanted and run.id.startswith(wanted)]
+    matches = matches or [run for run in candidates if run.name == wanted]
     if not matches:
         if not runs:
             raise RunError("There are no runs yet. Start one: python -m core train")

@@ -120,14 +120,14 @@ def show(folder: RunFolder, options: argparse.Namespace) -> None:
     from core.runs.weights import steps_with_weights
 
     record, status, config = folder.record(), folder.status(), config_now(folder)
-    known = {"id": folder.id, "name": record.name, "folder": str(folder.path.resolve()), "created": record.created}
-    known |= {"parent": record.parent, "parent_step": record.parent_step, "origin": record.origin}
+    facts = {"id": folder.id, "name": record.name, "folder": str(folder.path.resolve()), "created": record.created}
+    facts |= {"parent": record.parent, "parent_step": record.parent_step, "origin": record.origin}
     files = {"bytes": folder.size, "steps_with_weights": steps_with_weights(folder)}
     if options.json:
-        everything = {**known, "status": status.model_dump(), "config": config.model_dump(), "files": files}
+        everything = {**facts, "status": status.model_dump(), "config": config.model_dump(), "files": files}
         print(json.dumps(everything, indent=2, ensure_ascii=False))
         return
-    for name, value in known.items():
+    for name, value in facts.items():
         if value is not None:
             print_line(f"{name}: {value}")
     print_line(f"state: {status.state}{f' ({status.reason})' if status.reason else ''}")

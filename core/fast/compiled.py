@@ -60,12 +60,12 @@ def is_supported(model: nn.Module, weights: WeightType = "float32") -> bool:
     if not isinstance(model, GPT) or not _is_installed():
         return False
     default = ModelConfig()
-    known = all(
+    has_kernels = all(
         value in _KNOWN_VALUES[name] if name in _KNOWN_VALUES else name in _KNOWN or value == getattr(default, name)
         for name, value in model.config
     )
     plain = all(p.dtype == torch.float32 and p.device.type == "cpu" for p in model.parameters())
-    return known and plain and (weights == "int8" or parameter_count(model) <= _MAX_COPIED)
+    return has_kernels and plain and (weights == "int8" or parameter_count(model) <= _MAX_COPIED)
 
 
 def is_worthwhile(model: GPT | Bigram, tokens: int) -> bool:

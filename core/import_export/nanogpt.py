@@ -148,8 +148,8 @@ def first_prompt(tokenizer: Tokenizer) -> str:
     """Return a prompt that sample.py can read: its default newline, else a letter, else any character."""
     if tokenizer.is_gpt2:
         return "\n"
-    known = [token for token in tokenizer.tokens if len(token) == 1]
-    return min(known, key=lambda character: (character != "\n", not character.isalpha()), default="\n")
+    characters = [token for token in tokenizer.tokens if len(token) == 1]
+    return min(characters, key=lambda character: (character != "\n", not character.isalpha()), default="\n")
 
 
 def check_writable(config: ModelConfig) -> None:

@@ -152,8 +152,8 @@ def _with_sources(source: str, shown: set[str]) -> tuple[str, list[str]]:
 def _words(part: str, numbers: dict[str, str]) -> str:
     """Return prose without links and without sentences that need an unknown number or the controls of a page."""
     sentences = re.split(r"(?<=[.!?:])(?=\s)", _ON_A_PAGE.sub("", part))
-    known = "".join(sentence for sentence in sentences if placeholders(sentence) <= {*numbers})
-    return without_links(fill(known, **numbers)).strip()
+    text = "".join(sentence for sentence in sentences if placeholders(sentence) <= {*numbers})
+    return without_links(fill(text, **numbers)).strip()
 
 
 @cache

@@ -222,8 +222,8 @@ class Mlflow:
     def __init__(self, run: TrackedRun):
         mlflow = importlib.import_module("mlflow")
         self._client, self._entities = mlflow.MlflowClient(), mlflow.entities
-        known = self._client.get_experiment_by_name(PROJECT)
-        experiment = known.experiment_id if known else self._client.create_experiment(PROJECT)
+        existing = self._client.get_experiment_by_name(PROJECT)
+        experiment = existing.experiment_id if existing else self._client.create_experiment(PROJECT)
         runs = self._client.search_runs([experiment], filter_string=f"tags.run = '{run.id}'")
         if runs:
             self._id = runs[0].info.run_id

@@ -91,8 +91,8 @@ def placeholders(part: str) -> set[str]:
 
 def glossary(language: str = ENGLISH) -> dict[str, str]:
     """Return the meaning of every term, in alphabetical order."""
-    known = _translated(_read("glossary.md", ENGLISH).parts, _read("glossary.md", language).parts)
-    terms = {term: text for term, text in known.items() if term != "idea"}
+    parts = _translated(_read("glossary.md", ENGLISH).parts, _read("glossary.md", language).parts)
+    terms = {term: text for term, text in parts.items() if term != "idea"}
     return dict(sorted(terms.items(), key=lambda entry: entry[0].lower()))
 
 
@@ -103,13 +103,13 @@ def terms_in(part: str) -> list[str]:
 
 def links(text: str, to_url: Callable[[str], str], language: str = ENGLISH) -> str:
     """Return text with each `[[term]]` as a link titled with its meaning; raises ExplorerError for an unknown term."""
-    known = glossary(language)
+    meanings = glossary(language)
 
     def link(match: re.Match[str]) -> str:
         term, shown = match[1], match[2] or match[1]
-        if term not in known:
+        if term not in meanings:
             raise ExplorerError(f"The glossary does not have the term {term!r}.")
-        meaning = _TERM.sub(lambda inner: inner[2] or inner[1], known[term])
+        meaning = _TERM.sub(lambda inner: inner[2] or inner[1], meanings[term])
         meaning = re.sub(r"[*_`]", "", " ".join(meaning.split())).replace('"', "'")
         return f'[{shown}]({to_url(term)} "{meaning}")'
 

@@ -222,9 +222,9 @@ def shuffled(windows: Tensor) -> Tensor:
 
 def share_of_words(sample: str, text: str) -> float:
     """Return the share of the sample's words of three letters or more that occur in the text: 0 to 1."""
-    known = {word.lower() for word in _WORD.findall(text)}
+    vocabulary = {word.lower() for word in _WORD.findall(text)}
     words = [word.lower() for word in _WORD.findall(sample)]
-    return sum(word in known for word in words) / len(words) if words else 0.0
+    return sum(word in vocabulary for word in words) / len(words) if words else 0.0
 
 
 def longest_copy(sample: str, text: str) -> int:

@@ -61,8 +61,8 @@ class Queue:
         self._busy_seconds = busy_seconds  # to wait while another process is writing
         with self._transaction() as database:
             database.execute(_TABLE)
-            known = {row[1] for row in database.execute("PRAGMA table_info(runs)")}
-            for name in _ADDED_COLUMNS.keys() - known:
+            columns = {row[1] for row in database.execute("PRAGMA table_info(runs)")}
+            for name in _ADDED_COLUMNS.keys() - columns:
                 database.execute(f"ALTER TABLE runs ADD COLUMN {name} {_ADDED_COLUMNS[name]}")
             database.execute(_ROUNDS)
 

@@ -178,11 +178,11 @@ def _adopt(sweep: SweepFolder, record: SweepRecord) -> SweepRecord:
     place = next((place for place, point in enumerate(record.points) if _is_open(point, record)), None)
     if place is None:
         return record
-    point, known, name = record.points[place], {*record.runs}, _name_of_run(record, place)
+    point, recorded, name = record.points[place], {*record.runs}, _name_of_run(record, place)
     for run in list_runs(sweep.data_dir):
         if run.id[:_TIME] < record.id[:_TIME]:
             break  # older than the sweep
-        if run.id in known or run.name != name or run.problem:
+        if run.id in recorded or run.name != name or run.problem:
             continue
         if run.record().config == record.config_of(point.values, len(point.runs)):
             run.update_record(sweep=record.id)

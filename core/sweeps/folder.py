@@ -168,11 +168,11 @@ def list_sweeps(data_dir: Path) -> list[SweepFolder]:
 
 def open_sweep(data_dir: Path, id: str) -> SweepFolder:
     """Return the sweep for an id or its prefix, a name or `latest`; raises RunError if not exactly one fits."""
-    known = list_sweeps(data_dir)
-    if id == "latest" and known:
-        return known[0]
-    matches = [sweep for sweep in known if id and sweep.id.startswith(id)]
-    matches = matches or [sweep for sweep in known if _name_of(sweep) == id]
+    sweeps = list_sweeps(data_dir)
+    if id == "latest" and sweeps:
+        return sweeps[0]
+    matches = [sweep for sweep in sweeps if id and sweep.id.startswith(id)]
+    matches = matches or [sweep for sweep in sweeps if _name_of(sweep) == id]
     if len(matches) == 1:
         return matches[0]
     if matches:

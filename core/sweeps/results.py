@@ -62,7 +62,7 @@ class PointResult(NamedTuple):
         states = [run.state for run in self.runs]
         if self.problem:
             return "refused"
-        return next((known for known in _ORDER if known in states), "waiting")
+        return next((state for state in _ORDER if state in states), "waiting")
 
 
 class Importance(NamedTuple):

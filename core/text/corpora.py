@@ -194,22 +194,22 @@ _BUILT_IN = {corpus.name: corpus.text for corpus in _INCLUDED if corpus.text}
 
 def catalogue(data_dir: Path) -> list[Corpus]:
     """Return all texts: the included ones, then those of tasks, then the user's own, newest first."""
-    known: dict[str, dict[str, Any]] = {  # fields that differ from machine to machine
+    local_fields: dict[str, dict[str, Any]] = {  # fields that differ from machine to machine
         name: {"download": not _download_of(name, data_dir).exists()} for name in _DOWNLOADED
     }
-    known["python"] = {"characters": _python_size()}
-    return [replace(corpus, **known.get(corpus.name, {})) for corpus in _INCLUDED] + own_texts(data_dir)
+    local_fields["python"] = {"characters": _python_size()}
+    return [replace(corpus, **local_fields.get(corpus.name, {})) for corpus in _INCLUDED] + own_texts(data_dir)
 
 
 def find_corpus(name: str, data_dir: Path) -> Corpus:
     """Return the entry called `name`; raises TextError that lists the known ones."""
-    known = {corpus.name: corpus for corpus in catalogue(data_dir)}
+    by_name = {corpus.name: corpus for corpus in catalogue(data_dir)}
     with suppress(TextError):
-        if name not in known and own_text_file(name, data_dir).exists():  # a student's text, for the teacher
-            known[name] = student_text(name, data_dir)
-    if name not in known:
-        raise TextError(f"There is no text called {name!r}. The texts are: {', '.join(known)}.")
-    return known[name]
+        if name not in by_name and own_text_file(name, data_dir).exists():  # a student's text, for the teacher
+            by_name[name] = student_text(name, data_dir)
+    if name not in by_name:
+        raise TextError(f"There is no text called {name!r}. The texts are: {', '.join(by_name)}.")
+    return by_name[name]
 
 
 def share_text(name: str, root: Path) -> None:

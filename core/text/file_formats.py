@@ -329,8 +329,8 @@ def _zip(data: bytes) -> str:
     with _archive(data, "zip") as archive:
         by_name = {PurePosixPath(name).name: name for name in archive.namelist() if "__MACOSX" not in name}
         if PARTS[0] in by_name:
-            known = [name for name in (*PARTS, *TOKEN_FILES, "meta.pkl") if name in by_name]
-            return read_data({name: _read(archive, by_name[name]) for name in known})
+            names = [name for name in (*PARTS, *TOKEN_FILES, "meta.pkl") if name in by_name]
+            return read_data({name: _read(archive, by_name[name]) for name in names})
         for name in sorted(set(archive.namelist())):
             if _ending(name) not in _IN_ZIPS or "__MACOSX" in name:
                 continue

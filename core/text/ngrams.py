@@ -105,10 +105,10 @@ def _interpolate(
 ) -> np.ndarray:
     """Return P(token | history) for each pair, from the probability with the shorter history."""
     pairs, pair_counts = _count_sequences(train, order, vocab_size)
-    known, first, variety = np.unique(pairs // vocab_size, return_index=True, return_counts=True)
+    contexts, first, variety = np.unique(pairs // vocab_size, return_index=True, return_counts=True)
     totals = np.add.reduceat(pair_counts, first)
     n_pair = _look_up(pairs, pair_counts, histories * vocab_size + tokens)
-    n, u = _look_up(known, totals, histories), _look_up(known, variety, histories)
+    n, u = _look_up(contexts, totals, histories), _look_up(contexts, variety, histories)
     return np.where(n > 0, (n_pair + u * shorter) / np.maximum(n + u, 1), shorter)
 
 

@@ -117,10 +117,10 @@ class CharTokenizer:
 
 
 def _known(ids: Iterable[SupportsIndex], vocab_size: int, what: str) -> list[int]:
-    known = [int(id) for id in ids]
-    if (unknown := next((id for id in known if not 0 <= id < vocab_size), None)) is not None:
+    whole = [int(id) for id in ids]
+    if (unknown := next((id for id in whole if not 0 <= id < vocab_size), None)) is not None:
         raise TextError(f"There is no {what} number {unknown}: this model knows 0 to {vocab_size - 1}.")
-    return known
+    return whole
 
 
 # The byte for each character that GPT-2's vocabulary spells tokens with (Radford 2019, `encoder.py`).

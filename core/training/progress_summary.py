@@ -108,9 +108,9 @@ def _milestones(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Return the step at which a task was "memorized", if well before generalizing, and "generalized", if reached."""
     milestones = {}
     measured = [row for row in rows if row.get("train_accuracy") is not None and row.get("val_accuracy") is not None]
-    known = next((row for row in measured if row["train_accuracy"] >= KNOWN), None)
-    if known and known["val_accuracy"] < GAP:
-        milestones["memorized"] = known["step"]
+    memorized = next((row for row in measured if row["train_accuracy"] >= KNOWN), None)
+    if memorized and memorized["val_accuracy"] < GAP:
+        milestones["memorized"] = memorized["step"]
     if generalized := next((row for row in measured if row["val_accuracy"] >= KNOWN), None):
         milestones["generalized"] = generalized["step"]
     return milestones
@@ -224,8 +224,8 @@ def _step_to_go_back_to(curve: _Curve, until: int, saved: Sequence[int]) -> int:
 
     If there is none, return the saved step with the lowest loss; if all were saved after the rise, the first one.
     """
-    known = curve.steps <= until
-    steps, val = curve.steps[known], curve.val[known]
+    is_before = curve.steps <= until
+    steps, val = curve.steps[is_before], curve.val[is_before]
     before = [step for step in sorted(saved or steps.tolist()) if step <= until]
     if not before:
         return min(saved)

@@ -50,8 +50,8 @@ def comparison_figure(
     column, form = ("val_accuracy", ".1%") if accuracy else ("val_loss", ".3f")
     points_of = {}
     for id, run_rows in rows.items():
-        known = [row for row in run_rows if row.get(column) is not None and row.get(over) is not None]
-        points_of[id] = [(begins.get(id, 0) + row[over], row[column]) for row in known]
+        complete = [row for row in run_rows if row.get(column) is not None and row.get(over) is not None]
+        points_of[id] = [(begins.get(id, 0) + row[over], row[column]) for row in complete]
         if bands and id in bands:
             _add_band(figure, points_of[id], bands[id], colors[id])
         _add_curve(figure, points_of[id], names[id], colors[id], palette, form, forked=id in begins)

@@ -115,8 +115,8 @@ Points = Sequence[tuple[int, float]]
 
 
 def _curve(rows: Sequence[Mapping[str, Any]], column: str) -> tuple[list[int], list[float]]:
-    known = [row for row in rows if row.get(column) is not None]
-    return [row["step"] for row in known], [row[column] for row in known]
+    measured = [row for row in rows if row.get(column) is not None]
+    return [row["step"] for row in measured], [row[column] for row in measured]
 
 
 def _traces(training: tuple, validation: tuple, parent: ParentCurve | None, palette: Palette) -> list[go.Scatter]:
@@ -175,9 +175,9 @@ def _weighted_sums(values: Sequence[float], share: float) -> list[tuple[float, .
 
 def loss_range(values: Sequence[float], baselines: Mapping[str, float]) -> list[float]:
     """Return the range of the loss axis: all curves and lines with a margin, in quarters, so that it rarely moves."""
-    known = [value for value in [*values, *baselines.values()] if np.isfinite(value)] or [0.0, 4.5]
-    low, high = min(known), max(known)
-    return [np.floor((low - 0.12) * 4) / 4, min(np.ceil((high + 0.08) * 4) / 4, max(known) + 1)]
+    finite = [value for value in [*values, *baselines.values()] if np.isfinite(value)] or [0.0, 4.5]
+    low, high = min(finite), max(finite)
+    return [np.floor((low - 0.12) * 4) / 4, min(np.ceil((high + 0.08) * 4) / 4, max(finite) + 1)]
 
 
 def label_shifts(baselines: Mapping[str, float]) -> dict[str, int]:

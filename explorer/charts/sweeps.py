@@ -61,9 +61,9 @@ def _axis(dimension: Dimension, values: Sequence[Any]) -> dict[str, Any]:
     """Return an axis of parallel coordinates: indices for a list, values or their logarithms for a range."""
     label = plain(_(dimension.setting.label))
     if dimension.values:
-        known = list(dimension.values)
-        ticks = {"tickvals": list(range(len(known))), "ticktext": [plain(number(value)) for value in known]}
-        return {"label": label, "values": [known.index(value) for value in values], **ticks}
+        choices = list(dimension.values)
+        ticks = {"tickvals": list(range(len(choices))), "ticktext": [plain(number(value)) for value in choices]}
+        return {"label": label, "values": [choices.index(value) for value in values], **ticks}
     marks = dict.fromkeys(dimension.at(place / (_TICKS - 1)) for place in range(_TICKS))
     place = math.log10 if dimension.is_log else float
     ends = [place(end) for end in (dimension.low, dimension.high) if end is not None]

@@ -114,8 +114,8 @@ class StepState:
 
     def fill_markdown(self, text: str, **numbers: Any) -> str:
         """Return any text as Markdown, filled and linked."""
-        known = {name: literal(value) if isinstance(value, str) else value for name, value in self._with(numbers)}
-        return self.linked(fill(text, **known))
+        escaped = {name: literal(value) if isinstance(value, str) else value for name, value in self._with(numbers)}
+        return self.linked(fill(text, **escaped))
 
     def linked(self, text: str) -> str:
         """Return a text with its terms as links to the glossary."""

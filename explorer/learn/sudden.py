@@ -61,8 +61,8 @@ def _draw_course(
 def _columns(lines: dict[str, Curve]) -> Columns:
     """Return one row per step of any line; values not measured at a step stay empty."""
     steps = sorted({step for x, _y in lines.values() for step in x})
-    known = {name: dict(zip(*line, strict=True)) for name, line in lines.items()}
-    return {"step": steps} | {name: [line.get(step, nan) for step in steps] for name, line in known.items()}
+    by_step = {name: dict(zip(*line, strict=True)) for name, line in lines.items()}
+    return {"step": steps} | {name: [line.get(step, nan) for step in steps] for name, line in by_step.items()}
 
 
 def _near(rows: dict[str, list[float]], column: str, step: int) -> float:

@@ -186,8 +186,8 @@ def _table(rows: list[run_rows.RunRow]) -> pd.DataFrame:
     table = table.drop(columns=[name for name in seldom if not table[name].any()])
     readable = [row for row in rows if row.record]
     for label, values in run_rows.differing_settings([row.config for row in readable]).items():
-        known = {row.id: value_in_table(value) for row, value in zip(readable, values, strict=True)}
-        table[label] = [known.get(row.id, "") for row in rows]
+        by_id = {row.id: value_in_table(value) for row, value in zip(readable, values, strict=True)}
+        table[label] = [by_id.get(row.id, "") for row in rows]
     return table
 
 

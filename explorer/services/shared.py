@@ -102,7 +102,7 @@ def open_model(run_id: str, step: int | None = None) -> Opened:
     with _opening:
         if key not in _models:
             loaded = load_model(folder, path)
-            for old in [known for known in _models if known[0] == path]:
+            for old in [entry for entry in _models if entry[0] == path]:
                 del _models[old]
             _models[key] = Opened(loaded.model, loaded.tokenizer, folder.record(), loaded.step, key[1])
         return _models[key]

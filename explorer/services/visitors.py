@@ -68,7 +68,9 @@ def address_for_others() -> str:
     """Return the app's address for links: preferably one that the network reaches, not only this machine."""
     shown = st.context.url or ""
     here = shown.split("?")[0].rpartition("/")[0] if shown else ""
-    return next((known for known in (class_address(), here) if known and not is_local(known)), here or class_address())
+    return next(
+        (address for address in (class_address(), here) if address and not is_local(address)), here or class_address()
+    )
 
 
 def is_local(address: str) -> bool:

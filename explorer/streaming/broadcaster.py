@@ -135,9 +135,9 @@ class Broadcaster:
     async def news(self, ids: Sequence[str]) -> AsyncGenerator[bytes, None]:
         """Yield the digest of these runs (of all if none is named), now and whenever it changes."""
         sent_digest, silent = "", 0.0
-        known = news_of(data_dir())  # only once: a second call would recreate the folder of an erased member
+        run_news = news_of(data_dir())  # only once: a second call would recreate the folder of an erased member
         while not self._closing.is_set():
-            digest = await asyncio.to_thread(known.digest, ids or None)
+            digest = await asyncio.to_thread(run_news.digest, ids or None)
             if digest != sent_digest:
                 sent_digest, silent = digest, 0.0
                 yield event("news", json.dumps({"digest": digest})).encode()
