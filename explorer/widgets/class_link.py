@@ -47,4 +47,4 @@ def _draw_codes(base: str, path: str) -> None:
                 st.caption(_("Or type this address, once in the class:"))
                 st.markdown(f"### {literal(short.partition('://')[2])}")
     if is_local(base):
-        st.caption(_("Only this machine can open this link: the app was started for it alone."))
+        st.caption(_("Only this machine can open this link: the app accepts no connections from others."))
