@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         print_line(str(error), sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nGPT Explorer has stopped. What was training goes on; start it again to watch.")
+        print("\nGPT Explorer has stopped. Runs keep training; start it again to watch.")
     return 0
 
 

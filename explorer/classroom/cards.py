@@ -72,7 +72,7 @@ def _draw_students(classroom: Classroom) -> None:
         st.button(_("Stop their runs"), icon=":material/stop:", on_click=_stop, args=(classroom, picked), **look)
         with st.popover(_("Let in again"), icon=":material/login:", key=f"again_{recall(_ROSTER, 0)}", **look):
             about = _(
-                "Their browsers are signed out. The next browser that joins under the same nickname goes on with these "
+                "Their browsers are signed out. The next browser that joins under the same nickname keeps these "
                 "runs and texts."
             )
             st.caption(about)

@@ -77,7 +77,7 @@ def draw_wall(classroom: Classroom) -> None:
 def _draw(classroom: Classroom, x: str, y: str) -> None:
     runs, figure = _drawn(classroom, x, y, current_palette())
     if not any(_point(run, x, y) for run in runs):
-        st.caption(_("Nothing is shared yet. The first run that somebody shares appears here by itself."))
+        st.caption(_("Nothing is shared yet. The first run that somebody shares appears here automatically."))
         return
     alt = _("The shared runs of the class: {y} over {x}.", x=_(AXES[x][0]), y=_(AXES[y][0]))
     select = {"on_select": "rerun", "selection_mode": "points"}

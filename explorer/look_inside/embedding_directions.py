@@ -163,8 +163,8 @@ def stream_card(inspection: Inspection) -> None:
         return
     note = _("How do the vectors of your prompt's tokens change from layer to layer?")
     more = _(
-        "PCA, anew at each stage, with the last step's axes. The same token at two positions begins at nearly one "
-        "point, and moves apart as it takes in context."
+        "PCA, computed at each stage, with the last step's axes. The same token at two positions starts at nearly one "
+        "point and moves apart as context is added."
     )
     with card(_("Residual stream"), note, more=more, key="card_stream"):
         names = stage_words(inspection.config.n_layer + 1)

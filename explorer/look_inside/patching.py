@@ -113,7 +113,7 @@ def _choose_answers(inspection: Inspection, other: Prompt) -> tuple[int, int]:
         label, offered = _("Next token of the second prompt"), likely_next(model, other.ids)
         rival = choose_token(label, RIVAL, offered, inspection, default=likely.rival, prompt=both)
     if answer == rival:
-        raise PromptError(_("Choose two different tokens: the map shows how one prediction gives way to the other."))
+        raise PromptError(_("Choose two different tokens: the map shows how one prediction changes to the other."))
     # Raises PromptError if these two tokens do not tell the prompts apart.
     result_for(model, (*key, answer, rival), lambda: answers(model, ids, other.ids, answer, rival))
     return answer, rival

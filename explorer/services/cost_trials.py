@@ -68,7 +68,7 @@ def place_in_queue(folder: RunFolder) -> str:
     ahead = [claim.id for claim in supervisor.queue.active()] + waiting[:place]
     seconds = sum(_seconds_left(supervisor.data_dir, id) for id in ahead) / max(1, supervisor.slots)
     about = {"place": place + 1, "count": len(waiting), "time": duration_in_words(seconds)}
-    return _("Waits at place {place} of {count}: about {time} until it begins.", **about)
+    return _("Waits at place {place} of {count}: about {time} until it starts.", **about)
 
 
 def _seconds_left(root: Path, id: str) -> float:

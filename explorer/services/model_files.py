@@ -44,7 +44,7 @@ def why_no_export(data_dir: Path, run: RunFolder, kind: str) -> str:
     if kind in DOCUMENTS:
         return why_no_document(run, kind, data_dir)
     if not run.has_weights:
-        return _("It has no saved weights yet; the first are saved when training begins.")
+        return _("It has no saved weights yet; the first are saved when training starts.")
     return why_not(run, kind)
 
 

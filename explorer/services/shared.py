@@ -93,7 +93,7 @@ def open_model(run_id: str, step: int | None = None) -> Opened:
     if path is None:
         name = repr(folder.name)
         raise RunError(
-            _("The run {name} has saved no weights yet. Its first are saved when training begins.", name=name)
+            _("The run {name} has saved no weights yet. Its first are saved when training starts.", name=name)
         )
     try:
         key = (path, path.stat().st_mtime_ns)

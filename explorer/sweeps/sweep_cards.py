@@ -168,7 +168,7 @@ def _draw_actions(sweep: SweepFolder, record: SweepRecord) -> None:
             st.button(_("Resume"), key="sweep_resume", icon=":material/play_arrow:", type="primary",
                       on_click=_resume, args=(sweep,))  # fmt: skip
         if record.method != "fixed_points":
-            about = _("Train further combinations. A grid goes on with TPE in the same ranges.")
+            about = _("Train further combinations. A grid continues with TPE in the same ranges.")
             st.number_input(_("More points"), 1, 100, 4, key=_MORE, width=110, help=about)
             st.button(_("Extend"), key="sweep_extend", icon=":material/add:", on_click=_extend, args=(sweep,))
         st.button(_("Delete"), key="sweep_delete", type="tertiary", help=_("The runs stay on the page Runs."),
@@ -309,7 +309,7 @@ def _draw_importances(record: SweepRecord, results: list[PointResult]) -> None:
 def _draw_points(results: list[PointResult]) -> None:
     with card(_("Points"), _("What came of each combination? Every run is also on the page Runs."), key="sweep_points"):
         if not results:
-            st.caption(_("The first point begins in a moment."))
+            st.caption(_("The first point starts in a moment."))
             return
         paths = list(dict.fromkeys(path for point in results for path in point.shown))
         labels = distinct_labels({path: _(_LABELS[path]) for path in paths})

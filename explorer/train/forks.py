@@ -72,7 +72,7 @@ def draw_fork(folder: RunFolder) -> None:
             st.caption(_("This run continues to train."))
         offered = fork_steps(folder)
         if offered is None:
-            st.caption(_("This run has no saved weights yet; the first are saved when training begins."))
+            st.caption(_("This run has no saved weights yet; the first are saved when training starts."))
             return
         steps = offered.steps
         chosen = recall(f"fork_step-{folder.id}")  # if none, the usual one, which advances while the run trains
@@ -233,7 +233,7 @@ def draw_parent_checkpoint(parent: Parent) -> None:
         )  # fmt: skip
     note = _(
         "{shape}, context {context}: the architecture is fixed, because trained weights fit only their own "
-        "architecture. The optimizer and the learning rate schedule start anew.",
+        "architecture. The optimizer and the learning rate schedule start again.",
         shape=shape,
         context=model.block_size,
     )

@@ -43,7 +43,7 @@ from explorer.web.routes import api_routes
 from explorer.web.scripts import Scripts
 from explorer.widgets.address import NAVIGATION
 
-_HOW_TO_STOP = "Press Ctrl-C to stop; what trains goes on training."
+_HOW_TO_STOP = "Press Ctrl-C to stop; runs that train continue."
 _COLLECT_EVERY = 60.0  # seconds
 REQUEST_SECONDS = 20.0  # for a request's head, since the connection or the last response; also between parts of a body
 

@@ -103,7 +103,7 @@ def run_problem(run_id: str) -> str:
         folder = open_run(shared.data_dir(), run_id)
     except RunError as error:
         return str(error)
-    none_yet = _("The run {name} has no weights yet; the first are saved when training begins.", name=folder.name)
+    none_yet = _("The run {name} has no weights yet; the first are saved when training starts.", name=folder.name)
     return str(folder.problem or none_yet)
 
 

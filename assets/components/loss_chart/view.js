@@ -59,7 +59,7 @@ export default (mounting) => mountOnce(mounting, (root, component) => {
   const units = { nats: _("nats/token"), bits: _("bits/byte"), choices: _("perplexity") };
   const options = Object.entries(units).map(([value, label]) => element("option", "", label, { value }));
   const unit = element("select", "loss-unit", options, { "aria-label": _("Unit of the loss") });
-  unit.title = _("bits/byte: compares any tokenizers. perplexity: as uncertain as a uniform choice among so many tokens.");
+  unit.title = _("bits/byte: compares any tokenizers. perplexity: as uncertain as a uniform choice among that many tokens.");
   unit.addEventListener("change", () => {
     choice.unit = unit.value;
     chooseUnit(unit.value);
