@@ -1,4 +1,4 @@
-"""Pages begin computations beside them; those of one test end before its runs are taken away."""
+"""Pages start background jobs; those of a test end before its runs are deleted."""
 
 from collections.abc import Iterator
 
@@ -18,20 +18,20 @@ def jobs_end(explorer_home) -> Iterator[None]:
     yield
     wait_for_jobs()
     for key in list(jobs._jobs):
-        if key[0] != "lesson":  # its key names the text; the runs of other tests have the same ids
+        if key[0] != "lesson":  # a lesson's key names its text, but run ids are the same in every test
             del jobs._jobs[key]
 
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs have one thread, whose speed is measured already, and no page tries out settings beside the tests."""
+    """Give runs one thread, whose speed is measured already, and let no page measure settings during the tests."""
     monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")
     monkeypatch.setenv("GPT_EXPLORER_TRIALS", "0")
 
 
 @pytest.fixture(autouse=True)
 def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Models are trained for fewer steps, write less and are measured on less: what they learn is tested elsewhere."""
+    """Train models for fewer steps and evaluate them on less text: other tests check what they learn."""
     monkeypatch.setattr(quick_train, "STEPS", 10)
     monkeypatch.setattr(quick_train, "RUNG_STEPS", 5)
     monkeypatch.setattr(quick_train, "_EVAL_WINDOWS", 8)
@@ -47,7 +47,7 @@ def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run_until_done(app: AppTest, *, shows_errors: bool = False) -> AppTest:
-    """Run a page until the jobs that it waits for have ended: one may begin when another has."""
+    """Run a page until all jobs that it waits for have ended, also those that start one after another."""
 
     def check() -> None:
         assert not app.exception and (shows_errors or not app.error)

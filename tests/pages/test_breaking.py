@@ -1,4 +1,4 @@
-"""Break a GPT: each experiment is predicted, run and explained from its own numbers."""
+"""Break a GPT: the reader predicts each experiment, runs it and sees it explained with its own numbers."""
 
 import json
 import time
@@ -42,7 +42,7 @@ def predict(at: AppTest, step: str, curve: str = "control_lower", kind: str = "w
 
 
 def until_done(at: AppTest) -> AppTest:
-    """The page once its job has ended."""
+    """Return the page after its job has ended."""
     wait_for_jobs()
     at.run()
     assert any(button.key == "break_predict" for button in at.button), [error.value for error in at.error]
@@ -57,8 +57,8 @@ def components(at: AppTest) -> list[dict]:
     return [json.loads(component.proto.json or "{}") for component in at.get("bidi_component")]
 
 
-@pytest.mark.parametrize("step", ["mask", "letter", "planted"])  # the numbers of all are tested below
-def test_an_experiment_from_prediction_to_explanation(corpus, step):
+@pytest.mark.parametrize("step", ["mask", "letter", "planted"])  # the numbers of all experiments are tested below
+def test_an_experiment_shows_its_result_and_explanation_after_a_prediction(corpus, step):
     at = bench(corpus, step)
     assert not at.exception and not at.error
     (path,) = [data for data in components(at) if "steps" in data]
@@ -67,38 +67,38 @@ def test_an_experiment_from_prediction_to_explanation(corpus, step):
     at = until_done(predict(at, step))
     assert not at.exception and not at.error
     (path,) = [data for data in components(at) if "steps" in data]
-    assert path["right"] == [step]  # predicted and seen: that is what a step of the bench asks for
+    assert path["right"] == [step]  # a step is done once its result was predicted and seen
     told = text_of(at)
     assert "Was your prediction right?" in told and "What do the numbers show?" in told
     assert len(at.success) + len(at.warning) == 2  # both predictions are judged
     assert "Where does it show in training health?" in told
     assert "[See it in Training health](look_inside?view=Health)" in told
-    assert ("model.causal:false" in unquote(told)) == (step == "mask")  # as a run of its own
+    assert ("model.causal:false" in unquote(told)) == (step == "mask")  # the link that trains it as a run
     assert "| control |" in told and "{" not in told
     assert len(at.code) >= 3  # two samples and the source
 
 
-def test_a_prediction_has_two_parts(corpus):
+def test_an_experiment_does_not_start_until_both_questions_are_answered(corpus):
     at = bench(corpus, "mask")
     at.button("break_run").click().run()
     assert "Answer both questions first" in text_of(at)
     assert not [button for button in at.button if button.label == "Stop"]
 
 
-def test_after_the_end_one_can_predict_again(corpus):
+def test_after_an_experiment_a_new_prediction_can_be_made(corpus):
     at = until_done(predict(bench(corpus, "rate"), "rate"))
     at.button("break_predict").click().run()
     assert [button for button in at.button if button.key == "break_run"]
 
 
-def test_what_a_link_chooses_is_what_runs_and_a_change_asks_for_a_new_prediction(corpus):
+def test_a_choice_from_the_link_is_used_and_changing_it_asks_for_a_new_prediction(corpus):
     at = until_done(predict(bench(corpus, "letter", ";letter:t"), "letter"))
     assert "Where **t** came next" in text_of(at)
     at.selectbox("lesson-break-letter-letter").set_value("b").run()
     assert [button for button in at.button if button.key == "break_run"]
 
 
-def test_a_text_in_which_nothing_changes_is_a_sentence(corpus):
+def test_an_experiment_that_would_change_nothing_is_refused_in_a_sentence(corpus):
     at = bench(corpus, "tiny", ";size:30000")
     predict(at, "tiny")
     wait_for_jobs()
@@ -107,13 +107,13 @@ def test_a_text_in_which_nothing_changes_is_a_sentence(corpus):
     assert "Begin again" in [button.label for button in at.button]
 
 
-def test_a_stopped_experiment_keeps_its_curves_and_begins_again(corpus, monkeypatch):
+def test_a_stopped_experiment_keeps_its_curves_and_can_be_restarted(corpus, monkeypatch):
     monkeypatch.setattr(jobs, "SLICE", 0.0)
-    jobs._turns.take()  # another job is at work
+    jobs._turns.take()  # another job is running
     at = predict(bench(corpus, "letter", ";letter:h"), "letter")
     while not jobs._turns._waiting:
         time.sleep(0.01)
-    jobs._turns.let_others()  # until it has computed the first piece
+    jobs._turns.let_others()  # until the experiment has computed its first part
     next(button for button in at.button if button.label == "Stop").click().run()
     jobs._turns.end()
     wait_for_jobs()
@@ -124,8 +124,8 @@ def test_a_stopped_experiment_keeps_its_curves_and_begins_again(corpus, monkeypa
     assert "What do the numbers show?" in text_of(until_done(at))
 
 
-@pytest.mark.parametrize("measure", ["", "phrase", "letter"])  # which decides what numbers there are
-def test_every_text_finds_its_numbers(corpus, explorer_home, measure):
+@pytest.mark.parametrize("measure", ["", "phrase", "letter"])  # the measure decides which numbers there are
+def test_every_placeholder_of_an_experiments_prose_has_a_number(corpus, explorer_home, measure):
     data = load_data(corpus.name, explorer_home)
     experiments = [experiment for experiment in EXPERIMENTS.values() if experiment.measure == measure]
     outcome = finish(train_pair(make_pair(experiments[0], data.text, steps=2)))
@@ -145,7 +145,7 @@ def test_every_text_finds_its_numbers(corpus, explorer_home, measure):
     ("val", "last_position_loss", "told"),
     [(2.5, 2.5, "higher"), (2.02, 2.02, "same"), (1.5, 1.5, "lower"), (0.1, 2.9, "cheat"), (float("nan"), 0, "higher")],
 )
-def test_a_lower_loss_counts_only_where_it_had_to_guess(val, last_position_loss, told):
+def test_a_low_loss_is_judged_by_the_loss_at_the_last_position(val, last_position_loss, told):
     control = ModelResult([0], [2.0], [2.0], last_position_loss=2.0)
     treatment = ModelResult([0], [val], [val], last_position_loss=last_position_loss)
     assert verdict(Outcome(1, control, treatment)) == told

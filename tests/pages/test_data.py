@@ -1,4 +1,4 @@
-"""Data: choosing a text, adding one's own, and refusing what cannot be learned from."""
+"""Data: choosing a text, adding an own text, and refusing texts that no model can learn from."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -45,20 +45,20 @@ def test_the_default_text_is_shown_with_its_figures(app):
     assert not app.button(key="data_train").disabled
 
 
-def test_a_name_that_is_typed_is_encoded(app):
+def test_typed_text_is_encoded(app):
     before = len(app.get("bidi_component"))
     app.text_input(key="encode_text").set_value("Ada").run()
     assert not app.exception
     assert len(app.get("bidi_component")) == before + 1
 
 
-def test_another_batch_is_drawn(app):
+def test_a_click_samples_another_batch(app):
     drawn = app.get("bidi_component")[-1].proto.json
     app.button(key="draw_batch").click().run()
     assert app.get("bidi_component")[-1].proto.json != drawn
 
 
-def test_own_text_is_kept_chosen_and_deleted(app, explorer_home):
+def test_an_own_text_is_saved_selected_and_deleted(app, explorer_home):
     paste(app, POEM, "Fog <img src=x onerror=alert(1)>")
     assert not app.exception and not app.error
     (corpus,) = own_texts(explorer_home)
@@ -70,7 +70,7 @@ def test_own_text_is_kept_chosen_and_deleted(app, explorer_home):
     assert app.selectbox(key="corpus").value == "shakespeare"
 
 
-def test_a_file_is_read_as_utf8_and_named_after_itself(app, explorer_home):
+def test_an_uploaded_file_is_read_as_utf8_and_titled_after_its_name(app, explorer_home):
     app.file_uploader(key="own_file").set_value(("fog.txt", b"\xef\xbb\xbf" + POEM.encode(), "text/plain"))
     app.button(key="own_file_go").click().run()
     assert not app.exception and not app.error
@@ -78,7 +78,7 @@ def test_a_file_is_read_as_utf8_and_named_after_itself(app, explorer_home):
 
 
 @pytest.mark.parametrize("name", ["notes.md", "chat.csv", "tunes.abc", "fog", "FOG.TXT", "fog.tar.gz"])
-def test_a_text_is_taken_whatever_its_file_is_called(app, explorer_home, name):
+def test_a_text_is_accepted_with_any_file_name(app, explorer_home, name):
     app.file_uploader(key="own_file").set_value((name, POEM.encode(), "application/octet-stream"))
     app.button(key="own_file_go").click().run()
     assert not app.exception and not app.error
@@ -86,7 +86,7 @@ def test_a_text_is_taken_whatever_its_file_is_called(app, explorer_home, name):
     assert len(own_texts(explorer_home)) == 1
 
 
-def test_a_file_that_can_be_read_in_several_ways_is_read_as_chosen(app, explorer_home):
+def test_an_ambiguous_file_is_read_with_the_chosen_encoding_and_column(app, explorer_home):
     table = "id,Späße,answer\n" + "1,Größe,Übermut tut selten gut\n" * 200
     app.file_uploader(key="own_file").set_value(("jokes.csv", table.encode("cp1252"), "text/csv")).run()
     assert app.selectbox(key="own_encoding").value == "cp1252"
@@ -98,11 +98,11 @@ def test_a_file_that_can_be_read_in_several_ways_is_read_as_chosen(app, explorer
     assert load_corpus(text.name, explorer_home) == "\n".join(["Größe"] * 200)
 
 
-def test_a_dataset_of_the_hub_is_found_by_its_name_and_kept_with_its_license(app, explorer_home, tmp_path, monkeypatch):
+def test_a_dataset_of_the_hub_is_found_by_name_and_saved_with_its_license(app, explorer_home, tmp_path, monkeypatch):
     rows = pa.table({"id": [1, 2], "text": [POEM, "=1+1 *Größe*"]})
     pq.write_table(rows, tmp_path / "train.parquet")
     with serving({"somebody/poems": tmp_path}) as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)  # as HF_ENDPOINT does where it is set from the start
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)  # as HF_ENDPOINT does if it is set before the import
         template = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         paste(app, " \n ")
@@ -134,7 +134,7 @@ def test_a_bad_file_is_refused_in_a_sentence(app, explorer_home, data, sentence)
     assert own_texts(explorer_home) == []
 
 
-def test_a_refused_paste_stays_where_it_was_typed(app, explorer_home):
+def test_an_empty_paste_is_refused_and_stays_in_its_field(app, explorer_home):
     paste(app, " \n ")
     assert "empty" in app.error[0].value
     assert app.text_area(key="own_text").value == " \n "
@@ -145,7 +145,7 @@ def test_a_refused_paste_stays_where_it_was_typed(app, explorer_home):
     ("text", "sentence"),
     [("too short", "Choose a longer text"), ("a" * 2000, "only one distinct character"), ("😀", "distinct")],
 )
-def test_a_text_nothing_can_learn_from_is_refused_and_stays_to_be_mended(app, explorer_home, text, sentence):
+def test_a_too_short_or_uniform_text_is_refused_and_stays_in_its_field(app, explorer_home, text, sentence):
     paste(app, text)
     assert not app.exception
     assert sentence in app.error[0].value
@@ -153,7 +153,7 @@ def test_a_text_nothing_can_learn_from_is_refused_and_stays_to_be_mended(app, ex
     assert not own_texts(explorer_home)
 
 
-def test_a_text_too_short_for_the_context_chosen_since_is_shown_but_not_trained_on(app):
+def test_a_text_too_short_for_a_longer_context_cannot_be_trained_on(app):
     paste(app, "the quick brown fox " * 30)
     assert not app.error
     app.query_params["set"] = "model.block_size:256"
@@ -163,20 +163,20 @@ def test_a_text_too_short_for_the_context_chosen_since_is_shown_but_not_trained_
 
 
 @pytest.mark.parametrize("text", ["שלום עולם\n" * 200, "word " * 200_000, "🦊🐻 e\u0301\u200b\t\n" * 200])
-def test_unusual_texts_are_welcome(app, text):
+def test_unusual_texts_are_accepted(app, text):
     paste(app, text)
     assert not app.exception and not app.error
     assert not app.button(key="data_train").disabled
 
 
-def test_a_short_text_is_said_to_be_learned_by_heart(app):
+def test_a_short_text_gets_a_warning_about_overfitting(app):
     assert not app.info
     paste(app, POEM)
     assert "1,420 characters" in app.info[0].value and "its validation loss then rises" in app.info[0].value
     assert "your own" not in said(app)
 
 
-def test_a_text_is_shown_as_the_chosen_tokens_and_a_vocabulary_it_cannot_make_is_refused(app):
+def test_tokens_are_shown_as_chosen_and_too_large_a_vocabulary_is_refused(app):
     paste(app, POEM)
     app.selectbox(key="set-data.tokenizer").set_value("bpe").run()
     assert not app.exception
@@ -196,17 +196,17 @@ def test_a_text_is_shown_as_the_chosen_tokens_and_a_vocabulary_it_cannot_make_is
     assert not app.button(key="data_train").disabled
 
 
-def test_an_own_text_is_checked_in_the_chosen_tokens(app, explorer_home):
+def test_an_own_text_is_checked_with_the_chosen_tokenizer(app, explorer_home):
     app.selectbox(key="set-data.tokenizer").set_value("bpe").run()
     paste(app, POEM)
     assert "makes at most" in app.error[0].value
     assert not own_texts(explorer_home)
 
 
-def test_a_text_chosen_after_a_task_does_not_keep_the_settings_of_the_task(app):
+def test_choosing_a_text_after_a_task_drops_the_settings_of_the_task(app):
     app.query_params.update({"preset": "modular-addition"})
     app.selectbox(key="corpus").set_value("modular-addition").run()
-    assert not app.info  # a task that is memorized first is no text that is too short
+    assert not app.info  # a task gets no warning about a short text
     app.selectbox(key="corpus").set_value("shakespeare").run()
     assert not app.exception and not app.error
     assert "4,201,594" in [metric.value for metric in app.metric]  # nine tenths
@@ -218,7 +218,7 @@ def test_a_long_text_is_tokenized_in_a_job_that_can_be_stopped(explorer_home, mo
     corpus = save_text(POEM, "Fog", explorer_home)
     app = AppTest.from_file(NAVIGATION, default_timeout=60).switch_page(f"../pages/{page}.py")
     app.query_params["set"] = f"data.corpus:{corpus.name};data.tokenizer:bpe;data.vocab_size:260"
-    jobs._turns.take()  # as another job at work
+    jobs._turns.take()  # as if another job were running
     go = "data_train" if page == "data" else "train_start"
     app.run()
     assert not app.exception and "waiting for an earlier computation" in app.get("progress")[0].proto.text

@@ -1,4 +1,4 @@
-"""Choices that depend on another input: many prompts one after the other, in one session, on every page with them."""
+"""Choices that depend on another input: many prompts in one session, on every page that has such choices."""
 
 import pytest
 from streamlit.proto.WidgetStates_pb2 import WidgetState
@@ -14,7 +14,7 @@ from explorer.services.shared import open_model
 from explorer.widgets.address import NAVIGATION
 from tests.components import wait_for_jobs
 
-# Longer, shorter, equally long, nothing, characters that the model does not know, and more than it can read.
+# Longer, shorter, equally long, empty, characters that the model does not know, and an unknown word.
 PROMPTS = ("to be", "To be, or not to be", "or", "is", "", "😀 be", "水\x1b", "question")
 
 POEM = "The fog comes\non little cat feet.\nIt sits looking\nover harbor and city\n" * 40
@@ -28,7 +28,7 @@ def open_page(name: str, **query: str) -> AppTest:
 
 
 def wait(app: AppTest) -> AppTest:
-    """Draw the page, and again for as long as a job that it waits for has more to show."""
+    """Run the page until no new job appears that it waits for."""
     before = None
     while before != list(jobs._jobs):
         before = list(jobs._jobs)
@@ -40,9 +40,9 @@ def wait(app: AppTest) -> AppTest:
 
 @pytest.fixture(autouse=True)
 def labels_of_a_browser(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let select boxes send what a browser sends: the label that it holds, which only `set_value` replaces.
+    """Let select boxes send what a browser sends: its current label, which only `set_value` replaces.
 
-    Streamlit's own stand-in for a browser looks up the label of what the session holds, so it never sends an old one.
+    Streamlit's AppTest looks up the label of the session's value instead, so it never sends an old one.
     """
     held: dict[str, str] = {}
 
@@ -63,7 +63,7 @@ def views(finished_run) -> list[str]:
     return list(sections_of(open_model(finished_run.id).model))
 
 
-def test_many_prompts_on_every_view_of_look_inside(finished_run, views):
+def test_no_sequence_of_prompts_breaks_a_view_of_look_inside(finished_run, views):
     app = open_page("look_inside")
     assert {"Attention", "Predictions", "Patching", "Embeddings", "Neurons"} <= set(views)
     for view in views:
@@ -73,7 +73,7 @@ def test_many_prompts_on_every_view_of_look_inside(finished_run, views):
             assert not app.exception
 
 
-def test_the_places_chosen_of_a_prompt_show_its_letters(finished_run):
+def test_the_chosen_query_and_key_show_the_characters_of_a_new_prompt(finished_run):
     app = open_page("look_inside", view="Attention")
     app.text_input(key="inspect_prompt").set_value("To be, or not").run()
     app.selectbox(key="cell_query").set_value(10)
@@ -84,10 +84,10 @@ def test_the_places_chosen_of_a_prompt_show_its_letters(finished_run):
         for key in ("cell_query", "cell_key"):
             box = app.selectbox(key=key)
             assert box.proto.raw_value == f"{box.value + 1}: '{prompt[box.value].replace(' ', '·')}'"
-    assert app.selectbox(key="cell_key").value == 2  # all of them have a third letter
+    assert app.selectbox(key="cell_key").value == 2  # all of them have a third character
 
 
-def test_a_place_that_nobody_chose_follows_the_prompt(finished_run):
+def test_a_query_that_was_not_chosen_stays_at_the_end_of_the_prompt(finished_run):
     app = open_page("look_inside", view="Attention")
     for prompt in ("a", "that is", "or not to be"):
         app.text_input(key="inspect_prompt").set_value(prompt).run()
@@ -102,7 +102,7 @@ def type_prompts(app: AppTest, boxes: list[str]) -> None:
 
 
 @pytest.mark.parametrize("lesson, step", [("bigram", "numbers"), ("gpt", "averaging"), ("gpt", "attention")])
-def test_many_prompts_in_the_lessons(explorer_home, lesson, step):
+def test_no_sequence_of_prompts_breaks_a_lesson(explorer_home, lesson, step):
     text = save_text(POEM, "Fog", explorer_home)
     app = open_page("learn", lesson=lesson, step=step, set=f"text:{text.name}")
     typed = [box.key for box in app.text_input if box.key.startswith("lesson-")]
@@ -110,7 +110,7 @@ def test_many_prompts_in_the_lessons(explorer_home, lesson, step):
     type_prompts(app, typed)
 
 
-def test_another_text_where_a_lesson_offers_its_letters(explorer_home):
+def test_changing_the_text_does_not_break_a_lesson_that_offers_its_letters(explorer_home):
     texts = [save_text(text, "Text", explorer_home).name for text in (POEM, POEM.upper(), POEM[::-1])]
     for step in ("loss", "gradient"):
         app = open_page("learn", lesson="bigram", step=step, set=f"text:{texts[0]}")
@@ -121,7 +121,7 @@ def test_another_text_where_a_lesson_offers_its_letters(explorer_home):
                     box.select_index(len(box.options) - 1)
 
 
-def test_many_texts_and_inputs_on_data(explorer_home):
+def test_no_sequence_of_texts_and_inputs_breaks_the_data_page(explorer_home):
     texts = [save_text(text, "Text", explorer_home).name for text in (POEM, POEM.upper())]
     app = open_page("data")
     for text in (*texts, texts[0]):
@@ -132,7 +132,7 @@ def test_many_texts_and_inputs_on_data(explorer_home):
     assert not app.exception
 
 
-def test_many_runs_and_prompts_on_generate(add_run):
+def test_no_sequence_of_runs_and_prompts_breaks_the_generate_page(add_run):
     runs = [add_run("first"), add_run("second")]
     app = open_page("generate")
     for run in (*runs, runs[0]):
@@ -146,7 +146,7 @@ def test_many_runs_and_prompts_on_generate(add_run):
 
 
 @pytest.mark.parametrize("name", ["data", "train", "learn", "play", "look_inside", "generate", "runs"])
-def test_two_of_one_name_can_both_be_chosen(explorer_home, add_run, name):
+def test_two_texts_or_runs_with_the_same_name_can_both_be_chosen(explorer_home, add_run, name):
     for text in (POEM, POEM * 2):
         save_text(text, "Poem", explorer_home)
     for _time in range(2):
@@ -157,7 +157,7 @@ def test_two_of_one_name_can_both_be_chosen(explorer_home, add_run, name):
     assert any(label.endswith(" (2)") or "(2) " in label for box in boxes for label in box.options)
 
 
-def test_presets_and_shapes_one_after_the_other_on_the_training_form(explorer_home):
+def test_no_sequence_of_presets_and_shapes_breaks_the_training_form(explorer_home):
     app = open_page("train")
     for name in ("bigram", "gpt-tiny"):
         app.radio(key="preset").set_value(name).run()
@@ -180,8 +180,8 @@ def widgets_of(app: AppTest) -> list:
         ("gpt-quick", {"model.n_layer": 1, "train.steps": 150, "model.n_embd": 96, "train.warmup_steps": 16}),
     ],
 )
-def test_a_click_trains_with_what_was_chosen_just_before_it(explorer_home, preset, moved):
-    """On a busy machine both reach the server before the page is drawn with the choice: one request has both."""
+def test_a_run_starts_with_settings_changed_just_before_the_click(explorer_home, preset, moved):
+    """On a busy machine one request can contain both the change and the click."""
     app = open_page("train")
     app.slider(key="set-model.n_layer").set_value(1).run()
     app.selectbox(key="corpus").set_value("python")
@@ -195,7 +195,7 @@ def test_a_click_trains_with_what_was_chosen_just_before_it(explorer_home, prese
     assert run.record().config == config
 
 
-def test_a_schedule_is_fitted_to_the_steps_typed_just_before(explorer_home):
+def test_a_schedule_is_fitted_to_steps_changed_just_before_the_click(explorer_home):
     app = open_page("train", preset="gpt-tiny", set="train.steps:100")
     app.select_slider(key="set-train.steps").set_value(200)
     app.button(key="fit_schedule").click().run()

@@ -1,4 +1,4 @@
-"""The panels that explain one answer: lens, attribution, patching, one cell's arithmetic."""
+"""The panels that explain one prediction: logit lens, attribution, patching, one attention weight."""
 
 import json
 
@@ -29,7 +29,7 @@ def at(app: AppTest, view: str, prompt: str = "to be or not") -> AppTest:
 
 
 def said(app: AppTest) -> str:
-    """All sentences, without the signs that keep Markdown from reading anything into them."""
+    """Return all sentences without Markdown escapes."""
     told = [str(e.value) for kind in ("markdown", "caption", "info", "error") for e in app.get(kind)]
     return "\n".join(told).replace("\\", "")
 
@@ -39,7 +39,7 @@ def charts(app: AppTest) -> dict[str, dict]:
 
 
 def rebuild(run, **settings) -> None:
-    """Another model in the place of the run's own."""
+    """Replace the run's model by another."""
     record = run.record()
     config = record.config.model_copy(update={"model": ModelConfig(**settings)})
     run.write_record(record.model_copy(update={"config": config}))
@@ -49,7 +49,7 @@ def rebuild(run, **settings) -> None:
     save_weights(run.weights_path, build_model(config.model, vocab_size), 20)
 
 
-def test_attribution_adds_up_for_any_token_and_rival(app, finished_run):
+def test_attribution_adds_up_and_follows_the_chosen_token_and_rival(app, finished_run):
     at(app, "Predictions")
     bars = charts(app)["said"]["data"][0]
     assert sum(bars["x"][:-1]) == pytest.approx(bars["x"][-1])
@@ -63,7 +63,7 @@ def test_attribution_adds_up_for_any_token_and_rival(app, finished_run):
     assert "above the mean over all tokens" in said(app)
 
 
-def test_attribution_follows_the_prompt_and_keeps_a_choice_for_it(app, finished_run):
+def test_attribution_starts_at_the_most_likely_token_of_each_prompt(app, finished_run):
     at(app, "Predictions")
     likeliest = []
     for prompt in ("to be or not", "Whether"):
@@ -78,7 +78,7 @@ def test_attribution_follows_the_prompt_and_keeps_a_choice_for_it(app, finished_
     assert app.selectbox(key="said_token").value == likeliest[0]
 
 
-def test_without_residual_connections_the_question_is_answered_with_a_sentence(app, finished_run):
+def test_without_residual_connections_a_sentence_replaces_attribution(app, finished_run):
     rebuild(finished_run, n_layer=2, n_head=2, n_embd=16, block_size=16, residual=False)
     at(app, "Predictions")
     assert "no residual connections" in said(app)
@@ -93,20 +93,20 @@ def test_without_residual_connections_the_question_is_answered_with_a_sentence(a
         ("Predictions", "Memorization", "Neurons"),
     ],
 )
-def test_blocks_that_only_attend_are_seen_without_feed_forward(app, finished_run, view, offered, not_offered):
+def test_without_feed_forward_layers_no_view_offers_mlps_or_neurons(app, finished_run, view, offered, not_offered):
     rebuild(finished_run, n_layer=2, n_head=2, n_embd=16, block_size=16, feed_forward=False)
     choices = "".join(str(group.proto) for group in at(app, view).get("button_group"))
     assert offered in choices and not_offered not in choices
 
 
-def test_a_bigram_has_neither_lens_nor_attribution(app, finished_run):
+def test_a_bigram_has_neither_logit_lens_nor_attribution(app, finished_run):
     rebuild(finished_run, kind="bigram", block_size=8)
     at(app, "Predictions")
     assert not charts(app) and "Logit lens" not in said(app)
 
 
 def mapped(app: AppTest) -> dict:
-    """The map of swaps, once its job has ended."""
+    """Return the patching map after its job has ended."""
     while any(not job.ended for job in list(jobs._jobs.values())):
         wait_for_jobs()
     app.run()
@@ -114,7 +114,7 @@ def mapped(app: AppTest) -> dict:
     return charts(app)["patches"]["data"][0]
 
 
-def test_patching_proposes_a_second_prompt_and_maps_every_swap(app, finished_run):
+def test_patching_proposes_a_prompt_that_differs_in_one_token_and_maps_every_patch(app, finished_run):
     at(app, "Patching")
     other = app.text_input(key="inspect_prompt_2").value
     assert len(other) == len("to be or not") and other != "to be or not"
@@ -126,7 +126,7 @@ def test_patching_proposes_a_second_prompt_and_maps_every_swap(app, finished_run
     assert "Attention: block" in said(app)
 
 
-def test_the_proposal_follows_the_first_prompt_but_what_was_typed_stays(app, finished_run):
+def test_the_proposed_prompt_follows_the_first_one_until_the_user_types_another(app, finished_run):
     at(app, "Patching")
     app.text_input(key="inspect_prompt").set_value("the question").run()
     assert app.text_input(key="inspect_prompt_2").value.startswith("the quest")
@@ -139,7 +139,7 @@ def test_the_proposal_follows_the_first_prompt_but_what_was_typed_stays(app, fin
     "other, sentence",
     [("to be", "must be equally long"), ("to be or not", "no difference to trace"), ("", "Two prompts")],
 )
-def test_prompts_that_cannot_be_compared_are_a_sentence(app, finished_run, other, sentence):
+def test_prompts_that_cannot_be_compared_are_refused_in_a_sentence(app, finished_run, other, sentence):
     at(app, "Patching")
     app.text_input(key="inspect_prompt_2").set_value(other).run()
     assert not app.exception
@@ -147,19 +147,19 @@ def test_prompts_that_cannot_be_compared_are_a_sentence(app, finished_run, other
 
 
 @pytest.mark.parametrize("residual", [True, False])
-def test_patching_a_single_letter_and_a_model_without_residuals(app, finished_run, residual):
+def test_patching_works_for_a_single_letter_and_without_residual_connections(app, finished_run, residual):
     rebuild(finished_run, n_layer=2, n_head=2, n_embd=16, block_size=16, residual=residual)
     at(app, "Patching", "t")
     assert mapped(app)["text"]
 
 
 def components(app: AppTest, field: str) -> list[dict]:
-    """The data of the page's components that have the field."""
+    """Return the data of the page's components that have the field."""
     data = [json.loads(component.proto.json or "{}") for component in app.get("bidi_component")]
     return [one for one in data if field in one]
 
 
-def test_arcs_show_one_head_all_heads_of_a_layer_and_what_has_flowed(app, finished_run):
+def test_attention_shows_arcs_of_a_head_the_layer_mean_and_the_rollout(app, finished_run):
     at(app, "Attention")
     (arcs,) = components(app, "nobody")
     assert arcs["row"] == 11 and len(arcs["tokens"]) == 12
@@ -170,7 +170,7 @@ def test_arcs_show_one_head_all_heads_of_a_layer_and_what_has_flowed(app, finish
         assert words in said(app) and "inspect_over_map" in charts(app)
 
 
-def test_one_look_is_worked_out_for_the_letters_chosen(app, finished_run):
+def test_the_attention_weight_of_the_chosen_query_and_key_is_explained(app, finished_run):
     at(app, "Attention")
     app.selectbox(key="cell_query").set_value(4)
     app.selectbox(key="cell_key").set_value(2).run()
@@ -187,7 +187,7 @@ def test_one_look_is_worked_out_for_the_letters_chosen(app, finished_run):
 
 
 @pytest.mark.parametrize("view", ["Attention", "Predictions", "Patching"])
-def test_a_model_of_word_pieces_opens(app, explorer_home, gpt2_folder, view):  # noqa: F811 - a fixture
+def test_a_model_with_subword_tokens_opens_in_every_view(app, explorer_home, gpt2_folder, view):  # noqa: F811 - a fixture
     run = import_model(explorer_home, gpt2_folder)
     app.query_params["run"] = run.id
     at(app, view, "To be, or not to be")

@@ -1,4 +1,4 @@
-"""Generate: before a run, while one trains, and when it has finished."""
+"""Generate: without a run, during training and afterwards."""
 
 import json
 from urllib.parse import parse_qs, urlsplit
@@ -26,7 +26,7 @@ def written(app: AppTest) -> dict:
 
 
 def tokens_behind(component: dict, client) -> list[dict]:
-    """Return the tokens that come by the stream which the component opens."""
+    """Return the tokens of the stream that the component opens."""
     return [data for name, data, _ in events_of(client.get(f"/{component['url']}").text) if name == "token"]
 
 
@@ -34,7 +34,7 @@ def said(app: AppTest) -> str:
     return "\n".join(str(element.value) for kind in ("markdown", "caption", "info") for element in app.get(kind))
 
 
-def test_without_a_run_a_model_of_the_gallery_writes(app):
+def test_without_a_run_a_gallery_model_is_selected(app):
     app.run()
     assert not app.exception
     assert app.selectbox(key="inspect_run").value == "gallery-shakespeare" and "This model comes with the app." in said(
@@ -42,7 +42,7 @@ def test_without_a_run_a_model_of_the_gallery_writes(app):
     )
 
 
-def test_it_has_a_widget_for_every_setting_and_one_primary_button(app, finished_run):
+def test_the_page_has_a_widget_for_every_setting_and_one_primary_button(app, finished_run):
     app.run()
     assert not app.exception
     keys = {
@@ -63,7 +63,7 @@ def test_it_has_a_widget_for_every_setting_and_one_primary_button(app, finished_
     assert "The same seed" in said(app)
 
 
-def test_a_model_of_a_task_is_offered_questions_that_it_never_trained_on(app, client):
+def test_a_task_model_is_offered_questions_that_it_never_trained_on(app, client):
     app.query_params["run"] = "gallery-induction"
     app.run()
     questions = [question + " " for question, _answer in problems(TASKS["repeats"])[-3:]]
@@ -76,7 +76,7 @@ def test_a_model_of_a_task_is_offered_questions_that_it_never_trained_on(app, cl
     answer = "".join(token["text"] for token in tokens_behind(written(app), client))
     assert answer == f"{problems(TASKS['repeats'])[-1][1]}\n"  # and nothing after it
     app.select_slider(key="set-max_new_tokens").set_value(20).run()
-    app.query_params["run"] = "gallery-shakespeare"  # of another text, whose prompts are others
+    app.query_params["run"] = "gallery-shakespeare"  # trained on another text, with other prompts
     app.run()
     assert app.text_area(key="generate_prompt").value not in ("", *questions) and not app.info
     assert app.select_slider(key="set-max_new_tokens").value == 300
@@ -85,7 +85,7 @@ def test_a_model_of_a_task_is_offered_questions_that_it_never_trained_on(app, cl
     assert not app.exception and app.select_slider(key="set-max_new_tokens").value == 20
 
 
-def test_the_page_opens_a_stream_of_the_text(app, finished_run):
+def test_generate_opens_a_stream_with_the_prompt_and_settings(app, finished_run):
     app.run()
     app.text_area(key="generate_prompt").set_value("To be,\n& so?")
     app.slider(key="set-temperature").set_value(0.5)
@@ -98,7 +98,7 @@ def test_the_page_opens_a_stream_of_the_text(app, finished_run):
     assert "U+0026" in said(app).replace("\\", "")
 
 
-def test_the_same_seed_writes_the_same_text_and_a_rerun_leaves_it_alone(app, finished_run, client):
+def test_the_same_seed_gives_the_same_text_and_a_rerun_starts_no_new_one(app, finished_run, client):
     app.run()
     app.select_slider(key="set-max_new_tokens").set_value(8)
     app.text_area(key="generate_prompt").set_value("To be")
@@ -115,7 +115,7 @@ def test_the_same_seed_writes_the_same_text_and_a_rerun_leaves_it_alone(app, fin
     assert set(texts[0][0]) == {"text", "visible", "p", "sampled", "alternatives"}
 
 
-def test_new_dice_are_another_seed_and_write_another_text(app, finished_run, client):
+def test_a_new_seed_gives_another_text_after_the_next_click(app, finished_run, client):
     app.run()
     app.select_slider(key="set-max_new_tokens").set_value(40)
     app.slider(key="set-temperature").set_value(2.0)
@@ -129,7 +129,7 @@ def test_new_dice_are_another_seed_and_write_another_text(app, finished_run, cli
     assert tokens_behind(written(app), client) != tokens_behind(first, client)
 
 
-def test_samples_side_by_side_each_have_a_seed_of_their_own(app, finished_run, client):
+def test_samples_side_by_side_have_different_seeds(app, finished_run, client):
     app.run()
     app.select_slider(key="set-max_new_tokens").set_value(12)
     app.number_input(key="set-seed").set_value(7)
@@ -145,7 +145,7 @@ def test_samples_side_by_side_each_have_a_seed_of_their_own(app, finished_run, c
     assert "Generated before you changed" in said(app)
 
 
-def test_an_empty_prompt_writes_too(app, finished_run, client):
+def test_text_is_generated_from_an_empty_prompt(app, finished_run, client):
     app.run()
     app.select_slider(key="set-max_new_tokens").set_value(1)
     app.text_area(key="generate_prompt").set_value("")
@@ -154,7 +154,7 @@ def test_an_empty_prompt_writes_too(app, finished_run, client):
     assert len(tokens_behind(written(app), client)) == 1
 
 
-def test_a_run_that_trains_can_write(app, running_run, client):
+def test_a_run_in_training_can_generate(app, running_run, client):
     app.query_params["run"] = running_run.id
     app.run()
     assert not app.exception
@@ -164,13 +164,13 @@ def test_a_run_that_trains_can_write(app, running_run, client):
     assert len(tokens_behind(written(app), client)) == 2
 
 
-def test_a_damaged_run_is_a_sentence(app, damaged_run):
+def test_a_damaged_run_is_reported_in_a_sentence(app, damaged_run):
     app.run()
     assert not app.exception
     assert "damaged" in app.error[0].value
 
 
-def test_it_writes_on_entry_and_shows_what_the_sliders_do(app, finished_run, client):
+def test_the_page_generates_on_entry_and_charts_the_effect_of_the_settings(app, finished_run, client):
     app.run()
     assert not app.exception and len(tokens_behind(written(app), client)) > 100
     bars = json.loads(app.get("plotly_chart")[0].proto.spec)["data"]

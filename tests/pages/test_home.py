@@ -1,4 +1,4 @@
-"""Home: what it offers before, during and after a first run."""
+"""Home: what the page offers before, during and after a first run."""
 
 import json
 
@@ -25,7 +25,7 @@ def primary_buttons(app: AppTest) -> list[str]:
     return [button.key for button in app.button if button.proto.type == "primary"]
 
 
-def test_a_newcomer_sees_a_model_that_writes_and_one_button(app):
+def test_a_newcomer_sees_a_gallery_model_and_one_primary_button(app):
     app.run()
     assert not app.exception
     assert "learned from Shakespeare" in words_of(app) and "of memory" in words_of(app)
@@ -37,7 +37,7 @@ def test_a_newcomer_sees_a_model_that_writes_and_one_button(app):
     assert app.query_params["run"] == "gallery-shakespeare" and app.title[0].value == "Look inside"
 
 
-def test_one_click_starts_gpt_quick_and_leads_to_it(app, explorer_home):
+def test_one_click_starts_gpt_quick_and_opens_its_run(app, explorer_home):
     app.run()
     app.button(key="start_quick").click().run()
     assert not app.exception
@@ -47,7 +47,7 @@ def test_one_click_starts_gpt_quick_and_leads_to_it(app, explorer_home):
     assert folder.status().state in ("queued", "starting", "running")
 
 
-def test_a_newcomer_may_choose_how_long_to_train(app, explorer_home):
+def test_a_newcomer_can_choose_how_many_minutes_to_train(app, explorer_home):
     app.run()
     app.select_slider(key="start_timed_minutes").set_value(1).run()
     assert app.button(key="start_timed").label == "Train for 1 minute"
@@ -57,7 +57,7 @@ def test_a_newcomer_may_choose_how_long_to_train(app, explorer_home):
     assert folder.record().config.preset == "gpt-fast" and app.query_params["run"] == folder.id
 
 
-def test_a_second_click_on_its_way_leads_to_the_same_run(explorer_home):
+def test_a_second_click_before_the_page_changes_starts_no_second_run(explorer_home):
     def twice():
         import streamlit as st
 
@@ -76,7 +76,7 @@ def test_a_second_click_on_its_way_leads_to_the_same_run(explorer_home):
 
 
 @pytest.mark.parametrize("preset", ["gpt-quick", "gpt-fast"])
-def test_a_first_run_that_goes_on_is_offered_to_watch(app, add_run, preset):
+def test_while_the_first_run_trains_the_primary_button_opens_it(app, add_run, preset):
     folder = add_run("busy-bee", state="running", step=10, seconds_left=5.0)
     record = folder.record()
     folder.write_record(record.model_copy(update={"config": record.config.model_copy(update={"preset": preset})}))
@@ -86,7 +86,7 @@ def test_a_first_run_that_goes_on_is_offered_to_watch(app, add_run, preset):
     assert not app.exception and app.query_params["run"] == folder.id
 
 
-def test_recent_runs_are_cards(app, finished_run, running_run, damaged_run):
+def test_recent_runs_are_listed_with_a_damaged_one(app, finished_run, running_run, damaged_run):
     app.run()
     assert not app.exception
     told = words_of(app)
@@ -95,13 +95,13 @@ def test_recent_runs_are_cards(app, finished_run, running_run, damaged_run):
     assert "as uncertain as a uniform choice among" in told
 
 
-def test_names_are_shown_as_they_are(app, add_run):
+def test_markup_in_a_run_name_is_not_rendered(app, add_run):
     add_run("<img src=x onerror=alert(1)> **bold** [x](y)")
     app.run()
     assert "<img src=x onerror=alert(1)> **bold** [x](y)" in [text.value for text in app.text]
 
 
-def test_a_home_that_cannot_be_written_is_said(app, tmp_path, monkeypatch):
+def test_a_data_folder_that_cannot_be_written_is_reported(app, tmp_path, monkeypatch):
     file = tmp_path / "file"
     file.write_text("")
     monkeypatch.setenv("GPT_EXPLORER_HOME", str(file))
@@ -109,7 +109,7 @@ def test_a_home_that_cannot_be_written_is_said(app, tmp_path, monkeypatch):
     assert not app.exception and "cannot write there" in app.error[0].value.replace("\\", "")
 
 
-def test_the_run_on_view_is_in_the_sidebar_and_in_every_link(app, finished_run):
+def test_the_viewed_run_is_in_the_sidebar_and_in_every_link(app, finished_run):
     app.query_params["run"] = finished_run.id
     app.run()
     assert "patient-otter" in [text.value for text in app.sidebar.text]
@@ -119,7 +119,7 @@ def test_the_run_on_view_is_in_the_sidebar_and_in_every_link(app, finished_run):
     assert all(link.query_string == f"run={finished_run.id}" for link in links)
 
 
-def test_the_run_last_on_view_stays_in_the_sidebar_where_a_page_is_of_none(app, finished_run):
+def test_the_last_viewed_run_stays_in_the_sidebar_on_a_page_without_a_run(app, finished_run):
     app.query_params["run"] = finished_run.id
     app.run()
     del app.query_params["run"]
@@ -129,18 +129,18 @@ def test_the_run_last_on_view_stays_in_the_sidebar_where_a_page_is_of_none(app, 
 
 
 @pytest.mark.parametrize("run_id", ["../../x", "<img src=x onerror=alert(1)>", "20260101-000000-zzzzzzzzzzzz"])
-def test_an_address_with_no_such_run_does_no_harm(app, run_id):
+def test_an_address_of_a_missing_run_raises_no_exception(app, run_id):
     app.query_params["run"] = run_id
     app.run()
     assert not app.exception
 
 
-def test_the_sidebar_stands_a_damaged_run(app, damaged_run):
+def test_a_damaged_run_does_not_break_the_sidebar(app, damaged_run):
     app.query_params["run"] = damaged_run.id
     app.run()
     assert not app.exception
 
 
-def test_home_leads_to_the_lessons(app):
+def test_a_button_on_home_opens_the_lessons(app):
     app.run().button(key="home_learn").click().run()
     assert not app.exception and app.title[0].value == "Lessons"

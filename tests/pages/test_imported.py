@@ -1,4 +1,4 @@
-"""Somebody's GPT-2, with its pieces of words, on every page: brought in, looked at, written with, trained further."""
+"""An external GPT-2 with subword tokens on every page: imported, inspected, used to generate, trained further."""
 
 import json
 
@@ -35,11 +35,11 @@ def page(name: str) -> AppTest:
     return AppTest.from_file(NAVIGATION, default_timeout=60).switch_page(f"../pages/{name}.py")
 
 
-def test_files_are_brought_in_on_the_runs_page(explorer_home, gpt2_folder, corpus):  # noqa: F811
+def test_model_files_are_imported_on_the_runs_page(explorer_home, gpt2_folder, corpus):  # noqa: F811
     app = page("runs").run()
     app.button(key="import_files_go").click().run()
     assert "Choose the files first" in app.error[0].value.replace("\\", "")
-    assert not app.get("file_uploader")[0].proto.type  # what is needed is told by names and content, not by a browser
+    assert not app.get("file_uploader")[0].proto.type  # the server checks names and content, not the browser
     files = [(path.name, path.read_bytes(), "") for path in gpt2_folder.iterdir()]
     app.get("file_uploader")[0].set_value(files)
     app.selectbox(key="import_corpus").set_value(corpus)
@@ -51,7 +51,7 @@ def test_files_are_brought_in_on_the_runs_page(explorer_home, gpt2_folder, corpu
     assert app.title[0].value == "Look inside"
 
 
-def test_the_zip_of_a_run_is_brought_in_with_its_history(finished_run, explorer_home, tmp_path):
+def test_the_zip_of_a_run_is_imported_with_its_history(finished_run, explorer_home, tmp_path):
     with (tmp_path / "run.zip").open("wb") as file:
         zip_run(finished_run, file)
     app = page("runs").run()
@@ -63,7 +63,7 @@ def test_the_zip_of_a_run_is_brought_in_with_its_history(finished_run, explorer_
     assert again.name == finished_run.name and again.rows("metrics") == finished_run.rows("metrics")
 
 
-def test_a_name_that_is_none_is_refused_where_it_was_typed(explorer_home):
+def test_an_invalid_model_name_is_refused_and_stays_in_its_field(explorer_home):
     app = page("runs").run()
     app.text_input(key="import_hub_0").set_value("../../etc")
     app.button(key="import_hub_go").click().run()
@@ -72,30 +72,30 @@ def test_a_name_that_is_none_is_refused_where_it_was_typed(explorer_home):
 
 
 def drawn(app: AppTest) -> list[str]:
-    """What the charts and components of a page were given, as JSON."""
+    """Return the data of the charts and components of a page as JSON."""
     components = [element.proto for element in app.get("bidi_component")]
     charts = [element.proto.spec for element in app.get("plotly_chart")]
     return charts + [proto.json for proto in components if not proto.component_name.endswith("page")]
 
 
 def pieces_in(text: str, tokenizer: Tokenizer) -> set[str]:
-    """Pieces of more than one letter that stand somewhere as a token of their own."""
+    """Return the subwords of more than one letter that appear in the text as a token."""
     pieces = {visible(token) for token in tokenizer.tokens if len(token) > 1}
     return {piece for piece in pieces if f'"{piece}"' in text or f"'{piece}'" in text}
 
 
 @pytest.mark.parametrize("section", [section.name for section in SECTIONS if section.gpt and section.name != "Health"])
-def test_it_opens_in_every_section_and_its_pieces_of_words_are_shown(imported, section, client):
+def test_an_imported_model_opens_in_every_section_with_its_subword_tokens(imported, section, client):
     app = page("look_inside")
     app.query_params["view"] = section
     app.run()
-    wait_for_jobs()  # what takes a while has been computed by then
+    wait_for_jobs()  # slow computations have ended after this
     app.run()
     assert not app.exception and not app.error and not app.get("progress")
     assert app.title[0].value == "Look inside"
     headings = [element.value for element in app.markdown if element.value.startswith("## ")]
     assert headings and drawn(app)
-    if section == "Heads":  # which is about heads, and shows all of them
+    if section == "Heads":  # this section shows all heads
         assert all(name in "".join(drawn(app)) for name in ("1.1", "3.4"))
     else:
         said = "".join(element.value for element in app.caption)
@@ -113,7 +113,7 @@ def test_it_opens_in_every_section_and_its_pieces_of_words_are_shown(imported, s
         ("data", "Data", "the size of the vocabulary"),
     ],
 )
-def test_it_opens_on_every_page(imported, name, title, sentence):
+def test_an_imported_model_opens_on_every_page(imported, name, title, sentence):
     app = page(name)
     app.query_params["run"] = imported.id
     app.run()
@@ -126,7 +126,7 @@ def test_it_opens_on_every_page(imported, name, title, sentence):
         assert "their-gpt2" in " ".join(element.value for element in app.markdown).replace("\\", "")
 
 
-def test_it_writes(imported, client):
+def test_an_imported_model_generates_text(imported, client):
     app = page("generate").run()
     app.select_slider(key="set-max_new_tokens").set_value(8)
     app.text_area(key="generate_prompt").set_value("To be, or — 😀")
@@ -138,14 +138,14 @@ def test_it_writes(imported, client):
     assert written["prompt"] == "To be, or — 😀" and len(tokens) == 8
     for token in tokens:
         assert token["visible"] in {visible(known) for known in tokenizer.tokens} and 0 < token["p"] < 1
-        assert not any("\ufffd" in text for _, _, text in token["alternatives"])  # parts of characters
+        assert not any("\ufffd" in text for _, _, text in token["alternatives"])  # no incomplete characters
         assert [p for _, p, _ in token["alternatives"]] == sorted(
             (p for _, p, _ in token["alternatives"]), reverse=True
         )
     assert pieces_in(json.dumps(tokens, ensure_ascii=False), tokenizer)
 
 
-def test_it_is_trained_further_and_opens_again(imported, explorer_home):
+def test_an_imported_model_is_trained_further_and_opens_again(imported, explorer_home):
     app = page("train")
     app.query_params.update({"fork": imported.id})
     app.run()
@@ -163,13 +163,13 @@ def test_it_is_trained_further_and_opens_again(imported, explorer_home):
         assert not app.exception and not app.error
 
 
-def test_a_prompt_that_is_too_long_to_draw_is_seen_whole_in_squares(imported, monkeypatch):
+def test_a_prompt_too_long_to_draw_gets_a_note_about_the_tokens_read(imported, monkeypatch):
     monkeypatch.setattr(frames, "MAX_DRAWN", 12)
     app = page("look_inside")
     app.query_params["view"] = "Attention"
     app.run()
     app.text_input(key="inspect_prompt").set_value("To be, or not to be: that is the question. " * 3).run()
-    for _ in range(200):  # the squares come from a job beside the page
+    for _ in range(200):  # the coarse map comes from a background job
         told = [caption.value for caption in app.caption if "are read," in caption.value]
         if told:
             break

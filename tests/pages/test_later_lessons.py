@@ -1,4 +1,4 @@
-"""The lessons on tokens, on sudden abilities and on scaling laws: each question is checked from what was computed."""
+"""The lessons on tokens, sudden abilities and scaling laws: answers are checked against computed results."""
 
 import json
 import math
@@ -52,7 +52,7 @@ def assert_one_is_right(app: AppTest, options: list[str]) -> None:
 
 
 @pytest.mark.parametrize("step", LESSONS["tokens"])
-def test_a_step_on_tokens_knows_right_from_wrong(open_step, step):
+def test_exactly_one_answer_is_right_in_every_step_on_tokens(open_step, step):
     app, right = open_step("tokens", step), numbers_right().get(step, "")
     assert load_prose("tokens", step).title in "".join(header.value for header in app.header)
     assert app.code and "{" not in said(app)
@@ -60,14 +60,14 @@ def test_a_step_on_tokens_knows_right_from_wrong(open_step, step):
     assert_one_is_right(app, options)
 
 
-def test_the_compared_models_are_named_by_the_vocabularies_that_the_text_gives(open_step):
+def test_the_compared_models_are_named_by_vocabulary_sizes_that_the_text_allows(open_step):
     app, most = open_step("tokens", "price"), 256 + len(train_merges(POEM))
     assert most < 1024
     named = [option for option in app.radio[0].options if "tokens" in option]
     assert named == [f"{min(384, (256 + most) // 2)} tokens", f"{most} tokens"]
 
 
-def test_merging_by_hand_shortens_the_sentence_and_shows_what_comes_next(open_step):
+def test_merging_by_hand_shows_the_last_merge_and_the_next_pair(open_step):
     app = open_step("tokens", "pairs")
     first = app.dataframe[0].value.iloc[0]
     app.slider[0].set_value(1).run()
@@ -83,7 +83,7 @@ def test_a_step_on_scaling_laws_asks_for_a_prediction_first(open_step, step):
     assert app.code and "{" not in said(app) and "The law predicted" not in said(app)
     if app.radio:
         drawn = json.loads(app.get("plotly_chart")[0].proto.spec)
-        assert len(drawn["data"]) == 2  # of three budgets: the whole one is to be predicted
+        assert len(drawn["data"]) == 2  # of three budgets: the reader predicts the whole one
         assert_one_is_right(app, list(app.radio[0].options))
         drawn = json.loads(app.get("plotly_chart")[0].proto.spec)
         assert [trace["name"] for trace in drawn["data"]] == ["quarter", "half", "whole budget"]
@@ -100,7 +100,7 @@ def generalized() -> int:
 
 
 @pytest.mark.parametrize("step", LESSONS["sudden"])
-def test_a_step_on_sudden_abilities_knows_right_from_wrong(open_step, step):
+def test_exactly_one_answer_is_right_in_every_step_on_sudden_abilities(open_step, step):
     app = open_step("sudden", step)
     assert load_prose("sudden", step).title in "".join(header.value for header in app.header)
     assert app.code and app.get("plotly_chart") and "{" not in said(app)
@@ -110,7 +110,7 @@ def test_a_step_on_sudden_abilities_knows_right_from_wrong(open_step, step):
     assert_one_is_right(app, options)
 
 
-def test_the_gallerys_models_have_learned_what_the_lesson_says(open_step):
+def test_the_gallery_models_generalize_as_the_lesson_says(open_step):
     rows = [row for row in RunFolder(gallery_dir() / "gallery-grokking").rows("metrics") if "val_accuracy" in row]
     memorized = next(row for row in rows if row["train_accuracy"] >= 0.99)
     assert (
@@ -123,7 +123,7 @@ def test_the_gallerys_models_have_learned_what_the_lesson_says(open_step):
     assert share > 2 * int(said(app).split("The five strongest have ")[1].split(" %")[0].split("%")[0])
 
 
-def test_losses_are_drawn_in_the_unit_chosen_last(open_step):
+def test_losses_are_drawn_in_the_last_chosen_unit(open_step):
     app = open_step("sudden", "induction")
     last = RunFolder(gallery_dir() / "gallery-induction").rows("metrics")[-1]
     for unit, loss in {"bits": last["val_bits_per_byte"], "choices": math.exp(last["val_loss"])}.items():
@@ -135,6 +135,6 @@ def test_losses_are_drawn_in_the_unit_chosen_last(open_step):
     assert "perplexity" in app.get("plotly_chart")[1].proto.spec
 
 
-def test_the_first_step_at_a_level_is_found():
+def test_the_first_step_at_a_level_and_the_remainder_of_a_sum_are_computed():
     assert first_step([0, 10, 20], [0.1, 0.5, 0.4], 0.5) == 10 and first_step([0], [0.1], 0.5) == -1
     assert remainder(40, 30, 59) == 11

@@ -1,4 +1,4 @@
-"""Lessons: every step runs, its question is checked from what was computed, and a teacher's link sets and hides."""
+"""Lessons: every step runs, answers are checked against computed results, and a teacher's link sets and hides."""
 
 import json
 import re
@@ -25,7 +25,7 @@ POEM = "The fog comes\non little cat feet.\nIt sits looking\nover harbor and cit
 
 @pytest.fixture
 def open_step(explorer_home):
-    """Opens a step of the bigram lesson and waits for what it computes beside the page."""
+    """Return a function that opens a step of the bigram lesson and waits for its background jobs."""
 
     def open_(step: str | None, lesson: str = "bigram", language: str = "en", **query: str) -> AppTest:
         app = AppTest.from_file(ROOT / "pages" / "learn.py", default_timeout=60)
@@ -53,7 +53,7 @@ def answer(app: AppTest, given: str) -> AppTest:
     return next(button for button in app.button if button.label == "Check").click().run()
 
 
-def test_the_outline_and_what_is_drawn_agree():
+def test_every_step_in_the_outline_of_a_lesson_exists_with_its_prose():
     assert "bigram" in lessons()
     for lesson in lessons():
         assert tuple(steps_of(lesson)) == LESSONS[lesson]
@@ -62,7 +62,7 @@ def test_the_outline_and_what_is_drawn_agree():
             assert step.answer is None or parts.keys() >= {"question", "right", "wrong"}
 
 
-def test_without_a_step_all_lessons_are_offered(explorer_home):
+def test_without_a_step_all_lessons_are_listed(explorer_home):
     app = AppTest.from_file(ROOT / "pages" / "learn.py", default_timeout=60).run()
     assert not app.exception
     paths = [data for data in components(app) if data.get("listed")]
@@ -73,7 +73,7 @@ def test_without_a_step_all_lessons_are_offered(explorer_home):
 
 
 @pytest.mark.parametrize(("lesson", "after"), [*pairwise(LESSONS), (list(LESSONS)[-1], None)])
-def test_a_lesson_ends_with_the_next_one_and_the_last_with_a_run_of_ones_own(explorer_home, lesson, after):
+def test_a_lesson_leads_to_the_next_one_and_the_last_to_the_training_page(explorer_home, lesson, after):
     app = AppTest.from_file(NAVIGATION, default_timeout=60)
     app.query_params.update({"lesson": lesson, "step": LESSONS[lesson][-1]})
     app.switch_page("../pages/learn.py").run()
@@ -89,7 +89,7 @@ def test_a_lesson_ends_with_the_next_one_and_the_last_with_a_run_of_ones_own(exp
 
 
 @pytest.mark.parametrize("step", LESSONS["bigram"])
-def test_a_step_runs_and_a_wrong_answer_gets_its_picture(open_step, step):
+def test_every_step_runs_and_explains_a_wrong_answer(open_step, step):
     app = open_step(step)
     assert load_prose("bigram", step).title in "".join(header.value for header in app.header)
     assert app.code and app.get("expander")
@@ -101,7 +101,7 @@ def test_a_step_runs_and_a_wrong_answer_gets_its_picture(open_step, step):
 
 
 def _wrong(app: AppTest, step: str) -> str:
-    """An answer that is wrong on Shakespeare's plays with the values that a step begins with."""
+    """Return a wrong answer for Shakespeare's plays with the initial values of a step."""
     if not app.radio:
         return "999"
     options = app.radio[0].options
@@ -119,37 +119,37 @@ RIGHT = {"text": "·", "split": "3", "batch": "32", "table": "e", "loss": "4.14"
 
 
 @pytest.mark.parametrize("step", RIGHT)
-def test_a_right_answer_is_said_to_be_right_and_ticked_off(open_step, step):
+def test_a_right_answer_is_confirmed_and_marks_the_step_as_done(open_step, step):
     app = answer(open_step(step), RIGHT[step])
     assert len(app.success) == 1 and not app.warning
     (path,) = [data for data in components(app) if "steps" in data]
     assert path["here"] == step and path["right"] == [step]
 
 
-def test_a_number_is_read_as_people_type_it(open_step):
+def test_a_number_with_a_decimal_comma_is_accepted_and_a_formula_is_not(open_step):
     app = open_step("loss")
     assert answer(app, "4,14").success
     assert answer(app, "ln 63").success == [] and "This is not a number yet" in said(app)
 
 
-def test_the_answer_follows_what_is_turned(open_step):
+def test_the_right_answer_follows_the_sliders(open_step):
     app = open_step("batch", set="pieces:2;block:5")
     assert answer(app, "10").success
     app.slider[0].set_value(3).run()
     assert answer(app, "10").warning and "There are 15" in said(app)
 
 
-def test_a_teachers_link_sets_and_hides(open_step):
+def test_a_teachers_link_sets_and_hides_inputs(open_step):
     app = open_step("batch", set="pieces:2;block:99;strange:1", hide="pieces;text")
     assert [slider.label for slider in app.slider] == ["Sequence length (block size)"]
-    assert app.slider[0].value == 12  # brought within its bounds
+    assert app.slider[0].value == 12  # clipped to its bounds
     assert not app.selectbox
     (pairs,) = [data for data in components(app) if "x" in data]
     assert (len(pairs["x"]), len(pairs["x"][0])) == (2, 12)
-    assert "This link opens the step" not in said(app)  # no way for students to a link of their own
+    assert "This link opens the step" not in said(app)  # students cannot make a link themselves
 
 
-def test_the_link_for_a_class_opens_the_step_as_it_stands(open_step):
+def test_the_link_for_a_class_opens_the_step_with_its_current_inputs(open_step):
     app = open_step("numbers")
     assert "This link opens the step" in said(app)
     app.text_input[0].set_value("Zoë; & co?").run()
@@ -160,18 +160,18 @@ def test_the_link_for_a_class_opens_the_step_as_it_stands(open_step):
     assert again.text_input[0].value == "Zoë; & co?"
 
 
-def test_the_way_on_leaves_the_teachers_values_behind_and_the_way_back_finds_them(open_step):
+def test_next_drops_the_teachers_values_and_back_restores_them(open_step):
     handed_out = {"set": "pieces:2", "hide": "block"}
     app = open_step("batch", **handed_out)
     app.button(key="lesson_next").click().run()
     assert app.query_params == {"lesson": "bigram", "step": "table"}
-    assert not app.get("popover")  # a student hands nothing out
+    assert not app.get("popover")  # students cannot hand out links
     app.button(key="lesson_back").click().run()
     assert app.query_params == {"lesson": "bigram", "step": "batch"} | handed_out
     assert not app.exception
 
 
-def test_one_step_under_the_microscope_and_undone(open_step):
+def test_one_gradient_step_can_be_taken_and_undone(open_step):
     app = open_step("gradient")
     assert app.button(key="lesson_undo").disabled and "no step has been taken" in said(app)
     charts = len(app.get("plotly_chart"))
@@ -188,15 +188,15 @@ def test_one_step_under_the_microscope_and_undone(open_step):
 
 
 @pytest.mark.parametrize("step", LESSONS["bigram"])
-def test_every_step_runs_on_a_short_text_of_ones_own(open_step, explorer_home, step):
+def test_every_step_runs_on_a_short_own_text(open_step, explorer_home, step):
     corpus = save_text(POEM, "<b>Fog</b> [[loss]] {length}", explorer_home)
     app = open_step(step, set=f"text:{corpus.name}")
     assert not app.error
     assert app.selectbox(key="lesson-text").value == corpus.name
 
 
-def test_the_question_about_the_tables_is_about_a_row_that_they_show(open_step):
-    app = open_step("table")  # q, which leaves least doubt, is too rare to be shown
+def test_the_question_about_the_tables_asks_about_a_row_that_they_show(open_step):
+    app = open_step("table")  # q is the most predictable row, but too rare to be shown
     asked = re.search(r"after \*\*(.)\*\*", said(app))[1]
     tables = [json.loads(drawn.proto.spec) for drawn in app.get("plotly_chart")][:2]
     assert all(f"{asked} " in table["layout"]["yaxis"]["ticktext"] for table in tables)
@@ -206,7 +206,7 @@ def test_an_alphabet_too_large_for_a_table_is_refused_in_a_sentence(open_step, e
     corpus = save_text("".join(map(chr, range(0x4E00, 0x4E00 + 600))) * 3, "Characters", explorer_home)
     app = open_step("table", set=f"text:{corpus.name}")
     assert "600 different characters" in said(app) and app.selectbox(key="lesson-text").options
-    assert app.header and app.get("plotly_chart")  # it goes on with another text
+    assert app.header and app.get("plotly_chart")  # the step continues with another text
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_an_alphabet_too_large_for_a_table_is_refused_in_a_sentence(open_step, e
         ("bigramm", "text", "There is no lesson 'bigramm'", {}),
     ],
 )
-def test_a_misspelt_link_is_said_and_the_way_on_is_offered(open_step, lesson, step, told, left):
+def test_a_misspelled_link_is_reported_and_a_way_to_continue_is_offered(open_step, lesson, step, told, left):
     app = open_step(step, lesson=lesson)
     assert told in app.error[0].value.replace("\\", "") and not app.header
     assert app.query_params == {"lesson": lesson, "step": step}
@@ -224,20 +224,20 @@ def test_a_misspelt_link_is_said_and_the_way_on_is_offered(open_step, lesson, st
     assert not app.exception and not app.error and app.query_params == left
 
 
-def test_a_link_to_a_text_that_is_not_here_is_said_until_one_is_chosen(open_step):
+def test_a_link_to_a_missing_text_is_reported_until_another_is_chosen(open_step):
     app = open_step("text", set="text:text-gone")
     assert "asks for the text 'text-gone', which is not on this machine" in said(app) and app.header
     app.selectbox(key="lesson-text").select_index(1).run()
     assert not app.exception and "text-gone" not in said(app)
 
 
-def test_the_glossary_begins_with_what_was_asked_for(open_step):
+def test_the_glossary_starts_with_the_requested_term(open_step):
     app = open_step("loss", lesson="glossary")
     told = [text.value for text in app.markdown]
     assert told[0].startswith("## loss") and len(told) >= len(glossary())
 
 
-def test_a_second_language_is_a_folder(open_step, tmp_path, monkeypatch):
+def test_a_second_language_is_a_folder_and_falls_back_to_english(open_step, tmp_path, monkeypatch):
     folder = tmp_path / "lessons"
     shutil.copytree(ROOT / "core" / "lessons" / "text", folder)
     (folder / "de" / "bigram").mkdir(parents=True)
@@ -250,7 +250,7 @@ def test_a_second_language_is_a_folder(open_step, tmp_path, monkeypatch):
         app = open_step("text", language="de")
         assert app.header[0].value == "Was liest ein Modell?" and app.button(key="lesson_next").label == "Weiter"
         assert "nichts als Text" in said(app) and "Welches Zeichen?" in said(app)
-        assert "the space" in answer(app, "·").success[0].value  # told in English as long as it is not translated
+        assert "the space" in answer(app, "·").success[0].value  # English until it is translated
         app.button(key="lesson_next").click().run()
         assert app.query_params == {"lesson": "bigram", "step": "numbers"}
         assert load_prose("bigram", "numbers").title == app.header[0].value  # not translated yet
@@ -259,14 +259,14 @@ def test_a_second_language_is_a_folder(open_step, tmp_path, monkeypatch):
         lesson_text._read.cache_clear()
 
 
-def test_every_lesson_of_the_lecture_can_be_taken_along_as_a_notebook(explorer_home):
+def test_every_lesson_with_a_notebook_offers_its_download(explorer_home):
     app = AppTest.from_file(ROOT / "pages" / "learn.py", default_timeout=60).run()
     offered = {button.key for button in app.get("download_button")}
     assert offered == {f"notebook-{lesson}" for lesson in lessons() if lesson in NOTEBOOKS}
 
 
-def test_words_of_a_text_are_no_names_of_ours(open_step, explorer_home):
-    """Its five-letter words are offered as answers, and are also what parts of the step are called."""
+def test_words_of_a_text_do_not_collide_with_names_of_parts_of_a_step(open_step, explorer_home):
+    """Its five-letter words are offered as answers, and some are also names of parts of the step."""
     corpus = save_text("*right* wrong panel, a text of words. " * 60, "Ours", explorer_home)
     app = open_step("numbers", set=f"text:{corpus.name}")
     assert {"wrong", "panel"} <= set(app.radio[0].options)

@@ -1,4 +1,4 @@
-"""The GPT lesson: every step runs on the page, and its question is checked from what was computed."""
+"""The GPT lesson: every step runs on the page, and answers are checked against computed results."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from tests.components import wait_for_jobs
 from tests.pages.conftest import run_until_done
 
 POEM = "The fog comes\non little cat feet.\nIt sits looking\nover harbor and city\n" * 40
-RIGHT = {  # where the text does not decide
+RIGHT = {  # if the text does not decide
     "averaging": "0.2",
     "scaling": "16",
     "positions": "yes",
@@ -27,7 +27,7 @@ RIGHT = {  # where the text does not decide
 
 @pytest.fixture
 def open_step(explorer_home):
-    """Opens a step on a short text, so that its models are trained quickly, and waits for them."""
+    """Return a function that opens a step on a short text, whose models train quickly, and waits for them."""
 
     def open_(step: str, **query: str) -> AppTest:
         corpus = save_text(POEM, "Fog", explorer_home)
@@ -50,7 +50,7 @@ def charts(app: AppTest) -> dict[str, dict]:
 
 def answer(app: AppTest, given: str) -> AppTest:
     if app.radio:
-        given = re.sub(r"(?<=[·⏎⇥]) \([a-z ]+\)", "", given)  # the choice, without a name shown with it
+        given = re.sub(r"(?<=[·⏎⇥]) \([a-z ]+\)", "", given)  # the option without the name that is shown after it
         app.radio[0].set_value(given)
     else:
         next(box for box in app.text_input if box.key.startswith("question")).set_value(given)
@@ -65,12 +65,14 @@ def test_numbers_of_a_table_are_below_each_other(open_step):
 
 
 @pytest.mark.parametrize("step", LESSONS["gpt"])
-def test_a_step_runs_and_its_question_knows_right_from_wrong(open_step, step):
+def test_every_step_runs_and_exactly_one_option_is_right(open_step, step):
     app = open_step(step)
     assert load_prose("gpt", step).title in "".join(header.value for header in app.header)
     assert app.code and app.get("plotly_chart") and "{" not in said(app)
     shown = len(app.get("plotly_chart")) + len(app.markdown) + len(app.dataframe)
-    options = [shown.replace("\\", "") for shown in app.radio[0].options] if app.radio else ["999"]  # not as Markdown
+    options = (
+        [shown.replace("\\", "") for shown in app.radio[0].options] if app.radio else ["999"]
+    )  # without Markdown escapes
     outcomes = []
     for given in options:
         answer(app, given)
@@ -83,7 +85,7 @@ def test_a_step_runs_and_its_question_knows_right_from_wrong(open_step, step):
         assert answer(app, load_prose("gpt", step).parts.get(RIGHT[step], RIGHT[step])).success
 
 
-def test_the_three_means_agree_and_a_score_moves_the_third(open_step):
+def test_three_ways_to_average_agree_and_a_score_changes_the_softmax_weights(open_step):
     app = open_step("averaging", set="word:cat")
     table = app.dataframe[0].value
     assert (table.iloc[:, 2] == table.iloc[:, 3]).all() and (table.iloc[:, 3] == table.iloc[:, 4]).all()
@@ -91,7 +93,7 @@ def test_the_three_means_agree_and_a_score_moves_the_third(open_step):
     assert "at the last position is 96%" in said(app)  # e^4 / (e^4 + 2)
 
 
-def test_the_cell_adds_up_to_the_weight_scale_to_square(open_step):
+def test_the_products_of_an_attention_score_add_up_and_are_scaled(open_step):
     app = open_step("attention", set="sentence:on little cat")
     drawn = charts(app)
     products, weights = drawn["lesson_products"]["data"][0]["y"], drawn["lesson_row"]["data"][0]["y"]
@@ -99,7 +101,7 @@ def test_the_cell_adds_up_to_the_weight_scale_to_square(open_step):
     assert f"attention score of **{sum(products) / len(products) ** 0.5:.2f}**" in said(app)
 
 
-def test_the_ladder_has_every_rung_and_says_what_each_took_off(open_step):
+def test_the_ladder_has_every_rung_and_links_every_modern_part(open_step):
     app = open_step("ladder")
     (ladder,) = charts(app).values()
     assert ladder["layout"]["yaxis"]["ticktext"][0].strip() == "uniform guess"
@@ -109,11 +111,11 @@ def test_the_ladder_has_every_rung_and_says_what_each_took_off(open_step):
     assert links == [path for changes in MODERN_PARTS.values() for path in changes]
 
 
-def test_a_ladder_that_was_stopped_no_longer_says_that_it_is_coming(explorer_home):
+def test_a_stopped_ladder_shows_no_progress_and_can_be_restarted(explorer_home):
     corpus = save_text(POEM + "Another text.", "Fog", explorer_home)
     app = AppTest.from_file(ROOT / "pages" / "learn.py", default_timeout=60)
     app.query_params.update({"lesson": "gpt", "step": "ladder", "set": f"text:{corpus.name}"})
-    jobs._turns.take()  # another job is at work
+    jobs._turns.take()  # another job is running
     app.run()
     assert "Training one model after another" in app.get("progress")[0].proto.text
     next(button for button in app.button if button.label == "Stop").click().run()
@@ -124,21 +126,21 @@ def test_a_ladder_that_was_stopped_no_longer_says_that_it_is_coming(explorer_hom
     assert "Stopped before it was done." in said(app) and "Begin again" in [button.label for button in app.button]
 
 
-def test_without_positions_a_shuffled_past_is_the_same_and_with_them_it_is_not(open_step):
+def test_shuffling_the_context_changes_the_output_only_with_position_encoding(open_step):
     app = open_step("positions", set="typed:little")
     assert "identical to the last digit" in said(app)
     app = open_step("positions", set="typed:little;kind:rope")
     assert "percentage points" in said(app)
 
 
-def test_switches_train_another_model(open_step):
+def test_switches_without_a_modern_part_give_the_same_model(open_step):
     app = open_step("today", set="position:learned;activation:relu;norm:layer")
     table = app.dataframe[0].value
-    assert table.iloc[2, 1] == table.iloc[0, 1]  # nothing but the lecture's parts: the same model
+    assert table.iloc[2, 1] == table.iloc[0, 1]  # only the lecture's parts: the same model
     assert len(set(table.iloc[:, 2])) == 2
 
 
-def test_top_k_of_one_leaves_one_letter(open_step):
+def test_top_k_of_one_and_a_small_top_p_leave_one_token(open_step):
     app = open_step("choosing", set="k:1")
     assert "tokens remaining: 1." in said(app)
     app = open_step("choosing", set="p:0.05;temperature:0.5")

@@ -1,4 +1,4 @@
-"""What a link asks for that is not here is said, and the address stays until somebody chooses the way on."""
+"""A link to something missing is reported, and the address stays until the user chooses how to continue."""
 
 import json
 
@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 from explorer.widgets.address import NAVIGATION, page_file
 
 GONE = "20200101-000000-goneawaygone"
-ABSENT = [  # page, what the link asks for, what is said
+ABSENT = [  # page, query of the link, message
     ("train", {"run": GONE}, "There is no run with the id"),
     ("train", {"preset": "gpt-tinny"}, "There is no preset called 'gpt-tinny'"),
     ("train", {"preset": "gpt-tiny", "set": "model.n_layer:600"}, "1 to 48"),
@@ -43,7 +43,7 @@ def address_of(app: AppTest) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("page", "query", "sentence"), ABSENT, ids=lambda value: str(value)[:60])
-def test_what_is_not_here_is_said_and_the_address_stays(finished_run, page, query, sentence):
+def test_a_link_to_something_missing_is_reported_and_the_address_stays(finished_run, page, query, sentence):
     query = {name: finished_run.id if value == "RUN" else value for name, value in query.items()}
     app = AppTest.from_file(page_file(page), default_timeout=60)
     app.query_params.update(query)
@@ -57,7 +57,7 @@ def test_what_is_not_here_is_said_and_the_address_stays(finished_run, page, quer
 
 
 @pytest.mark.parametrize("page", ["home", "data", "play", "runs", "learn"])
-def test_pages_that_show_no_run_say_in_the_sidebar_that_the_one_of_the_link_is_gone(finished_run, page):
+def test_pages_without_a_run_report_the_missing_run_of_the_link_in_the_sidebar(finished_run, page):
     app = AppTest.from_file(NAVIGATION, default_timeout=60)
     app.query_params.update({"run": GONE, "language": "tlh"})
     app.run()
@@ -67,7 +67,7 @@ def test_pages_that_show_no_run_say_in_the_sidebar_that_the_one_of_the_link_is_g
 
 
 @pytest.mark.parametrize("page", ["train", "data"])
-def test_train_and_data_take_a_text_as_play_does(finished_run, page):
+def test_a_link_to_a_text_selects_it_on_train_and_data(finished_run, page):
     name = finished_run.record().config.data.corpus
     app = AppTest.from_file(page_file(page), default_timeout=60)
     app.query_params["text"] = name
@@ -76,13 +76,13 @@ def test_train_and_data_take_a_text_as_play_does(finished_run, page):
     assert app.selectbox(key="corpus").value == name and address_of(app) == {"text": name}
 
 
-def test_a_bare_address_gets_its_run_in_place_of_its_entry_in_the_history(finished_run):
+def test_an_address_without_a_run_gets_the_run_without_a_new_history_entry(finished_run):
     app = AppTest.from_file(page_file("generate"), default_timeout=60).run()
     data = [json.loads(component.proto.json or "{}") for component in app.get("bidi_component")]
     assert [f"run={finished_run.id}"] == [one["query"] for one in data if "query" in one] and not app.query_params
 
 
-def test_a_head_that_was_chosen_is_in_the_address_and_a_link_opens_it(finished_run):
+def test_a_chosen_head_is_in_the_address_and_a_link_opens_it(finished_run):
     app = AppTest.from_file(page_file("look_inside"), default_timeout=60)
     app.query_params.update({"run": finished_run.id, "head": "2.1"})
     app.run()
@@ -92,14 +92,14 @@ def test_a_head_that_was_chosen_is_in_the_address_and_a_link_opens_it(finished_r
     assert (app.selectbox(key="inspect_layer").value, app.selectbox(key="inspect_head").value) == (1, 1)
 
 
-def test_a_step_of_a_fork_that_is_no_number_is_said(finished_run):
+def test_a_fork_step_that_is_not_a_number_is_reported(finished_run):
     app = AppTest.from_file(NAVIGATION, default_timeout=60)
     app.query_params.update({"fork": finished_run.id, "step": "x"})
     app.switch_page("../pages/train.py").run()
     assert not app.exception and "step='x', which is not possible" in app.error[0].value.replace("\\", "")
 
 
-def test_a_request_on_its_way_takes_no_choice_back(finished_run):
+def test_a_request_with_the_old_address_does_not_undo_a_choice(finished_run):
     app = AppTest.from_file(NAVIGATION, default_timeout=60).switch_page("../pages/look_inside.py")
     app.query_params["run"] = finished_run.id
     app.run()
@@ -107,12 +107,12 @@ def test_a_request_on_its_way_takes_no_choice_back(finished_run):
     app.segmented_control(key="inspect_view").set_value("Predictions").run()
     assert app.query_params["view"] == "Predictions"
     app.query_params.clear()
-    app.query_params.update(before)  # as a look at a job brings it that was sent before the click
+    app.query_params.update(before)  # like a poll of a job that was sent before the click
     app.run()
     assert app.query_params["view"] == app.segmented_control(key="inspect_view").value == "Predictions"
 
 
-def test_a_second_choice_with_the_address_from_before_the_first_keeps_both(finished_run):
+def test_a_second_choice_with_the_old_address_keeps_the_first(finished_run):
     app = AppTest.from_file(NAVIGATION, default_timeout=60).switch_page("../pages/look_inside.py")
     app.query_params["run"] = finished_run.id
     app.run()

@@ -1,4 +1,4 @@
-"""Look inside: before a run, while one trains, and when it has finished."""
+"""Look inside: without a run, during training and afterwards."""
 
 import json
 
@@ -21,7 +21,7 @@ def app(explorer_home) -> AppTest:
 
 
 def drawn(app: AppTest, field: str) -> list[dict]:
-    """The data of the page's components that have the field."""
+    """Return the data of the page's components that have the field."""
     data = [json.loads(component.proto.json or "{}") for component in app.get("bidi_component")]
     return [one for one in data if field in one]
 
@@ -34,7 +34,7 @@ def figures(app: AppTest) -> list[dict]:
     return [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
 
 
-def test_without_a_run_it_opens_a_model_of_the_gallery(app):
+def test_without_a_run_a_gallery_model_is_opened(app):
     app.run()
     assert not app.exception
     assert app.selectbox(key="inspect_run").value == "gallery-shakespeare" and "The whole model" in said(app)
@@ -54,7 +54,7 @@ def test_a_finished_run_opens_at_its_first_head(app, finished_run):
     assert "Attention pattern, head 1.1" in said(app)
 
 
-def test_the_address_is_written_by_a_choice_alone_and_goes_before_what_was_shown(app, finished_run):
+def test_only_a_choice_changes_the_address_and_back_restores_the_view(app, finished_run):
     app.query_params["run"] = finished_run.id
     app.run()
     assert list(app.query_params) == ["run"] and "The whole model" in said(app)
@@ -77,7 +77,7 @@ def test_choosing_a_head_shows_that_head(app, finished_run):
     assert "Attention pattern, head 2.1" in said(app)
 
 
-def test_a_prompt_longer_than_the_context_is_cut_and_said_so(app, finished_run):
+def test_a_prompt_longer_than_the_context_is_cut_with_a_note(app, finished_run):
     app.query_params["view"] = "Attention"
     app.run()
     app.text_input(key="inspect_prompt").set_value("to be or not to be that is the question").run()
@@ -85,7 +85,7 @@ def test_a_prompt_longer_than_the_context_is_cut_and_said_so(app, finished_run):
     assert "".join(drawn(app, "nobody")[0]["tokens"]) == "t·is·the·question"[-16:]
 
 
-def test_unseen_characters_are_explained_and_nothing_is_lost(app, finished_run):
+def test_unknown_characters_are_reported_and_stay_in_the_field(app, finished_run):
     app.query_params["view"] = "Attention"
     app.run()
     app.text_input(key="inspect_prompt").set_value("to 😀 be").run()
@@ -96,14 +96,14 @@ def test_unseen_characters_are_explained_and_nothing_is_lost(app, finished_run):
 
 
 @pytest.mark.parametrize("prompt", ["", "😀"])
-def test_a_prompt_with_nothing_in_it_asks_for_letters(app, finished_run, prompt):
+def test_a_prompt_without_known_characters_asks_for_another(app, finished_run, prompt):
     app.run()
     app.text_input(key="inspect_prompt").set_value(prompt).run()
     assert not app.exception
     assert "Type a prompt" in said(app)
 
 
-def test_the_prompt_is_asked_for_only_where_it_is_used_and_stays(app, finished_run):
+def test_the_prompt_field_is_shown_only_in_views_that_use_it_and_keeps_its_text(app, finished_run):
     app.run()
     app.text_input(key="inspect_prompt").set_value("to be").run()
     for view, used in (("Losses", False), ("Heads", False), ("Embeddings", True), ("Predictions", True)):
@@ -112,7 +112,7 @@ def test_the_prompt_is_asked_for_only_where_it_is_used_and_stays(app, finished_r
         assert boxes == (["to be"] if used else [])
 
 
-def test_predictions_show_what_is_next_and_what_was_foreseen(app, finished_run):
+def test_predictions_show_the_probability_of_every_token_of_the_prompt(app, finished_run):
     app.run()
     app.text_input(key="inspect_prompt").set_value("to be")
     app.segmented_control(key="inspect_view").set_value("Predictions").run()
@@ -125,7 +125,7 @@ def test_predictions_show_what_is_next_and_what_was_foreseen(app, finished_run):
 
 @pytest.mark.parametrize("method", ["PCA", "t-SNE"])
 @pytest.mark.parametrize("dimensions", ["2D", "3D"])
-def test_embeddings_in_every_way(app, finished_run, method, dimensions):
+def test_embeddings_are_drawn_with_every_method_in_2d_and_3d(app, finished_run, method, dimensions):
     app.run()
     app.segmented_control(key="inspect_view").set_value("Embeddings").run()
     app.segmented_control(key="map_method").set_value(method)
@@ -142,7 +142,7 @@ def test_embeddings_in_every_way(app, finished_run, method, dimensions):
     assert len(neighbors["data"][0]["hovertext"]) == 8
 
 
-def test_a_run_that_trains_names_its_step_and_offers_the_newest(app, running_run):
+def test_a_run_in_training_opens_at_its_newest_step_with_weights(app, running_run):
     app.query_params["run"] = running_run.id
     app.run()
     assert not app.exception
@@ -173,7 +173,7 @@ def test_a_bigram_shows_its_table(app, finished_run):
         assert not app.exception and "head_ablate" not in [button.key for button in app.button]
 
 
-def test_a_run_that_is_gone_is_said_and_another_is_offered(app, finished_run):
+def test_a_missing_run_is_reported_and_another_is_offered(app, finished_run):
     app.query_params["run"] = "../../etc"
     app.run()
     assert not app.exception
@@ -184,7 +184,7 @@ def test_a_run_that_is_gone_is_said_and_another_is_offered(app, finished_run):
     assert app.query_params["run"] == finished_run.id
 
 
-def test_a_misspelt_view_is_said_and_one_is_offered(app, finished_run):
+def test_a_misspelled_view_is_reported_and_another_is_offered(app, finished_run):
     app.query_params["view"] = "Atention"
     app.run()
     assert not app.exception
@@ -193,7 +193,7 @@ def test_a_misspelt_view_is_said_and_one_is_offered(app, finished_run):
     assert not app.exception and not app.error and app.query_params["view"] == "Model"
 
 
-def test_a_part_in_the_address_is_opened_and_one_that_is_not_there_is_said(app, finished_run):
+def test_a_part_in_the_address_is_opened_and_a_missing_part_is_reported(app, finished_run):
     app.query_params["part"], app.query_params["view"] = "head-2.1@3", "Attention"
     app.run()
     assert not app.exception and [app.session_state[f"inspect_{kind}"] for kind in ("layer", "head")] == [1, 0]
@@ -203,13 +203,13 @@ def test_a_part_in_the_address_is_opened_and_one_that_is_not_there_is_said(app, 
     app.query_params["part"] = "head-7.1"
     app.run()
     assert "This model has no part" in app.error[0].value
-    assert all(clock["place"] is None for clock in drawn(app, "saved_steps"))  # so no frame with it is asked for
+    assert all(clock["place"] is None for clock in drawn(app, "saved_steps"))  # so no frame with it is requested
     app.button(key="take_another").click().run()
     assert not app.exception and not app.error and "part" not in app.query_params
     assert all(clock["place"] == "" for clock in drawn(app, "saved_steps"))
 
 
-def test_a_prompt_is_in_the_address_and_a_link_brings_it_back(app, finished_run):
+def test_the_prompt_is_in_the_address_and_a_link_restores_it(app, finished_run):
     app.query_params["prompt"] = "to be"
     app.run()
     assert app.text_input(key="inspect_prompt").value == "to be"
@@ -219,36 +219,36 @@ def test_a_prompt_is_in_the_address_and_a_link_brings_it_back(app, finished_run)
     assert app.text_input(key="inspect_prompt").value == "not to be"
 
 
-def test_other_views_ask_for_no_picture(app, finished_run):
+def test_other_views_request_no_model_picture(app, finished_run):
     app.query_params["view"] = "Embeddings"
     app.run()
     assert all(clock["place"] is None for clock in drawn(app, "saved_steps"))
 
 
-def test_a_view_that_this_model_lacks_is_said(app, finished_run):
-    app.query_params["view"] = "Table"  # of a bigram
+def test_a_view_that_this_model_lacks_is_reported(app, finished_run):
+    app.query_params["view"] = "Table"  # for bigram models only
     app.run()
     assert not app.exception and "This model has no view Bigram table" in said(app)
 
 
-def test_a_damaged_run_is_a_sentence(app, damaged_run):
+def test_a_damaged_run_is_reported_in_a_sentence(app, damaged_run):
     app.run()
     assert not app.exception
     assert "damaged" in app.error[0].value
 
 
 def press(app: AppTest, view: str) -> AppTest:
-    """Open a section, and wait until what it computes is there."""
+    """Open a section and wait for all its computations."""
     app.query_params["view"] = view
     before = None
-    while before != list(jobs._jobs):  # what is found may let the next computation begin
+    while before != list(jobs._jobs):  # a result may start the next computation
         before = list(jobs._jobs)
         app.run()
         wait_for_jobs()
     return app.run()
 
 
-def test_heads_are_named_and_their_births_told(app, finished_run):
+def test_heads_are_named_by_role_and_their_emergence_is_described(app, finished_run):
     press(app, "Heads")
     assert not app.exception
     assert "Heads with a clear role" in said(app) or "No head has a clear role" in said(app)
@@ -258,7 +258,7 @@ def test_heads_are_named_and_their_births_told(app, finished_run):
     assert board["data"][0]["hovertext"][0].startswith("head 1.1:")
 
 
-def test_a_silent_head_changes_loss_and_text_and_comes_back(app, finished_run):
+def test_ablated_heads_change_the_loss_and_can_be_restored(app, finished_run):
     press(app, "Surgery")
     assert not app.exception
     whole = app.metric[0].value
@@ -278,13 +278,13 @@ def test_a_silent_head_changes_loss_and_text_and_comes_back(app, finished_run):
     assert len(app.metric) == 1 and "costs most" in said(app)
 
 
-def test_a_loss_on_fewer_windows_than_the_curve_carries_that_in_its_name(app, finished_run, monkeypatch):
+def test_a_loss_on_fewer_windows_than_the_curve_is_labeled_with_their_number(app, finished_run, monkeypatch):
     monkeypatch.setattr("explorer.look_inside.ablation.WORK", 0)
     press(app, "Surgery")
     assert app.metric[0].label == "Validation loss on 16 windows (nats/token)"
 
 
-def test_the_head_on_view_is_ablated_beside_its_pattern_and_restored(app, finished_run):
+def test_the_viewed_head_can_be_ablated_next_to_its_pattern_and_restored(app, finished_run):
     app.query_params["view"] = "Attention"
     app.run()
     assert not app.metric
@@ -302,7 +302,7 @@ def test_the_head_on_view_is_ablated_beside_its_pattern_and_restored(app, finish
     assert not app.metric and app.button(key="head_ablate")
 
 
-def test_an_opened_head_is_ablated_and_leads_to_the_view_of_all_ablations(app, finished_run):
+def test_an_opened_head_can_be_ablated_and_leads_to_the_ablation_view(app, finished_run):
     app.query_params["part"] = "head-2.1@3"
     app.run()
     app.button(key="head_ablate").click().run()
@@ -312,7 +312,7 @@ def test_an_opened_head_is_ablated_and_leads_to_the_view_of_all_ablations(app, f
     assert app.button_group(key="ablated_heads").value == ["head 2.1"] and "Without head 2.1" in said(app)
 
 
-def test_a_head_opened_in_the_picture_is_the_one_of_the_other_views(app, finished_run):
+def test_a_head_opened_in_the_picture_is_selected_in_the_other_views(app, finished_run):
     app.query_params["part"] = "head-2.1@3"
     app.run()
     press(app, "Heads")
@@ -322,11 +322,11 @@ def test_a_head_opened_in_the_picture_is_the_one_of_the_other_views(app, finishe
     app.button(key="restore_all").click()
     press(app, "Surgery")
     press(app, "Heads")
-    press(app, "Surgery")  # what was restored stays so
+    press(app, "Surgery")  # a restored head stays restored
     assert not app.exception and not app.button_group(key="ablated_heads").value
 
 
-def test_a_head_is_not_ablated_where_the_text_is_gone(app, finished_run, explorer_home):
+def test_without_its_text_a_head_cannot_be_ablated_and_the_view_stays(app, finished_run, explorer_home):
     for path in (explorer_home / "texts").iterdir():
         path.unlink()
     app.query_params["view"] = "Attention"
@@ -336,7 +336,7 @@ def test_a_head_is_not_ablated_where_the_text_is_gone(app, finished_run, explore
     assert "Attention arcs" in said(app)  # the rest of the view
 
 
-def test_where_the_text_is_gone_a_sentence_says_so(app, finished_run, explorer_home):
+def test_without_its_text_the_ablation_view_reports_an_error(app, finished_run, explorer_home):
     for path in (explorer_home / "texts").iterdir():
         path.unlink()
     press(app, "Surgery")
@@ -344,7 +344,7 @@ def test_where_the_text_is_gone_a_sentence_says_so(app, finished_run, explorer_h
     assert any("text" in error.value for error in app.error)
 
 
-def test_damaged_weights_are_a_sentence_with_a_way_to_the_last_snapshot(app, finished_run):
+def test_damaged_weights_are_reported_with_a_button_to_the_last_snapshot(app, finished_run):
     data = bytearray(finished_run.weights_path.read_bytes())
     data[-5] ^= 1
     finished_run.weights_path.write_bytes(data)
@@ -360,7 +360,7 @@ def test_damaged_weights_are_a_sentence_with_a_way_to_the_last_snapshot(app, fin
     assert app.query_params["step"] == str(earlier) and [bar["step"] for bar in drawn(app, "note")] == [earlier]
 
 
-def test_weights_that_are_not_finite_are_a_sentence(app, finished_run):
+def test_weights_that_are_not_finite_are_reported_in_a_sentence(app, finished_run):
     model = load_model(finished_run).model
     with torch.no_grad():
         model.lm_head.weight[0, 0] = float("nan")
@@ -371,7 +371,7 @@ def test_weights_that_are_not_finite_are_a_sentence(app, finished_run):
     assert "not finite (inf or nan)" in app.error[0].value.replace("\\", "")
 
 
-def test_each_text_keeps_a_prompt_of_its_own(app):
+def test_the_prompt_is_kept_separately_for_each_text(app):
     def open_run(name: str) -> str:
         app.query_params["run"] = name
         app.run()
@@ -393,7 +393,7 @@ def test_each_text_keeps_a_prompt_of_its_own(app):
 
 
 @pytest.mark.parametrize(("run", "is_task"), [("gallery-grokking", True), ("gallery-shakespeare", False)])
-def test_losses_of_a_task_are_said_to_hold_for_answers_only(app, run, is_task):
+def test_losses_of_a_task_have_a_note_that_only_answers_were_trained_on(app, run, is_task):
     app.query_params.update({"run": run, "view": "Losses"})
     app.run()
     assert not app.exception and ("Only answers were trained on" in said(app)) == is_task
