@@ -14,7 +14,7 @@ from explorer.services.shared import open_model
 from explorer.widgets.address import NAVIGATION
 from tests.components import wait_for_jobs
 
-# Longer, shorter, equally long, empty, characters that the model does not know, and an unknown word.
+# Short, longer than the context, shorter, equally long, empty, and with characters that the model does not know.
 PROMPTS = ("to be", "To be, or not to be", "or", "is", "", "😀 be", "水\x1b", "question")
 
 POEM = "The fog comes\non little cat feet.\nIt sits looking\nover harbor and city\n" * 40

@@ -1,4 +1,4 @@
-"""Shannon's game from its first letter to the chart on which everybody is a point."""
+"""Shannon's game from its first letter to the loss chart with a point for each player."""
 
 import time
 
@@ -33,7 +33,7 @@ def game_of(at: AppTest):
 
 
 def guess(at: AppTest, letters: str) -> AppTest:
-    """As if typed: the game moves as it does for a key, and the page is drawn anew."""
+    """Guess letters as if they were typed, and run the page again."""
     which, game = at.session_state[KEPT]
     for letter in letters:
         game = game.guess(letter)
@@ -45,7 +45,7 @@ def text_of(at: AppTest) -> str:
     return "\n".join(element.value for kind in (at.markdown, at.caption, at.info) for element in kind)
 
 
-def test_a_link_opens_the_same_passage_for_everybody(corpus):
+def test_a_link_always_opens_the_same_passage(corpus):
     first, second, other = open_game(corpus), open_game(corpus), open_game(corpus, 9)
     assert not first.exception and not first.error
     assert game_of(first).passage == game_of(second).passage != game_of(other).passage
@@ -56,12 +56,12 @@ def test_a_link_opens_the_same_passage_for_everybody(corpus):
     assert first.query_params["passage"] not in ("9", ["9"])
 
 
-def test_a_bare_address_is_the_first_passage_and_stays_bare(corpus):
+def test_an_address_without_a_passage_opens_the_first_one_and_does_not_change(corpus):
     at = AppTest.from_file(page_file("play"), default_timeout=60).run()
     assert at.number_input("play_number").value == 1 and not at.query_params
 
 
-def test_giving_up_every_letter_ends_the_game_and_says_what_it_was(corpus):
+def test_revealing_every_letter_ends_the_game_and_shows_the_passage(corpus):
     at = open_game(corpus)
     hidden = game_of(at).passage.hidden
     for _ in hidden:
@@ -72,7 +72,7 @@ def test_giving_up_every_letter_ends_the_game_and_says_what_it_was(corpus):
     assert "The counted bigram needed" in text_of(at) and "The best of them predicted better than you" in text_of(at)
 
 
-def test_who_knows_the_text_beats_the_models_and_all_are_points_on_the_loss_chart(corpus, finished_run):
+def test_a_perfect_player_scores_zero_bits_and_is_compared_with_two_steps_of_the_run(corpus, finished_run):
     at = open_game(corpus, run=finished_run.id)
     at = guess(at, game_of(at).passage.hidden)
     deadline = time.monotonic() + 60
@@ -90,7 +90,7 @@ def test_who_knows_the_text_beats_the_models_and_all_are_points_on_the_loss_char
     assert at.select_slider[0].value in steps_with_weights(finished_run)
 
 
-def test_stopping_at_once_leaves_nothing_to_compare(corpus):
+def test_a_game_stopped_before_a_guess_has_nothing_to_compare(corpus):
     at = open_game(corpus)
     at.button("play_stop").click().run()
     assert not at.exception and "nothing to compare" in text_of(at)
@@ -98,7 +98,7 @@ def test_stopping_at_once_leaves_nothing_to_compare(corpus):
     assert not game_of(at).done
 
 
-def test_a_game_stopped_on_the_way_is_as_long_as_what_was_guessed(corpus):
+def test_a_game_stopped_early_is_scored_on_the_guessed_characters(corpus):
     at = open_game(corpus)
     at = guess(at, game_of(at).passage.hidden[:4])
     at.button("play_stop").click().run()
@@ -106,7 +106,7 @@ def test_a_game_stopped_on_the_way_is_as_long_as_what_was_guessed(corpus):
     assert "scored on the same 4 characters" in text_of(at)
 
 
-def test_how_a_letter_given_up_counts_is_said(corpus):
+def test_the_page_says_how_a_revealed_character_counts(corpus):
     at = open_game(corpus)
     at = guess(at, game_of(at).passage.hidden[:4])
     at.button("play_tell").click().run()
@@ -117,7 +117,7 @@ def test_how_a_letter_given_up_counts_is_said(corpus):
 
 
 def played_to_the_end(corpus, run) -> AppTest:
-    """The page of a game that was guessed to its end, with what the run said of it."""
+    """Return the page of a finished game, with the predictions of a run."""
     at = open_game(corpus, run=run.id)
     at = guess(at, game_of(at).passage.hidden)
     for _snapshot in range(2):  # the second model's job starts when the first one's has ended
@@ -126,7 +126,7 @@ def played_to_the_end(corpus, run) -> AppTest:
     return at
 
 
-def test_who_may_have_seen_the_passage_does_not_play_and_the_page_says_so(corpus, add_run):
+def test_a_run_whose_parent_trained_on_the_passage_is_listed_as_not_playing(corpus, add_run):
     parent, child = add_run("patient-otter"), add_run("careful-cat")
     record = parent.record()
     config = record.config.replace({"data.val_fraction": 0.01})
@@ -140,7 +140,7 @@ def test_who_may_have_seen_the_passage_does_not_play_and_the_page_says_so(corpus
     assert "with this passage in the validation split" in told
 
 
-def test_a_run_with_the_name_of_another_player_is_a_player_of_its_own(corpus, finished_run):
+def test_a_run_named_like_the_counted_bigram_is_a_separate_player(corpus, finished_run):
     finished_run.rename("Bigram (counted)")
     at = played_to_the_end(corpus, finished_run)
     assert not at.exception and not at.error
@@ -148,13 +148,13 @@ def test_a_run_with_the_name_of_another_player_is_a_player_of_its_own(corpus, fi
     assert len(rows) == 2 and rows[0] != rows[1]
 
 
-def test_players_of_one_name_stand_apart():
+def test_two_players_with_the_same_name_are_separate_points():
     players = [Player("twin", 2.0, 100, "#111111", "star"), Player("twin", 2.0, 100, "#222222", "diamond")]
     first, second = with_players(loss_figure([{"step": 100, "val_loss": 2.0}], None, 100), players, 100).data[-2:]
     assert first.x[0] < second.x[0]
 
 
-def test_points_stand_at_their_bits_in_nats_and_none_is_cut_off():
+def test_players_are_drawn_in_nats_and_the_axis_covers_them_all():
     players = [
         Player("You", 0.5, 100, "#111111", "star", 0.2, 0.8),
         Player("<b>", 9.0, 100, "#222222", "diamond"),
@@ -168,7 +168,7 @@ def test_points_stand_at_their_bits_in_nats_and_none_is_cut_off():
     assert low < 0.2 * 0.693 and high > 9 * 0.693
 
 
-def test_a_link_to_a_text_that_is_not_here_is_said_and_another_is_offered(corpus):
+def test_a_link_to_a_missing_text_is_reported_and_another_is_offered(corpus):
     at = AppTest.from_file(page_file("play"), default_timeout=60)
     at.query_params.update({"text": "text-gone", "passage": "3"})
     at.run()

@@ -1,4 +1,4 @@
-"""Runs: the table, what differs, the curves, and renaming and deleting."""
+"""Runs: the table, differing settings, curves, renaming and deleting."""
 
 import json
 import math
@@ -31,20 +31,20 @@ def pick(page: AppTest, *rows: int) -> AppTest:
     return page.run()
 
 
-def test_before_the_first_run_there_is_a_way_to_it(page):
+def test_without_runs_the_page_offers_to_start_one_and_lists_the_gallery(page):
     page.run()
     assert not page.exception and "empty_state_go" in [button.key for button in page.button]
     assert {text.value for text in page.text} >= {"Shakespeare", "Induction heads"}  # the gallery
 
 
-def test_a_model_of_the_gallery_has_a_board_and_can_only_be_forked(page):
+def test_a_gallery_model_has_a_board_without_live_settings(page):
     page.query_params["run"] = "gallery-induction"
     page.switch_page("../pages/train.py").run()
     assert not page.exception and "Induction heads" in "".join(element.value for element in page.markdown)
     assert "live_settings" not in [toggle.key for toggle in page.toggle]
 
 
-def test_every_run_has_a_line(page, finished_run, running_run, damaged_run):
+def test_every_run_has_a_row_in_the_table(page, finished_run, running_run, damaged_run):
     page.run()
     assert not page.exception
     table = page.dataframe[0].value
@@ -56,12 +56,12 @@ def test_every_run_has_a_line(page, finished_run, running_run, damaged_run):
         assert list(table[name].fillna("")) == ["", label, label]
 
 
-def test_a_damaged_run_is_explained(page, damaged_run):
+def test_a_damaged_run_is_named_in_a_warning(page, damaged_run):
     page.run()
     assert damaged_run.id in page.warning[0].value.replace("\\", "")
 
 
-def test_settings_are_columns_only_where_they_differ(page, add_run):
+def test_only_settings_that_differ_are_columns(page, add_run):
     first, second = add_run("one"), add_run("two")
     page.run()
     assert "Layers" not in page.dataframe[0].value
@@ -83,7 +83,7 @@ def test_a_setting_without_effect_is_not_listed():
         assert differing_settings([RunConfig(), RunConfig().replace(changes)]) == listed
 
 
-def test_the_curves_of_all_are_there_until_some_are_picked(page, add_run):
+def test_without_a_selection_the_curves_of_all_runs_are_drawn(page, add_run):
     add_run("one"), add_run("two")
     page.run()
     assert not page.exception and len(page.get("plotly_chart")) == 1
@@ -91,7 +91,7 @@ def test_the_curves_of_all_are_there_until_some_are_picked(page, add_run):
     assert below.index("## Validation loss") < below.index("## Gallery"), "the curves are next to the table"
 
 
-def test_a_model_of_the_gallery_joins_the_comparison(page, add_run):
+def test_a_gallery_model_can_be_added_to_the_comparison(page, add_run):
     add_run("one"), add_run("two")
     pick(page, 0)
     assert not any("learned best" in caption.value for caption in page.caption)
@@ -110,7 +110,7 @@ def test_a_model_of_the_gallery_joins_the_comparison(page, add_run):
     assert not page.exception and any("no training times" in caption.value for caption in page.caption)
 
 
-def test_runs_and_home_show_that_a_run_is_ruined(page, ruined_run, add_run):
+def test_runs_and_home_show_that_the_loss_of_a_run_rose(page, ruined_run, add_run):
     add_run("sound")
     page.run()
     told = dict(zip(page.dataframe[0].value["Name"], page.dataframe[0].value["Training"], strict=True))
@@ -121,13 +121,13 @@ def test_runs_and_home_show_that_a_run_is_ruined(page, ruined_run, add_run):
     assert [one.value.endswith(f"{advice}]]") for one in page.markdown if ":small[:orange[" in one.value] == [True]
 
 
-def test_rows_are_read_newest_first(explorer_home, finished_run, running_run):
+def test_runs_are_listed_newest_first(explorer_home, finished_run, running_run):
     rows = read_run_rows(explorer_home)
     assert [row.name for row in rows] == ["busy-bee", "patient-otter"]
     assert [row.going_on for row in rows] == [True, False]
 
 
-def test_one_picked_run_can_be_renamed(page, add_run):
+def test_a_selected_run_can_be_renamed(page, add_run):
     add_run("one")
     second = add_run("two")
     pick(page, 0)
@@ -138,7 +138,7 @@ def test_one_picked_run_can_be_renamed(page, add_run):
     assert list(page.dataframe[0].value["Name"]) == ["../../x <b>", "one"]
 
 
-def test_a_run_renamed_meanwhile_is_not_renamed_by_a_stale_form(page, finished_run):
+def test_a_stale_form_does_not_rename_a_run_that_was_renamed_elsewhere(page, finished_run):
     pick(page, 0)
     finished_run.rename("by another tab")
     page.text_input(key=f"rename_to_{finished_run.id}").set_value("mine")
@@ -146,7 +146,7 @@ def test_a_run_renamed_meanwhile_is_not_renamed_by_a_stale_form(page, finished_r
     assert not page.exception and finished_run.name == "by another tab"
 
 
-def test_picked_runs_are_deleted_after_a_question(page, add_run, explorer_home):
+def test_selected_runs_are_deleted_after_a_confirmation(page, add_run, explorer_home):
     kept, first, second = add_run("kept"), add_run("one"), add_run("two")
     pick(page, 0, 1)
     page.button(key="run_delete").click().run()
@@ -158,7 +158,7 @@ def test_picked_runs_are_deleted_after_a_question(page, add_run, explorer_home):
     assert not first.path.exists() and not second.path.exists()
 
 
-def test_a_notice_shows_what_it_quotes_and_nothing_else(page, finished_run):
+def test_markdown_in_a_notice_is_escaped_and_the_notice_is_shown_once(page, finished_run):
     page.run()
     page.session_state["notice"] = "The run ![x](https://example.org/x.png) :red[*otter*] cannot be deleted."
     page.run()
@@ -174,13 +174,13 @@ def test_a_damaged_run_can_be_deleted(page, damaged_run, explorer_home):
     assert not page.exception and list_runs(explorer_home) == []
 
 
-def test_opening_a_run_leads_to_its_board(page, finished_run):
+def test_opening_a_run_leads_to_its_page(page, finished_run):
     pick(page, 0)
     page.button(key="run_open").click().run()
     assert not page.exception and page.query_params["run"] == finished_run.id
 
 
-def test_the_download_is_a_link(page, finished_run):
+def test_downloads_are_links_in_every_export_format(page, finished_run):
     pick(page, 0)
     address = f"api/runs/{finished_run.id}/download"
     links = [link.proto.url for link in page.get("link_button")]
@@ -188,7 +188,7 @@ def test_the_download_is_a_link(page, finished_run):
     assert {"report", "notebook", "script", "huggingface", "nanogpt"} == {*EXPORTS}
 
 
-def test_the_comparison_lists_the_settings_that_differ(page, add_run):
+def test_the_comparison_lists_differing_settings_code_and_machine(page, add_run):
     add_run("one")
     second = add_run("one")
     page.run()
@@ -207,7 +207,7 @@ def test_the_comparison_lists_the_settings_that_differ(page, add_run):
     assert not page.exception and page.toggle(key="compare_seeds").value
 
 
-def test_runs_of_different_tokens_compare_in_bits_per_byte_only(page, add_run, explorer_home):
+def test_runs_with_different_tokenizers_are_compared_only_in_bits_per_byte(page, add_run, explorer_home):
     config = add_run("letters").record().config.replace({"data.tokenizer": "byte", "train.steps": 2})
     train_run(new_run(explorer_home, config, "bytes"), explorer_home)
     app = page.run()
@@ -219,10 +219,10 @@ def test_runs_of_different_tokens_compare_in_bits_per_byte_only(page, add_run, e
     assert not app.exception and not app.get("plotly_chart")
     assert "losses per token do not compare" in app.info[0].value
     losses = [run.status().val_loss for run in list_runs(explorer_home)]
-    assert bits == pytest.approx([loss / math.log(2) for loss in losses], rel=1e-5)  # all of ASCII
+    assert bits == pytest.approx([loss / math.log(2) for loss in losses], rel=1e-5)  # the text is all ASCII
 
 
-def test_runs_on_tasks_compare_in_right_answers(page, add_run, explorer_home):
+def test_runs_on_tasks_can_be_compared_by_accuracy(page, add_run, explorer_home):
     config = add_run("text").record().config
     for task in ("copy", "parity"):
         task_config = config.replace({"data.corpus": task, "model.block_size": 24, "train.steps": 2})

@@ -1,4 +1,4 @@
-"""Sweeps: settings that become ranges on Train, and the page of a sweep with and without results."""
+"""Sweeps: ranges for settings on Train, and the page of a sweep with and without results."""
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -22,7 +22,7 @@ def page(explorer_home) -> AppTest:
 
 @pytest.fixture
 def no_slot(explorer_home, monkeypatch) -> Supervisor:
-    """A supervisor that starts no worker: what a test trains, it trains itself."""
+    """Return a supervisor that starts no worker: the tests train in their own process."""
     supervisor = Supervisor(explorer_home, slots=0)
     monkeypatch.setitem(shared._supervisors, explorer_home, supervisor)
     return supervisor
@@ -56,7 +56,7 @@ def test_a_sweep_shows_its_points_and_charts(page, explorer_home, finished_run, 
     assert len(page.dataframe[0].value) == 7
 
 
-def test_lists_fold_the_runs_of_sweeps(page, explorer_home, finished_run, add_run, no_slot):
+def test_lists_of_runs_group_the_runs_of_a_sweep(page, explorer_home, finished_run, add_run, no_slot):
     config = finished_run.record().config
     sweep = create_sweep(explorer_home, planned(config, [parse_dimension("model.n_head=1,2")], "grid", name="planned"))
     with sweep.changing() as record:
@@ -80,7 +80,7 @@ def test_lists_fold_the_runs_of_sweeps(page, explorer_home, finished_run, add_ru
     assert look.selectbox(key="inspect_run").value == runs[0].id and not look.exception
 
 
-def test_a_slider_becomes_a_range_and_a_sweep_starts(page, explorer_home, no_slot):
+def test_a_sweep_over_chosen_settings_starts_from_the_training_page(page, explorer_home, no_slot):
     train = page.switch_page("../pages/train.py")
     train.query_params["set"] = "train.steps:4;train.warmup_steps:0"
     train.run()
@@ -102,7 +102,7 @@ def test_a_slider_becomes_a_range_and_a_sweep_starts(page, explorer_home, no_slo
     ]
 
 
-def test_a_range_test_suggests_a_rate_that_one_click_takes(page, explorer_home, no_slot, monkeypatch):
+def test_a_range_test_suggests_a_learning_rate_that_one_click_applies(page, explorer_home, no_slot, monkeypatch):
     monkeypatch.setattr(rate_finder, "STEPS", 40)
     train = page.switch_page("../pages/train.py")
     train.query_params["set"] = "model.n_layer:1;model.n_head:1;model.n_embd:16;model.block_size:8"
@@ -116,7 +116,7 @@ def test_a_range_test_suggests_a_rate_that_one_click_takes(page, explorer_home, 
     assert rate != 6e-3 and "The settings have this rate." in [element.value for element in train.caption]
 
 
-def test_a_scaling_study_is_planned(page, explorer_home, no_slot):
+def test_a_scaling_study_needs_enough_sizes_and_is_planned(page, explorer_home, no_slot):
     page.run()
     page.text_input(key="study_sizes").set_value("1x8, 1x16").run()
     assert "4 to 12 different sizes" in page.error[0].value

@@ -1,4 +1,4 @@
-"""Look inside at every snapshot of a training, drawn in the browser from frames."""
+"""Look inside at every snapshot of a run, drawn in the browser from frames."""
 
 import json
 import threading
@@ -21,7 +21,7 @@ def app(explorer_home) -> AppTest:
 
 
 def clocks(app: AppTest) -> list[dict]:
-    """What every component that moves was given."""
+    """Return the data of every component that follows the time machine."""
     data = [json.loads(component.proto.json or "{}") for component in app.get("bidi_component")]
     return [one for one in data if "saved_steps" in one]
 
@@ -32,7 +32,7 @@ def without_history(folder: RunFolder) -> None:
 
 
 @pytest.mark.parametrize(("asked", "place"), [("0", 0), ("1", 1), ("19", -2), ("999", -1), ("x", -1), ("-3", -1)])
-def test_an_address_opens_the_moment_or_the_kept_one_before_it(app, finished_run, asked, place):
+def test_an_address_opens_its_step_or_the_nearest_saved_one_before_it(app, finished_run, asked, place):
     app.query_params.update({"run": finished_run.id, "step": asked})
     app.run()
     assert not app.exception
@@ -41,7 +41,7 @@ def test_an_address_opens_the_moment_or_the_kept_one_before_it(app, finished_run
     assert all(clock["saved_steps"] == saved and clock["anchor"] == 20 for clock in clocks(app))
 
 
-def test_every_section_is_of_the_moment(app, finished_run):
+def test_every_section_shows_the_chosen_step(app, finished_run):
     app.query_params.update({"run": finished_run.id, "step": "0"})
     app.run()
     for view in app.segmented_control(key="inspect_view").options:
@@ -50,7 +50,7 @@ def test_every_section_is_of_the_moment(app, finished_run):
         assert clocks(app)[0]["step"] == 0
 
 
-def test_scores_of_heads_stay_until_those_of_the_next_moment_are_there(app, finished_run):
+def test_head_scores_stay_until_those_of_the_next_step_are_computed(app, finished_run):
     def captions() -> str:
         return str([caption.value for caption in app.run().caption])
 
@@ -60,7 +60,7 @@ def test_scores_of_heads_stay_until_those_of_the_next_moment_are_there(app, fini
     assert "These are the scores" not in captions()
     go_on = threading.Event()
 
-    def other_work():  # which has its turn first
+    def other_work():  # this job runs first
         go_on.wait(20)
         yield Progress(1, 1, None)
 
@@ -72,7 +72,7 @@ def test_scores_of_heads_stay_until_those_of_the_next_moment_are_there(app, fini
     assert not app.exception and "These are the scores" not in captions()
 
 
-def test_a_run_without_history_has_no_slider_and_the_same_views(app, finished_run):
+def test_a_run_without_snapshots_has_the_same_views_and_no_slider(app, finished_run):
     without_history(finished_run)
     app.run()
     assert not app.exception
@@ -81,7 +81,7 @@ def test_a_run_without_history_has_no_slider_and_the_same_views(app, finished_ru
     assert "step 20 of 20" in str([caption.value for caption in app.caption])
 
 
-def test_another_moment_and_another_run_stand_beside_it(app, add_run):
+def test_another_step_or_another_run_can_be_compared_side_by_side(app, add_run):
     older, newer = add_run("patient-otter"), add_run("busy-bee")
     app.query_params.update({"run": older.id, "view": "Attention"})
     app.run()
@@ -99,20 +99,20 @@ def test_another_moment_and_another_run_stand_beside_it(app, add_run):
     assert not app.exception
 
 
-def test_a_run_beside_it_that_is_gone_is_left_out(app, finished_run):
+def test_a_missing_run_to_compare_with_is_left_out(app, finished_run):
     app.query_params["with"] = "../../etc"
     app.run()
     assert not app.exception
     assert {clock["side"] for clock in clocks(app)} == {"a"}
 
 
-def test_the_anchor_of_a_run_that_trains_stays_for_a_while(app, running_run):
+def test_the_anchor_of_a_run_in_training_is_its_newest_step_with_weights(app, running_run):
     app.query_params["run"] = running_run.id
     app.run()
     assert {clock["anchor"] for clock in clocks(app)} == {steps_with_weights(running_run)[-1]}
 
 
-def test_a_moment_that_was_not_kept_is_said_to_be_another(app, finished_run):
+def test_a_step_without_a_snapshot_is_replaced_with_a_note(app, finished_run):
     kept = steps_with_weights(finished_run)
     between = next(step for step in range(kept[0], kept[-1]) if step not in kept)
     app.query_params.update({"run": finished_run.id, "step": str(between)})
@@ -122,7 +122,7 @@ def test_a_moment_that_was_not_kept_is_said_to_be_another(app, finished_run):
     assert said in [caption.value for caption in app.caption]
 
 
-def test_the_health_of_a_training_moves_and_is_compared(app, add_run):
+def test_training_health_follows_the_steps_and_is_compared_with_another_run(app, add_run):
     older, newer = add_run("patient-otter"), add_run("busy-bee")
     app.query_params.update({"run": older.id, "view": "Health"})
     app.run()
@@ -143,7 +143,7 @@ def test_the_health_of_a_training_moves_and_is_compared(app, add_run):
     assert all(clock["compared"]["side"] != clock["side"] for clock in shared)
 
 
-def test_a_run_without_measurements_says_so(app, finished_run):
+def test_a_run_without_health_measurements_is_reported(app, finished_run):
     finished_run.health_path.unlink()
     app.query_params.update({"run": finished_run.id, "view": "Health"})
     app.run()

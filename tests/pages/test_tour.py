@@ -1,4 +1,4 @@
-"""Your first ten minutes: every step leads to a page that is there, and the next one."""
+"""Your first ten minutes: every step of the tour opens an existing page and leads to the next step."""
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -13,7 +13,7 @@ def app(explorer_home) -> AppTest:
 
 
 def bar_of(app: AppTest) -> str:
-    """The step that the bar names, and what it says to do there; "" without a bar."""
+    """Return the title and instruction in the tour's bar, or "" without a bar."""
     return next((one.value for one in app.main.markdown if f" of {len(STEPS)}: " in one.value), "")
 
 
@@ -27,7 +27,7 @@ def walk(app: AppTest, run_id: str) -> None:
     assert app.title[0].value == "Lessons" and not [button for button in app.button if button.label == "Next"]
 
 
-def test_the_tour_walks_from_home_to_the_lessons_and_back(app):
+def test_the_tour_leads_from_home_to_the_lessons_and_back(app):
     app.run()
     assert not bar_of(app)
     app.button(key="home_tour").click().run()
@@ -38,20 +38,20 @@ def test_the_tour_walks_from_home_to_the_lessons_and_back(app):
 
 
 @pytest.mark.parametrize("step", ["0", "8", "x"])
-def test_a_step_that_the_tour_does_not_have_is_said(app, step):
+def test_a_missing_step_of_the_tour_is_reported(app, step):
     app.query_params["tour"] = step
     app.run()
     assert not app.exception and not bar_of(app) and app.query_params["tour"] == step
     assert f"tour='{step}', which is not possible" in app.error[0].value.replace("\\", "")
 
 
-def test_the_tour_shows_a_run_of_ones_own(app, finished_run, damaged_run):
+def test_the_tour_uses_the_users_own_run_if_there_is_one(app, finished_run, damaged_run):
     app.query_params["tour"] = "1"
     app.run()
     walk(app, finished_run.id)
 
 
-def test_a_run_that_was_started_is_the_next_step(app, running_run):
+def test_starting_a_run_advances_the_tour(app, running_run):
     app.query_params.update({"tour": "2", "run": running_run.id})
     app.switch_page("../pages/train.py").run()
     assert not app.exception and bar_of(app).startswith("**3 of")
@@ -59,7 +59,7 @@ def test_a_run_that_was_started_is_the_next_step(app, running_run):
     assert links and all("tour=2" in query for query in links)
 
 
-def test_the_tour_is_left_and_home_offers_to_go_on(app):
+def test_the_tour_can_be_left_and_continued_from_home(app):
     app.query_params["tour"] = "5"
     app.run()
     app.button(key="tour_leave").click().run()
@@ -71,7 +71,7 @@ def test_the_tour_is_left_and_home_offers_to_go_on(app):
 
 
 @pytest.mark.parametrize("number", ["0", "99", "x"])
-def test_a_step_that_the_tour_does_not_have_draws_nothing(app, number):
+def test_a_missing_step_of_the_tour_shows_no_bar(app, number):
     app.query_params["tour"] = number
     app.run()
     assert not app.exception and not bar_of(app)

@@ -1,4 +1,4 @@
-"""Train: settings that follow a preset, a link or a hand; refusals before anything starts; the board of a run."""
+"""Train: settings from a preset, a link or the user; refusals before a run starts; the page of a run."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def primary_buttons(app: AppTest) -> list[str]:
     return [button.key for button in app.button if button.proto.type == "primary"]
 
 
-def test_a_first_visit_can_start_at_once_and_knows_what_it_takes(app):
+def test_a_first_visit_can_start_a_run_and_shows_its_cost(app):
     app.run()
     assert not app.exception
     assert app.session_state["preset"] == "gpt-quick"
@@ -47,7 +47,7 @@ def test_a_first_visit_can_start_at_once_and_knows_what_it_takes(app):
     assert "What you will see" in words_of(app)
 
 
-def test_a_preset_sets_everything_but_the_text(app):
+def test_a_preset_sets_everything_except_the_text(app):
     app.run()
     app.selectbox(key="corpus").set_value("python").run()
     app.slider(key="set-model.n_layer").set_value(7).run()
@@ -58,7 +58,7 @@ def test_a_preset_sets_everything_but_the_text(app):
     assert app.selectbox(key="corpus").value == "python"
 
 
-def test_the_preset_of_a_task_brings_its_text_and_another_preset_leaves_it(app):
+def test_a_task_preset_selects_its_text_and_another_preset_restores_the_default(app):
     app.run()
     app.selectbox(key="corpus").set_value("python").run()
     app.radio(key="preset").set_value("modular-addition").run()
@@ -66,18 +66,18 @@ def test_the_preset_of_a_task_brings_its_text_and_another_preset_leaves_it(app):
     assert not app.button(key="train_start").disabled
     app.radio(key="preset").set_value("gpt-tiny").run()
     assert not app.exception and app.selectbox(key="corpus").value == "shakespeare"
-    app.selectbox(key="corpus").set_value("repeats").run()  # of the context's 64 tokens, 49 are enough
+    app.selectbox(key="corpus").set_value("repeats").run()  # its context of 64 tokens could be as short as 49
     app.select_slider(key="set-model.block_size").set_value(48).run()
     assert app.button(key="train_start").disabled
     assert "must have at least 49 tokens, not 48" in words_of(app)
 
 
-def test_every_preset_is_described_where_one_chooses(app):
+def test_every_preset_has_a_short_description(app):
     drawn = app.run().radio(key="preset").proto
     assert len(drawn.captions) == len(PRESETS) and all(20 < len(words) < 65 for words in drawn.captions)
 
 
-def test_minutes_set_all_settings_and_tell_the_loss_to_expect(app):
+def test_a_time_budget_sets_all_settings_and_shows_the_expected_loss(app):
     app.run()
     assert "validation loss about" not in words_of(app)
     app.select_slider(key="time_budget_minutes").set_value(2).run()
@@ -92,7 +92,7 @@ def test_a_bigram_has_no_layers_to_set(app):
     assert "set-model.n_layer" not in [slider.key for slider in app.slider]
 
 
-def test_a_link_opens_its_settings_and_marks_what_differs(app):
+def test_a_link_opens_its_settings_and_marks_those_that_differ_from_the_preset(app):
     app.query_params["preset"] = "gpt-tiny"
     app.query_params["set"] = "model.n_layer:6;train.learning_rate:0.000123"
     app.run()
@@ -102,7 +102,7 @@ def test_a_link_opens_its_settings_and_marks_what_differs(app):
     assert not app.exception
 
 
-def test_a_warm_up_too_long_for_the_steps_is_said_and_fitted(app):
+def test_a_warm_up_too_long_for_the_steps_gets_a_warning_and_can_be_fitted(app):
     app.query_params["preset"] = "gpt-tiny"
     app.query_params["set"] = "train.steps:100"
     app.run()
@@ -112,7 +112,7 @@ def test_a_warm_up_too_long_for_the_steps_is_said_and_fitted(app):
     assert "train.warmup_steps:10" in "".join(app.query_params["set"])
 
 
-def test_what_is_chosen_is_in_the_address(app):
+def test_chosen_settings_are_in_the_address(app):
     app.run()
     app.radio(key="preset").set_value("gpt-tiny").run()
     app.slider(key="set-model.n_layer").set_value(6).run()
@@ -120,7 +120,7 @@ def test_what_is_chosen_is_in_the_address(app):
     assert "model.n_layer:6" in str(app.query_params["set"])
 
 
-def test_a_link_that_asks_for_the_impossible_says_so(app):
+def test_a_link_with_a_value_out_of_range_is_reported(app):
     app.query_params["preset"] = "gpt-tiny"
     app.query_params["set"] = "model.n_layer:600"
     app.run()
@@ -128,7 +128,7 @@ def test_a_link_that_asks_for_the_impossible_says_so(app):
     assert "600" in words_of(app) and "48" in words_of(app)
 
 
-def test_heads_that_do_not_share_the_width_cannot_start(app):
+def test_a_number_of_heads_that_does_not_divide_the_width_cannot_start(app):
     app.run()
     app.radio(key="preset").set_value("gpt-tiny").run()
     assert app.select_slider(key="set-model.n_head").options == ["1", "2", "4", "8", "16", "32", "64"]
@@ -142,7 +142,7 @@ def test_heads_that_do_not_share_the_width_cannot_start(app):
     assert not app.error
 
 
-def test_heads_follow_a_width_that_they_do_not_divide(app):
+def test_the_number_of_heads_is_adjusted_to_a_new_width(app):
     app.query_params.update({"preset": "gpt-tiny", "set": "model.n_head:16"})
     app.run()
     app.select_slider(key="set-model.n_embd").set_value(56).run()
@@ -166,7 +166,7 @@ def all_keys(app: AppTest) -> set[str]:
     return {element.key for kind in kinds for element in app.get(kind) if element.key}
 
 
-def test_settings_stand_in_groups_and_every_one_that_is_used_is_there(app):
+def test_every_setting_in_use_is_shown_in_one_of_the_groups(app):
     chosen = (
         "train.optimizer:muon;data.tokenizer:bpe;train.processes:2;train.schedule:wsd;model.mixture_of_experts:true"
     )
@@ -193,7 +193,7 @@ def test_a_hidden_setting_keeps_its_value(app):
     assert app.slider(key="set-model.n_layer").value == 6
 
 
-def test_the_model_is_drawn_as_its_sliders_move(app):
+def test_the_model_diagram_follows_the_sliders(app):
     app.query_params["preset"] = "gpt-tiny"
     app.run()
     app.slider(key="set-model.n_layer").set_value(6).run()
@@ -201,7 +201,7 @@ def test_the_model_is_drawn_as_its_sliders_move(app):
     assert 'role="img"' in drawn and "6 blocks with 4 heads each, width 128, context 64" in drawn
 
 
-def test_what_cannot_fit_in_memory_is_refused_with_the_estimate(app):
+def test_a_model_too_large_for_memory_is_refused(app):
     app.query_params["preset"] = "gpt2"
     app.query_params["set"] = (
         "model.n_layer:48;model.n_head:16;model.n_embd:2048;model.block_size:2048;train.batch_size:512"
@@ -222,7 +222,7 @@ def test_a_text_shorter_than_the_context_is_refused(app, explorer_home):
     assert app.error
 
 
-def test_starting_leads_to_the_board_of_the_new_run(app, explorer_home):
+def test_starting_a_run_opens_its_page(app, explorer_home):
     app.query_params["preset"] = "bigram"
     app.run()
     app.button(key="train_start").click().run()
@@ -249,7 +249,7 @@ def test_starting_leads_to_the_board_of_the_new_run(app, explorer_home):
     ],
     ids=lambda value: value["state"] if isinstance(value, dict) else "",
 )
-def test_the_live_board_offers_what_fits_the_state(app, add_run, status, buttons, primary):
+def test_the_page_of_a_run_offers_the_buttons_for_its_state(app, add_run, status, buttons, primary):
     folder = add_run(**status)
     app.query_params["run"] = folder.id
     app.run()
@@ -263,12 +263,12 @@ def test_the_live_board_offers_what_fits_the_state(app, add_run, status, buttons
         assert app.error[0].value == "It \\*broke\\*\\."
 
 
-def test_the_speed_names_the_device_of_the_run():
+def test_the_device_of_a_run_is_named():
     labels = {device: device_label(RunConfig().replace({"train.device": device})) for device in ("cpu", "cuda", "mps")}
     assert labels == {"cpu": "CPU", "cuda": "GPU", "mps": "Apple GPU"}
 
 
-def test_a_run_that_waits_tells_its_place(app, add_run, running_run):
+def test_a_waiting_run_shows_its_place_in_the_queue(app, add_run, running_run):
     runs = [running_run, *(add_run(name, state="queued", step=0) for name in ("first", "second"))]
     queue = Queue(running_run.data_dir)
     for run in runs:
@@ -282,7 +282,7 @@ def test_a_run_that_waits_tells_its_place(app, add_run, running_run):
         assert waits.startswith(place) and bool(waits) == bool(place)
 
 
-def test_a_ruined_run_is_not_shown_as_a_success(app, ruined_run, finished_run):
+def test_a_finished_run_whose_loss_rose_has_an_orange_badge(app, ruined_run, finished_run):
     colors = {}
     for run in (ruined_run, finished_run):
         app.query_params["run"] = run.id
@@ -292,7 +292,7 @@ def test_a_ruined_run_is_not_shown_as_a_success(app, ruined_run, finished_run):
     assert colors == {"ruined": "orange", "patient-otter": "gray"}
 
 
-def test_pause_reaches_the_worker(app, running_run):
+def test_pause_sends_a_command_to_the_worker(app, running_run):
     app.query_params["run"] = running_run.id
     app.run()
     app.button(key="train_pause").click().run()
@@ -300,7 +300,7 @@ def test_pause_reaches_the_worker(app, running_run):
     assert [command.name for command in waiting_commands(running_run)] == ["pause"]
 
 
-def test_a_name_stays_text(app, add_run):
+def test_markup_in_a_run_name_is_escaped(app, add_run):
     folder = add_run("<img src=x onerror=alert(1)> ![x](http://x)")
     app.query_params["run"] = folder.id
     app.run()
@@ -309,7 +309,7 @@ def test_a_name_stays_text(app, add_run):
 
 
 @pytest.mark.parametrize("run_id", ["20260101-000000-zzzzzzzzzzzz", "../../etc", "<script>"])
-def test_a_run_that_is_not_there_leads_back(app, run_id):
+def test_a_missing_run_is_reported_with_a_button_for_a_new_one(app, run_id):
     app.query_params["run"] = run_id
     app.run()
     assert not app.exception
@@ -317,14 +317,14 @@ def test_a_run_that_is_not_there_leads_back(app, run_id):
     assert primary_buttons(app) == ["train_new"]
 
 
-def test_a_damaged_run_says_what_is_wrong(app, damaged_run):
+def test_a_damaged_run_is_reported(app, damaged_run):
     app.query_params["run"] = damaged_run.id
     app.run()
     assert not app.exception
     assert "damaged" in app.error[0].value
 
 
-def test_no_line_of_the_cost_moves_the_button(app):
+def test_warnings_are_below_the_start_button_and_do_not_move_it(app):
     app.query_params.update({"preset": "gpt-tiny", "set": "train.steps:100"})
     app.run()
     drawn = list(app.main)
@@ -333,20 +333,20 @@ def test_no_line_of_the_cost_moves_the_button(app):
     assert any("warm-up" in each.value for each in drawn[place:] if each.type == "alert" or each.type == "warning")
 
 
-def test_a_request_that_comes_after_the_start_does_not_lead_back_to_the_draft(app):
+def test_a_request_with_the_old_address_after_the_start_still_opens_the_new_run(app):
     app.query_params.update({"preset": "gpt-quick", "set": "train.steps:5"})
     app.run()
     app.button(key="train_start").click().run()
     run_id = app.query_params["run"]
     app.query_params.clear()
-    app.query_params.update({"preset": "gpt-quick", "set": "train.steps:5"})  # as the browser still had it
+    app.query_params.update({"preset": "gpt-quick", "set": "train.steps:5"})  # the browser still had this address
     app.run()
     assert not app.exception and app.query_params["run"] == run_id
     assert "train_start" not in keys_of_buttons(app)
 
 
 @pytest.mark.parametrize("address", [{}, {"run": "20260101-000000-aaaaaaaaaaaa"}, {"run": "another"}])
-def test_home_stays_left_though_the_browser_has_the_new_address_with_the_old_page(address):
+def test_a_started_run_stays_the_run_to_open_unless_the_address_names_another(address):
     def start_and_ask_again(address):
         import streamlit as st
 
@@ -361,7 +361,7 @@ def test_home_stays_left_though_the_browser_has_the_new_address_with_the_old_pag
 
 
 @pytest.mark.parametrize("drawn", [False, True])
-def test_a_request_may_wait_as_long_as_the_page_of_the_new_run_takes_to_draw(drawn):
+def test_a_started_run_stays_the_run_to_open_while_its_page_is_slowly_drawn(drawn):
     def start_and_draw_for_a_minute(drawn):
         import streamlit as st
 
@@ -378,7 +378,7 @@ def test_a_request_may_wait_as_long_as_the_page_of_the_new_run_takes_to_draw(dra
     assert app.text[0].value == ("20260101-000000-aaaaaaaaaaaa" if drawn else "None")
 
 
-def test_a_link_to_a_text_that_is_not_here_is_said_and_another_is_offered(app):
+def test_a_link_to_a_missing_text_is_reported_and_another_is_offered(app):
     app.query_params.update({"preset": "gpt-tiny", "set": "data.corpus:text-gone;train.steps:77"})
     app.run()
     assert not app.exception and "asks for the text 'text\\-gone', which is not on this machine" in app.error[0].value
@@ -388,7 +388,7 @@ def test_a_link_to_a_text_that_is_not_here_is_said_and_another_is_offered(app):
     assert app.selectbox(key="corpus").value == "shakespeare" and "train.steps:77" in str(app.query_params["set"])
 
 
-def test_a_link_to_a_preset_that_does_not_exist_is_said(app):
+def test_a_link_to_a_missing_preset_is_reported(app):
     app.query_params["preset"] = "gpt-tinny"
     app.run()
     assert not app.exception and "There is no preset called 'gpt\\-tinny'" in app.error[0].value

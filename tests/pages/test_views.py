@@ -1,4 +1,4 @@
-"""Sections of Look inside that measure a model on the text it learned from."""
+"""Sections of Look inside that evaluate a model on its training text."""
 
 import json
 
@@ -13,7 +13,7 @@ from tests.components import wait_for_jobs
 
 @pytest.fixture
 def open_section(explorer_home):
-    """Opens a section and waits for what it computes beside the page."""
+    """Return a function that opens a section and waits for its background jobs."""
 
     def open_(name: str, run=None) -> AppTest:
         app = AppTest.from_file(ROOT / "pages" / "look_inside.py", default_timeout=60)
@@ -27,7 +27,7 @@ def open_section(explorer_home):
 
 
 def run_with_jobs(app: AppTest) -> AppTest:
-    """The page once the job that it waits for has ended."""
+    """Return the page after its job has ended."""
     assert not app.exception
     wait_for_jobs()
     app.run()
@@ -49,7 +49,7 @@ def figures(app: AppTest) -> list[dict]:
     return [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
 
 
-def test_the_loss_by_place_by_kind_and_on_a_passage(finished_run, open_section):
+def test_losses_are_shown_by_position_by_kind_and_on_a_passage(finished_run, open_section):
     app = open_section("Losses")
     for title in ("Loss by position", "Loss by kind of token", "Loss on a held-out passage"):
         assert title in said(app)
@@ -68,7 +68,7 @@ def test_the_loss_by_place_by_kind_and_on_a_passage(finished_run, open_section):
     assert passage["tokens"] != other["tokens"] and passage["go"] != other["go"]
 
 
-def test_what_was_copied_is_marked_and_told(finished_run, open_section):
+def test_spans_copied_from_the_training_text_are_marked_and_counted(finished_run, open_section):
     app = open_section("Text")
     assert "Memorization" in said(app)
     app.slider(key="copied_shortest_letters").set_value(2).run()
@@ -86,7 +86,7 @@ def test_what_was_copied_is_marked_and_told(finished_run, open_section):
     assert drawn(app, "rows")[0]["rows"][0]["tokens"] != row["tokens"]
 
 
-def test_a_neuron_its_texts_and_what_it_says(finished_run, open_section):
+def test_a_neuron_is_shown_with_its_top_texts_and_its_effect_on_the_logits(finished_run, open_section):
     app = open_section("Neurons")
     texts, prompt = drawn(app, "rows")
     leads = [float(row["lead"]) for row in texts["rows"]]
@@ -102,7 +102,7 @@ def test_a_neuron_its_texts_and_what_it_says(finished_run, open_section):
     assert not app.exception
 
 
-def test_axes_of_ones_own_the_prompt_on_its_way_up_and_places(finished_run, open_section):
+def test_embeddings_show_chosen_axes_the_residual_stream_and_positions(finished_run, open_section):
     app = open_section("Embeddings")
     for title in ("Directions of your choice", "Residual stream", "Position embeddings"):
         assert title in said(app)
@@ -119,7 +119,7 @@ def test_axes_of_ones_own_the_prompt_on_its_way_up_and_places(finished_run, open
 
 
 @pytest.mark.parametrize("section", ["Losses", "Text", "Neurons"])
-def test_without_its_text_there_is_a_sentence(finished_run, open_section, explorer_home, section):
+def test_without_its_text_a_section_reports_an_error(finished_run, open_section, explorer_home, section):
     delete_text(finished_run.record().config.data.corpus, explorer_home)
     app = open_section(section)
     assert "can no longer be read" in app.error[0].value

@@ -1,4 +1,4 @@
-"""Worksheets and guides: every question is printed with the answer that the lesson's own page takes as right."""
+"""Worksheets and guides: the printed answer to every question is the one that the lesson's page accepts."""
 
 import html
 import re
@@ -22,7 +22,7 @@ POEM = "The fog comes\non little cat feet.\nIt sits looking\nover harbor and cit
 
 
 def printed(lesson: str, corpus: str, names: tuple[str, ...] = ()):
-    """The printed steps of a lesson, once all that they wait for is computed."""
+    """Return the printed steps of a lesson after all their computations."""
     steps = {name: step for name, step in steps_of(lesson).items() if not names or name in names}
     made = printed_steps(lesson, steps, corpus, "en")
     while not all(step.is_ready for step in made):
@@ -43,7 +43,7 @@ def plain(markdown: str) -> str:
 
 
 @pytest.mark.parametrize("lesson", [lesson for lesson in LESSONS if lesson != "break"])
-def test_every_answer_of_a_guide_is_what_the_lesson_computes(lesson, explorer_home):
+def test_every_answer_in_a_guide_is_accepted_by_its_lesson(lesson, explorer_home):
     corpus = save_text(POEM, "Fog", explorer_home).name
     made = printed(lesson, corpus)
     assert list(made) == list(LESSONS[lesson])
@@ -55,7 +55,7 @@ def test_every_answer_of_a_guide_is_what_the_lesson_computes(lesson, explorer_ho
         assert len(app.success) == 1, (name, question)
 
 
-def test_the_results_of_experiments_are_those_that_a_prediction_is_compared_with(explorer_home, monkeypatch):
+def test_the_printed_results_of_experiments_are_right_predictions_on_the_page(explorer_home, monkeypatch):
     monkeypatch.setattr(experiments, "FIRST_STEPS", 5)
     corpus = save_text(POEM, "Fog", explorer_home).name
     for name, step in printed("break", corpus, ("mask", "planted")).items():
@@ -66,7 +66,7 @@ def test_the_results_of_experiments_are_those_that_a_prediction_is_compared_with
         assert len(app.success) == 2 and step.why
 
 
-def test_a_page_to_print_is_a_whole_page_of_its_own(client: TestClient, explorer_home):
+def test_worksheet_and_guide_are_complete_pages_without_scripts(client: TestClient, explorer_home):
     corpus = save_text("<b>Fog</b> & *cat* [x](javascript:alert(1)) comes\n" * 60, "<i>Mine</i>", explorer_home).name
     for paper in ("worksheet", "guide"):
         address = f"/api/lessons/bigram/{paper}?text={corpus}"

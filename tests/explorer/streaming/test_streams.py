@@ -170,7 +170,7 @@ def test_the_status_reports_speed_and_the_share_of_peak_only_for_this_machine(fi
     assert PARTS["step"] in {part["name"] for part in elsewhere["parts"]}
 
 
-def test_trouble_is_detected_again_after_every_evaluation(running_run):
+def test_trouble_in_training_is_reassessed_after_a_new_evaluation(running_run):
     reader = RunReader(running_run)
     reader.current_position()
     assert not json.loads(reader._payloads["status"])["progress"]["trouble"]
