@@ -1,4 +1,4 @@
-"""A part is added in the files that docs/adding-a-part.md names: toys in a copy of `core`, others by tables."""
+"""A part is added in the files that docs/adding-a-part.md names: toy parts in a copy of `core`, others by tables."""
 
 import ast
 import re
@@ -54,7 +54,7 @@ class DoneEngine(LocalEngine):
     def submit(self, home, folder, status):
         folder.write_status(status.end("finished"))
 """
-TOYS = {  # what is put in place of what, in each file
+TOYS = {  # for each file, old text and its replacement
     "tokenizer": {
         "core/text/tokenizers.py": {
             "\nTokenizer = ": LOWER,
@@ -201,7 +201,7 @@ def counted(part: str) -> int:
 
 
 @pytest.mark.parametrize("part", TOYS)
-def test_the_document_counts_and_names_the_files(part):
+def test_the_document_names_and_counts_the_files_to_change_for_each_part(part):
     assert counted(part) == len(TOYS[part])
     document = (ROOT / "docs" / "adding-a-part.md").read_text("utf-8")
     section = re.search(rf"^## An? {part}\n(.*?)(?=^## |\Z)", document, re.MULTILINE | re.DOTALL)[1]
@@ -209,7 +209,7 @@ def test_the_document_counts_and_names_the_files(part):
         assert file in section or f"{Path(file).parent}/`" in section, f"the section on a {part} does not name {file}"
 
 
-def test_toys_of_all_parts_are_configured_estimated_and_trained(tmp_path):
+def test_a_toy_of_each_part_can_be_added_configured_and_trained(tmp_path):
     shutil.copytree(ROOT / "core", tmp_path / "core")
     for replacements in TOYS.values():
         for file, changes in replacements.items():
@@ -230,7 +230,7 @@ def test_every_choice_comes_from_its_table():
     assert set(EXPERIMENTS) == {path.stem for path in WORDS.glob("*.md")} - {"lesson", "guide"}
 
 
-def test_every_page_is_in_the_table_of_pages():
+def test_every_page_is_in_the_navigation_table():
     tree = ast.parse((ROOT / "explorer" / "navigation.py").read_text("utf-8"))
     (table,) = (
         node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "GROUPS"
@@ -239,7 +239,7 @@ def test_every_page_is_in_the_table_of_pages():
     assert names == {path.stem for path in (ROOT / "pages").glob("*.py")}
 
 
-def test_every_view_of_the_time_machine_has_its_part_and_its_drawing():
+def test_every_view_of_the_time_machine_has_a_frame_part_and_a_drawing_function():
     script = (ROOT / "assets" / "components" / "time_machine" / "view.js").read_text("utf-8")
     drawn = set(re.search(r"const VIEWS = \{([^}]*)\}", script)[1].replace(" ", "").split(","))
     assert {view.name for view in VIEWS} <= drawn

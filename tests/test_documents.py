@@ -1,4 +1,4 @@
-"""The documents: every path that they name exists, and the benchmarks write their tables into one of them."""
+"""The documents name only existing paths, and the benchmarks write their tables into one of them."""
 
 import json
 import os
@@ -48,8 +48,8 @@ def test_the_document_of_the_run_folder_names_every_file_of_a_run(finished_run):
     assert not unnamed, f"docs/runs.md names no {unnamed}"
 
 
-def test_the_image_starts_the_app_and_its_health_check_sees_it(tmp_path, measured):
-    """The Dockerfile's commands without Docker: what it copies is enough, and its two commands do what they are for."""
+def test_the_docker_image_starts_the_app_and_its_health_check_passes(tmp_path, measured):
+    """Run the Dockerfile's commands without Docker: its copied files are enough, and both commands work."""
     dockerfile = (ROOT / "docs/deploy/Dockerfile").read_text("utf-8")
     app, home = tmp_path / "app", tmp_path / "home"
     app.mkdir(), home.mkdir()
@@ -80,7 +80,7 @@ def test_the_image_starts_the_app_and_its_health_check_sees_it(tmp_path, measure
         server.communicate()
 
 
-def test_a_benchmark_replaces_its_table_and_leaves_the_note():
+def test_a_benchmark_replaces_its_table_and_keeps_the_note():
     document = "# Benchmarks\n\n## Growth\n\n| old |\n|---|\n\n> A note\n> on it.\n\n## Memory\n\n| 1 |\n"
     assert replace_section(document, "Growth", "| new |\n") == (
         "# Benchmarks\n\n## Growth\n\n| new |\n\n> A note\n> on it.\n\n## Memory\n\n| 1 |\n"
@@ -88,7 +88,7 @@ def test_a_benchmark_replaces_its_table_and_leaves_the_note():
     assert replace_section(document, "Quality", "| q |\n").endswith("| 1 |\n\n## Quality\n\n| q |\n")
 
 
-def test_a_section_holds_a_table_for_each_machine_and_warns_where_ratios_differ():
+def test_a_section_has_a_table_per_machine_and_warns_if_ratios_differ():
     def measured(machine: str, ratio: float) -> str:
         rows = [
             {"shape": "4/4", "ours": 9, "ratio (median)": ratio},
@@ -105,7 +105,7 @@ def test_a_section_holds_a_table_for_each_machine_and_warns_where_ratios_differ(
     assert "between machines" not in document and document.endswith("> A note.\n\n## Memory\n")
 
 
-def test_a_document_that_is_absent_is_made(tmp_path, monkeypatch):
+def test_a_missing_benchmark_document_is_created(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "_out", tmp_path / "bench.json")
     monkeypatch.setattr(report, "_document", tmp_path / "new.md")
     assert report.why_not_writable(tmp_path / "new.md") == ""
@@ -115,7 +115,7 @@ def test_a_document_that_is_absent_is_made(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("option", ["--out", "--document"])
 @pytest.mark.parametrize(("path", "why"), [("absent/file", "does not exist"), ("", "is a folder")])
-def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(
+def test_an_output_file_that_cannot_be_written_is_refused_before_measuring(
     option, path, why, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(sys, "argv", ["benchmarks", "--only", "growth", option, str(tmp_path / path)])

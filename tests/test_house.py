@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-FLOORS = [  # from the ground up; a module may import its own floor and those below
+FLOORS = [  # from the bottom up; a module may import its own layer and those below
     {
         "core.errors",
         "core.settings",
@@ -73,7 +73,7 @@ def imports_of(path: Path) -> set[str]:
     return imported
 
 
-def test_imports_point_down():
+def test_modules_import_only_their_own_layer_and_those_below():
     wrong = []
     for path in SOURCES:
         module = module_of(path)
@@ -83,7 +83,7 @@ def test_imports_point_down():
     assert not wrong, "these import what stands above them"
 
 
-def test_the_lab_knows_no_screen():
+def test_core_imports_no_ui_library():
     screens = {"streamlit", "plotly", "explorer", "pages"}
     assert not [path for path in CORE if {name.split(".")[0] for name in imports_of(path)} & screens]
 
@@ -103,7 +103,7 @@ def test_core_translations_and_charts_work_without_streamlit():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-def test_no_door_for_other_peoples_code():
+def test_no_source_uses_calls_that_could_run_untrusted_code():
     doors = re.compile(r"innerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function")
     for path in (ROOT / "assets").rglob("*.js"):
         assert not doors.search(path.read_text("utf-8")), path
@@ -121,8 +121,8 @@ def test_core_reads_no_assets_of_the_app_but_the_gallery():
 
 MAX_FILES, MAX_LINES, MAX_FUNCTION_LINES = 20, 400, 60
 TESTED = sorted((ROOT / "tests").rglob("*.py"))
-CROWDED_FOLDERS = {"tests/explorer", "tests/core/runs", "tests/pages"}  # the tests of a folder lie in one folder
-# The name of one idea: computed in core, drawn in charts, shown on a page.
+CROWDED_FOLDERS = {"tests/explorer", "tests/core/runs", "tests/pages"}  # the tests of a folder are in one folder
+# One concept: computed in core, drawn in charts, shown on a page.
 REPEATED_NAMES = {"bigram.py"}
 
 
@@ -141,14 +141,14 @@ def test_folders_files_and_functions_are_short():
     assert not functions
 
 
-# What every member of a group of modules names alike: each panel of Look inside, each group of commands, each program.
+# Names that each module of a group defines: panels of Look inside, groups of commands, programs.
 ENTRIES = {"draw", "add_to", "main"}
 
 
 def test_a_public_name_is_defined_once():
     places: dict[str, list[str]] = {}
     for path in SOURCES:
-        if path.parent.name == "templates":  # a program of its own, for readers
+        if path.parent.name == "templates":  # a separate program, for readers
             continue
         for node in ast.parse(path.read_text("utf-8")).body:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name[0] != "_":
@@ -162,7 +162,7 @@ def test_a_file_name_occurs_at_most_twice():
     assert {name for name, count in counts.items() if count > 2} == REPEATED_NAMES
 
 
-# Words that no identifier contains, where the field has its own.
+# Words that no identifier contains, because the field has its own terms.
 # fmt: off
 WORDS = {
     "dice", "roll", "turn", "turned", "knob", "closeup", "closely", "births", "born", "room", "spare", "crew",
@@ -199,6 +199,6 @@ def words_used(path: Path) -> set[str]:
     return {part for name in snake for part in name.split("_")} & WORDS
 
 
-def test_identifiers_contain_no_words_of_our_own():
+def test_identifiers_contain_no_banned_words():
     used = {_name(path): words for path in SOURCES if (words := words_used(path))}
     assert not used, "use a term of the field instead"

@@ -1,4 +1,4 @@
-"""What several tests do: wait for what a page shows; watch a run, look inside, generate."""
+"""Steps that several tests share: wait for a page, watch a run, look inside, generate."""
 
 import re
 from typing import Any
@@ -13,23 +13,23 @@ POINTS = """() => document.querySelector('.st-key-live_loss .js-plotly-plot')?.d
 
 
 def on_the_board(page: Page) -> str:
-    """The board of a run that was just started. Returns its id."""
+    """Wait for the page of a run that was just started, and return its id."""
     page.wait_for_url(re.compile(r"/train\?.*run="))
     wait_for_points(page, more_than=2)
     return re.search(r"run=([0-9a-z-]+)", page.url)[1]
 
 
 def wait_until(page: Page, condition: str, arg: Any = None, polling: int = 100, timeout: float | None = None) -> None:
-    """Wait for a condition in the browser; asked before every frame, Playwright's default, it takes 13 % of a core.
+    """Wait for a condition in the browser. Checking before every frame, Playwright's default, takes 13 % of a core.
 
-    The condition must not be `async`: Playwright would take the promise for its truth, and not wait at all.
+    The condition must not be `async`: Playwright takes a promise as true and does not wait at all.
     """
     assert not condition.lstrip().startswith("async"), condition
     page.wait_for_function(condition, arg=arg, polling=polling, timeout=timeout)
 
 
 def at_rest(page: Page) -> None:
-    """Wait until Streamlit has drawn the page: a file or a click given to it before may be lost."""
+    """Wait until Streamlit has drawn the page: an earlier upload or click may be lost."""
     expect(page.locator(".stApp")).to_have_attribute("data-test-script-state", "notRunning")
 
 
@@ -38,18 +38,18 @@ def wait_for_points(page: Page, more_than: int) -> None:
 
 
 def leave_cores_to_pages(run: RunFolder) -> None:
-    """Let a run train with what the browsers and servers leave of the machine: it goes on, and nobody waits for it."""
+    """Give a run a low priority, so that browsers and servers come first: no test waits for it."""
     psutil.Process(run.status().pid).nice(10)
 
 
 def walk_to(page: Page, name: str) -> None:
-    """Through the sidebar, as a person would; the run on view comes along."""
+    """Open a page through the sidebar, as a person would, with the viewed run."""
     page.get_by_test_id("stSidebar").get_by_role("link", name=name, exact=True).click()
     expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
 
 
 def watch(page: Page) -> None:
-    """The board's pictures and texts, and its curve after a reload: the run goes on."""
+    """Check the live views of a run, and that its curve has grown after a reload."""
     expect(page.locator(".st-key-live_attention canvas").first).to_be_visible()
     expect(page.locator(".st-key-live_embedding text").first).to_be_visible()
     expect(page.locator(".st-key-live_samples")).to_contain_text("step 0")
@@ -65,9 +65,9 @@ def look_inside(page: Page) -> None:
     prompt.fill("To be, or not")
     prompt.press("Enter")
     expect(page.locator(".st-key-inspect_board canvas").first).to_be_visible()
-    # The run goes on, so the page is drawn anew now and then, and what it was stands beside what it is for a moment.
+    # The run continues, so the page reruns now and then and briefly shows old and new elements together.
     option = page.get_by_role("option", name="head 3")
-    while not option.is_visible():  # a list that was opened in such a moment has closed again
+    while not option.is_visible():  # a rerun closes an open list
         page.locator(".st-key-inspect_head input").first.click()
         page.wait_for_function("document.querySelector('[role=option]') || !document.activeElement.matches('input')")
     option.click()
@@ -77,14 +77,14 @@ def look_inside(page: Page) -> None:
 
 def generate(page: Page) -> None:
     readout = page.locator(".generated-readout")
-    expect(readout).to_contain_text("perplexity")  # it writes on entry
+    expect(readout).to_contain_text("perplexity")  # text is generated on entry
     page.locator(".generated-text .letter").first.evaluate("letter => letter.classList.add('of-before')")
     page.locator(".st-key-generate_go button").click()
     expect(page.locator(".generated-text .of-before")).to_have_count(0)
     expect(readout).to_contain_text("perplexity")
     page.locator(".generated-text .letter").nth(5).click()
     expect(page.locator(".generated-panel")).to_contain_text("%")
-    # With an alternative to the sixth letter it writes on from there.
+    # Choosing an alternative to the sixth letter continues the text from there.
     before = page.locator(".generated-text .letter").evaluate_all(
         "all => all.slice(0, 5).map((each) => each.innerText).join('')"
     )

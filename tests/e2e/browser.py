@@ -1,6 +1,6 @@
 """Find a Chromium, or get one: `python -m tests.e2e.browser` is the step of `make test` before the browser tests.
 
-An installed browser is taken first, then Debian's package, then Playwright's own download.
+An installed browser is preferred, then Debian's package, then Playwright's own download.
 """
 
 import os
@@ -16,7 +16,7 @@ MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 
 
 def find_browser(playwright: Playwright) -> str | None:
-    """The path of a Chromium or Chrome, or None."""
+    """Return the path of a Chromium or Chrome, or None."""
     installed = [shutil.which(name) for name in NAMES]
     if MAC.exists():
         installed.append(str(MAC))
@@ -26,7 +26,7 @@ def find_browser(playwright: Playwright) -> str | None:
 
 
 def install_browser() -> None:
-    """Debian's package where this user may install it, else Playwright's own build."""
+    """Install Debian's package if this user may, else Playwright's own build."""
     if shutil.which("apt-get") and os.geteuid() == 0:
         update = subprocess.run(["apt-get", "update", "-qq"], check=False)
         if update.returncode == 0 and subprocess.run(["apt-get", "install", "-y", "-qq", "chromium"]).returncode == 0:

@@ -1,4 +1,4 @@
-"""A real server with a home of its own, and a real browser that notes every error on its console."""
+"""A real server with its own data folder, and a real browser that records every console error."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,16 +13,16 @@ from core.runs.supervisor import Supervisor
 from tests.e2e.browser import find_browser
 from tests.e2e.server import Server
 
-expect.set_options(timeout=90_000)  # two tests share two cores, some of them train, and the machine may do much else
+expect.set_options(timeout=90_000)  # two tests share two cores, some train, and the machine may be busy
 SHIFTS = """window.shifts = [];
 new PerformanceObserver((list) => window.shifts.push(...list.getEntries().filter((each) => !each.hadRecentInput)))
   .observe({ type: "layout-shift", buffered: true })"""
-STREAMLIT_PROBES = ("_stcore/health", "_stcore/host-config")  # Streamlit asks twice, for a base path it may have
+STREAMLIT_PROBES = ("_stcore/health", "_stcore/host-config")  # Streamlit tries two base paths
 
 
 @pytest.fixture(scope="session")
 def running_server(tmp_path_factory: pytest.TempPathFactory, measured: Path) -> Iterator[Server]:
-    """One server for all tests of a process, because its start costs as much as a test; its home is empty at first."""
+    """Start one server for all tests of a process, as starting takes as long as a test. Its data folder is empty."""
     data_dir = tmp_path_factory.mktemp("server") / "home"
     data_dir.mkdir()
     shutil.copy(measured, data_dir)
@@ -33,14 +33,14 @@ def running_server(tmp_path_factory: pytest.TempPathFactory, measured: Path) -> 
 
 @pytest.fixture
 def server(running_server: Server) -> Server:
-    """The server. Its home has what earlier tests left in it."""
-    if not running_server.answers():  # a test has failed while it was killed
+    """Return the server. Its data folder has the files of earlier tests."""
+    if not running_server.answers():  # a test failed while the server was killed
         running_server.start()
     return running_server
 
 
 def end_training(server: Server) -> None:
-    """Delete the runs that go on, at once: the next test's run would wait for them."""
+    """Delete active runs at once: the next test's run would wait for them."""
     for run in list_runs(server.data_dir):
         if not run.status().ended:
             Supervisor(server.data_dir).delete(run)
@@ -48,14 +48,14 @@ def end_training(server: Server) -> None:
 
 @pytest.fixture
 def free_server(server: Server) -> Iterator[Server]:
-    """The server for a test that trains."""
+    """Return the server for a test that trains, and delete its active runs afterwards."""
     yield server
     end_training(server)
 
 
 @pytest.fixture
 def empty_server(free_server: Server) -> Server:
-    """The server as a newcomer finds it: without runs."""
+    """Return the server without runs, as a newcomer sees it."""
     for run in list_runs(free_server.data_dir):
         Supervisor(free_server.data_dir).delete(run)
     return free_server
@@ -63,7 +63,7 @@ def empty_server(free_server: Server) -> Server:
 
 @pytest.fixture
 def trained_run(server: Server, trained_home: Path) -> RunFolder:
-    """A finished run in the server's home, its newest one."""
+    """Return a finished run in the server's data folder."""
     shutil.copytree(trained_home / "texts", server.data_dir / "texts", dirs_exist_ok=True)
     (source,) = list_runs(trained_home)
     folder = RunFolder(server.data_dir / "runs" / source.id)
@@ -74,9 +74,9 @@ def trained_run(server: Server, trained_home: Path) -> RunFolder:
 
 @pytest.fixture(scope="session")
 def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
-    """The browser of all tests of a process, with a profile on disk, as people's have.
+    """Start the browser for all tests of a process, with a profile on disk.
 
-    Only there it keeps what it has compiled of scripts: later pages load for 60 % of the work.
+    Only then it caches compiled scripts, and later pages take 60 % of the work.
     """
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -90,12 +90,12 @@ def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext
 
 @pytest.fixture(scope="session")
 def tabs() -> list[Page]:
-    """Tabs that earlier tests have left: a page in one of them costs two thirds of one in a new tab."""
+    """Return the tabs of earlier tests: a page in one of them takes two thirds of the time in a new tab."""
     return []
 
 
 def forget(page: Page, server: Server) -> None:
-    """Delete what the browser of a page has stored of a server's pages, as in a browser that never was there."""
+    """Delete everything that a page's browser has stored for a server."""
     session = page.context.new_cdp_session(page)
     storage = {"origin": server.url, "storageTypes": "local_storage,indexeddb"}
     session.send("Storage.clearDataForOrigin", storage)
@@ -117,9 +117,9 @@ def put_back(page: Page, tabs: list[Page], server: Server, listeners: dict[str, 
 
 @contextmanager
 def opening_pages(visitor: BrowserContext, tabs: list[Page], server: Server) -> Iterator[Callable[..., Page]]:
-    """Opens pages (`open_page(color_scheme="dark")`); afterwards no console may hold an error.
+    """Open pages (`open_page(color_scheme="dark")`); afterwards no console may contain an error.
 
-    The browser has nothing stored from earlier tests; with `another=True`, nothing from this one either.
+    The browser has nothing stored from earlier tests; with `another=True`, nothing from this test either.
     """
     own_tabs, contexts, errors = [], [], []
 
@@ -137,7 +137,7 @@ def opening_pages(visitor: BrowserContext, tabs: list[Page], server: Server) -> 
         height: int = 900,
         another: bool = False,
         user_agent: str | None = None,
-        color_scheme: str = "null",  # as the system has it
+        color_scheme: str = "null",  # the system's scheme
         reduced_motion: str = "null",
     ) -> Page:
         is_first = not (own_tabs or contexts)

@@ -1,4 +1,4 @@
-"""The app as a user starts it: a process of its own, with a home of its own."""
+"""The app as a user starts it, in its own process with its own data folder."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Server:
-    """`python -m explorer` in a process of its own, started and killed as a user would; its lessons train briefly."""
+    """`python -m explorer` in its own process, started and killed as by a user, with short trainings in its lessons."""
 
     def __init__(self, data_dir: Path, *options: str):
         self.data_dir, self.options = data_dir, options

@@ -1,8 +1,8 @@
-"""`python -m explorer` whose lessons train for fewer steps: what their models learn is tested with the computations."""
+"""`python -m explorer` with lessons that train for fewer steps: unit tests check what their models learn."""
 
 import sys
 
-from explorer.__main__ import main  # first: it sets what must be set before torch is imported
+from explorer.__main__ import main  # first: it sets environment variables before torch is imported
 
 from core.lessons import equal_compute, paired_runs, quick_train  # isort: skip
 from explorer.learn.bigram import training

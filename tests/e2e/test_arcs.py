@@ -1,4 +1,4 @@
-"""Arcs between letters: pointing at one shows where it looks and who looks at it; a click works out its arithmetic."""
+"""Attention arcs: pointing at a token shows its attention in both directions; a click shows the arithmetic."""
 
 import pytest
 from playwright.sync_api import expect
@@ -8,7 +8,7 @@ pytestmark = pytest.mark.e2e
 ARCS = ".st-key-inspect_arcs"
 
 
-def test_pointing_at_a_letter_shows_its_looks_both_ways(server, open_page, trained_run):
+def test_pointing_at_a_token_shows_attention_from_it_and_to_it(server, open_page, trained_run):
     page = open_page()
     page.goto(f"{server.url}/look_inside?run={trained_run.id}&view=Attention")
     typed = page.locator(".st-key-inspect_prompt input")
@@ -20,7 +20,7 @@ def test_pointing_at_a_letter_shows_its_looks_both_ways(server, open_page, train
     above, below = page.locator(f"{ARCS} svg").nth(0), page.locator(f"{ARCS} svg").nth(1)
     expect(page.locator(f"{ARCS} .arcs-readout")).to_contain_text("Point at or tap a token")
     expect(below.locator("path")).to_have_count(0)
-    expect(above.locator("path").nth(10)).to_be_attached()  # at least one from each letter that has a choice
+    expect(above.locator("path").nth(10)).to_be_attached()  # at least one from each letter with more than one key
     letter.hover()
     expect(page.locator(f"{ARCS} .arcs-readout")).to_contain_text("attends to")
     expect(above.locator("path")).to_have_count(5)  # the five letters before it

@@ -36,11 +36,11 @@ def test_a_teacher_and_two_students_share_a_lesson(class_server, visitor, tabs):
         lesson(server, known, open_page)
 
 
-def test_one_shared_run_is_enough_for_a_class(class_server):
-    server, known = class_server  # which was erased
+def test_a_whole_class_opens_one_shared_run(class_server):
+    server, known = class_server  # the class was erased by the test before
     small = {"train.steps": 20, "model.n_layer": 1, "model.n_embd": 16, "train.batch_size": 4, "train.eval_windows": 8}
     run = classroom.train_shared(server.data_dir, small)
-    with ThreadPoolExecutor(1) as thread:  # Playwright's event loop runs in this one
+    with ThreadPoolExecutor(1) as thread:  # Playwright's event loop runs in the main thread
         seconds, drawn = thread.submit(classroom.open_shared_run, server, known, run).result()
     assert drawn == len(seconds) == classroom.STUDENTS * len(classroom.SHARED_PAGES)
     assert server.answers()
@@ -83,7 +83,7 @@ def lesson(server: Server, known: Classroom, open_page: Callable[..., Page]) -> 
     bob.goto(f"{server.url}/classroom")
     opened = re.compile(rf"/look_inside\?.*run={run.id}")
     point = bob.locator(".st-key-wall_chart .scatterlayer .point").first
-    for patience in (5_000, 5_000, 60_000):  # a chart that plotly is still laying out takes no click
+    for patience in (5_000, 5_000, 60_000):  # a chart ignores clicks while plotly lays it out
         point.hover(force=True)
         point.click(force=True)
         with suppress(TimeoutError):
@@ -115,7 +115,7 @@ def lesson(server: Server, known: Classroom, open_page: Callable[..., Page]) -> 
     expect(bob.get_by_text(f"Your teacher brought the class here: Ada's run {run.name}.")).to_be_visible()
     teacher.locator(".st-key-mirror label").first.click()
     expect(bob.get_by_text("All see your teacher's screen now")).to_be_visible()
-    bob.goto(f"{server.url}/data")  # and is led back
+    bob.goto(f"{server.url}/data")  # and is redirected back
     teacher.locator(".st-key-inspect_prompt input").fill("Speak")
     teacher.locator(".st-key-inspect_prompt input").press("Enter")
     bob.wait_for_url(re.compile(r"/look_inside\?.*prompt=Speak"))
@@ -128,8 +128,8 @@ def lesson(server: Server, known: Classroom, open_page: Callable[..., Page]) -> 
     teacher.locator(".st-key-mirror label").first.click()
     expect(bob.get_by_text("All see your teacher's screen now")).to_have_count(0)
 
-    ada.close()  # its streams will be refused, which its console would say
-    bob.goto(f"{server.url}/data")  # which has none
+    ada.close()  # its streams will be refused, an error in its console
+    bob.goto(f"{server.url}/data")  # a page without streams
     teacher.goto(f"{server.url}/classroom")
     teacher.get_by_role("button", name="Erase the class").click()
     teacher.locator(".st-key-erase_code input").fill(known.code)

@@ -1,4 +1,4 @@
-"""Every page opened by its own address: nothing on the console, a focus that is seen, nothing serious for axe-core."""
+"""Every page, opened by its address, has no console errors, visible focus and no serious axe-core violation."""
 
 from importlib.resources import files
 
@@ -9,7 +9,7 @@ from tests.e2e.board import at_rest, wait_until
 
 pytestmark = pytest.mark.e2e
 
-# Of all links and buttons, and of all that takes the keyboard in our components: the contrast of the ring.
+# The contrast of the focus ring of all links and buttons, and of everything focusable in our components.
 RINGS = """() => {
   const rgb = (color) => (color.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);
   const light = (color) => {
@@ -48,8 +48,8 @@ BACKGROUND = """dark => {
 }"""
 FAINT = "([, width, contrast]) => width < 2 || contrast < 3"
 AXE = files("axe_playwright_python").joinpath("axe.min.js")
-# A rule, and where Streamlit breaks it with no setting of ours that would mend it.
-EXCEPTED = (("scrollable-region-focusable", ".stCode pre"),)  # browsers give a box that scrolls the focus by themselves
+# A rule and the elements with which Streamlit breaks it, which no setting of ours can fix.
+EXCEPTED = (("scrollable-region-focusable", ".stCode pre"),)  # browsers make scrollable boxes focusable themselves
 SEEN_BADLY = """async ([rules, excepted]) => {
   const options = { resultTypes: ["violations"], elementRef: true, ...(rules && { runOnly: rules }) };
   const { violations } = await axe.run(document, options);
@@ -58,7 +58,7 @@ SEEN_BADLY = """async ([rules, excepted]) => {
     .filter(({ element }) => !excepted.some(([rule, selector]) => rule === id && element.matches(selector)))
     .map(({ html, failureSummary }) => `${id}: ${html.slice(0, 200)} ${failureSummary}`));
 }"""
-# The drawings of some size that say nothing to who does not see them; what encloses one may speak for it.
+# Larger drawings without an accessible name of their own or of an enclosing element.
 NAMELESS = """() => {
   const drawings = "svg:not(#js-plotly-tester), canvas:not([data-testid=data-grid-canvas]), .js-plotly-plot";
   const own = [...document.querySelectorAll("*")].map((host) => host.shadowRoot).filter(Boolean);
@@ -70,11 +70,11 @@ NAMELESS = """() => {
     .filter((each) => large(each.getBoundingClientRect()) && !speaks(each))
     .map((each) => each.outerHTML.slice(0, 200));
 }"""
-# A document's animations are not those in its components.
+# A document's animations do not include those in its components.
 SETTLED = """() => [document, ...[...document.querySelectorAll("*")].map((host) => host.shadowRoot).filter(Boolean)]
   .every((root) => !root.getAnimations().some((each) => each instanceof CSSTransition)
     && !root.querySelector(".snapshot-waits"))"""
-MAX_SHIFT = 0.1  # of a whole load, good for Google's Core Web Vitals; under 0.05 unless the machine does much else
+MAX_SHIFT = 0.1  # for a whole load, "good" in Google's Core Web Vitals; under 0.05 unless the machine is busy
 VIEWS = (
     "Attention",
     "Heads",
@@ -95,7 +95,7 @@ PAGES = (
 
 
 def seen_badly(page: Page, rules: list[str] | None) -> list[str]:
-    """What axe-core has to say of a page at rest: one that a job draws anew is faint until it is drawn."""
+    """Return axe-core's violations for a settled page: while a job redraws it, its colors are faint."""
     complaints = page.evaluate(SEEN_BADLY, [rules, EXCEPTED])
     for _again in range(5):
         if not complaints:
@@ -108,7 +108,7 @@ def seen_badly(page: Page, rules: list[str] | None) -> list[str]:
 
 
 @pytest.mark.parametrize("address", PAGES)
-def test_everybody_can_use_the_page_in_light_and_dark(server, open_page, trained_run, address):
+def test_every_page_is_accessible_in_light_and_dark_and_does_not_shift(server, open_page, trained_run, address):
     page = open_page()
     themes = ["light", "dark"] if PAGES.index(address) % 2 else ["dark", "light"]
     page.emulate_media(color_scheme=themes[0])
@@ -118,7 +118,7 @@ def test_everybody_can_use_the_page_in_light_and_dark(server, open_page, trained
         page.emulate_media(color_scheme=theme)
         wait_until(page, BACKGROUND, arg=theme == "dark")
         at_rest(page)
-        # A part may be there a moment before its style.
+        # An element may appear shortly before its style.
         distinct = f"() => {{ const rings = ({RINGS})(); return rings.length > 0 && !rings.some({FAINT}); }}"
         try:
             wait_until(page, distinct, polling=500)
@@ -127,11 +127,11 @@ def test_everybody_can_use_the_page_in_light_and_dark(server, open_page, trained
         wait_until(page, SETTLED)
         if theme == themes[0]:
             page.evaluate(AXE.read_text(encoding="utf-8"))
-        try:  # a name comes with what is below a drawing
+        try:  # a drawing gets its name with the elements below it
             wait_until(page, f"() => ({NAMELESS})().length === 0", polling=500)
         except TimeoutError:
             raise AssertionError((theme, page.evaluate(NAMELESS))) from None
-        rules = None if theme == themes[0] else ["color-contrast"]  # no other one depends on the theme
+        rules = None if theme == themes[0] else ["color-contrast"]  # no other rule depends on the theme
         assert seen_badly(page, rules) == []
     shifts = page.evaluate("window.shifts.map((each) => each.value)")
     assert sum(shifts) < MAX_SHIFT, shifts

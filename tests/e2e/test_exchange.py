@@ -1,4 +1,4 @@
-"""A model travels: it leaves one run for nanoGPT and for transformers, and comes back as another, in a real browser."""
+"""A model is exported for nanoGPT and transformers and imported as another run, in a real browser."""
 
 import re
 import zipfile
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.e2e
 TEXT = "To be, or not to be: that is the question.\nWhether 'tis nobler in the mind to suffer\n" * 30
 
 
-def test_a_model_leaves_and_comes_back(server, open_page, tmp_path):
+def test_a_model_is_exported_and_imported_again(server, open_page, tmp_path):
     for name in ("runs", "texts", "downloads"):
         (server.data_dir / name).mkdir(exist_ok=True)
     corpus = save_text(TEXT, "Two lines of Hamlet", server.data_dir)
@@ -63,7 +63,7 @@ def test_a_model_leaves_and_comes_back(server, open_page, tmp_path):
     assert not list((server.data_dir / "downloads").iterdir())
 
 
-def test_each_bad_upload_is_one_sentence_and_a_good_one_is_taken_after_them(server, open_page):
+def test_each_bad_upload_gets_one_error_and_a_good_upload_is_accepted_afterwards(server, open_page):
     page = open_page()
     page.goto(f"{server.url}/data")
     page.get_by_role("button", name="Use your own text").click()
@@ -77,7 +77,7 @@ def test_each_bad_upload_is_one_sentence_and_a_good_one_is_taken_after_them(serv
         page.locator("input[type=file]").set_input_files({"name": name, "mimeType": "", "buffer": data})
         expect(page.get_by_role("button", name=f"Remove {name}")).to_be_visible()
         page.get_by_role("button", name="Use this file").click()
-        expect(problems).to_have_text([re.compile(sentence)])  # nor is that of the last file left
+        expect(problems).to_have_text([re.compile(sentence)])  # and the error of the last file is gone
     at_rest(page)
     page.locator("input[type=file]").set_input_files({"name": "hamlet.md", "mimeType": "", "buffer": TEXT.encode()})
     expect(problems).to_have_count(0)

@@ -1,4 +1,4 @@
-"""The lessons of the lecture as a newcomer walks them, from the first step to the last."""
+"""The lessons of the lecture as a newcomer does them, from the first step to the last."""
 
 import re
 
@@ -13,23 +13,23 @@ from tests.e2e.conftest import forget
 pytestmark = pytest.mark.e2e
 
 STEPS = LESSONS["bigram"]
-# What a newcomer might answer on Shakespeare's plays; the first and last rightly, the third not.
+# Answers on Shakespeare's plays: all right except the one for "split".
 ANSWERS = {"text": "· (space)", "split": "6", "batch": "32", "loss": "4.14", "context": "exactly the same both times"}
 GPT_ANSWERS = {
     "averaging": "1/5", "scaling": "16", "positions": "yes, it changes", "today": "1,536",
     "likeliest": "greedy",
 }  # fmt: skip
-A_RUNG_OF_LITTLE_HELP = "+ second block"  # in so short a training
-TRAINED = 600_000  # milliseconds at most for models to be trained beside others who train
+A_RUNG_OF_LITTLE_HELP = "+ second block"  # after so few steps
+TRAINED = 600_000  # milliseconds at most to train the models beside other tests that train
 
 
 def see(page: Page, step: str, lesson: str = "bigram") -> None:
-    """The step is drawn to its end, with whatever it computes."""
+    """Wait until a step is drawn completely, with its computations."""
     expect(page.get_by_role("heading", name=load_prose(lesson, step).title, exact=True)).to_be_visible()
     expect(page).to_have_url(re.compile(rf"lesson={lesson}&step={step}(&|$)"))
-    # The title comes first, over what is left of the step before.
+    # The title comes first, above remains of the previous step.
     at_rest(page)
-    # The question is drawn once nothing is being computed.
+    # The question is drawn after all computations.
     expect(page.locator(".st-key-lesson_question")).to_be_visible(timeout=TRAINED if lesson == "gpt" else None)
     expect(page.locator(".stException, .stAlertContainer[kind=error]")).to_have_count(0)
 
@@ -50,7 +50,7 @@ def fits_a_phone(page: Page) -> None:
     page.set_viewport_size({"width": 1280, "height": 900})
 
 
-def test_a_newcomer_walks_the_bigram_lesson(server, open_page):
+def test_a_newcomer_completes_the_bigram_lesson_and_the_browser_remembers_it(server, open_page):
     page = open_page()
     page.goto(f"{server.url}/learn")
     page.locator(".st-key-begin-bigram button").click()
@@ -59,7 +59,7 @@ def test_a_newcomer_walks_the_bigram_lesson(server, open_page):
             page.emulate_media(color_scheme="dark")
         see(page, step)
         fits_a_phone(page)
-        if step == "numbers":  # letters that are typed are no shortcuts
+        if step == "numbers":  # typed letters are not taken as shortcuts
             name = page.locator(".st-key-lesson_result input")
             name.fill("")
             name.press_sequentially("benny")
@@ -78,33 +78,33 @@ def test_a_newcomer_walks_the_bigram_lesson(server, open_page):
             if step == "split":
                 expect(page.locator(".st-key-lesson_memory .js-plotly-plot")).to_be_visible()
         if step == "numbers":
-            page.keyboard.press("n")  # the next step, by the keyboard
+            page.keyboard.press("n")  # to the next step by keyboard
         elif step != STEPS[-1]:
             page.locator(".st-key-lesson_next button").click()
     page.locator(".st-key-lesson_end button").click()
     kept = page.locator(".st-key-path-bigram")
     expect(kept.locator(".path-seen")).to_have_count(len(STEPS))
     expect(kept.locator(".path-right")).to_have_count(4)
-    page.goto(f"{server.url}/learn")  # another session: only the browser's own store remembers
+    page.goto(f"{server.url}/learn")  # another session: only the browser's storage remembers
     expect(kept.locator(".path-right")).to_have_count(4)
     expect(kept.locator(".path-here")).to_contain_text("continue here")
     kept.locator(".path-here").click()
     see(page, STEPS[-1])
 
-    forget(page, server)  # as another browser: steps before the one it is led to have not been opened
+    forget(page, server)  # as another browser, which has not opened the earlier steps
     page.goto(f"{server.url}/learn?lesson=bigram&step=loss")
     see(page, "loss")
     expect(page.locator(".st-key-lesson_path .path-here")).to_have_text(re.compile("6"))
     expect(page.locator(".st-key-lesson_path .path-seen")).to_have_count(1)
 
 
-def test_a_newcomer_walks_the_gpt_lesson_and_climbs_the_ladder(server, open_page):
+def test_a_newcomer_completes_the_gpt_lesson_with_its_ladder(server, open_page):
     page = open_page()
     page.goto(f"{server.url}/learn")
     page.locator(".st-key-begin-gpt button").click()
     told = page.locator(".st-key-lesson_question .stAlert")
     for step in LESSONS["gpt"]:
-        if step == "ladder":  # its rungs are drawn as they come
+        if step == "ladder":  # rungs are drawn as they are computed
             expect(page.locator(".st-key-lesson_rising .js-plotly-plot")).to_be_visible(timeout=TRAINED)
         see(page, step, "gpt")
         if step in GPT_ANSWERS:

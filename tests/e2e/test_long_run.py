@@ -1,4 +1,4 @@
-"""A long run in a real browser: its curve is thinned, and nothing that stands out is lost."""
+"""A long run in a real browser: its curve is thinned and keeps its outliers."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ CURVE = """() => {
     const x = Array.from(trace?.x ?? []), y = Array.from(trace?.y ?? []);
     return {last: x[x.length - 1] ?? -1, points: x.length, high: x.filter((_, index) => y[index] > 10)};
 }"""
-MAX_POINTS = 1500  # of a curve in the browser
+MAX_POINTS = 1500  # for a curve in the browser
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def run(server) -> Iterator[RunFolder]:
     folder.write_status(folder.status().end("stopped", "This process no longer counts as its worker."))
 
 
-def test_outliers_of_a_long_run_are_seen_and_stay_while_it_goes_on(server, open_page, run):
+def test_outliers_of_a_long_run_stay_on_the_chart_while_rows_are_added(server, open_page, run):
     page = open_page()
     page.goto(f"{server.url}/train?run={run.id}")
     wait_until(page, f"() => ({CURVE})().last === 59999")

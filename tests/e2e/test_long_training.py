@@ -1,4 +1,4 @@
-"""A run that goes on whatever the machine, started once for these tests: watched, zoomed into, left and found again."""
+"""One very long run for all these tests: it is watched, zoomed into, left and opened again."""
 
 import re
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ COUNT_SHIFTS = """() => {
 
 @pytest.fixture(scope="module")
 def run(running_server: Server, visitor: BrowserContext, tabs: list[Page]) -> Iterator[RunFolder]:
-    """gpt-quick for very many steps, started from a link by two clicks."""
+    """Start gpt-quick for very many steps from a link, by two clicks."""
     with opening_pages(visitor, tabs, running_server) as open_page:
         page = open_page()
         page.goto(
@@ -48,12 +48,12 @@ def run(running_server: Server, visitor: BrowserContext, tabs: list[Page]) -> It
     end_training(running_server)
 
 
-def test_two_clicks_start_one_run(server, run):
+def test_a_double_click_starts_only_one_run(server, run):
     long_ones = [other.id for other in list_runs(server.data_dir) if other.record().config.train.steps == STEPS]
     assert long_ones == [run.id]
 
 
-def test_in_the_dark_it_is_watched_looked_into_and_generates(server, run, open_page):
+def test_in_dark_mode_a_run_is_watched_inspected_and_used_to_generate(server, run, open_page):
     page = open_page(color_scheme="dark")
     page.goto(f"{server.url}/train?run={run.id}")
     wait_for_points(page, more_than=2)
@@ -65,7 +65,7 @@ def test_in_the_dark_it_is_watched_looked_into_and_generates(server, run, open_p
     generate(page)
 
 
-def test_loss_text_and_heads_are_seen_without_scrolling_and_stay_where_they_are(server, run, open_page):
+def test_loss_samples_and_heads_fit_on_the_screen_and_do_not_shift(server, run, open_page):
     page = open_page(height=720)
     page.goto(f"{server.url}/train?run={run.id}")
     page.locator(".st-key-live_loss").wait_for()
@@ -99,7 +99,7 @@ LOSS_THEN_TEXT = """() => {
 }"""
 
 
-def test_the_zoom_is_kept_while_points_stream_in_and_the_board_fits_a_phone(server, run, open_page):
+def test_the_zoom_is_kept_during_updates_and_the_page_fits_a_phone(server, run, open_page):
     page = open_page()
     page.goto(f"{server.url}/train?run={run.id}")
     wait_for_points(page, more_than=2)
@@ -119,7 +119,7 @@ def test_the_zoom_is_kept_while_points_stream_in_and_the_board_fits_a_phone(serv
     wait_for_points(page, more_than=2)
     overflow = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth - window.innerWidth")
     assert overflow <= 0
-    wait_until(page, LOSS_THEN_TEXT)  # both places at one moment: the header may still be on its way
+    wait_until(page, LOSS_THEN_TEXT)  # both at once: the header may still be loading
     heads = page.locator(".st-key-live_attention canvas").first
     assert heads.evaluate("canvas => canvas.closest('.place').clientHeight >= canvas.offsetHeight")
 
@@ -128,7 +128,7 @@ def test_the_zoom_is_kept_while_points_stream_in_and_the_board_fits_a_phone(serv
     expect(page.locator(".model-opened h2")).to_contain_text("1.1")
 
 
-def test_training_goes_on_without_the_web_server_and_the_page_finds_it_again(server, run, open_page):
+def test_training_continues_while_the_web_server_is_down_and_the_page_reconnects(server, run, open_page):
     page = open_page()
     worker = psutil.Process(run.status().pid)
     page.goto(f"{server.url}/train?run={run.id}")
@@ -137,8 +137,8 @@ def test_training_goes_on_without_the_web_server_and_the_page_finds_it_again(ser
     page.close()
     server.kill()
     step = run.rows("metrics")[-1]["step"]
-    while run.rows("metrics")[-1]["step"] < step + 50:  # ends because a living worker writes on
-        with pytest.raises(psutil.TimeoutExpired):  # it lives on
+    while run.rows("metrics")[-1]["step"] < step + 50:  # ends because the worker keeps writing
+        with pytest.raises(psutil.TimeoutExpired):  # the worker is still running
             worker.wait(timeout=0.2)
     server.start()
     page = open_page()

@@ -1,4 +1,4 @@
-"""Look inside, as a person uses it: what is drawn can be taken along, and a head clicked off is missed."""
+"""Look inside, as a person uses it: drawings can be saved, and ablating a head changes the loss."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ def saved(page: Page, button: Locator) -> str:
 
 
 def take_along(page: Page, key: str) -> tuple[ElementTree.Element, list[dict[str, str]]]:
-    """What two buttons of a drawing save; the third shows the same numbers, by keyboard."""
+    """Return the SVG and CSV of a drawing; check that its table, opened by keyboard, shows the same numbers."""
     svg = page.locator(f".st-key-{key}").get_by_role("button", name="SVG")
     expect(svg).to_be_visible()
     text = saved(page, page.locator(f".st-key-{key}").get_by_role("button", name="CSV"))
@@ -39,7 +39,7 @@ def take_along(page: Page, key: str) -> tuple[ElementTree.Element, list[dict[str
     assert len(names) == table.get_by_role("columnheader").count()
     page.keyboard.press("Escape")
     expect(table).to_have_count(0)
-    shown = re.sub(r"(?m)(^|,)'(?=[=+@-])", r"\1", text)  # without what keeps a spreadsheet from computing
+    shown = re.sub(r"(?m)(^|,)'(?=[=+@-])", r"\1", text)  # without the escapes for spreadsheet formulas
     header, *lines = csv.reader(io.StringIO(shown, newline=""))
     assert names == header and len(rows) == min(len(lines), 300)
     assert [rows[0], rows[-1]] == [lines[0], lines[-1]]
@@ -47,7 +47,7 @@ def take_along(page: Page, key: str) -> tuple[ElementTree.Element, list[dict[str
     return ElementTree.fromstring(saved(page, svg)), list(csv.DictReader(text.splitlines()))
 
 
-def test_what_is_drawn_can_be_taken_along(page, server, trained_run):
+def test_drawings_are_saved_as_svg_and_csv(page, server, trained_run):
     page.goto(f"{server.url}/look_inside?run={trained_run.id}&view=Attention")
     expect(page.locator(".st-key-inspect_arcs .arcs-letter").first).to_be_visible()
     tokens = page.locator(".st-key-inspect_arcs .arcs-letter").count()
@@ -70,7 +70,7 @@ def test_what_is_drawn_can_be_taken_along(page, server, trained_run):
     )
 
 
-def test_two_trainings_have_one_scale_and_a_legend_its_place_on_a_phone(server, open_page):
+def test_histograms_of_two_compared_runs_share_a_scale_and_legends_fit_a_phone(server, open_page):
     page = open_page(width=390, height=844)
     page.goto(f"{server.url}/look_inside?run=gallery-layers&view=Health&with=gallery-shakespeare")
     legends = "legend ? margin.t - legend._height : 22"
@@ -92,11 +92,11 @@ def test_two_trainings_have_one_scale_and_a_legend_its_place_on_a_phone(server, 
     wait_until(page, f"before => ![false, before].includes(({same})('activations'))", arg=before)
 
 
-def test_a_head_that_is_clicked_off_is_missed(page, server, trained_run):
+def test_ablating_a_head_changes_loss_and_text_until_it_is_restored(page, server, trained_run):
     page.goto(f"{server.url}/look_inside?run={trained_run.id}&view=Surgery")
     whole, cut = page.locator(".st-key-card_whole"), page.locator(".st-key-card_cut")
     expect(cut).to_contain_text("Select parts to see")
-    expect(page.locator("[data-testid=stProgress]")).to_have_count(0)  # the ranking is found
+    expect(page.locator("[data-testid=stProgress]")).to_have_count(0)  # the ranking is computed
     at_rest(page)
     expect(page.locator(".st-key-ablated_heads").get_by_role("button", name="head 1.1")).to_have_count(1)
     loss = whole.locator("[data-testid=stMetricValue]").inner_text()
@@ -110,7 +110,7 @@ def test_a_head_that_is_clicked_off_is_missed(page, server, trained_run):
     expect(cut).to_contain_text("Select parts to see")
 
 
-def test_back_leaves_a_page_with_one_press(page, server):
+def test_one_press_of_back_leaves_a_page(page, server):
     links, title = page.locator(".stSidebar"), page.locator("h1").first
     page.goto(server.url)
     expect(title).to_have_text("Watch a language model learn")

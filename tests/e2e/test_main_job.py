@@ -1,4 +1,4 @@
-"""The main job, as a newcomer does it: train, watch, come back, look inside, generate; and a sweep of many runs."""
+"""The main use of the app by a newcomer: train, watch, return, look inside, generate; and a sweep of many runs."""
 
 import re
 
@@ -21,7 +21,7 @@ def test_a_newcomer_trains_watches_looks_inside_and_generates(empty_server, open
     watch(page)
     assert id in page.url
     run = open_run(empty_server.data_dir, id)
-    assert "turn" not in {row["kind"] for row in run.rows("events")}  # nobody did
+    assert "turn" not in {row["kind"] for row in run.rows("events")}  # nobody changed a setting
     leave_cores_to_pages(run)
     walk_to(page, "Look inside")
     assert id in page.url
@@ -49,7 +49,7 @@ def test_text_and_names_from_users_never_become_html(free_server, open_page):
     assert {path.name for path in free_server.data_dir.parent.iterdir()} <= {"home", "home.log"}
 
 
-def test_a_sweep_is_planned_trained_and_read(empty_server, open_page):
+def test_a_sweep_is_planned_trained_and_extended(empty_server, open_page):
     corpus = save_text(TEXT, "Hamlet", empty_server.data_dir)
     short = "train.steps:20;train.warmup_steps:0;train.eval_interval:10;train.batch_size:4;model.block_size:8"
     page = open_page()
@@ -69,7 +69,7 @@ def test_a_sweep_is_planned_trained_and_read(empty_server, open_page):
     expect(page.locator(".st-key-sweep_slices .js-plotly-plot")).to_be_visible()
     page.locator(".st-key-sweep_more input").fill("1")
     page.keyboard.press("Enter")
-    page.locator(".st-key-sweep_extend button").click()  # and the page follows it again
+    page.locator(".st-key-sweep_extend button").click()  # the page follows the sweep again
     expect(page.locator(".st-key-sweep_state")).to_contain_text("4 of 4 runs")
     page.locator(".st-key-sweep_open button").click()
     page.wait_for_url(re.compile(r"/train\?run="))

@@ -1,4 +1,4 @@
-"""The picture of the whole model, as a person uses it: played, opened down to one number, moved, and by keyboard."""
+"""The picture of the model, as a person uses it: played, opened down to one number, moved in time, by keyboard."""
 
 import re
 
@@ -21,7 +21,7 @@ def drawn(page: Page) -> Page:
     return page
 
 
-def test_the_model_is_played_opened_and_moved(server, open_page, run):  # noqa: F811
+def test_the_model_picture_is_played_opened_and_moved_in_time(server, open_page, run):  # noqa: F811
     page = open_page(reduced_motion="reduce")
     page.goto(f"{server.url}/look_inside?run={run.id}")
     says = drawn(page).locator(".model-says")
@@ -45,7 +45,7 @@ def test_the_model_is_played_opened_and_moved(server, open_page, run):  # noqa: 
         step.click()
     expect(page.locator(".model-sampled")).to_have_count(1)
     step.click()
-    expect(tokens).to_have_count(min(count + 1, 16))  # of a context of 16 tokens
+    expect(tokens).to_have_count(min(count + 1, 16))  # the context is 16 tokens
     page.get_by_role("button", name="Start over").click()
     expect(tokens).to_have_count(count)
 
@@ -59,7 +59,7 @@ def test_the_model_is_played_opened_and_moved(server, open_page, run):  # noqa: 
     page.get_by_role("button", name="Undo the step").click()
     expect(says).to_contain_text("Most likely next")
 
-    # The slider moves it.
+    # The slider changes the step.
     square = page.locator(".model-square canvas").first
     before = square.evaluate(PICTURE)
     page.locator(".st-key-time_step input[type=range]").press("Home")
@@ -69,7 +69,7 @@ def test_the_model_is_played_opened_and_moved(server, open_page, run):  # noqa: 
     wait_for_frame(page)
     wait_until(page, MOVED, arg=[square.element_handle(), before])
 
-    # A head opens down to one number; the address says where, and leads there again.
+    # A head opens down to one number; the address names it and opens it again.
     page.locator(".model-square").nth(3).click()
     expect(page.locator(".model-opened h2")).to_have_text("Head 2.2")
     page.wait_for_url(re.compile("part=head-2.2"))
@@ -81,7 +81,7 @@ def test_the_model_is_played_opened_and_moved(server, open_page, run):  # noqa: 
     expect(page.locator(".model-opened h2")).to_have_text("Head 2.2")
     expect(page.locator(".strips-step").nth(2)).to_have_text(re.compile(re.escape(products.split("\n")[0])))
 
-    # Escape leads back to the picture, and the browser's Back into the part.
+    # Escape returns to the picture, and the browser's Back to the part.
     page.locator(".model-opened button").first.focus()
     page.keyboard.press("Escape")
     drawn(page)
@@ -90,7 +90,7 @@ def test_the_model_is_played_opened_and_moved(server, open_page, run):  # noqa: 
     expect(page.locator(".model-opened h2")).to_have_text("Head 2.2")
 
 
-def test_the_arrow_keys_walk_the_parts(server, open_page, run):  # noqa: F811
+def test_the_arrow_keys_move_the_focus_through_the_parts(server, open_page, run):  # noqa: F811
     page = open_page(reduced_motion="reduce")
     page.goto(f"{server.url}/look_inside?run={run.id}")
     drawn(page).locator(".model-part").first.focus()
@@ -105,7 +105,7 @@ def test_the_arrow_keys_walk_the_parts(server, open_page, run):  # noqa: F811
     expect(page.locator(".model-token").nth(-2)).to_have_attribute("aria-selected", "true")
     page.keyboard.press("Enter")
     expect(page.locator(".model-opened h2")).to_have_text("Output")
-    # The focus goes along; there the keys choose the token, in a head also its key, and Escape leads back.
+    # The focus follows; the keys choose the token, in a head also its key, and Escape returns.
     tokens = page.locator(".model-opened .model-token")
     expect(tokens.nth(-2)).to_have_attribute("aria-selected", "true")
     page.keyboard.press("ArrowUp")
@@ -119,7 +119,7 @@ def test_the_arrow_keys_walk_the_parts(server, open_page, run):  # noqa: F811
     assert page.evaluate(FOCUSED).startswith("MLP 2")
 
 
-def test_home_shows_a_model_that_writes_at_every_step_of_its_training(server, open_page):
+def test_home_shows_a_model_that_writes_with_the_weights_of_the_chosen_step(server, open_page):
     page = open_page()
     page.goto(server.url)
     written, prompt = page.locator(".model-written"), "ROMEO:⏎"
@@ -127,10 +127,10 @@ def test_home_shows_a_model_that_writes_at_every_step_of_its_training(server, op
     page.locator(".st-key-home_bar input[type=range]").press("Home")
     expect(page.locator(".st-key-home_bar .time-readout b")).to_have_text("Step 0 of 6,000")
     now = written.inner_text()
-    expect(written).not_to_have_text(now)  # it goes on, with the weights of step 0
+    expect(written).not_to_have_text(now)  # it continues with the weights of step 0
     page.get_by_role("button", name="Pause", exact=False).last.click()
     expect(page.get_by_role("button", name="Write on")).to_be_visible()
-    # A part opens in place, and Escape leads back.
+    # A part opens in place, and Escape returns.
     page.locator(".model-square").first.click()
     expect(page.locator(".model-opened h2")).to_have_text("Head 1.1")
     page.locator(".model-opened button").first.press("Escape")
@@ -144,7 +144,7 @@ PLACES = """(root) => ["h1", ".st-key-home_ways", ".st-key-home_bar", ".st-key-h
 
 
 @pytest.mark.parametrize("size", [{"width": 1280, "height": 720}, {"width": 390, "height": 844}, {"width": 700}])
-def test_home_has_its_picture_before_streamlit_and_moves_nothing(server, open_page, size):
+def test_home_shows_its_picture_before_streamlit_and_nothing_shifts(server, open_page, size):
     page, waiting = open_page(**size), []
     page.route("**/static/js/index.*", lambda route: waiting.append(route), times=1)
     page.goto(server.url)
@@ -158,11 +158,11 @@ def test_home_has_its_picture_before_streamlit_and_moves_nothing(server, open_pa
     expect(page.locator(".stApp .st-key-home_picture .model-square").first).to_be_visible()
     expect(page.locator(".prerendered, .prerendered-side")).to_have_count(0)
     assert page.evaluate(PLACES, ".stApp") == prerendered
-    assert drawn.evaluate("node => node.isConnected")  # it went along as it was, and goes on
+    assert drawn.evaluate("node => node.isConnected")  # the same element was moved and keeps writing
     expect(written).not_to_have_text(written.inner_text())
 
 
-def test_streamlit_draws_home_where_the_picture_cannot_be_prerendered(server, open_page):
+def test_streamlit_draws_home_if_prerendering_fails(server, open_page):
     page, script = open_page(), "**/page/prerender.js"
     page.route(script, lambda route: route.fulfill(content_type="text/javascript", body="throw new Error('damaged')"))
     page.goto(server.url)
@@ -188,7 +188,7 @@ ONE_VIEW = """async () => {
 }"""
 
 
-def test_what_was_prerendered_leaves_where_another_page_is_shown_and_a_view_with_its_place(server, open_page):
+def test_prerendered_parts_are_removed_on_other_pages_and_views_are_mounted_once(server, open_page):
     page = open_page()
     page.goto(f"{server.url}/runs")
     expect(page.locator(".stMain h1")).to_be_visible()
@@ -210,7 +210,7 @@ CHANGES = """() => {
 }"""
 
 
-def test_nothing_moves_by_itself_on_home_for_who_wants_no_motion(server, open_page):
+def test_with_reduced_motion_nothing_on_home_moves_by_itself(server, open_page):
     page = open_page(reduced_motion="reduce")
     page.goto(server.url)
     drawn(page)
@@ -220,7 +220,9 @@ def test_nothing_moves_by_itself_on_home_for_who_wants_no_motion(server, open_pa
     page.evaluate(CHANGES)
     another = open_page()
     another.goto(server.url)
-    expect(another.locator(".model-written")).to_have_text(re.compile("^ROMEO:⏎.{4,}"))  # here, it has written on
+    expect(another.locator(".model-written")).to_have_text(
+        re.compile("^ROMEO:⏎.{4,}")
+    )  # here, the model has written more
     assert page.evaluate("window.moved") == []
     assert page.evaluate("document.getAnimations().filter(({ playState }) => playState === 'running').length") == 0
     expect(page.locator(".model-written")).to_have_text("ROMEO:⏎")

@@ -11,7 +11,7 @@ from tests.e2e.board import wait_until
 pytestmark = pytest.mark.e2e
 
 
-def test_a_passage_is_guessed_on_the_keyboard(server, open_page):
+def test_a_passage_is_guessed_with_the_keyboard(server, open_page):
     corpus = save_text(TEXT, "Hamlet", server.data_dir)
     hidden = choose_passage(TEXT, 1, 15).hidden
     page = open_page(width=390)
@@ -23,7 +23,7 @@ def test_a_passage_is_guessed_on_the_keyboard(server, open_page):
     expect(page.locator(".board-wrong")).to_have_count(1)
     page.keyboard.insert_text("ß")
     expect(page.locator(".board-tried")).to_contain_text("'ß' does not occur in this text.")
-    for letter in hidden[:-1]:  # as fast as it goes: what the page has no time for yet waits for its turn
+    for letter in hidden[:-1]:  # as fast as possible: the page queues guesses
         page.keyboard.press({"\n": "Enter", " ": "Space"}.get(letter, letter))
     expect(page.locator(".board-letter")).to_have_count(len(hidden) - 1)
     expect(page.locator(".board-count").first).to_have_text("2")
@@ -44,7 +44,7 @@ JAPANESE = "春は水がすきです。夏は山がすきです。秋は空を�
 ANDROID = "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 Chrome/126.0 Mobile Safari/537.36"
 
 
-def test_one_guess_for_each_character_that_an_input_method_commits(server, open_page):
+def test_each_character_committed_by_an_input_method_is_one_guess(server, open_page):
     corpus = save_text(JAPANESE, "Seasons", server.data_dir)
     hidden = choose_passage(JAPANESE, 1, 15).hidden
     page = open_page()
@@ -62,12 +62,12 @@ def test_one_guess_for_each_character_that_an_input_method_commits(server, open_
     for sounds in ("a", "あ"):
         typing.send("Input.imeSetComposition", {"text": sounds, "selectionStart": 1, "selectionEnd": 1})
     typing.send("Input.insertText", {"text": first})
-    expect(page.locator(".board-count").first).to_have_text("2")  # guesses in all: what was composed counts for nothing
+    expect(page.locator(".board-count").first).to_have_text("2")  # all guesses: composed text does not count
     expect(guesses).to_have_count(1)
     expect(page.locator(".board-tried")).not_to_contain_text("does not occur")
 
 
-def test_a_keyboard_that_composes_whole_words_guesses_letter_by_letter(server, open_page):
+def test_on_a_phone_keyboard_each_composed_letter_is_a_guess(server, open_page):
     corpus = save_text(TEXT, "Hamlet", server.data_dir)
     page = open_page(user_agent=ANDROID)
     page.goto(f"{server.url}/play?text={corpus.name}&passage=1&letters=15")
@@ -86,10 +86,10 @@ def test_both_models_of_an_experiment_train_live_and_can_be_stopped(server, open
     expect(live).to_be_visible()
     node = live.element_handle()
     wait_until(page, "node => node.data[0].x.length > 2", arg=node)  # two ticks later at least
-    assert node.evaluate("node => node.isConnected")  # still the same one, so a zoom into it stays
+    assert node.evaluate("node => node.isConnected")  # still the same chart, so a zoom is kept
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(page.locator(".st-key-lesson_result")).to_contain_text("Stopped before it was done")
-    expect(live).to_be_visible()  # as far as they came
+    expect(live).to_be_visible()  # up to where training stopped
     expect(page.get_by_role("button", name="Begin again")).to_be_visible()
     page.get_by_role("radio", name="50", exact=True).click()
     predict_and_run(page)

@@ -1,4 +1,4 @@
-"""Steering a run as a person does: turn while it trains, step singly, stop, go on for longer, and fork."""
+"""Controlling a run as a person does: change settings, take single steps, stop, continue for longer, fork."""
 
 import re
 
@@ -14,12 +14,12 @@ pytestmark = pytest.mark.e2e
 
 CHART = "document.querySelector('.st-key-live_loss .js-plotly-plot')"
 MARKS = f"{CHART}?.data?.[4]?.customdata ?? []"
-# With fewer windows the loss is so noisy that it seems to rise, and a fork is offered from an earlier step.
+# With fewer windows the noisy loss may seem to rise, and a fork would start from an earlier step.
 SMALL = "model.n_layer:1;model.n_embd:16;train.batch_size:4;train.eval_windows:64"
 
 
 def move(page: Page, key: str, arrow: str) -> None:
-    """One place along a slider, by its key on the keyboard."""
+    """Move a slider by one position with an arrow key."""
     page.locator(f".st-key-{key} input[type=range]").press(arrow)
 
 
@@ -31,7 +31,7 @@ def run_on(page: Page, server):
     return open_run(server.data_dir, re.search(r"run=([0-9a-z-]+)", page.url)[1])
 
 
-def test_a_run_is_turned_seen_closely_continued_and_forked(free_server, open_page):
+def test_a_run_gets_new_settings_is_stepped_continued_and_forked(free_server, open_page):
     page = open_page()
     page.goto(f"{free_server.url}/train?preset=gpt-quick&set=train.steps:100000;{SMALL}")
     start = page.locator(".st-key-train_start button")
@@ -41,7 +41,7 @@ def test_a_run_is_turned_seen_closely_continued_and_forked(free_server, open_pag
     page.wait_for_url(re.compile(r"/train\?.*run="))
     wait_until(page, f"() => {CHART}?.data?.[2]?.x?.length > 1")
     shifts = page.evaluate("window.shifts.map((each) => each.value)")
-    assert sum(shifts) < MAX_SHIFT, shifts  # what was left does not move down under the new page
+    assert sum(shifts) < MAX_SHIFT, shifts  # the old page does not shift when the new one appears
     run = run_on(page, free_server)
 
     page.locator(".st-key-live_settings label").click()
@@ -87,7 +87,7 @@ def test_a_run_is_turned_seen_closely_continued_and_forked(free_server, open_pag
     page.locator(".st-key-fork button").first.click()
     page.locator(".st-key-fork_go button").click()
     page.wait_for_url(re.compile(rf"fork={run.id}"))
-    page.reload()  # the address says it all
+    page.reload()  # the address contains everything
     expect(page.get_by_text(f"at step {stopped_at + 40:,}")).to_be_visible()
     page.locator(".st-key-train_start button").click()
     page.wait_for_url(re.compile(r"/train\?run="))
@@ -98,9 +98,9 @@ def test_a_run_is_turned_seen_closely_continued_and_forked(free_server, open_pag
     page.get_by_text("log steps").click()
     wait_until(page, f"() => {CHART}.layout.xaxis.type === 'log'")
     parent = page.evaluate(f"(() => {{ const {{x, y}} = {CHART}.data.at(-1); return [[...x], [...y]]; }})()")
-    assert page.evaluate(f"{CHART}.layout.xaxis.range[0]") == 0  # step 1, however late the fork
+    assert page.evaluate(f"{CHART}.layout.xaxis.range[0]") == 0  # the axis starts at step 1 for any fork
     first, *_, last = run.rows("metrics")
-    assert (parent[0][0], parent[1][0]) == (1, first["val_loss"])  # from where it fell, at the left edge
+    assert (parent[0][0], parent[1][0]) == (1, first["val_loss"])  # the parent's first loss, at the left edge
     assert (parent[0][-1], parent[1][-1]) == (last["step"], last["val_loss"])
     page.go_back()
     expect(page.get_by_text(f"at step {stopped_at + 40:,}")).to_be_visible()

@@ -1,4 +1,4 @@
-"""Tables, and charts without a picture: rows that lead on, numbers taken along, a loss curve that is heard."""
+"""Tables that link to runs and are saved as CSV, and a loss curve as sound and speech."""
 
 import re
 
@@ -11,7 +11,7 @@ from tests.e2e.board import at_rest, wait_for_points
 pytestmark = pytest.mark.e2e
 
 
-def test_the_list_of_runs_is_saved_by_our_button_alone(empty_server, open_page, trained_run, tmp_path):
+def test_the_table_of_runs_is_saved_only_by_our_own_button(empty_server, open_page, trained_run, tmp_path):
     trained_run.rename("=1+1")
     page = open_page()
     page.goto(f"{empty_server.url}/runs")
@@ -29,12 +29,12 @@ def test_the_list_of_runs_is_saved_by_our_button_alone(empty_server, open_page, 
     assert list(runs["Name"]) == ["'=1+1"] and runs["Validation loss"].dtype == float
 
 
-def test_a_loss_curve_is_heard_point_by_point(server, open_page, trained_run):
+def test_a_loss_curve_is_spoken_point_by_point(server, open_page, trained_run):
     first, second = [row["loss"] for row in trained_run.rows("metrics") if row.get("loss") is not None][:2]
     page = open_page()
     page.goto(f"{server.url}/train?run={trained_run.id}")
     wait_for_points(page, more_than=2)
-    assert not page.evaluate("'c2mChart' in globalThis")  # loaded by those only who want it
+    assert not page.evaluate("'c2mChart' in globalThis")  # loaded on demand only
     hear, spoken = page.get_by_role("button", name="Hear it"), page.locator(".loss-spoken > div").last
     hear.press("Enter")
     expect(hear).to_have_attribute("aria-pressed", "true")
@@ -50,11 +50,11 @@ def test_a_loss_curve_is_heard_point_by_point(server, open_page, trained_run):
     expect(spoken).to_have_count(0)
 
 
-def test_a_row_of_the_table_leads_to_its_run_and_the_rows_picked_stay(empty_server, open_page, trained_run):
+def test_a_row_of_the_table_opens_its_run_and_the_selection_survives_sorting(empty_server, open_page, trained_run):
     trained_run.rename("otter")
     page = open_page()
     page.goto(f"{empty_server.url}/runs")
-    table = page.locator(".dvn-scroller")  # which lies over the canvas
+    table = page.locator(".dvn-scroller")  # this element covers the canvas
     expect(table).to_be_visible()
     at_rest(page)
     table.click(position={"x": 16, "y": 57})  # the box of the first row

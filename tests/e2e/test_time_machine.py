@@ -1,4 +1,4 @@
-"""The time machine, as a person uses it: one slider moves everything, it plays, and two moments stand side by side."""
+"""The time machine, as a person uses it: one slider moves all views, plays, and compares two steps side by side."""
 
 import re
 import shutil
@@ -22,7 +22,7 @@ PLACES = "letters => letters.map(letter => letter.style.transform).join()"
 
 @pytest.fixture(scope="module")
 def run(running_server, trained_home) -> RunFolder:
-    """A run that has learned something, in the server's home."""
+    """Return a run that has learned something, in the server's data folder."""
     shutil.copytree(trained_home / "texts", running_server.data_dir / "texts", dirs_exist_ok=True)
     config = list_runs(trained_home)[0].record().config
     folder = RunFolder.create(running_server.data_dir, config.replace({"train.steps": 80, "train.learning_rate": 0.02}))
@@ -31,7 +31,7 @@ def run(running_server, trained_home) -> RunFolder:
 
 
 def wait_for_frame(page: Page) -> None:
-    """Wait until the page draws the frames of the steps on view. Conditions then find the page's clocks."""
+    """Wait until the page draws the frames of the viewed steps. Conditions can then use the page's clocks."""
     page.evaluate("async () => { window.clocks = (await import('gpt-explorer/time_machine/clock.js')).clocks; }")
     wait_until(page, SETTLED)
 
@@ -42,7 +42,7 @@ def at_step(page: Page, step: int) -> None:
 
 
 def seen(page: Page) -> dict[str, str]:
-    """What every view shows right now."""
+    """Return what every view shows now."""
     return {
         "heads": page.locator(".st-key-inspect_board canvas").evaluate(PICTURE),
         "one head": page.locator(".st-key-inspect_heatmap canvas").evaluate(PICTURE),
@@ -54,12 +54,12 @@ def seen(page: Page) -> dict[str, str]:
     }
 
 
-def test_one_slider_moves_everything_plays_and_compares(server, open_page, run):
+def test_one_slider_changes_all_views_plays_the_steps_and_compares_two(server, open_page, run):
     first, second, *_, last = steps_with_weights(run)
     page = open_page(reduced_motion="reduce")
     page.goto(f"{server.url}/look_inside?run={run.id}&view=Attention")
     expect(page.locator(".by-block-row").first).to_be_visible()
-    expect(page.locator(".st-key-time_step .time-spot")).to_be_visible()  # the losses come by the stream
+    expect(page.locator(".st-key-time_step .time-spot")).to_be_visible()  # the losses arrive by the stream
     at_step(page, last)
     before = seen(page)
 
@@ -68,7 +68,7 @@ def test_one_slider_moves_everything_plays_and_compares(server, open_page, run):
     at_step(page, first)
     after = seen(page)
     assert [name for name in before if after[name] == before[name]] == []
-    expect(page).to_have_url(re.compile(rf"step={first}(&|$)"))  # the page has followed
+    expect(page).to_have_url(re.compile(rf"step={first}(&|$)"))  # the address has been updated
     slider.press("ArrowRight")
     at_step(page, second)
 
@@ -89,12 +89,12 @@ def test_one_slider_moves_everything_plays_and_compares(server, open_page, run):
     expect(beside).to_have_text(re.compile(rf"^Step {second} of"))
     at_step(page, last)
     page.locator(".time-both input").check()
-    slider.press("ArrowLeft")  # two moments of one run keep their distance
+    slider.press("ArrowLeft")  # two steps of one run keep their distance
     expect(beside).to_have_text(re.compile(rf"^Step {first} of"))
 
 
-def test_playing_leaves_every_moment_as_it_was(server, open_page, run):
-    """Pictures fade into each other, and nothing of that may be written into what is kept of the moments."""
+def test_playing_does_not_modify_the_cached_frames(server, open_page, run):
+    """Pictures fade into each other, and intermediate values must not be written into the cached frames."""
     page = open_page()
     page.goto(f"{server.url}/look_inside?run={run.id}&view=Attention")
     at_step(page, steps_with_weights(run)[-1])
