@@ -8,7 +8,7 @@ import random
 from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ from core.model import GPT, Bigram
 from core.model.gpt import feed_forward_width
 from core.sampling import sample_token
 from core.sampling_config import GenerationConfig
-from core.text.token_display import kind_of, visible
+from core.text.token_display import KINDS, kind_of, visible
 from core.text.tokenizers import Tokenizer, token_texts
 from explorer.components.time_machine import time_machine_view
 from explorer.i18n.language import N_, _
@@ -70,6 +70,7 @@ def draw_picture(snapshot: "Snapshot", request: PictureRequest) -> dict[str, Any
         "shape": _shape(snapshot.model),
         "next": [top_tokens(snapshot.tokenizer, softmax(logits)) for logits in whole.logits[rows]],
         "sample": _sample(snapshot, whole.logits[-1], request),
+        "kinds": _kinds_in(snapshot.tokenizer.tokens),
     }
     if place.part == "step":
         config = snapshot.folder.record().config.train
@@ -104,6 +105,13 @@ def _shape(model: GPT | Bigram) -> dict[str, Any]:
 def top_tokens(tokenizer: Tokenizer, probabilities: np.ndarray, count: int = LIKELY) -> list[tuple[str, str, float]]:
     """Return the top next tokens by their probabilities (V,), best first."""
     return [_token(tokenizer, id, probabilities[id]) for id in most_likely(probabilities, count)]
+
+
+@lru_cache(maxsize=8)
+def _kinds_in(tokens: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the kinds of a whole vocabulary: a legend of those on view alone would change with every token."""
+    known = {*map(kind_of, tokens)}
+    return tuple(kind for kind in KINDS if kind in known)
 
 
 def _token(tokenizer: Tokenizer, id: int, share: float) -> tuple[str, str, float]:

@@ -15,7 +15,7 @@ from core.interpretability.training_step import training_step
 from core.runs.weights import find_weights, load_model
 from core.sampling import generate
 from core.sampling_config import GenerationConfig
-from core.text.token_display import visible
+from core.text.token_display import kind_of, visible
 from core.text.tokenizers import CharTokenizer
 from explorer.look_inside.frames import Snapshot
 from explorer.look_inside.model_picture import PictureRequest, draw_picture
@@ -53,6 +53,14 @@ def test_the_overview_shows_the_values_of_the_forward_pass():
         shares = softmax(logits)
         assert [share for *_, share in row] == pytest.approx(sorted(shares, reverse=True)[: len(row)], abs=1e-5)
         assert row[0][0] == visible(TOKENIZER.tokens[int(logits.argmax())])
+
+
+def test_the_legend_has_the_kinds_of_the_whole_vocabulary_whatever_token_may_come_next():
+    of_vocabulary, model = {kind_of(token) for token in TOKENIZER.tokens}, make(n_layer=1)
+    for place in ("", "head-1.1"):
+        assert set(drawn(model, place)["kinds"]) == of_vocabulary == {"vowel", "consonant", "space", "punctuation"}
+    snapshot = Snapshot(None, None, model, TOKENIZER, [0])
+    assert draw_picture(snapshot, PictureRequest())["kinds"] == drawn(model)["kinds"]
 
 
 @pytest.mark.parametrize("switch", SWITCHES, ids=str)

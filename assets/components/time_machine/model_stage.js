@@ -160,7 +160,7 @@ export function showNextTokens(view, stage, { row, sampling }) {
   const top = layout.upright ? output.from : Math.max(layout.first, Math.min(layout.height - high - 40, layout.first + (row + 0.5) * layout.step - high / 2));
   box.style.cssText = `left: ${layout.upright ? 0 : output.from}px; top: ${top}px; width: ${layout.upright ? layout.width : output.to - output.from}px;`;
   const marked = sampling ? picture.sample.token[0] : picture.training && row + 1 < picture.next.length ? tokenAt(view, row + 1) : null;
-  box.replaceChildren(...nextTokenBars(shown, marked, palette));
+  box.replaceChildren(...nextTokenBars(shown, { marked, kinds: picture.kinds, palette }));
   const stream = layout.first + (row + 0.5) * layout.step; // the line of the token's residual stream ends here
   box.classList.toggle("kinds-first", !layout.upright && stream > top + high - 12);
 }

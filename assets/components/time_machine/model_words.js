@@ -80,10 +80,10 @@ export function updateRatio(part, ratios) {
   return { text, title: _("Update-to-weight ratio: how far this step moves the weights of this part") };
 }
 
-/* Return a bar for each of the next tokens [name, kind, probability], one of them marked, and the legend of their colors. */
-export function nextTokenBars(tokens, marked, palette) {
+/* Return a bar for each of the next tokens [name, kind, probability], one of them marked, and the colors of all `kinds` that the
+   model knows. */
+export function nextTokenBars(tokens, { marked, kinds, palette }) {
   const largest = Math.max(0.25, tokens[0][2]);
-  const kinds = Object.keys(palette.kinds).filter((kind) => tokens.some((token) => token[1] === kind));
   const bars = tokens.map(([name, kind, share]) => {
     const fill = element("span", "bars-fill");
     fill.style.cssText = `width: ${Math.max(0.5, (100 * share) / largest)}%; background: ${palette.kinds[kind] || palette.muted};`;
