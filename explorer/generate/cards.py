@@ -35,19 +35,21 @@ _SAMPLES_KEY = "generate_samples"
 
 
 def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
-    """Draw prompt, sliders and the button, which remembers the request; return the current prompt and settings."""
-    with card(_("Sampling settings"), key="card_ask"):
+    """Draw prompt, the button, which remembers the request, and sliders; return the current prompt and settings."""
+    with card(_("Prompt"), key="card_prompt"):  # by itself: on a phone the text follows it (assets/app.css)
         look = {"height": 96, "placeholder": _("Empty prompt: the model starts from scratch")}
+        look |= {"max_chars": LONGEST_PROMPT, "label_visibility": "collapsed"}
         typed = st.session_state.get("generate_prompt", "")
         _offer_questions(folder)
-        typed = st.text_area(_("Prompt"), typed, key="generate_prompt", max_chars=LONGEST_PROMPT, **look)
-        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):  # visible above the sliders
+        typed = st.text_area(_("Prompt"), typed, key="generate_prompt", **look)
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
             samples = st.segmented_control(
                 _("Samples"), _SAMPLES, default=_request_samples(), key=_SAMPLES_KEY, required=True,
                 help=_("Texts side by side, each with its own seed: the chosen one, and those after it."),
             )  # fmt: skip
             go = {"type": "primary", "icon": ":material/edit:", "width": "stretch", "key": "generate_go"}
             pressed = st.button(_("Generate"), **go)
+    with card(_("Sampling settings"), key="card_ask"):
         settings = GenerationConfig.parse(_inputs())
         st.caption(_("The same seed, prompt and settings generate the same text."))
         request = session.recall("writing")

@@ -135,3 +135,18 @@ def test_every_page_is_accessible_in_light_and_dark_and_does_not_shift(server, o
         assert seen_badly(page, rules) == []
     shifts = page.evaluate("window.shifts.map((each) => each.value)")
     assert sum(shifts) < MAX_SHIFT, shifts
+
+
+def test_on_a_phone_a_button_and_what_it_makes_come_before_the_settings(server, open_page):
+    page = open_page(width=390, height=844)
+    page.goto(f"{server.url}/generate?run=gallery-shakespeare")
+    expect(page.locator(".generated-readout")).to_contain_text("perplexity")  # it writes on entry
+    page.locator(".st-key-generate_go button").click()
+    expect(page.locator(".generated-text .letter").first).to_be_in_viewport()
+    page.goto(f"{server.url}/train")
+    expect(page.locator(".st-key-train_start button")).to_be_enabled()
+    tops = [
+        page.locator(f".st-key-{card}").bounding_box()["y"]
+        for card in ("start_from", "estimate", "settings_architecture")
+    ]
+    assert tops == sorted(tops)
