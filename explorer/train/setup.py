@@ -93,7 +93,7 @@ def draw_setup() -> None:
                 base = _pick_preset(config)
         base = base.replace({"data.corpus": corpus})
         config, problem, diagram = _pick_settings(config.replace({"data.corpus": corpus}), base, named)
-    with outcome, card(_("Estimated cost"), key="estimate"):
+    with outcome, card(_("Training run"), key="estimate"):
         ready = _draw_outcome(config, parent, problem)
     if diagram and ready and not parent:
         with diagram, suppress(ExplorerError):  # the estimate reports why the text cannot be read
@@ -311,6 +311,7 @@ def _draw_outcome(config: RunConfig, parent: Parent | None, problem: ExplorerErr
             draw_rate_finder(config)
             draw_sweep_form(config, used_settings(config), vocab_size)
     if cost:
+        st.markdown(f"## {_('Estimated cost')}")
         draw_cost(config, cost, is_fork=parent is not None)
     if notice := schedule_notice(config.train):
         sentence, numbers = notice

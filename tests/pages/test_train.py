@@ -329,7 +329,8 @@ def test_warnings_are_below_the_start_button_and_do_not_move_it(app):
     app.run()
     drawn = list(app.main)
     place = next(at for at, each in enumerate(drawn) if getattr(each, "key", "") == "train_start")
-    assert "Estimated cost" in drawn[place - 1].value
+    assert drawn[place - 1].value == "## Training run"
+    assert "## Estimated cost" in [each.value for each in drawn[place:] if each.type == "markdown"]
     assert any("warm-up" in each.value for each in drawn[place:] if each.type == "alert" or each.type == "warning")
 
 
