@@ -33,7 +33,8 @@ class Component:
         document's head. `sentences` are those that the server streams to it, in addition to the ones in its code.
         """
         scripts = with_imports(f"{name}/view.js")
-        base = (COMPONENTS / "shared" / "base.css").read_text("utf-8") if isolate else ""
+        sheets = (COMPONENTS / "shared" / file for file in ("base.css", "sideways.css"))
+        base = "".join(sheet.read_text("utf-8") for sheet in sheets) if isolate else ""
         # Streamlit mistakes a single line with a slash for a file path.
         js = f'import view from "{MODULES}{name}/view.js";\nexport default view;'
         self.name, self.styles = f"gpt_explorer.{name}", base + _styles_of(scripts)

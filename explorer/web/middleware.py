@@ -182,7 +182,8 @@ def _address_of(name: str) -> IPv4Address | IPv6Address | None:
 def page_style() -> str:
     """Return the style sheet of all pages, with the palette's colors in both themes."""
     colors = (f"--{name}: light-dark({getattr(LIGHT, name)}, {getattr(DARK, name)});" for name in _PAGE_COLORS)
-    return f":root {{ {' '.join(colors)} }}\n" + (ROOT / "assets" / "app.css").read_text(encoding="utf-8")
+    sheets = (ROOT / "assets" / "components" / "shared" / "sideways.css", ROOT / "assets" / "app.css")
+    return f":root {{ {' '.join(colors)} }}\n" + "".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
 
 
 class PageShell:

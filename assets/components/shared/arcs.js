@@ -12,7 +12,7 @@ export function tokenArcs(root, { height, below = false, onPoint, onClick, onMov
   const sides = { above: svgElement("svg", { "aria-hidden": "true", height }) };
   if (below) sides.below = svgElement("svg", { "aria-hidden": "true", height });
   const line = element("div", "arcs-line", [sides.above, letters, ...(below ? [sides.below] : [])]);
-  const box = element("div", "arcs", line);
+  const box = element("div", "arcs sideways", line);
   root.append(box, readout);
   let shown = [];
 

@@ -42,7 +42,7 @@ export function showTable(place, title, { names, rows, count }) {
   const body = element("tbody", "", rows.map((row) => line("td", row)));
   const filled = { shown: rows.length.toLocaleString("en"), count: count.toLocaleString("en") };
   const sentence = rows.length < count ? _("{shown} of {count} rows, evenly spaced. The CSV file has all.", filled) : ngettext("{count} row", "{count} rows", count, filled);
-  const scroller = element("div", "numbers-scroll", element("table", "", [head, body]), { tabindex: 0 });
+  const scroller = element("div", "numbers-scroll sideways", element("table", "", [head, body]), { tabindex: 0 });
   const close = button("numbers-close", _("Close"), () => dialog.close());
   const dialog = element("dialog", "numbers", [element("div", "numbers-head", [element("b", "", title), close]), element("div", "quiet", sentence), scroller], { "aria-label": title });
   dialog.addEventListener("click", ({ target }) => target === dialog && dialog.close());

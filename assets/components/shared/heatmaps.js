@@ -10,7 +10,7 @@ import { _, ngettext, colorTable, element, quoted } from "./mount.js";
 export function attentionHeatmaps(root, { onPick = null, large = false } = {}) {
   const canvas = element("canvas", "heads-canvas", [], onPick ? { tabindex: 0 } : {});
   const tip = element("div", "heads-tip aside");
-  const box = element("div", "heads", [element("div", "heads-scroll", canvas), tip]);
+  const box = element("div", "heads", [element("div", "heads-scroll sideways", canvas), tip]);
   tip.hidden = true;
   root.appendChild(box);
   canvas.redraw = paintOn;

@@ -9,7 +9,6 @@ import { colorTable, element, textColorOn } from "./mount.js";
 export function numberStrips(root) {
   const box = element("div", "strips");
   root.append(box);
-  const LABEL = 112; // pixels, as in the style sheet
 
   const written = (value, scale) => {
     if (value === null) return "−∞";
@@ -48,19 +47,21 @@ export function numberStrips(root) {
     box.replaceChildren(
       ...steps.map((step, index) => {
         const head = [element("span", "strips-number", String(index + 1)), element("b", "", step.title), element("span", "strips-shape", step.shape)];
-        const made = element("section", "strips-step", element("div", "strips-head", head), { role: "group", "aria-label": step.title });
+        const made = element("section", "strips-step", element("div", "strips-head", head));
         if (step.says) made.append(element("div", "strips-says", step.says));
-        for (const strip of step.strips) {
+        const rows = step.strips.map((strip) => {
           const cells = strip.values.map((value, place) => cell(value, place, strip, tables, palette));
-          made.append(element("div", "strips-row", [element("div", "strips-label", strip.label), ...cells]));
-        }
+          return element("div", "strips-row", [element("div", "strips-label", strip.label), ...cells]);
+        });
+        if (rows.length) made.append(element("div", "strips-rows sideways", rows, { role: "group", "aria-label": step.title }));
         return made;
       }),
     );
-    for (const made of box.children) if (made.scrollWidth > made.clientWidth) made.tabIndex = 0; // the arrow keys scroll it
-    for (const cell of box.querySelectorAll(".marked")) {
-      const step = cell.closest(".strips-step"); // the cell is centered in the room beside its label, which stays in place
-      step.scrollLeft = cell.offsetLeft + cell.offsetWidth / 2 - (step.clientWidth + LABEL) / 2;
+    for (const rows of box.querySelectorAll(".strips-rows")) {
+      if (rows.scrollWidth > rows.clientWidth) rows.tabIndex = 0; // the arrow keys scroll it
+      const cell = rows.querySelector(".marked");
+      const label = rows.querySelector(".strips-label"); // which stays
+      if (cell) rows.scrollLeft = cell.offsetLeft + cell.offsetWidth / 2 - (rows.clientWidth + label.offsetWidth) / 2;
     }
   }
 

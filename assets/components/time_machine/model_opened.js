@@ -15,9 +15,9 @@ export function openedPart(root, { open, close, tips: tipsIn }) {
   const formula = element("div", "model-formula");
   const tokens = element("div", "model-tokens", [], { role: "listbox", tabindex: "0", "aria-label": _("Tokens of the prompt") });
   const boxes = element("div", "model-boxes");
-  const tensors = element("div", "model-tensors", [tokens, boxes]); // the tokens stay, so that they keep the focus
+  const tensors = element("div", "model-tensors sideways", [tokens, boxes]); // the tokens stay, so that they keep the focus
   const where = element("div", "hint");
-  const code = element("pre", "model-code");
+  const code = element("pre", "model-code sideways");
   const note = element("div", "hint");
   const role = element("span", "model-role");
   const head = element("div", "model-head", [back, title, role, nearby]);

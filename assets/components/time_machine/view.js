@@ -102,7 +102,7 @@ function nextToken(root) {
 /* The logit lens at the current step: a row for each stage, a column for each of the last letters. */
 function lens(root) {
   const grid = element("div", "lens");
-  const scroller = element("div", "lens-scroll", grid);
+  const scroller = element("div", "sideways", grid);
   root.append(scroller);
   let shape = "";
   let cells = [];
@@ -115,6 +115,7 @@ function lens(root) {
       ...cells.flatMap((row, stage) => [stageName(stage), ...row]),
       ...line(_("actual"), [...truth, "?"], "lens-truth"),
     );
+    scroller.style.setProperty("--held", `${grid.firstChild.offsetWidth}px`);
     scroller.scrollLeft = scroller.scrollWidth;
   }
   return {

@@ -58,8 +58,8 @@ function strip(root, component) {
 /* A batch, and the examples in one of its rows: each start of the row is a context, the token after it the target.
    data: { x: [[id]], y: [[id]], tokens: {id: shown}, kinds: {id: kind} } */
 function pairs(root, component) {
-  const batch = element("div", "pairs-batch");
-  const examples = element("div", "pairs-examples");
+  const batch = element("div", "pairs-batch sideways");
+  const examples = element("div", "pairs-examples sideways");
   root.append(element("div", "pairs", [batch, examples]));
   let { data, palette } = component;
   let chosen = 0;
