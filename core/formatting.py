@@ -101,15 +101,24 @@ def loss_as_choice(loss: float, uniform: float | None = None) -> tuple[str, str]
     return CHOICES["among"] if choices < 1e6 else CHOICES["lost"], f"{choices:,.1f}"
 
 
-def format_setting(value: Any) -> str:
-    """Return a setting's value as the slider shows it."""
+def format_setting(value: Any, path: str = "") -> str:
+    """Return a setting's value as the slider shows it; that of a learning rate, by its path, as `format_rate` does."""
+    if path.endswith("learning_rate"):
+        return format_rate(value)
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        if value and abs(value) < 0.01:
-            mantissa, power = f"{value:.3e}".split("e")
-            return f"{float(mantissa):g}e{int(power)}"
-        return f"{value:g}"
+        return _scientific(value) if value and abs(value) < 0.01 else f"{value:g}"
     return str(value)
+
+
+def format_rate(rate: float) -> str:
+    """Return a learning rate, in scientific notation wherever it is between 0 and 1: 6e-3, 1.18e-2, 0."""
+    return _scientific(rate) if 0 < rate < 1 else f"{rate:g}"
+
+
+def _scientific(value: float) -> str:
+    mantissa, power = f"{value:.3e}".split("e")
+    return f"{float(mantissa):g}e{int(power)}"

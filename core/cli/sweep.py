@@ -19,7 +19,7 @@ from core.cli.arguments import (
 )
 from core.config import RunConfig
 from core.errors import ConfigError, RunError
-from core.formatting import duration_in_words, format_setting
+from core.formatting import duration_in_words, format_rate, format_setting
 from core.paths import data_dir
 from core.presets import PRESETS, preset
 from core.settings import differences
@@ -239,7 +239,7 @@ def _plain(value: Any) -> str:
 
 
 def _values(point: "PointResult") -> str:
-    return ", ".join(f"{path.partition('.')[2]} {format_setting(value)}" for path, value in point.shown.items())
+    return ", ".join(f"{path.partition('.')[2]} {format_setting(value, path)}" for path, value in point.shown.items())
 
 
 def print_rate(options: argparse.Namespace) -> None:
@@ -255,10 +255,10 @@ def print_rate(options: argparse.Namespace) -> None:
     test = finish(range_test(config, data_dir()))
     smoothed = test.smoothed
     for place in range(0, len(smoothed), 5):
-        print_line(f"{format_setting(test.rates[place]):>8}  {smoothed[place]:.3f}")
-    if test.suggestion is None:
+        print_line(f"{format_rate(test.rates[place]):>8}  {smoothed[place]:.3f}")
+    if test.lowest is None:
         raise RunError("The loss never fell in this test, so no rate is suggested. Check the text and the model.")
-    print_line(f"Lowest loss at {format_setting(test.lowest)}{', then it diverged' if test.diverged else ''}.")
+    print_line(f"Lowest loss at {format_rate(test.lowest)}{', then it diverged' if test.diverged else ''}.")
     print_line(f"Suggested: {_changes(test.settings(config), config)}")
 
 

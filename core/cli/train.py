@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from core.cli.arguments import add_config_options, add_run, add_track, config_wanted, find_run, save_own_text
 from core.config import RunConfig, TrainConfig
 from core.errors import ConfigError, RunError
-from core.formatting import duration_in_words, format_setting, memory_in_words, whole_number
+from core.formatting import duration_in_words, format_rate, memory_in_words, whole_number
 from core.live_settings import STEPS
 from core.paths import check_path, data_dir
 from core.runs.commands import Schedule, change_settings, extend, send_command
@@ -193,8 +193,8 @@ def _rates_in_words(config: TrainConfig, step: int) -> str:
     """Describe the learning rate from a step on; returns "" if its schedule simply ends at the last step."""
     from core.training.schedule import learning_rate_at
 
-    highest = format_setting(config.learning_rate)
-    lowest = format_setting(min(config.learning_rate, config.min_learning_rate))
+    highest = format_rate(config.learning_rate)
+    lowest = format_rate(min(config.learning_rate, config.min_learning_rate))
     end = max(config.decay_steps or config.steps, config.schedule_start + config.warmup_steps)
     if config.schedule == "constant":
         return ""
@@ -205,7 +205,7 @@ def _rates_in_words(config: TrainConfig, step: int) -> str:
         return ""
     if step < end:
         return f"The learning rate follows its schedule until step {end:,}, then stays at {lowest}."
-    rate = format_setting(learning_rate_at(step, config))
+    rate = format_rate(learning_rate_at(step, config))
     return f"The learning rate stays at {rate}, where its schedule ended. --schedule restart warms up and decays again."
 
 

@@ -119,7 +119,7 @@ def _value(path: str, facts: RunFacts) -> str:
 def shown(config: RunConfig, path: str, facts: RunFacts) -> str:
     """Return a setting's value as shown next to its slider; for a text, its title."""
     value = value_at(config, path)
-    return facts.titles.get(value, value) if path == "data.corpus" else format_setting(value)
+    return facts.titles.get(value, value) if path == "data.corpus" else format_setting(value, path)
 
 
 def question(facts: RunFacts) -> str:

@@ -156,7 +156,7 @@ class TensorBoard:
         self._summary, self._folder = summary, run.folder / "tensorboard"
         self._events = _EventFile(self._folder, run.step + 1)
         if run.step < 0:
-            lines = [f"{path} = {format_setting(value)}" for path, value in run.settings().items()]
+            lines = [f"{path} = {format_setting(value, path)}" for path, value in run.settings().items()]
             self._text("settings", "\n".join([f"{run.name} ({run.id})", *lines]), 0)
 
     def log(self, values: Values) -> None:

@@ -212,7 +212,7 @@ def _setting_changes(run: RunFolder, config: RunConfig) -> list[tuple[int, str]]
         if change.setting == RESTART:
             changes.append((change.step, SCHEDULE_RESTARTED))
             continue
-        values = " → ".join(format_setting(value_at(settings, change.setting)) for settings in (before, config))
+        values = " → ".join(format_setting(value_at(each, change.setting), change.setting) for each in (before, config))
         changes.append((change.step, f"{labels[change.setting].lower()} {values}"))
     return changes
 

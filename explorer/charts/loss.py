@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from plotly import graph_objects as go
 
-from core.formatting import format_setting
+from core.formatting import format_rate
 from core.palette import LIGHT, Palette
 from core.text.ngrams import BASELINES
 from explorer.charts.csv_export import Columns
@@ -252,7 +252,7 @@ def rates_figure(
     past: Sequence[Mapping[str, Any]], ahead: Mapping[str, Points], chosen: str, palette: Palette = LIGHT
 ) -> go.Figure:
     """Draw the learning rate so far and each labeled continuation: the chosen one solid, the others dotted."""
-    more = {"hovertemplate": "%{y:.2g}"}
+    more = {"hovertemplate": "%{y:.2~e}"}
     figure = go.Figure(line(*_curve(past, "lr"), palette.muted, 2, _("so far"), **more))
     for label in sorted(ahead, key=lambda label: label == chosen):  # the chosen one above the others
         color, dash = (palette.accent, "solid") if label == chosen else (palette.muted, "dot")
@@ -262,7 +262,7 @@ def rates_figure(
     figure.update_layout(hovermode="x unified", showlegend=False)
     figure.update_xaxes(tickformat=",d", nticks=4)
     highest = max((rate for trace in figure.data for rate in trace.y), default=1.0)
-    return figure.update_yaxes(tickvals=[0, highest], ticktext=["0", format_setting(float(f"{highest:.3g}"))])
+    return figure.update_yaxes(tickvals=[0, highest], ticktext=["0", format_rate(float(f"{highest:.3g}"))])
 
 
 def position_curve(losses: np.ndarray, palette: Palette = LIGHT, unit: LossUnit = NATS) -> go.Figure:

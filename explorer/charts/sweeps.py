@@ -62,12 +62,18 @@ def _axis(dimension: Dimension, values: Sequence[Any]) -> dict[str, Any]:
     label = plain(_(dimension.setting.label))
     if dimension.values:
         choices = list(dimension.values)
-        ticks = {"tickvals": list(range(len(choices))), "ticktext": [plain(number(value)) for value in choices]}
+        ticks = {
+            "tickvals": list(range(len(choices))),
+            "ticktext": [plain(number(value, dimension.path)) for value in choices],
+        }
         return {"label": label, "values": [choices.index(value) for value in values], **ticks}
     marks = dict.fromkeys(dimension.at(place / (_TICKS - 1)) for place in range(_TICKS))
     place = math.log10 if dimension.is_log else float
     ends = [place(end) for end in (dimension.low, dimension.high) if end is not None]
-    ticks = {"tickvals": [place(mark) for mark in marks], "ticktext": [plain(number(mark)) for mark in marks]}
+    ticks = {
+        "tickvals": [place(mark) for mark in marks],
+        "ticktext": [plain(number(mark, dimension.path)) for mark in marks],
+    }
     return {"label": label, "values": [place(value) for value in values], "range": ends, **ticks}
 
 
@@ -91,9 +97,12 @@ def slice_figure(
         title = {"text": plain(_(dimension.setting.label)), "font": {"color": palette.muted, "size": 12}}
         axis: dict[str, Any] = {"type": kind, "title": title}
         if kind == "category":
-            axis |= {"categoryorder": "array", "categoryarray": [number(value) for value in dimension.values]}
+            axis |= {
+                "categoryorder": "array",
+                "categoryarray": [number(value, dimension.path) for value in dimension.values],
+            }
         if kind == "log":
-            axis |= _log_ticks([point.values[dimension.path] for point in done])
+            axis |= _log_ticks(dimension.path, [point.values[dimension.path] for point in done])
         if kind == "linear" and dimension.setting.type is int:
             axis |= _whole_ticks([point.values[dimension.path] for point in done])
         figure.update_xaxes(axis, row=row, col=column)
@@ -108,7 +117,7 @@ def _scatter(
     dimension: Dimension, points: Sequence[PointResult], palette: Palette, symbol: str, color: str, size: int
 ) -> go.Scatter:
     values = [point.values[dimension.path] for point in points]
-    x = [number(value) for value in values] if _is_choice(dimension) else values
+    x = [number(value, dimension.path) for value in values] if _is_choice(dimension) else values
     spread = {"type": "data", "array": [point.spread or 0.0 for point in points], "color": palette.lines, "width": 3}
     return go.Scatter(
         x=x, y=[point.loss for point in points], mode="markers", error_y=spread,
@@ -122,14 +131,14 @@ def _is_choice(dimension: Dimension) -> bool:
     return any(isinstance(value, bool | str) for value in dimension.values)
 
 
-def _log_ticks(values: Sequence[float]) -> dict[str, Any]:
+def _log_ticks(path: str, values: Sequence[float]) -> dict[str, Any]:
     """Return at most four round ticks for a logarithmic axis."""
     low, high = min(values, default=1.0), max(values, default=10.0)
     if high <= low:
         return {}
     marks = [float(f"{low * (high / low) ** (place / 3):.1g}") for place in range(4)]
     marks = list(dict.fromkeys(mark for mark in marks if low / 1.3 <= mark <= high * 1.3))
-    return {"tickvals": marks, "ticktext": [number(mark) for mark in marks]}
+    return {"tickvals": marks, "ticktext": [number(mark, path) for mark in marks]}
 
 
 def _whole_ticks(values: Sequence[int]) -> dict[str, Any]:
@@ -140,7 +149,7 @@ def _whole_ticks(values: Sequence[int]) -> dict[str, Any]:
 
 def point_in_words(point: PointResult) -> str:
     """Return the number of a point and its values."""
-    return ", ".join([f"{point.number}", *(number(value) for value in point.values.values())])
+    return ", ".join([f"{point.number}", *(number(value, path) for path, value in point.values.items())])
 
 
 def contour_figure(
@@ -183,7 +192,10 @@ def _marks(dimension: Dimension) -> dict[str, Any]:
     """Return the ticks of a dimension on an axis from 0 to 1."""
     ends = (place / (_TICKS - 1) for place in range(_TICKS))
     values = list(dimension.values) or list(dict.fromkeys(map(dimension.at, ends)))
-    return {"tickvals": [dimension.place(value) for value in values], "ticktext": [plain(number(v)) for v in values]}
+    return {
+        "tickvals": [dimension.place(value) for value in values],
+        "ticktext": [plain(number(v, dimension.path)) for v in values],
+    }
 
 
 def importance_figure(
@@ -200,12 +212,12 @@ def rate_figure(test: RateTest, palette: Palette = LIGHT) -> go.Figure:
     """Draw the loss of a range test over the learning rate, with the suggested rate marked."""
     figure = go.Figure()
     figure.add_trace(line(test.rates, test.losses, palette.grid, 1.2, _("each batch"), hoverinfo="skip"))
-    hover = "%{x:.2g}: %{y:.3f}<extra></extra>"
+    hover = "%{x:.2~e}: %{y:.3f}<extra></extra>"
     figure.add_trace(line(test.rates, test.smoothed, palette.training, 2.4, _("average"), hovertemplate=hover))
     style(figure, palette, height=230).update_layout(
         showlegend=False,
         hovermode="closest",
-        xaxis={"type": "log", "title": {"text": _("Learning rate")}} | _log_ticks(test.rates),
+        xaxis={"type": "log", "title": {"text": _("Learning rate")}} | _log_ticks(test.setting, test.rates),
         yaxis={"title": {"text": _("Loss (nats/token)")}, "nticks": 5},
     )
     if test.suggestion is not None:

@@ -15,6 +15,7 @@ from core.settings import fields_of
 from core.training.hardware import Hardware
 from explorer.i18n.language import N_, _, language, ngettext, unit
 
+SETTING_LABELS = {path: setting.label for path, setting in fields_of(RunConfig)}  # in English
 _STATES = {  # the word, and the color of its badge
     "queued": (N_("waiting"), "gray"),
     "starting": (N_("starting"), "blue"),
@@ -133,26 +134,25 @@ def loss_in_words(loss: float, uniform: float | None) -> str:
     return _(sentence, count=count, unit=_(unit()))
 
 
-def number(value: Any) -> str:
-    """Return a value as shown beside its slider."""
+def number(value: Any, path: str = "") -> str:
+    """Return a value as shown beside the slider of the setting `path`."""
     if isinstance(value, bool):
         return _("on") if value else _("off")
-    return english_number(value)
+    return english_number(value, path)
 
 
 def value_in_words(path: str, value: Any) -> str:
     """Return a setting's value for the list of a run's settings; a 0 with a special meaning is spelled out."""
-    return _("the last step") if path == "train.decay_steps" and value == 0 else number(value)
+    return _("the last step") if path == "train.decay_steps" and value == 0 else number(value, path)
 
 
 def change_in_words(path: str, value: Any, *before: Any) -> str:
     """Return a setting change, "learning rate 1e-3 → 3e-4", or without the old value, "learning rate → 3e-4"."""
     if path == RESTART:
         return _(SCHEDULE_RESTARTED)
-    label = next((setting.label for other, setting in fields_of(RunConfig) if other == path), None)
-    if label is not None:
+    if (label := SETTING_LABELS.get(path)) is not None:
         label = label.lower() if language() == ENGLISH else _(label)  # other languages may capitalize nouns
-    return " ".join([label or path, *map(number, before), "→", number(value)])
+    return " ".join([label or path, *(number(old, path) for old in before), "→", number(value, path)])
 
 
 def when_in_words(created: str) -> str:

@@ -8,7 +8,7 @@ import streamlit as st
 from core.palette import Palette
 from explorer.charts.comparison import ACCURACY, AXES, MEASURES, averaged, comparison_columns, comparison_figure
 from explorer.charts.loss import UNITS
-from explorer.i18n.formatting import number
+from explorer.i18n.formatting import SETTING_LABELS, number
 from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.widgets import address, run_rows
@@ -155,11 +155,11 @@ def _draw_differences(shown: list[run_rows.RunRow], heads: list[str]) -> None:
         return
     titles = run_rows.corpus_titles(shared.data_dir())
     lines = {head: [] for head in heads}
-    for values in settings.values():
+    for path, values in settings.items():
         for head, value in zip(heads, values, strict=True):
-            lines[head].append(titles.get(value, value) if isinstance(value, str) else value_in_table(value))
+            lines[head].append(titles.get(value, value) if isinstance(value, str) else value_in_table(value, path))
     st.markdown(f"**{_('What differs')}**")
-    names = {_("Setting"): [_(label) for label in settings]}
+    names = {_("Setting"): [_(SETTING_LABELS.get(path, path)) for path in settings]}
     st.dataframe(
         pd.DataFrame(names | lines), hide_index=True, key="compare_settings",
         column_config={head: st.column_config.TextColumn(head, width=name_width(shown)) for head in heads},
@@ -181,13 +181,9 @@ def _differing_origins(shown: list[run_rows.RunRow]) -> dict[str, list[object]]:
     return {label: values for label, values in columns.items() if len({*values}) > 1}
 
 
-def value_in_table(value: object) -> str:
+def value_in_table(value: object, path: str = "") -> str:
     """Return a setting's value as shown in a table; "" for None."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return number(value)
-    return f"{value:g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+    return "" if value is None else number(value, path)
 
 
 def name_width(rows: list[run_rows.RunRow]) -> int:

@@ -15,7 +15,7 @@ from core.runs.gallery import gallery_runs
 from core.runs.records import RunRecord
 from core.sweeps.folder import single_runs
 from core.trash import DAYS
-from explorer.i18n.formatting import model_in_words, number, state_in_words, when_in_words
+from explorer.i18n.formatting import SETTING_LABELS, model_in_words, number, state_in_words, when_in_words
 from explorer.i18n.language import N_, _, ngettext
 from explorer.runs.comparison import name_width, value_in_table, width_of
 from explorer.services import shared, visitors
@@ -185,9 +185,9 @@ def _table(rows: list[run_rows.RunRow]) -> pd.DataFrame:
     seldom = ("Student", "Training", "Bits/byte", "Right answers", "Branched from")
     table = table.drop(columns=[name for name in seldom if not table[name].any()])
     readable = [row for row in rows if row.record]
-    for label, values in run_rows.differing_settings([row.config for row in readable]).items():
-        by_id = {row.id: value_in_table(value) for row, value in zip(readable, values, strict=True)}
-        table[label] = [by_id.get(row.id, "") for row in rows]
+    for path, values in run_rows.differing_settings([row.config for row in readable]).items():
+        by_id = {row.id: value_in_table(value, path) for row, value in zip(readable, values, strict=True)}
+        table[SETTING_LABELS[path]] = [by_id.get(row.id, "") for row in rows]
     return table
 
 

@@ -4,10 +4,8 @@ from functools import partial
 
 import streamlit as st
 
-from core.config import RunConfig
 from core.errors import ExplorerError
 from core.formatting import duration_in_words
-from core.settings import fields_of
 from core.sweeps.driver import extend_sweep, resume_sweep, stop_sweep
 from core.sweeps.folder import SweepFolder, SweepRecord, create_sweep, delete_sweep, list_sweeps, open_sweep, planned
 from core.sweeps.results import (
@@ -29,7 +27,7 @@ from explorer.charts.sweeps import (
     point_columns,
     slice_figure,
 )
-from explorer.i18n.formatting import number, when_in_words
+from explorer.i18n.formatting import SETTING_LABELS, number, when_in_words
 from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared, visitors
 from explorer.sweeps.scaling_cards import draw_scaling
@@ -38,7 +36,6 @@ from explorer.widgets.forms import distinct_labels
 from explorer.widgets.layout import card, chart, current_palette, literal, page_header, table_download
 
 _LOOK_AGAIN = 3.0  # seconds, while it runs
-_LABELS = {path: setting.label for path, setting in fields_of(RunConfig)}
 _CHOSEN, _MORE, _AROUND = "sweep_on_view", "sweep_more", "sweep_around"
 _STATES = {"running": N_("running"), "stopped": N_("stopped"), "finished": N_("finished")}
 _COLORS = {"running": "blue", "stopped": "orange", "finished": "gray"}
@@ -209,7 +206,10 @@ def _draw_best(sweep: SweepFolder, record: SweepRecord, results: list[PointResul
                       count=len(best.losses))  # fmt: skip
         else:
             words = _("**{loss}** nats/token", loss=loss)
-        values = [f"{literal(_(_LABELS[path]))}: **{literal(number(value))}**" for path, value in best.shown.items()]
+        values = [
+            f"{literal(_(SETTING_LABELS[path]))}: **{literal(number(value, path))}**"
+            for path, value in best.shown.items()
+        ]
         st.markdown("  \n".join([words, *values]))
         with st.container(horizontal=True, gap="small"):
             first = "secondary" if record.state == "stopped" else "primary"  # then Resume is the primary button
@@ -312,12 +312,12 @@ def _draw_points(results: list[PointResult]) -> None:
             st.caption(_("The first point starts in a moment."))
             return
         paths = list(dict.fromkeys(path for point in results for path in point.shown))
-        labels = distinct_labels({path: _(_LABELS[path]) for path in paths})
+        labels = distinct_labels({path: _(SETTING_LABELS[path]) for path in paths})
         ordered = sorted(results, key=lambda point: (point.loss is None, point.loss or 0.0, point.number))
         columns = {
             _("Point"): [point.number for point in ordered],
-            _("Validation loss"): [point.loss for point in ordered],  # second, to be visible on a small screen
-            **{labels[path]: [number(point.values[path]) for point in ordered] for path in paths},
+            _("Validation loss"): [point.loss for point in ordered],  # in sight on a small screen
+            **{labels[path]: [number(point.values[path], path) for point in ordered] for path in paths},
             _("± over seeds"): [point.spread for point in ordered],
             _("State"): [point.problem or _(_POINT_STATES[point.state]) for point in ordered],
             _("Steps trained"): [max((run.step for run in point.runs), default=0) for point in ordered],

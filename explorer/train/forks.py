@@ -10,6 +10,7 @@ import streamlit as st
 
 from core.config import RunConfig
 from core.errors import ExplorerError, RunError
+from core.formatting import format_rate
 from core.live_settings import RATE, STEPS, with_change
 from core.runs.ancestry import fork, fork_config
 from core.runs.commands import config_now
@@ -18,7 +19,7 @@ from core.runs.folder import RunFolder, open_run
 from core.runs.records import RunRecord, Status
 from core.runs.weights import weights_step
 from core.training.progress_summary import SENTENCES
-from explorer.i18n.formatting import model_in_words, number
+from explorer.i18n.formatting import model_in_words
 from explorer.i18n.language import N_, _, ngettext
 from explorer.services import shared
 from explorer.services.cost_trials import submit_run
@@ -288,7 +289,7 @@ def _offer_slower(folder: RunFolder) -> None:
         slower = with_change(config, RATE, rate)
         if offered is None:
             return
-        values = {"step": f"{offered.usual:,}", "rate": number(rate)}
+        values = {"step": f"{offered.usual:,}", "rate": format_rate(rate)}
         label = _("Fork from step {step} with a third of the learning rate ({rate})", **values)
         start = {"on_click": _start_slower, "args": (folder, offered.usual, slower, ticket(_SLOWER_FORK))}
         st.button(label, key=_SLOWER_FORK, type="primary", icon=":material/fork_right:", **start)

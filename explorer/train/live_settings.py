@@ -7,6 +7,7 @@ import streamlit as st
 
 from core.config import RunConfig, used_settings
 from core.errors import ExplorerError
+from core.formatting import format_rate
 from core.live_settings import LIVE_SETTINGS, RATE, STEPS
 from core.runs.ancestry import hidden_settings
 from core.runs.commands import CHANGE, NO_TRAINING_OF_ITS_OWN, Schedule, config_now, extended_config, requested_changes
@@ -17,7 +18,7 @@ from core.settings import fields_of, value_at
 from core.training.schedule import learning_rate_at, learning_rates
 from explorer.charts.loss import rates_figure
 from explorer.components.dashboard import live_rate, live_setting_changes
-from explorer.i18n.formatting import change_in_words, number
+from explorer.i18n.formatting import change_in_words
 from explorer.i18n.language import N_, _
 from explorer.services import shared
 from explorer.streaming.jsonl_tail import curve_rows
@@ -150,11 +151,11 @@ def _choose_schedule(folder: RunFolder, status: Status, config: RunConfig, more:
         return
     step, train = status.step, config.train
     ways = {schedule: extended_config(config, step, more, schedule).train for schedule in get_args(Schedule)}
-    highest, lowest = number(train.learning_rate), number(min(train.learning_rate, train.min_learning_rate))
+    highest, lowest = format_rate(train.learning_rate), format_rate(min(train.learning_rate, train.min_learning_rate))
     stays, usual = _("Follow the schedule"), "stay"
     if step >= max(train.decay_steps or train.steps, train.schedule_start + train.warmup_steps):
         rate = learning_rate_at(step, ways["stay"])
-        stays = _("Stay at {rate}", rate=number(float(f"{rate:.3g}")))
+        stays = _("Stay at {rate}", rate=format_rate(float(f"{rate:.3g}")))
         usual = "stay" if rate > 0 else "restart"  # at a rate of 0 it would learn nothing
     labels = {"stay": stays, "restart": _("Restart the schedule")}
     about = _(

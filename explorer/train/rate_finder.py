@@ -5,10 +5,11 @@ from functools import partial
 import streamlit as st
 
 from core.config import RunConfig
-from core.settings import fields_of, value_at
+from core.formatting import format_rate
+from core.settings import value_at
 from core.sweeps.rate_finder import FLAT, RATES, RateTest, range_test
 from explorer.charts.sweeps import rate_figure
-from explorer.i18n.formatting import number
+from explorer.i18n.formatting import SETTING_LABELS
 from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.services.visitors import check_may_change
@@ -19,7 +20,6 @@ from explorer.widgets.layout import chart, current_palette, literal
 from explorer.widgets.session import notifying, recall, remember
 
 _TESTED = "rate_tested"  # the settings that were tested last
-_LABELS = {path: setting.label for path, setting in fields_of(RunConfig)}
 
 
 def draw_rate_finder(config: RunConfig) -> None:
@@ -29,7 +29,7 @@ def draw_rate_finder(config: RunConfig) -> None:
                     key="rate_finder"):  # fmt: skip
         st.caption(
             _("A new model trains for a hundred steps while its learning rate rises from {low} to {high}. "
-              "Nothing is saved.", low=number(1e-5), high=number(1.0))
+              "Nothing is saved.", low=format_rate(1e-5), high=format_rate(1.0))
         )  # fmt: skip
         tested: RunConfig | None = recall(_TESTED)
         if tested is None or _with_rates_of(tested, config) != tested:
@@ -65,16 +65,16 @@ def _draw(config: RunConfig, test: RateTest) -> None:
     if test.suggestion is None:
         st.caption(_("The loss never fell, so no rate is suggested."))
         return
-    lowest = literal(number(float(f"{test.lowest:.1e}")))
+    lowest = literal(format_rate(float(f"{test.lowest:.1e}")))
     words = _(
         "Suggested **{setting}: {rate}**, a quarter of the rate with the lowest average loss ({lowest}).",
-        setting=_(_LABELS[test.setting]), rate=literal(number(test.suggestion)), lowest=lowest,
+        setting=_(SETTING_LABELS[test.setting]), rate=literal(format_rate(test.suggestion)), lowest=lowest,
     )  # fmt: skip
     st.markdown(words)
     if test.settings(config) == config:
         st.caption(_("The settings have this rate."))
     else:
-        st.button(_("Take {rate}", rate=number(test.suggestion)), key="rate_apply", on_click=_take,
+        st.button(_("Take {rate}", rate=format_rate(test.suggestion)), key="rate_apply", on_click=_take,
                   args=(config, test))  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from math import ceil, floor, log10
 from typing import Any
 
@@ -75,7 +76,7 @@ def setting_input(
     high = setting.high if most is None else max(most, value)
     if setting.in_factors:
         stops = [stop for stop in positions(setting, {value, base, high}) if stop <= high]
-        return st.select_slider(label, stops, value, format_func=number, **more)
+        return st.select_slider(label, stops, value, format_func=partial(number, path=path), **more)
     if setting.step is None and setting.high - setting.low > 1000:
         return st.number_input(label, setting.low, setting.high, value, step=1, **more)
     kind = setting.type

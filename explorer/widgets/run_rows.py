@@ -162,13 +162,13 @@ def _judged(path: Path, *_changed: tuple) -> ProgressSummary | None:
 def differing_settings(
     configs: list[RunConfig], listed_anyway: Container[str] = ("train.steps", "data.corpus", "model.kind")
 ) -> dict[str, list[Any]]:
-    """Return the settings in which runs differ, by label, except `listed_anyway`; None if one has no effect."""
+    """Return the settings in which runs differ, by path, except `listed_anyway`; None if one has no effect."""
     columns = {}
     used = [used_settings(config) for config in configs]
-    for path, setting in fields_of(RunConfig):
+    for path, _unused in fields_of(RunConfig):
         values = [value_at(config, path) if path in has else None for config, has in zip(configs, used, strict=True)]
         if path not in listed_anyway and len({*values} - {None}) > 1:
-            columns[setting.label] = values
+            columns[path] = values
     return columns
 
 

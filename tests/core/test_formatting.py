@@ -2,8 +2,15 @@
 
 import pytest
 
-from core.formatting import decimal, describe_loss, format_percent, format_setting, memory_in_words, power_of_e
-from tests.javascript import in_javascript
+from core.formatting import (
+    decimal,
+    describe_loss,
+    format_percent,
+    format_rate,
+    format_setting,
+    memory_in_words,
+    power_of_e,
+)
 
 
 @pytest.mark.parametrize(
@@ -64,8 +71,9 @@ def test_a_loss_at_or_above_the_uniform_guess_is_described_as_such():
     assert describe_loss(5.03) == "as uncertain as a uniform choice among 152.9 letters"
 
 
-def test_a_learning_rate_is_formatted_the_same_in_python_and_javascript():
-    rates = [1.0, 0.1, 0.0005, 0.012, 5.91e-4, 0.3, 0.0]
-    assert in_javascript("shared/format.js", "module.formatRate(given)", rates) == [
-        format_setting(rate) for rate in rates
-    ]
+def test_learning_rates_have_one_notation_and_other_settings_are_decimals():
+    rates = [0.0118, 8.9e-3, 0.01, 0.1, 5.91e-4, 1.0, 0.0]
+    written = ["1.18e-2", "8.9e-3", "1e-2", "1e-1", "5.91e-4", "1", "0"]
+    assert [format_rate(rate) for rate in rates] == written
+    assert [format_setting(rate, "train.muon_learning_rate") for rate in rates] == written
+    assert format_setting(0.0118, "model.init_std") == "0.0118"

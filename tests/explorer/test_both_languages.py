@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.formatting import duration_in_words, format_percent, format_setting, loss_as_choice
+from core.formatting import duration_in_words, format_percent, format_rate, loss_as_choice
 from explorer.charts.csv_export import csv_of, table_of
 from explorer.charts.loss import UNITS, in_unit, loss_range, smoothed
 from explorer.streaming.jsonl_tail import COLUMNS
@@ -11,7 +11,7 @@ from tests.javascript import in_javascript
 
 SHARES = [0, 0.0002, 0.001, 0.0123, 0.0994, 0.0995, 0.13, 0.52, 0.999, 1]
 SECONDS = [-3, 0, 41, 59.6, 60, 80, 599, 600, 3599, 3600, 7500, 172_799, 172_800, 777_600, 63_071_999, 70_000_000]
-RATES = [0.0, 1.2e-4, 5e-4, 6e-3, 0.012, 0.1, 1.0]
+RATES = [0.0, 1.2e-4, 5e-4, 8.9e-3, 0.01, 0.0118, 0.1, 1.0]
 LOSSES = [0.0, 0.25, 1.9, 2.517, 4.19, 7.3, 10.5, 13.8]
 CURVES = [
     [3.0, 3.0, 3.0],
@@ -28,7 +28,7 @@ CURVES = [
         ("shared/format.js", "module.formatPercent(given)", format_percent, SHARES),
         ("shared/format.js", "module.formatDuration(given)", duration_in_words, SECONDS),
         ("shared/format.js", "module.formatPerplexity(Math.exp(given))", lambda loss: loss_as_choice(loss)[1], LOSSES),
-        ("shared/format.js", "module.formatRate(given)", format_setting, RATES),
+        ("shared/format.js", "module.formatRate(given)", format_rate, RATES),
         ("loss_chart/axes.js", "module.smoothed(given, 0.8)", lambda curve: smoothed(curve, 0.8), CURVES),
         ("loss_chart/axes.js", "module.lossRange(given)", lambda curve: list(loss_range(curve, {})), CURVES),
     ],

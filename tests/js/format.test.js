@@ -5,8 +5,8 @@ import { attentionColumns } from "../../assets/components/shared/heatmaps.js";
 import { labelPlaces } from "../../assets/components/shared/embedding_map.js";
 import { clearHeight, roomFor } from "../../assets/components/shared/thinning.js";
 
-test("a learning rate keeps three digits", () => {
-  assert.deepEqual([0.0005, 0.00012345, 0.123456].map(formatRate), ["5e-4", "1.23e-4", "0.123"]);
+test("a learning rate has three digits and an exponent", () => {
+  assert.deepEqual([0.0005, 0.00012345, 0.123456].map(formatRate), ["5e-4", "1.23e-4", "1.23e-1"]);
 });
 
 test("a large count is shortened", () => {

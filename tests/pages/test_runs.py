@@ -70,13 +70,13 @@ def test_only_settings_that_differ_are_columns(page, add_run):
     page.run()
     table = page.dataframe[0].value
     assert list(table["Dropout"]) == ["0.25", "0"] and "Layers" not in table
-    assert differing_settings([first.record().config, second.record().config]) == {"Dropout": [0.0, 0.25]}
+    assert differing_settings([first.record().config, second.record().config]) == {"model.dropout": [0.0, 0.25]}
 
 
 def test_a_setting_without_effect_is_not_listed():
     for changes, listed in (
-        ({"data.tokenizer": "bpe", "data.vocab_size": 1024}, {"Tokenizer": ["char", "bpe"]}),
-        ({"train.optimizer": "muon", "train.muon_momentum": 0.8}, {"Optimizer": ["adamw", "muon"]}),
+        ({"data.tokenizer": "bpe", "data.vocab_size": 1024}, {"data.tokenizer": ["char", "bpe"]}),
+        ({"train.optimizer": "muon", "train.muon_momentum": 0.8}, {"train.optimizer": ["adamw", "muon"]}),
         ({"model.kind": "bigram", "model.n_layer": 2, "model.dropout": 0.5}, {}),
         ({"train.muon_momentum": 0.8, "data.vocab_size": 300}, {}),
     ):

@@ -1,10 +1,10 @@
 /* Numbers in words, the same in every component. */
 import { _, ngettext } from "./mount.js";
 
-/* As `format_setting` in core/formatting.py, with three digits: 5e-4, 0.012, 1. */
+/* As `format_rate` in core/formatting.py, with three digits: 5e-4, 1.2e-2, 1. */
 export function formatRate(rate) {
   const rounded = Number(rate.toPrecision(3));
-  if (rounded === 0 || rounded >= 0.01) return String(rounded);
+  if (rounded <= 0 || rounded >= 1) return String(rounded);
   const [digits, power] = rounded.toExponential().split("e");
   return `${digits}e${Number(power)}`;
 }

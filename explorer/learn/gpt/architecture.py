@@ -54,7 +54,7 @@ def _draw_modern(state: StepState) -> None:
         size = f"{more:+,} {state.label('parameters')}, ".replace("-", "−") if more else ""
         link = draft_address(preset("gpt-tiny").replace(changes))
         about = state.markdown(f"about {name}")
-        st.markdown(f"**[{state.label(name)}]({link})** ({size}`{path}={format_setting(value)}`): {about}")
+        st.markdown(f"**[{state.label(name)}]({link})** ({size}`{path}={format_setting(value, path)}`): {about}")
 
 
 def _draw_growing(state: StepState, rungs: list[RungLoss] | None) -> None:
