@@ -129,7 +129,7 @@ def _advice(
     if other in speed.peak:
         times = _times(config, config, vocab_size, pace, speed, (precision, other))
         yield Advice("precision", times, {"train.precision": other}, precision, other)
-    yield Advice("waiting", pace.whole / max(1e-9, pace.whole - pace.waiting), {})
+    yield Advice("waiting", pace.slowdown, {})
     for kind, path, values in (
         ("batch", "batch_size", [batch for batch in _BATCHES if batch > train.batch_size]),
         ("accumulation", "gradient_accumulation", [1] if train.gradient_accumulation > 1 else []),

@@ -9,6 +9,7 @@ import time
 from core.config import TrainConfig
 from core.settings import Config
 
+SLOWED = 1.2  # times as long as on an idle machine, from which users are told
 SKIPPED = 3  # first steps, in which torch compiles kernels and allocates its memory
 ENOUGH = 12  # fewest steps for an estimate
 _CERTAIN = 0.1  # the time left is shown once the relative standard error of a step's mean seconds is below this
@@ -28,6 +29,11 @@ class Pace(Config):
     @property
     def whole(self) -> float:
         return self.training + self.evaluation + self.sampling + self.logging
+
+    @property
+    def slowdown(self) -> float:
+        """Duration of the run relative to that without other programs."""
+        return self.whole / max(1e-9, self.whole - self.waiting)
 
 
 class TimeLeft:

@@ -22,7 +22,7 @@ from core.runs.weights import steps_with_weights, vocab_size_of
 from core.text.token_display import kind_of, visible
 from core.text.tokenizers import load_tokenizer
 from core.training.gauge import ADVICE, PARTS
-from core.training.pace import Pace
+from core.training.pace import SLOWED, Pace
 from core.training.progress_summary import SENTENCES
 from explorer.i18n.formatting import part_in_words
 from explorer.streaming.jsonl_tail import (
@@ -250,6 +250,7 @@ def _gauge_of(folder: RunFolder, pace: Pace) -> dict[str, Any]:
     parts = gauge.shares.items()
     return {
         "tokens_per_second": gauge.tokens_per_second,
+        "slowdown": pace.slowdown if pace.slowdown >= SLOWED else None,
         "peak": gauge.peak,
         "peak_share": gauge.peak_share,
         "parts": [{"name": PARTS[part], "share": share, "color": colors[part]} for part, share in parts],

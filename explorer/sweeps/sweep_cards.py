@@ -316,7 +316,7 @@ def _draw_points(results: list[PointResult]) -> None:
         ordered = sorted(results, key=lambda point: (point.loss is None, point.loss or 0.0, point.number))
         columns = {
             _("Point"): [point.number for point in ordered],
-            _("Validation loss"): [point.loss for point in ordered],  # in sight on a small screen
+            _("Validation loss"): [point.loss for point in ordered],  # second, to be visible on a small screen
             **{labels[path]: [number(point.values[path], path) for point in ordered] for path in paths},
             _("± over seeds"): [point.spread for point in ordered],
             _("State"): [point.problem or _(_POINT_STATES[point.state]) for point in ordered],

@@ -12,6 +12,7 @@ from core.live_settings import STEPS
 from core.settings import Setting, fields_of
 from core.training.cost import WORKER_BYTES, Estimate, check_fits
 from core.training.hardware import memory_for_queued
+from core.training.pace import SLOWED
 from core.training.work import exact_parameters
 from explorer.i18n.formatting import hardware_in_words
 from explorer.i18n.language import _, ngettext
@@ -21,7 +22,6 @@ from explorer.services.visitors import limits, visitor
 from explorer.train.time_budget import expected_loss_in_words
 from explorer.widgets.forms import positions
 
-_SLOWED = 1.2  # slowdown factor from which on it is shown
 _LOOK_AGAIN = 0.5  # seconds, while a trial runs
 _VOCABULARY = "data.vocab_size"
 _SIZES = ("model.n_layer", "model.n_embd", "model.block_size", _VOCABULARY)
@@ -66,7 +66,7 @@ def draw_cost(config: RunConfig, cost: Cost, *, is_fork: bool) -> None:
         st.caption(
             _("Limits of your class: parameters {parameters}, steps {steps}, time {time}.", time=time, **allowed)
         )
-    if slowdown >= _SLOWED:
+    if slowdown >= SLOWED:
         times = f"{slowdown:.1f}"
         st.caption(_("Other programs use this machine: about {times}× the time of an idle one.", times=times))
     if cost.measured:

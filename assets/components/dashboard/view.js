@@ -37,7 +37,8 @@ function status(root, component) {
   time.note.replaceWith(bar);
   const advice = element("span", "", [], { role: "status" });
   const fork = button("fork", "", () => component.setTriggerValue("fork", status.progress.back));
-  const progress = element("div", "progress", [advice, " ", fork]);
+  const slowed = element("span", "quiet"); // no status, which a screen reader would read out at every change of the number
+  const progress = element("div", "progress", [advice, " ", slowed, " ", fork]);
   root.append(progress);
 
   function drawNumbers() {
@@ -77,6 +78,8 @@ function status(root, component) {
     const judged = summary ? _(summary.sentence, summary.numbers) : formatStart(status, data);
     const words = [stopReason(status ?? data), judged].filter(Boolean).join(" ");
     if (advice.textContent !== words) advice.textContent = words; // a screen reader reads out every change
+    const slowdown = status?.state === "running" && status.gauge?.slowdown;
+    slowed.textContent = slowdown ? _("Other programs use this machine: about {times}× the time of an idle one.", { times: slowdown.toFixed(1) }) : "";
     progress.classList.toggle("trouble", Boolean(summary?.trouble));
     const back = summary?.back ?? null;
     fork.hidden = back === null;

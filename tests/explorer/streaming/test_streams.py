@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from core.lessons.lesson_text import fill
 from core.runs.loaded_run import cut_after
 from core.training.gauge import PARTS
+from core.training.pace import Pace
 from explorer.streaming.broadcaster import Broadcaster, RunBroadcast
 from explorer.streaming.jsonl_tail import FilePosition
-from explorer.streaming.run_events import MAX_SAMPLES, Position, RunReader
+from explorer.streaming.run_events import MAX_SAMPLES, Position, RunReader, _gauge_of
 
 NUMBERS = st.integers(0, 2**63)
 MARKS = st.builds(FilePosition, NUMBERS, st.integers(0, 2**32 - 1))
@@ -170,7 +171,13 @@ def test_the_status_reports_speed_and_the_share_of_peak_only_for_this_machine(fi
     assert PARTS["step"] in {part["name"] for part in elsewhere["parts"]}
 
 
-def test_trouble_in_training_is_reassessed_after_a_new_evaluation(running_run):
+def test_the_status_says_how_much_longer_a_run_takes_beside_other_programs(finished_run):
+    pace = Pace(training=0.4, waiting=0.2, evaluation=0.0, sampling=0.0, logging=0.0)
+    assert _gauge_of(finished_run, pace)["slowdown"] == pytest.approx(2)
+    assert _gauge_of(finished_run, pace.replace({"waiting": 0.04}))["slowdown"] is None
+
+
+def test_trouble_is_detected_again_after_every_evaluation(running_run):
     reader = RunReader(running_run)
     reader.current_position()
     assert not json.loads(reader._payloads["status"])["progress"]["trouble"]
