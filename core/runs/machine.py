@@ -27,7 +27,7 @@ from core.training.cost import TYPICAL_VOCABULARY, Correction, Estimate, Machine
 from core.training.gauge import Gauge, gauge
 from core.training.hardware import Hardware, find_hardware, knows_bfloat16
 from core.training.pace import Pace
-from core.training.speed import WHY, Choice, choose_precision, measure_correction, measure_speed
+from core.training.speed import PROBES_VERSION, WHY, Choice, choose_precision, measure_correction, measure_speed
 from core.training.work import work_per_token
 
 _FLOPS_WORTH_A_THREAD = 1.5e9  # per step; measured with gpt-quick (0.6e9) and gpt-tiny (3.7e9)
@@ -147,7 +147,7 @@ def _write_cache(data_dir: Path, hardware: Hardware, name: str, **content: Any) 
 
 
 def _machine(hardware: Hardware) -> str:
-    return f"{hardware.name}, torch {hardware.versions['torch']}"
+    return f"{hardware.name}, torch {hardware.versions['torch']}, probes {PROBES_VERSION}"
 
 
 class Numerics(NamedTuple):

@@ -22,6 +22,7 @@ from core.runs.worker import train_run
 from core.training import speed
 from core.training.cost import CostCoefficients
 from core.training.hardware import Hardware, find_hardware, knows_bfloat16
+from core.training.speed import PROBES_VERSION
 
 HARDWARE = find_hardware("cpu")
 
@@ -35,9 +36,15 @@ def test_the_machine_speed_is_measured_once(measured):
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda text: text[:50], lambda text: text.replace("flop", "flap"), lambda text: "[]"]
+    "damage",
+    [
+        lambda text: text[:50],
+        lambda text: text.replace("flop", "flap"),
+        lambda text: "[]",
+        lambda text: text.replace(f"probes {PROBES_VERSION}", "probes 1"),
+    ],
 )
-def test_a_damaged_speed_cache_is_measured_again(measured, damage, tmp_path, monkeypatch):
+def test_a_speed_cache_that_is_damaged_or_of_other_probes_is_measured_again(measured, damage, tmp_path, monkeypatch):
     monkeypatch.setattr(speed, "_PROBES", speed._PROBES[:3])  # only the small ones, each as short as possible
     monkeypatch.setattr(speed, "_SECONDS_EACH", 0.0)
     path = tmp_path / "machine.json"
