@@ -177,7 +177,7 @@ def test_the_status_says_how_much_longer_a_run_takes_beside_other_programs(finis
     assert _gauge_of(finished_run, pace.replace({"waiting": 0.04}))["slowdown"] is None
 
 
-def test_trouble_is_detected_again_after_every_evaluation(running_run):
+def test_trouble_in_training_is_reassessed_after_a_new_evaluation(running_run):
     reader = RunReader(running_run)
     reader.current_position()
     assert not json.loads(reader._payloads["status"])["progress"]["trouble"]
