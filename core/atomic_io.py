@@ -103,7 +103,7 @@ def lock(file: IO[Any], *, wait: bool = True) -> None:
         if error.errno not in _NO_LOCKS:
             raise
         raise RunError(
-            f"The files in {Path(file.name).parent} cannot be locked, because its file system has no locks "
+            f"The files in {Path(file.name).parent} cannot be locked, because its file system does not support locks "
             f"({error.strerror}). Set GPT_EXPLORER_HOME to a folder on another disk."
         ) from None
 
@@ -220,7 +220,7 @@ def _check_place(path: Path, force: bool) -> None:
     if path.is_dir():
         raise ExplorerError(f"{path} is a folder, but a file has to be written there. Give another name.")
     if not force and path.exists():
-        raise ExplorerError(f"{path} exists already. Give another name, or replace it with --force.")
+        raise ExplorerError(f"{path} already exists. Give another name, or replace it with --force.")
 
 
 def _temporary(path: Path) -> Path:

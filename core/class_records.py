@@ -119,7 +119,9 @@ def checked_nickname(nickname: str) -> str:
     if not name or len(name) > LONGEST_NICKNAME:
         raise ClassError(f"A nickname has 1 to {LONGEST_NICKNAME} letters. Choose a short one.")
     if not all(map(_is_allowed, name)):
-        raise ClassError("A nickname may have letters, digits, spaces, points and hyphens only. Choose another one.")
+        raise ClassError(
+            "A nickname may contain only letters, digits, spaces, periods and hyphens. Choose another one."
+        )
     return name
 
 

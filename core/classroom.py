@@ -301,7 +301,9 @@ class Classroom:
             if not (left := [folder for folder in left if folder.exists()]):
                 return
             time.sleep(_ERASE_WAIT)
-        raise ClassError(f"Not all could be erased: {len(left)} folders are in use. Stop all runs and erase once more.")
+        raise ClassError(
+            f"Not everything could be erased: {len(left)} folders are in use. Stop all runs and erase again."
+        )
 
     def _read(self, read: Callable[[sqlite3.Connection], Result], *key: Any) -> Result:
         """Return the result of `read`, cached by `key` until the file is written: a page asks fifty times.
@@ -360,7 +362,7 @@ def check_gallery_open(data_dir: Path) -> None:
     """Raise RunError if the member with this data folder may not open the gallery now."""
     root = class_root(data_dir)
     if root != data_dir and classroom_of(root).settings.gallery_is_closed:
-        raise GalleryClosed("The gallery is closed until your teacher shows the answers of the question.")
+        raise GalleryClosed("The gallery is closed until your teacher shows the answers to the question.")
 
 
 def most_running(data_dir: Path) -> int | None:

@@ -80,8 +80,8 @@ class TrainConfig(Config):
     )
     gradient_accumulation: int = _machine(
         1,
-        "Parts that a batch is computed in, one after the other, with their gradients added up: more parts take less "
-        "memory. The loss is the same.",
+        "Number of parts in which a batch is computed, one after the other, adding up their gradients: more parts "
+        "take less memory. The loss is the same.",
         bounds=(1, 512),
         log=True,
     )
@@ -114,11 +114,11 @@ class TrainConfig(Config):
     schedule: Literal["cosine", "linear", "wsd", "constant"] = setting(
         "cosine",
         "How the learning rate falls after warm-up: along half a cosine (Loshchilov 2016), linearly (Defazio 2023), "
-        "linearly at the end alone (wsd: warmup-stable-decay, Hu 2024), or not at all.",
+        "linearly and only at the end (wsd: warmup-stable-decay, Hu 2024), or not at all.",
     )
     decay_share: float = setting(
         0.2,
-        "Share of the schedule, at its end, over which the learning rate falls; before it stays at its peak "
+        "Share of the schedule, at its end, over which the learning rate falls; before that it stays at its peak "
         "(Hägele 2024).",
         label="Decay share",
         bounds=(0.01, 1.0),
@@ -141,7 +141,7 @@ class TrainConfig(Config):
     )
     muon_learning_rate: float = setting(
         0.02,
-        "Learning rate of the matrices that Muon updates, at the peak; it follows the same schedule.",
+        "Peak learning rate of the matrices that Muon updates; it follows the same schedule.",
         bounds=(1e-6, 1.0),
         log=True,
     )
@@ -177,7 +177,7 @@ class TrainConfig(Config):
     z_loss: float = setting(
         0.0,
         "Weight of the squared logarithm of softmax's denominator in the loss, so that logits stay small (Chowdhery "
-        "2022, which has 1e-4). Losses are shown without it.",
+        "2022, which uses 1e-4). Losses are shown without it.",
         label="Z-loss",
         bounds=(0.0, 0.1),
         log=True,
@@ -190,7 +190,7 @@ class TrainConfig(Config):
     )
     eval_windows: int = _evaluation(
         240,
-        "Windows of each set in an evaluation, always the same ones.",
+        "Windows of each set used in an evaluation, always the same ones.",
         label="Evaluation windows",
         bounds=(1, 100_000),
         unit="windows",
@@ -227,12 +227,12 @@ class TrainConfig(Config):
     )
     device: Literal["auto", "cuda", "mps", "cpu"] = _machine(
         "auto",
-        "Device to train on. auto takes an NVIDIA GPU, else Apple's, else the processor.",
+        "Device to train on. auto uses an NVIDIA GPU, else Apple's, else the processor.",
     )
     precision: Literal["auto", "float32", "bfloat16"] = _machine(
         "auto",
         "Number format of matrix products. bfloat16 has a third of float32's digits and is faster on some processors "
-        "and models; auto takes the faster one, measured on this machine.",
+        "and models; auto uses the faster one, measured on this machine.",
     )
     compile: Literal["auto", "on", "off"] = _machine(
         "auto",

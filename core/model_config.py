@@ -93,7 +93,7 @@ class ModelConfig(Config):
     attention_window: int = setting(
         0,
         "Sliding window: a token attends to itself and the tokens just before it, this many in all (Longformer, "
-        "Beltagy 2020). 0: to the whole context.",
+        "Beltagy 2020). 0: the whole context.",
         label="Attention window",
         bounds=(0, 2048),
         unit="tokens",
@@ -140,22 +140,22 @@ class ModelConfig(Config):
     )
     post_norm: bool = setting(
         False,
-        "Normalize after each sublayer and its residual sum, as the first transformer (Vaswani 2017), not before it "
-        "(Xiong 2020). Deep models then need a longer warm-up.",
+        "Normalize after each sublayer and its residual sum, as in the first transformer (Vaswani 2017), not before "
+        "it (Xiong 2020). Deep models then need a longer warm-up.",
         label="Post-norm",
         used_when={"model.kind": ("gpt",), "model.norm": ("layer", "rms")},
     )
     position: Literal["learned", "sinusoidal", "rope", "alibi", "none"] = setting(
         "learned",
-        "Where a token's position enters. learned: a table (GPT-2). sinusoidal: waves (Vaswani 2017). rope: rotation "
-        "(Su 2021). alibi: scores fall with distance (Press 2021). none: nowhere.",
+        "How a token's position enters. learned: a table (GPT-2). sinusoidal: waves (Vaswani 2017). rope: rotation "
+        "(Su 2021). alibi: scores fall with distance (Press 2021). none: not at all.",
         label="Positions",
         group="Attention",
     )
     token_shift: bool = setting(
         False,
-        "Add the embedding of the token before, times a learned weight for each channel, to each token's own (RWKV, "
-        "Peng 2023; Primer, So 2021).",
+        "Add the embedding of the previous token, times a learned weight for each channel, to each token's own "
+        "(RWKV, Peng 2023; Primer, So 2021).",
         label="Look one token back",
     )
     activation: Literal["relu", "gelu", "gelu_tanh", "swiglu", "relu2"] = setting(
@@ -167,7 +167,7 @@ class ModelConfig(Config):
     )
     mixture_of_experts: bool = setting(
         False,
-        "Replace each feed-forward layer by several, the experts; a router chooses a few of them for each token "
+        "Replace each feed-forward layer with several (experts); a router chooses a few of them for each token "
         "(Shazeer 2017).",
         used_when={"model.kind": ("gpt",), "model.feed_forward": (True,)},
     )

@@ -53,7 +53,7 @@ def deleted(data_dir: Path) -> list[Deleted]:
 def place_of(data_dir: Path, id: str) -> Path:
     """Return the folder of an entry of the trash; raises ExplorerError if there is none."""
     if id not in {entry.id for entry in deleted(data_dir)}:
-        raise ExplorerError("It is not in the trash any more: it was restored or removed meanwhile.")
+        raise ExplorerError("It is no longer in the trash: it has been restored or removed.")
     return _folder(data_dir) / id
 
 
@@ -64,7 +64,7 @@ def why_no_run(data_dir: Path, id: str) -> str:
             with suppress(OSError, ValueError, KeyError, TypeError):  # its record is damaged
                 record = parse_json((_folder(home) / entry.id / "runs" / id / "run.json").read_bytes())
                 by = f" by {record['changed_by']}" if record.get("changed_by") else ""
-                return f"The run {record['name']!r} was deleted{by}. It is in the trash of the page Runs."
+                return f"The run {record['name']!r} was deleted{by}. It is in the trash on the page Runs."
     shared = ", is not shared any more" if class_root(data_dir) != data_dir else ""
     return f"There is no run with the id {id[:80]!r}. It was deleted for good{shared}, or the id is misspelled."
 
@@ -74,7 +74,7 @@ def restore(data_dir: Path, id: str) -> None:
     place = place_of(data_dir, id)
     moved = [path for folder in place.iterdir() for path in folder.iterdir()]
     if any((data_dir / path.parent.name / path.name).exists() for path in moved):
-        raise ExplorerError("It cannot be restored: there is one of that name again. Delete that one first.")
+        raise ExplorerError("It cannot be restored: another one has its name now. Delete that one first.")
     try:
         for path in moved:
             shutil.move(path, data_dir / path.parent.name / path.name)

@@ -58,8 +58,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         return 0
     except OSError as error:
         print(
-            f"The system refused what this needs ({error.strerror or type(error).__name__}). "
-            "Check the disk and the permissions, then try again.",
+            f"The operating system refused an operation ({error.strerror or type(error).__name__}). Check the disk "
+            "and the permissions, then try again.",
             file=sys.stderr,
         )
         return 2

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FIRST_PRESET = next(iter(PRESETS))
 _HUB = "hf:"  # prefix of dataset names
-_MEANS = "id, the beginning of one, name or path of a run, or: latest"
+_MEANS = "a run's id or its first characters, its name or its path, or: latest"
 
 
 def assignment(text: str, where: str, example: str) -> tuple[str, Any]:
@@ -42,7 +42,9 @@ def add_run(parser: argparse.ArgumentParser, *, at_step: bool = False) -> None:
     """Add the argument for `find_run`, or with `at_step` for `find_run_at`."""
     if at_step:
         parser.add_argument(
-            "wanted", metavar="RUN[@STEP]", help=f"{_MEANS}; with the weights that it kept at a step (default: newest)"
+            "wanted",
+            metavar="RUN[@STEP]",
+            help=f"{_MEANS}; @STEP chooses weights saved at a step (default: the newest)",
         )
     else:
         parser.add_argument("wanted", metavar="RUN", help=_MEANS)
@@ -55,8 +57,8 @@ def add_track(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         action="append",
         default=[],
-        help="follows runs: tensorboard (event files beside the run), wandb, trackio or mlflow (by their "
-        "own clients, to be installed apart), or none; may be given several times (default: tensorboard)",
+        help="tracker for runs: tensorboard (event files beside the run), wandb, trackio or mlflow (with their own "
+        "clients, installed separately), or none; may be given several times (default: tensorboard)",
     )
 
 
@@ -66,9 +68,9 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         "--engine",
         choices=("local", "ray"),
         help="where runs train: on this machine (local), or on the hosts of a Ray cluster (ray, which needs "
-        "requirements-ray.txt); default: ray where GPT_EXPLORER_RAY names a cluster",
+        "requirements-ray.txt); default: ray if GPT_EXPLORER_RAY names a cluster",
     )
-    address = "of the cluster's head (default: GPT_EXPLORER_RAY, else auto)"
+    address = "address of the cluster's head (default: GPT_EXPLORER_RAY, else auto)"
     parser.add_argument("--ray-address", metavar="HOST:PORT", help=address)
     parser.add_argument(
         "--ray-storage",
@@ -136,7 +138,7 @@ def find_run(wanted: str, data_dir: Path) -> RunFolder:
         raise RunError(f"There is no run {wanted[:80]!r}. List them: python -m core runs")
     if len(matches) > 1:
         some = ", ".join(run.id for run in matches[:5]) + (", ..." if len(matches) > 5 else "")
-        raise RunError(f"{wanted!r} may mean {len(matches)} runs: {some}. Say which.")
+        raise RunError(f"{wanted!r} matches {len(matches)} runs: {some}. Say which one.")
     return matches[0]
 
 
@@ -148,8 +150,8 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
         "--from",
         dest="parent",
         metavar="RUN[@STEP]",
-        help="fork: begin with a run's settings and weights, its newest or those it kept at a step; the optimizer, the "
-        "schedule and the steps begin afresh (default: no fork)",
+        help="fork: start from a run's settings and its weights, the newest or those saved at a step; the optimizer, "
+        "the schedule and the steps start over (default: no fork)",
     )
     origin.add_argument(
         "--minutes",
@@ -168,25 +170,29 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
         "of Hugging Face's hub; - reads standard input (default: none)",
     )  # fmt: skip
     parser.add_argument(
-        "--column", default="", help="the column or field of a table that holds the text (default: that with most text)"
+        "--column",
+        default="",
+        help="the column or field of a table that contains the text (default: the one with the most text)",
     )
     parser.add_argument(
-        "--tokenizer", metavar="FILE", type=Path, help="what tells the tokens of a train.bin: a tokenizer.json, "
-        "nanoGPT's meta as JSON, or the text whose characters they are (default: meta.json, tokenizer.json or "
-        "input.txt beside it)",
+        "--tokenizer", metavar="FILE", type=Path, help="the file that defines the tokens of a train.bin: a "
+        "tokenizer.json, nanoGPT's meta as JSON, or the text whose characters they are (default: meta.json, "
+        "tokenizer.json or input.txt beside it)",
     )  # fmt: skip
-    parser.add_argument("--encoding", default="", help="of a text that is not UTF-8, such as cp1252 (default: UTF-8)")
+    parser.add_argument(
+        "--encoding", default="", help="encoding of a text that is not UTF-8, such as cp1252 (default: UTF-8)"
+    )
     parser.add_argument(
         "--config", metavar="FILE", type=Path, help="read settings from a JSON or YAML file, as --dump-config writes "
-        "them; what it leaves out is the preset's (default: none)",
+        "them; settings that it leaves out are the preset's (default: none)",
     )  # fmt: skip
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="model.n_layer=6",
-        help="change any setting, also one of the file's; may be given several times; see: python -m core settings "
-        "(default: none)",
+        help="change any setting, including those in the file; may be given several times; see: python -m core "
+        "settings (default: none)",
     )
     parser.add_argument("--steps", type=int, help="the same as --set train.steps=... (default: the preset's)")
     parser.add_argument("--device", help=f"{devices.help} One of {', '.join(devices.choices)} (default: the preset's)")
@@ -306,8 +312,8 @@ def _read_config(file: Path) -> Mapping[str, Any]:
         data = None
     if not isinstance(data, dict):
         raise ConfigError(
-            f"The file {file} does not hold settings in JSON or YAML. This writes one: python -m core train "
-            "--dump-config"
+            f"The file {file} does not contain settings in JSON or YAML. This writes one that does: python -m core "
+            "train --dump-config"
         )
     return data
 

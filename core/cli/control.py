@@ -32,16 +32,18 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "change settings of a run while it trains",
         set_live_settings,
         aliases=["turn"],
-        description="Change settings of a run while it trains: a change takes effect at its next step, or when a run "
-        "that does not train now goes on. Without a setting, all that can be changed are shown with their values.",
+        description="Change settings of a run while it trains. A change takes effect at the next step, or when a "
+        "run that is not training resumes. Without a setting, those that can be changed are shown with their values.",
         epilog="Settings: " + "; ".join(f"{name} ({labels[path].label})" for name, path in _SHORT.items()) + ".",
     )
     parser.add_argument("settings", nargs="*", metavar=_EXAMPLE, help="a setting and its new value")
-    _command(commands, "pause", "pause a run after the step under way", pause)
+    _command(commands, "pause", "pause a run after the current step", pause)
     _command(commands, "stop", "save a run and end its training", stop)
-    parser = _command(commands, "show", "show a run: status, losses, settings unlike its preset's, files", show)
+    parser = _command(
+        commands, "show", "show a run: status, losses, settings that differ from its preset's, files", show
+    )
     parser.add_argument("--json", action="store_true", help="write it as JSON, with all settings")
-    parser = _command(commands, "rename", "give a run another name", rename)
+    parser = _command(commands, "rename", "rename a run", rename)
     parser.add_argument("name", metavar="NAME", help="the new name")
     parser = _command(commands, "delete", f"delete a run, which stays in the trash for {DAYS} days; asks first", delete)
     parser.add_argument("--yes", action="store_true", help="do not ask")
@@ -73,7 +75,7 @@ def set_live_settings(folder: RunFolder, options: argparse.Namespace) -> None:
         elif not changes:
             print(f"{name}: {is_now}")
     if changes and folder.status().pid is None:
-        print("The run does not train now, so this waits until it goes on.")
+        print("The run is not training now, so the change takes effect when it resumes.")
 
 
 def _change(text: str) -> tuple[str, Any]:
@@ -83,20 +85,20 @@ def _change(text: str) -> tuple[str, Any]:
 
 def pause(folder: RunFolder, _: argparse.Namespace) -> None:
     new_supervisor().pause(folder)
-    print_line(f"{folder.name} pauses after this step. Go on: python -m core resume {folder.id}")
+    print_line(f"{folder.name} pauses after this step. Resume it: python -m core resume {folder.id}")
 
 
 def stop(folder: RunFolder, _: argparse.Namespace) -> None:
     if folder.status().ended:
-        raise RunError(f"The run {folder.name!r} is {folder.status().state} already, so there is nothing to stop.")
+        raise RunError(f"The run {folder.name!r} is already {folder.status().state}, so there is nothing to stop.")
     new_supervisor().stop(folder)
-    print_line(f"{folder.name} saves and stops after this step. Go on later: python -m core resume {folder.id}")
+    print_line(f"{folder.name} saves and stops after this step. Resume it later: python -m core resume {folder.id}")
 
 
 def rename(folder: RunFolder, options: argparse.Namespace) -> None:
     before = folder.name
     folder.rename(options.name)
-    print_line(f"{before} is called {folder.name} now.")
+    print_line(f"{before} is now called {folder.name}.")
 
 
 def delete(folder: RunFolder, options: argparse.Namespace) -> None:
@@ -110,9 +112,9 @@ def delete(folder: RunFolder, options: argparse.Namespace) -> None:
 
 def _confirmed(folder: RunFolder) -> bool:
     if not sys.stdin.isatty():
-        raise RunError("Deleting needs --yes where nobody can be asked.")
+        raise RunError("Deleting needs --yes, because nobody can be asked here.")
     status = folder.status()
-    print_line(f"{folder.name}, {status.state} at step {status.step:,}: its weights, curves and texts go with it.")
+    print_line(f"{folder.name}, {status.state} at step {status.step:,}: its weights, curves and texts are deleted too.")
     return input(f"Move it to the trash, where it stays for {DAYS} days? [y/N] ").strip().lower() in ("y", "yes")
 
 

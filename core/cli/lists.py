@@ -20,7 +20,7 @@ from core.text.token_display import printable
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     for name, show, about in (
-        ("corpora", corpora, "list the texts to learn from"),
+        ("corpora", corpora, "list the texts to train on"),
         ("presets", presets, "list the presets"),
     ):
         commands.add_parser(name, help=about, description=about).set_defaults(run=show)
@@ -31,7 +31,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "its losses and all settings (default: none)",
     )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace a file that exists")
-    parser.add_argument("--all", action="store_true", help="list the runs of sweeps too")
+    parser.add_argument("--all", action="store_true", help="also list the runs of sweeps")
     parser.set_defaults(run=runs)
     about = "list all settings of a run, with default, bounds and help"
     parser = commands.add_parser("settings", help=about, description=about)

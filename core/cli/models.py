@@ -13,7 +13,7 @@ from core.terminal import print_line
 
 _SHORT = {"max_new_tokens": "tokens"}
 _MODELS = ("huggingface", "nanogpt")
-_FORCE = "replace files that exist already (they are left alone otherwise)"
+_FORCE = "replace existing files (otherwise they are left alone)"
 _DOCUMENTS = ("script", "notebook", "report")
 
 
@@ -27,10 +27,10 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         help="text to continue; \\n is a newline (default: empty, the model starts from scratch)",
     )
     parser.add_argument(
-        "--stop", default="", metavar="CHARACTERS", help="end before any of these; \\n is a newline (default: none)"
+        "--stop", default="", metavar="CHARACTERS", help="stop before any of these; \\n is a newline (default: none)"
     )
     parser.add_argument(
-        "--samples", type=int, default=1, metavar="N", help="number of texts; each has the next seed (default: 1)"
+        "--samples", type=int, default=1, metavar="N", help="number of texts; each uses the next seed (default: 1)"
     )
     earlier = {"dest": "evict_fraction", "type": float, "default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
     parser.add_argument("--forget", **earlier)  # the earlier name of --evict-fraction
@@ -40,8 +40,8 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         parser.add_argument(flag, dest=name, type=setting.type, default=setting.default, help=about)
     parser.set_defaults(run=generate_text)
     about = (
-        "import a model: a folder of transformers (GPT-2, GPT-NeoX or Llama), a Hugging Face name, nanoGPT's ckpt.pt, "
-        "or the zip of a run that the app's download gives"
+        "import a model: a folder of transformers (GPT-2, GPT-NeoX or Llama), a Hugging Face name, nanoGPT's "
+        "ckpt.pt, or the zip of a run downloaded from the app"
     )
     parser = commands.add_parser("import", help=about, description=about)
     parser.add_argument(
@@ -50,9 +50,9 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument(
         "--corpus",
         default="shakespeare",
-        help="the text for looking inside it and training it further (default: shakespeare)",
+        help="the text to look inside it with and to train it further on (default: shakespeare)",
     )
-    parser.add_argument("--name", help="a label for the run it becomes (default: the file's name)")
+    parser.add_argument("--name", help="a name for the new run (default: the file's name)")
     parser.set_defaults(run=bring_in)
     about = (
         "export a run: its model for transformers (a folder) or nanoGPT (a folder or a .pt file), a script or notebook "
@@ -64,7 +64,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder, or the file, to write")
     parser.add_argument("--force", action="store_true", help=_FORCE)
     parser.set_defaults(run=send_out)
-    about = "write a text's tokens, with --from those of a run, for nanoGPT's train.py: train.bin, val.bin and meta.pkl"
+    about = "write a text's tokens (with --from, a run's) for nanoGPT's train.py: train.bin, val.bin and meta.pkl"
     parser = commands.add_parser("prepare", help=about, description=about)
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write, such as nanoGPT's data/NAME")
     parser.add_argument("--force", action="store_true", help=_FORCE)
@@ -119,7 +119,7 @@ def bring_in(options: argparse.Namespace) -> None:
     if not source.exists() and HUB_NAME.fullmatch(options.source):
         source, name = download_model(options.source, data_dir()), name or options.source
     run = import_model(data_dir(), source.absolute(), options.corpus, name)
-    print_line(f"{run.name} is run {run.id}. Write with it: python -m core generate {run.id}")
+    print_line(f"{run.name} is run {run.id}. Generate text with it: python -m core generate {run.id}")
 
 
 def send_out(options: argparse.Namespace) -> None:
@@ -129,7 +129,7 @@ def send_out(options: argparse.Namespace) -> None:
 
     run, step = find_run_at(options.wanted, data_dir())
     if options.kind in _DOCUMENTS and step is not None:
-        raise RunError(f"A {options.kind} is of the whole run. Leave @{step} out.")
+        raise RunError(f"A {options.kind} covers the whole run. Leave @{step} out.")
     how = ""
     if options.kind in _DOCUMENTS:
         write_document(run, options.kind, options.out.absolute(), data_dir(), options.force)
@@ -137,7 +137,7 @@ def send_out(options: argparse.Namespace) -> None:
         weights = None if step is None else require_weights(run, step)[0]
         export = export_hugging_face if options.kind == "huggingface" else export_nanogpt
         how = export(run, options.out.absolute(), weights, options.force)
-    for line in (f"{run.name} is written to {options.out}.", *how.splitlines()):
+    for line in (f"{run.name} was written to {options.out}.", *how.splitlines()):
         print_line(line)
 
 
@@ -155,7 +155,7 @@ def write_data(options: argparse.Namespace) -> None:
     tokenizer = parents_tokenizer(parent, config, text) if parent else new_tokenizer(data, text, data_dir())
     ids = load_ids(corpus, tokenizer, data_dir())
     write_files(options.out.absolute(), data_files(ids, data.val_fraction, tokenizer), options.force)
-    print_line(f"{len(ids):,} tokens are written to {options.out}. In nanoGPT's folder, train on them:")
+    print_line(f"{len(ids):,} tokens were written to {options.out}. In nanoGPT's folder, train on them:")
     print_line(f"python train.py --dataset={options.out.absolute().name}")
 
 
@@ -163,4 +163,4 @@ def write_lessons(options: argparse.Namespace) -> None:
     from core.import_export.notebooks import write_notebooks
 
     for path in write_notebooks(options.out.absolute(), options.force):
-        print_line(f"{path.name} is written to {options.out}.")
+        print_line(f"{path.name} was written to {options.out}.")

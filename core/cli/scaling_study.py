@@ -25,12 +25,12 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     )
     add_config_options(parser)
     parser.add_argument("--sizes", help="layers x width, such as 1x16,1x32,2x48,2x64 (default: these)")
-    parser.add_argument("--seeds", type=int, default=2, metavar="N", help="runs of each size and budget (default: 2)")
-    parser.add_argument("--name", help="a label for the study (default: one is made up)")
-    parser.add_argument("--estimate", action="store_true", help="say what it would take, and train nothing")
     parser.add_argument(
-        "--resume", metavar="STUDY", help="go on with a stopped study, or print it (default: a new one)"
+        "--seeds", type=int, default=2, metavar="N", help="number of runs for each size and budget (default: 2)"
     )
+    parser.add_argument("--name", help="a label for the study (default: one is made up)")
+    parser.add_argument("--estimate", action="store_true", help="show the estimated cost and train nothing")
+    parser.add_argument("--resume", metavar="STUDY", help="resume a stopped study, or print it (default: a new one)")
     parser.add_argument("--next", metavar="SIZE", help="predict a further size, then train it (default: none)")
     add_engine(parser)
     parser.set_defaults(run=study)
@@ -51,13 +51,15 @@ def study(options: argparse.Namespace) -> int:
     if options.resume:
         sweep = open_sweep(data_dir(), options.resume)
         if not sweep.record().budget:
-            raise ConfigError(f"{options.resume!r} is a sweep. Go on: python -m core sweep --resume {options.resume}")
+            raise ConfigError(
+                f"{options.resume!r} is a sweep. Resume it: python -m core sweep --resume {options.resume}"
+            )
         if sweep.record().state == "stopped":
             resume_sweep(sweep, supervisor)
     else:
         config, parent, _, text = config_wanted(options)
         if parent or text:
-            raise ConfigError("A study trains new models on a text of the list. Leave out --from and --text.")
+            raise ConfigError("A study trains new models on a text from the list. Leave out --from and --text.")
         steps = _FIRST_STEPS if options.steps is None else options.steps
         sizes = parse_sizes(options.sizes or FIRST_SIZES)
         record = plan_scaling(config, data_dir(), sizes, steps, seeds=options.seeds, name=options.name or "")

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from core.sweeps.space import Dimension
 
 _LOOK_SECONDS = 0.5
-_MEANS = "id, the beginning of one or name of a sweep, or: latest"
+_MEANS = "a sweep's id or its first characters, or its name, or: latest"
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -43,26 +43,32 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "sweep",
         help="train many runs that differ in chosen settings",
         description="Train many runs that differ in chosen settings, and say which were best. It trains until all are "
-        "done; Ctrl-C stops it, and --resume goes on.",
+        "done; Ctrl-C stops it, and --resume continues it.",
     )
     add_config_options(parser)
     parser.add_argument(
         "--vary", action="append", default=[], metavar="train.learning_rate=1e-4..1e-2",
-        help="a setting with its range, or its list (model.n_layer=2,4,6); in a grid a range has 4 positions, or as "
-        "many as 1e-4..1e-2:6 says; may be given several times (default: none)",
+        help="a setting with its range, or its list (model.n_layer=2,4,6); in a grid a range has 4 positions, or 6 as "
+        "in 1e-4..1e-2:6; may be given several times (default: none)",
     )  # fmt: skip
     about = ", ".join(f"{name} {METHODS[name].about}" for name in OFFERED)
     parser.add_argument("--method", choices=OFFERED, default="tpe", help=f"{about} (default: tpe)")
-    parser.add_argument("--points", type=int, metavar="N", help="how many combinations (default: 12; a grid has all)")
-    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="runs of each combination (default: 1)")
-    prune = {"action": argparse.BooleanOptionalAction, "default": None}
-    parser.add_argument("--prune", **prune, help="stop runs above the median loss of others (default: with tpe only)")
-    parser.add_argument("--name", help="a label for the sweep (default: one is made up)")
-    parser.add_argument("--estimate", action="store_true", help="say what it would take, and train nothing")
-    parser.add_argument("--resume", metavar="SWEEP", help=f"go on with a stopped sweep: {_MEANS} (default: a new one)")
-    parser.add_argument("--extend", metavar="SWEEP", help="train --points more of a sweep (default: a new one)")
+    parser.add_argument("--points", type=int, metavar="N", help="number of combinations (default: 12; a grid has all)")
     parser.add_argument(
-        "--around-best", metavar="SWEEP", help="narrow the ranges around a sweep's best (default: no sweep)"
+        "--seeds", type=int, default=1, metavar="N", help="number of runs for each combination (default: 1)"
+    )
+    prune = {"action": argparse.BooleanOptionalAction, "default": None}
+    parser.add_argument(
+        "--prune", **prune, help="stop runs whose loss is above the others' median (default: with tpe only)"
+    )
+    parser.add_argument("--name", help="a label for the sweep (default: one is made up)")
+    parser.add_argument("--estimate", action="store_true", help="show the estimated cost and train nothing")
+    parser.add_argument("--resume", metavar="SWEEP", help=f"resume a stopped sweep: {_MEANS} (default: a new one)")
+    parser.add_argument(
+        "--extend", metavar="SWEEP", help="extend a sweep by --points combinations (default: a new one)"
+    )
+    parser.add_argument(
+        "--around-best", metavar="SWEEP", help="narrow the ranges around a sweep's best combination (default: no sweep)"
     )
     add_engine(parser)
     parser.set_defaults(run=begin_sweep)
@@ -72,8 +78,8 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     )
     parser.add_argument("wanted", nargs="?", metavar="SWEEP", help=_MEANS)
     parser.add_argument("--json", action="store_true", help="write one as JSON, with the losses of all its points")
-    parser.add_argument("--stop", action="store_true", help="stop one: its runs save and end")
-    parser.add_argument("--delete", action="store_true", help="delete one; its runs stay")
+    parser.add_argument("--stop", action="store_true", help="stop one; its runs save and end")
+    parser.add_argument("--delete", action="store_true", help="delete one; its runs are kept")
     parser.set_defaults(run=show_sweeps)
 
     about = "raise the learning rate over some steps and suggest one"
@@ -131,7 +137,7 @@ def _new_sweep(options: argparse.Namespace, at_a_time: int) -> "SweepFolder | No
     else:
         config, parent, _, text = config_wanted(options)
         if parent:
-            raise ConfigError("The runs of a sweep begin from scratch. Leave out --from.")
+            raise ConfigError("The runs of a sweep start from scratch. Leave out --from.")
         if not options.vary:
             raise ConfigError("A sweep needs --vary, such as --vary train.learning_rate=1e-4..1e-2")
         record = plan(config, [parse_dimension(each) for each in options.vary])
@@ -163,14 +169,14 @@ def drive_sweep(sweep: "SweepFolder", supervisor: "Supervisor") -> int:
         _print_ended(sweep, record, shown)
     except KeyboardInterrupt:
         record = stop_sweep(sweep, supervisor)
-        print_line(f"Stopped; its runs save and end. Go on: python -m core sweep --resume {sweep.id}")
+        print_line(f"Stopped; its runs save and end. Resume it: python -m core sweep --resume {sweep.id}")
         return 130
     finally:
         supervisor.close()
     if record.reason:
         raise RunError(record.reason)
     if record.state == "stopped":
-        print_line(f"Stopped from elsewhere. Go on: python -m core sweep --resume {sweep.id}")
+        print_line(f"Stopped from elsewhere. Resume it: python -m core sweep --resume {sweep.id}")
         return 130
     _print_outcome(sweep, record)
     return 0
@@ -250,7 +256,7 @@ def print_rate(options: argparse.Namespace) -> None:
 
     config, parent, _, text = config_wanted(options)
     if parent or text:
-        raise ConfigError("A range test trains a new model on a text of the list. Leave out --from and --text.")
+        raise ConfigError("A range test trains a new model on a text from the list. Leave out --from and --text.")
     keep_freed_memory()
     test = finish(range_test(config, data_dir()))
     smoothed = test.smoothed
@@ -272,11 +278,11 @@ def show_sweeps(options: argparse.Namespace) -> None:
     sweep = open_sweep(data_dir(), options.wanted)
     if options.stop:
         record = stop_sweep(sweep, new_supervisor())
-        print_line(f"{record.name} is {record.state}. Go on: python -m core sweep --resume {sweep.id}")
+        print_line(f"{record.name} is {record.state}. Resume it: python -m core sweep --resume {sweep.id}")
     elif options.delete:
         name = sweep.record().name
         delete_sweep(sweep)
-        print_line(f"{name} is deleted; its runs stay.")
+        print_line(f"{name} is deleted; its runs are kept.")
     else:
         _show_one(sweep, as_json=options.json)
 

@@ -58,24 +58,24 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     add_config_options(parser)
     parser.add_argument("--settings", action="store_true", help="read all settings as JSON from standard input instead")
     parser.add_argument(
-        "--tokens", type=int, metavar="N", help="size of the vocabulary (default: that of the settings' "
-        "tokenizer, or the parent's)",
+        "--tokens", type=int, metavar="N", help="size of the vocabulary (default: that of the chosen "
+        "tokenizer, or of the parent's)",
     )  # fmt: skip
     parser.set_defaults(run=print_estimate)
 
-    resume = commands.add_parser("resume", help="go on with a run", description="Go on from a run's last save.")
+    resume = commands.add_parser("resume", help="resume a run", description="Resume a run from its last save.")
     add_run(resume)
     resume.add_argument(
         "--steps",
         metavar="N",
-        help="the step to end at, or with a plus (+500) so many more than it has taken: lets a finished run go on "
-        "(default: the end it has)",
+        help="the step to end at, or with a plus (+500) the number of additional steps, also for a finished run "
+        "(default: its present end)",
     )
     resume.add_argument(
         "--schedule",
         choices=get_args(Schedule),
-        help="the learning rate of additional steps (--steps +N): restart warms up and decays once more, stay (the "
-        "default) keeps to the schedule, whose rate stays at its last value after its end",
+        help="the learning rate of additional steps (--steps +N): restart warms up and decays again; stay (the "
+        "default) keeps the schedule, and its last value after its end",
     )
     resume.add_argument("--device", help=f"{devices.help} One of {', '.join(devices.choices)} (default: the run's)")
     add_track(resume)
@@ -136,15 +136,15 @@ def resume_command(options: argparse.Namespace) -> int:
     count, processes = processes_of_torchrun(), folder.record().config.train.processes
     if count and count != processes:
         raise ConfigError(
-            f"The run {folder.name!r} trains in {processes} processes, and torchrun has started {count}. Go on without "
-            "torchrun: it starts as many as it needs."
+            f"The run {folder.name!r} trains in {processes} processes, and torchrun has started {count}. Resume it "
+            "without torchrun: it starts as many as it needs."
         )
     if options.steps is None and not options.schedule and _let_go_on(folder):
         return 0
     if options.steps is not None:
         _move_end(folder, options.steps, options.schedule)
     elif options.schedule:
-        raise ConfigError("--schedule is for additional steps, such as --steps +500. Add how many.")
+        raise ConfigError("--schedule is for additional steps. Add how many, such as --steps +500.")
     return _train(folder, options.device, drop_stale=True)
 
 
@@ -157,7 +157,7 @@ def _let_go_on(folder: RunFolder) -> bool:
         if status.state != "paused" or status.pid is None:
             return False
         send_command(folder, "resume")
-    print_line(f"{folder.name} goes on at step {status.step:,}, in the process that it was paused in.")
+    print_line(f"{folder.name} continues at step {status.step:,}, in the process in which it was paused.")
     return True
 
 
@@ -176,8 +176,8 @@ def _move_end(folder: RunFolder, steps: str, schedule: Schedule | None) -> None:
             change = f"python -m core set {folder.id} steps=4000"
             if status.state == "paused":
                 raise RunError(
-                    f"The run {folder.name!r} is paused at step {status.step:,}. Change its end with {change}, then go "
-                    f"on with python -m core resume {folder.id}"
+                    f"The run {folder.name!r} is paused at step {status.step:,}. Change its end with {change}, then "
+                    f"resume it with python -m core resume {folder.id}"
                 )
             raise RunError(f"The run {folder.name!r} is being trained. Change its end: {change}")
         more = number if steps.startswith("+") else number - folder.status().step
@@ -231,10 +231,10 @@ def _train(folder: RunFolder, device: str | None = None, *, drop_stale: bool = F
         show.note(summary.sentence)
     if status.state == "finished":
         if not folder.record().parent and (expected := expected_loss(folder.record().config)) and status.val_loss:
-            show.note(f"Expected was {expected:.2f}; the difference is {status.val_loss - expected:+.2f}.")
+            show.note(f"The expected loss was {expected:.2f}; the difference is {status.val_loss - expected:+.2f}.")
         show.note(f"Generate text: python -m core generate {meant}")
         return 0
-    show.note(f"Go on: python -m core resume {meant}")
+    show.note(f"Resume it: python -m core resume {meant}")
     return 130
 
 
@@ -262,7 +262,7 @@ def _stop_by_signal(request: "StopRequest", note: Callable[[str], None]) -> Iter
     def stop(number: int, _frame: FrameType | None) -> None:
         signal.signal(number, before[signal.Signals(number)])
         request.reason = "Stopped from the shell."
-        note("Saving; press Ctrl-C again to stop without.")
+        note("Saving; press Ctrl-C again to stop without saving.")
 
     handled = not_ignored(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, stop) for number in handled}
@@ -307,7 +307,7 @@ def print_estimate(options: argparse.Namespace) -> None:
     choice = run_precision(config, hardware, count, data_dir())
     figures = estimate_run(config, tokens, data_dir(), length, correction)
     print(f"{figures.parameters:,} parameters")
-    print(f"{memory_in_words(figures.memory_bytes)} of memory while it trains, besides what Python and torch take")
+    print(f"{memory_in_words(figures.memory_bytes)} of memory while it trains, on top of what Python and torch need")
     print(f"about {duration_in_words(figures.seconds)} for {config.train.steps:,} steps")
     print(f"computed in {choice.sentence}")
 

@@ -80,15 +80,15 @@ def check_shapes(declared: Mapping[str, tuple[int, ...]], expected: Mapping[str,
         if declared[name] != shape:
             raise ExternalModelError(f"The tensor {name} has the shape {declared[name]}, but should have {shape}.")
     if unknown := sorted(set(declared) - set(expected)):
-        raise ExternalModelError(f"The file holds a tensor that its settings do not ask for: {unknown[0][:80]!r}.")
+        raise ExternalModelError(f"The file contains a tensor that its settings do not call for: {unknown[0][:80]!r}.")
 
 
 def check_finite(weights: Mapping[str, Tensor]) -> None:
     """Raise ExternalModelError naming the first tensor that holds inf or nan."""
     if bad := next((name for name, tensor in weights.items() if not all_finite([tensor])), None):
         raise ExternalModelError(
-            f"The tensor {bad} holds numbers that are not finite (inf or nan), so the model can predict nothing. "
-            "Use a save from before its training diverged."
+            f"The tensor {bad} contains numbers that are not finite (inf or nan), so the model cannot predict "
+            "anything. Use weights saved before its training diverged."
         )
 
 
@@ -156,7 +156,7 @@ def open_weights(folder: Path) -> Iterator[tuple[dict[str, tuple[int, ...]], Cal
     def shape(name: str) -> tuple[int, ...]:
         stored = files[name].get_slice(name)
         if stored.get_dtype() not in _FLOATS:
-            raise ExternalModelError(f"The tensor {name} holds {stored.get_dtype()}, not numbers with a point.")
+            raise ExternalModelError(f"The tensor {name} holds {stored.get_dtype()}, not floating-point numbers.")
         return tuple(stored.get_shape())
 
     with ExitStack() as stack:
@@ -165,7 +165,7 @@ def open_weights(folder: Path) -> Iterator[tuple[dict[str, tuple[int, ...]], Cal
             try:
                 if not checksum_holds(path):
                     raise ExternalModelError(
-                        f"The file {path.name} is damaged: its checksum is not that of what was exported. "
+                        f"The file {path.name} is damaged: its checksum differs from that of the exported file. "
                         "Export it again."
                     )
                 file = stack.enter_context(safe_open(path, "pt"))
@@ -207,7 +207,7 @@ def _paths(folder: Path) -> list[tuple[Path, set[str] | None]]:
 
 
 def _damaged(path: Path, error: Exception) -> ExternalModelError:
-    return ExternalModelError(f"The file {path.name} is damaged or no safetensors file: {error}.")
+    return ExternalModelError(f"The file {path.name} is damaged or is not a safetensors file: {error}.")
 
 
 FILE = "tokenizer.json"

@@ -77,11 +77,13 @@ def _settings(path: Path) -> dict[str, Any]:
     try:
         settings = parse_json(path.read_bytes())
     except FileNotFoundError:
-        raise ExternalModelError(f"There is no {CONFIG} in {path.parent.name}, so this is no model's folder.") from None
+        raise ExternalModelError(
+            f"There is no {CONFIG} in {path.parent.name}, so this is not a model's folder."
+        ) from None
     except (OSError, ValueError):
         raise ExternalModelError(f"The file {CONFIG} cannot be read: it is damaged or not JSON.") from None
     if not isinstance(settings, dict):
-        raise ExternalModelError(f"The file {CONFIG} holds no settings: it is not a dictionary.")
+        raise ExternalModelError(f"The file {CONFIG} contains no settings: it is not a dictionary.")
     return settings
 
 

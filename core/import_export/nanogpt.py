@@ -51,7 +51,7 @@ def read_checkpoint(path: Path) -> ExternalModel:
     checkpoint = _load(path)
     settings, stored = checkpoint.get("model_args"), checkpoint.get("model")
     if not isinstance(settings, dict) or not isinstance(stored, dict):
-        raise ExternalModelError("The file has no `model` with its `model_args`, so it is no checkpoint of nanoGPT.")
+        raise ExternalModelError("The file has no `model` with its `model_args`, so it is not a nanoGPT checkpoint.")
     vocab_size = integer_setting(settings, "vocab_size", 2, MAX_TOKENS)
     step = 0 if checkpoint.get("iter_num") is None else integer_setting(checkpoint, "iter_num", 0, _MAX_STEPS)
     shape = read_shape(settings, {name: name for name in SHAPE})
@@ -62,7 +62,7 @@ def read_checkpoint(path: Path) -> ExternalModel:
     weights: dict[str, Tensor] = {}
     for name, tensor in stored.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise ExternalModelError("Among its weights is something that is no tensor.")
+            raise ExternalModelError("One of its weights is not a tensor.")
         weights[unwrapped(name)] = tensor
     weights = {name: tensor for name, tensor in weights.items() if not name.endswith(".attn.bias")}  # masks
     head = weights.pop("lm_head.weight", None)  # the embedding table under its second name
@@ -74,7 +74,7 @@ def read_checkpoint(path: Path) -> ExternalModel:
     check_shapes({name: tuple(tensor.shape) for name, tensor in weights.items()}, expected_shapes(config, vocab_size))
     for name, tensor in weights.items():
         if not tensor.is_floating_point() or tensor.is_sparse or not tensor.is_contiguous():
-            raise ExternalModelError(f"The tensor {name} is not a plain table of numbers with a point.")
+            raise ExternalModelError(f"The tensor {name} is not a plain array of floating-point numbers.")
     weights = {name: tensor.float() for name, tensor in weights.items()}
     check_finite(weights)
     text = checkpoint.get(FILE)
@@ -126,7 +126,7 @@ def data_files(ids: np.ndarray, val_fraction: float, tokenizer: Tokenizer) -> di
     """
     if tokenizer.vocab_size > MAX_IDS:
         raise ExternalModelError(
-            f"nanoGPT's data have two bytes a token, so at most {MAX_IDS:,} tokens, and this vocabulary has "
+            f"nanoGPT's data has two bytes per token, so at most {MAX_IDS:,} tokens, and this vocabulary has "
             f"{tokenizer.vocab_size:,}. Choose a smaller one."
         )
     middle = split_point(len(ids), val_fraction)
@@ -170,8 +170,8 @@ def check_writable(config: ModelConfig) -> None:
         changed = ", ".join(f"{name}={getattr(config, name)}" for name in names)
         held = ", ".join(f"{name}={getattr(plain, name)}" for name in names)
         raise ExternalModelError(
-            f"nanoGPT's model cannot have {changed}; it has only {held}, so its logits would differ. Train with that, "
-            "or export for transformers, which has more kinds of models."
+            f"nanoGPT's model cannot have {changed}; it has only {held}, so its logits would differ. Train with "
+            "those settings, or export for transformers, which supports more kinds of models."
         )
 
 
@@ -213,7 +213,7 @@ def _load(path: Path) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:
             # PyTorch compresses nothing. A compressed file may expand to any size.
             if any(item.compress_type != zipfile.ZIP_STORED for item in archive.infolist()):
-                raise ExternalModelError("The file is packed in a way that PyTorch never does, so it is not read.")
+                raise ExternalModelError("The file is packed in a way that PyTorch never uses, so it is not read.")
             if damaged := archive.testzip():  # PyTorch writes these checksums, but does not check them
                 raise ExternalModelError(f"The file is damaged: its part {damaged[:80]!r} is not what was saved.")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
@@ -223,8 +223,8 @@ def _load(path: Path) -> dict[str, Any]:
         raise ExternalModelError("The file is missing, damaged, or not saved by PyTorch.") from None
     except Exception:  # the restricted reader raises many kinds, and its messages advise disabling it
         raise ExternalModelError(
-            "The file holds something other than tensors and plain values, which could be a program, so it is not read."
+            "The file contains something other than tensors and plain values. It could be a program, so it is not read."
         ) from None
     if not isinstance(checkpoint, dict):
-        raise ExternalModelError("The file holds no dictionary, so it is no checkpoint of nanoGPT.")
+        raise ExternalModelError("The file does not contain a dictionary, so it is not a nanoGPT checkpoint.")
     return checkpoint

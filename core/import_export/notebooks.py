@@ -244,18 +244,22 @@ class Recipe(NamedTuple):
 
 
 _SCRIPT = {
-    "how": "Put this file next to the folder `core` of GPT Explorer, and run it with the same Python. Where the text "
-    "is not known there, give its file: the name of this script, then the name of the file.",
+    "how": (
+        "Put this file next to the folder `core` of GPT Explorer, and run it with the same Python. If the text is "
+        "not known there, give the name of its file after the name of this script."
+    ),
 }
 _NOTEBOOK = {
-    "how": "Put this notebook next to the folder `core` of GPT Explorer, and run all its cells with the same Python. "
-    "Where the text is not known there, write the name of its file into `TEXT_FILES`.",
+    "how": (
+        "Put this notebook next to the folder `core` of GPT Explorer, and run all its cells with the same Python. If "
+        "the text is not known there, write the name of its file into `TEXT_FILES`."
+    ),
     "HERE": "Path.cwd()",
     "TEXT_FILES": '[]  # for example ["my_diary.txt"]',
 }
 _START = (
-    "It began with weights that cannot be trained again from here. Put `start.safetensors` and `tokenizer.json` next "
-    "to this file; both are in the run's own folder, which Download on the page Runs has."
+    "It started from weights that this file cannot train. Put `start.safetensors` and `tokenizer.json` next to this "
+    "file; both are in the run's own folder, which Download on the page Runs has."
 )
 
 

@@ -130,7 +130,7 @@ def question(facts: RunFacts) -> str:
     parts = [f"{name.lower()} {before} → {after}" for name, before, after in different]
     changed = listed(parts if len(parts) <= 4 else [*parts[:3], f"{len(parts) - 3} other changes"])
     if facts.origin:
-        return f"What can a model do that was trained elsewhere, measured on {text}?"
+        return f"How well does a model that was trained elsewhere predict {text}?"
     if facts.parent and facts.parent.step is not None:
         branch = f"{facts.parent.name}, trained on from its step {facts.parent.step:,}"
         return f"How does {branch}, change with {changed}?" if changed else f"Does {branch}, improve further?"
@@ -206,8 +206,8 @@ def model_card(facts: RunFacts) -> list[tuple[str, str]]:
         ),
         (
             "Limitations",
-            "It has learned which text is likely, not what is true. It repeats what its text holds, prejudices and "
-            f"errors included, and cannot read or write {facts.letters} that its text lacks.",
+            "It has learned which text is likely, not what is true. It repeats what its text contains, prejudices "
+            f"and errors included, and cannot read or write {facts.letters} that its text lacks.",
         ),
     ]
 
@@ -279,7 +279,7 @@ def _quality(facts: RunFacts) -> str:
     return (
         f"Validation loss {loss:.4f} nats ({loss / math.log(2):.3f} bits{a_byte}), {meaning}. "
         + (f"For comparison: {', '.join(baselines)}. " if baselines else "")
-        + "One run with one seed: others differ a little."
+        + "One run with one seed: other seeds give slightly different losses."
     )
 
 

@@ -291,7 +291,9 @@ class Trackers:
         except Exception as error:  # another program may raise anything: the run continues without it
             self._trackers.pop(name, None)
             log.warning("%s no longer follows this run", name, exc_info=error)
-            self.notices.append(f"{name} does not follow this run ({type(error).__name__}); its log says more.")
+            self.notices.append(
+                f"{name} does not track this run ({type(error).__name__}); the run's log has the details."
+            )
 
 
 def _merged(rows: Rows) -> list[Values]:
@@ -345,6 +347,6 @@ def choose_trackers(names: Sequence[str]) -> None:
         if name in TRACKERS and find_spec(name) is None:
             raise ConfigError(f"{name} is not installed. Install it: python -m pip install {name}")
     if NONE in names and len(set(names)) > 1:
-        raise ConfigError(f"--track {NONE} stands alone.")
+        raise ConfigError(f"--track {NONE} cannot be combined with other trackers.")
     if names:
         os.environ[_VARIABLE] = ",".join(names)

@@ -23,8 +23,8 @@ class PromptError(ExplorerError):
 
 
 POST_NORM = (
-    "This model normalizes after each part has been added (post-norm), so what its parts add does not add up to its "
-    "logits. Look at a model that normalizes before them."
+    "This model normalizes after each part has been added (post-norm), so the outputs of its parts do not add up to "
+    "its logits. Choose a model that normalizes before each part."
 )
 
 

@@ -135,8 +135,8 @@ def attention_weight_steps(model: GPT, ids: Ids, layer: int, head: int, query: i
     """
     if model.config.softmax_over == "queries":
         raise PromptError(
-            "This model takes its softmax over the queries, so a weight depends on its whole column, later letters "
-            "included. Step by step, only the softmax over keys is shown here."
+            "This model takes its softmax over the queries, so a weight depends on its whole column, including later "
+            "tokens. Only the softmax over keys is shown step by step here."
         )
     attention = f"blocks.{layer}.attn."
     steps = ("normalised",) * model.config.qk_norm + ("rotated",) * (model.config.position == "rope")

@@ -135,7 +135,7 @@ def _check_parts_add_up(model: GPT) -> None:
     if not model.config.residual:
         raise PartError(
             "This model has no residual connections: each part replaces what came before it, so nothing adds up. "
-            "Look at a model that has them."
+            "Choose a model that has them."
         )
     if model.config.post_norm:
         raise PartError(POST_NORM)

@@ -35,7 +35,7 @@ def position_embeddings(model: GPT | Bigram) -> Float32[np.ndarray, "block_size 
         + {
             "rope": "it rotates queries and keys by their position (RoPE).",
             "alibi": "its attention scores fall with the distance of a token (ALiBi).",
-        }.get(model.config.position if isinstance(model, GPT) else "", "it cannot tell where a token stands.")
+        }.get(model.config.position if isinstance(model, GPT) else "", "it cannot tell where a token is.")
     )
 
 

@@ -78,8 +78,8 @@ def logit_effects(model: GPT, layer: int, neuron: int, count: int = 10) -> Logit
     mlp = _feed_forward(model, layer, neuron)
     if not model.config.residual and layer < model.config.n_layer - 1:
         raise PartError(
-            "This model has no residual connections, so nothing of this layer reaches the answer directly. Choose a "
-            "neuron of the last layer."
+            "This model has no residual connections, so the output of this layer does not reach the logits directly. "
+            "Choose a neuron of the last layer."
         )
     if model.config.post_norm:
         raise PartError(POST_NORM)
@@ -157,7 +157,7 @@ def _feed_forward(model: GPT, layer: int, neuron: int) -> MLP:
     """Return a layer's MLP; raises PartError if the model has none, ValueError if it lacks that neuron."""
     layers = [block.mlp for block in model.transformer.h if block.mlp is not None]
     if not layers:
-        raise PartError("The neurons of a GPT are the middles of its feed-forward layers, and this one has none.")
+        raise PartError("The neurons of a GPT are the hidden units of its feed-forward layers, and this one has none.")
     if not (0 <= layer < len(layers) and 0 <= neuron < layers[0].c_proj.in_features):
         raise ValueError(f"this model has no neuron {neuron + 1} in layer {layer + 1}")
     return layers[layer]

@@ -82,7 +82,7 @@ def patch_map(
             attention or feed-forward layer (L rows). Raises PartError for blocks without that layer.
     """
     if what == "mlp" and not model.config.feed_forward:
-        raise PartError("The blocks of this model have no feed-forward half to swap: they only attend.")
+        raise PartError("The blocks of this model have no feed-forward layer to swap, only attention.")
     goal = answers(model, clean, corrupted, answer, rival)
     pair = _pair(model, clean, corrupted)
     T, layers = pair.size(1), model.config.n_layer
@@ -127,7 +127,7 @@ def _pair(model: GPT | Bigram, clean: Ids, corrupted: Ids) -> Tensor:
         raise PromptError("Two prompts are compared here: write at least one character in each.")
     if len(clean) != len(corrupted):
         raise PromptError(
-            f"Swapping works place by place, so both prompts must be equally long; these have {len(clean):,} and "
-            f"{len(corrupted):,} tokens."
+            "Swapping works position by position, so both prompts must have the same length; these have "
+            f"{len(clean):,} and {len(corrupted):,} tokens."
         )
     return torch.cat([as_row(model, clean), as_row(model, corrupted)])

@@ -117,7 +117,7 @@ def make_pair(
     `choices` replace the experiment's. Raises TextError if the text is too short, or `corrupt` leaves it unchanged.
     """
     if len(text) < MIN_TEXT:
-        raise TextError(f"This text has {len(text):,} characters; an experiment needs {MIN_TEXT:,} at least.")
+        raise TextError(f"This text has {len(text):,} characters; an experiment needs at least {MIN_TEXT:,}.")
     chosen = {**experiment.choices, **(choices or {})}
     train_text = text[: len(text) - len(split_ids(torch.empty(len(text)), VAL_FRACTION)[1])]
     corrupted = experiment.corrupt(train_text, **chosen) if experiment.corrupt else train_text

@@ -210,7 +210,7 @@ def fork(
     if other := differences(model, same_dropout):
         values = ", ".join(f"model.{path} {value}" for path, value in other.items())
         raise ConfigError(
-            f"The weights of {folder.name!r} are of a model with {values}. A fork keeps the model, all but its "
+            f"The weights of {folder.name!r} are of a model with {values}. A fork keeps the model, except for its "
             "dropout: leave these as they are, or start a new run."
         )
     tokenizer = load_tokenizer(folder.tokenizer_path)
@@ -221,7 +221,7 @@ def fork(
         shutil.copyfile(weights, temporary)
         put_in_place(temporary, fork.start_path)
         if weights_step(fork.start_path) != step:  # the parent is training, and has saved again
-            raise RunError(f"The run {folder.name!r} has saved other weights just now. Try again.")
+            raise RunError(f"The run {folder.name!r} has just saved other weights. Try again.")
         tokenizer.save(fork.tokenizer_path)
 
     suffix = f" from step {step}"

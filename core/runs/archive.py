@@ -78,13 +78,13 @@ class Archive(zipfile.ZipFile):
         if stat.S_ISLNK(member.external_attr >> 16) or member.is_dir():
             raise RunError(f"The file {_base(member)} in the zip is a link or a folder, so it is not read.")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise RunError(f"The file {_base(member)} in the zip is packed in a way that is not read here.")
+            raise RunError(f"The file {_base(member)} in the zip is packed in a way that cannot be read here.")
         try:
             with self.open(member) as file:
                 while chunk := file.read(_CHUNK):
                     self._left -= len(chunk)
                     if self._left < 0:
-                        raise RunError("The zip unpacks to far more than it is large, so it is not read.")
+                        raise RunError("The zip unpacks to far more than its own size, so it is not read.")
                     take(chunk)
         except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError):
             raise RunError(f"The file {_base(member)} in the zip is damaged or encrypted.") from None
@@ -132,7 +132,7 @@ def import_run(data_dir: Path, path: Path, name: str | None = None) -> RunFolder
     with Archive(path) as archive:
         files = archive.files_of_run()
         if not files:
-            raise RunError("The zip holds no run: there is no run.json in it.")
+            raise RunError("The zip does not contain a run: there is no run.json in it.")
         record = _record(archive.json(files.pop("run.json")))
         status = _status(archive.json(files.pop("status.json"))) if "status.json" in files else Status(state="stopped")
 
@@ -173,7 +173,7 @@ def _status(data: dict[str, Any]) -> Status:
     """Return the status of the imported run: ended, even if it was training when it was zipped."""
     zipped = parse_status(data, "in the zip")
     if not _is_step(zipped.step) or not _is_step(zipped.steps):
-        raise RunError("The file status.json in the zip is damaged: no run has so many steps.")
+        raise RunError("The file status.json in the zip is damaged: no run has that many steps.")
     names = ("step", "steps", "seconds", "tokens_per_second", *SCORES)
     numbers = {name: getattr(zipped, name) for name in names}
     sound = {name: value for name, value in numbers.items() if value is not None and math.isfinite(value)}

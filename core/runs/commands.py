@@ -162,7 +162,7 @@ def change_settings(run: RunFolder, *changes: tuple[str, Any]) -> RunConfig:
         requested.append((setting, value_at(config, setting)))
         if setting == STEPS and config.train.steps < status.step:
             raise ConfigError(
-                f"The run {run.name!r} is at step {status.step:,} already, so it cannot end at step "
+                f"The run {run.name!r} is already at step {status.step:,}, so it cannot end at step "
                 f"{config.train.steps:,}. Choose a later step, or stop it."
             )
     for setting, value in requested:
@@ -191,7 +191,7 @@ def extend(run: RunFolder, more_steps: int, schedule: Schedule = "stay") -> RunC
     if not status.ended:
         raise RunError(f"The run {run.name!r} has not ended. Change the step at which it ends instead.")
     if more_steps < 1:
-        raise ConfigError(f"A run can go on for 1 step or more, not for {more_steps}.")
+        raise ConfigError(f"A run can continue for 1 step or more, not for {more_steps}.")
     return change_settings(run, *extended(status.step, more_steps, schedule))
 
 

@@ -115,7 +115,7 @@ def lineage(run: RunFolder, data_dir: Path) -> list[tuple[RunFolder, int]]:
     """Return the runs to train one after another, each with its last step; raises RunError like `recipe_of`."""
     status, record = run.status(), run.record()
     if record.origin:
-        raise RunError("It was imported, so nobody here knows how to train it again.")
+        raise RunError("It was imported, so its training cannot be repeated here.")
     last = (run, status.step if status.ended and status.step else config_now(run).train.steps)
     earlier: list[tuple[RunFolder, int]] = []
     child = record

@@ -199,7 +199,7 @@ class RunFolder:
             try:
                 lock(file, wait=False)
             except BlockingIOError:
-                raise RunError(f"Another process is training the run {self.name!r} already.") from None
+                raise RunError(f"Another process is already training the run {self.name!r}.") from None
             yield
 
     def _has_crashed(self, status: Status) -> bool:

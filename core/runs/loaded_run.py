@@ -170,8 +170,8 @@ def _text(record: RunRecord, data_dir: Path) -> tuple[str, str]:
     digest = load_hash(data.corpus, data_dir)
     if record.corpus_hash and record.corpus_hash != digest:
         raise RunError(
-            f"The text {data.corpus!r} is no longer the one this run began with, so it cannot go on. "
-            "Start a new run on the new text."
+            f"The text {data.corpus!r} is no longer the one that this run started with, so it cannot continue. Start "
+            "a new run on the new text."
         )
     return text, digest
 

@@ -179,13 +179,13 @@ def resolve_numerics(
 
 def _differences(record: RunRecord, hardware: Hardware, threads: int) -> Iterator[str]:
     if record.machine and record.machine != hardware.name:
-        yield f"{record.machine} began it, {hardware.name} goes on"
+        yield f"{record.machine} at the start, {hardware.name} now"
     for name in _DECIDE:
         before, now = record.versions.get(name), hardware.versions.get(name)
         if before and now and before != now:
-            yield f"{name} {before} began it, {now} goes on"
+            yield f"{name} {before} at the start, {now} now"
     if record.threads and record.threads != threads:
-        yield f"{record.threads} threads began it, this machine has {threads}"
+        yield f"{record.threads} threads at the start, {threads} now"
 
 
 def cached_correction(

@@ -36,7 +36,7 @@ MODEL_FILE = re.compile(
     re.ASCII,
 )
 _NO_DISK_SPACE = (
-    "There is no room for temporary files, which this model has to be written into. Make room, then try again."
+    "There is no space for the temporary files that this model must be written to. Free disk space, then try again."
 )
 
 
@@ -63,9 +63,9 @@ def import_model(data_dir: Path, source: Path, corpus: str = "shakespeare", name
         tokenizer = CharTokenizer.from_text(load_corpus(corpus, data_dir))
         if tokenizer.vocab_size != external.vocab_size:
             raise ExternalModelError(
-                f"The model brings no tokenizer and knows {external.vocab_size:,} tokens, but the text {corpus!r} has "
-                f"{tokenizer.vocab_size:,} characters. Choose the text that it learned from, or add vocab.json and "
-                "merges.txt."
+                f"The model comes without a tokenizer and knows {external.vocab_size:,} tokens, but the text "
+                f"{corpus!r} has {tokenizer.vocab_size:,} characters. Choose the text that it learned from, or add "
+                "vocab.json and merges.txt."
             )
     if isinstance(tokenizer, BPETokenizer):
         tokenizer = tokenizer.limited_to(external.vocab_size)
@@ -121,7 +121,7 @@ def export_nanogpt(run: RunFolder, out: Path, weights: Path | None = None, force
         sentences.append(f"sample.py looks for {meta} in nanoGPT's own folder, so copy {folder / 'data'} there.")
     if name != CHECKPOINT:
         sentences.append(f"It reads a file called {CHECKPOINT}, so rename {name}.")
-    return "\n".join([*sentences, "In nanoGPT's folder, write with it:", _sample_command(str(folder), start)])
+    return "\n".join([*sentences, "In nanoGPT's folder, generate text with it:", _sample_command(str(folder), start)])
 
 
 def _nanogpt_files(run: RunFolder, weights: Path | None = None) -> tuple[dict[str, Content], list[str], str]:
@@ -133,7 +133,7 @@ def _nanogpt_files(run: RunFolder, weights: Path | None = None) -> tuple[dict[st
     files: dict[str, Content] = {CHECKPOINT: save} | ({f"data/{dataset}/meta.pkl": meta} if meta else {})
     by_character = meta and isinstance(loaded.tokenizer, BPETokenizer)
     sentences = [
-        "sample.py knows no tokens but GPT-2's, so it reads prompts character by character, and writes a part of a "
+        "sample.py knows only GPT-2's tokens, so it reads prompts character by character, and writes a part of a "
         "character as its byte, such as <0xC3>."
     ]
     return files, sentences if by_character else [], nanogpt.first_prompt(loaded.tokenizer)
@@ -181,6 +181,6 @@ def _write_for_unpacking(run: RunFolder, folder: Path) -> None:
     files, sentences, start = _nanogpt_files(run)
     own = f"out-{plain_name(run.name)}-{run.id[-6:]}"
     packed = {f"{own}/{file}" if file == CHECKPOINT else file: content for file, content in files.items()}
-    where = f"Unpack this zip in nanoGPT's folder: {' and '.join(packed)} must lie there."
-    how = "\n".join([*sentences, f"{where} In that folder, write with it:", _sample_command(own, start), ""])
+    where = f"Unpack this zip in nanoGPT's folder: {' and '.join(packed)} must be in that folder."
+    how = "\n".join([*sentences, f"{where} There, generate text with it:", _sample_command(own, start), ""])
     write_files(folder, packed | {f"{own}/README.txt": how.encode()})

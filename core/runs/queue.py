@@ -178,8 +178,8 @@ def supervisor_lock(runs: Path) -> Iterator[None]:
         file = _lock_path(runs).open("ab")
     except OSError as error:
         raise RunError(
-            f"The runs in {runs} cannot be looked after ({error.strerror}). "
-            "Check that the folder is there and can be written to."
+            f"The runs in {runs} cannot be managed ({error.strerror}). Check that the folder exists and can be "
+            "written to."
         ) from None
     with file:
         lock(file)

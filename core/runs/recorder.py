@@ -103,7 +103,7 @@ class StatusWriter:
         if self._before_waiting is None:
             self._before_waiting = self.status
             self.clock.halt()
-            notice = f"Paused: {why}; it goes on by itself when there is room."
+            notice = f"Paused: {why}; it resumes automatically when there is space."
             changes = {"state": "paused", "reason": "", "problem": "disk", "notice": notice, "seconds_left": None}
             self.status = self.status.model_copy(update=changes | self._process)
             log.warning("%s", self.status.notice)

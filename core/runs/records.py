@@ -42,7 +42,7 @@ _ANIMALS = (
 MAX_CRASHES = 3  # crashes of the process itself
 MAX_KILLS = 10  # kills from outside, by the user or the system
 _CRASH = "Fatal Python error"  # first words of faulthandler's output, which every worker enables
-_WILL_RESUME, _RESUMED = "it goes on by itself from", "it went on by itself from"
+_WILL_RESUME, _RESUMED = "it resumes automatically from", "it resumed automatically from"
 # Lines with which Python introduces the frames of a traceback or a crash.
 _UNINFORMATIVE = ("Traceback (most recent", "Current thread 0x", "Thread 0x", "Extension modules:")
 
@@ -264,7 +264,7 @@ def after_crash(status: Status, log_lines: str, saved_step: int) -> Status:
     if on_this_machine and killed_for_memory(status.oom_kills):
         reason = (
             f"The system ended its process at step {status.step:,} because the machine had no memory left. Choose a "
-            f"smaller batch, context or model. Resumed, it goes on from {start}."
+            f"smaller batch, context or model. When resumed, it continues from {start}."
         )
         return status.end("failed", reason, "memory")
     crashes = status.crashes + 1
@@ -289,7 +289,7 @@ def without_crash(notice: str) -> str:
 def stopped_in_words(by: str, step: int | None) -> str:
     """Return the reason for a stopped run; `by` is "" for its owner, and `step` None if it had not started."""
     if step is None:
-        return f"Stopped{f' by {by}' if by else ''} before a worker had taken it up."
+        return f"Stopped{f' by {by}' if by else ''} before it started."
     return f"Stopped by {by or 'hand'} at step {step:,}."
 
 

@@ -42,7 +42,7 @@ TERMINATE_SECONDS = 5.0  # minimum further time after SIGTERM
 PATIENCE = 3  # a worker has at least this multiple of its longest time between two checks for commands
 SETTLED_SECONDS = 1.0  # a pause this long frees its slot; a worker takes a pending resume sooner
 STALE_SECONDS = 3600.0  # unfinished files older than this were left by a crash
-WAITS_FOR_DISK_SPACE = "It waits because the disk is nearly full, and begins by itself when there is room."
+WAITS_FOR_DISK_SPACE = "It waits because the disk is nearly full, and starts automatically when there is space."
 FULL_SECONDS = 1.0  # before the next try if the engine had no room
 TOO_LARGE_SECONDS = 10.0  # before the next try if a run is too large for every host
 _STOPPED_LATE = "Its process ended before it had saved and stopped. Its last save is kept."
@@ -315,7 +315,7 @@ class Supervisor:
                     self._pending_stops[id] = pending._replace(since=time.monotonic(), signal=signal.SIGKILL)
                     continue
                 del self._pending_stops[id]
-                reason = "It was told to stop and did not react, so its process was ended. Its last save is kept."
+                reason = "It did not react to the request to stop, so its process was ended. Its last save is kept."
                 folder.write_status(status.end("stopped", reason))
 
     def _enqueue(self, folder: RunFolder, status: Status) -> None:

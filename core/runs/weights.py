@@ -55,7 +55,7 @@ def require_weights(run: RunFolder, step: int | None) -> tuple[Path, int]:
         if weights_step(path) == step:
             return path, step
     raise RunError(
-        f"The run {run.name!r} has kept no weights of step {step}. It has those of "
+        f"The run {run.name!r} has no weights of step {step}. It has the weights of "
         f"{', '.join(f'{step:,}' for step in steps_with_weights(run)) or 'no step yet'}."
     )
 

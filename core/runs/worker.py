@@ -48,7 +48,7 @@ from core.training.hardware import memory_kills
 
 POLL_SECONDS = 0.02  # between two checks for commands while training
 PAUSED_POLL_SECONDS = 0.05
-_DISK_WAS_FULL = "Stopped before it began, while the disk was full. Make room, then resume it."
+_DISK_WAS_FULL = "Stopped before it started, because the disk was full. Free disk space, then resume it."
 PAUSED_EXIT_SECONDS = 600.0  # a paused worker then exits to free its memory; resuming starts another one
 
 # Parts of torch's messages on a CPU and on Apple's GPU.
@@ -82,7 +82,9 @@ def train_run(
                 raise WaitAborted(why, problem)
 
         def while_tokenizing(share: float) -> None:
-            while_waiting("Stopped while its text was tokenized, which begins anew when it is resumed.", "")
+            while_waiting(
+                "Stopped while its text was being tokenized. Tokenization starts over when the run is resumed.", ""
+            )
             waits_for = f"Tokenizing the text, only once: {share:.0%} done."
             folder.write_status(begun.model_copy(update={"waits_for": waits_for}), durable=False)
 
@@ -104,7 +106,7 @@ def train_run(
             folder.write_status(after_crash(lost, last_log_lines(folder.log_path), newest_save(folder.checkpoints)))
             raise
         except KeyboardInterrupt:
-            _write_end(folder, "stopped", "Interrupted. Resumed, it goes on from its last save.")
+            _write_end(folder, "stopped", "Interrupted. When resumed, it continues from its last save.")
             raise
         except Exception as error:
             explained = explain_error(error)
@@ -148,15 +150,18 @@ def explain_error(error: Exception) -> ExplorerError | None:
     words = str(error).lower() if isinstance(error, RuntimeError) else ""
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(said in words for said in _OUT_OF_MEMORY):
         return OutOfMemory(
-            "There was not enough memory. Choose a smaller batch, a shorter context or a smaller model, or end other "
-            "programs. The last save is kept."
+            "There was not enough memory. Choose a smaller batch, a shorter context or a smaller model, or close "
+            "other programs. The last save is kept."
         )
     if isinstance(error, OSError) and error.errno in FULL:
-        return DiskFullError("The disk is full. Make room, for instance by deleting old runs, then resume this one.")
+        return DiskFullError(
+            "The disk is full. Free disk space, for instance by deleting old runs, then resume this one."
+        )
     if isinstance(error, OSError):
         return RunError(
-            f"The system refused what training needs ({error.strerror or type(error).__name__}). "
-            "Check the disk and the permissions of the run's folder, then resume this run."
+            "The operating system refused an operation that training needs "
+            f"({error.strerror or type(error).__name__}). Check the disk and the permissions of the run's folder, "
+            "then resume this run."
         )
     return None
 
@@ -178,8 +183,8 @@ class _Attempt:
             return self._run()
         except WaitAborted:
             return self.writer.abort(
-                f"Stopped at step {self.trainer.step:,} while the disk was full, so that only its last save is kept. "
-                "Make room, then resume it."
+                f"Stopped at step {self.trainer.step:,} because the disk was full, so only its last save is kept. "
+                "Free disk space, then resume it."
             )
 
     def _run(self) -> Status:

@@ -61,7 +61,7 @@ def resume_sweep(sweep: SweepFolder, supervisor: Supervisor) -> SweepRecord:
     """Continue a stopped sweep: first its stopped runs, then the missing ones."""
     with sweep.changing() as record:
         if record.state == "running":
-            raise RunError(f"The sweep {record.name!r} is running already.")
+            raise RunError(f"The sweep {record.name!r} is already running.")
         if record.state == "finished":
             raise RunError(f"The sweep {record.name!r} has trained all its runs. Extend it to train more.")
         states = {run.id: run.status() for run in sweep.runs(record) if run.id not in record.pruned}
@@ -103,7 +103,7 @@ def extend_sweep(sweep: SweepFolder, more: int) -> SweepRecord:
         if more < 1:
             raise ConfigError(f"A sweep is extended by at least one point, not by {more}.")
         if record.method == "fixed_points":
-            raise ConfigError("A scaling study has the sizes that were chosen. Start another one with more sizes.")
+            raise ConfigError("The sizes of a scaling study cannot be extended. Start another study with more sizes.")
         if (total := (record.size + more) * record.seeds) > MAX_RUNS:
             raise ConfigError(f"The sweep would have {total:,} runs, and a sweep has at most {MAX_RUNS}.")
         method = "tpe" if record.method == "grid" else record.method
@@ -144,7 +144,7 @@ def _begin_runs(sweep: SweepFolder, record: SweepRecord, supervisor: Supervisor)
         record = _begin_run(sweep, record, place, supervisor)
         refused = [point.problem for point in record.points[-_MAX_REFUSED:] if point.problem]
         if len(refused) == _MAX_REFUSED:
-            reason = f"It stopped because its last {_MAX_REFUSED} runs could not begin. {refused[-1]}"
+            reason = f"It stopped because its last {_MAX_REFUSED} runs could not start. {refused[-1]}"
             return sweep.write(record.model_copy(update={"state": "stopped", "reason": reason}))
     return record
 

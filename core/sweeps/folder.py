@@ -176,7 +176,7 @@ def open_sweep(data_dir: Path, id: str) -> SweepFolder:
     if len(matches) == 1:
         return matches[0]
     if matches:
-        raise RunError(f"{id!r} may mean {len(matches)} sweeps: {', '.join(each.id for each in matches[:5])}.")
+        raise RunError(f"{id!r} matches {len(matches)} sweeps: {', '.join(each.id for each in matches[:5])}.")
     raise RunError(f"There is no sweep {id[:80]!r}. It was deleted, or the link is misspelled.")
 
 

@@ -119,9 +119,9 @@ def train_prediction(sweep: SweepFolder, prediction: PredictedSize) -> SweepReco
     """Add a predicted size to a study; the prediction is recorded before the run starts."""
     with sweep.changing() as record:
         if record.state == "running":
-            raise RunError(f"The study {record.name!r} is running. Wait for its end.")
+            raise RunError(f"The study {record.name!r} is running. Wait until it ends.")
         if any(point.values == prediction.values for point in record.points):
-            raise RunError(f"The size {prediction.size} is in this study already.")
+            raise RunError(f"The size {prediction.size} is already in this study.")
         point = Point(values=prediction.values, expected=list(prediction.loss))
         changes = {"points": [*record.points, point], "size": record.size + 1, "state": "running", "reason": ""}
         return sweep.write(record.model_copy(update=changes))

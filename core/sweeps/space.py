@@ -156,9 +156,9 @@ def _check_one(base: RunConfig, dimension: Dimension) -> None:
         raise ConfigError(f"{path} cannot be varied: {_NO_DIMENSIONS[path]}.")
     if dimension.values:
         if len(set(dimension.values)) < len(dimension.values):
-            raise ConfigError(f"The list of {path} has a value twice.")
+            raise ConfigError(f"The list of {path} contains a value twice.")
         if len(dimension.values) < 2:
-            raise ConfigError(f"The list of {path} has one value only. Give at least two, or a range.")
+            raise ConfigError(f"The list of {path} has only one value. Give at least two, or a range.")
         for value in dimension.values:
             _check_value(base, path, value)
         return

@@ -47,8 +47,8 @@ def new_tokenizer(data: DataConfig, text: str, data_dir: Path, report: OnProgres
         return BPETokenizer.from_merges(merges[: data.vocab_size - BYTES])
     smaller = f"a vocabulary of at most {most:,}" if most >= _LIMITS.low else "bytes or characters as tokens"
     raise TextError(
-        f"Byte-pair encoding makes at most {most:,} tokens of this text, not {data.vocab_size:,}: then no pair occurs "
-        f"twice. Choose {smaller}, or a longer text."
+        f"Byte-pair encoding makes at most {most:,} tokens from this text, not {data.vocab_size:,}: then no pair "
+        f"occurs twice. Choose {smaller}, or a longer text."
     )
 
 

@@ -138,7 +138,7 @@ _INCLUDED = (
         title="Surnames",
         language="English names",
         license="public domain",
-        description="88,799 names from the United States census, one a line. A model of it makes up new ones.",
+        description="88,799 names from the United States census, one per line. A model of it makes up new ones.",
         characters=695_422,
         text=surnames,
     ),
@@ -299,7 +299,7 @@ def _text_of_hub(name: str, part: str, column: str) -> str:
 
     dataset = find_dataset(name)
     if part not in dataset.parts:
-        raise TextError(f"The dataset {name!r} has no part {part!r} any more. Find its text by its name on Data.")
+        raise TextError(f"The dataset {name!r} no longer has a part {part!r}. Find its text by its name on Data.")
     *_unfinished, last = fetch_dataset(dataset, part, column, _HUB_BYTES)
     return last.text
 

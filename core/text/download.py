@@ -37,8 +37,9 @@ def fetch(url: str, sha256: str, folder: Path, file_name: str) -> Path:
         ) from None
     except requests.RequestException:
         raise TextError(
-            f"This text is downloaded from {host} the first time, and it cannot be reached{_through_proxy(host)}. "
-            "Check the connection to the internet, or choose a text that needs no download."
+            f"This text is downloaded from {host} when first used, and that host cannot be "
+            f"reached{_through_proxy(host)}. Check the connection to the internet, or choose a text that needs no "
+            "download."
         ) from None
     except OSError as error:
         raise TextError(f"The text cannot be kept in {folder}: {error.strerror or error}.") from None
@@ -53,9 +54,9 @@ def no_download(what: str, name: str, endpoint: str | None, error: Exception, in
     """Return a sentence on why a model or dataset (`what`) of Hugging Face's hub cannot be downloaded."""
     answered = error.response.status_code if isinstance(error, HfHubHTTPError) else None
     if answered in _REFUSED or type(error) is FileNotFoundError:
-        return f"The hub has no {what} called {name!r} that everybody may read."
+        return f"The hub has no {what} called {name!r} that is open to everybody."
     if answered is not None:
-        return f"The hub cannot give {name!r} now: it answers with error {answered}. Try again later."
+        return f"The hub cannot give {name!r} now: it answered with error {answered}. Try again later."
     host = urlsplit(endpoint or constants.ENDPOINT).hostname or ""
     return (
         f"The {what} {name!r} cannot be fetched{_through_proxy(host)} ({type(error).__name__}). Is this machine "

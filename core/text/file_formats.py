@@ -183,7 +183,7 @@ def _rows(name: str, table: str) -> Iterator[dict[str, object]]:
                 row = json.loads(line)
             except (ValueError, RecursionError):
                 raise TextError(
-                    f"Line {number:,} of this file is not JSON. A .jsonl file has one object a line."
+                    f"Line {number:,} of this file is not JSON. A .jsonl file has one object per line."
                 ) from None
             yield row if isinstance(row, dict) else {"value": row}
         return
@@ -214,7 +214,7 @@ def _cells(name: str, table: str, column: str) -> Iterator[str]:
 def _check_unpacked(size: int, most: int = 0, what: str = "text") -> None:
     if size > (most := most or MAX_BYTES):
         raise TextError(
-            f"This file holds more than {memory_in_words(most)} of {what}, the most that is read. Cut it to a part."
+            f"This file contains more than {memory_in_words(most)} of {what}, the most that is read. Cut it to a part."
         )
 
 
@@ -344,7 +344,7 @@ def _zip(data: bytes) -> str:
             texts.append(text.removeprefix("\ufeff").strip("\n"))
             _check_unpacked(sum(map(len, texts)))
     if not texts:
-        raise TextError(f"This zip holds none of these files: {', '.join(_IN_ZIPS)}. Zips inside it are not opened.")
+        raise TextError(f"This zip contains none of these files: {', '.join(_IN_ZIPS)}. Zips inside it are not opened.")
     return "\n\n".join(texts) + "\n"
 
 
@@ -353,7 +353,7 @@ def _archive(data: bytes, what: str) -> Iterator[zipfile.ZipFile]:
     """Open an archive; raise TextError if it is damaged or protected, or unpacks to more than MAX_FILE_BYTES."""
     protected = f"This {what} is protected by a password. Save it without one and try again."
     if data.startswith(_OLE):
-        raise TextError(f"This {what} is protected by a password, or of Word before 2007. Save it as plain .docx.")
+        raise TextError(f"This {what} is protected by a password, or from Word before 2007. Save it as plain .docx.")
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
         if sum(entry.file_size for entry in archive.infolist()) > MAX_FILE_BYTES:
@@ -380,8 +380,10 @@ def _damaged(what: str, error: Exception) -> str:
 _READERS: dict[str, Callable[[bytes], str]] = {".pdf": _pdf, ".docx": _docx, ".epub": _epub, ".zip": _zip}
 _TABLES = (".csv", ".tsv", ".jsonl")
 _REFUSED = {
-    ".bin": "A .bin file holds token ids. Put nanoGPT's train.bin, val.bin and what tells their tokens "
-    f"({', '.join(TOKEN_FILES)}) into one zip.",
+    ".bin": (
+        "A .bin file contains token ids. Put nanoGPT's train.bin, val.bin and a file that defines their tokens "
+        f"({', '.join(TOKEN_FILES)}) into one zip."
+    ),
     ".parquet": "Parquet is read only from Hugging Face's hub. Save the column with the text as .csv or .jsonl.",
 }
 _IN_ZIPS = (".txt", ".md", *_TABLES, *(ending for ending in _READERS if ending != ".zip"))

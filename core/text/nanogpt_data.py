@@ -52,14 +52,14 @@ def read_data(files: Mapping[str, bytes], tokenizer: tuple[str, bytes] | None = 
     token_file = tokenizer or next(((name, files[name]) for name in TOKEN_FILES if name in files), None)
     if token_file is None:
         pickled = " meta.pkl is not read, because a pickle can run programs." if "meta.pkl" in files else ""
-        raise TextError(f"Nothing tells which tokens train.bin has.{pickled} Needed is one of these files: {_HOW}.")
+        raise TextError(f"No file says which tokens train.bin has.{pickled} One of these files is needed: {_HOW}.")
     table = _token_bytes(*token_file)
     ids = np.concatenate([_ids(name, files[name], len(table), token_file[0]) for name in PARTS])
     try:
         return b"".join([table[id] for id in ids.tolist()]).decode()
     except UnicodeDecodeError:
         raise TextError(
-            f"With the tokens of {token_file[0]}, train.bin is no text in UTF-8. Another tokenizer made it."
+            f"With the tokens of {token_file[0]}, train.bin is not text in UTF-8, so another tokenizer made it."
         ) from None
 
 
@@ -99,7 +99,7 @@ def _token_bytes(name: str, data: bytes) -> list[bytes]:
     except ValueError:
         content = None
     if not isinstance(content, dict):
-        raise TextError(f"{name} is no JSON that tells tokens. Needed is one of these: {_HOW}.")
+        raise TextError(f"{name} is not JSON that defines tokens. One of these is needed: {_HOW}.")
     if isinstance(kind := content.get("type"), str) and kind in TOKENIZERS:  # from a run's folder
         return list(TOKENIZERS[kind].parse(content).token_bytes)
     if "itos" not in content:
@@ -107,7 +107,7 @@ def _token_bytes(name: str, data: bytes) -> list[bytes]:
             return list(BPETokenizer.parse({"tokenizer": content}).token_bytes)
         except TextError:
             raise TextError(
-                f"{name} is no tokenizer.json of byte-pair encoding. Needed is one of these: {_HOW}."
+                f"{name} is not a tokenizer.json of byte-pair encoding. One of these is needed: {_HOW}."
             ) from None
     itos = content["itos"]
     if isinstance(itos, dict):  # JSON's form of a dictionary with integer keys

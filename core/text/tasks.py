@@ -227,7 +227,7 @@ TASKS = {
         Task(
             "copy",
             "Copy",
-            "Words of random letters, to be written once more.",
+            "Words of random letters, to be repeated.",
             _of_words(str),
             characters=452_682,
             longest=22,
@@ -251,7 +251,7 @@ TASKS = {
         Task(
             "parity",
             "Parity",
-            "Up to 14 bits; the answer is 1 where the number of ones is odd. Hard to learn: every bit counts.",
+            "Up to 14 bits; the answer is 1 if the number of ones is odd. Hard to learn: every bit counts.",
             _parity,
             characters=229_557,
             longest=17,
@@ -267,7 +267,7 @@ TASKS = {
         Task(
             "markov",
             "Markov chain",
-            f"Each letter depends on the one before. No model gets below the entropy, {_MARKOV_BITS} bits a letter.",
+            f"Each letter depends on the one before. No model gets below the entropy, {_MARKOV_BITS} bits per letter.",
             _markov,
             characters=_MARKOV_LENGTH,
             longest=0,
@@ -277,7 +277,7 @@ TASKS = {
         Task(
             "repeats",
             "Words written twice",
-            "Random letters, each word twice. Only a model that looks back predicts the second one (induction).",
+            "Random letters, each word twice. Only a model that looks back can predict the second one (induction).",
             repeats,
             characters=759_590,
             longest=50,

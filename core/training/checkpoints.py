@@ -54,8 +54,8 @@ def latest_checkpoint(folder: Path) -> Path | None:
     newest = next(filter(_intact, checkpoints), None)
     if checkpoints and newest is None:
         raise RunError(
-            f"All {len(checkpoints)} checkpoints in {folder} are damaged, so this run cannot go on from where it was. "
-            "Start it again from the beginning, or restore the folder from a copy."
+            f"All {len(checkpoints)} checkpoints in {folder} are damaged, so this run cannot resume. Start it again "
+            "from the beginning, or restore the folder from a copy."
         )
     return newest
 
@@ -74,8 +74,7 @@ def load_checkpoint(path: Path, trainer: Trainer) -> None:
     """Load a saved state into a trainer; raises RunError if it is damaged, TrainingError if from another model."""
     if not _intact(path):
         raise RunError(
-            f"The checkpoint {path.name} is missing, or not what was saved under that name. "
-            "Resume from the one before it."
+            f"The checkpoint {path.name} is missing, or is not the one that was saved. Resume from the one before it."
         )
     trainer.load_state_dict(_read(path))
 
@@ -101,8 +100,8 @@ def load_weights(path: Path, model: nn.Module) -> int:
         raise RunError(f"The weights in {path.name} are of a model with other settings, so they do not fit this one.")
     if not all_finite(weights.values()):
         raise RunError(
-            f"The weights in {path.name} hold numbers that are not finite (inf or nan), so the model can predict "
-            "nothing. Choose the weights of an earlier step."
+            f"The weights in {path.name} contain numbers that are not finite (inf or nan), so the model cannot "
+            "predict anything. Choose the weights of an earlier step."
         )
     for name, parameter in parameters.items():
         parameter.copy_(weights[name])
@@ -118,8 +117,8 @@ def check_weights(path: Path) -> None:
     except OSError:
         raise _unreadable(path) from None
     raise RunError(
-        f"The file {path.name} is damaged: its checksum is not that of what was saved. "
-        "Restore it from a copy, or choose the weights of another step."
+        f"The file {path.name} is damaged: its checksum differs from that of the saved file. Restore it from a copy, "
+        "or choose the weights of another step."
     )
 
 
@@ -238,6 +237,6 @@ def _saving(what: str, temporary: Path) -> Iterator[None]:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         kind = DiskFullError if isinstance(error, OSError) and error.errno in FULL else RunError
         raise kind(
-            f"The {what} could not be saved in {temporary.parent}: {why}. Make room or check the permissions, then "
-            "resume the run."
+            f"The {what} could not be saved in {temporary.parent}: {why}. Free disk space or check the permissions, "
+            "then resume the run."
         ) from None

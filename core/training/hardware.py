@@ -81,8 +81,8 @@ def find_hardware(device: str = "auto") -> Hardware:
     if not there.get(chosen):
         kind = {"cuda": "an NVIDIA GPU", "mps": "Apple's GPU"}.get(chosen, f"a device called {chosen!r}")
         raise ExplorerError(
-            f"The settings ask for {kind}, but PyTorch {torch.__version__} finds none here. "
-            "Set the device to auto, which takes the best there is."
+            f"The settings ask for {kind}, but PyTorch {torch.__version__} finds none here. Set the device to auto, "
+            "which uses the best one available."
         )
     cores = _cores()
     if chosen == "cuda":

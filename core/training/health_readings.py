@@ -33,8 +33,10 @@ SENTENCES = {
     "updates": "One step changes a matrix by {value} of its norm (median), near the line at 1e-3.",
     "updates none": "No step has been taken, so there is no update yet.",
     "updates absent": "The update was not measured at this step.",
-    "updates fast": "One step changes a matrix by {value} of its norm (median), above the line at 1e-3. Adam often "
-    "begins so; if the loss jumps, lower the learning rate.",
+    "updates fast": (
+        "One step changes a matrix by {value} of its norm (median), above the line at 1e-3. Adam often starts like "
+        "this; if the loss jumps, lower the learning rate."
+    ),
     "updates unsteady": "One step changes a matrix by {value} of its norm (median), over a hundred times the line at "
     "1e-3. Lower the learning rate, or lengthen the warm-up.",
     "updates slow": "One step changes a matrix by {value} of its norm (median), far below the line at 1e-3: training "
@@ -47,8 +49,10 @@ SENTENCES = {
     "learning rate, or use a smoother activation function such as gelu.",
     "entropy": "Attention is neither uniform nor saturated: heads have {least} to {most} of the entropy of uniform "
     "attention.",
-    "entropy uniform": "Attention is still nearly uniform in all heads, as is usual in the first steps. If it stays "
-    "so, use normalization or a higher learning rate.",
+    "entropy uniform": (
+        "Attention is still nearly uniform in all heads, as is usual in the first steps. If it stays uniform, use "
+        "normalization or a higher learning rate."
+    ),
     "entropy sharp": "Head {head} attends to about one token (entropy {value} of uniform attention). If the loss "
     "falls, that is a learned role.",
     "entropy saturated": "Block {block}: the softmax of all heads is saturated (entropy {value} of uniform attention), "

@@ -48,8 +48,8 @@ def learning_rate_at(step: int, config: TrainConfig) -> float:
 
 WARMUP_SHARE = 0.1  # of a schedule's steps; the warm-ups of nanoGPT and our presets are shorter
 LONG_WARMUP = (
-    "The warm-up takes {warmup} of {steps} steps, so the learning rate is at its full height only briefly or never. "
-    "Set the warm-up to {fitting} steps (train.warmup_steps={fitting})."
+    "The warm-up takes {warmup} of {steps} steps, so the learning rate is at its peak only briefly or never. Set the "
+    "warm-up to {fitting} steps (train.warmup_steps={fitting})."
 )
 LATE_DECAY = (
     "The learning rate falls until step {decay}, but the run ends at step {steps}, before it is low. "

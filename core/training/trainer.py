@@ -236,8 +236,9 @@ class Trainer:
         if saved != shapes:
             name = next(name for name in sorted(saved | shapes) if saved.get(name) != shapes.get(name))
             raise TrainingError(
-                f"This state is of another model. Its {name} has the shape {saved.get(name, '(it has none)')}, this "
-                f"model's {shapes.get(name, '(it has none)')}. Resume a run with the settings it was started with."
+                f"This state belongs to another model. Its {name} has the shape {saved.get(name, '(it has none)')}, "
+                f"this model's {shapes.get(name, '(it has none)')}. Resume a run with the settings it was started "
+                "with."
             )
         self.optimizer.state.clear()
         for name, parameter in self._parameters.items():

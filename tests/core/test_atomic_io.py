@@ -155,7 +155,7 @@ def test_write_files_replaces_nothing_without_force_and_creates_missing_folders(
     place = tmp_path / "a" / "b"
     write_files(place, {"one": b"1", "sub/two": b"2"})
     before = content(tmp_path)
-    with pytest.raises(ExplorerError, match="one exists already. Give another name, or replace it with --force."):
+    with pytest.raises(ExplorerError, match="one already exists. Give another name, or replace it with --force."):
         write_files(place, {"new": b"3", "one": b"other"})
     assert content(tmp_path) == before, "not even the new one"
     write_files(place, {"new": b"3", "one": b"1"})  # writing the same bytes replaces nothing
@@ -202,7 +202,7 @@ def test_a_full_disk_is_reported_when_exporting_a_checkpoint_or_packing_a_model(
         export_nanogpt(finished_run, tmp_path / "out", force=True)
     assert content(tmp_path) == before
     for kind in KINDS:
-        with no_file_longer_than(5000), pytest.raises(ExplorerError, match="no room"):
+        with no_file_longer_than(5000), pytest.raises(ExplorerError, match="no space"):
             pack(finished_run, kind, io.BytesIO())
 
 
@@ -219,7 +219,7 @@ def test_an_export_replaces_nothing_without_force(kind, finished_run, tmp_path, 
     assert shell("export", finished_run.id, kind, out) == 2
     told = capsys.readouterr().err
     assert first.read_bytes() == b"precious"
-    assert told == f"{first} exists already. Give another name, or replace it with --force.\n"
+    assert told == f"{first} already exists. Give another name, or replace it with --force.\n"
     with no_file_longer_than(3000):
         assert shell("export", finished_run.id, kind, out, "--force") == 2
     assert first.read_bytes() == b"precious" and "the disk is full" in capsys.readouterr().err
@@ -236,6 +236,6 @@ def test_notebooks_replace_nothing_without_force(tmp_path, capsys):
     changed.write_text("my own work")
     before = content(tmp_path)
     assert shell("notebooks", tmp_path / "out") == 2
-    assert content(tmp_path) == before and "exists already" in capsys.readouterr().err
+    assert content(tmp_path) == before and "already exists" in capsys.readouterr().err
     assert shell("notebooks", tmp_path / "out", "--force") == 0
     assert changed.read_text() != "my own work"

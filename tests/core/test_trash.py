@@ -35,9 +35,9 @@ def test_trash_older_than_the_limit_is_removed(explorer_home, monkeypatch):
     empty_trash(explorer_home)
     assert len(deleted(explorer_home)) == 2
     restore(explorer_home, first.id)
-    with pytest.raises(ExplorerError, match="not in the trash any more"):
+    with pytest.raises(ExplorerError, match="no longer in the trash"):
         restore(explorer_home, first.id)
-    with pytest.raises(ExplorerError, match="not in the trash"):
+    with pytest.raises(ExplorerError, match="no longer in the trash"):
         restore(explorer_home, "../runs")
     monkeypatch.setattr("core.trash.time.time", lambda: second.time + DAYS * 86400 + 1)
     empty_trash(explorer_home)
@@ -49,6 +49,6 @@ def test_restoring_never_overwrites_an_existing_text(explorer_home):
     delete_text(name, explorer_home)
     save_text(WORDS, "Mine again", explorer_home)
     (entry,) = deleted(explorer_home)
-    with pytest.raises(ExplorerError, match="one of that name again"):
+    with pytest.raises(ExplorerError, match="another one has its name"):
         restore(explorer_home, entry.id)
     assert load_corpus(name, explorer_home) == WORDS and deleted(explorer_home) == [entry]

@@ -137,7 +137,7 @@ def test_the_proposed_prompt_follows_the_first_one_until_the_user_types_another(
 
 @pytest.mark.parametrize(
     "other, sentence",
-    [("to be", "must be equally long"), ("to be or not", "no difference to trace"), ("", "Two prompts")],
+    [("to be", "must have the same length"), ("to be or not", "no difference to trace"), ("", "Two prompts")],
 )
 def test_prompts_that_cannot_be_compared_are_refused_in_a_sentence(app, finished_run, other, sentence):
     at(app, "Patching")

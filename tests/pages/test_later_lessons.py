@@ -118,9 +118,9 @@ def test_the_gallery_models_generalize_as_the_lesson_says(open_step):
     )  # of a guess: the newline after the sum is certain
     assert rows[-1]["val_accuracy"] == 1 and generalized() > 1.5 * memorized["step"]
     app = open_step("sudden", "circle")
-    share = int(said(app).split("The five strongest have ")[1].split(" %")[0].split("%")[0])
+    share = int(said(app).split("Together the five strongest have ")[1].split(" %")[0].split("%")[0])
     app.select_slider[0].set_value(0).run()
-    assert share > 2 * int(said(app).split("The five strongest have ")[1].split(" %")[0].split("%")[0])
+    assert share > 2 * int(said(app).split("Together the five strongest have ")[1].split(" %")[0].split("%")[0])
 
 
 def test_losses_are_drawn_in_the_last_chosen_unit(open_step):

@@ -128,7 +128,7 @@ def test_a_stopped_ladder_shows_no_progress_and_can_be_restarted(explorer_home):
 
 def test_shuffling_the_context_changes_the_output_only_with_position_encoding(open_step):
     app = open_step("positions", set="typed:little")
-    assert "identical to the last digit" in said(app)
+    assert "identical down to the last digit" in said(app)
     app = open_step("positions", set="typed:little;kind:rope")
     assert "percentage points" in said(app)
 

@@ -29,7 +29,7 @@ function strip(root, component) {
     const filled = { token: quoted(chip.firstChild.textContent), number: chip.dataset.id };
     readout.textContent =
       chip.classList.contains("unknown") ? _("{token} does not occur in this text, so it has no token id.", filled)
-      : ngettext("{token} is always number {number}; it stands here once.", "{token} is always number {number}; it stands here {count} times.", count, filled);
+      : ngettext("{token} is always number {number}; it occurs here once.", "{token} is always number {number}; it occurs here {count} times.", count, filled);
   });
   strip.addEventListener("pointerleave", () => {
     light(null);

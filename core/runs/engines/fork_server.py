@@ -86,11 +86,11 @@ class ForkServer:
                     threading.Thread(target=self._process.wait, name=f"worker {folder.id}", daemon=True).start()
                     self._process, self._start_due = None, time.monotonic() + RESTART_SECONDS
             if pid is None or (process := identify(pid)) is None:
-                raise OSError(0, "it ended at once; the run's log says more")
+                raise OSError(0, "it ended at once; the run's log has the details")
         except OSError as error:
             raise RunError(
-                f"No worker could be started for this run ({error.strerror or error}). End other programs or make room "
-                "on the disk, then resume it."
+                f"No worker could be started for this run ({error.strerror or error}). Close other programs or free "
+                "disk space, then resume it."
             ) from error
         return process
 

@@ -50,9 +50,9 @@ class Sync(Enum):
 _FINAL = {Sync.CURRENT, Sync.LOST, Sync.DELETED}  # after these, nothing more comes from a worker that has ended
 _SILENT = "The object store has not answered since {since} UTC"
 _SENTENCES = {
-    Sync.UNSENT: f"{_SILENT} ({{error}}). The run begins when it answers.",
-    Sync.SILENT: f"{_SILENT}. The run goes on, and what it writes is shown here when the store answers.",
-    Sync.UNWRITABLE: "The files of {run.name!r} cannot be written here ({error}), and are tried again.",
+    Sync.UNSENT: f"{_SILENT} ({{error}}). The run starts when it answers.",
+    Sync.SILENT: f"{_SILENT}. The run continues, and its results are shown here when the store answers.",
+    Sync.UNWRITABLE: "The files of {run.name!r} cannot be written here ({error}). Another attempt follows.",
 }
 
 

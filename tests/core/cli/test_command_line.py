@@ -184,7 +184,7 @@ def test_unknown_ambiguous_or_damaged_runs_are_refused(data_dir, capsys, monkeyp
     run = RunFolder.create(data_dir, preset("bigram"), "twin")
     RunFolder.create(data_dir, preset("bigram"), "twin")
     assert "There is no run '../../x'" in refused(capsys, "generate", "../../x")
-    assert "may mean 2 runs" in refused(capsys, "generate", "twin")
+    assert "matches 2 runs" in refused(capsys, "generate", "twin")
     assert "saved no weights yet" in refused(capsys, "generate", run.id)
     (run.path / "run.json").write_text("{")
     assert "run.json" in refused(capsys, "generate", run.id)
@@ -217,7 +217,7 @@ def test_an_operating_system_error_is_reported_in_a_sentence(data_dir, text_file
     (run,) = list_runs(data_dir)
     capsys.readouterr()
     (run.commands / "0.json").mkdir()
-    assert "The system refused what this needs (Is a directory)" in refused(capsys, "resume", run.id)
+    assert "The operating system refused an operation (Is a directory)" in refused(capsys, "resume", run.id)
 
 
 def test_resuming_a_running_run_is_refused_and_keeps_its_waiting_commands(data_dir, capsys):
@@ -226,7 +226,7 @@ def test_resuming_a_running_run_is_refused_and_keeps_its_waiting_commands(data_d
     run = RunFolder.create(data_dir, preset("bigram"))
     send_command(run, "pause")
     with run.training_lock():
-        assert "Another process is training" in refused(capsys, "resume", run.id)
+        assert "Another process is already training" in refused(capsys, "resume", run.id)
     assert [command.name for command in waiting_commands(run)] == ["pause"]
 
 

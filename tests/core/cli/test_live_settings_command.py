@@ -55,7 +55,7 @@ def test_the_set_command_shows_and_changes_settings_by_short_name(finished, caps
     out = capsys.readouterr().out
     assert "learning_rate: 0.006 -> 0.0003\n" in out
     assert "steps: 12 -> 16\n" in out
-    assert "waits until it goes on" in out
+    assert "takes effect when it resumes" in out
     assert main(["resume", "first"]) == 0
     assert finished.status().step == 16
     assert [(change.step, change.setting) for change in setting_changes(finished)] == [
@@ -74,15 +74,15 @@ def test_the_set_command_shows_and_changes_settings_by_short_name(finished, caps
             ("turn", "first", "n_layer=3"),
             "'n_layer' cannot be changed while a run trains. These can: train.learning_rate",
         ),
-        (("turn", "first", "dropout=0.2", "steps=4"), "at step 12 already"),
+        (("turn", "first", "dropout=0.2", "steps=4"), "already at step 12"),
         (("turn", "nobody"), "There is no run 'nobody'"),
         (("resume", "first", "--steps", "lots"), "--steps needs a step to end at, such as 4000"),
         (("resume", "first", "--steps", "+0"), "1 step or more"),
-        (("resume", "first", "--steps", "5"), "at step 12 already"),
-        (("resume", "first", "--steps", "5", "--schedule", "restart"), "at step 12 already"),
-        (("resume", "first", "--schedule", "restart"), "--schedule is for additional steps, such as --steps +500"),
+        (("resume", "first", "--steps", "5"), "already at step 12"),
+        (("resume", "first", "--steps", "5", "--schedule", "restart"), "already at step 12"),
+        (("resume", "first", "--schedule", "restart"), "--schedule is for additional steps. Add how many"),
         (("train", "--from", "nobody@3"), "There is no run 'nobody'"),
-        (("train", "--from", "first@3"), "kept no weights of step 3. It has those of 0, 12"),
+        (("train", "--from", "first@3"), "no weights of step 3. It has the weights of 0, 12"),
         (("train", "--from", "first", "--set", "model.n_layer=2"), "A fork keeps the model"),
     ],
 )

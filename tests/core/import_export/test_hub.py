@@ -95,7 +95,7 @@ def test_an_unusable_proxy_is_reported_and_the_cached_model_still_opens(proxy, m
 @pytest.mark.parametrize("most_bytes", [None, 10**8])
 @pytest.mark.parametrize("name", ["tinny", "nobody/tiny-gpt2"])
 def test_an_unknown_model_name_is_reported(hub, tmp_path, name, most_bytes):
-    with pytest.raises(ExternalModelError, match=f"no model called '{name}' that everybody may read"):
+    with pytest.raises(ExternalModelError, match=f"no model called '{name}' that is open to everybody"):
         download_model(name, tmp_path, most_bytes, hub.url)
 
 

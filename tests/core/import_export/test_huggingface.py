@@ -125,7 +125,7 @@ def test_a_model_that_no_architecture_fits_is_refused_before_anything_is_written
     ("changes", "sentence"),
     [
         ({"model_type": "mistral"}, "kind 'mistral'. Only GPT-2, GPT-NeoX and Llama can be opened"),
-        ({"n_layer": 2}, "do not ask for: 'transformer.h.2."),
+        ({"n_layer": 2}, "do not call for: 'transformer.h.2."),
         ({"n_layer": 4}, "transformer.h.3.ln_1.weight is missing"),
         ({"n_embd": 96}, r"wte.weight has the shape \(300, 48\), but should have \(300, 96\)"),
         ({"vocab_size": 10**12}, "vocab_size is '1000000000000'"),
@@ -162,5 +162,5 @@ def test_missing_damaged_or_pickled_model_files_are_refused(gpt2_folder):
     with pytest.raises(ExternalModelError, match="not JSON"):
         read_folder(gpt2_folder)
     (gpt2_folder / "config.json").unlink()
-    with pytest.raises(ExternalModelError, match="no model's folder"):
+    with pytest.raises(ExternalModelError, match="not a model's folder"):
         read_folder(gpt2_folder)

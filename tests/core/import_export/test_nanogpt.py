@@ -101,20 +101,20 @@ def save(path, *, settings=None, weights=None, **more):
     [
         ({"settings": {"n_embd": 10**9}}, "n_embd is '1000000000'"),
         ({"settings": {"vocab_size": "many"}}, "vocab_size is 'many'"),
-        ({"settings": {"n_layer": 1}}, "do not ask for: 'transformer.h.1."),
+        ({"settings": {"n_layer": 1}}, "do not call for: 'transformer.h.1."),
         ({"settings": {"n_layer": 40}}, "transformer.h.2.ln_1.weight is missing"),
         # A table whose declared size is far beyond the file's: all rows share one number.
         (
             {"weights": {"transformer.wte.weight": torch.zeros(1).expand(10**9, 16)}},
             r"has the shape \(1000000000, 16\)",
         ),
-        ({"weights": {"transformer.wte.weight": torch.zeros(1).expand(11, 16)}}, "wte.weight is not a plain table"),
+        ({"weights": {"transformer.wte.weight": torch.zeros(1).expand(11, 16)}}, "wte.weight is not a plain array"),
         (
             {"weights": {"transformer.ln_f.weight": torch.zeros(16, dtype=torch.int64)}},
-            "ln_f.weight is not a plain table",
+            "ln_f.weight is not a plain array",
         ),
-        ({"weights": {"transformer.ln_f.weight": "sixteen"}}, "something that is no tensor"),
-        ({"model": None}, "no checkpoint of nanoGPT"),
+        ({"weights": {"transformer.ln_f.weight": "sixteen"}}, "is not a tensor"),
+        ({"model": None}, "not a nanoGPT checkpoint"),
     ],
 )
 def test_a_checkpoint_with_invalid_settings_or_weights_is_refused_with_the_reason(tmp_path, what, sentence):

@@ -204,12 +204,14 @@ def test_non_finite_weights_are_refused_by_tensor_name(value, tmp_path):
     with torch.no_grad():
         model.transformer.h[1].mlp.c_fc.weight[3, 5] = value
     model.save_pretrained(tmp_path)
-    with pytest.raises(ExternalModelError, match=r"transformer.h.1.mlp.c_fc.weight holds numbers that are not finite"):
+    with pytest.raises(
+        ExternalModelError, match=r"transformer.h.1.mlp.c_fc.weight contains numbers that are not finite"
+    ):
         read_folder(tmp_path)
     weights = their_weights()
     weights["transformer.wpe.weight"][0, 0] = value
     path = save(tmp_path / "ckpt.pt", weights=weights)
-    with pytest.raises(ExternalModelError, match=r"transformer.wpe.weight holds numbers that are not finite"):
+    with pytest.raises(ExternalModelError, match=r"transformer.wpe.weight contains numbers that are not finite"):
         read_checkpoint(path)
 
 

@@ -133,8 +133,8 @@ def test_position_embeddings_are_the_learned_or_sinusoidal_table(gpt):
     ("switch", "why"),
     [
         ({"position": "rope"}, "rotates queries and keys by their position"),
-        ({"position": "none"}, "cannot tell where a token stands"),
-        ({"kind": "bigram"}, "cannot tell where a token stands"),
+        ({"position": "none"}, "cannot tell where a token is"),
+        ({"kind": "bigram"}, "cannot tell where a token is"),
     ],
 )
 def test_a_model_without_position_embeddings_is_refused_with_the_reason(switch, why):

@@ -40,7 +40,7 @@ def one_by_one(model, prompts, what, answer, rival):
 def test_every_cell_matches_a_run_with_one_patched_activation(switch, what):
     model = make(**switch)
     if what == "mlp" and not model.config.feed_forward:
-        with pytest.raises(PartError, match="no feed-forward half"):
+        with pytest.raises(PartError, match="no feed-forward layer"):
             finish(patch_map(model, *SHORT, what))
         return
     found = finish(patch_map(model, *SHORT, what, answer=0, rival=8))
@@ -78,7 +78,7 @@ def test_default_answers_are_the_top_tokens_of_both_prompts(gpt):
 
 
 def test_prompts_that_cannot_be_compared_are_refused(gpt):
-    with pytest.raises(PromptError, match="must be equally long; these have 6 and 5 tokens"):
+    with pytest.raises(PromptError, match="must have the same length; these have 6 and 5 tokens"):
         finish(patch_map(gpt, CLEAN, CORRUPTED[:5]))
     with pytest.raises(PromptError, match="same answer, so there is no difference"):
         finish(patch_map(gpt, CLEAN, CLEAN))

@@ -81,7 +81,7 @@ def test_a_fork_with_another_model_step_or_alphabet_is_refused_before_it_is_crea
     ):
         with pytest.raises(ConfigError, match=sentence):
             fork(data_dir, parent, 12, config.replace(changes))
-    with pytest.raises(RunError, match=r"has kept no weights of step 11. It has those of 0, .*12"):
+    with pytest.raises(RunError, match=r"has no weights of step 11. It has the weights of 0, .*12"):
         fork(data_dir, parent, 11, config)
     other = save_text("An entirely other text, with a § in it. " * 20, "Other", data_dir).name
     with pytest.raises(TextError, match="does not occur in the text that this model learned from"):
@@ -93,7 +93,7 @@ def test_a_run_without_weights_cannot_be_forked(data_dir, config: RunConfig):
     run = RunFolder.create(data_dir, config)
     with pytest.raises(RunError, match="has saved no weights yet"):
         fork(data_dir, run, None, config)
-    with pytest.raises(RunError, match="It has those of no step yet"):
+    with pytest.raises(RunError, match="It has the weights of no step yet"):
         fork(data_dir, run, 3, config)
 
 
@@ -147,7 +147,9 @@ def test_a_file_system_without_locks_is_refused_before_a_run_is_created(data_dir
         lambda: append_row(run.events_path, {}),
     )
     for doing in doings:
-        with pytest.raises(RunError, match=r"cannot be locked, because its file system has no locks .*Set GPT_EXPLO"):
+        with pytest.raises(
+            RunError, match=r"cannot be locked, because its file system does not support locks .*Set GPT_EXPLO"
+        ):
             doing()
     settings = ["--set", "model.block_size=8", "--set", "train.precision=float32"]
     assert main(["train", "--corpus", config.data.corpus, *settings]) == 2

@@ -117,16 +117,16 @@ def without(name):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (without("run.json"), "holds no run"),
+        (without("run.json"), "does not contain a run"),
         (without("tokenizer.json"), "tokenizer of this model"),
         (add("run.json", b"[" * 100_000), "run.json in the zip is damaged"),
         (add("run.json", b"{}"), "run.json in the zip is damaged"),
         (edited("run.json", created="yesterday"), "created is not a date"),
         (edited("run.json", config={"model": {"n_layer": 10**30}}), "n_layer"),
-        (edited("status.json", step=10**30), "no run has so many steps"),
+        (edited("status.json", step=10**30), "no run has that many steps"),
         (edited("status.json", state="flying"), "status.json in the zip is damaged"),
         (add("weights.safetensors", b"half"), "weights.safetensors is missing, or damaged"),
-        (add("weights.safetensors", bytes(2 * MIN_BOUND)), "far more than it is large"),
+        (add("weights.safetensors", bytes(2 * MIN_BOUND)), "far more than its own size"),
         (edited("run.json", name="\u202e"), "at least one character"),
     ],
 )

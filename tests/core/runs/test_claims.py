@@ -129,7 +129,7 @@ def test_a_run_whose_worker_cannot_write_its_log_fails(data_dir, run, monkeypatc
 def test_a_missing_runs_folder_is_reported_in_a_sentence(idle, run, data_dir):
     folder = data_dir / "runs"
     folder.rename(data_dir / "elsewhere")
-    with pytest.raises(RunError, match="cannot be looked after"):
+    with pytest.raises(RunError, match="cannot be managed"):
         idle.submit(run)
     (data_dir / "elsewhere").rename(folder)
 

@@ -77,7 +77,7 @@ def test_a_full_disk_pauses_a_run_that_still_obeys_commands_and_loses_nothing(da
     limit = fill_after(45)
     waits = run.status()
     assert waits.state == "paused"
-    assert waits.notice == "Paused: the disk is full; it goes on by itself when there is room."
+    assert waits.notice == "Paused: the disk is full; it resumes automatically when there is space."
     supervisor.check()
     assert [claim.id for claim in supervisor.queue.active()] == [run.id]  # it keeps its slot
     limit.make_room()
@@ -102,7 +102,7 @@ def test_a_full_disk_pauses_a_run_that_still_obeys_commands_and_loses_nothing(da
     wait_for(lambda: run.status().ended, "the stop")
     stopped = run.status()
     assert (stopped.state, stopped.problem) == ("stopped", "disk")
-    assert "while the disk was full" in stopped.reason
+    assert "because the disk was full" in stopped.reason
     assert latest_checkpoint(run.checkpoints) == saved
 
     supervisor.change_setting(run, "train.steps", stopped.step + 50)
@@ -148,7 +148,7 @@ def beginning_on_a_full_disk(run: RunFolder, data_dir: Path, most: int) -> Itera
 @pytest.mark.parametrize("most", [10, 1100])  # neither status nor record fit; only the status fits
 def test_a_run_started_on_a_full_disk_waits_for_space(data_dir, run, most, caplog):
     with beginning_on_a_full_disk(run, data_dir, most) as (full, training):
-        wait_for(lambda: "it goes on by itself when there is room" in caplog.text, "the disk to be found full")
+        wait_for(lambda: "it resumes automatically when there is space" in caplog.text, "the disk to be found full")
         if most > 10:
             wait_for(lambda: run.status().problem == "disk", "the status to say so")
             assert (run.status().state, run.status().pid) == ("paused", os.getpid())
@@ -166,7 +166,7 @@ def test_a_run_waiting_for_disk_space_before_its_start_can_be_stopped(data_dir, 
         send_command(run, "stop")
         assert training.result().state == "stopped"
     assert (run.status().state, run.status().problem, run.status().pid) == ("stopped", "disk", None)
-    assert "before it began" in run.status().reason
+    assert "before it started" in run.status().reason
     assert waiting_commands(run) == []
     assert train_run(run, data_dir, threads=1).state == "finished"
 

@@ -186,7 +186,7 @@ def test_runs_on_a_ray_cluster_survive_the_loss_of_a_host_and_of_the_head(
     wait_for_state(first, "starting")
     app.stop(first)
     wait_for_state(first, "stopped")
-    assert "before a worker had taken it up" in first.status().reason  # not because it did not react
+    assert "before it started" in first.status().reason  # not because it did not react
     for raylet in raylets:
         raylet.send_signal(signal.SIGCONT)
     app.resume(first)  # needs its freed place on the cluster, which has two
@@ -314,7 +314,7 @@ def test_an_unreachable_store_is_reported_until_it_answers_again(data_dir, confi
     wait_for(lambda: run.status().step == 5, "what the worker writes")
 
     store_server.stop()
-    wait_for(lambda: "The run goes on" in run.status().waits_for, "that the store does not answer")
+    wait_for(lambda: "The run continues" in run.status().waits_for, "that the store does not answer")
     assert run.status().state == "running" and app.silence == run.status().waits_for
     there.write_status(began.model_copy(update={"step": 9}))
     with pytest.raises(StoreError):

@@ -199,7 +199,7 @@ def test_a_run_whose_process_died_is_queued_again(run):
     run.write_status(died)
     status = run.recover()
     assert (status.state, status.pid, status.crashes) == ("queued", None, 1)
-    assert status.notice == "Its process was ended at step 812; it goes on by itself from the beginning."
+    assert status.notice == "Its process was ended at step 812; it resumes automatically from the beginning."
     assert run.status() == status
     run.write_status(died.model_copy(update={"state": "paused"}))
     assert (run.recover().state, run.status().pid) == ("paused", None)
@@ -231,7 +231,7 @@ def test_a_reused_pid_is_not_taken_for_the_worker(run):
 
 
 def test_only_one_process_may_train_in_a_run_folder(run):
-    with run.training_lock(), pytest.raises(RunError, match="Another process is training"), run.training_lock():
+    with run.training_lock(), pytest.raises(RunError, match="Another process is already training"), run.training_lock():
         pass
     with run.training_lock():
         pass

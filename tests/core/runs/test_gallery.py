@@ -46,7 +46,7 @@ def test_a_flipped_bit_in_a_gallery_model_or_a_forks_start_is_detected(data_dir,
         data = bytearray(path.read_bytes())
         data[-1] ^= 1
         damaged.write_bytes(data)
-        with pytest.raises(RunError, match="checksum is not that of what was saved"):
+        with pytest.raises(RunError, match="checksum differs from that of the saved file"):
             check_weights(damaged)
 
 

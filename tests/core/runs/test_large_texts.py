@@ -41,7 +41,7 @@ def test_a_run_trains_on_the_whole_large_text_and_reuses_its_tokens(data_dir, la
 def test_tokenizing_a_large_text_can_be_stopped_and_repeated(data_dir, large_config):
     run = new_run(data_dir, large_config)
     send_command(run, "stop")
-    assert train_run(run, data_dir).reason.startswith("Stopped while its text was tokenized")
+    assert train_run(run, data_dir).reason.startswith("Stopped while its text was being tokenized")
     assert not list((data_dir / "texts").glob("*.bin*"))
     assert train_run(run, data_dir).state == "finished"
 

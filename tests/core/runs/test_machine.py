@@ -121,13 +121,13 @@ def test_threads_and_precision_are_resolved_once(record, data_dir):
 @pytest.mark.parametrize(
     ("here", "notice"),
     [
-        ({"cores": 2}, "Not exact: 3 threads began it, this machine has 2."),
-        ({"name": "Another"}, "Not exact: Some Processor began it, Another goes on."),
-        ({"versions": HERE.versions | {"torch": "2.14"}}, "Not exact: torch 2.13 began it, 2.14 goes on."),
+        ({"cores": 2}, "Not exact: 3 threads at the start, 2 now."),
+        ({"name": "Another"}, "Not exact: Some Processor at the start, Another now."),
+        ({"versions": HERE.versions | {"torch": "2.14"}}, "Not exact: torch 2.13 at the start, 2.14 now."),
         (
             {"name": "Another", "versions": {"torch": "2.14", "numpy": "2.1"}},
-            "Not exact: Some Processor began it, Another goes on; torch 2.13 began it, 2.14 goes on; "
-            "numpy 2.0 began it, 2.1 goes on.",
+            "Not exact: Some Processor at the start, Another now; torch 2.13 at the start, 2.14 now; "
+            "numpy 2.0 at the start, 2.1 now.",
         ),
     ],
 )
@@ -153,7 +153,7 @@ def test_a_worker_keeps_the_recorded_numerics_and_reports_changed_versions(data_
         status = train_run(run, data_dir)
     finally:
         torch.set_num_threads(before)
-    assert status.notice == f"Not exact: torch 1.0 began it, {torch.__version__} goes on."
+    assert status.notice == f"Not exact: torch 1.0 at the start, {torch.__version__} now."
     assert run.record().versions == old
 
 

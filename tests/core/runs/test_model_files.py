@@ -141,7 +141,7 @@ def test_a_mismatched_model_tokenizer_or_text_is_refused_without_a_run(run, gpt2
     without_tokenizer(tmp_path / "ckpt.pt")
     other = save_text("another text with other letters, xyz! " * 20, "Other", tmp_path).name
     before = sorted((tmp_path / "runs").iterdir())
-    with pytest.raises(ExplorerError, match="brings no tokenizer and knows"):
+    with pytest.raises(ExplorerError, match="comes without a tokenizer and knows"):
         import_model(tmp_path, tmp_path / "ckpt.pt", other)
     (gpt2_folder / "vocab.json").write_text("{}")
     with pytest.raises(ExplorerError):

@@ -146,7 +146,7 @@ def test_the_downloaded_zip_works_when_unpacked_into_nanogpts_folder(explorer_ho
         zipfile.ZipFile(tmp_path / "export.zip").extractall(checkout)
     for run, start in zip(runs, "av", strict=True):
         how = (checkout / f"out-same-name-{run.id[-6:]}" / "README.txt").read_text().splitlines()
-        assert "must lie there" in how[-2]
+        assert "must be in that folder" in how[-2]
         assert sample(checkout, how[-1]) == greedy(run, start)
 
 
@@ -177,9 +177,7 @@ def test_two_exports_into_one_folder_both_stay_valid(explorer_home, tmp_path):
 def test_the_export_of_a_bpe_model_explains_how_prompts_are_read(explorer_home, tmp_path, bpe_folder, monkeypatch):  # noqa: F811
     tokenizer = BPETokenizer.from_folder(bpe_folder)
     how = export_nanogpt(make_run(explorer_home, tokenizer, "pieces"), tmp_path)
-    assert how.startswith(
-        "sample.py knows no tokens but GPT-2's, so it reads prompts character by character, and writes"
-    )
+    assert how.startswith("sample.py knows only GPT-2's tokens, so it reads prompts character by character, and writes")
     meta = pickle.loads(next(tmp_path.glob("data/pieces-*/meta.pkl")).read_bytes())  # noqa: S301
     assert "".join(meta["itos"][i] for i in tokenizer.encode("To be, or not")) == "To be, or not"
     assert [meta["itos"][meta["stoi"][c]] for c in "To be"] == list("To be")

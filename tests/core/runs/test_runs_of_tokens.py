@@ -68,7 +68,7 @@ def test_transformers_and_import_read_the_export_of_byte_and_bpe_runs(trained, d
 
 
 def test_invalid_token_settings_are_refused_before_a_run_exists(data_dir, config):
-    with pytest.raises(TextError, match="at most 300 tokens of this text, not 301"):
+    with pytest.raises(TextError, match="at most 300 tokens from this text, not 301"):
         new_run(data_dir, config.replace({"data.tokenizer": "bpe", "data.vocab_size": 301}))
     short = save_text("the fog comes on little cat feet " * 6, "Fog", data_dir).name
     changes = {"data.corpus": short, "model.block_size": 60, "data.val_fraction": 0.5}

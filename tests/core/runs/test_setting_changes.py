@@ -177,7 +177,7 @@ def test_a_setting_change_recorded_by_a_worker_that_died_is_not_applied_twice(da
         ("model.n_layer", 3, "'model.n_layer' cannot be changed while a run trains"),
         (DROPOUT, 2, "model.dropout cannot be 2"),
         (BATCH, "many", "train.batch_size cannot be 'many'"),
-        ("train.steps", 7, "is at step 8 already, so it cannot end at step 7"),
+        ("train.steps", 7, "is already at step 8, so it cannot end at step 7"),
     ],
 )
 def test_invalid_setting_changes_are_refused_at_once(run, setting, value, sentence):

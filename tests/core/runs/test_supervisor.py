@@ -120,7 +120,7 @@ def test_a_killed_worker_is_replaced_by_one_that_resumes_from_its_checkpoint(pre
     before = endless.rows("metrics")
     wait_for(lambda: endless.status().attempt == 2, "another worker")
     assert "Its process was ended at step" in endless.status().notice
-    assert "it went on by itself from step" in endless.status().notice
+    assert "it resumed automatically from step" in endless.status().notice
     last = before[-1]["step"]
     wait_for_step(endless, last + 5)
     supervisor.stop(endless)
@@ -179,7 +179,7 @@ def test_a_run_whose_worker_ends_at_once_fails(data_dir, run, monkeypatch):
     supervisor = Supervisor(data_dir, slots=1)
     supervisor.submit(run)
     assert run.status().state == "failed"
-    assert "it ended at once; the run's log says more" in run.status().reason
+    assert "it ended at once; the run's log has the details" in run.status().reason
     assert supervisor.queue.active() == []
     supervisor.close()
     server.close()

@@ -120,7 +120,7 @@ def test_a_failing_tracker_does_not_stop_training(run, data_dir, track):
     track("mlflow", "tensorboard")  # mlflow is not installed
     status = train_run(run, data_dir)
     assert (status.state, run.status().notice) == (
-        "finished", "mlflow does not follow this run (ModuleNotFoundError); its log says more."
+        "finished", "mlflow does not track this run (ModuleNotFoundError); the run's log has the details."
     )  # fmt: skip
     check_same(run)
 
@@ -130,7 +130,7 @@ def test_a_failing_tracker_does_not_stop_training(run, data_dir, track):
     [
         (["x"], "choose tensorboard, wandb"),
         (["mlflow"], "pip install mlflow"),
-        (["none", "tensorboard"], "stands alone"),
+        (["none", "tensorboard"], "cannot be combined"),
     ],
 )
 def test_invalid_trackers_are_refused(names, sentence, track):

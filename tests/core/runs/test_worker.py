@@ -244,7 +244,7 @@ def test_opening_a_model_with_non_finite_weights_is_refused(data_dir, run):
         model.transformer.h[0].attn.c_attn.weight[0, 0] = float("nan")
     save_weights(run.weights_path, model, step)
     run.snapshots()[-1][1].unlink()  # it has the same step
-    with pytest.raises(RunError, match="hold numbers that are not finite"):
+    with pytest.raises(RunError, match="contain numbers that are not finite"):
         load_model(run)
 
 
@@ -308,14 +308,14 @@ def test_a_run_whose_text_is_missing_or_too_short_fails_with_a_reason(data_dir, 
 def test_resuming_a_run_whose_text_has_changed_is_refused(data_dir, run, eager):
     train_run(run, data_dir, on_status=at_step(run, 6, "stop"))
     run.write_record(run.record().model_copy(update={"corpus_hash": "0" * 64}))
-    with pytest.raises(RunError, match="no longer the one this run began with"):
+    with pytest.raises(RunError, match="no longer the one that this run started with"):
         train_run(run, data_dir)
 
 
 def test_a_second_process_training_a_run_is_refused_without_changing_its_status(data_dir, run):
     with run.training_lock():
         before = run.status()
-        with pytest.raises(RunError, match="Another process is training"):
+        with pytest.raises(RunError, match="Another process is already training"):
             train_run(run, data_dir)
         assert run.status() == before
 

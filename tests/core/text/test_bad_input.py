@@ -61,7 +61,7 @@ REPEATED = EPUB | {
     "OEBPS/content.opf": EPUB["OEBPS/content.opf"].replace(b'<itemref idref="a"/>', b'<itemref idref="a"/>' * 1000),
 }
 BAD = {
-    "a vocabulary larger than the text can make": ("a.txt", WORDS, "at most 279 tokens of this text, not 300"),
+    "a vocabulary larger than the text can make": ("a.txt", WORDS, "at most 279 tokens from this text, not 300"),
     "a text that makes no tokens": ("a.txt", "ab cd " * 2, "Choose bytes or characters as tokens"),
     "shorter than a context in tokens": ("a.txt", WORDS, r"has \d+ tokens; .* needs 2,001. .* at most \d+.$"),
     "shorter than the shortest context": ("a.txt", "the fog", "Choose a longer text.$"),

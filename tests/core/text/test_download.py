@@ -63,7 +63,7 @@ def test_a_download_with_the_wrong_hash_is_discarded(server, tmp_path):
 
 
 def test_an_interrupted_download_leaves_no_file(server, tmp_path):
-    with pytest.raises(TextError, match=r"from 127\.0\.0\.1 the first time, and it cannot be reached"):
+    with pytest.raises(TextError, match=r"from 127\.0\.0\.1 when first used, and that host cannot be reached"):
         fetch(f"{server.url}/torn", SHA256, tmp_path, "text.txt")
     assert not list(tmp_path.iterdir())
 

@@ -69,7 +69,7 @@ def test_a_row_over_the_limit_is_cut_and_a_file_without_rows_is_allowed(tmp_path
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("somebody/none", "no dataset called 'somebody/none' that everybody may read"),
+        ("somebody/none", "no dataset called 'somebody/none' that is open to everybody"),
         ("somebody/empty", "has no parquet files"),
         ("../../etc", "is not a dataset's name"),
         ("http://x/y", "is not a dataset's name"),
@@ -91,7 +91,7 @@ def test_a_part_without_text_or_with_a_truncated_file_is_refused(hub):
 def test_a_missing_network_or_a_hub_error_is_reported_with_a_remedy(hub):
     dataset = find_dataset("somebody/stories", hub.url)
     hub.trouble = 500
-    with pytest.raises(TextError, match="answers with error 500. Try again later"):
+    with pytest.raises(TextError, match="answered with error 500. Try again later"):
         find_dataset("somebody/stories", hub.url)
     hub.stop()
     for ask in (lambda: find_dataset("somebody/stories", hub.url), lambda: columns_of_dataset(dataset, "train")):

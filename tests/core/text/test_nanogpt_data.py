@@ -89,9 +89,9 @@ def test_a_pickled_meta_file_is_never_unpickled(folder, tmp_path):
         ({"train.bin": IDS.astype(">u2").tobytes()}, "in another byte order"),
         ({"val.bin": np.array([1, 999], "<u2").tobytes()}, r"val.bin has token 999, but input.txt knows 0 to \d+"),
         ({"val.bin": None}, "no val.bin"),
-        ({"meta.json": b"[["}, "meta.json is no JSON"),
+        ({"meta.json": b"[["}, "meta.json is not JSON"),
         ({"meta.json": b'{"itos": {"1": "a"}}'}, "itos of meta.json must list"),
-        ({"meta.json": b'{"model": {}}'}, "meta.json is no tokenizer.json of byte-pair"),
+        ({"meta.json": b'{"model": {}}'}, "meta.json is not a tokenizer.json of byte-pair"),
     ],
 )
 def test_invalid_token_files_are_refused_before_a_run_exists(folder, explorer_home, capsys, changes, sentence):

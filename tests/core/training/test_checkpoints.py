@@ -75,7 +75,7 @@ def test_a_flipped_bit_in_the_newest_checkpoint_loads_the_previous_one(small, ma
     assert latest_checkpoint(tmp_path) == older
     assert newer_checkpoints(tmp_path, older) == 1
     assert newest_save(tmp_path) == 4
-    with pytest.raises(RunError, match="not what was saved"):
+    with pytest.raises(RunError, match="not the one that was saved"):
         load_checkpoint(newer, make_trainer(small))
     trainer = make_trainer(small)
     load_checkpoint(older, trainer)
@@ -116,7 +116,7 @@ def test_a_missing_checkpoint_is_refused(small, make_trainer, tmp_path):
 
 def test_a_checkpoint_of_another_model_is_refused(small, make_trainer, tmp_path):
     (path,) = train_and_save(make_trainer(small), tmp_path, [1])
-    with pytest.raises(TrainingError, match="of another model"):
+    with pytest.raises(TrainingError, match="to another model"):
         load_checkpoint(path, make_trainer(small.replace({"model.n_layer": 1})))
 
 

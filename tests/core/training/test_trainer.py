@@ -133,7 +133,7 @@ def test_bigram_start_uses_smoothed_counts_of_the_training_split_and_is_trained(
 def test_a_state_of_another_model_is_refused_and_leaves_the_weights_unchanged(small, make_trainer):
     trainer, wider = make_trainer(small), make_trainer(small.replace({"model.n_embd": 32}))
     before = weights(trainer)
-    with pytest.raises(TrainingError, match="of another model"):
+    with pytest.raises(TrainingError, match="to another model"):
         trainer.load_state_dict(wider.state_dict())
     assert equal(weights(trainer), before)
 
