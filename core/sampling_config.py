@@ -43,8 +43,8 @@ class GenerationConfig(Config):
     )
     evict_fraction: float = setting(
         0.25,
-        "Fraction of the context dropped when it is full, oldest first. 0 drops one token at a time, as nanoGPT "
-        "does: the model sees more tokens, but is many times slower.",
+        "Fraction of the context dropped when it is full, oldest first. 0 drops one token at a time, like nanoGPT: "
+        "the model sees more tokens, but is many times slower.",
         label="Context dropped when full",
         bounds=(0.0, 0.75),
         step=0.05,
