@@ -89,7 +89,7 @@ def test_a_step_on_scaling_laws_asks_for_a_prediction_first(open_step, step):
         assert [trace["name"] for trace in drawn["data"]] == ["quarter", "half", "whole budget"]
         return
     answer(app, "99")
-    right = re.search(r"(?:gave|By) \*\*([\d.]+)\*\*", said(app))[1]
+    right = re.search(r"(?:reached|By) \*\*([\d.]+)\*\*", said(app))[1]
     assert app.warning and (step != "prediction" or "The law predicted" in said(app))
     assert answer(app, right).success
 

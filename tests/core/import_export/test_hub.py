@@ -120,7 +120,7 @@ def test_a_model_over_the_size_limit_is_refused_before_download(hub, tmp_path):
 
 def test_a_server_error_of_the_hub_is_reported(hub, tmp_path):
     hub.trouble = 503
-    with pytest.raises(ExternalModelError, match="answers with error 503|Is this machine online"):
+    with pytest.raises(ExternalModelError, match="answered with error 503|Is this machine online"):
         download_model("tiny", tmp_path, endpoint=hub.url)
 
 

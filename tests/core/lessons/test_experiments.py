@@ -110,7 +110,7 @@ def test_a_stopped_model_has_no_extra_measurements_and_the_other_keeps_its_own(m
 def test_an_experiment_that_changes_nothing_or_has_too_little_text_is_refused():
     with pytest.raises(TextError, match="both models would be the same"):
         make_pair(EXPERIMENTS["letter"], TEXT, choices={"letter": "%"})
-    with pytest.raises(TextError, match="needs 3,000 at least"):
+    with pytest.raises(TextError, match="needs at least 3,000"):
         make_pair(EXPERIMENTS["mask"], TEXT[:1000])
 
 

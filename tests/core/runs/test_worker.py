@@ -322,7 +322,7 @@ def test_a_second_process_training_a_run_is_refused_without_changing_its_status(
 
 def test_an_operating_system_error_fails_the_run_with_a_reason(data_dir, run):
     run.samples_path.mkdir()
-    with pytest.raises(RunError, match="The system refused .*Is a directory"):
+    with pytest.raises(RunError, match="The operating system refused .*Is a directory"):
         train_run(run, data_dir)
     status = run.status()
     assert status.state == "failed"
