@@ -7,6 +7,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # uv installs in a fifth of pip's processor time, but does not read pip's settings (mirrors, constraints, certificates): they
 # are passed on, those of the environment last. If uv fails, pip installs. Neither compiles modules: one in ten is imported.
 UV := 0.13.9
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 define install
 @$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
   { echo "GPT Explorer needs Python 3.11 to 3.13; $(PYTHON) is another. Try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
@@ -20,7 +21,6 @@ define install
   { echo "uv could not install it; now pip tries."; $(PIP) -r $(1); }
 @touch $@
 endef
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
 .PHONY: run test check lint format words gallery bench clean
 

@@ -217,9 +217,9 @@ def test_an_export_replaces_nothing_without_force(kind, finished_run, tmp_path, 
     assert shell("export", finished_run.id, kind, out) == 0
     first.write_bytes(b"precious")
     assert shell("export", finished_run.id, kind, out) == 2
-    told = capsys.readouterr().err
+    message = capsys.readouterr().err
     assert first.read_bytes() == b"precious"
-    assert told == f"{first} already exists. Give another name, or replace it with --force.\n"
+    assert message == f"{first} already exists. Give another name, or replace it with --force.\n"
     with no_file_longer_than(3000):
         assert shell("export", finished_run.id, kind, out, "--force") == 2
     assert first.read_bytes() == b"precious" and "the disk is full" in capsys.readouterr().err

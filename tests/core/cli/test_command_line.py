@@ -328,9 +328,9 @@ def test_a_signal_ignored_at_the_start_does_not_stop_training(ignored):
 def test_the_estimate_command_prints_parameters_and_time_and_caches_its_trial(data_dir, text_file, capsys):
     name = save_text(text_file.read_text(), "bottles", data_dir).name
     assert main(["estimate", "--corpus", name, *SMALL]) == 0
-    told = capsys.readouterr().out
-    assert re.search(r"^[\d,]+ parameters$", told, re.MULTILINE)
-    assert re.search(r"^about .* for [\d,]+ steps$", told, re.MULTILINE)
+    message = capsys.readouterr().out
+    assert re.search(r"^[\d,]+ parameters$", message, re.MULTILINE)
+    assert re.search(r"^about .* for [\d,]+ steps$", message, re.MULTILINE)
     assert (data_dir / "trials.json").exists()
     assert "n_layer" in refused(capsys, "estimate", "--set", "model.n_layer=-1")
 
@@ -342,8 +342,8 @@ def test_damaged_weights_are_refused_and_no_older_snapshot_is_used_instead(finis
         data = bytearray(whole)
         data[place] ^= 1
         finished_run.weights_path.write_bytes(data)
-        told = refused(capsys, "generate", finished_run.id, "--prompt", "T")
-        assert "weights.safetensors is" in told and "damaged" in told and "\n" not in told.strip()
+        message = refused(capsys, "generate", finished_run.id, "--prompt", "T")
+        assert "weights.safetensors is" in message and "damaged" in message and "\n" not in message.strip()
         assert "weights.safetensors is" in refused(capsys, "export", finished_run.id, "nanogpt", "never.pt")
         with pytest.raises(RunError, match="damaged"):
             fork(finished_run.path.parents[1], finished_run, None, finished_run.record().config)

@@ -107,8 +107,8 @@ def test_resume_reports_the_learning_rate_and_can_restart_the_schedule(finished,
     assert "The learning rate stays at 6e-4, where its schedule ended. --schedule restart" in capsys.readouterr().out
     assert main(["resume", "first", "--steps", "+9", "--schedule", "restart"]) == 0
     warmup = config_now(finished).train.warmup_steps
-    told = f"The learning rate warms up over {warmup} steps, then decays from 6e-3 to 6e-4 until step 24."
-    assert told in capsys.readouterr().out
+    message = f"The learning rate warms up over {warmup} steps, then decays from 6e-3 to 6e-4 until step 24."
+    assert message in capsys.readouterr().out
     assert setting_changes(finished)[-1] == (15, RESTART, 0, 15)
     assert finished.last_metrics()["step"] == 24
     assert main(["resume", "first", "--steps", "30", "--schedule", "restart"]) == 0

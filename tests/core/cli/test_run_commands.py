@@ -188,10 +188,10 @@ def test_a_running_run_is_paused_stopped_and_resumed_from_another_shell(running_
     me = this_process()
     paused = {"state": "paused", "pid": me.pid, "pid_started": me.started}
     running_run.write_status(running_run.status().model_copy(update=paused))
-    told = refused(capsys, "resume", running_run.id, "--steps", "600")
-    assert "is paused at step 10" in told and f"python -m core resume {running_run.id}" in told
+    message = refused(capsys, "resume", running_run.id, "--steps", "600")
+    assert "is paused at step 10" in message and f"python -m core resume {running_run.id}" in message
     assert "continues at step 10" in said(capsys, "resume", running_run.id)
     assert [command.name for command in waiting_commands(running_run)] == ["resume"]
     for command in ("pause", "stop"):
-        told = refused(capsys, command, finished_run.id)
-        assert "already finished" in told or "has ended" in told
+        message = refused(capsys, command, finished_run.id)
+        assert "already finished" in message or "has ended" in message

@@ -351,17 +351,17 @@ def test_a_context_too_long_is_refused():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_dropout_zeroes_the_requested_share_and_rescales_the_rest(share, dtype):
     torch.manual_seed(0)
-    kept = Dropout(share)(torch.ones(401, 1003, dtype=dtype))  # not a multiple of four
-    assert (kept == 0).float().mean() == pytest.approx(share, abs=4 * (share * (1 - share) / kept.numel()) ** 0.5)
-    assert kept.max().item() == pytest.approx(1 / (1 - share), rel=0.005)
-    assert len(kept.unique()) == 2
+    output = Dropout(share)(torch.ones(401, 1003, dtype=dtype))  # not a multiple of four
+    assert (output == 0).float().mean() == pytest.approx(share, abs=4 * (share * (1 - share) / output.numel()) ** 0.5)
+    assert output.max().item() == pytest.approx(1 / (1 - share), rel=0.005)
+    assert len(output.unique()) == 2
 
 
 def test_dropout_masks_neighboring_elements_independently():
     torch.manual_seed(0)
-    kept = (Dropout(0.5)(torch.ones(400_000)) != 0).float() - 0.5
+    centered = (Dropout(0.5)(torch.ones(400_000)) != 0).float() - 0.5
     for distance in range(1, 9):
-        assert abs((kept[distance:] * kept[:-distance]).mean() * 4) < 0.01
+        assert abs((centered[distance:] * centered[:-distance]).mean() * 4) < 0.01
 
 
 def test_dropout_gradients_use_the_mask_of_the_forward_pass():
