@@ -223,14 +223,16 @@ class Trainer:
         for name, parameter in self._parameters.items():
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 state[f"optimizer.{name}.{key}"] = value
-        state["dice.batch"] = self._batch_rng.get_state()
-        state["dice.dropout"] = self._dropout_state
+        state["generator.batch"] = self._batch_rng.get_state()
+        state["generator.dropout"] = self._dropout_state
         state["step"] = torch.tensor(self.step)
         return state
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore a `state_dict` to continue bit for bit; raises TrainingError if it is from another model."""
+        # Older checkpoints have the states of random generators under other names.
+        state = {name.replace("dice.", "generator."): tensor for name, tensor in state.items()}
         shapes = {f"model.{name}": tuple(parameter.shape) for name, parameter in self._parameters.items()}
         saved = {name: tuple(tensor.shape) for name, tensor in state.items() if name.startswith("model.")}
         if saved != shapes:
@@ -249,8 +251,8 @@ class Trainer:
                 name, _, what = name.rpartition(".")
                 parameter = self._parameters[name]
                 self.optimizer.state[parameter][what] = tensor.to(parameter.device, copy=True)
-        self._batch_rng.set_state(state["dice.batch"].cpu())
-        dropout = state["dice.dropout"].cpu().clone()
+        self._batch_rng.set_state(state["generator.batch"].cpu())
+        dropout = state["generator.dropout"].cpu().clone()
         if dropout.shape != self._dropout_state.shape:  # another kind of device has another generator
             dropout = torch.Generator(self.device).manual_seed(self.config.train.seed + int(state["step"])).get_state()
         self._dropout_state = dropout
