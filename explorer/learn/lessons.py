@@ -49,25 +49,29 @@ def draw_overview(language: str) -> None:
             prose = load_prose(lesson, "lesson", language)
             st.markdown(f"## {prose.title}")
             st.caption(prose.parts["idea"])
-            clicked = draw_path(lesson, language, key=f"path-{lesson}", listed=True, resume=word("go_on", language))
-            with st.container(horizontal=True, gap="small"):
-                if st.button(word("begin", language), type="primary" if lesson == lessons()[0] else "secondary",
-                             key=f"begin-{lesson}"):  # fmt: skip
-                    clicked = LESSONS[lesson][0]
-                if lesson in NOTEBOOKS:
-                    st.download_button(
-                        word("notebook", language), partial(lesson_notebook, lesson, language), NOTEBOOKS[lesson],
-                        "application/x-ipynb+json", on_click="ignore", icon=":material/download:",
-                        help=word("notebook_idea", language), key=f"notebook-{lesson}",
-                    )  # fmt: skip
-            with st.container(horizontal=True, gap="small", key=f"papers_{lesson}"):
-                draw_paper_links(lesson, chosen_text(), language)
-            if clicked:
+            begun = _draw_ways_in(lesson, language)
+            listed = draw_path(lesson, language, key=f"path-{lesson}", listed=True, resume=word("go_on", language))
+            if clicked := LESSONS[lesson][0] if begun else listed:
                 lesson_links.view_lesson(lesson, clicked)
                 st.rerun()
     if st.button(word("glossary", language), icon=":material/menu_book:", type="tertiary", key="lesson_glossary"):
         lesson_links.view_lesson("glossary")
         st.rerun()
+
+
+def _draw_ways_in(lesson: str, language: str) -> bool:
+    """Draw the button that begins a lesson, its notebook and its papers; return whether the button was clicked."""
+    with st.container(horizontal=True, gap="small", key=f"papers_{lesson}"):
+        first = lesson == lessons()[0]
+        begun = st.button(word("begin", language), type="primary" if first else "secondary", key=f"begin-{lesson}")
+        if lesson in NOTEBOOKS:
+            st.download_button(
+                word("notebook", language), partial(lesson_notebook, lesson, language), NOTEBOOKS[lesson],
+                "application/x-ipynb+json", on_click="ignore", icon=":material/download:", type="tertiary",
+                help=word("notebook_idea", language), key=f"notebook-{lesson}",
+            )  # fmt: skip
+        draw_paper_links(lesson, chosen_text(), language)
+    return begun
 
 
 def draw_papers(language: str) -> None:
