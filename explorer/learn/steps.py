@@ -222,7 +222,7 @@ def draw_step(lesson: str, step_name: str, steps: dict[str, Step], language: str
     if clicked and clicked != step_name:
         lesson_links.view_lesson(lesson, clicked)
         st.rerun()
-    st.header(in_units(state.prose.title), anchor=False)
+    st.title(in_units(state.prose.title), anchor=False)
     state.numbers.update(step.numbers(state))
     st.markdown(state.markdown("idea"), width=820)
     ready = True

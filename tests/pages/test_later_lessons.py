@@ -54,7 +54,7 @@ def assert_one_is_right(app: AppTest, options: list[str]) -> None:
 @pytest.mark.parametrize("step", LESSONS["tokens"])
 def test_exactly_one_answer_is_right_in_every_step_on_tokens(open_step, step):
     app, right = open_step("tokens", step), numbers_right().get(step, "")
-    assert load_prose("tokens", step).title in "".join(header.value for header in app.header)
+    assert load_prose("tokens", step).title in "".join(title.value for title in app.title)
     assert app.code and "{" not in said(app)
     options = [option.replace("\\", "") for option in app.radio[0].options] if app.radio else ["999", right]
     assert_one_is_right(app, options)
@@ -102,7 +102,7 @@ def generalized() -> int:
 @pytest.mark.parametrize("step", LESSONS["sudden"])
 def test_exactly_one_answer_is_right_in_every_step_on_sudden_abilities(open_step, step):
     app = open_step("sudden", step)
-    assert load_prose("sudden", step).title in "".join(header.value for header in app.header)
+    assert load_prose("sudden", step).title in "".join(title.value for title in app.title)
     assert app.code and app.get("plotly_chart") and "{" not in said(app)
     assert not [box for box in app.selectbox if box.key == "lesson-text"]  # the models are the gallery's
     right = {"grokking": str(generalized() + 20), "circle": "17"}.get(step)

@@ -91,7 +91,7 @@ def test_a_lesson_leads_to_the_next_one_and_the_last_to_the_training_page(explor
 @pytest.mark.parametrize("step", LESSONS["bigram"])
 def test_every_step_runs_and_explains_a_wrong_answer(open_step, step):
     app = open_step(step)
-    assert load_prose("bigram", step).title in "".join(header.value for header in app.header)
+    assert load_prose("bigram", step).title in "".join(title.value for title in app.title)
     assert app.code and app.get("expander")
     before = len(app.get("plotly_chart")) + len(app.get("bidi_component")) + len(app.code) + len(app.markdown)
     wrong = answer(app, _wrong(app, step))
@@ -206,7 +206,7 @@ def test_an_alphabet_too_large_for_a_table_is_refused_in_a_sentence(open_step, e
     corpus = save_text("".join(map(chr, range(0x4E00, 0x4E00 + 600))) * 3, "Characters", explorer_home)
     app = open_step("table", set=f"text:{corpus.name}")
     assert "600 different characters" in said(app) and app.selectbox(key="lesson-text").options
-    assert app.header and app.get("plotly_chart")  # the step continues with another text
+    assert app.title and app.get("plotly_chart")  # the step continues with another text
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_an_alphabet_too_large_for_a_table_is_refused_in_a_sentence(open_step, e
 )
 def test_a_misspelled_link_is_reported_and_a_way_to_continue_is_offered(open_step, lesson, step, told, left):
     app = open_step(step, lesson=lesson)
-    assert told in app.error[0].value.replace("\\", "") and not app.header
+    assert told in app.error[0].value.replace("\\", "") and app.title[0].value == "Lessons"
     assert app.query_params == {"lesson": lesson, "step": step}
     app.button(key="take_another").click().run()
     assert not app.exception and not app.error and app.query_params == left
@@ -226,7 +226,9 @@ def test_a_misspelled_link_is_reported_and_a_way_to_continue_is_offered(open_ste
 
 def test_a_link_to_a_missing_text_is_reported_until_another_is_chosen(open_step):
     app = open_step("text", set="text:text-gone")
-    assert "asks for the text 'text-gone', which is not on this machine" in said(app) and app.header
+    assert (
+        "asks for the text 'text-gone', which is not on this machine" in said(app) and app.title[0].value != "Lessons"
+    )
     app.selectbox(key="lesson-text").select_index(1).run()
     assert not app.exception and "text-gone" not in said(app)
 
@@ -248,12 +250,12 @@ def test_a_second_language_is_a_folder_and_falls_back_to_english(open_step, tmp_
     lesson_text._read.cache_clear()
     try:
         app = open_step("text", language="de")
-        assert app.header[0].value == "Was liest ein Modell?" and app.button(key="lesson_next").label == "Weiter"
+        assert app.title[0].value == "Was liest ein Modell?" and app.button(key="lesson_next").label == "Weiter"
         assert "nichts als Text" in said(app) and "Welches Zeichen?" in said(app)
         assert "the space" in answer(app, "·").success[0].value  # English until it is translated
         app.button(key="lesson_next").click().run()
         assert app.query_params == {"lesson": "bigram", "step": "numbers"}
-        assert load_prose("bigram", "numbers").title == app.header[0].value  # not translated yet
+        assert load_prose("bigram", "numbers").title == app.title[0].value  # not translated yet
         assert "language=de" in said(app)  # a link to the glossary, opened elsewhere, keeps the language
     finally:
         lesson_text._read.cache_clear()

@@ -67,7 +67,7 @@ def test_numbers_of_a_table_are_below_each_other(open_step):
 @pytest.mark.parametrize("step", LESSONS["gpt"])
 def test_every_step_runs_and_exactly_one_option_is_right(open_step, step):
     app = open_step(step)
-    assert load_prose("gpt", step).title in "".join(header.value for header in app.header)
+    assert load_prose("gpt", step).title in "".join(title.value for title in app.title)
     assert app.code and app.get("plotly_chart") and "{" not in said(app)
     shown = len(app.get("plotly_chart")) + len(app.markdown) + len(app.dataframe)
     options = (
