@@ -98,7 +98,7 @@ def choose_snapshot(folder: RunFolder, opened: Opened, state: TimeMachineState) 
     """Draw the slider over all training steps; a run with one snapshot, such as an imported one, has no slider."""
     if len(steps_with_weights(folder)) < 2:
         return step_line(folder, opened.step)
-    note = _("on the left") if address.parameter(address.OTHER_RUN) else _("on the whole page")
+    note = _("shown on the left") if address.parameter(address.OTHER_RUN) else _("shown in every chart")
     with st.container(border=True, key="time_step"):
         size = run_bytes_per_token(folder)
         moved = time_bar(state, steps=folder.status().steps, note=note, key="time_bar", bytes_per_token=size)
@@ -138,7 +138,7 @@ def choose_other(state: TimeMachineState) -> TimeMachineState | None:
         st.caption(_("On the right: {name} at step {step}.", name=literal(name), step=f"{step:,}"))
         return other
     with st.container(border=True, key="time_step_beside"):
-        note = _("on the right, {name}", name=name)
+        note = _("shown on the right: {name}", name=name)
         about = {"steps": folder.status().steps, "note": note, "bytes_per_token": run_bytes_per_token(folder)}
         moved = time_bar(other, key="time_bar_beside", same=same, **about)
     if moved:
