@@ -17,6 +17,7 @@ from explorer.i18n.formatting import named
 from explorer.i18n.language import _
 
 _TITLES = ROLES | TASK_TITLES
+_LABEL = 0.05, 0.08  # the width of a head's label as a share of the steps, and its height in scores
 
 
 def role_colors(palette: Palette) -> dict[str, str]:
@@ -110,7 +111,8 @@ def emergence_figure(
     figure = go.Figure(
         line(*losses, palette.validation, 2, _("validation loss"), dash="dot", yaxis="y2", hovertemplate=hover)
     )
-    for number, (layer, head) in enumerate(np.ndindex(*emerged.shape)):
+    dots = []
+    for layer, head in np.ndindex(*emerged.shape):
         place, step, values = f"{layer + 1}.{head + 1}", int(emerged[layer, head]), scores[:, layer, head]
         name = _("head {head}", head=place)
         drawn = {"color": color, "width": 2.2} if step >= 0 else {"color": palette.lines, "width": 1, "opacity": 0.5}
@@ -118,23 +120,21 @@ def emergence_figure(
             line(list(steps), values, name=name, hovertemplate=f"{name}: %{{y:.2f}}<extra></extra>", **drawn)
         )
         if step >= 0:
-            words = _("head {head}: from step {step} on", head=place, step="%{x:,d}")
-            figure.add_scatter(
-                x=[step],
-                y=[values[list(steps).index(step)]],
-                mode="markers+text",
-                text=[place],
-                textposition=("top center", "bottom center")[number % 2],
-                textfont={"color": color, "size": 12},
-                marker={"color": color, "size": 9},
-                hovertemplate=f"{words}<extra></extra>",
-            )
+            words = _("head {head}: from step {step} on", head=place, step=f"{step:,}")
+            dots.append((step, float(values[list(steps).index(step)]), place, words))
+    if dots:
+        x, y, _places, words = zip(*dots, strict=True)
+        figure.add_scatter(
+            x=x, y=y, mode="markers+text", text=_dot_labels(dots, steps[-1]), textposition="top center",
+            textfont={"color": color, "size": 12}, marker={"color": color, "size": 9}, cliponaxis=False,
+            hovertext=words, hoverinfo="text",
+        )  # fmt: skip
     title, ticks = (
         {"text": NATS.title(_("validation loss")), "font": {"color": palette.validation, "size": 12}},
         {"nticks": 5},
     )
     ticks |= {"tickfont": {"color": palette.muted, "size": 12}, "tickmode": "auto", "automargin": True}
-    loss_axis = {"title": title, "overlaying": "y", "side": "right", "showgrid": False} | ticks
+    loss_axis = {"title": title, "overlaying": "y", "side": "right", "showgrid": False, "zeroline": False} | ticks
     return style(figure, palette, height=340, zoom=True).update_layout(
         showlegend=False,
         xaxis={"title": {"text": _("step")}, "tickformat": ",d"},
@@ -142,6 +142,19 @@ def emergence_figure(
         yaxis2=loss_axis,
         margin={"r": 64},
     )
+
+
+def _dot_labels(dots: Sequence[tuple[int, float, str, str]], last: int) -> list[str]:
+    """Return a label for each dot (step, score, head, words): of dots close to each other, the highest names all."""
+    labels = [""] * len(dots)
+    left = sorted(range(len(dots)), key=lambda index: -dots[index][1])
+    while left:
+        step, score, *_names = dots[left[0]]
+        near = [at for at in left if abs(dots[at][0] - step) <= _LABEL[0] * last and score - dots[at][1] <= _LABEL[1]]
+        names = [dots[at][2] for at in sorted(near)]
+        labels[left[0]] = ",<br>".join(", ".join(names[at : at + 4]) for at in range(0, len(names), 4))
+        left = [at for at in left if at not in near]
+    return labels
 
 
 def costs_figure(costs: np.ndarray, palette: Palette = LIGHT) -> go.Figure:

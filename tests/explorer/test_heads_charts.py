@@ -58,6 +58,15 @@ def test_emergence_is_marked_at_its_step_and_score():
     assert (dot.x, dot.y, dot.text) == ((10,), (0.5,), ("1.1",))
 
 
+def test_heads_that_emerge_close_to_each_other_share_a_label():
+    scores = np.zeros((3, 2, 2))
+    scores[1:] = [[0.5, 0.52], [0.51, 0.9]]
+    emerged = np.array([[10, 10], [-1, 10]])
+    figure = emergence_figure([0, 10, 20], scores, emerged, ([0, 20], [4.0, 2.0]), "induction", LIGHT)
+    (dots,) = [trace for trace in figure.data if trace.mode == "markers+text"]
+    assert (dots.y, dots.text) == ((0.5, 0.52, 0.9), ("", "1.1, 1.2", "2.2"))
+
+
 def test_emergence_is_described_in_words():
     yes = np.ones((2, 2), dtype=bool)
     assert emergence_in_words(np.array([[10, -1]]), yes[:1], "induction", 20) == (
