@@ -70,12 +70,12 @@ def number_circle(components: Sequence[FourierComponents], labels: Sequence[str]
     """Draw the power of each frequency of P numbers at each step, and the numbers on the strongest one's circle."""
     frequencies, most = np.arange(1, len(components[0].power) + 1), max(each.power.max() for each in components)
     figure = make_subplots(1, 2, column_widths=[0.5, 0.5], horizontal_spacing=0.09)
-    style(figure, palette, height=330)
+    style(figure, palette, height=400)
     bars = {"marker": {"color": palette.accent}, "name": _("share of the variance")}
     figure.add_bar(x=frequencies, hovertemplate="%{x}: %{y:.1%}<extra></extra>", **bars, row=1, col=1)
     # Neighbors on the circle are k numbers apart, so a color for each number shows the order.
     marks = {"size": 7, "color": list(range(len(labels))), "colorscale": "Phase"}
-    words = {"text": list(labels), "textposition": "top center", "textfont": {"family": MONO, "size": 11}}
+    words = {"text": list(labels), "textfont": {"family": MONO, "size": 11}}
     figure.add_scatter(mode="markers+text", marker=marks, hoverinfo="text", name=_("numbers"), **words, row=1, col=2)
     figure.update_layout(showlegend=False)
     figure.update_xaxes(title_text=_("frequency"), row=1, col=1)
@@ -87,5 +87,14 @@ def number_circle(components: Sequence[FourierComponents], labels: Sequence[str]
         x, y = each.circle.T.tolist()
         reach = 1.25 * max(float(np.abs(each.circle).max()), 1e-9)
         layout = {"xaxis2.range": [-reach, reach], "yaxis2.range": [-reach, reach]}
-        moves.append({"traces": [{"y": each.power.tolist()}, {"x": x, "y": y}], "layout": layout})
+        points = {"x": x, "y": y, "textposition": list(map(_outward, x, y))}
+        moves.append({"traces": [{"y": each.power.tolist()}, points], "layout": layout})
     return MovingFigure(figure, moves)
+
+
+def _outward(x: float, y: float) -> str:
+    """Return plotly's name of the side of a point that faces away from 0, where its label crosses no other."""
+    eighth = round(np.arctan2(y, x) / (np.pi / 4)) % 8
+    sides = ("middle right", "top right", "top center", "top left", "middle left", "bottom left", "bottom center",
+             "bottom right")  # fmt: skip
+    return sides[eighth]
