@@ -8,6 +8,7 @@ links to the glossary. If a language lacks a file, a part or a word, the English
 import re
 from collections.abc import Callable
 from functools import cache
+from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,14 +73,18 @@ def load_guide(lesson: str, language: str = ENGLISH) -> Guide:
 
 
 def fill(part: str, /, **numbers: object) -> str:
-    """Return a part with its placeholders filled, `{{` as a brace; raises ExplorerError for one without a number."""
+    """Return a part with its placeholders filled, integers as in 4,000, and `{{` as a brace.
+
+    Raises ExplorerError for a placeholder without a number.
+    """
 
     def replacement(match: re.Match[str]) -> str:
         if match[1] is None:
             return match[0][0]
         if match[1] not in numbers:
             raise ExplorerError(f"The text asks for {{{match[1]}}}, which is none of {', '.join(sorted(numbers))}.")
-        return isolated(str(numbers[match[1]]))
+        number = numbers[match[1]]
+        return isolated(f"{number:,}" if isinstance(number, Integral) else str(number))
 
     return _PLACEHOLDER.sub(replacement, part)
 

@@ -91,6 +91,7 @@ def course_with_shares(
     if losses:
         ticks = {"tickfont": {"color": palette.muted, "size": 12}, "title_font": {"color": palette.muted, "size": 12}}
         right_axis = {"overlaying": "y", "side": "right", "showgrid": False, "automargin": True, "tickmode": "auto"}
+        right_axis["zeroline"] = False
         figure.update_layout(yaxis2=of_shares | right_axis | ticks)
         figure.update_layout(yaxis={"title_text": titles[1], "rangemode": "tozero"})
     else:

@@ -36,6 +36,7 @@ def style(figure: go.Figure, palette: Palette = LIGHT, *, height: int, zoom: boo
         "tickfont": {"color": palette.muted, "size": 12},
         "title": {"font": {"color": palette.muted, "size": 12}},
         "automargin": True,
+        "separatethousands": True,  # 4,000, as in every sentence
         "fixedrange": not zoom,
     }
     return figure.update_layout(

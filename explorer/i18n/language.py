@@ -33,7 +33,7 @@ def _(english: str, /, **values: object) -> str:
 def ngettext(one: str, several: str, count: int, /, **values: object) -> str:
     """Translate the literal for one or for several, whichever fits the count, and fill it; `{count}` is the count."""
     form = _catalog(language()).ngettext(one, several, count)
-    return fill(form if placeholders(form) <= placeholders(several) else several, **{"count": f"{count:,}"} | values)
+    return fill(form if placeholders(form) <= placeholders(several) else several, **{"count": count} | values)
 
 
 def N_(english: str) -> str:

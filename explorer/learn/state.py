@@ -16,6 +16,7 @@ from core.text.batches import split_ids
 from core.text.corpora import catalogue, load_corpus
 from core.text.token_display import visible
 from core.text.tokenizers import CharTokenizer
+from explorer.i18n.formatting import number
 from explorer.i18n.language import ngettext
 from explorer.services import shared
 from explorer.widgets import lesson_links, session
@@ -148,6 +149,10 @@ class StepState:
                 self.rejected.append(f"{name}:{linked}")
         if name not in lesson_links.hidden_controls():
             st.session_state[key] = value
+            if widget.__name__ == "select_slider":
+                options = {"format_func": number} | options
+            elif widget.__name__ == "slider" and isinstance(default, int):
+                options = {"format": "%,d"} | options
             shown = widget(label, *args, key=key, **options)
             value = default if shown is None else shown  # a segmented control can be deselected
             session.remember(key, value)

@@ -101,8 +101,8 @@ INDUCTION = Step(
     "induction",
     _draw_induction,
     code=(induction_scores, first_step),
-    answer=lambda state: str(_emergence(state)),
-    options=lambda state: [str(step) for step in list(state.results["scores"])[-7:]],
+    answer=lambda state: f"{_emergence(state):,}",
+    options=lambda state: [f"{step:,}" for step in list(state.results["scores"])[-7:]],
     show=_show_scores,
     uses_text=False,
 )

@@ -159,7 +159,7 @@ def _draw_merges(state: StepState) -> None:
         draw_curves(
             (BYTES + places).tolist(), {titles[1]: lengths[places].tolist()}, [current_palette().accent], titles,
             ("vocabulary", "tokens"), key="lesson_lengths", name="text-length", hover=",.0f", height=260,
-            xaxis={"type": "log", "tickvals": sizes, "ticktext": list(map(str, sizes))}, yaxis={"rangemode": "tozero"},
+            xaxis={"type": "log", "tickvals": sizes, "tickformat": ",d"}, yaxis={"rangemode": "tozero"},
         )  # fmt: skip
         state.write("curve")
 

@@ -58,7 +58,7 @@ def range_input(path: str, setting: Setting, value: Any, *, whole: int = 0, most
         ends = _first_ends(stops, value)
         st.select_slider(label, stops, ends, format_func=number, key=key, help=about)
     elif setting.step is None and high - low > 1000:
-        st.slider(label, low, high, (low, min(high, max(low + 1, 2 * value))), key=key, help=about)
+        st.slider(label, low, high, (low, min(high, max(low + 1, 2 * value))), format="%,d", key=key, help=about)
     else:
         step = setting.type(setting.step or 1)
         half = max(step, setting.type((high - low) / 8))

@@ -72,7 +72,7 @@ def setting_input(
     if setting.choices:
         return st.selectbox(label, setting.choices, setting.choices.index(value), **more)
     if whole:
-        return st.select_slider(label, divisors(setting, whole), value, **more)
+        return st.select_slider(label, divisors(setting, whole), value, format_func=number, **more)
     high = setting.high if most is None else max(most, value)
     if setting.in_factors:
         stops = [stop for stop in positions(setting, {value, base, high}) if stop <= high]
@@ -106,4 +106,4 @@ def positions(setting: Setting, also: Iterable[Any] = ()) -> list[Any]:
 
 
 def _format(step: float) -> str:
-    return "%d" if isinstance(step, int) else f"%.{max(0, ceil(-log10(step)))}f"
+    return "%,d" if isinstance(step, int) else f"%.{max(0, ceil(-log10(step)))}f"

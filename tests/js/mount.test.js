@@ -3,6 +3,7 @@ import test from "node:test";
 import { _, bytesFromBase64, colorTable, quoted, rgbOf, showControlCharacters, textColorOn, tipTop, withElements } from "../../assets/components/shared/mount.js";
 
 test("a sentence is filled with what is given for it", () => {
+  assert.equal(_("step {step}, loss {loss}", { step: 4000, loss: 1234.5 }), "step 4,000, loss 1234.5");
   assert.equal(_("{step} of {steps}, {rest}", { step: 3, steps: "{step}" }), "3 of {step}, {rest}");
 });
 

@@ -105,6 +105,7 @@ def test_exactly_one_answer_is_right_in_every_step_on_sudden_abilities(open_step
     assert load_prose("sudden", step).title in "".join(title.value for title in app.title)
     assert app.code and app.get("plotly_chart") and "{" not in said(app)
     assert not [box for box in app.selectbox if box.key == "lesson-text"]  # the models are the gallery's
+    assert not [text for slider in app.select_slider for text in slider.options if re.fullmatch(r"\d{4,}", text)]
     right = {"grokking": str(generalized() + 20), "circle": "17"}.get(step)
     options = list(app.radio[0].options) if app.radio else ["999999", right]
     assert_one_is_right(app, options)

@@ -28,7 +28,8 @@ export function ngettext(one, several, count, numbers = {}) {
 }
 
 function fill(sentence, numbers) {
-  return sentence.replace(/\{(\w+)\}/g, (whole, name) => (name in numbers ? isolated(String(numbers[name])) : whole));
+  const shown = (value) => (Number.isInteger(value) ? value.toLocaleString("en") : String(value));
+  return sentence.replace(/\{(\w+)\}/g, (whole, name) => (name in numbers ? isolated(shown(numbers[name])) : whole));
 }
 
 /* As `core.text.token_display.isolated`: right-to-left letters do not affect the numbers and quotes around them. */

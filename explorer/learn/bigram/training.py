@@ -25,7 +25,6 @@ from explorer.charts.loss import LossUnit, loss_columns, loss_figure
 from explorer.charts.text_format import percent
 from explorer.components.text import token_pairs, token_strip
 from explorer.components.time_machine import growing_figure
-from explorer.i18n.formatting import number
 from explorer.i18n.language import _
 from explorer.learn.bigram.training_text import batch_of, batch_slot
 from explorer.learn.state import StepState
@@ -184,9 +183,7 @@ _SAME = 0.05  # nats: too small to notice in generated text
 def _draw_training(state: StepState) -> None:
     with card(state.label("panel"), key="lesson_result"):
         left, right = st.columns(2)
-        rate = state.value(
-            "rate", LEARNING_RATE, left.select_slider, "control rate", _TRAINING_RATES, format_func=number
-        )
+        rate = state.value("rate", LEARNING_RATE, left.select_slider, "control rate", _TRAINING_RATES)
         batch = state.value("batch", BATCH_SIZE, right.select_slider, "control batch", _BATCHES)
         unit = choose_unit(state)
         with st.container(height=445, border=False):

@@ -1,7 +1,9 @@
 """Lesson texts are complete: every step has its parts, every term is in the glossary, every placeholder is known."""
 
+import re
 import shutil
 
+import numpy as np
 import pytest
 
 from core.errors import ExplorerError
@@ -37,6 +39,7 @@ def test_every_lesson_step_has_all_text_parts_and_uses_only_glossary_terms(lesso
     known = glossary(language)
     for name, part in step_prose.parts.items():
         assert part, f"{name} is empty"
+        assert not re.search(r"(?<![\w.,])(?!(19|20)\d\d\b)\d{4,}", part), f"{name}: write numbers as in 4,000"
         assert set(terms_in(part)) <= known.keys(), name
 
 
@@ -101,6 +104,7 @@ def test_prose_is_parsed_into_a_title_and_named_parts():
 
 def test_placeholders_are_filled_and_braces_kept():
     assert fill("{{{a}}} and {b}", a=1, b="{a}") == "{1} and {a}"
+    assert fill("{step}, {size}, {year}", step=4000, size=np.int64(123_456), year="1951") == "4,000, 123,456, 1951"
     assert placeholders("{{a}} {b} {c}") == {"b", "c"}
 
 
