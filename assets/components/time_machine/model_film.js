@@ -6,6 +6,7 @@ import { formatPercent } from "../shared/format.js";
 import { _, ngettext, button, element, quoted } from "../shared/mount.js";
 
 const SECONDS = 10; // for one token
+const SPEEDS = [0.5, 1, 3];
 const MAX_TOKENS = 40; // appended in one animation
 
 export function modelFilm(bar, clock, { draw, open }) {
@@ -15,6 +16,7 @@ export function modelFilm(bar, clock, { draw, open }) {
   let typed = ""; // the prompt before the animation
   let expected = null; // the frame before a token was appended, until the next frame arrives
   let [picture, frame] = [null, null];
+  let speed = 1;
   let wanted = false; // a training step was requested, and its frame has not arrived yet
 
   const play = button("model-play", _("▶ One token"), () => (timer ? pause() : start()));
@@ -31,13 +33,11 @@ export function modelFilm(bar, clock, { draw, open }) {
   });
   train.title = _("One step on this very text: the loss flows back, and the weights move.");
   const back = button("", _("Start over"), reset);
-  const speed = element("select", "", [[0.5, "½×"], [1, "1×"], [3, "3×"]].map(([value, name]) => {
-    const option = element("option", "", name);
-    option.value = value;
-    return option;
-  }));
-  speed.value = 1;
-  speed.setAttribute("aria-label", _("Speed"));
+  const pace = button("model-speed", "", () => {
+    speed = SPEEDS[(SPEEDS.indexOf(speed) + 1) % SPEEDS.length];
+    label();
+  });
+  pace.title = _("Playback speed");
   const cache = element("input");
   cache.type = "checkbox";
   const temperature = element("input");
@@ -49,7 +49,7 @@ export function modelFilm(bar, clock, { draw, open }) {
   });
   cache.addEventListener("change", draw);
   const sampling = [element("label", "", [_("Temperature"), temperature, chosen]), element("label", "", [cache, _("KV cache")])];
-  bar.append(element("span", "model-space"), play, step, speed, train, back, ...sampling);
+  bar.append(element("span", "model-space"), play, step, pace, train, back, ...sampling);
 
   const count = () => (picture ? orderOf({ kind: "sample" }, picture.shape) + 1 : 1);
 
@@ -65,7 +65,7 @@ export function modelFilm(bar, clock, { draw, open }) {
     label();
   }
 
-  const pauseLength = () => (1000 * SECONDS) / count() / Number(speed.value);
+  const pauseLength = () => (1000 * SECONDS) / count() / speed;
 
   function tick() {
     if (expected === null) advance();
@@ -115,6 +115,8 @@ export function modelFilm(bar, clock, { draw, open }) {
   function label() {
     const begin = backward() ? _("▶ Play again") : _("▶ One token");
     play.textContent = timer ? _("❚❚ Pause") : ended() && (backward() || at === null) ? begin : _("▶ Go on");
+    pace.textContent = `${speed}×`.replace("0.5", "½");
+    pace.setAttribute("aria-label", _("Speed {speed}", { speed }));
     train.textContent = backward() ? _("Undo the step") : _("▶ One training step");
   }
 
