@@ -141,11 +141,11 @@ def patch_heatmap(
         where = _("{part}, at {token} (position {number}):", **values)
         return f"{where}<br>{move_words(value, *answers)}"
 
-    figure = signed_heatmap(moved, 1, words, palette, gap=1)
-    # Leave room for two lines of tokens.
-    figure.data[0].colorbar.update(ypad=46, tickformat=None, tickvals=[-1, 0, 1],
+    figure, drawn = signed_heatmap(moved, 1, words, palette, gap=1), 25 * len(rows)
+    # Below two lines of tokens; `ypad` would be left blank below the bar, too.
+    figure.data[0].colorbar.update(y=-36 / drawn, tickformat=None, tickvals=[-1, 0, 1],
                                    ticktext=[_("further away"), _("no change"), _("fully restored")])  # fmt: skip
-    style(figure, palette, height=110 + 30 * len(rows))
+    style(figure, palette, height=100 + drawn)
     ticks = token_ticks(clean, palette, 14 if len(clean) <= 40 else 11 if len(clean) <= 64 else 8)
     ticks["ticktext"] = [
         plain(cut(one)) if one == other else f"<b>{plain(cut(one))}</b><br>{plain(cut(other))}"
