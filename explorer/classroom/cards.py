@@ -27,7 +27,7 @@ from explorer.widgets.session import notify, notifying, recall, remember, take_n
 _LOOK_AGAIN = 2.0  # seconds between two updates of the students
 _ROSTER = "class_roster"  # in the session: how often the selection was cleared
 _HERE = 20.0  # seconds since a browser's last request, after which its student counts as gone
-_CARD = 150  # px, of the picture of a QR code
+_CARD = 226  # px, of the picture of a QR code
 
 
 def draw_roster(classroom: Classroom) -> None:
@@ -133,13 +133,11 @@ def _stop(classroom: Classroom, picked: list[Member] | None = None) -> None:
 def draw_invitation(classroom: Classroom) -> None:
     """Draw the invitation: the address, the code, and a QR code with both."""
     link = visitors.address_for_others()
-    row = {"horizontal": True, "gap": "medium", "vertical_alignment": "center"}
-    with st.container(border=True, key="invitation", **row):
+    with st.container(border=True, key="invitation", horizontal_alignment="center", gap="small"):
+        st.caption(_("Students open this address, or scan the QR code, and type the class code."))
+        st.subheader(literal(link.partition("://")[2]), anchor=False, width="content")
+        st.header(literal(classroom.code), anchor=False, width="content")
         qr_code(join_link(link, classroom.code), _CARD)
-        with st.container(width=215, gap="xsmall"):
-            st.caption(_("Students open this address, or scan the QR code, and type the class code."))
-            st.markdown(f"#### {literal(link)}")
-            st.markdown(f"# {literal(classroom.code)}")
 
 
 def draw_class_settings(classroom: Classroom) -> None:
