@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import unquote, urlencode
 
 import streamlit as st
 
@@ -51,6 +51,11 @@ def lesson_query(
 ) -> str:
     """Return the address of a step, relative to the app's pages, with chosen values and controls hidden."""
     query = {LESSON: lesson, STEP: step, LANGUAGE: language() if language() != ENGLISH else None}
-    query[SET] = ";".join(f"{name}:{quote(str(value), safe='')}" for name, value in (values or {}).items())
+    query[SET] = ";".join(f"{name}:{_escaped(value)}" for name, value in (values or {}).items())
     query[HIDE] = ";".join(hide)
     return "learn?" + urlencode({name: value for name, value in query.items() if value}, safe=":;")
+
+
+def _escaped(value: Any) -> str:
+    """Escape only what separates two settings, because the address as a whole is escaped again."""
+    return str(value).replace("%", "%25").replace(";", "%3B")

@@ -155,6 +155,7 @@ def test_the_link_for_a_class_opens_the_step_with_its_current_inputs(open_step):
     app.text_input[0].set_value("Zoë; & co?").run()
     link = next(code.value for code in app.code if "learn?" in code.value)
     query = dict(parse_qsl(urlsplit(link).query))
+    assert link.count("%25") == 1  # only what separates two settings is escaped twice
     assert query["lesson"] == "bigram" and query["step"] == "numbers"
     again = open_step("numbers", set=query["set"])
     assert again.text_input[0].value == "Zoë; & co?"
