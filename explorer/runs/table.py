@@ -24,6 +24,12 @@ from explorer.widgets.import_export import draw_exports
 from explorer.widgets.layout import card, current_palette, errors_shown, literal, table_download
 
 _COLOR = " "  # the column with each run's color
+_TABLE_WIDTH = 930  # pixels for columns in a window of 1280
+_WIDTHS = {_COLOR: 28, "Validation loss": 118, "Bits/byte": 90}
+_LOSSES = {
+    "Validation loss": N_("Validation loss in nats/token."),
+    "Bits/byte": N_("Validation loss in bits/byte, which compares any tokenizers."),
+}
 _WAYS = {"train": N_("Open"), "look_inside": N_("Look inside"), "generate": N_("Generate")}
 
 
@@ -42,53 +48,59 @@ def without_sweeps(rows: list[run_rows.RunRow]) -> list[run_rows.RunRow]:
 def draw_run_table(rows: list[run_rows.RunRow]) -> list[run_rows.RunRow]:
     """Draw the table; return the picked rows in table order."""
     table = _table(rows)
-    columns = {name: st.column_config.Column(_(name)) for name in table.columns if name != _COLOR}
     colors = run_rows.colors_of([row.id for row in rows], shared.data_dir(), current_palette())
     rows_key, ways = table_key(rows), {name: _(label) for name, label in _WAYS.items()}
     opened = {name: [row.record and (name == "train" or row.folder.has_weights) for row in rows] for name in ways}
     links = {name: [label if has else None for has in opened[name]] for name, label in ways.items()}
-    # On a small screen the first columns show which run it is and how well it learned; the rest scrolls.
-    first = [name for name in ("Text", "Right answers", "Validation loss") if name in table]
-    rest = [name for name in table.columns[2:] if name not in first]
+    widths = {name: width_of([_(name), *map(str, table[name])]) for name in table.columns} | _WIDTHS
+    widths |= {"Name": name_width(rows)} | {name: 30 + 6 * len(label) for name, label in ways.items()}
+    look = {name: {"label": _(name), "width": widths[name]} for name in table.columns}
+    shown = _fitting([_COLOR, "Name", *ways, *table.columns[2:]], widths)
     event = st.dataframe(
         table.assign(**links).style.apply(
             lambda _unused: [f"color: {colors[row.id]}" for row in rows], subset=[_COLOR]
         ),
         key=rows_key,
-        column_order=[*table.columns[:2], *ways, *first, *rest],
+        column_order=shown,
         on_select="rerun",
         selection_mode="multi-row",
         hide_index=True,
         row_height=38,
         height=min(38 * (len(rows) + 1) + 2, 460),
         placeholder="–",
-        column_config=columns
+        column_config={name: st.column_config.Column(**look[name]) for name in table.columns}
         | {
-            _COLOR: st.column_config.TextColumn(width=28),
-            "Validation loss": st.column_config.NumberColumn(
-                _("Validation loss"), format="%.3f", width=118, help=_("Validation loss in nats/token.")
-            ),
-            "Bits/byte": st.column_config.NumberColumn(
-                _("Bits/byte"), format="%.3f", help=_("Validation loss in bits/byte, which compares any tokenizers.")
-            ),
-            "Name": st.column_config.TextColumn(_("Name"), width=name_width(rows)),
-            "Text": st.column_config.TextColumn(_("Text"), width=width_of(table["Text"])),
-            "Right answers": st.column_config.TextColumn(_("Right answers"), width=112),
-            "Step": st.column_config.TextColumn(_("Step")),
-            "Training": st.column_config.TextColumn(_("Training"), width=210),
+            name: st.column_config.NumberColumn(format="%.3f", help=_(help), **look[name])
+            for name, help in _LOSSES.items()
+            if name in table
         }
         | {
-            name: st.column_config.ButtonColumn(
-                "", type="tertiary", key=f"{name}_{rows_key}", width=30 + 6 * len(label)
-            )
-            for name, label in ways.items()
+            name: st.column_config.ButtonColumn("", type="tertiary", key=f"{name}_{rows_key}", width=widths[name])
+            for name in ways
         },
     )
     for name in ways:
         if click := st.session_state.get(f"{name}_{rows_key}"):
             address.open_page(name, rows[click.row].id)
-    table_download(lambda: {_(name): table[name] for name in columns}, key="runs_table", name="runs")
+    if hidden := len(table.columns) + len(ways) - len(shown):
+        words = ngettext(
+            "The eye over the table has {count} more column.",
+            "The eye over the table has {count} more columns.",
+            hidden,
+        )
+        st.caption(words)
+    table_download(lambda: {_(name): table[name] for name in table.columns[1:]}, key="runs_table", name="runs")
     return [rows[index] for index in event.selection.rows if index < len(rows)]
+
+
+def _fitting(names: list[str], widths: dict[str, int]) -> list[str]:
+    """Return the columns that fit beside each other in a window of 1280 pixels; the first ones matter most."""
+    fitting, left = [], _TABLE_WIDTH
+    for name in names:
+        if widths[name] <= left:
+            fitting.append(name)
+            left -= widths[name]
+    return fitting
 
 
 def table_key(rows: list[run_rows.RunRow]) -> str:
@@ -179,9 +191,9 @@ def _table(rows: list[run_rows.RunRow]) -> pd.DataFrame:
                 N_("Started"): when_in_words(record.created),
                 N_("Branched from"): _origin(record, names),
             }
-    measures = ["Training", "Validation loss", "Bits/byte", "Right answers"]
-    columns = [_COLOR, "Name", "Student", "State", *measures, "Step", "Model", "Text", "Started"]
-    table = pd.DataFrame({name: [line.get(name, "") for line in lines] for name in [*columns, "Branched from"]})
+    columns = [_COLOR, "Name", "Student", "Validation loss", "Right answers", "State", "Step", "Training", "Text"]
+    columns += ["Bits/byte", "Model", "Started", "Branched from"]
+    table = pd.DataFrame({name: [line.get(name, "") for line in lines] for name in columns})
     seldom = ("Student", "Training", "Bits/byte", "Right answers", "Branched from")
     table = table.drop(columns=[name for name in seldom if not table[name].any()])
     readable = [row for row in rows if row.record]

@@ -56,6 +56,18 @@ def test_every_run_has_a_row_in_the_table(page, finished_run, running_run, damag
         assert list(table[name].fillna("")) == ["", label, label]
 
 
+def test_the_columns_shown_first_fit_in_a_window_of_1280_pixels(page, add_run):
+    _first, second = add_run("one"), add_run("a name as long as names become")
+    record = second.record()
+    second.write_record(record.model_copy(update={"config": record.config.replace({"model.dropout": 0.25})}))
+    page.run()
+    table = page.dataframe[0].proto
+    widths = {name: look.get("width") for name, look in json.loads(table.columns).items()}
+    assert sum(widths[name] for name in table.column_order) <= 930 and "Validation loss" in table.column_order
+    hidden = len(page.dataframe[0].value.columns) - len(table.column_order)
+    assert f"The eye over the table has {hidden} more columns." in [caption.value for caption in page.caption]
+
+
 def test_a_damaged_run_is_named_in_a_warning(page, damaged_run):
     page.run()
     assert damaged_run.id in page.warning[0].value.replace("\\", "")
