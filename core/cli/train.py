@@ -211,7 +211,7 @@ def _rates_in_words(config: TrainConfig, step: int) -> str:
 
 def _train(folder: RunFolder, device: str | None = None, *, drop_stale: bool = False) -> int:
     from core.fast.threads import keep_freed_memory
-    from core.runs.documents import progress_of
+    from core.runs.documents import outcome_in_words
     from core.runs.worker import StopRequest, train_run
     from core.training.data_parallel import ProcessLost
 
@@ -227,11 +227,9 @@ def _train(folder: RunFolder, device: str | None = None, *, drop_stale: bool = F
         except ProcessLost as error:  # without an app, no supervisor resumes the run
             status = folder.write_status(folder.status().end("stopped", f"{error} Its last save is kept."))
     show.note(status.reason or f"The run is {status.state}.")
-    if summary := progress_of(folder, folder.rows("metrics")):
-        show.note(summary.sentence)
+    for sentence in outcome_in_words(folder):
+        show.note(sentence)
     if status.state == "finished":
-        if not folder.record().parent and (expected := expected_loss(folder.record().config)) and status.val_loss:
-            show.note(f"The expected loss was {expected:.2f}; the difference is {status.val_loss - expected:+.2f}.")
         show.note(f"Generate text: python -m core generate {meant}")
         return 0
     show.note(f"Resume it: python -m core resume {meant}")

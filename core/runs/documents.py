@@ -1,7 +1,7 @@
 """Documents made from a run's folder: a sentence on its progress, a script, a notebook, a report."""
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 from core.atomic_io import parse_row, write_file
 from core.config import RunConfig
 from core.errors import ExplorerError, RunError
-from core.formatting import SCHEDULE_RESTARTED, format_setting
+from core.formatting import SCHEDULE_RESTARTED, duration_in_words, format_setting
 from core.import_export.notebooks import Recipe, Stage, recipe_text
 from core.import_export.report import report_html
 from core.import_export.report_text import Ancestor, RunFacts
@@ -25,7 +25,9 @@ from core.settings import fields_of, value_at
 from core.text.corpora import catalogue, load_hash
 from core.text.token_display import visible
 from core.text.tokenizers import load_tokenizer, opening_ids
+from core.training.pace import SLOWED
 from core.training.progress_summary import ProgressSummary, summarize_progress
+from core.training.timed_recipe import expected_loss
 from core.training.work import exact_parameters
 
 _DECIDE = ("python", "torch", "numpy", "cuda")  # their versions decide the last digits
@@ -56,6 +58,20 @@ def progress_of(folder: RunFolder, rows: Sequence[Mapping[str, Any]]) -> Progres
         not_finite=status.problem == "not_finite",
         uniform=(folder.read_baselines() or {}).get("uniform"),
     )
+
+
+def outcome_in_words(folder: RunFolder) -> Iterator[str]:
+    """Return a run's progress; of a finished one also how long other programs made it, and its expected loss."""
+    if summary := progress_of(folder, folder.rows("metrics")):
+        yield summary.sentence
+    record, status = folder.record(), folder.status()
+    if status.state != "finished":
+        return
+    if status.slowdown >= SLOWED:
+        share, time = f"{1 - 1 / status.slowdown:.0%}", duration_in_words(status.seconds / status.slowdown)
+        yield f"Other programs used the processor for {share} of this time: an idle machine takes about {time}."
+    if not record.parent and (expected := expected_loss(record.config)) and status.val_loss:
+        yield f"The expected loss was {expected:.2f}; the difference is {status.val_loss - expected:+.2f}."
 
 
 def write_document(run: RunFolder, kind: str, path: Path, data_dir: Path, force: bool = False) -> None:

@@ -105,7 +105,7 @@ def _publish(run: RunFolder, place: Path, config: RunConfig, steps: Sequence[int
     record = run.record().model_copy(update={"created": _CREATED, "config": config})
     write_atomically(made.record_path, record.model_dump_json(indent=2, exclude={"id"}).encode())
     status = run.status().model_dump(mode="json")
-    for field in ("seconds", "tokens_per_second", "oom_kills", "slowest", "updated", "attempt"):
+    for field in ("seconds", "waited", "tokens_per_second", "oom_kills", "slowest", "updated", "attempt"):
         status.pop(field, None)
     write_atomically(made.status_path, json.dumps(status).encode())
     for path in (run.tokenizer_path, run.baselines_path, run.samples_path, run.health_path):

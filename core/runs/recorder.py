@@ -152,7 +152,7 @@ class Recorder:
         self._plan_health()
         last_row = self.folder.last_metrics() or {}  # rows of repeated steps are cut, so their time counts once
         writer.clock = Stopwatch(float(last_row.get("seconds") or 0.0))
-        self._step_began, self._time_left = writer.clock.seconds, TimeLeft()
+        self._step_began, self._time_left = writer.clock.seconds, TimeLeft(status.waited)
         self._closed = last_row.get("step") == self.trainer.step and last_row.get("val_loss") is not None
         self._first_step = self.trainer.step
         self._steps_since_row: list[StepEvent] = []
@@ -371,7 +371,7 @@ class Recorder:
 
     def _write_status(self, *, durable: bool) -> None:
         step, steps = self.trainer.step, self.trainer.config.train.steps
-        changes: dict[str, Any] = {"step": step, "steps": steps}
+        changes: dict[str, Any] = {"step": step, "steps": steps, "waited": round(self._time_left.waited, 3)}
         if not self.writer.status.ended:
             train = self.trainer.config.train
             changes["seconds_left"] = self._time_left.seconds(train, step)

@@ -101,6 +101,7 @@ class Status(BaseModel):
     crashes: int = Field(0, validation_alias=AliasChoices("crashes", "deaths"))
     oom_kills: dict[str, int] = {}  # the system's counts of processes killed for memory, by file
     seconds: float = 0.0  # spent training, without pauses
+    waited: float = 0.0  # the part of them in which training steps waited for other programs
     tokens_per_second: float | None = None
     train_loss: float | None = None  # nats a token
     val_loss: float | None = None  # nats a token
@@ -116,6 +117,11 @@ class Status(BaseModel):
     def ended(self) -> bool:
         """Whether the run has ended; only resuming continues it."""
         return self.state in ENDED
+
+    @property
+    def slowdown(self) -> float:
+        """Duration of the run so far relative to that without other programs."""
+        return self.seconds / max(1e-9, self.seconds - self.waited) if self.seconds else 1.0
 
     @property
     def notices(self) -> str:

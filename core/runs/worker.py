@@ -131,7 +131,7 @@ def _take_over(folder: RunFolder, drop_stale: bool) -> Status:
         notice="" if drop_stale else after_resume(before.notice),
         crashes=0 if drop_stale else before.crashes,
         oom_kills=memory_kills(),
-        **before.model_dump(include={"step", "steps", "seconds", "slowest", *SCORES}),
+        **before.model_dump(include={"step", "steps", "seconds", "waited", "slowest", *SCORES}),
     )
 
 

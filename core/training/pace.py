@@ -39,9 +39,10 @@ class Pace(Config):
 class TimeLeft:
     """Estimates a run's remaining time and pace from its recent steps, last evaluation and last sample."""
 
-    def __init__(self) -> None:
+    def __init__(self, waited: float = 0.0) -> None:
         self._skip = SKIPPED
         self.evaluation = self.sample = 0.0  # seconds of the last one
+        self.waited = waited  # seconds of all steps in which they did not compute
         self.changed()
 
     def step(self, seconds: float, training: float = 0.0, waiting: float = 0.0) -> None:
@@ -56,6 +57,7 @@ class TimeLeft:
         # they take most of the time on a machine shared with other programs.
         keep = max(math.exp(-seconds / _RECENT), 1 - 1 / _FEWEST)
         self._taken += 1
+        self.waited += waiting
         self._weights = keep * self._weights + 1
         self._sum = keep * self._sum + seconds
         self._squares = keep * self._squares + seconds**2

@@ -100,7 +100,8 @@ class RunReader:
 
     def current_position(self) -> Position:
         """Return the current position. The status is read first, so that no rows before an end are missed."""
-        status = json.loads(self.folder.status().model_dump_json())
+        now = self.folder.status()
+        status = json.loads(now.model_dump_json())
         self.ended, self.state = status["state"] in ENDED, status["state"]
         status["name"] = self._name()
         self._baselines = self._baselines or self.folder.read_baselines()  # computed once, shortly after the start
@@ -109,6 +110,7 @@ class RunReader:
         ends = {name: self._row_end(name) for name in ROWS}
         status["progress"] = self._judged(status, ends)
         status["gauge"] = self._gauged(status.pop("pace"))
+        status["slowdown"] = _notable(now.slowdown) if self.ended else None
         self._payloads["status"] = json.dumps(status)
         self._read_probe()
         self._read_step_detail()
@@ -250,12 +252,16 @@ def _gauge_of(folder: RunFolder, pace: Pace) -> dict[str, Any]:
     parts = gauge.shares.items()
     return {
         "tokens_per_second": gauge.tokens_per_second,
-        "slowdown": pace.slowdown if pace.slowdown >= SLOWED else None,
+        "slowdown": _notable(pace.slowdown),
         "peak": gauge.peak,
         "peak_share": gauge.peak_share,
         "parts": [{"name": PARTS[part], "share": share, "color": colors[part]} for part, share in parts],
         "advice": [{"sentence": ADVICE[each.kind], "numbers": each.numbers} for each in gauge.advice],
     }
+
+
+def _notable(slowdown: float) -> float | None:
+    return slowdown if slowdown >= SLOWED else None
 
 
 def _as_json(chunk: Chunk, *, reset: bool = False) -> str:

@@ -1,5 +1,5 @@
 /* The live views of a run other than its loss chart; data.view selects one. */
-import { formatPerplexity, formatDuration, formatRate, formatCount } from "../shared/format.js";
+import { formatPerplexity, formatDuration, formatPercent, formatRate, formatCount } from "../shared/format.js";
 import { _, ngettext, button, element, mountView, untrustedText, withElements } from "../shared/mount.js";
 import { runStream, liveView } from "../shared/run_stream.js";
 import { curves } from "./curves.js";
@@ -61,7 +61,7 @@ function status(root, component) {
     }
     loss.note.title = loss.note.textContent;
     speed.value.textContent = row?.tokens_per_second ? formatCount(row.tokens_per_second) : "–";
-    speed.note.textContent = _("tokens per second ({machine})", { machine: data.machine });
+    speed.note.textContent = _("latest tokens/s ({machine})", { machine: data.machine });
     rate.value.textContent = row && row.lr !== undefined ? formatRate(row.lr) : "–";
     rate.note.textContent = row && row.grad_norm !== undefined ? formatGradient(row.grad_norm, data.grad_clip) : _("gradient norm");
     rate.note.title = rate.note.textContent;
@@ -78,8 +78,7 @@ function status(root, component) {
     const judged = summary ? _(summary.sentence, summary.numbers) : formatStart(status, data);
     const words = [stopReason(status ?? data), judged].filter(Boolean).join(" ");
     if (advice.textContent !== words) advice.textContent = words; // a screen reader reads out every change
-    const slowdown = status?.state === "running" && status.gauge?.slowdown;
-    slowed.textContent = slowdown ? _("Other programs use this machine: about {times}× the time of an idle one.", { times: slowdown.toFixed(1) }) : "";
+    slowed.textContent = formatSlowdown(status);
     progress.classList.toggle("trouble", Boolean(summary?.trouble));
     const back = summary?.back ?? null;
     fork.hidden = back === null;
@@ -151,6 +150,16 @@ function formatStart(status, data) {
   if (state === "queued" && data.waits) return data.waits;
   if (state === "queued" || state === "starting") return _("Starting a process, which reads the text and builds the model …");
   return state === "running" && !status?.step ? _("Measuring the untrained model: the first point of the curve …") : "";
+}
+
+/* Return how much other programs slow the run down, or why it took so long once it has finished; "" if they hardly do. */
+function formatSlowdown(status) {
+  const now = status?.state === "running" && status.gauge?.slowdown;
+  if (now) return _("Other programs use this machine: about {times}× the time of an idle one.", { times: now.toFixed(1) });
+  const { slowdown, seconds } = (status?.state === "finished" && status) || {};
+  if (!slowdown) return "";
+  const filled = { share: formatPercent(1 - 1 / slowdown), time: formatDuration(seconds / slowdown) };
+  return _("Other programs used the processor for {share} of this time: an idle machine takes about {time}.", filled);
 }
 
 /* Return why a run was stopped, or "": the page shows the reason of a failed run elsewhere. */

@@ -177,6 +177,14 @@ def test_the_status_says_how_much_longer_a_run_takes_beside_other_programs(finis
     assert _gauge_of(finished_run, pace.replace({"waiting": 0.04}))["slowdown"] is None
 
 
+def test_the_status_of_a_finished_run_says_how_much_longer_it_took_beside_other_programs(finished_run):
+    status = finished_run.status()
+    assert 0 <= status.waited < status.seconds
+    for waited, slowdown in ((3.0, pytest.approx(4)), (0.4, None)):
+        finished_run.write_status(status.model_copy(update={"seconds": 4.0, "waited": waited}))
+        assert whole(finished_run)[0][1]["slowdown"] == slowdown
+
+
 def test_trouble_in_training_is_reassessed_after_a_new_evaluation(running_run):
     reader = RunReader(running_run)
     reader.current_position()
