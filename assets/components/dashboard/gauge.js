@@ -57,7 +57,8 @@ export function gauge(root, component) {
 
 function headOf({ tokens_per_second, peak, peak_share }) {
   const speed = formatCount(tokens_per_second);
-  if (peak === null) return _("{speed} tokens/s, with evaluations, samples and writing", { speed });
-  const numbers = { speed, share: formatPercent(peak_share), peak: Math.round(peak / 1e9).toLocaleString("en") };
-  return _("{speed} tokens/s in all · {share} of this machine's matrix-product peak ({peak} GFLOP/s)", numbers);
+  const all = _("{speed} tokens/s, with evaluations, samples and writing", { speed });
+  if (peak === null) return all;
+  const numbers = { all, share: formatPercent(peak_share), peak: Math.round(peak / 1e9).toLocaleString("en") };
+  return _("{all} · {share} of this machine's matrix-product peak ({peak} GFLOP/s)", numbers);
 }
