@@ -20,7 +20,7 @@ from core.text.tokenizers import opening_ids
 from explorer.charts.lessons import share_pairs
 from explorer.charts.text_format import percent
 from explorer.components.text import token_text
-from explorer.i18n.language import _, in_units, language, ngettext
+from explorer.i18n.language import N_, _, in_units, language, ngettext
 from explorer.services import shared
 from explorer.services.shared import Opened, result_for
 from explorer.streaming.generation import LONGEST_PROMPT
@@ -31,7 +31,9 @@ from explorer.widgets.prompt import number_key, questions_of, read_prompt
 
 _SHOWN = 16  # tokens of the distribution
 _SAMPLES = (1, 2, 4)  # texts side by side
-_SAMPLES_KEY = "generate_samples"
+_SAMPLES_KEY, _VARIED_KEY = "generate_samples", "generate_varied"
+_VARIED = (N_("Seed"), N_("Temperature"))  # in what the texts differ
+_WARMER = 0.3  # between the temperatures of two texts
 
 
 def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
@@ -45,8 +47,12 @@ def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
             samples = st.segmented_control(
                 _("Samples"), _SAMPLES, default=_request_samples(), key=_SAMPLES_KEY, required=True,
-                help=_("Texts side by side, each with its own seed: the chosen one, and those after it."),
+                help=_("Texts side by side, each with its own seed, or each {warmer} warmer.", warmer=_WARMER),
             )  # fmt: skip
+            varied = _request_varied()
+            if samples and samples > 1:
+                look = {"default": varied, "key": _VARIED_KEY, "required": True, "format_func": _}
+                varied = st.segmented_control(_("Vary"), _VARIED, **look)
             go = {"type": "primary", "icon": ":material/edit:", "width": "stretch", "key": "generate_go"}
             pressed = st.button(_("Generate"), **go)
     with card(_("Sampling settings"), key="card_ask"):
@@ -54,12 +60,16 @@ def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
         st.caption(_("The same seed, prompt and settings generate the same text."))
         request = session.recall("writing")
         if pressed or not request or request["run"] != folder.id:  # on entry it generates without a click
-            _request(folder.id, typed, settings, samples or 1)
+            _request(folder.id, typed, settings, samples or 1, varied or _VARIED[0])
     return typed, settings
 
 
 def _request_samples() -> int:
     return (session.recall("writing") or {}).get("samples", 1)
+
+
+def _request_varied() -> str:
+    return (session.recall("writing") or {}).get("varied", _VARIED[0])
 
 
 def fit_length(corpus: str) -> None:
@@ -86,12 +96,13 @@ def _ask_question(run_id: str, question: str) -> None:
     st.session_state["generate_prompt"] = question
     st.session_state[widget_key("temperature")] = 0.0
     if request := session.recall("writing"):
-        _request(run_id, question, request["settings"].replace({"temperature": 0.0}), _request_samples())
+        exact = request["settings"].replace({"temperature": 0.0})
+        _request(run_id, question, exact, _request_samples(), _request_varied())
 
 
-def _request(run_id: str, typed: str, settings: GenerationConfig, samples: int) -> None:
-    request = {"run": run_id, "typed": typed, "settings": settings, "samples": samples, "go": secrets.token_hex(4)}
-    session.remember("writing", request)
+def _request(run_id: str, typed: str, settings: GenerationConfig, samples: int, varied: str) -> None:
+    request = {"run": run_id, "typed": typed, "settings": settings, "samples": samples, "varied": varied}
+    session.remember("writing", request | {"go": secrets.token_hex(4)})
 
 
 def _branch(key: str) -> None:
@@ -100,7 +111,7 @@ def _branch(key: str) -> None:
     request = session.recall("writing")
     if isinstance(text, str) and text and request:
         st.session_state["generate_prompt"] = text[-LONGEST_PROMPT:]
-        _request(request["run"], text[-LONGEST_PROMPT:], request["settings"], _request_samples())
+        _request(request["run"], text[-LONGEST_PROMPT:], request["settings"], _request_samples(), _request_varied())
 
 
 def distribution_card(opened: Opened, typed: str, settings: GenerationConfig) -> None:
@@ -159,21 +170,25 @@ def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> N
     )
     with card(_("Generated text"), note, more=more, key="card_written"), errors_shown():
         request = session.recall("writing")
-        samples = _request_samples()
-        if (request["typed"], request["settings"], samples) != (typed, settings, st.session_state[_SAMPLES_KEY]):
+        samples, varied = _request_samples(), _request_varied()
+        chosen = typed, settings, st.session_state[_SAMPLES_KEY], st.session_state.get(_VARIED_KEY, varied)
+        if (request["typed"], request["settings"], samples, varied) != chosen:
             words = _("Generated before you changed the prompt or the settings. Press **Generate** for a new text.")
             st.caption(words)
         opened = shared.open_model(folder.id)
         prompt = read_prompt(request["typed"], opened.tokenizer, one_line=False)
         if prompt.notes:
             st.info(literal(" ".join(prompt.notes)))
-        for number, place in enumerate(_places(samples)):
-            seed = (request["settings"].seed + number) % 2**31
-            how = request["settings"].replace({"seed": seed})
+        for number, (place, how) in enumerate(
+            zip(_places(samples), _variants(request["settings"], samples, varied), strict=True)
+        ):
             key = f"written_{number}" if number else "written"
             with place:
                 if samples > 1:
-                    st.caption(_("Seed {seed}", seed=seed))
+                    differs = _("Seed {seed}", seed=how.seed)
+                    if varied == "Temperature":
+                        differs = _("Temperature {temperature}", temperature=f"{how.temperature:.2f}")
+                    st.caption(differs)
                 query = urlencode({"prompt": prompt.text, "language": language(), **how.model_dump()})
                 token_text(
                     prompt=prompt.text,
@@ -183,6 +198,15 @@ def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> N
                     key=key,
                     on_branch=partial(_branch, key),
                 )
+
+
+def _variants(settings: GenerationConfig, samples: int, varied: str) -> list[GenerationConfig]:
+    """Return the settings of each text: the chosen seed and those after it, or temperatures from the chosen one up."""
+    if varied == "Temperature":
+        most = dict(fields_of(GenerationConfig))["temperature"].high
+        first = min(settings.temperature, most - _WARMER * (samples - 1))
+        return [settings.replace({"temperature": round(first + _WARMER * number, 2)}) for number in range(samples)]
+    return [settings.replace({"seed": (settings.seed + number) % 2**31}) for number in range(samples)]
 
 
 def _places(samples: int) -> list[DeltaGenerator]:

@@ -145,6 +145,22 @@ def test_samples_side_by_side_have_different_seeds(app, finished_run, client):
     assert "Generated before you changed" in said(app)
 
 
+@pytest.mark.parametrize(
+    ("chosen", "compared"), [(0.5, ["0.5", "0.8", "1.1", "1.4"]), (2.0, ["1.1", "1.4", "1.7", "2.0"])]
+)
+def test_samples_side_by_side_can_have_different_temperatures(app, finished_run, chosen, compared):
+    app.run()
+    app.slider(key="set-temperature").set_value(chosen)
+    app.segmented_control(key="generate_samples").set_value(4).run()
+    app.segmented_control(key="generate_varied").set_value("Temperature")
+    app.button(key="generate_go").click().run()
+    assert not app.exception
+    components = [json.loads(component.proto.json) for component in app.get("bidi_component")]
+    asked = [parse_qs(urlsplit(component["url"]).query) for component in components if "url" in component]
+    assert [query["temperature"] for query in asked] == [[temperature] for temperature in compared]
+    assert {query["seed"][0] for query in asked} == {str(app.number_input(key="set-seed").value)}
+
+
 def test_text_is_generated_from_an_empty_prompt(app, finished_run, client):
     app.run()
     app.select_slider(key="set-max_new_tokens").set_value(1)
