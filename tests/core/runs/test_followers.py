@@ -8,7 +8,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch.distributed as dist
 
+from core.cli import main
 from core.config import RunConfig
 from core.errors import ConfigError
 from core.runs.folder import RunFolder, list_runs
@@ -72,10 +74,27 @@ def test_a_run_whose_second_process_is_killed_resumes_from_its_checkpoint(data_d
         supervisor.close()
 
 
-def test_invalid_numbers_of_processes_are_refused(data_dir):
+def test_invalid_numbers_of_processes_are_refused():
     with pytest.raises(ConfigError, match="batch_size 12 cannot be shared equally among 5 processes"):
         RunConfig().replace({"train.processes": 5})
     with pytest.raises(ConfigError, match="64 processes are too many: this machine has"):
         check_processes(RunConfig().replace({"train.batch_size": 64, "train.processes": 64}), "cpu")
-    done = torchrun(data_dir, "runs")
-    assert done.returncode and done.stderr.count("Only the commands train and resume run in several processes") == 1
+
+
+def test_torchrun_with_another_command_is_refused_and_the_other_process_ends(data_dir, monkeypatch, capsys):
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # torchrun's own
+    torchruns = {"TORCHELASTIC_RUN_ID": "none", "TORCHELASTIC_USE_AGENT_STORE": "True", "MASTER_ADDR": "127.0.0.1"}
+    torchruns |= {"MASTER_PORT": str(store.port), "WORLD_SIZE": "2", "GPT_EXPLORER_HOME": str(data_dir)}
+    for name, value in torchruns.items():
+        monkeypatch.setenv(name, value)
+    command = [sys.executable, "-m", "core", "runs"]
+    environment = os.environ | {"RANK": "1"}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=-1, stderr=-1, text=True) as follower:
+        try:
+            monkeypatch.setenv("RANK", "0")
+            assert main(["runs"]) == 2
+            assert follower.communicate(timeout=300) == ("", "")
+        finally:
+            follower.kill()
+    assert follower.returncode == 0
+    assert capsys.readouterr().err.startswith("Only the commands train and resume run in several processes")
