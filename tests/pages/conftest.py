@@ -16,9 +16,11 @@ from tests.components import wait_for_jobs
 @pytest.fixture(autouse=True)
 def jobs_end(explorer_home) -> Iterator[None]:
     yield
+    for job in list(jobs._jobs.values()):
+        job.stop()  # nobody waits for what it would still compute
     wait_for_jobs()
-    for key in list(jobs._jobs):
-        if key[0] != "lesson":  # a lesson's key names its text, but run ids are the same in every test
+    for key, job in list(jobs._jobs.items()):
+        if key[0] != "lesson" or job.stopped:  # a lesson's key names its text, but run ids are the same in every test
             del jobs._jobs[key]
 
 
