@@ -1,7 +1,5 @@
-import os
-import re
-import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -12,7 +10,6 @@ from core.errors import ExplorerError
 from core.training.hardware import allowed_memory, find_hardware, free_memory, memory_left
 from tests.conftest import no_more_memory_than
 
-ROOT = Path(__file__).parents[3]
 GB = 2**30
 
 
@@ -26,38 +23,28 @@ def test_the_detected_hardware_is_described_in_a_sentence():
     assert found.versions["torch"] == torch.__version__
 
 
-WITHOUT_CUDA = """
-from core.errors import ExplorerError
-from core.training.hardware import find_hardware
-print(find_hardware().sentence)
-print(find_hardware("cpu") == find_hardware())
-try:
-    find_hardware("cuda")
-except ExplorerError as error:
-    print(error)
-"""
+@pytest.fixture
+def without_cuda(monkeypatch) -> Iterator[None]:
+    """Let torch see no NVIDIA GPU, even if this machine has one."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    find_hardware.cache_clear()
+    yield
+    find_hardware.cache_clear()
 
 
-@pytest.fixture(scope="module")
-def lines_without_cuda() -> list[str]:
-    """The output of a separate Python process that sees no NVIDIA GPU, even if this machine has one."""
-    script, hidden = [sys.executable, "-c", WITHOUT_CUDA], os.environ | {"CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(script, cwd=ROOT, env=hidden, capture_output=True, text=True, check=True)
-    return done.stdout.splitlines()
-
-
-def test_a_missing_nvidia_gpu_is_reported_with_the_device_used_instead(lines_without_cuda):
+def test_a_missing_nvidia_gpu_is_reported_with_the_device_used_instead(without_cuda):
     found = find_hardware("cpu")
     assert found.device == "cpu"
     assert f"{found.cores} core" in found.sentence
     mps = torch.backends.mps.is_available()
     expected = "This trains on Apple's GPU: " if mps else "No GPU found, so this trains on the processor: "
-    assert lines_without_cuda[0].startswith(expected)
-    assert lines_without_cuda[1] == f"{not mps}"
+    assert find_hardware().sentence.startswith(expected)
+    assert (found == find_hardware()) == (not mps)
 
 
-def test_an_unavailable_or_unknown_device_is_an_error(lines_without_cuda):
-    assert re.search("an NVIDIA GPU, but .* Set the device to auto", " ".join(lines_without_cuda[2:]))
+def test_an_unavailable_or_unknown_device_is_an_error(without_cuda):
+    with pytest.raises(ExplorerError, match=r"an NVIDIA GPU, but .* Set the device to auto"):
+        find_hardware("cuda")
     with pytest.raises(ExplorerError, match="a device called 'tpu'"):
         find_hardware("tpu")
 
