@@ -7,6 +7,7 @@ import torch
 from core.config import ModelConfig, RunConfig, TrainConfig
 from core.errors import ConfigError
 from core.presets import preset
+from core.training import speed
 from core.training.cost import Correction, CostCoefficients, MachineSpeed, estimate, step_seconds
 from core.training.hardware import knows_bfloat16
 from core.training.speed import _fit_positive, choose_precision, measure_correction, measure_speed, reduced_config
@@ -69,16 +70,19 @@ def test_a_large_model_is_tried_as_a_reduced_config_that_runs_in_a_second():
     assert (slice.model.n_embd, slice.model.block_size) == (768, 1024)
 
 
-def test_a_trial_leaves_the_rng_unchanged_and_corrects_an_overestimate():
+def test_a_trial_leaves_the_rng_unchanged_and_corrects_estimates_in_both_directions(monkeypatch):
+    monkeypatch.setattr(speed, "_TRIAL_SECONDS", 0.05)
+
+    def corrected(times: float) -> Correction:
+        scaled = {name: times * coefficient for name, coefficient in COEFFICIENTS.model_dump().items()}
+        machine = SPEED.model_copy(update={"float32": CostCoefficients(**scaled)})
+        return measure_correction(SMALL, 65, machine, "float32")
+
     rng = torch.get_rng_state()
-    right = measure_correction(SMALL, 65, SPEED, "float32")
+    underestimated, overestimated = corrected(0.01), corrected(100)  # so far off that a busy machine changes nothing
     assert torch.equal(torch.get_rng_state(), rng)
-    # With coefficients ten times as high, the same steps take a tenth of the estimate.
-    tenfold = {name: 10 * coefficient for name, coefficient in COEFFICIENTS.model_dump().items()}
-    dear = SPEED.model_copy(update={"float32": CostCoefficients(**tenfold)})
-    found = measure_correction(SMALL, 65, dear, "float32")
-    assert found.step < right.step
-    assert found.evaluation < right.evaluation
+    assert underestimated.step > 1 > overestimated.step
+    assert underestimated.evaluation > 1 > overestimated.evaluation
 
 
 @pytest.mark.parametrize("part", ["step", "evaluation", "sampling"])
