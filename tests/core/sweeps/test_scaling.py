@@ -42,7 +42,7 @@ def test_a_study_trains_at_equal_compute_and_predicts_the_next_size_before_train
 ):
     monkeypatch.setattr(scaling, "BUDGETS", (0.5, 1.0))
     config = config.replace({"train.batch_size": 4, "train.learning_rate": 0.03})
-    record = plan_scaling(config, data_dir, parse_sizes("1x8, 1x16, 1x24, 1x32"), 48, seeds=1)
+    record = plan_scaling(config, data_dir, parse_sizes("1x16, 1x24, 1x32, 1x40"), 30, seeds=1)
     assert len(record.points) == 8 and record.method == "fixed_points"
     sweep = create_sweep(data_dir, record)
     drive(sweep, idle)
@@ -50,13 +50,13 @@ def test_a_study_trains_at_equal_compute_and_predicts_the_next_size_before_train
     computes = np.array([run.compute for run in runs]).reshape(2, 4)
     assert np.allclose(computes, record.budget * np.array([[0.5], [1.0]]), rtol=0.05)
     assert len(law_of(runs).draws) == 200
-    prediction = predict_size(sweep, sweep.record(), runs, parse_sizes("1x40,1x8,1x16,1x24")[0])
+    prediction = predict_size(sweep, sweep.record(), runs, parse_sizes("1x48,1x8,1x16,1x24")[0])
     train_prediction(sweep, prediction)
     with pytest.raises(RunError, match="is running"):
         train_prediction(sweep, prediction)
     drive(sweep, idle)
     last = scaling_runs(sweep, sweep.record(), sweep_results(sweep, sweep.record()))[-1]
-    assert last.size == "1x40" and last.expected == prediction.loss
+    assert last.size == "1x48" and last.expected == prediction.loss
     record = sweep.record()
     assert record.state == "finished"
     sweep.record_path.write_text(
