@@ -226,10 +226,11 @@ def draw_step(lesson: str, step_name: str, steps: dict[str, Step], language: str
     state.numbers.update(step.numbers(state))
     st.markdown(state.markdown("idea"), width=820)
     ready = True
-    try:
-        step.draw(state)
-    except StillComputing:
-        ready = False
+    with st.container(key=f"lesson_drawn_{lesson}_{step_name}"):  # its height in app.css is there before its charts
+        try:
+            step.draw(state)
+        except StillComputing:
+            ready = False
     if step.code:
         with st.expander(state.word("code"), icon=":material/code:"):
             source = (textwrap.dedent(inspect.getsource(function)).strip() for function in step.code)
@@ -242,7 +243,8 @@ def draw_step(lesson: str, step_name: str, steps: dict[str, Step], language: str
     if unknown:
         parts = ", ".join(map(quoted_part, unknown))
         show_error(_("The link sets what this step does not have: {parts}. Perhaps it is misspelled.", parts=parts))
-    _draw_notes(state)
+    if ready:  # else the question would push them down while they are read
+        _draw_notes(state)
     _draw_navigation(state, names)
     _fill_head(state, links)  # last, when answers and values are known
     preload_plotly()  # so that a growing curve shows from its first point
@@ -285,12 +287,10 @@ def _draw_notes(state: StepState) -> None:
 def _draw_navigation(state: StepState, names: list[str]) -> None:
     place = names.index(state.step)
     view = partial(partial, lesson_links.view_lesson, state.lesson)
-    with st.container(horizontal=True, horizontal_alignment="distribute", key="lesson_way"):
+    with st.container(horizontal=True, horizontal_alignment="distribute" if place else "right", key="lesson_way"):
         if place:
             back = {"icon": ":material/arrow_back:", "key": "lesson_back", "shortcut": "b"}
             st.button(state.word("back"), on_click=view(names[place - 1]), **back)
-        else:
-            st.container(width="content")
         if place + 1 < len(names):
             look = {"icon": ":material/arrow_forward:", "icon_position": "right", "type": "primary"}
             st.button(state.word("next"), on_click=view(names[place + 1]), key="lesson_next", shortcut="n", **look)
