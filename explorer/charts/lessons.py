@@ -14,7 +14,7 @@ from explorer.charts.bars import horizontal_bars
 from explorer.charts.heatmaps import signed_heatmap, token_axes
 from explorer.charts.loss import NATS, UNITS, LossUnit
 from explorer.charts.text_format import percent, plain, quoted_for_plotly
-from explorer.charts.theme import legend_above, line, row_ticks, style, token_ticks
+from explorer.charts.theme import legend_above, line, row_ticks, side_note, style, token_ticks
 from explorer.i18n.language import _
 
 _FEW = 40  # curves with fewer points have markers
@@ -231,7 +231,7 @@ def ladder_chart(
     figure = go.Figure()
     losses = [unit.of(rung.loss) for rung in rungs]
     low = min(1.75, math.floor((min(losses) - 0.1) * 4) / 4)
-    standing, high = losses[0], low + 1.15 * (losses[0] - low)
+    standing, high = losses[0], low + 1.05 * (losses[0] - low)
     for place, (name, rung, loss) in enumerate(zip(names, rungs, losses, strict=True)):
         color = palette.validation if rung.trained else palette.lines
         drop = loss - standing
@@ -251,20 +251,12 @@ def ladder_chart(
                 "line": {"color": color, "width": 2},
             },
         )  # fmt: skip
-        left = loss > low + 0.45 * (high - low)  # no room to the right of it on a phone
-        start = min(loss, standing) if left else max(loss, standing)
-        if not left and high - start < 0.5 * (high - low):
-            start = loss  # over the bar, which leaves no room on its right either
-        figure.add_annotation(
-            x=start, y=place, showarrow=False,
-            xanchor="right" if left else "left", xshift=-10 if left else 10,
-            text=f"<b>{loss:.2f}</b>{change}", font={"color": palette.text, "size": 13},
-        )  # fmt: skip
+        figure.add_annotation(side_note(place, f"<b>{loss:.2f}</b>{change}", palette.text))
         if not rung.optional:
             standing = loss
     labels = [*names, *expected]
     style(figure, palette, height=60 + 34 * len(labels))
-    figure.update_layout(showlegend=False, barmode="overlay", margin={"r": 12})
+    figure.update_layout(showlegend=False, barmode="overlay", margin={"r": 104})
     figure.update_xaxes(title_text=unit.title(_("validation loss")), range=[low, high], showgrid=True)
     return figure.update_yaxes(row_ticks(list(map(plain, labels)), tickfont={"color": palette.text, "size": 13}))
 
