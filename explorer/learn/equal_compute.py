@@ -66,7 +66,7 @@ def _draw_budgets(state: StepState) -> None:
         answered = is_answered(state)  # until then, the student predicts the whole budget
         _draw_panels(runs if answered else runs[: -len(SIZES)])
         best = state.results["best"] = [best_size(runs, place).size for place in range(len(BUDGETS))]
-        state.write("result", compute=f"{runs[0].compute:.1e}", quarter=best[0], half=best[1])
+        state.write("result", compute=f"{float(f'{runs[0].compute:.1e}'):,.0f}", quarter=best[0], half=best[1])
         if not answered:
             state.write("hidden")
 
