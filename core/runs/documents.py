@@ -69,7 +69,7 @@ def outcome_in_words(folder: RunFolder) -> Iterator[str]:
         return
     if status.slowdown >= SLOWED:
         share, time = f"{1 - 1 / status.slowdown:.0%}", duration_in_words(status.seconds / status.slowdown)
-        yield f"Other programs used the processor for {share} of this time: an idle machine takes about {time}."
+        yield f"Other programs took {share} of this time: about {time} without them."
     if not record.parent and (expected := expected_loss(record.config)) and status.val_loss:
         yield f"The expected loss was {expected:.2f}; the difference is {status.val_loss - expected:+.2f}."
 

@@ -159,7 +159,7 @@ function formatSlowdown(status) {
   const { slowdown, seconds } = (status?.state === "finished" && status) || {};
   if (!slowdown) return "";
   const filled = { share: formatPercent(1 - 1 / slowdown), time: formatDuration(seconds / slowdown) };
-  return _("Other programs used the processor for {share} of this time: an idle machine takes about {time}.", filled);
+  return _("Other programs took {share} of this time: about {time} without them.", filled);
 }
 
 /* Return why a run was stopped, or "": the page shows the reason of a failed run elsewhere. */
