@@ -263,11 +263,9 @@ def lens_in_words(prediction: str, stable_from: int, layers: int) -> str:
     if not layers:
         return _("A bigram reads '{token}' off its table.", token=prediction)
     if not stable_from:
-        return _("The prediction '{token}' is the most likely token before any block.", token=prediction)
-    return _(
-        "The prediction '{token}' is the most likely token after block {block} of {count}, and stays it.",
-        token=prediction, block=stable_from, count=layers,
-    )  # fmt: skip
+        return _("'{token}' is the most likely token before any block, and after each.", token=prediction)
+    words = {"token": prediction, "block": stable_from, "count": layers}
+    return _("'{token}' is the most likely token from block {block} of {count} on.", **words)
 
 
 def stable_in_words(stable_from: np.ndarray, layers: int) -> str:
