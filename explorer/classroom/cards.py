@@ -27,7 +27,7 @@ from explorer.widgets.session import notify, notifying, recall, remember, take_n
 _LOOK_AGAIN = 2.0  # seconds between two updates of the students
 _ROSTER = "class_roster"  # in the session: how often the selection was cleared
 _HERE = 20.0  # seconds since a browser's last request, after which its student counts as gone
-_CARD = 226  # px, of the picture of a QR code
+_CARD = 196  # px, of the picture of a QR code
 
 
 def draw_roster(classroom: Classroom) -> None:

@@ -161,7 +161,7 @@ def _draw_differences(shown: list[run_rows.RunRow], heads: list[str]) -> None:
     st.markdown(f"**{_('What differs')}**")
     names = {_("Setting"): [_(SETTING_LABELS.get(path, path)) for path in settings]}
     st.dataframe(
-        pd.DataFrame(names | lines), hide_index=True, key="compare_settings",
+        pd.DataFrame(names | lines), hide_index=True, key="compare_settings", height="content",
         column_config={head: st.column_config.TextColumn(head, width=name_width(shown)) for head in heads},
     )  # fmt: skip
 

@@ -84,8 +84,8 @@ def draw_run_table(rows: list[run_rows.RunRow]) -> list[run_rows.RunRow]:
             address.open_page(name, rows[click.row].id)
     if hidden := len(table.columns) + len(ways) - len(shown):
         words = ngettext(
-            "The eye over the table has {count} more column.",
-            "The eye over the table has {count} more columns.",
+            "The eye above the table shows {count} more column.",
+            "The eye above the table shows {count} more columns.",
             hidden,
         )
         st.caption(words)

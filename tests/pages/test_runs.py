@@ -65,7 +65,7 @@ def test_the_columns_shown_first_fit_in_a_window_of_1280_pixels(page, add_run):
     widths = {name: look.get("width") for name, look in json.loads(table.columns).items()}
     assert sum(widths[name] for name in table.column_order) <= 930 and "Validation loss" in table.column_order
     hidden = len(page.dataframe[0].value.columns) - len(table.column_order)
-    assert f"The eye over the table has {hidden} more columns." in [caption.value for caption in page.caption]
+    assert f"The eye above the table shows {hidden} more columns." in [caption.value for caption in page.caption]
 
 
 def test_a_damaged_run_is_named_in_a_warning(page, damaged_run):
