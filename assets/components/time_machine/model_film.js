@@ -157,6 +157,7 @@ export function modelFilm(bar, clock, { draw, open }) {
         start();
       }
       back.hidden = backward() || (at === null && !round);
+      train.hidden = !back.hidden; // both do not fit in a line of 1280 pixels
       for (const made of sampling) made.hidden = backward();
       label();
     },
