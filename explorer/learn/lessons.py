@@ -80,7 +80,7 @@ def draw_papers(language: str) -> None:
     with card(_("Worksheets and guides"), note, key="papers"):
         for lesson in lessons():
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-                st.markdown(load_prose(lesson, "lesson", language).title, width=330)
+                st.markdown(load_prose(lesson, "lesson", language).title, width=420)
                 draw_paper_links(lesson, chosen_text(), language)
 
 
