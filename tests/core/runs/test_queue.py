@@ -131,7 +131,7 @@ supervisor.close()
 
 def test_two_supervisors_of_one_folder_never_start_a_run_twice(data_dir, config, monkeypatch):
     monkeypatch.setenv("GPT_EXPLORER_THREADS", "1")
-    runs = [RunFolder.create(data_dir, config.replace({"train.steps": 2})) for _ in range(6)]
+    runs = [RunFolder.create(data_dir, config.replace({"train.steps": 2})) for _ in range(4)]  # twice as many as slots
     supervisor = Supervisor(data_dir, slots=2)
 
     def have_ended() -> bool:
