@@ -8,6 +8,7 @@ from streamlit.testing.v1 import AppTest
 from core.lessons import equal_compute, paired_runs, quick_train
 from explorer.learn import experiments
 from explorer.learn.bigram import training
+from explorer.learn.gpt import sampling
 from explorer.look_inside import ablation, memorization
 from explorer.services import jobs
 from tests.components import wait_for_jobs
@@ -40,6 +41,7 @@ def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(equal_compute, "STEPS", 4)
     monkeypatch.setattr(equal_compute, "_FINAL_WINDOWS", 8)
     monkeypatch.setattr(training, "TRAINING_STEPS", 500)
+    monkeypatch.setattr(sampling, "_SAMPLE_LENGTH", 100)
     monkeypatch.setattr(memorization, "LENGTH", 60)
     monkeypatch.setattr(ablation, "GENERATED", 40)
     monkeypatch.setattr(paired_runs, "_WINDOWS", 60)
