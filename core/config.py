@@ -51,6 +51,7 @@ def _steps(default: int, help: str, *, label: str, bounds: tuple[int, int] = (1,
 
 _evaluation = partial(setting, group="Evaluation")
 _machine = partial(setting, group="Machine")
+_rate = partial(setting, log=True, is_rate=True)
 
 
 def _decay_rate(default: float, of: str, *, label: str = "", most: float = 0.999) -> Any:
@@ -91,18 +92,17 @@ class TrainConfig(Config):
         bounds=(1, 64),
         divides="train.batch_size",
     )
-    learning_rate: float = basic_setting(
+    learning_rate: float = _rate(
         1e-3,
         "Size of each update of the weights, at the peak of the schedule.",
         bounds=(1e-6, 1.0),
-        log=True,
+        advanced=False,
     )
-    min_learning_rate: float = setting(
+    min_learning_rate: float = _rate(
         1e-4,
         "Learning rate at the end of the decay.",
         label="Final learning rate",
         bounds=(0.0, 1.0),
-        log=True,
         used_when=_DECAYS,
     )
     warmup_steps: int = _steps(
@@ -139,11 +139,10 @@ class TrainConfig(Config):
         "adamw: scales the update of each number by its gradient's history (Loshchilov 2017). muon: orthogonalizes "
         "the updates of the blocks' matrices (Jordan 2024), with AdamW for the other parameters.",
     )
-    muon_learning_rate: float = setting(
+    muon_learning_rate: float = _rate(
         0.02,
         "Peak learning rate of the matrices that Muon updates; it follows the same schedule.",
         bounds=(1e-6, 1.0),
-        log=True,
     )
     muon_momentum: float = _decay_rate(0.95, "Muon's average of gradients")
     muon_normalize_rows: bool = setting(
@@ -255,6 +254,10 @@ class RunConfig(Config):
     train: TrainConfig = TrainConfig()
 
 
+SETTINGS = dict(fields_of(RunConfig))  # every setting of a run, by its dotted path
+RATES = [path for path, setting in SETTINGS.items() if setting.is_rate]
+
+
 def optimizer_of(path: str) -> str | None:
     """Return the only optimizer that uses a setting: `muon` for `train.muon_momentum`, None for a shared setting."""
     name = path.removeprefix("train.").partition("_")[0]
@@ -268,4 +271,4 @@ def used_settings(config: RunConfig) -> dict[str, Setting]:
         chosen = all(value_at(config, other) in values for other, values in setting.used_when.items())
         return chosen and optimizer_of(path) in (None, config.train.optimizer)
 
-    return {path: setting for path, setting in fields_of(RunConfig) if used(path, setting)}
+    return {path: setting for path, setting in SETTINGS.items() if used(path, setting)}

@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+from core.config import RATES
+
 CHOICES = {
     "among": "as uncertain as a uniform choice among {count} {unit}",
     "lost": "less certain than a uniform choice among a million {unit}",
@@ -102,8 +104,8 @@ def loss_as_choice(loss: float, uniform: float | None = None) -> tuple[str, str]
 
 
 def format_setting(value: Any, path: str = "") -> str:
-    """Return a setting's value as the slider shows it; that of a learning rate, by its path, as `format_rate` does."""
-    if path.endswith("learning_rate"):
+    """Return a value as the slider of the setting `path` shows it."""
+    if path in RATES:
         return format_rate(value)
     if isinstance(value, bool):
         return "on" if value else "off"

@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from core.config import RunConfig, optimizer_of
+from core.config import RATES, SETTINGS, RunConfig, optimizer_of
 from core.errors import ConfigError
-from core.settings import fields_of, value_at
+from core.settings import value_at
 
 RATE, STEPS = "train.learning_rate", "train.steps"
 LIVE_SETTINGS = (
@@ -52,12 +52,11 @@ def with_change(config: RunConfig, setting: str, value: Any) -> RunConfig:
 
 
 def _with_all_rates(config: RunConfig, changed: RunConfig) -> RunConfig:
-    settings = dict(fields_of(RunConfig))
     now, wanted = value_at(config, RATE), value_at(changed, RATE)
     moved: dict[str, float] = {}
-    own = [path for path in settings if optimizer_of(path) == config.train.optimizer and path.endswith("_rate")]
+    own = [path for path in RATES if optimizer_of(path) == config.train.optimizer]
     for path in ["train.min_learning_rate", *own]:
-        along, value = settings[path], value_at(config, path)
+        along, value = SETTINGS[path], value_at(config, path)
         low, high = along.low or 0.0, along.high or math.inf
         lowest, highest = (now * low / value, now * high / value) if value else (0.0, math.inf)
         if not lowest <= wanted <= highest:

@@ -21,15 +21,16 @@ def setting(
     bounds: tuple[float, float] | tuple[None, None] = (None, None),  # inclusive
     unit: str = "",
     step: float | None = None,  # distance between two positions of a slider
-    log: bool = False,  # the slider has a logarithmic scale (learning rates)
+    log: bool = False,  # the slider has a logarithmic scale
+    is_rate: bool = False,  # a learning rate: written in scientific notation, and changed in proportion to the others
     advanced: bool = True,  # shown only behind "more settings"
     group: str | None = None,  # its heading in a form; by default the class's `group`
     used_when: UsedWhen | None = None,  # by default the class's `used_when`
     divides: str = "",  # the path of a setting that it must divide
 ) -> Any:
     """Declare one setting of a config: its default, bounds, and the words that users see."""
-    extra: dict[str, Any] = {"label": label, "unit": unit, "step": step, "log": log, "advanced": advanced}
-    extra |= {"group": group, "used_when": used_when, "divides": divides}
+    extra: dict[str, Any] = {"label": label, "unit": unit, "step": step, "log": log, "is_rate": is_rate}
+    extra |= {"advanced": advanced, "group": group, "used_when": used_when, "divides": divides}
     return Field(default, description=help, ge=bounds[0], le=bounds[1], json_schema_extra=extra)
 
 
@@ -87,6 +88,7 @@ class Setting(NamedTuple):
     unit: str
     step: float | None
     log: bool
+    is_rate: bool
     advanced: bool
     group: str
     used_when: UsedWhen

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.atomic_io import parse_json
-from core.config import RunConfig, TrainConfig
+from core.config import SETTINGS, RunConfig
 from core.errors import ConfigError, RunError, TextError
 from core.formatting import memory_in_words, whole_number
 from core.paths import data_dir
 from core.presets import PRESETS, preset
 from core.runs.folder import RUN_ID, RunFolder, list_runs
 from core.runs.gallery import gallery_runs
-from core.settings import fields_of
 from core.terminal import print_line
 
 if TYPE_CHECKING:
@@ -143,7 +142,7 @@ def find_run(wanted: str, data_dir: Path) -> RunFolder:
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
-    devices = dict(fields_of(TrainConfig))["device"]
+    devices = SETTINGS["train.device"]
     origin = parser.add_mutually_exclusive_group()
     origin.add_argument("--preset", metavar="NAME", help=f"{', '.join(PRESETS)} (default: {FIRST_PRESET})")
     origin.add_argument(

@@ -8,7 +8,7 @@ from typing import Any
 
 from core.cli.arguments import add_run, assignment, find_run, new_supervisor
 from core.cli.train import describe_status
-from core.config import RunConfig
+from core.config import SETTINGS, RunConfig
 from core.errors import RunError
 from core.formatting import memory_in_words
 from core.live_settings import LIVE_SETTINGS
@@ -16,7 +16,7 @@ from core.paths import data_dir
 from core.presets import PRESETS, preset
 from core.runs.commands import config_now
 from core.runs.folder import RunFolder
-from core.settings import differences, fields_of, value_at
+from core.settings import differences, value_at
 from core.terminal import print_line
 from core.trash import DAYS
 
@@ -25,7 +25,6 @@ _SHORT = {path.rpartition(".")[2]: path for path in LIVE_SETTINGS}
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    labels = dict(fields_of(RunConfig))
     parser = _command(
         commands,
         "set",
@@ -34,7 +33,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         aliases=["turn"],
         description="Change settings of a run while it trains. A change takes effect at the next step, or when a "
         "run that is not training resumes. Without a setting, those that can be changed are shown with their values.",
-        epilog="Settings: " + "; ".join(f"{name} ({labels[path].label})" for name, path in _SHORT.items()) + ".",
+        epilog="Settings: " + "; ".join(f"{name} ({SETTINGS[path].label})" for name, path in _SHORT.items()) + ".",
     )
     parser.add_argument("settings", nargs="*", metavar=_EXAMPLE, help="a setting and its new value")
     _command(commands, "pause", "pause a run after the current step", pause)

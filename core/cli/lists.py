@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from core.atomic_io import write_file
-from core.config import RunConfig
+from core.config import SETTINGS
 from core.paths import data_dir
 from core.presets import PRESETS
-from core.settings import Setting, fields_of
+from core.settings import Setting
 from core.terminal import print_line
 from core.text.token_display import printable
 
@@ -86,12 +86,11 @@ def presets(_: argparse.Namespace) -> None:
 
 
 def settings(options: argparse.Namespace) -> None:
-    settings = dict(fields_of(RunConfig))
     if options.json:
-        print(json.dumps({path: _as_json(setting) for path, setting in settings.items()}, indent=2))
+        print(json.dumps({path: _as_json(setting) for path, setting in SETTINGS.items()}, indent=2))
         return
     table = _table("setting", "default", "bounds", "what it is")
-    for path, setting in settings.items():
+    for path, setting in SETTINGS.items():
         table.add_row(path, Text(_in_words(setting.default)), Text(_bounds(setting)), Text(setting.help))
     _show(table)
 

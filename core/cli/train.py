@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
 from core.cli.arguments import add_config_options, add_run, add_track, config_wanted, find_run, save_own_text
-from core.config import RunConfig, TrainConfig
+from core.config import SETTINGS, RunConfig, TrainConfig
 from core.errors import ConfigError, RunError
 from core.formatting import duration_in_words, format_rate, memory_in_words, whole_number
 from core.live_settings import STEPS
@@ -27,7 +27,6 @@ from core.runs.commands import Schedule, change_settings, extend, send_command
 from core.runs.folder import RunFolder
 from core.runs.processes import not_ignored
 from core.runs.records import SCORES, Status
-from core.settings import fields_of
 from core.terminal import SafeStream, print_line
 from core.text.token_display import printable
 from core.text.tokenizers import OnProgress
@@ -40,7 +39,7 @@ _MAX_TOKENS = 1_000_000  # limit of `estimate --tokens`
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    devices = dict(fields_of(TrainConfig))["device"]
+    devices = SETTINGS["train.device"]
     train = commands.add_parser("train", help="train a model", description="Train a model on a text.")
     add_config_options(train)
     train.add_argument("--name", help="a label for the run (default: one is made up)")

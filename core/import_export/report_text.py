@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from core.config import RunConfig, used_settings
+from core.config import SETTINGS, RunConfig, used_settings
 from core.formatting import describe_loss, duration_in_words, format_setting, listed
 from core.presets import PRESETS, preset
-from core.settings import differences, fields_of, value_at
+from core.settings import differences, value_at
 from core.text.corpora import Corpus
 from core.text.ngrams import BASELINES
 from core.text.tokenizers import TOKENIZERS
@@ -19,7 +19,6 @@ _NO_QUESTION = (  # length of training and measurements: alone no question for a
     "steps", "decay_steps", "eval_interval", "eval_windows", "log_interval", "sample_interval", "sample_length",
     "sample_temperature", "checkpoint_interval", "snapshots",
 )  # fmt: skip
-_SETTINGS = dict(fields_of(RunConfig))
 _OVERFITTED = 0.15  # nats between the splits; a larger gap is worth a sentence
 
 
@@ -95,7 +94,7 @@ def changes(facts: RunFacts) -> list[tuple[str, str, str]]:
     """Return the settings that differ from the base: label, value there, value here."""
     _, base = base_of(facts)
     return [
-        (_SETTINGS[path].label, shown(base, path, facts), shown(facts.config, path, facts))
+        (SETTINGS[path].label, shown(base, path, facts), shown(facts.config, path, facts))
         for path in differences(facts.config, base)
         if path not in _NO_DIFFERENCE and path in used_settings(facts.config)
     ]
@@ -125,7 +124,7 @@ def shown(config: RunConfig, path: str, facts: RunFacts) -> str:
 def question(facts: RunFacts) -> str:
     """Return the question that this run answers, as far as its settings show it."""
     text, model = _text_title(facts), facts.config.model
-    no_question = {_SETTINGS[f"train.{name}"].label for name in _NO_QUESTION}
+    no_question = {SETTINGS[f"train.{name}"].label for name in _NO_QUESTION}
     different = [change for change in changes(facts) if change[0] not in no_question]
     parts = [f"{name.lower()} {before} → {after}" for name, before, after in different]
     changed = listed(parts if len(parts) <= 4 else [*parts[:3], f"{len(parts) - 3} other changes"])

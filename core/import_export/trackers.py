@@ -21,10 +21,10 @@ from typing import Any, Literal, NamedTuple, Protocol, get_args
 import numpy as np
 
 from core.atomic_io import FULL
-from core.config import RunConfig
+from core.config import SETTINGS, RunConfig
 from core.errors import ConfigError
 from core.formatting import format_setting
-from core.settings import fields_of, value_at
+from core.settings import value_at
 from core.text.token_display import visible
 from core.training.health import BINS, WIDTH, read_health
 
@@ -63,7 +63,7 @@ class TrackedRun(NamedTuple):
 
     def settings(self) -> dict[str, Any]:
         """Return the settings by path."""
-        return {path: value_at(self.config, path) for path, _ in fields_of(RunConfig)}
+        return {path: value_at(self.config, path) for path in SETTINGS}
 
 
 class Histogram(NamedTuple):

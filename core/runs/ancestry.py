@@ -7,7 +7,7 @@ from pathlib import Path
 
 from core.atomic_io import TEMPORARY, put_in_place
 from core.classroom import ClassError, classroom_of
-from core.config import RunConfig
+from core.config import RATES, SETTINGS, RunConfig
 from core.errors import ConfigError, ExplorerError, RunError
 from core.formatting import duration_in_words
 from core.lessons.shannon import Passage
@@ -20,7 +20,7 @@ from core.runs.machine import check_processes, estimate_run
 from core.runs.queue import Queue
 from core.runs.records import NAME_LENGTH, RunRecord
 from core.runs.weights import require_weights, weights_step
-from core.settings import differences, fields_of, value_at
+from core.settings import differences, value_at
 from core.text import split_point
 from core.text.bpe import new_tokenizer
 from core.text.corpora import find_corpus, load_corpus, text_hash
@@ -92,16 +92,15 @@ def hidden_settings(data_dir: Path) -> list[str]:
     if (root := class_root(data_dir)) == data_dir:
         return []
     names = {*classroom_of(root).settings.hidden}
-    return [path for path, setting in fields_of(RunConfig) if path != "data.corpus" and names & {path, setting.group}]
+    return [path for path, setting in SETTINGS.items() if path != "data.corpus" and names & {path, setting.group}]
 
 
 def check_hidden(data_dir: Path, config: RunConfig, base: RunConfig) -> None:
     """Raise ClassError if a setting that the class hides differs between `config` and `base`."""
-    fields = dict(fields_of(RunConfig))
     for path in hidden_settings(data_dir):
         if value_at(config, path) != value_at(base, path):
             raise ClassError(
-                f"Your teacher has hidden the setting {fields[path].label!r} in this lesson, so it stays "
+                f"Your teacher has hidden the setting {SETTINGS[path].label!r} in this lesson, so it stays "
                 f"{value_at(base, path)}."
             )
 
@@ -183,8 +182,7 @@ def fork_config(folder: RunFolder, step: int | None = None) -> RunConfig:
     config = config_now(folder) if step is None else config_at(folder, step - 1)  # changes at `step` affect later steps
     first = folder.record().config
     schedule = {path: value_at(first, path) for path in _SCHEDULE}
-    paths = [path for path, _ in fields_of(RunConfig) if path.endswith("learning_rate")]
-    rates = {path: float(f"{value_at(config, path):.12g}") for path in paths}  # 0.1, not 0.09999999999999999
+    rates = {path: float(f"{value_at(config, path):.12g}") for path in RATES}  # 0.1, not 0.09999999999999999
     return config.replace(schedule | rates)
 
 

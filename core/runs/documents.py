@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from core.atomic_io import parse_row, write_file
-from core.config import RunConfig
+from core.config import SETTINGS, RunConfig
 from core.errors import ExplorerError, RunError
 from core.formatting import SCHEDULE_RESTARTED, duration_in_words, format_setting
 from core.import_export.notebooks import Recipe, Stage, recipe_text
@@ -21,7 +21,7 @@ from core.runs.commands import config_at, config_now, setting_changes
 from core.runs.folder import RunFolder, open_run
 from core.runs.records import SCORES, RunRecord
 from core.runs.weights import steps_with_weights
-from core.settings import fields_of, value_at
+from core.settings import value_at
 from core.text.corpora import catalogue, load_hash
 from core.text.token_display import visible
 from core.text.tokenizers import load_tokenizer, opening_ids
@@ -105,7 +105,7 @@ def runs_as_parquet(runs: Sequence[RunFolder]) -> bytes:
         fields = record.model_dump(include={"id", "name", "created", "parent", "parent_step", "corpus_hash", "machine"})
         versions = {f"versions.{name}": version for name, version in record.versions.items()}
         measured = status.model_dump(include={"state", "step", "seconds", "tokens_per_second", *SCORES})
-        settings = {path: value_at(config, path) for path, _ in fields_of(RunConfig)}
+        settings = {path: value_at(config, path) for path in SETTINGS}
         rows.append(fields | {"member": run.member} | measured | versions | settings)
     if not rows:
         raise RunError("There are no runs yet. Start one: python -m core train")
@@ -221,7 +221,6 @@ def _parent(record: RunRecord, data_dir: Path) -> Ancestor | None:
 
 
 def _setting_changes(run: RunFolder, config: RunConfig) -> list[tuple[int, str]]:
-    labels = {path: setting.label for path, setting in fields_of(RunConfig)}
     changes = []
     for change in setting_changes(run):
         before, config = config, with_change(config, change.setting, change.value)
@@ -229,7 +228,7 @@ def _setting_changes(run: RunFolder, config: RunConfig) -> list[tuple[int, str]]
             changes.append((change.step, SCHEDULE_RESTARTED))
             continue
         values = " → ".join(format_setting(value_at(each, change.setting), change.setting) for each in (before, config))
-        changes.append((change.step, f"{labels[change.setting].lower()} {values}"))
+        changes.append((change.step, f"{SETTINGS[change.setting].label.lower()} {values}"))
     return changes
 
 

@@ -12,14 +12,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from core.config import RunConfig
+from core.config import RATES, RunConfig
 from core.errors import NotFiniteError
 from core.fast.threads import threads_for
 from core.interpretability import Progress
 from core.live_settings import RATE, with_change
 from core.runs.ancestry import check_cost
 from core.runs.machine import run_precision, threads_for_run, threads_per_run
-from core.settings import fields_of, value_at
+from core.settings import value_at
 from core.text.batches import split_ids
 from core.text.bpe import new_tokenizer
 from core.text.corpora import load_corpus, load_ids
@@ -35,7 +35,6 @@ LOWEST, HIGHEST = 1e-5, 1.0
 SHARE = 0.25  # suggested fraction of the rate with the lowest loss
 _SMOOTHING = 0.85  # weight of the previous losses in the moving average
 _DIVERGED = 1.5  # times the first loss
-RATES = [path for path, _ in fields_of(RunConfig) if path.endswith("learning_rate")]
 # Settings without a schedule, so that the test sets the rate at each step.
 FLAT = {
     "train.schedule": "constant", "train.warmup_steps": 0, "train.decay_steps": 0, "train.schedule_start": 0,

@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from core.atomic_io import parse_json
-from core.config import RunConfig, used_settings
+from core.config import SETTINGS, RunConfig, used_settings
 from core.errors import ConfigError
-from core.settings import Setting, fields_of
+from core.settings import Setting
 
 MAX_RUNS = 200  # in a sweep
 MAX_DIMENSIONS = 6
@@ -20,7 +20,6 @@ MAX_POSITIONS = 50  # of a range in a grid
 FIRST_POSITIONS = 4
 _TRIES = 100  # to draw a valid new combination of values
 _EXAMPLE = "train.learning_rate=1e-4..1e-2"
-_SETTINGS = dict(fields_of(RunConfig))
 _NO_DIMENSIONS = {
     "train.seed": "seeds are chosen as their number",
     "train.device": "every run takes the same device",
@@ -62,7 +61,7 @@ class Dimension(BaseModel):
     @property
     def setting(self) -> Setting:
         """The setting that is varied."""
-        return _SETTINGS[self.path]
+        return SETTINGS[self.path]
 
     @property
     def is_log(self) -> bool:
@@ -150,7 +149,7 @@ def _used_by_some(base: RunConfig, dimensions: Sequence[Dimension]) -> set[str]:
 
 def _check_one(base: RunConfig, dimension: Dimension) -> None:
     path = dimension.path
-    if path not in _SETTINGS:
+    if path not in SETTINGS:
         raise ConfigError(f"There is no setting called {path!r}. See: python -m core settings")
     if path in _NO_DIMENSIONS:
         raise ConfigError(f"{path} cannot be varied: {_NO_DIMENSIONS[path]}.")

@@ -14,9 +14,8 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 
 from core.atomic_io import parse_json, write_atomically
-from core.config import DataConfig
+from core.config import SETTINGS, DataConfig
 from core.errors import TextError
-from core.settings import fields_of
 from core.text.corpora import text_hash
 from core.text.large_text import is_large_text, vocabulary_of_large
 from core.text.splitting import chunks_of
@@ -27,7 +26,7 @@ MIN_COUNT = 2  # of a merged pair: one that occurs once is no pattern
 _COUNTED = 2000  # characters per chunk; the library counts the words of 256 chunks at a time
 _COUNTING = 0.7  # share of the training time, measured on 5 MB and 20 MB; finding merges takes the rest
 _MAX_FILES = 32  # in the cache; one has up to a megabyte
-_LIMITS = dict(fields_of(DataConfig))["vocab_size"]
+_LIMITS = SETTINGS["data.vocab_size"]
 
 Merges = list[tuple[str, str]]
 _training = threading.Lock()  # so that two visitors of a page do not train on the same text at once

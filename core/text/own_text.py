@@ -12,11 +12,10 @@ from typing import Any
 
 from core.atomic_io import parse_json, write_atomically
 from core.classroom import check_quota
-from core.config import ModelConfig
+from core.config import SETTINGS
 from core.errors import TextError
 from core.formatting import memory_in_words, one_line
 from core.paths import class_root, is_shared, member_homes
-from core.settings import fields_of
 from core.text import split_point
 from core.text.splitting import HALF_OF_A_PAIR
 from core.text.tokenizers import Tokenizer
@@ -36,7 +35,7 @@ _BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 _BYTES_A_LETTER = {"utf-8": 1, "utf-16": 2, "utf-32": 4}  # for letters that take one byte in UTF-8
-_CONTEXT = dict(fields_of(ModelConfig))["block_size"]
+_CONTEXT = SETTINGS["model.block_size"]
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,9 @@ from functools import partial
 import streamlit as st
 
 from core.classroom import Classroom, ClassSettings, Member
-from core.config import GROUPS, RunConfig
+from core.config import GROUPS, SETTINGS
 from core.paths import member_home
 from core.runs.folder import RunFolder, list_runs
-from core.settings import fields_of
 from core.text.corpora import share_text
 from explorer.classroom.hand_in import stuck
 from explorer.classroom.screen import draw_mirror_switch
@@ -177,7 +176,7 @@ def _choose_text(classroom: Classroom, key: str) -> None:
 def _draw_hidden(classroom: Classroom, now: ClassSettings) -> None:
     about = _("Students do not see them on Train, and train with what the preset says, by a link as well.")
     labels = {group: _("All of {group}", group=_(group)) for group in GROUPS}
-    labels |= {path: _(setting.label) for path, setting in fields_of(RunConfig) if path != "data.corpus"}
+    labels |= {path: _(setting.label) for path, setting in SETTINGS.items() if path != "data.corpus"}
     key = "class_hidden"
     hide = {"key": key, "on_change": partial(_change, classroom, "hidden", key), "help": about}
     names = [name for name in now.hidden if name in labels]

@@ -4,18 +4,17 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from core.config import ModelConfig, RunConfig
+from core.config import SETTINGS, ModelConfig
 from core.formatting import SCHEDULE_RESTARTED, loss_as_choice, memory_in_words
 from core.formatting import format_setting as english_number
 from core.lessons.lesson_text import ENGLISH
 from core.live_settings import RESTART
 from core.runs.folder import RunFolder
 from core.runs.records import Status
-from core.settings import fields_of
 from core.training.hardware import Hardware
 from explorer.i18n.language import N_, _, language, ngettext, unit
 
-SETTING_LABELS = {path: setting.label for path, setting in fields_of(RunConfig)}  # in English
+SETTING_LABELS = {path: setting.label for path, setting in SETTINGS.items()}  # in English
 _STATES = {  # the word, and the color of its badge
     "queued": (N_("waiting"), "gray"),
     "starting": (N_("starting"), "blue"),

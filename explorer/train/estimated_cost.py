@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
-from core.config import RunConfig
+from core.config import SETTINGS, RunConfig
 from core.formatting import duration_in_words, memory_in_words
 from core.live_settings import STEPS
-from core.settings import Setting, fields_of
+from core.settings import Setting
 from core.training.cost import WORKER_BYTES, Estimate, check_fits
 from core.training.hardware import memory_for_queued
 from core.training.pace import SLOWED
@@ -88,7 +88,7 @@ def _wait_for_trial(config: RunConfig, vocab_size: int) -> None:
 
 def most_steps() -> int:
     """Return how many steps the current user's runs may have."""
-    return min(dict(fields_of(RunConfig))[STEPS].high, limits().most_steps)
+    return min(SETTINGS[STEPS].high, limits().most_steps)
 
 
 def class_limit(

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import streamlit as st
 
-from core.config import RunConfig, used_settings
+from core.config import SETTINGS, RunConfig, used_settings
 from core.errors import ExplorerError
 from core.formatting import format_rate
 from core.live_settings import LIVE_SETTINGS, RATE, STEPS
@@ -14,7 +14,7 @@ from core.runs.commands import CHANGE, NO_TRAINING_OF_ITS_OWN, Schedule, config_
 from core.runs.folder import RunFolder
 from core.runs.records import Status
 from core.runs.supervisor import Supervisor
-from core.settings import fields_of, value_at
+from core.settings import value_at
 from core.training.schedule import learning_rate_at, learning_rates
 from explorer.charts.loss import rates_figure
 from explorer.components.dashboard import live_rate, live_setting_changes
@@ -89,7 +89,7 @@ def _draw_all(folder: RunFolder, status: Status, config: RunConfig) -> None:
 
 
 def _draw_setting(folder: RunFolder, name: str, config: RunConfig, first: RunConfig) -> None:
-    setting, value, key = dict(fields_of(RunConfig))[name], value_at(config, name), f"setting_{name.rpartition('.')[2]}"
+    setting, value, key = SETTINGS[name], value_at(config, name), f"setting_{name.rpartition('.')[2]}"
     # The run's value counts, not this visitor's slider: others may change it, too, and a refused change is undone.
     if st.session_state.get(key) != value:  # else leave it alone: it may be in use
         st.session_state[key] = value

@@ -8,13 +8,13 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.config import GROUPS, RunConfig, used_settings
+from core.config import GROUPS, SETTINGS, RunConfig, used_settings
 from core.errors import ConfigError, ExplorerError
 from core.presets import PRESETS, preset
 from core.runs.ancestry import check_allowed, check_startable, fork, hidden_settings, new_run
 from core.runs.folder import RunFolder
 from core.runs.machine import gains_by_processes
-from core.settings import fields_of, value_at
+from core.settings import value_at
 from core.text.corpora import catalogue, load_corpus
 from core.text.tasks import task_of
 from core.text.tokenizers import TOKENIZERS
@@ -153,9 +153,9 @@ def _pick_settings(
         hidden = [*hidden, "train.processes"]
     now, diagram = _with_moved_sliders(config), None
     settings = {path: setting for path, setting in used_settings(now).items() if path not in ("data.corpus", *hidden)}
-    changes = {path: value_at(config, path) for path, _unused in fields_of(RunConfig) if path not in settings}
+    changes = {path: value_at(config, path) for path in SETTINGS if path not in settings}
     if named == _PARENT:  # a fork keeps the architecture and the tokenizer
-        fixed = {path for path, _unused in fields_of(RunConfig) if path.startswith("model.")} - {"model.dropout"}
+        fixed = {path for path in SETTINGS if path.startswith("model.")} - {"model.dropout"}
         fixed |= {"data.tokenizer", "data.vocab_size"}
         settings, changes = ({path: each[path] for path in each if path not in fixed} for each in (settings, changes))
     main, more = (
@@ -187,7 +187,7 @@ def _with_hidden(config: RunConfig, base: RunConfig, hidden: list[str]) -> RunCo
     for path in hidden:
         st.session_state.pop(widget_key(path), None)
     if changed:
-        labels = ", ".join(_(setting.label) for path, setting in fields_of(RunConfig) if path in changed)
+        labels = ", ".join(_(setting.label) for path, setting in SETTINGS.items() if path in changed)
         remember(
             _HIDDEN_NOTICE, _("Your teacher has hidden {settings} in this lesson: the preset decides.", settings=labels)
         )
@@ -209,9 +209,9 @@ def _with_moved_sliders(config: RunConfig) -> RunConfig:
 
 def _moved(config: RunConfig) -> RunConfig:
     """Return the settings in the widgets; a value that must divide another one is moved to the nearest that does."""
-    keys = {path: widget_key(path) for path, _unused in fields_of(RunConfig)}
+    keys = {path: widget_key(path) for path in SETTINGS}
     moved = {path: st.session_state[key] for path, key in keys.items() if key in st.session_state}
-    for path, setting in fields_of(RunConfig):
+    for path, setting in SETTINGS.items():
         whole = setting.divides and moved.get(setting.divides, value_at(config, setting.divides))
         if whole and moved.get(path) and whole % moved[path]:
             fitting = min(divisors(setting, whole), key=lambda value: abs(value - moved[path]))
@@ -231,20 +231,20 @@ def _at_click(drawn: RunConfig, parent: Parent | None) -> RunConfig:
 
 
 def _grid(config: RunConfig, base: RunConfig, paths: list[str], named: str) -> dict[str, Any]:
-    changes, fields = {}, dict(fields_of(RunConfig))
+    changes = {}
     varied = varied_settings(used_settings(config)) if named != _PARENT else []
     for start in range(0, len(paths), _ACROSS):
         for column, path in zip(st.columns(_ACROSS, gap="medium"), paths[start : start + _ACROSS], strict=False):
             with column:
-                before, value, divided = value_at(base, path), value_at(config, path), fields[path].divides
+                before, value, divided = value_at(base, path), value_at(config, path), SETTINGS[path].divides
                 whole = st.session_state.get(widget_key(divided), value_at(config, divided)) if divided else 0
-                most, why = class_limit(path, fields[path], config, _vocabulary)
+                most, why = class_limit(path, SETTINGS[path], config, _vocabulary)
                 if path in varied:
-                    range_input(path, fields[path], value, whole=whole, most=most)
+                    range_input(path, SETTINGS[path], value, whole=whole, most=most)
                     changes[path] = value
                 else:
                     changes[path] = setting_input(
-                        path, fields[path], value, before, named=named, whole=whole, most=most
+                        path, SETTINGS[path], value, before, named=named, whole=whole, most=most
                     )
                 if most and changes[path] >= most:
                     st.caption(why)

@@ -15,11 +15,11 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.atomic_io import parse_json
-from core.config import RunConfig
+from core.config import SETTINGS, RunConfig
 from core.errors import ConfigError
 from core.formatting import whole_number
 from core.presets import PRESETS, preset
-from core.settings import differences, fields_of
+from core.settings import differences
 from explorer.components.page import replace_address
 from explorer.i18n.language import _
 from explorer.widgets.session import recall, remember
@@ -161,7 +161,7 @@ def config_from(query: Mapping[str, str]) -> RunConfig | None:
     if not any(query.get(name) for name in DRAFTED):
         return None
     changes: dict[str, Any] = {"data.corpus": query[TEXT]} if query.get(TEXT) else {}
-    types = {path: setting.type for path, setting in fields_of(RunConfig)}
+    types = {path: setting.type for path, setting in SETTINGS.items()}
     for part in setting_parts(query.get(SET)):
         path, colon, value = part.partition(":")
         if not colon:

@@ -8,8 +8,8 @@ from typing import Any
 
 import streamlit as st
 
-from core.config import RunConfig
-from core.settings import Setting, fields_of
+from core.config import SETTINGS
+from core.settings import Setting
 from core.text.corpora import catalogue
 from explorer.i18n.formatting import number, value_in_words
 from explorer.i18n.language import _
@@ -40,7 +40,7 @@ def text_labels() -> dict[str, str]:
 
 def forget_inputs() -> None:
     """Let every widget take its value from the config again, instead of the one it was moved to."""
-    for path, _unused in fields_of(RunConfig):
+    for path in SETTINGS:
         st.session_state.pop(widget_key(path), None)
 
 

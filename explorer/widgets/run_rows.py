@@ -12,7 +12,7 @@ from zlib import crc32
 import streamlit as st
 
 from core.atomic_io import parse_json, write_json
-from core.config import RunConfig, used_settings
+from core.config import SETTINGS, RunConfig, used_settings
 from core.errors import ExplorerError, RunError
 from core.palette import LIGHT, Palette
 from core.runs.ancestry import ancestors
@@ -20,7 +20,7 @@ from core.runs.commands import config_now
 from core.runs.documents import progress_of, rows_to_judge
 from core.runs.folder import RunFolder, list_runs, open_run
 from core.runs.records import RunRecord, Status
-from core.settings import fields_of, value_at
+from core.settings import value_at
 from core.text.corpora import catalogue
 from core.text.tokenizers import load_tokenizer
 from core.training.progress_summary import SENTENCES, ProgressSummary
@@ -165,7 +165,7 @@ def differing_settings(
     """Return the settings in which runs differ, by path, except `listed_anyway`; None if one has no effect."""
     columns = {}
     used = [used_settings(config) for config in configs]
-    for path, _unused in fields_of(RunConfig):
+    for path in SETTINGS:
         values = [value_at(config, path) if path in has else None for config, has in zip(configs, used, strict=True)]
         if path not in listed_anyway and len({*values} - {None}) > 1:
             columns[path] = values

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.config import GROUPS, DataConfig, ModelConfig, RunConfig, TrainConfig, used_settings
+from core.config import GROUPS, SETTINGS, DataConfig, ModelConfig, RunConfig, TrainConfig, used_settings
 from core.errors import ConfigError
 from core.presets import PRESETS, preset
 from core.sampling_config import GenerationConfig
 from core.settings import differences, fields_of, value_at
 
-NUMBERS = [(path, known) for path, known in fields_of(RunConfig) if known.low is not None]
+NUMBERS = [(path, known) for path, known in SETTINGS.items() if known.low is not None]
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -64,15 +64,14 @@ def test_applying_differences_reproduces_the_other_config(n_layer, activation):
 
 
 def test_every_setting_of_a_run_has_a_group_and_refers_to_existing_settings():
-    known = dict(fields_of(RunConfig))
-    for setting in known.values():
+    for setting in SETTINGS.values():
         assert setting.group in GROUPS
-        assert all(set(values) <= {*known[path].choices, True} for path, values in setting.used_when.items())
-        assert not setting.divides or known[setting.divides].type is int
+        assert all(set(values) <= {*SETTINGS[path].choices, True} for path, values in setting.used_when.items())
+        assert not setting.divides or SETTINGS[setting.divides].type is int
 
 
 def test_used_settings_are_those_that_have_an_effect():
-    everything = {path for path, _ in fields_of(RunConfig)}
+    everything = {*SETTINGS}
     pieces = {"data.vocab_size", "train.decay_share"}
     pieces |= {"model.n_expert", "model.n_expert_active", "model.expert_balance"}
     muon = {path for path in everything if "muon" in path} | pieces

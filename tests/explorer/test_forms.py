@@ -3,12 +3,12 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.config import RunConfig
+from core.config import SETTINGS
 from core.presets import PRESETS, preset
-from core.settings import fields_of, value_at
+from core.settings import value_at
 from explorer.widgets.forms import distinct_labels, number, positions, widget_key
 
-NUMBERS = {path: setting for path, setting in fields_of(RunConfig) if setting.type in (int, float)}
+NUMBERS = {path: setting for path, setting in SETTINGS.items() if setting.type in (int, float)}
 
 
 @pytest.mark.parametrize("path", [path for path, setting in NUMBERS.items() if setting.in_factors])
@@ -46,16 +46,16 @@ def test_values_are_written_as_people_write_them():
 def form() -> None:
     import streamlit as st
 
-    from core.config import RunConfig
+    from core.config import SETTINGS
     from core.presets import preset
-    from core.settings import fields_of, value_at
+    from core.settings import value_at
     from explorer.widgets.forms import setting_input
 
     config = preset("gpt-tiny").replace({"model.n_layer": 6})
     base = preset("gpt-tiny")
     st.session_state["result"] = {
         path: setting_input(path, setting, value_at(config, path), value_at(base, path))
-        for path, setting in fields_of(RunConfig)
+        for path, setting in SETTINGS.items()
         if path != "data.corpus"  # which the catalogue offers
     }
 

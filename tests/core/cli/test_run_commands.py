@@ -9,13 +9,12 @@ import yaml
 from safetensors.torch import load_file
 
 from core.cli import main, parser
-from core.config import RunConfig
+from core.config import SETTINGS, RunConfig
 from core.presets import PRESETS, preset
 from core.runs.commands import config_now, drop_commands, waiting_commands
 from core.runs.folder import list_runs
 from core.runs.processes import this_process
 from core.runs.weights import steps_with_weights
-from core.settings import fields_of
 from core.trash import DAYS, deleted
 from tests.core.cli.test_command_line import SMALL, data_dir, refused, text_file
 
@@ -46,8 +45,8 @@ def test_the_help_of_every_option_states_its_default(name, capsys):
 
 def test_all_settings_are_listed_with_bounds_default_and_help(data_dir, capsys):
     table, known = said(capsys, "settings"), json.loads(said(capsys, "settings", "--json"))
-    assert list(known) == [path for path, _ in fields_of(RunConfig)]
-    for path, setting in fields_of(RunConfig):
+    assert list(known) == list(SETTINGS)
+    for path, setting in SETTINGS.items():
         assert path in table
         assert (known[path]["default"], known[path]["help"]) == (setting.default, setting.help)
     assert known["model.n_layer"]["low"] == 1 and known["model.n_layer"]["high"] == 48
@@ -65,7 +64,7 @@ def test_runs_are_exported_as_a_parquet_table(data_dir, text_file, tmp_path, cap
     read = pd.read_parquet(table)
     assert list(read.name) == ["second", "first"] and read["train.seed"][0] == 7
     assert list(read.val_loss) == [run.status().val_loss for run in list_runs(data_dir)]
-    assert {path for path, _ in fields_of(RunConfig)} <= {*read.columns}
+    assert {*SETTINGS} <= {*read.columns}
     said(capsys, "rename", "first", "other")
     assert "already exists" in refused(capsys, "runs", "--export", str(table))
 

@@ -8,7 +8,7 @@ from math import log10
 import pytest
 
 from core.classroom import ClassError, Classroom
-from core.config import RunConfig
+from core.config import SETTINGS
 from core.errors import RunError
 from core.paths import mark_shared
 from core.presets import preset
@@ -16,7 +16,6 @@ from core.runs.ancestry import check_allowed, check_cost, fork, fork_config, sho
 from core.runs.folder import list_runs, open_run
 from core.runs.gallery import gallery_runs, runs_with_weights
 from core.runs.machine import estimate_run
-from core.settings import fields_of
 from core.training.work import exact_parameters
 from explorer.classroom.screen import run_of_whom
 from explorer.classroom.wall import axis_span
@@ -193,13 +192,13 @@ def test_the_digest_of_a_shared_run_changes_when_sharing_ends(known, people, run
 
 def test_sliders_end_at_the_limits_of_the_class_for_students_only(known, people):
     home, config = home_of(known, "Ada"), preset("gpt-tiny")
-    settings, steps = dict(fields_of(RunConfig)), "train.steps"
-    limit = lambda path: class_limit(path, settings[path], config, lambda _config: 65)  # noqa: E731
+    steps = "train.steps"
+    limit = lambda path: class_limit(path, SETTINGS[path], config, lambda _config: 65)  # noqa: E731
     known.change(most_parameters=exact_parameters(config.model, 65) * 3, most_steps=3000, most_minutes=1e6)
     as_visitor(people["Ada"])
     for path in ("model.n_layer", "model.n_embd", steps):
         most, why = limit(path)
-        assert settings[path].low < most < settings[path].high and "Limit of your class" in why
+        assert SETTINGS[path].low < most < SETTINGS[path].high and "Limit of your class" in why
         check_cost(home, config.replace({path: most}), 65)
         with pytest.raises(ClassError, match="your class allows"):
             check_cost(home, config.replace({path: 2 * most}), 65)
