@@ -114,7 +114,8 @@ def joint_law_figures(
 def log_ticks(low: float, high: float, most: int) -> list[float]:
     """Return at most `most` round numbers from `low` to `high` for a logarithmic axis.
 
-    Within a factor of 8 they are evenly spaced; otherwise they are 1, 2, 3, 5 and 7 of each decade, or fewer of these.
+    Within a factor of 8 they are evenly spaced; otherwise they are 1, 2, 3, 5 and 7 of each decade, fewer of these, or
+    powers of ten at equal distances.
     """
     if high / low < 8:
         size = 10.0 ** np.floor(np.log10((high - low) or low))
@@ -126,8 +127,8 @@ def log_ticks(low: float, high: float, most: int) -> list[float]:
         ticks = [float(part * 10.0**decade) for decade in decades for part in parts]
         ticks = [tick for tick in ticks if low <= tick <= high]
         if len(ticks) <= most:
-            break
-    return ticks
+            return ticks
+    return ticks[:: ceil(len(ticks) / most)]
 
 
 def _power(value: float) -> str:
