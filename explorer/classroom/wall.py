@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from math import log10
-from threading import Lock
+from threading import Condition
 from typing import Any, NamedTuple
 
 import streamlit as st
@@ -90,7 +90,7 @@ def _draw(classroom: Classroom, x: str, y: str) -> None:
 @cached(
     TTLCache(16, 0.8 * _LOOK_AGAIN),
     key=lambda classroom, x, y, palette: (classroom.root, language(), x, y, palette is LIGHT),
-    lock=Lock(),
+    condition=Condition(),
 )
 def _drawn(classroom: Classroom, x: str, y: str, palette: Palette) -> tuple[list[SharedRun], go.Figure]:
     runs = shared_on_wall(classroom)

@@ -3,7 +3,7 @@
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Lock
+from threading import Condition
 from typing import NamedTuple
 
 import numpy as np
@@ -108,7 +108,7 @@ def tokens_of(data: DataConfig, data_dir: Path) -> Tokens | None:
 
 
 # Keyed by the text itself, because the members of a class load it from different folders.
-@cached(LRUCache(4), key=lambda text, kind, vocab_size, _data_dir: (text, kind, vocab_size), lock=Lock())
+@cached(LRUCache(4), key=lambda text, kind, vocab_size, _data_dir: (text, kind, vocab_size), condition=Condition())
 def _tokens_of(text: str, kind: str, vocab_size: int, data_dir: Path) -> Tokens:
     data = DataConfig().replace({"tokenizer": kind} | ({"vocab_size": vocab_size} if vocab_size else {}))
     tokenizer = new_tokenizer(data, text, data_dir)
@@ -125,7 +125,7 @@ def _is_long(data: DataConfig, data_dir: Path) -> bool:
     return data.tokenizer == "bpe" and len(load_corpus(data.corpus, data_dir)) > LONG
 
 
-@cached(LRUCache(2), key=lambda text, _data_dir, _report=None: text, lock=Lock())
+@cached(LRUCache(2), key=lambda text, _data_dir, _report=None: text, condition=Condition())
 def _history(text: str, data_dir: Path, report: OnProgress = lambda share: None) -> MergeHistory:
     return merge_history(text, data_dir, report)
 
@@ -197,7 +197,7 @@ def film_card(tokens: Tokens, config: RunConfig) -> None:
         merge_film(film, parameters=parameters, start=config.data.vocab_size - BYTES, key="merges")
 
 
-@cached(LRUCache(2), key=lambda text, _data_dir: text, lock=Lock())
+@cached(LRUCache(2), key=lambda text, _data_dir: text, condition=Condition())
 def _film(text: str, data_dir: Path) -> MergeFilm:
     history = _history(text, data_dir)
     tokenizer = BPETokenizer.from_merges(merges_of(text, data_dir))

@@ -119,7 +119,7 @@ def _frame_key(folder: RunFolder, request: FrameRequest) -> tuple:
     return request, path, path.stat().st_mtime_ns
 
 
-@cached(LRUCache(_CACHE_BYTES, len), key=_frame_key, lock=threading.Lock())
+@cached(LRUCache(_CACHE_BYTES, len), key=_frame_key, condition=threading.Condition())
 def frame_now(folder: RunFolder, request: FrameRequest) -> bytes:
     """Return a frame as JSON, cached or computed in the calling thread."""
     return json.dumps(make_frame(folder, request), ensure_ascii=False, separators=(",", ":")).encode()

@@ -334,7 +334,11 @@ def scores_over_time(inspection: Inspection) -> Iterator[Progress[tuple[list[int
         yield Progress(done, len(snapshots), (steps, scores))
 
 
-@cached(LRUCache(_MAX_CACHED), key=lambda _, path, _held_out: (path, path.stat().st_mtime_ns), lock=threading.Lock())
+@cached(
+    LRUCache(_MAX_CACHED),
+    key=lambda _, path, _held_out: (path, path.stat().st_mtime_ns),
+    condition=threading.Condition(),
+)
 def _scores_at(inspection: Inspection, path: Path, held_out: torch.Tensor) -> HeadScores:
     loaded = load_model(inspection.folder, path)
     return finish(score_heads(loaded.model, held_out, loaded.tokenizer.tokens, corpus=task_name(inspection)))

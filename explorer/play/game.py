@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import log2
-from threading import Lock
+from threading import Condition
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -254,7 +254,7 @@ def _is_on_text(folder: RunFolder, name: str) -> bool:
     return data.corpus == name and TOKENIZERS[data.tokenizer].by_character
 
 
-@cached(LRUCache(256), key=lambda name, _facts, start, length: (name, start, length), lock=Lock())
+@cached(LRUCache(256), key=lambda name, _facts, start, length: (name, start, length), condition=Condition())
 def _counted(_name: str, facts: Facts, start: int, length: int) -> Play:
     """Play with the counted pairs of a text; cached, because the class's board asks every three seconds."""
     return play_by_counting(facts.ids, start, length, facts.characters.vocab_size)

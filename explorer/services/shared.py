@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
-from cachetools import LRUCache
+from cachetools import LRUCache, cached
 
 from core.config import RunConfig
 from core.errors import ExplorerError, RunError
@@ -53,7 +53,7 @@ _supervising, _opening, _measuring, _storing = (threading.Lock() for _ in range(
 _supervisors: dict[Path, Supervisor] = {}
 _drivers: dict[Path, SweepDriver] = {}
 _models: LRUCache[tuple[Path, int], Opened] = LRUCache(MAX_MODELS)
-_results: WeakKeyDictionary[GPT | Bigram, LRUCache] = WeakKeyDictionary()
+_results: WeakKeyDictionary[GPT | Bigram, Callable] = WeakKeyDictionary()
 _prefetching = ThreadPoolExecutor(1, thread_name_prefix="prefetch model")
 
 
@@ -181,12 +181,14 @@ def chosen_precision(config: RunConfig) -> Choice:
 
 
 def result_for(model: GPT | Bigram, key: Hashable, make: Callable[[], Result]) -> Result:
-    """Return the result of `make`, cached for a model and key for all sessions. Do not change it."""
+    """Return the result of `make`, computed once for a model and key for all sessions. Do not change it."""
     with _storing:
-        results = _results.setdefault(model, LRUCache(MAX_RESULTS))
-        if key in results:
-            return results[key]
-    made = make()
-    with _storing:
-        results[key] = made
-    return made
+        results = _results.setdefault(model, _new_results())
+    return results(key, make)
+
+
+def _new_results() -> Callable[[Hashable, Callable[[], Result]], Result]:
+    """Return an empty cache: a function that calls `make` for a new key, and waits while another thread does."""
+    return cached(LRUCache(MAX_RESULTS), key=lambda key, _make: key, condition=threading.Condition())(
+        lambda _key, make: make()
+    )

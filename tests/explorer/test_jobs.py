@@ -1,5 +1,6 @@
 import itertools
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.errors import ExplorerError
 from core.interpretability import Progress
-from explorer.services import jobs
+from explorer.services import jobs, shared
 from tests.components import wait_for_jobs
 
 
@@ -303,3 +304,32 @@ def test_an_error_in_a_reporting_computation_becomes_the_jobs_problem():
         raise ExplorerError("The disk is full.")
 
     assert ended(jobs.job("reported badly", lambda: jobs.reported(compute))).problem == "The disk is full."
+
+
+def test_two_threads_that_need_a_result_of_a_model_compute_it_once():
+    model, computing, go_on, computed = torch.nn.Linear(1, 1), threading.Event(), threading.Event(), []
+
+    def compute():
+        computing.set()
+        assert go_on.wait(20)
+        computed.append("once")
+        return len(computed)
+
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(shared.result_for, model, "key", compute)
+        assert computing.wait(20)
+        second = threads.submit(shared.result_for, model, "key", compute)
+        assert shared.result_for(model, "another key", lambda: "not blocked") == "not blocked"
+        go_on.set()
+        assert (first.result(20), second.result(20), computed) == (1, 1, ["once"])
+
+
+def test_a_failed_result_of_a_model_is_computed_again():
+    model = torch.nn.Linear(1, 1)
+
+    def fail():
+        raise ExplorerError("The disk is full.")
+
+    with pytest.raises(ExplorerError):
+        shared.result_for(model, "key", fail)
+    assert shared.result_for(model, "key", lambda: 2) == 2
