@@ -340,10 +340,9 @@ class Classroom:
 
 def check_quota(data_dir: Path) -> None:
     """Raise ClassError if a student's runs and texts take more disk space than the class allows."""
-    root = class_root(data_dir)
-    if root == data_dir:
+    if (settings := settings_of_class(data_dir)) is None:
         return
-    most = classroom_of(root).settings.most_megabytes
+    most = settings.most_megabytes
     if (used := _bytes_in(data_dir)) > most * 2**20:
         empty_trash(data_dir, 0.0)
         used = _bytes_in(data_dir)
@@ -360,14 +359,19 @@ def _bytes_in(folder: Path) -> int:
 
 def check_gallery_open(data_dir: Path) -> None:
     """Raise RunError if the member with this data folder may not open the gallery now."""
-    root = class_root(data_dir)
-    if root != data_dir and classroom_of(root).settings.gallery_is_closed:
+    if (settings := settings_of_class(data_dir)) and settings.gallery_is_closed:
         raise GalleryClosed("The gallery is closed until your teacher shows the answers to the question.")
 
 
 def most_running(data_dir: Path) -> int | None:
     """Return how many runs of one student may train at a time; None if the data folder has no class."""
     return classroom_of(data_dir).settings.most_running if (data_dir / _FILE).exists() else None
+
+
+def settings_of_class(data_dir: Path) -> ClassSettings | None:
+    """Return the settings of the class that a member's data folder belongs to; None for any other data folder."""
+    root = class_root(data_dir)
+    return None if root == data_dir else classroom_of(root).settings
 
 
 @lru_cache(maxsize=8)

@@ -8,12 +8,11 @@ from typing import Any
 
 from core.cli.arguments import add_run, assignment, find_run, new_supervisor
 from core.cli.train import describe_status
-from core.config import SETTINGS, RunConfig
+from core.config import SETTINGS
 from core.errors import RunError
 from core.formatting import memory_in_words
 from core.live_settings import LIVE_SETTINGS
 from core.paths import data_dir
-from core.presets import PRESETS, preset
 from core.runs.commands import config_now
 from core.runs.folder import RunFolder
 from core.settings import differences, value_at
@@ -118,6 +117,7 @@ def _confirmed(folder: RunFolder) -> bool:
 
 
 def show(folder: RunFolder, options: argparse.Namespace) -> None:
+    from core.runs.ancestry import preset_of
     from core.runs.weights import steps_with_weights
 
     record, status, config = folder.record(), folder.status(), config_now(folder)
@@ -135,7 +135,7 @@ def show(folder: RunFolder, options: argparse.Namespace) -> None:
     print_line(f"progress: {describe_status(status)}")
     print_line(f"text: {config.data.corpus}")
     print_line(f"preset: {config.preset or 'none'}")
-    base = preset(config.preset) if config.preset in PRESETS else RunConfig()
+    base = preset_of(config)
     for path, value in differences(config, base).items():
         if path != "data.corpus":
             print_line(f"  {path}: {value} (preset: {value_at(base, path)})")

@@ -39,10 +39,10 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 def study(options: argparse.Namespace) -> int:
     """Train a study, print its scaling law, and predict and train the next size if one is given."""
     from core.runs.ancestry import check_startable
-    from core.runs.class_sizes import parse_size
+    from core.runs.class_sizes import parse_size, parse_sizes
     from core.sweeps.driver import resume_sweep
     from core.sweeps.folder import cost_in_words, create_sweep, expected_cost, open_sweep
-    from core.sweeps.scaling import FIRST_SIZES, parse_sizes, plan_scaling
+    from core.sweeps.scaling import FIRST_SIZES, plan_scaling
 
     size = parse_size(options.next) if options.next else None
     if not options.estimate:

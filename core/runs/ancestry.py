@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from core.atomic_io import TEMPORARY, put_in_place
-from core.classroom import ClassError, classroom_of
+from core.classroom import ClassError, settings_of_class
 from core.config import RATES, SETTINGS, RunConfig
 from core.errors import ConfigError, ExplorerError, RunError
 from core.formatting import duration_in_words
@@ -65,33 +65,30 @@ def check_allowed(data_dir: Path, config: RunConfig, vocab_size: int, base: RunC
 
     Hidden settings must equal those of `base`, by default the preset.
     """
-    root = class_root(data_dir)
-    if root == data_dir:
+    if (limits := settings_of_class(data_dir)) is None:
         return
-    limits = classroom_of(root).settings
     if limits.paused:
         raise ClassError("Your teacher has paused the class: you can look, but start and change nothing.")
-    if Queue(root).count_of(data_dir.name) >= limits.most_running + limits.most_waiting:
+    if Queue(data_dir).count_of(data_dir.name) >= limits.most_running + limits.most_waiting:
         raise ClassError(
             "You have as many runs in training and waiting as your class allows. Wait for one to end, or stop one."
         )
     if limits.text not in ("", config.data.corpus):
-        title = find_corpus(limits.text, root).title
+        title = find_corpus(limits.text, class_root(data_dir)).title
         raise ClassError(f"Your teacher has chosen the text {title!r} for this lesson. Choose it on Train.")
-    check_hidden(data_dir, config, base or _preset_of(config))
+    check_hidden(data_dir, config, base or preset_of(config))
     check_cost(data_dir, config, vocab_size)
 
 
-def _preset_of(config: RunConfig) -> RunConfig:
+def preset_of(config: RunConfig) -> RunConfig:
     """Return the preset that the settings started from, or the defaults if there is none."""
     return preset(config.preset) if config.preset in PRESETS else RunConfig()
 
 
 def hidden_settings(data_dir: Path) -> list[str]:
     """Return the paths of settings that a class member cannot choose; empty for any other data folder."""
-    if (root := class_root(data_dir)) == data_dir:
-        return []
-    names = {*classroom_of(root).settings.hidden}
+    settings = settings_of_class(data_dir)
+    names = {*settings.hidden} if settings else set()
     return [path for path, setting in SETTINGS.items() if path != "data.corpus" and names & {path, setting.group}]
 
 
@@ -107,11 +104,9 @@ def check_hidden(data_dir: Path, config: RunConfig, base: RunConfig) -> None:
 
 def check_cost(data_dir: Path, config: RunConfig, vocab_size: int) -> None:
     """Raise ClassError if a class member may not train a model of this size or for this long."""
-    root = class_root(data_dir)
-    if root == data_dir:
+    if (limits := settings_of_class(data_dir)) is None:
         return
-    limits = classroom_of(root).settings
-    expected = estimate_run(config, vocab_size, root)
+    expected = estimate_run(config, vocab_size, data_dir)
     if expected.parameters > limits.most_parameters:
         raise ClassError(
             f"This model has {expected.parameters:,} parameters, and your class allows {limits.most_parameters:,}. "
@@ -134,12 +129,10 @@ def short_config(data_dir: Path, config: RunConfig) -> RunConfig:
 
     For any other data folder, return the settings unchanged.
     """
-    root = class_root(data_dir)
-    if root == data_dir:
+    if (limits := settings_of_class(data_dir)) is None:
         return config
-    limits = classroom_of(root).settings
     steps, most = min(config.train.steps, CLASS_STEPS, limits.most_steps), 60 * limits.most_minutes
-    while steps > 1 and estimate_run(config.replace({STEPS: steps}), TYPICAL_VOCABULARY, root).seconds > most:
+    while steps > 1 and estimate_run(config.replace({STEPS: steps}), TYPICAL_VOCABULARY, data_dir).seconds > most:
         steps //= 2
     config = config.replace({"data.corpus": limits.text or config.data.corpus})
     return config.replace({STEPS: steps, "train.warmup_steps": min(config.train.warmup_steps, steps // 4)})

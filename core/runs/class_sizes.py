@@ -3,10 +3,10 @@
 import re
 from typing import NamedTuple
 
-from core.class_records import ClassError, ClassSettings
+from core.class_records import ClassSettings
 from core.classroom import Classroom
 from core.config import RunConfig
-from core.errors import ExplorerError
+from core.errors import ConfigError, ExplorerError
 from core.presets import preset
 from core.runs.folder import list_runs
 from core.runs.weights import vocab_size_of
@@ -41,22 +41,28 @@ class SizedRun(NamedTuple):
 
 
 def parse_size(text: str) -> Size:
-    """Return the size in a text such as "4x96", 4 layers of width 96; raises ClassError for anything else."""
+    """Return the size in a text such as "4x96", 4 layers of width 96; raises ConfigError for anything else."""
     match = _SIZE.fullmatch(text.strip())
     size = Size(int(match[1]), int(match[2])) if match else Size(0, 0)
     if not (1 <= size.layers <= MAX_LAYERS and WIDTH_STEP <= size.width <= WIDEST and not size.width % WIDTH_STEP):
-        raise ClassError(
+        raise ConfigError(
             f"{text.strip()[:20]!r} is no size. Write layers and width as in 4x96, with at most {MAX_LAYERS} layers "
             f"and a width of at most {WIDEST}, a multiple of {WIDTH_STEP}."
         )
     return size
 
 
+def parse_sizes(text: str) -> list[Size]:
+    """Return the different sizes in a text such as "1x16, 2x32"; raises ConfigError like `parse_size`."""
+    sizes = list(dict.fromkeys(parse_size(part) for part in text.split(",") if part.strip()))
+    if not MIN_SIZES <= len(sizes) <= MAX_SIZES:
+        raise ConfigError(f"Write {MIN_SIZES} to {MAX_SIZES} different sizes, separated by commas.")
+    return sizes
+
+
 def hand_out_sizes(classroom: Classroom, sizes: str, text: str, steps: int) -> None:
     """Hand out sizes such as "1x16, 2x32", one to each student in the order of joining; raises ExplorerError."""
-    parsed = list(dict.fromkeys(parse_size(size) for size in sizes.split(",") if size.strip()))
-    if not MIN_SIZES <= len(parsed) <= MAX_SIZES:
-        raise ClassError(f"Write {MIN_SIZES} to {MAX_SIZES} different sizes, separated by commas.")
+    parsed = parse_sizes(sizes)
     share_text(text, classroom.root)
     classroom.change(sizes=[str(size) for size in parsed], sizes_text=text, sizes_steps=steps)
 

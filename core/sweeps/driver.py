@@ -8,9 +8,8 @@ import threading
 from pathlib import Path
 
 from core.class_records import ClassError
-from core.classroom import classroom_of
+from core.classroom import settings_of_class
 from core.errors import ConfigError, ExplorerError, RunError
-from core.paths import class_root
 from core.runs.ancestry import new_run
 from core.runs.folder import list_runs
 from core.runs.records import NAME_LENGTH
@@ -209,12 +208,12 @@ def _is_complete(record: SweepRecord) -> bool:
 
 def _has_place(data_dir: Path, supervisor: Supervisor) -> bool:
     """Return whether the owner may queue one more run now; a class limits each member's runs."""
-    if (root := class_root(data_dir)) == data_dir:
-        return True
     try:
-        limits = classroom_of(root).settings
+        limits = settings_of_class(data_dir)
     except ClassError:
         return False
+    if limits is None:
+        return True
     most = limits.most_running + limits.most_waiting
     return not limits.paused and supervisor.queue.count_of(data_dir.name) < most
 

@@ -265,8 +265,7 @@ def create_sweep(data_dir: Path, record: SweepRecord) -> SweepFolder:
 def expected_cost(data_dir: Path, record: SweepRecord, vocab_size: int, at_a_time: int | None = None) -> SweepCost:
     """Estimate a sweep's cost without pruning, from the cost of all its points or of a sample."""
     slots = at_a_time or machine_slots()
-    root = class_root(data_dir)
-    costs = [estimate_run(record.config_of(values), vocab_size, root) for values in _sample(record)]
+    costs = [estimate_run(record.config_of(values), vocab_size, data_dir) for values in _sample(record)]
     mean = sum(cost.seconds for cost in costs) / len(costs)
     rounds = max(1.0, record.total / slots)
     return SweepCost(record.total, mean * rounds, min(slots, record.total), max(cost.parameters for cost in costs))

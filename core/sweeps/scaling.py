@@ -11,12 +11,13 @@ from typing import NamedTuple
 from core.config import RunConfig
 from core.errors import ConfigError, RunError
 from core.runs.ancestry import check_startable
-from core.runs.class_sizes import MAX_SIZES, Size, parse_size
+from core.runs.class_sizes import Size
 from core.runs.folder import open_run
+from core.runs.weights import vocab_size_of
 from core.sweeps.folder import Point, SweepFolder, SweepRecord, planned
 from core.sweeps.results import PointResult
 from core.sweeps.space import Values
-from core.training.scaling_law import BUDGETS, MIN_SIZES, Interval, ScalingRun, law_of
+from core.training.scaling_law import BUDGETS, Interval, ScalingRun, law_of
 from core.training.schedule import WARMUP_SHARE
 from core.training.work import exact_parameters, flops_of_step
 
@@ -26,14 +27,6 @@ _QUIET = {
     "train.sample_interval": 100_000, "train.checkpoint_interval": 100_000, "train.snapshots": 2,
     "train.decay_steps": 0,
 }  # fmt: skip
-
-
-def parse_sizes(text: str) -> list[Size]:
-    """Return the sizes in a text such as "1x16, 2x32"; raises ExplorerError for too few, too many or invalid ones."""
-    sizes = list(dict.fromkeys(parse_size(part) for part in text.split(",") if part.strip()))
-    if not MIN_SIZES <= len(sizes) <= MAX_SIZES:
-        raise ConfigError(f"Write {MIN_SIZES} to {MAX_SIZES} different sizes, separated by commas.")
-    return sizes
 
 
 def plan_scaling(
@@ -79,7 +72,7 @@ def scaling_runs(sweep: SweepFolder, record: SweepRecord, results: Sequence[Poin
         for run in point.runs:
             if run.state != "finished" or run.loss is None:
                 continue
-            vocab_size = vocab_size or _vocab_size(sweep, run.id)
+            vocab_size = vocab_size or vocab_size_of(open_run(sweep.data_dir, run.id))
             tokens = config.train.steps * config.train.batch_size * config.model.block_size
             size = str(Size(config.model.n_layer, config.model.n_embd))
             compute = config.train.steps * flops_of_step(config, vocab_size)
@@ -87,12 +80,6 @@ def scaling_runs(sweep: SweepFolder, record: SweepRecord, results: Sequence[Poin
             interval = Interval(*expected) if expected else None
             runs.append(ScalingRun(run.id, size, parameters, tokens, compute, run.loss, interval))
     return runs
-
-
-def _vocab_size(sweep: SweepFolder, id: str) -> int:
-    from core.text.tokenizers import load_tokenizer
-
-    return load_tokenizer(open_run(sweep.data_dir, id).tokenizer_path).vocab_size
 
 
 class PredictedSize(NamedTuple):
@@ -107,7 +94,7 @@ class PredictedSize(NamedTuple):
 
 def predict_size(sweep: SweepFolder, record: SweepRecord, runs: Sequence[ScalingRun], size: Size) -> PredictedSize:
     """Predict the loss of a further size from a study's scaling law; raises ExplorerError."""
-    law, vocab_size = law_of(runs), _vocab_size(sweep, runs[0].id)
+    law, vocab_size = law_of(runs), vocab_size_of(open_run(sweep.data_dir, runs[0].id))
     values = _values(record.config, size, record.budget, vocab_size)
     config = record.config_of(values)
     parameters = exact_parameters(config.model, vocab_size)

@@ -15,7 +15,7 @@ from core.runs.class_sizes import (
     sized_runs,
 )
 from core.runs.folder import open_run
-from core.text.tokenizers import load_tokenizer
+from core.runs.weights import vocab_size_of
 from core.training.scaling_law import ScalingLaw, fit_scaling_law
 from core.training.work import exact_parameters
 from explorer.charts.scaling_law import Point, scaling_figure
@@ -136,7 +136,7 @@ def _next_size(classroom: Classroom, now: ClassSettings, runs: list[SizedRun]) -
     st.text_input(_("Next size"), key=_NEXT, max_chars=12, width=140)
     with errors_shown():
         size = parse_size(st.session_state[_NEXT])
-        vocab_size = load_tokenizer(open_run(classroom.root, largest.run).tokenizer_path).vocab_size
+        vocab_size = vocab_size_of(open_run(classroom.root, largest.run))
         return size, exact_parameters(config_of_size(now, size).model, vocab_size)
     return None, None
 

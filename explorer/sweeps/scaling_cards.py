@@ -5,13 +5,12 @@ import streamlit as st
 from core.errors import ExplorerError
 from core.presets import PRESETS, preset
 from core.runs.ancestry import check_startable
-from core.runs.class_sizes import Size, parse_size
+from core.runs.class_sizes import Size, parse_size, parse_sizes
 from core.sweeps.folder import SweepFolder, SweepRecord
 from core.sweeps.results import PointResult
 from core.sweeps.scaling import (
     FIRST_SIZES,
     PredictedSize,
-    parse_sizes,
     plan_scaling,
     predict_size,
     scaling_runs,

@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.config import RunConfig, used_settings
 from core.errors import ExplorerError
-from core.presets import PRESETS, preset
+from core.runs.ancestry import preset_of
 from core.runs.commands import config_now
 from core.runs.documents import progress_of
 from core.runs.folder import RunFolder, open_run
@@ -273,7 +273,7 @@ def draw_settings(folder: RunFolder, record: RunRecord) -> None:
     """Draw the run's settings, with the differences from its preset marked, and its exports."""
     first = record.config
     config = _config_now(folder, first)
-    base = preset(config.preset) if config.preset in PRESETS else RunConfig()
+    base = preset_of(config)
     changed = differences(first, base) | differences(config, base)
     name = config.preset or _("none")
     note = _("Preset: {name} · differences are marked", name=name) if changed else _("Preset: {name}", name=name)

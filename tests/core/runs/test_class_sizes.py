@@ -2,8 +2,8 @@
 
 import pytest
 
-from core.classroom import ClassError, Classroom
-from core.errors import TextError
+from core.classroom import Classroom
+from core.errors import ConfigError, TextError
 from core.paths import is_shared, member_home
 from core.runs.ancestry import new_run
 from core.runs.class_sizes import config_of_size, hand_out_sizes, parse_size, size_of_member, sized_runs
@@ -40,7 +40,7 @@ def test_students_are_assigned_sizes_in_rotation_with_distinct_seeds(known):
 
 @pytest.mark.parametrize("sizes", ["", "1x8, 2x16, 4x32", "1x8, 1x8, 1x8, 1x8", "a, b, c, d", "1x7, 1x8, 1x16, 1x24"])
 def test_too_few_or_impossible_sizes_are_refused(known, sizes):
-    with pytest.raises(ClassError, match="Write"):
+    with pytest.raises(ConfigError, match="Write"):
         hand_out_sizes(known, sizes, "shakespeare", 20)
     with pytest.raises(TextError):
         hand_out_sizes(known, SIZES, "text-gone", 20)

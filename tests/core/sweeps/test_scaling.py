@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from core.errors import ConfigError, ExplorerError, RunError
+from core.runs.class_sizes import parse_sizes
 from core.sweeps import scaling
 from core.sweeps.folder import create_sweep, planned
 from core.sweeps.results import sweep_results
-from core.sweeps.scaling import parse_sizes, plan_scaling, predict_size, scaling_runs, train_prediction
+from core.sweeps.scaling import plan_scaling, predict_size, scaling_runs, train_prediction
 from core.training.scaling_law import fit_joint_law, law_of
 from tests.core.runs.conftest import config, idle
 from tests.core.sweeps.test_sweeps import RATES, data_dir, drive
