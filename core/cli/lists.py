@@ -20,8 +20,8 @@ from core.text.token_display import printable
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     for name, show, about in (
-        ("corpora", corpora, "list the texts to train on"),
-        ("presets", presets, "list the presets"),
+        ("corpora", corpora_command, "list the texts to train on"),
+        ("presets", presets_command, "list the presets"),
     ):
         commands.add_parser(name, help=about, description=about).set_defaults(run=show)
     about = "list your runs, newest first"
@@ -32,14 +32,14 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace a file that exists")
     parser.add_argument("--all", action="store_true", help="also list the runs of sweeps")
-    parser.set_defaults(run=runs)
+    parser.set_defaults(run=runs_command)
     about = "list all settings of a run, with default, bounds and help"
     parser = commands.add_parser("settings", help=about, description=about)
     parser.add_argument("--json", action="store_true", help="write them as JSON")
-    parser.set_defaults(run=settings)
+    parser.set_defaults(run=settings_command)
 
 
-def runs(options: argparse.Namespace) -> None:
+def runs_command(options: argparse.Namespace) -> None:
     from core.runs.folder import list_runs
     from core.sweeps.folder import single_runs
 
@@ -50,7 +50,7 @@ def runs(options: argparse.Namespace) -> None:
         write_file(options.export.absolute(), runs_as_parquet(runs), options.force)
         print_line(f"The table of runs is in {options.export}.")
         return
-    table = _table("name", "state", "step", "validation loss", "id")
+    table = new_table("name", "state", "step", "validation loss", "id")
     shown = runs if options.all else list(single_runs(data_dir(), runs))
     for folder in shown:
         status = folder.status()
@@ -60,39 +60,39 @@ def runs(options: argparse.Namespace) -> None:
         )
     if folded := len(runs) - len(shown):
         table.add_row(f"... and {folded} of sweeps (runs --all)")
-    _show(table, "There are no runs yet. Start one: python -m core train")
+    print_table(table, "There are no runs yet. Start one: python -m core train")
 
 
-def corpora(_: argparse.Namespace) -> None:
+def corpora_command(_: argparse.Namespace) -> None:
     from core.text.corpora import catalogue, preview
 
-    table = _table("name", "title", "characters", "language", "license", "begins")
+    table = new_table("name", "title", "characters", "language", "license", "begins")
     for corpus in catalogue(data_dir()):
         size = f"{corpus.characters:,}" if corpus.characters else "?"
         begins = Text(printable(preview(corpus, data_dir())) or "(downloaded when first used)" * corpus.download)
         table.add_row(corpus.name, Text(printable(corpus.title)), size, corpus.language, corpus.license, begins)
-    _show(table)
+    print_table(table)
 
 
-def presets(_: argparse.Namespace) -> None:
-    table = _table("name", "layers", "heads", "width", "context", "batch", "steps", "what it is")
+def presets_command(_: argparse.Namespace) -> None:
+    table = new_table("name", "layers", "heads", "width", "context", "batch", "steps", "what it is")
     for name, make in PRESETS.items():
         config = make()
         model, train = config.model, config.train
         shape = (model.n_layer, model.n_head, model.n_embd) if model.kind == "gpt" else ("", "", "")
         numbers = map(str, (*shape, model.block_size, train.batch_size, train.steps))
         table.add_row(name, *numbers, (make.__doc__ or "").split("\n")[0])
-    _show(table)
+    print_table(table)
 
 
-def settings(options: argparse.Namespace) -> None:
+def settings_command(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps({path: _as_json(setting) for path, setting in SETTINGS.items()}, indent=2))
         return
-    table = _table("setting", "default", "bounds", "what it is")
+    table = new_table("setting", "default", "bounds", "what it is")
     for path, setting in SETTINGS.items():
         table.add_row(path, Text(_in_words(setting.default)), Text(_bounds(setting)), Text(setting.help))
-    _show(table)
+    print_table(table)
 
 
 def _as_json(setting: Setting) -> dict[str, Any]:
@@ -117,14 +117,15 @@ def _in_words(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _table(*columns: str) -> Table:
+def new_table(*columns: str) -> Table:
+    """Return a table without lines; columns that are too long for a terminal fold."""
     table = Table(box=None, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
 
 
-def _show(table: Table, otherwise: str = "") -> None:
-    # A table cut to a terminal's width would be useless in a pipe.
+def print_table(table: Table, otherwise: str = "") -> None:
+    """Print a table, uncut in a pipe, or the sentence `otherwise` if it has no rows."""
     console = Console(width=None if Console().is_terminal else 200)
     console.print(table if table.row_count else otherwise)

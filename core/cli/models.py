@@ -38,7 +38,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         flag = f"--{_SHORT.get(name, name).replace('_', '-')}"
         about = f"{setting.help} (default: {setting.default})".replace("%", "%%")
         parser.add_argument(flag, dest=name, type=setting.type, default=setting.default, help=about)
-    parser.set_defaults(run=generate_text)
+    parser.set_defaults(run=generate_command)
     about = (
         "import a model: a folder of transformers (GPT-2, GPT-NeoX or Llama), a Hugging Face name, nanoGPT's "
         "ckpt.pt, or the zip of a run downloaded from the app"
@@ -53,7 +53,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         help="the text to look inside it with and to train it further on (default: shakespeare)",
     )
     parser.add_argument("--name", help="a name for the new run (default: the file's name)")
-    parser.set_defaults(run=bring_in)
+    parser.set_defaults(run=import_command)
     about = (
         "export a run: its model for transformers (a folder) or nanoGPT (a folder or a .pt file), a script or notebook "
         "that repeats its training, or a report as one page of HTML"
@@ -63,21 +63,21 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument("kind", choices=_MODELS + _DOCUMENTS)
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder, or the file, to write")
     parser.add_argument("--force", action="store_true", help=_FORCE)
-    parser.set_defaults(run=send_out)
+    parser.set_defaults(run=export_command)
     about = "write a text's tokens (with --from, a run's) for nanoGPT's train.py: train.bin, val.bin and meta.pkl"
     parser = commands.add_parser("prepare", help=about, description=about)
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write, such as nanoGPT's data/NAME")
     parser.add_argument("--force", action="store_true", help=_FORCE)
     add_config_options(parser)
-    parser.set_defaults(run=write_data)
+    parser.set_defaults(run=prepare_command)
     about = "write the lessons as Jupyter notebooks, which run next to core"
     parser = commands.add_parser("notebooks", help=about, description=about)
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write them into")
     parser.add_argument("--force", action="store_true", help=_FORCE)
-    parser.set_defaults(run=write_lessons)
+    parser.set_defaults(run=notebooks_command)
 
 
-def generate_text(options: argparse.Namespace) -> None:
+def generate_command(options: argparse.Namespace) -> None:
     settings = GenerationConfig.parse({name: getattr(options, name) for name, _ in fields_of(GenerationConfig)})
     if options.samples < 1:
         raise ConfigError(f"--samples cannot be {options.samples}: it must be a whole number from 1 up.")
@@ -110,7 +110,7 @@ def generate_text(options: argparse.Namespace) -> None:
         sys.stdout.write("\n")
 
 
-def bring_in(options: argparse.Namespace) -> None:
+def import_command(options: argparse.Namespace) -> None:
     from core.import_export.hub import download_model
     from core.runs.model_files import import_model
     from core.text.download import HUB_NAME
@@ -122,7 +122,7 @@ def bring_in(options: argparse.Namespace) -> None:
     print_line(f"{run.name} is run {run.id}. Generate text with it: python -m core generate {run.id}")
 
 
-def send_out(options: argparse.Namespace) -> None:
+def export_command(options: argparse.Namespace) -> None:
     from core.runs.documents import write_document
     from core.runs.model_files import export_hugging_face, export_nanogpt
     from core.runs.weights import require_weights
@@ -141,7 +141,7 @@ def send_out(options: argparse.Namespace) -> None:
         print_line(line)
 
 
-def write_data(options: argparse.Namespace) -> None:
+def prepare_command(options: argparse.Namespace) -> None:
     from core.atomic_io import write_files
     from core.import_export.nanogpt import data_files
     from core.runs.ancestry import parents_tokenizer
@@ -159,7 +159,7 @@ def write_data(options: argparse.Namespace) -> None:
     print_line(f"python train.py --dataset={options.out.absolute().name}")
 
 
-def write_lessons(options: argparse.Namespace) -> None:
+def notebooks_command(options: argparse.Namespace) -> None:
     from core.import_export.notebooks import write_notebooks
 
     for path in write_notebooks(options.out.absolute(), options.force):

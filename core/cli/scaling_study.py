@@ -12,6 +12,7 @@ from core.terminal import print_line
 if TYPE_CHECKING:
     from core.runs.supervisor import Supervisor
     from core.sweeps.folder import SweepFolder
+    from core.training.scaling_law import ScalingRun
 
 _FIRST_STEPS = 400
 
@@ -33,10 +34,10 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument("--resume", metavar="STUDY", help="resume a stopped study, or print it (default: a new one)")
     parser.add_argument("--next", metavar="SIZE", help="predict a further size, then train it (default: none)")
     add_engine(parser)
-    parser.set_defaults(run=study)
+    parser.set_defaults(run=scaling_command)
 
 
-def study(options: argparse.Namespace) -> int:
+def scaling_command(options: argparse.Namespace) -> int:
     """Train a study, print its scaling law, and predict and train the next size if one is given."""
     from core.runs.ancestry import check_startable
     from core.runs.class_sizes import parse_size, parse_sizes
@@ -74,13 +75,18 @@ def study(options: argparse.Namespace) -> int:
     return _train_next(sweep, new_supervisor(), options.next) if size else 0
 
 
-def _print_law(sweep: "SweepFolder") -> None:
+def _runs_of(sweep: "SweepFolder") -> "list[ScalingRun]":
     from core.sweeps.results import sweep_results
     from core.sweeps.scaling import scaling_runs
-    from core.training.scaling_law import law_of
 
     record = sweep.record()
-    runs = scaling_runs(sweep, record, sweep_results(sweep, record))
+    return scaling_runs(sweep, record, sweep_results(sweep, record))
+
+
+def _print_law(sweep: "SweepFolder") -> None:
+    from core.training.scaling_law import law_of
+
+    runs = _runs_of(sweep)
     for run in runs:
         print_line(
             f"{run.size:>7}  N {run.parameters:>10,}  D {run.tokens:>12,}  C {run.compute:.2e}  loss {run.loss:.3f}"
@@ -93,12 +99,9 @@ def _print_law(sweep: "SweepFolder") -> None:
 
 def _train_next(sweep: "SweepFolder", supervisor: "Supervisor", text: str) -> int:
     from core.runs.class_sizes import parse_size
-    from core.sweeps.results import sweep_results
-    from core.sweeps.scaling import predict_size, scaling_runs, train_prediction
+    from core.sweeps.scaling import predict_size, train_prediction
 
-    record = sweep.record()
-    runs = scaling_runs(sweep, record, sweep_results(sweep, record))
-    prediction = predict_size(sweep, record, runs, parse_size(text))
+    prediction = predict_size(sweep, sweep.record(), _runs_of(sweep), parse_size(text))
     low, high = prediction.loss.low, prediction.loss.high
     print_line(
         f"Predicted for {prediction.size}: {prediction.loss.value:.3f}, with 90% between {low:.3f} and {high:.3f}"
@@ -106,11 +109,9 @@ def _train_next(sweep: "SweepFolder", supervisor: "Supervisor", text: str) -> in
     train_prediction(sweep, prediction)
     if code := drive_sweep(sweep, supervisor):
         return code
-    record = sweep.record()
-    done = [
-        run for run in scaling_runs(sweep, record, sweep_results(sweep, record)) if run.size == str(prediction.size)
-    ]
-    for run in done:
+    for run in _runs_of(sweep):
+        if run.size != str(prediction.size):
+            continue
         inside = "inside" if low <= run.loss <= high else "outside"
         print_line(f"Trained: {run.loss:.3f}, {run.loss - prediction.loss.value:+.3f} off, {inside} the interval.")
     return 0

@@ -5,8 +5,6 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from core.cli.arguments import (
@@ -17,6 +15,7 @@ from core.cli.arguments import (
     new_supervisor,
     save_own_text,
 )
+from core.cli.lists import new_table, print_table
 from core.config import RunConfig
 from core.errors import ConfigError, RunError
 from core.formatting import duration_in_words, format_rate, format_setting
@@ -71,7 +70,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "--around-best", metavar="SWEEP", help="narrow the ranges around a sweep's best combination (default: no sweep)"
     )
     add_engine(parser)
-    parser.set_defaults(run=begin_sweep)
+    parser.set_defaults(run=sweep_command)
 
     parser = commands.add_parser(
         "sweeps", help="list your sweeps, or show one", description="List your sweeps, or show the points of one."
@@ -80,7 +79,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.add_argument("--json", action="store_true", help="write one as JSON, with the losses of all its points")
     parser.add_argument("--stop", action="store_true", help="stop one; its runs save and end")
     parser.add_argument("--delete", action="store_true", help="delete one; its runs are kept")
-    parser.set_defaults(run=show_sweeps)
+    parser.set_defaults(run=sweeps_command)
 
     about = "raise the learning rate over some steps and suggest one"
     parser = commands.add_parser(
@@ -88,10 +87,10 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "factors, save nothing, and suggest a rate below the one with the lowest loss.",
     )  # fmt: skip
     add_config_options(parser)
-    parser.set_defaults(run=print_rate)
+    parser.set_defaults(run=find_rate_command)
 
 
-def begin_sweep(options: argparse.Namespace) -> int:
+def sweep_command(options: argparse.Namespace) -> int:
     """Create, resume or extend a sweep, and train it to its end; returns 130 if it was stopped."""
     from core.sweeps.driver import extend_sweep, resume_sweep
     from core.sweeps.folder import open_sweep
@@ -248,7 +247,7 @@ def _values(point: "PointResult") -> str:
     return ", ".join(f"{path.partition('.')[2]} {format_setting(value, path)}" for path, value in point.shown.items())
 
 
-def print_rate(options: argparse.Namespace) -> None:
+def find_rate_command(options: argparse.Namespace) -> None:
     """Run a range test; print its losses, the suggested rate, and the rates that change in proportion to it."""
     from core.fast.threads import keep_freed_memory
     from core.interpretability import finish
@@ -268,7 +267,7 @@ def print_rate(options: argparse.Namespace) -> None:
     print_line(f"Suggested: {_changes(test.settings(config), config)}")
 
 
-def show_sweeps(options: argparse.Namespace) -> None:
+def sweeps_command(options: argparse.Namespace) -> None:
     from core.sweeps.driver import stop_sweep
     from core.sweeps.folder import delete_sweep, open_sweep
 
@@ -291,7 +290,7 @@ def _list() -> None:
     from core.sweeps.folder import list_sweeps
     from core.sweeps.results import best_point, sweep_results
 
-    table = Table("name", "state", "runs", "best loss", "varies", "id", box=None, pad_edge=False)
+    table = new_table("name", "state", "runs", "best loss", "varies", "id")
     for sweep in list_sweeps(data_dir()):
         try:
             record = sweep.record()
@@ -303,9 +302,7 @@ def _list() -> None:
         varied = ", ".join(dimension.path for dimension in record.dimensions)
         done = f"{len(record.ended)} of {record.total}"
         table.add_row(Text(printable(record.name)), record.state, done, loss, varied, sweep.id)
-    console = Console(width=None if Console().is_terminal else 200)
-    none = "There are no sweeps yet. Start one: python -m core sweep --vary train.learning_rate=1e-4..1e-2"
-    console.print(table if table.row_count else none)
+    print_table(table, "There are no sweeps yet. Start one: python -m core sweep --vary train.learning_rate=1e-4..1e-2")
 
 
 def _show_one(sweep: "SweepFolder", *, as_json: bool) -> None:

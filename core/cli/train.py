@@ -60,7 +60,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "--tokens", type=int, metavar="N", help="size of the vocabulary (default: that of the chosen "
         "tokenizer, or of the parent's)",
     )  # fmt: skip
-    parser.set_defaults(run=print_estimate)
+    parser.set_defaults(run=estimate_command)
 
     resume = commands.add_parser("resume", help="resume a run", description="Resume a run from its last save.")
     add_run(resume)
@@ -89,7 +89,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     worker.add_argument("--attempt")
     worker.add_argument("--rank", type=int)
     worker.add_argument("--size", type=int)
-    worker.set_defaults(run=work_for_app)
+    worker.set_defaults(run=worker_command)
 
 
 def train_command(options: argparse.Namespace) -> int | None:
@@ -281,7 +281,7 @@ def _check_fits(config: RunConfig, vocab_size: int, text_length: int) -> None:
     check_fits(needed, hardware, processes=config.train.processes)
 
 
-def print_estimate(options: argparse.Namespace) -> None:
+def estimate_command(options: argparse.Namespace) -> None:
     from core.fast.threads import keep_freed_memory
     from core.runs.ancestry import check_startable
     from core.runs.machine import estimate_run, run_precision, run_trial, threads_for_run, threads_per_run
@@ -309,7 +309,7 @@ def print_estimate(options: argparse.Namespace) -> None:
     print(f"computed in {choice.sentence}")
 
 
-def work_for_app(options: argparse.Namespace) -> int:
+def worker_command(options: argparse.Namespace) -> int:
     from core.cli.worker import serve_forks, work
 
     if options.forks:
