@@ -9,7 +9,7 @@ import streamlit as st
 from core.classroom import Classroom, ClassSettings, Member
 from core.config import GROUPS, SETTINGS
 from core.paths import member_home
-from core.runs.folder import RunFolder, list_runs
+from core.runs.folder import list_runs
 from core.text.corpora import share_text
 from explorer.classroom.hand_in import stuck
 from explorer.classroom.screen import draw_mirror_switch
@@ -78,8 +78,8 @@ def _draw_students(classroom: Classroom) -> None:
             names = literal(", ".join(member.nickname for member in picked))
             label = _("Let {names} in again", names=names)
             st.button(label, type="primary", key="let_in_again", on_click=_let_in_again, args=(classroom, picked))
-        if len(picked) == 1 and (newest := _newest_run(classroom, picked[0])):
-            query = {address.RUN: newest.id}
+        if len(picked) == 1 and (runs := list_runs(member_home(classroom.root, picked[0].id))):
+            query = {address.RUN: runs[0].id}
             st.page_link(address.page_file("train"), label=_("Open the newest run"), query_params=query)
 
 
@@ -102,10 +102,6 @@ def _row(classroom: Classroom, member: Member, places: dict[str, int]) -> dict[s
         step = _("step {step} of {steps}", step=f"{status.step:,}", steps=f"{status.steps:,}")
         row |= {"run": f"{runs[0].name}: {state}, {step}", "loss": status.val_loss}
     return row
-
-
-def _newest_run(classroom: Classroom, member: Member) -> RunFolder | None:
-    return next(iter(list_runs(member_home(classroom.root, member.id))), None)
 
 
 @notifying()

@@ -46,30 +46,15 @@ def draw_poll(classroom: Classroom, now: ClassSettings) -> None:
             )
         with st.container(horizontal=True, gap="small"):
             for place, choice in enumerate(now.choices):
-                kind = "primary" if choice == answered else "secondary"
-                options = {
-                    "key": f"predict_{place}",
-                    "type": kind,
-                    "on_click": _predict,
-                    "args": (classroom, member, choice),
-                }
-                st.button(literal(choice), **options)
+                options = {"key": f"predict_{place}", "type": "primary" if choice == answered else "secondary"}
+                predict = notifying()(classroom.predict)
+                st.button(literal(choice), on_click=predict, args=(member, choice), **options)
 
 
 @notifying()
 def _ask(classroom: Classroom) -> None:
     state = st.session_state
     classroom.ask(state[_WHAT], state["predict_choices"].split(";"), closes_gallery=state["predict_closes"])
-
-
-@notifying()
-def _change(classroom: Classroom, setting: str, value: object) -> None:
-    classroom.change(**{setting: value})
-
-
-@notifying()
-def _predict(classroom: Classroom, member: str, choice: str) -> None:
-    classroom.predict(member, choice)
 
 
 def _draw_answers(classroom: Classroom) -> None:
@@ -89,11 +74,11 @@ def _draw_answers(classroom: Classroom) -> None:
 
 
 def _draw_buttons(classroom: Classroom, now: ClassSettings) -> None:
+    change = notifying()(classroom.change)
     with st.container(horizontal=True, gap="small"):
         if not now.revealed:
-            show = {"on_click": _change, "args": (classroom, "revealed", True)}
-            st.button(_("Show the answers to all"), key="predict_show", **show)
-        st.button(_("Remove the question"), key="predict_end", on_click=_change, args=(classroom, "question", ""))
+            st.button(_("Show the answers to all"), key="predict_show", on_click=change, kwargs={"revealed": True})
+        st.button(_("Remove the question"), key="predict_end", on_click=change, kwargs={"question": ""})
 
 
 def _draw_shares(classroom: Classroom, now: ClassSettings) -> None:

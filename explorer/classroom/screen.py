@@ -144,13 +144,8 @@ def draw_mirror_switch(classroom: Classroom, key: str) -> None:
         "switch this off. While you are on Class, they stay."
     )
     st.session_state[key] = classroom.settings.mirrored
-    options = {"key": key, "help": about, "on_change": _mirror, "args": (classroom, key)}
-    st.toggle(_("Everybody looks at my screen"), **options)
-
-
-@notifying()
-def _mirror(classroom: Classroom, key: str) -> None:
-    classroom.change(mirrored=st.session_state[key])
+    mirror = notifying()(lambda: classroom.change(mirrored=st.session_state[key]))
+    st.toggle(_("Everybody looks at my screen"), key=key, help=about, on_change=mirror)
 
 
 @notifying()

@@ -82,18 +82,14 @@ def _draw_form(classroom: Classroom) -> None:
         label = _("Hand out sizes again") if now.sizes else _("Hand out sizes")
         st.button(label, key="sizes_hand_out", on_click=_hand_out, args=(classroom,))
         if now.sizes:
-            st.button(_("Take back"), key="sizes_take_back", type="tertiary", on_click=_take_back, args=(classroom,))
+            take_back = {"on_click": notifying()(classroom.change), "kwargs": {"sizes": []}}
+            st.button(_("Take back"), key="sizes_take_back", type="tertiary", **take_back)
 
 
 @notifying()
 def _hand_out(classroom: Classroom) -> None:
     chosen = st.session_state
     hand_out_sizes(classroom, chosen[_SIZES], chosen[_TEXT], chosen[_STEPS])
-
-
-@notifying()
-def _take_back(classroom: Classroom) -> None:
-    classroom.change(sizes=[])
 
 
 def _draw_law(classroom: Classroom) -> None:

@@ -56,8 +56,10 @@ def _draw_form(classroom: Classroom) -> None:
         label = _("Start another game") if now.game_text else _("Start the game")
         st.button(label, key="game_start", on_click=_start, args=(classroom,))
         if now.game_text:
-            st.button(_("End the game"), key="game_end", type="tertiary", on_click=_end, args=(classroom,))
-            st.toggle(_("Names on the board"), now.game_named, key=_NAMED, on_change=_name, args=(classroom,))
+            end = notifying()(lambda: classroom.start_game("", 0, classroom.settings.game_letters))
+            st.button(_("End the game"), key="game_end", type="tertiary", on_click=end)
+            name = notifying()(lambda: classroom.change(game_named=st.session_state[_NAMED]))
+            st.toggle(_("Names on the board"), now.game_named, key=_NAMED, on_change=name)
 
 
 @notifying()
@@ -67,16 +69,6 @@ def _start(classroom: Classroom) -> None:
     new_game(text, passage, letters)  # raises if the text is too short
     share_text(text, classroom.root)
     classroom.start_game(text, passage, letters)
-
-
-@notifying()
-def _end(classroom: Classroom) -> None:
-    classroom.start_game("", 0, classroom.settings.game_letters)
-
-
-@notifying()
-def _name(classroom: Classroom) -> None:
-    classroom.change(game_named=st.session_state[_NAMED])
 
 
 def scores(classroom: Classroom, start: Game) -> list[PlayerScore]:

@@ -65,13 +65,9 @@ def choose_sweep() -> SweepFolder | None:
     if st.session_state.get(_CHOSEN) != on_view:
         st.session_state[_CHOSEN] = on_view
     with place:
-        st.selectbox(_("Sweep"), list(sweeps), key=_CHOSEN, format_func=names.get, on_change=_view,
-                     label_visibility="collapsed")  # fmt: skip
+        view = {"on_change": lambda: address.write({address.SWEEP: st.session_state[_CHOSEN]}), "key": _CHOSEN}
+        st.selectbox(_("Sweep"), list(sweeps), format_func=names.get, label_visibility="collapsed", **view)
     return sweeps[on_view]
-
-
-def _view() -> None:
-    address.write({address.SWEEP: st.session_state[_CHOSEN]})
 
 
 def _name(sweep: SweepFolder) -> str:
@@ -159,27 +155,19 @@ def _time_left(record: SweepRecord, results: list[PointResult]) -> str:
 def _draw_actions(sweep: SweepFolder, record: SweepRecord) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="sweep_actions"):
         if record.state == "running":
-            st.button(_("Stop"), key="sweep_stop", icon=":material/stop:", on_click=_stop, args=(sweep,))
+            stop = session.notifying()(lambda: stop_sweep(sweep, shared.supervisor_for_visitor()))
+            st.button(_("Stop"), key="sweep_stop", icon=":material/stop:", on_click=stop)
             return
         if record.state == "stopped":
-            st.button(_("Resume"), key="sweep_resume", icon=":material/play_arrow:", type="primary",
-                      on_click=_resume, args=(sweep,))  # fmt: skip
+            resume = session.notifying()(lambda: resume_sweep(sweep, shared.supervisor_for_visitor()))
+            look = {"icon": ":material/play_arrow:", "type": "primary"}
+            st.button(_("Resume"), key="sweep_resume", on_click=resume, **look)
         if record.method != "fixed_points":
             about = _("Train further combinations. A grid continues with TPE in the same ranges.")
             st.number_input(_("More points"), 1, 100, 4, key=_MORE, width=110, help=about)
             st.button(_("Extend"), key="sweep_extend", icon=":material/add:", on_click=_extend, args=(sweep,))
         st.button(_("Delete"), key="sweep_delete", type="tertiary", help=_("The runs stay on the page Runs."),
                   on_click=_delete, args=(sweep,))  # fmt: skip
-
-
-@session.notifying()
-def _stop(sweep: SweepFolder) -> None:
-    stop_sweep(sweep, shared.supervisor_for_visitor())
-
-
-@session.notifying()
-def _resume(sweep: SweepFolder) -> None:
-    resume_sweep(sweep, shared.supervisor_for_visitor())
 
 
 @session.notifying()
