@@ -21,8 +21,8 @@ from explorer.charts.scaling_law import joint_law_figures
 from explorer.i18n.language import _
 from explorer.services import shared
 from explorer.services.visitors import check_may_change
-from explorer.train.sweep_form import cost_in_markdown, start_sweep, sweep_cost
-from explorer.widgets import address, session
+from explorer.train.sweep_form import cost_in_markdown, open_started_sweep, start_sweep, sweep_cost
+from explorer.widgets import session
 from explorer.widgets.forms import text_labels
 from explorer.widgets.layout import card, chart, current_palette, errors_shown, literal
 
@@ -52,10 +52,7 @@ def draw_study_form() -> None:
             st.markdown(cost_in_markdown(cost, prune=False))
             st.button(_("Start study"), key=_START, type="primary", on_click=_start,
                       args=(record, session.ticket(_START)))  # fmt: skip
-    with errors_shown():
-        if id := session.click_result(_START):
-            session.forget_click(_START)
-            address.open_page("sweeps", query={address.SWEEP: id})
+    open_started_sweep(_START)
 
 
 def _start(record: SweepRecord, number_of_click: str) -> None:

@@ -195,10 +195,10 @@ def start_sweep(record: SweepRecord, number_of_click: str) -> None:
     do_once(number_of_click, start)
 
 
-def open_started_sweep() -> None:
-    """Open the page of a sweep that a click has started."""
+def open_started_sweep(button: str = _START) -> None:
+    """Open the page of a sweep that a click on a button has started."""
     with errors_shown():
-        if id := click_result(_START):
-            forget_click(_START)
+        if id := click_result(button):
+            forget_click(button)
             st.session_state.pop(_OVER, None)
             address.open_page("sweeps", query={address.SWEEP: id})
