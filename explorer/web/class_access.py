@@ -10,12 +10,11 @@ import re
 import time
 from collections import defaultdict, deque
 from collections.abc import Mapping
-from functools import lru_cache, partial
+from functools import partial
 from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
@@ -32,7 +31,7 @@ from core.lessons.lesson_text import ENGLISH
 from core.palette import DARK, LIGHT
 from explorer.i18n.language import _
 from explorer.services.visitors import COOKIE, JOIN, LINK, TEACH, served_class, set_visitor, visitor_of
-from explorer.widgets.address import ROOT
+from explorer.web.html import address_base, template
 
 WRONG_OF_ONE, WRONG_OF_ALL = 20, 60  # wrong codes per minute, from one address and from all, before all are refused
 _MINUTE = 60.0  # seconds
@@ -47,7 +46,7 @@ class ClassAccess:
     """ASGI middleware that lets in browsers with a cookie of the class, and sends others to the page for joining."""
 
     def __init__(self, app: ASGIApp, base_path: str = ""):
-        self.app, self._base = app, _base(base_path)
+        self.app, self._base = app, address_base(base_path)
         # A monitor may check that the server answers; Streamlit's scripts are the same for everybody.
         paths = (JOIN, TEACH, "_stcore/health", "favicon.ico", LOGIN, LOGOUT, CALLBACK)
         self._open = {f"{self._base}/{path}" for path in paths}
@@ -96,7 +95,7 @@ class _Tries:
 
 def join_routes(base_path: str = "") -> list[Route]:
     """Return the pages for joining and for the teacher, and short links, below the base path of the server."""
-    base, tries = _base(base_path), _Tries()
+    base, tries = address_base(base_path), _Tries()
 
     async def join(request: Request) -> Response:
         return await _answer(request, tries, base, teaches=False)
@@ -207,7 +206,7 @@ def _page(
     code: str = "", nickname: str = "", wanted: str = "", status: int = HTTPStatus.OK, wait: float = 0.0,
     lost: bool = False,
 ) -> Response:  # fmt: skip
-    html = _template().render(
+    html = template("join").render(
         title=classroom.title, teaches=teaches, problem=problem, code=code[:40], nickname=nickname[:40], _=_,
         wanted=wanted if _LINK_CODE.fullmatch(wanted) else "", lost=lost, home=f"{base}/",
         way=way, logout=f"{base}/{LOGOUT}",
@@ -215,13 +214,3 @@ def _page(
     )  # fmt: skip
     headers = {"Cache-Control": "no-store"} | ({"Retry-After": str(round(wait) + 1)} if wait else {})
     return HTMLResponse(html, status, headers)
-
-
-@lru_cache(maxsize=1)
-def _template():
-    folder = FileSystemLoader(ROOT / "explorer" / "web" / "templates")
-    return Environment(loader=folder, autoescape=True, undefined=StrictUndefined).get_template("join.html")
-
-
-def _base(base_path: str) -> str:
-    return f"/{base_path.strip('/')}" if base_path.strip("/") else ""

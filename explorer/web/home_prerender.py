@@ -2,11 +2,8 @@
 
 import re
 from contextlib import suppress
-from functools import lru_cache
-from pathlib import Path
 
 import streamlit as st
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from starlette.datastructures import QueryParams
 
 from core.errors import ExplorerError
@@ -14,6 +11,7 @@ from core.lessons.lesson_text import ENGLISH, languages
 from explorer.components.modules import MODULES
 from explorer.home.living_model import prerendered_picture
 from explorer.services.visitors import served_class
+from explorer.web.html import template
 from explorer.widgets.address import LANGUAGE
 
 # The theme that Streamlit will choose; in the head, so that it does not wait for style sheets.
@@ -41,16 +39,10 @@ def with_picture(shell: str, query: QueryParams) -> str:
             picture = prerendered_picture(wanted if wanted in languages() else ENGLISH)
     if not (script and picture):
         return shell
-    drawn = _template().render(picture, modules=MODULES, streamlit=script[1], **_themes())
+    drawn = template("home_prerender").render(picture, modules=MODULES, streamlit=script[1], **_themes())
     shell = shell.replace(script[0], f'<link rel="modulepreload" crossorigin href="{script[1]}">', 1)
     shell = shell.replace("<title>", f"{_THEME}<title>", 1)
     return shell.replace("</body>", f"{drawn}</body>", 1)
-
-
-@lru_cache(maxsize=1)
-def _template() -> Template:
-    folder = FileSystemLoader(Path(__file__).with_name("templates"))
-    return Environment(loader=folder, autoescape=True, undefined=StrictUndefined).get_template("home_prerender.html")
 
 
 def _themes() -> dict[str, dict[str, str]]:

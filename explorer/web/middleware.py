@@ -24,6 +24,7 @@ from core.formatting import whole_number
 from core.palette import DARK, LIGHT
 from explorer.services import shared
 from explorer.web.home_prerender import with_picture
+from explorer.web.html import address_base
 from explorer.web.scripts import import_map, preloads
 from explorer.widgets.address import ROOT, RUN, STEP
 
@@ -201,7 +202,7 @@ class PageShell:
     def __init__(self, app: ASGIApp, base_path: str = ""):
         self.app, self._base = app, base_path
         path = json.dumps(f"/{base_path}")
-        self._own = f"/{base_path}/api/".replace("//", "/")  # our routes' responses stay unchanged
+        self._own = f"{address_base(base_path)}/api/"  # our routes' responses stay unchanged
         address = f"<script>window.__streamlit = {{ BACKEND_BASE_URL: window.location.origin + {path} }}</script>"
         self._script = import_map(base_path) + address
 

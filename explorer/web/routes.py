@@ -4,14 +4,13 @@ They bypass Streamlit's sessions, so a run is addressed by its id, which cannot 
 """
 
 import asyncio
-import gzip
 import os
 import re
 import tempfile
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -39,6 +38,8 @@ from explorer.services.visitors import served_class, visitor, visitor_of
 from explorer.streaming.broadcaster import Broadcaster
 from explorer.streaming.generation import LONGEST_PROMPT, TooManyTexts, generated_text, problem_event
 from explorer.streaming.run_events import event
+from explorer.web.html import address_base
+from explorer.web.scripts import compressed_file
 from explorer.web.worksheets import paper
 from explorer.widgets.address import ROOT
 
@@ -52,7 +53,7 @@ _STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # ng
 
 def api_routes(broadcaster: Broadcaster, base: str = "") -> list[Route]:
     """Return all routes, under the base path that Streamlit is told to serve at."""
-    base = f"/{base.strip('/')}" if base.strip("/") else ""
+    base = address_base(base)
 
     async def stream(request: Request) -> Response:
         cursor = request.headers.get("last-event-id") or request.query_params.get("cursor") or ""
@@ -220,12 +221,8 @@ async def plotly_js(request: Request) -> Response:
     headers = {"ETag": tag, "Vary": "Accept-Encoding"} | _FOR_A_DAY
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
-    compressed = await asyncio.to_thread(_plotly_compressed)
-    if "gzip" in request.headers.get("accept-encoding", ""):
-        headers["Content-Encoding"] = "gzip"
-    else:
-        compressed = gzip.decompress(compressed)
-    return Response(compressed, media_type="text/javascript", headers=headers)
+    file = Path(plotly.__file__).with_name("package_data") / "plotly.min.js"
+    return await compressed_file(file, request.headers, headers)
 
 
 async def chart2music_js(_request: Request) -> Response:
@@ -280,9 +277,3 @@ def _may_read(request: Request) -> bool:
     with suppress(ExplorerError):
         return "id" not in request.path_params or bool(open_run(data_dir(), request.path_params["id"]))
     return False
-
-
-@lru_cache(maxsize=1)
-def _plotly_compressed() -> bytes:
-    source = Path(plotly.__file__).with_name("package_data") / "plotly.min.js"
-    return gzip.compress(source.read_bytes(), compresslevel=6)

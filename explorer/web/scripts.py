@@ -7,6 +7,7 @@ import asyncio
 import gzip
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit.file_util import get_static_dir
 
 from explorer.components.modules import COMPONENTS, MODULES, with_imports
+from explorer.web.html import address_base
 
 _TYPES = {".js": "text/javascript", ".css": "text/css"}
-_FOR_A_YEAR = {"Cache-Control": "public, immutable, max-age=31536000", "Vary": "Accept-Encoding"}
+_FOR_A_YEAR = {"Cache-Control": "public, immutable, max-age=31536000"}
 _STREAMLIT = {
     f"static/{folder}/{file.name}": file
     for folder in ("js", "css")
@@ -41,19 +43,24 @@ class Scripts:
     def __init__(self, app: ASGIApp, base_path: str = ""):
         self.app = app
         files = _STREAMLIT | {_ADDRESS + name: file for name, file in _MODULES.items()}
-        self._files = {_slashed(base_path) + name: file for name, file in files.items()}
+        self._files = {f"{address_base(base_path)}/{name}": file for name, file in files.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         file = self._files.get(scope["path"]) if scope["type"] == "http" else None
         if file is None:
             await self.app(scope, receive, send)
             return
-        body, headers = await asyncio.to_thread(_compressed, file), dict(_FOR_A_YEAR)
-        if "gzip" in Headers(scope=scope).get("accept-encoding", ""):
-            headers["Content-Encoding"] = "gzip"
-        else:
-            body = gzip.decompress(body)
-        await Response(body, media_type=_TYPES[file.suffix], headers=headers)(scope, receive, send)
+        await (await compressed_file(file, Headers(scope=scope), _FOR_A_YEAR))(scope, receive, send)
+
+
+async def compressed_file(file: Path, request: Headers, headers: Mapping[str, str]) -> Response:
+    """Return the response with a script or style sheet, compressed once, if the browser accepts gzip."""
+    body, headers = await asyncio.to_thread(_compressed, file), {**headers, "Vary": "Accept-Encoding"}
+    if "gzip" in request.get("accept-encoding", ""):
+        headers["Content-Encoding"] = "gzip"
+    else:
+        body = gzip.decompress(body)
+    return Response(body, media_type=_TYPES[file.suffix], headers=headers)
 
 
 @lru_cache(maxsize=512)
@@ -63,7 +70,8 @@ def _compressed(file: Path) -> bytes:
 
 def import_map(base_path: str = "") -> str:
     """Return the HTML with the addresses of our components' modules; it must come before any script."""
-    return f'<script type="importmap">{json.dumps({"imports": {MODULES: _slashed(base_path) + _ADDRESS}})}</script>'
+    imports = {MODULES: f"{address_base(base_path)}/{_ADDRESS}"}
+    return f'<script type="importmap">{json.dumps({"imports": imports})}</script>'
 
 
 def preloads(page: str, base_path: str = "") -> str:
@@ -71,8 +79,4 @@ def preloads(page: str, base_path: str = "") -> str:
     modules = [script for name in _SCRIPTS_OF.get(page, ()) for script in with_imports(name)]
     names = [_ADDRESS + script.relative_to(COMPONENTS).as_posix() for script in dict.fromkeys(modules)]
     names += [name for name in _STREAMLIT if Path(name).name.split(".")[0] in _PARTS]
-    return "".join(f'<link rel="modulepreload" crossorigin href="{_slashed(base_path)}{name}">' for name in names)
-
-
-def _slashed(base_path: str) -> str:
-    return f"/{base_path.strip('/')}/".replace("//", "/")
+    return "".join(f'<link rel="modulepreload" crossorigin href="{address_base(base_path)}/{name}">' for name in names)

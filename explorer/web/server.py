@@ -30,6 +30,7 @@ from explorer.services.cost_trials import end_trial
 from explorer.services.visitors import class_address, join_link, serve_at, serve_class, served_class, teacher_link
 from explorer.streaming.broadcaster import Broadcaster
 from explorer.web.class_access import ClassAccess, join_routes
+from explorer.web.html import address_base
 from explorer.web.middleware import (
     EVERY_ADDRESS,
     LOOPBACK_NAME,
@@ -183,7 +184,7 @@ def _greeting(address: str, port: int, base_path: str) -> str:
 
 def _url(address: str, port: int, base_path: str) -> str:
     here = "127.0.0.1" if address in EVERY_ADDRESS else f"[{address}]" if ":" in address else address
-    return f"http://{here}:{port}{f'/{base_path}' if base_path else ''}"
+    return f"http://{here}:{port}{address_base(base_path)}"
 
 
 def _network_url(address: str, port: int, base_path: str) -> str:

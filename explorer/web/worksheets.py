@@ -3,12 +3,8 @@
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from http import HTTPStatus
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from markdown_it import MarkdownIt
-from markupsafe import Markup
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -22,7 +18,7 @@ from explorer.learn.printed import GUIDE, WORKSHEET, printed_steps
 from explorer.learn.state import FIRST_TEXT
 from explorer.services.shared import data_dir
 from explorer.services.visitors import for_visitor, visitor
-from explorer.widgets.address import ROOT
+from explorer.web.html import template
 
 _LOOK_AGAIN = 3  # seconds after which a page reloads for answers that were not computed yet
 # One at a time: the results for the first one serve all others, and other requests keep their threads.
@@ -31,7 +27,6 @@ _printing = ThreadPoolExecutor(1, thread_name_prefix=_THREAD)
 # Streamlit warns of every element that is drawn without a browser, which is intended here.
 _warnings = logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context")
 _warnings.addFilter(lambda record: not (record.threadName or "").startswith(_THREAD))
-_markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
 
 
 async def paper(request: Request) -> Response:
@@ -55,19 +50,9 @@ def _html(lesson: str, kind: str, text: str, language: str) -> str:
         title = find_corpus(text, data_dir()).title if any(step.uses_text for step in by_name.values()) else ""
         steps = printed_steps(lesson, by_name, text, language)
         missing = sum(not (step.is_ready or step.problem) for step in steps)
-        return _template(kind).render(
+        return template(kind).render(
             lesson=load_prose(lesson, "lesson", language),
             guide=load_guide(lesson, language),
             titles={step.name: step.title.partition(":")[0] for step in steps},
             steps=steps, text=title, missing=missing, again=_LOOK_AGAIN if missing else 0, language=language, _=_,
         )  # fmt: skip
-
-
-@lru_cache(maxsize=2)
-def _template(kind: str) -> Template:
-    folder = FileSystemLoader(ROOT / "explorer" / "web" / "templates")
-    environment = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    # HTML in Markdown is disabled, so that all tags are ours.
-    environment.filters["markdown"] = lambda text: Markup(_markdown.render(text))
-    environment.filters["inline"] = lambda text: Markup(_markdown.renderInline(text))
-    return environment.get_template(f"{kind}.html")
