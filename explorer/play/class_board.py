@@ -109,7 +109,9 @@ def _models(text: str, start: Game) -> list[Prediction]:
     while not whole.done:
         whole = whole.give_up_letter()
     runs = [
-        run for run in runs_that_play(text, whole)[0].values() if run.in_gallery or is_shared(shared.home(), run.id)
+        run
+        for run in runs_that_play(text, whole)[0].values()
+        if run.in_gallery or is_shared(shared.server_dir(), run.id)
     ]
     models: list[Prediction] = []
     for run in [None, *runs[:_MAX_RUNS]]:

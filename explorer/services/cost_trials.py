@@ -15,7 +15,7 @@ from core.runs.folder import RunFolder, open_run
 from core.runs.machine import cached_correction, threads_for_run, threads_per_run
 from core.runs.weights import vocab_size_of
 from core.training.cost import check_fits, memory_needed
-from core.training.hardware import memory_for_queued
+from core.training.hardware import find_hardware, memory_for_queued
 from explorer.i18n.language import _
 from explorer.services import shared
 
@@ -37,7 +37,7 @@ def trial_of(config: RunConfig, vocab_size: int) -> TrialState:
     global _trial
     shared.run_speed(config)  # measured now if it never was, while nothing else measures
     count = threads_for_run(config, threads_per_run())
-    if cached_correction(config, vocab_size, shared.hardware(config.train.device), count, shared.data_dir()):
+    if cached_correction(config, vocab_size, find_hardware(config.train.device), count, shared.data_dir()):
         return TrialState(measured=True, under_way=False)
     settings = (config.to_json(), vocab_size)
     with _lock:
@@ -94,7 +94,7 @@ def end_trial() -> None:
 
 
 def _fits(config: RunConfig, vocab_size: int) -> bool:
-    hardware = shared.hardware(config.train.device)
+    hardware = find_hardware(config.train.device)
     needed = memory_needed(config, vocab_size, shared.chosen_precision(config).precision)
     try:
         check_fits(needed, hardware, memory_for_queued(hardware), config.train.processes)

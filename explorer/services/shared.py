@@ -13,7 +13,7 @@ from cachetools import LRUCache, cached
 from core.config import RunConfig
 from core.errors import ExplorerError, RunError
 from core.model import GPT, Bigram, parameter_count
-from core.paths import data_dir as home
+from core.paths import data_dir as server_dir
 from core.runs import machine
 from core.runs.engines.engine import engine_wanted
 from core.runs.engines.fork_server import FORK_SERVER
@@ -25,7 +25,7 @@ from core.runs.weights import find_weights, latest_weights, load_model
 from core.sweeps.driver import SweepDriver
 from core.text.tokenizers import Tokenizer
 from core.training.cost import Estimate, MachineSpeed
-from core.training.hardware import Hardware, find_hardware
+from core.training.hardware import find_hardware
 from core.training.speed import Choice
 from explorer.i18n.language import _
 from explorer.services.visitors import check_may_change, for_visitor
@@ -59,7 +59,7 @@ _prefetching = ThreadPoolExecutor(1, thread_name_prefix="prefetch model")
 
 def supervisor() -> Supervisor:
     """Return this process's supervisor of the data folder; start it on first use."""
-    place = home()
+    place = server_dir()
     with _supervising:
         if place not in _supervisors:
             _supervisors[place] = Supervisor(place, engine=engine_wanted())
@@ -132,19 +132,14 @@ def is_large(model: GPT | Bigram) -> bool:
     return parameter_count(model) > _LARGE
 
 
-def hardware(device: str = "auto") -> Hardware:
-    """Return the hardware that this machine trains on. Raises ExplorerError if the requested device is absent."""
-    return find_hardware(device)
-
-
 def measure_machine() -> None:
     """Measure this machine's training speed with one thread and with a run's threads, if not cached: a few seconds."""
     with _measuring:
         wanted = sorted({1, threads_per_run()})
-        missing = [count for count in wanted if not machine.is_measured(home(), hardware(), count)]
-        if missing and not FORK_SERVER.measure(home(), missing):
+        missing = [count for count in wanted if not machine.is_measured(server_dir(), find_hardware(), count)]
+        if missing and not FORK_SERVER.measure(server_dir(), missing):
             for count in missing:
-                machine.machine_speed(home(), hardware(), count, again_if_busy=True)
+                machine.machine_speed(server_dir(), find_hardware(), count, again_if_busy=True)
 
 
 def run_speed(config: RunConfig) -> MachineSpeed:
@@ -154,13 +149,13 @@ def run_speed(config: RunConfig) -> MachineSpeed:
     """
     count = threads_for_run(config, threads_per_run())
     with _measuring:
-        return machine.machine_speed(home(), hardware(), count)
+        return machine.machine_speed(server_dir(), find_hardware(), count)
 
 
 def estimate_of(config: RunConfig, vocab_size: int, text_length: int = 0) -> Estimate:
     """Estimate the cost of a run on this machine if nothing else computes; see `contention_of` for what else does."""
     with _measuring:
-        return machine.estimate_run(config, vocab_size, home(), text_length)
+        return machine.estimate_run(config, vocab_size, server_dir(), text_length)
 
 
 def contention_of(config: RunConfig) -> float:
@@ -169,15 +164,15 @@ def contention_of(config: RunConfig) -> float:
     Runs that train now do not count: a further run waits for them, or has its own cores.
     """
     most = threads_per_run()
-    ours = most * sum(run.status().state in ("starting", "running") for run in list_runs(home()))
-    return machine.contention_now(hardware(config.train.device), threads_for_run(config, most), ours)
+    ours = most * sum(run.status().state in ("starting", "running") for run in list_runs(server_dir()))
+    return machine.contention_now(find_hardware(config.train.device), threads_for_run(config, most), ours)
 
 
 def chosen_precision(config: RunConfig) -> Choice:
     """Return the number format that a run with these settings would compute in, and why."""
     count = threads_for_run(config, threads_per_run())
     with _measuring:
-        return machine.run_precision(config, hardware(config.train.device), count, home())
+        return machine.run_precision(config, find_hardware(config.train.device), count, server_dir())
 
 
 def result_for(model: GPT | Bigram, key: Hashable, make: Callable[[], Result]) -> Result:

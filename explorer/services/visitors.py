@@ -18,7 +18,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.classroom import Classroom, ClassSettings, Visitor
 from core.errors import ExplorerError
-from core.paths import data_dir as home
+from core.paths import data_dir as server_dir
 from core.runs.folder import RunFolder
 from explorer.i18n.language import N_, _
 
@@ -50,7 +50,7 @@ _visits: dict[str, Visit] = {}  # by member
 
 def serve_class(title: str) -> Classroom:
     """Serve a class from now on: all but its teacher and members are refused."""
-    _classrooms[:] = [Classroom(home(), title)]
+    _classrooms[:] = [Classroom(server_dir(), title)]
     return _classrooms[0]
 
 
@@ -179,7 +179,7 @@ def for_visitor(work: Callable[Arguments, Result]) -> Callable[Arguments, Result
 
 def visitor_dir() -> Path:
     """Return the data folder of the current user; raises ExplorerError if there is none."""
-    return visitor().home(home())
+    return visitor().home(server_dir())
 
 
 @lru_cache(maxsize=1)

@@ -10,7 +10,6 @@ import streamlit as st
 from core.config import RunConfig, used_settings
 from core.errors import ExplorerError
 from core.runs.ancestry import preset_of
-from core.runs.commands import config_now
 from core.runs.documents import progress_of
 from core.runs.folder import RunFolder, open_run
 from core.runs.records import RunRecord, Status
@@ -19,6 +18,7 @@ from core.settings import differences, value_at
 from core.text.tasks import task_of
 from core.text.token_display import visible
 from core.text.tokenizers import TOKENIZERS, load_tokenizer, opening_ids
+from core.training.hardware import find_hardware
 from explorer.charts.csv_export import matrix_columns
 from explorer.charts.heatmaps import table_heatmap
 from explorer.components.dashboard import live_loss, live_status, live_step_detail, live_view
@@ -34,7 +34,7 @@ from explorer.train.time_budget import difference_in_words
 from explorer.widgets.address import PART, VIEW, open_page
 from explorer.widgets.import_export import draw_exports, draw_sharing
 from explorer.widgets.layout import card, chart, current_palette, errors_shown, literal, show_error
-from explorer.widgets.run_rows import corpus_titles, fork_verdict, parent_curve, run_bytes_per_token
+from explorer.widgets.run_rows import config_of, corpus_titles, fork_verdict, parent_curve, run_bytes_per_token
 from explorer.widgets.session import notifying, take_notice
 
 _BOARD = (1.15, 1)  # shares of the width: the loss, the text and the heads beside it
@@ -102,7 +102,7 @@ def _draw_first_sight(folder: RunFolder, record: RunRecord, status: Status) -> N
             _draw_accuracy(folder, status)
         if status.ended and (outcome := fork_verdict(shared.data_dir(), folder, record)):
             st.caption(outcome)
-        if difference := difference_in_words(record, _config_now(folder, record.config), status):
+        if difference := difference_in_words(record, config_of(folder), status):
             st.caption(difference)
     with right, st.container(key="beside", gap="small"):
         title, note = (
@@ -206,7 +206,7 @@ def _draw_header(folder: RunFolder, record: RunRecord) -> None:
 def device_label(config: RunConfig) -> str:
     """Return `CPU`, `GPU` or `Apple GPU`, the device that a run with these settings trains on."""
     wanted = config.train.device  # may be absent here if the run was imported
-    return _(_MACHINES[shared.hardware().device if wanted == "auto" else wanted])
+    return _(_MACHINES[find_hardware().device if wanted == "auto" else wanted])
 
 
 def _draw_buttons(folder: RunFolder, record: RunRecord, status: Status) -> None:
@@ -272,7 +272,7 @@ _ACROSS = 3  # settings side by side
 def draw_settings(folder: RunFolder, record: RunRecord) -> None:
     """Draw the run's settings, with the differences from its preset marked, and its exports."""
     first = record.config
-    config = _config_now(folder, first)
+    config = config_of(folder)
     base = preset_of(config)
     changed = differences(first, base) | differences(config, base)
     name = config.preset or _("none")
@@ -287,7 +287,7 @@ def draw_settings(folder: RunFolder, record: RunRecord) -> None:
 
 
 def _draw_settings_table(folder: RunFolder, first: RunConfig, base: RunConfig) -> None:
-    config = _config_now(folder, first)
+    config = config_of(folder)
     changed = differences(first, base) | differences(config, base)
     title = corpus_titles(shared.data_dir()).get(config.data.corpus, config.data.corpus)
     rows = [f"| {_('Text')} | **{literal(title)}** |"]
@@ -301,13 +301,6 @@ def _draw_settings_table(folder: RunFolder, first: RunConfig, base: RunConfig) -
     share = ceil(len(rows) / _ACROSS)
     for place, column in enumerate(st.columns(_ACROSS, gap="large")):
         column.markdown("\n".join(["| | |", "|:--|--:|", *rows[place * share : (place + 1) * share]]))
-
-
-def _config_now(folder: RunFolder, first: RunConfig) -> RunConfig:
-    try:
-        return config_now(folder)
-    except ExplorerError:  # another part of the page reports why
-        return first
 
 
 def machine_in_words(record: RunRecord) -> str:

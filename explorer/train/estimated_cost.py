@@ -11,7 +11,7 @@ from core.formatting import duration_in_words, memory_in_words
 from core.live_settings import STEPS
 from core.settings import Setting
 from core.training.cost import WORKER_BYTES, Estimate, check_fits
-from core.training.hardware import memory_for_queued
+from core.training.hardware import find_hardware, memory_for_queued
 from core.training.pace import SLOWED
 from core.training.work import exact_parameters
 from explorer.i18n.formatting import hardware_in_words
@@ -44,7 +44,7 @@ def cost_of(config: RunConfig, vocab_size: int, text_length: int) -> Cost:
 
 def check_memory(config: RunConfig, cost: Cost) -> None:
     """Raise OutOfMemoryEstimate if a run does not fit into this machine's memory."""
-    hardware = shared.hardware(config.train.device)
+    hardware = find_hardware(config.train.device)
     check_fits(cost.figures.memory_bytes, hardware, memory_for_queued(hardware), config.train.processes)
 
 
@@ -76,7 +76,7 @@ def draw_cost(config: RunConfig, cost: Cost, *, is_fork: bool) -> None:
         st.fragment(_wait_for_trial, run_every=_LOOK_AGAIN)(*cost.trial)
     else:
         st.caption(_("Estimated from this machine's speed."))
-    hardware, choice = shared.hardware(config.train.device), shared.chosen_precision(config)
+    hardware, choice = find_hardware(config.train.device), shared.chosen_precision(config)
     numbers = _(choice.why, precision=choice.precision, times=choice.times)
     st.caption(_("{machine} It computes in {numbers}", machine=hardware_in_words(hardware), numbers=numbers))
 

@@ -19,6 +19,7 @@ from core.text.corpora import catalogue, load_corpus
 from core.text.tasks import task_of
 from core.text.tokenizers import TOKENIZERS
 from core.training.cost import TYPICAL_VOCABULARY
+from core.training.hardware import find_hardware
 from core.training.schedule import schedule_notice
 from explorer.classroom.sizes import draw_own_size
 from explorer.components.page import preload_plotly
@@ -149,7 +150,7 @@ def _pick_settings(
     """Draw the settings that have an effect, by group; return the settings, and the place for the model's diagram."""
     hidden = hidden_settings(shared.data_dir())
     config = _with_hidden(config, base, hidden)
-    if config.train.processes == 1 and not gains_by_processes(shared.hardware(config.train.device)):
+    if config.train.processes == 1 and not gains_by_processes(find_hardware(config.train.device)):
         hidden = [*hidden, "train.processes"]
     now, diagram = _with_moved_sliders(config), None
     settings = {path: setting for path, setting in used_settings(now).items() if path not in ("data.corpus", *hidden)}

@@ -84,7 +84,7 @@ def draw_sharing(folder: RunFolder) -> None:
         return
     key = f"share_{folder.id}"
     # The state on disk counts, because the teacher may have shared it, too.
-    st.session_state[key] = is_shared(visitors.home(), folder.id)
+    st.session_state[key] = is_shared(visitors.server_dir(), folder.id)
     help = _("The whole class can then look inside it, generate with it and fork it, and it stands on the wall.")
     st.toggle(_("Share"), key=key, help=help, on_change=_share, args=(folder, key))
 
@@ -98,7 +98,7 @@ def _hand_in(folder: RunFolder) -> None:
 @session.notifying()
 def _share(folder: RunFolder, key: str) -> None:
     visitors.check_may_change()
-    mark_shared(visitors.home(), folder.id, shared=st.session_state[key])
+    mark_shared(visitors.server_dir(), folder.id, shared=st.session_state[key])
 
 
 def _take(make: Callable[[], RunFolder], what: str) -> None:

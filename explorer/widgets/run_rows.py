@@ -58,7 +58,7 @@ class RunRow:
     @property
     def config(self) -> RunConfig:
         """The current settings of the run, with all changes made while it trained."""
-        return _config(self.folder.path, *map(file_version, (self.folder.record_path, self.folder.events_path)))
+        return config_of(self.folder)
 
 
 def read_run_rows(data_dir: Path) -> list[RunRow]:
@@ -144,12 +144,18 @@ def trouble_in_words(row: RunRow, *, short: bool = False) -> str:
     return _(words[progress.kind], **progress.numbers) if progress and progress.trouble else ""
 
 
+def config_of(folder: RunFolder) -> RunConfig:
+    """Return a run's current settings; its first ones if its changes cannot be read, which its page reports."""
+    files = (folder.record_path, folder.events_path, folder.commands)
+    return _config(folder.path, *map(file_version, files))
+
+
 @lru_cache(maxsize=512)
 def _config(path: Path, *_changed: tuple) -> RunConfig:
     folder = RunFolder(path)
     try:
         return config_now(folder)
-    except RunError:  # the page of the run reports what is wrong with its changes
+    except RunError:
         return folder.record().config
 
 
