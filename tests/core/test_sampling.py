@@ -53,14 +53,16 @@ def assert_as_defined(model, prompt: list[int], settings: GenerationConfig, **op
     for token in generate(model, prompt, settings, alternatives=VOCAB, **options):
         seen = context[context_start(len(context), model.block_size, settings.evict_fraction) :]
         belief = model(torch.tensor([seen]))[0][0, -1].softmax(-1)
-        told = torch.zeros(VOCAB).index_put((torch.tensor([id for id, _unused in token.alternatives]),), told_of(token))
-        torch.testing.assert_close(told, belief, rtol=1e-3, atol=1e-5)
+        reported = torch.zeros(VOCAB).index_put(
+            (torch.tensor([id for id, _unused in token.alternatives]),), probabilities_of(token)
+        )
+        torch.testing.assert_close(reported, belief, rtol=1e-3, atol=1e-5)
         assert token.probability == pytest.approx(belief[token.id].item(), rel=1e-3, abs=1e-5)
         context.append(token.id)
     assert len(context) == len(prompt) + settings.max_new_tokens
 
 
-def told_of(token) -> torch.Tensor:
+def probabilities_of(token) -> torch.Tensor:
     return torch.tensor([probability for _unused, probability in token.alternatives])
 
 
@@ -218,9 +220,9 @@ def test_text_stops_at_a_character_inside_a_token_or_spanning_tokens():
 
 def test_no_token_is_generated_after_the_stop_character():
     chars = CharTokenizer.from_text("abc")
-    asked = iter(tokens(0, 1, 2, 0, 1))
-    assert "".join(text_of(asked, chars, "c")) == "ab"
-    assert [token.id for token in asked] == [0, 1]
+    generated = iter(tokens(0, 1, 2, 0, 1))
+    assert "".join(text_of(generated, chars, "c")) == "ab"
+    assert [token.id for token in generated] == [0, 1]
 
 
 def test_an_empty_prompt_is_refused():

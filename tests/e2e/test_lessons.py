@@ -79,8 +79,8 @@ def test_a_newcomer_completes_the_bigram_lesson_and_the_browser_remembers_it(ser
             expect(page.get_by_text("no step has been taken")).to_be_visible()
         if step in ANSWERS:
             answer(page, ANSWERS[step])
-            told = "Not quite." if step == "split" else "Correct."
-            expect(page.locator(".st-key-lesson_question .stAlert")).to_contain_text(told)
+            verdict = "Not quite." if step == "split" else "Correct."
+            expect(page.locator(".st-key-lesson_question .stAlert")).to_contain_text(verdict)
             if step == "split":
                 expect(page.locator(".st-key-lesson_memory .js-plotly-plot")).to_be_visible()
         if step == "numbers":
@@ -108,7 +108,7 @@ def test_a_newcomer_completes_the_gpt_lesson_with_its_ladder(server, open_page):
     page = open_page()
     page.goto(f"{server.url}/learn")
     page.locator(".st-key-begin-gpt button").click()
-    told = page.locator(".st-key-lesson_question .stAlert")
+    verdict = page.locator(".st-key-lesson_question .stAlert")
     for step in LESSONS["gpt"]:
         if step == "ladder":  # rungs are drawn as they are computed
             expect(page.locator(".st-key-lesson_rising .js-plotly-plot")).to_be_visible(timeout=TRAINED)
@@ -117,10 +117,10 @@ def test_a_newcomer_completes_the_gpt_lesson_with_its_ladder(server, open_page):
             wait_until(page, f"() => ({GROWN})() < 80")
         if step in GPT_ANSWERS:
             answer(page, GPT_ANSWERS[step])
-            expect(told).to_contain_text("Correct.")
+            expect(verdict).to_contain_text("Correct.")
         if step == "ladder":
             answer(page, A_RUNG_OF_LITTLE_HELP)
-            expect(told).to_contain_text("Not quite.")
+            expect(verdict).to_contain_text("Not quite.")
             expect(page.locator(".st-key-lesson_drops .js-plotly-plot")).to_be_visible()
             for part in ("one head", "full GPT"):
                 expect(page.locator(".st-key-lesson_parts")).to_contain_text(part)

@@ -80,17 +80,17 @@ def test_one_slider_changes_all_views_plays_the_steps_and_compares_two(server, o
 
     page.locator(".st-key-compare_with input").click()
     page.get_by_role("option", name="another step of this run").click()
-    beside = page.locator(".st-key-time_step_beside .time-readout b")
-    expect(beside).to_have_text(re.compile(rf"^Step {first} of"))
+    readout = page.locator(".st-key-time_step_beside .time-readout b")
+    expect(readout).to_have_text(re.compile(rf"^Step {first} of"))
     expect(page.locator(".st-key-inspect_board_b canvas")).to_be_visible()
     page.locator(".st-key-time_step_beside input[type=range]").press("ArrowRight")
     expect(page).to_have_url(re.compile(rf"with_step={second}(&|$)"))
     page.reload()
-    expect(beside).to_have_text(re.compile(rf"^Step {second} of"))
+    expect(readout).to_have_text(re.compile(rf"^Step {second} of"))
     at_step(page, last)
     page.locator(".time-both input").check()
     slider.press("ArrowLeft")  # two steps of one run keep their distance
-    expect(beside).to_have_text(re.compile(rf"^Step {first} of"))
+    expect(readout).to_have_text(re.compile(rf"^Step {first} of"))
 
 
 def test_playing_does_not_modify_the_cached_frames(server, open_page, run):

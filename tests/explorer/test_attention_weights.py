@@ -50,8 +50,8 @@ def test_the_steps_of_an_attention_weight_are_in_order_and_their_numbers_agree()
 
 def test_an_attention_weight_is_described_in_one_sentence():
     found = cell(3, 1)
-    told = cell_in_words(found, SHOWN, 3, 1)
-    assert told.startswith("'l' (token 4) attends ") and "of 4 keys" in told
+    sentence = cell_in_words(found, SHOWN, 3, 1)
+    assert sentence.startswith("'l' (token 4) attends ") and "of 4 keys" in sentence
     assert "to itself" in cell_in_words(cell(2, 2), SHOWN, 2, 2)
     assert "which comes later" in cell_in_words(cell(0, 4), SHOWN, 0, 4)
 

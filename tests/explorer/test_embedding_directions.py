@@ -47,9 +47,9 @@ def test_axes_residual_stream_and_positions_are_described_in_words():
 
 def test_the_learned_and_counted_tables_are_compared_in_words():
     tables = Tables(LEARNED, COUNTED, LEARNED - COUNTED, np.array([300, 200, 0]))
-    told = tables_in_words(tables, ["a", "b", "c"])
-    assert told.startswith("Mean difference from the counted table: 18% of the probability.")
-    assert told.endswith("'c' after 'a', 50% learned, 20% counted.")
+    sentence = tables_in_words(tables, ["a", "b", "c"])
+    assert sentence.startswith("Mean difference from the counted table: 18% of the probability.")
+    assert sentence.endswith("'c' after 'a', 50% learned, 20% counted.")
 
 
 def test_maps_of_all_steps_keep_the_directions_and_the_scale_of_the_last():

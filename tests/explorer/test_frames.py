@@ -38,9 +38,9 @@ def test_a_frame_agrees_with_core_in_every_part(finished_run, moment):
     assert frame["step"] == loaded_step == step
     assert "".join(frame["tokens"]) == "To·be,·or"
 
-    told = frame["attention"]
-    pattern = np.frombuffer(b64decode(told["bytes"]), np.uint8).reshape(2, 2, len(ids), len(ids)) / 255
-    assert (told["layers"], told["heads"], told["length"]) == (2, 2, len(ids))
+    drawn = frame["attention"]
+    pattern = np.frombuffer(b64decode(drawn["bytes"]), np.uint8).reshape(2, 2, len(ids), len(ids)) / 255
+    assert (drawn["layers"], drawn["heads"], drawn["length"]) == (2, 2, len(ids))
     assert np.abs(pattern - attention_patterns(model, ids)).max() <= 0.5 / 255 + 1e-6
 
     probabilities = next_token_probabilities(model, ids)
@@ -86,13 +86,13 @@ def test_embedding_maps_of_all_steps_are_aligned_with_the_last_step(finished_run
     assert np.abs(maps[last]).max() <= 1.001
     assert np.linalg.norm(maps[first] - maps[last]) > 0
     # Both maps use the same directions, so aligning one with the other gains almost nothing.
-    turned = align(maps[first], maps[last])
-    assert np.linalg.norm(maps[first] - maps[last]) <= 1.5 * np.linalg.norm(turned - maps[last]) + 0.1 * moved
+    aligned = align(maps[first], maps[last])
+    assert np.linalg.norm(maps[first] - maps[last]) <= 1.5 * np.linalg.norm(aligned - maps[last]) + 0.1 * moved
 
 
 def test_a_frame_is_computed_once_and_the_cache_is_bounded(finished_run, monkeypatch):
     steps, made = steps_with_weights(finished_run), []
-    monkeypatch.setattr(frames, "make_frame", lambda folder, asked: made.append(asked) or {"step": asked.step})
+    monkeypatch.setattr(frames, "make_frame", lambda folder, request: made.append(request) or {"step": request.step})
     for step in [*steps, *steps]:
         frame_now(finished_run, FrameRequest(step, PROMPT))
     assert len(made) == len(steps)

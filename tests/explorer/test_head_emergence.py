@@ -24,9 +24,9 @@ def test_the_clearest_head_is_named():
     before = np.eye(6, k=-1, dtype=np.float32)
     before[0, 0] = 1
     even = np.tril(np.ones((6, 6), np.float32)) / np.arange(1, 7)[:, None]
-    told = heads_in_words(np.stack([even, before])[None])
-    assert "head 1.2, with 100% of its attention on the previous token. Heads with at least half on" in told
-    assert "first token: 1 of 2." in told
+    sentence = heads_in_words(np.stack([even, before])[None])
+    assert "head 1.2, with 100% of its attention on the previous token. Heads with at least half on" in sentence
+    assert "first token: 1 of 2." in sentence
 
 
 def test_a_head_emerges_when_it_takes_its_last_role():

@@ -105,7 +105,7 @@ class Slowly:
         yield Progress(4, 4, "all")
 
 
-asked: Slowly
+slow_job: Slowly
 
 
 def page_with_a_job():
@@ -116,7 +116,7 @@ def page_with_a_job():
 
     st.session_state["drawn"] = st.session_state.get("drawn", 0) + 1
     show = lambda so_far: st.code(f"so far: {so_far}")  # noqa: E731
-    found = result_of(test_jobs.asked.key, test_jobs.asked, "Counting", show)
+    found = result_of(test_jobs.slow_job.key, test_jobs.slow_job, "Counting", show)
     st.write(f"found: {found}")
 
 
@@ -129,17 +129,17 @@ def page_whose_job_ends_before_it_looks():
 
     st.session_state["drawn"] = st.session_state.get("drawn", 0) + 1
     if st.session_state["drawn"] == 1:
-        job_progress._watch(jobs.known(test_jobs.asked.key), "Counting", "stop")
+        job_progress._watch(jobs.known(test_jobs.slow_job.key), "Counting", "stop")
 
 
 @pytest.fixture
 def slowly(request):
-    global asked
-    asked = Slowly(request.node.name)
-    yield asked
-    asked.go_on.set()
-    jobs.known(asked.key).stop()
-    ended(jobs.known(asked.key))
+    global slow_job
+    slow_job = Slowly(request.node.name)
+    yield slow_job
+    slow_job.go_on.set()
+    jobs.known(slow_job.key).stop()
+    ended(jobs.known(slow_job.key))
 
 
 def found_on(app: AppTest) -> str:

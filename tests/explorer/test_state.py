@@ -41,7 +41,7 @@ def test_an_address_without_settings_gives_no_config():
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "sentence"),
     [
         ({"preset": "gpt-9"}, "gpt-9"),
         ({"set": "model.n_layer"}, "model.n_layer:6"),
@@ -54,10 +54,10 @@ def test_an_address_without_settings_gives_no_config():
         ({"set": f"train.steps:{'9' * 6000}"}, "train.steps"),
     ],
 )
-def test_a_wrong_address_is_refused_in_a_sentence(query, told):
+def test_a_wrong_address_is_refused_in_a_sentence(query, sentence):
     with pytest.raises(ConfigError) as raised:
         config_from(query)
-    assert told in str(raised.value)
+    assert sentence in str(raised.value)
 
 
 def test_every_choice_of_every_setting_survives_the_address():

@@ -42,5 +42,5 @@ def test_losses_by_position_kind_and_passage_are_described_in_words():
     assert kinds_in_words(KINDS) == (
         "Hardest to predict: capitals, 3.00 nats (perplexity 20.1). Largest share of the total loss: vowels, 55%."
     )
-    told = passage_in_words([0.9, 0.9, 0.01], ["<0xC3>", "<0xA9>", "<"], ["", "é", "<"])
-    assert told.endswith("Least likely: '<' after 'é' (1.0%).")
+    sentence = passage_in_words([0.9, 0.9, 0.01], ["<0xC3>", "<0xA9>", "<"], ["", "é", "<"])
+    assert sentence.endswith("Least likely: '<' after 'é' (1.0%).")

@@ -11,7 +11,7 @@ def pieces(bpe_folder):  # noqa: F811
 
 
 @pytest.mark.parametrize(
-    ("written", "told"),
+    ("written", "expected"),
     [
         ("Which earlier letters does each letter look at?", "Which earlier tokens does each token look at?"),
         ("Letter", "Token"),
@@ -21,9 +21,9 @@ def pieces(bpe_folder):  # noqa: F811
         ("newsletters", "newsletters"),
     ],
 )
-def test_sentences_say_tokens_instead_of_letters_for_subword_models(pieces, written, told):
+def test_sentences_say_tokens_instead_of_letters_for_subword_models(pieces, written, expected):
     with units_of(pieces):
-        assert in_units(written) == told and unit() == "tokens"
+        assert in_units(written) == expected and unit() == "tokens"
         with units_of(CharTokenizer.from_text("ab")):
             assert in_units(written) == written
     assert in_units(written) == written and unit() == "letters"

@@ -28,10 +28,10 @@ def corpus(explorer_home):
     return save_text(TEXT * 2, "Hamlet", explorer_home)
 
 
-def bench(corpus, step: str, asked: str = "") -> AppTest:
+def bench(corpus, step: str, more: str = "") -> AppTest:
     at = AppTest.from_file(page_file("learn"), default_timeout=60)
     at.query_params["lesson"], at.query_params["step"] = "break", step
-    at.query_params["set"] = f"text:{corpus.name};steps:5" + asked
+    at.query_params["set"] = f"text:{corpus.name};steps:5" + more
     return at.run()
 
 
@@ -68,13 +68,13 @@ def test_an_experiment_shows_its_result_and_explanation_after_a_prediction(corpu
     assert not at.exception and not at.error
     (path,) = [data for data in components(at) if "steps" in data]
     assert path["right"] == [step]  # a step is done once its result was predicted and seen
-    told = text_of(at)
-    assert "Was your prediction right?" in told and "What do the numbers show?" in told
+    shown = text_of(at)
+    assert "Was your prediction right?" in shown and "What do the numbers show?" in shown
     assert len(at.success) + len(at.warning) == 2  # both predictions are judged
-    assert "Where does it show in training health?" in told
-    assert "[See it in Training health](look_inside?view=Health)" in told
-    assert ("model.causal:false" in unquote(told)) == (step == "mask")  # the link that trains it as a run
-    assert "| control |" in told and "{" not in told
+    assert "Where does it show in training health?" in shown
+    assert "[See it in Training health](look_inside?view=Health)" in shown
+    assert ("model.causal:false" in unquote(shown)) == (step == "mask")  # the link that trains it as a run
+    assert "| control |" in shown and "{" not in shown
     assert len(at.code) >= 3  # two samples and the source
 
 
@@ -142,10 +142,10 @@ def test_every_placeholder_of_an_experiments_prose_has_a_number(corpus, explorer
 
 
 @pytest.mark.parametrize(
-    ("val", "last_position_loss", "told"),
+    ("val", "last_position_loss", "shown"),
     [(2.5, 2.5, "higher"), (2.02, 2.02, "same"), (1.5, 1.5, "lower"), (0.1, 2.9, "cheat"), (float("nan"), 0, "higher")],
 )
-def test_a_low_loss_is_judged_by_the_loss_at_the_last_position(val, last_position_loss, told):
+def test_a_low_loss_is_judged_by_the_loss_at_the_last_position(val, last_position_loss, shown):
     control = ModelResult([0], [2.0], [2.0], last_position_loss=2.0)
     treatment = ModelResult([0], [val], [val], last_position_loss=last_position_loss)
-    assert verdict(Outcome(1, control, treatment)) == told
+    assert verdict(Outcome(1, control, treatment)) == shown

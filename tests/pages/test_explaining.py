@@ -30,8 +30,8 @@ def at(app: AppTest, view: str, prompt: str = "to be or not") -> AppTest:
 
 def said(app: AppTest) -> str:
     """Return all sentences without Markdown escapes."""
-    told = [str(e.value) for kind in ("markdown", "caption", "info", "error") for e in app.get(kind)]
-    return "\n".join(told).replace("\\", "")
+    shown = [str(e.value) for kind in ("markdown", "caption", "info", "error") for e in app.get(kind)]
+    return "\n".join(shown).replace("\\", "")
 
 
 def charts(app: AppTest) -> dict[str, dict]:
@@ -175,8 +175,8 @@ def test_the_attention_weight_of_the_chosen_query_and_key_is_explained(app, fini
     app.selectbox(key="cell_query").set_value(4)
     app.selectbox(key="cell_key").set_value(2).run()
     assert not app.exception
-    told = said(app)
-    assert "Computing one attention weight, head 1.1" in told and "'e' (token 5) attends" in told
+    shown = said(app)
+    assert "Computing one attention weight, head 1.1" in shown and "'e' (token 5) attends" in shown
     (cell,) = [one for one in components(app, "steps") if "run" not in one]
     assert len(cell["steps"]) == 8
     app.selectbox(key="cell_key").set_value(9).run()

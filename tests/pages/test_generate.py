@@ -70,9 +70,9 @@ def test_a_task_model_is_offered_questions_that_it_never_trained_on(app, client)
     assert app.text_area(key="generate_prompt").value == questions[0]
     app.button(key="question_2").click().run()
     assert not app.exception and app.text_area(key="generate_prompt").value == questions[2]
-    asked = parse_qs(urlsplit(written(app)["url"]).query)
-    assert (asked["prompt"], asked["temperature"]) == ([questions[2]], ["0.0"])
-    assert asked["max_new_tokens"] == [str(TASKS["repeats"].longest)]
+    parameters = parse_qs(urlsplit(written(app)["url"]).query)
+    assert (parameters["prompt"], parameters["temperature"]) == ([questions[2]], ["0.0"])
+    assert parameters["max_new_tokens"] == [str(TASKS["repeats"].longest)]
     answer = "".join(token["text"] for token in tokens_behind(written(app), client))
     assert answer == f"{problems(TASKS['repeats'])[-1][1]}\n"  # and nothing after it
     app.select_slider(key="set-max_new_tokens").set_value(20).run()

@@ -89,10 +89,10 @@ def test_while_the_first_run_trains_the_primary_button_opens_it(app, add_run, pr
 def test_recent_runs_are_listed_with_a_damaged_one(app, finished_run, running_run, damaged_run):
     app.run()
     assert not app.exception
-    told = words_of(app)
-    assert "patient-otter" in told and "busy-bee" in told
-    assert "damaged" in told
-    assert "as uncertain as a uniform choice among" in told
+    shown = words_of(app)
+    assert "patient-otter" in shown and "busy-bee" in shown
+    assert "damaged" in shown
+    assert "as uncertain as a uniform choice among" in shown
 
 
 def test_markup_in_a_run_name_is_not_rendered(app, add_run):

@@ -170,10 +170,10 @@ def test_a_prompt_too_long_to_draw_gets_a_note_about_the_tokens_read(imported, m
     app.run()
     app.text_input(key="inspect_prompt").set_value("To be, or not to be: that is the question. " * 3).run()
     for _ in range(200):  # the coarse map comes from a background job
-        told = [caption.value for caption in app.caption if "are read," in caption.value]
-        if told:
+        notes = [caption.value for caption in app.caption if "are read," in caption.value]
+        if notes:
             break
         app.run()
     assert not app.exception and not app.error
-    (told,) = told
-    assert "The last 32 of your" in told and "tokens" in told and "letters" not in told
+    (notes,) = notes
+    assert "The last 32 of your" in notes and "tokens" in notes and "letters" not in notes

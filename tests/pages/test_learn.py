@@ -198,9 +198,9 @@ def test_every_step_runs_on_a_short_own_text(open_step, explorer_home, step):
 
 def test_the_question_about_the_tables_asks_about_a_row_that_they_show(open_step):
     app = open_step("table")  # q is the most predictable row, but too rare to be shown
-    asked = re.search(r"after \*\*(.)\*\*", said(app))[1]
+    letter = re.search(r"after \*\*(.)\*\*", said(app))[1]
     tables = [json.loads(drawn.proto.spec) for drawn in app.get("plotly_chart")][:2]
-    assert all(f"{asked} " in table["layout"]["yaxis"]["ticktext"] for table in tables)
+    assert all(f"{letter} " in table["layout"]["yaxis"]["ticktext"] for table in tables)
 
 
 def test_an_alphabet_too_large_for_a_table_is_refused_in_a_sentence(open_step, explorer_home):
@@ -211,15 +211,15 @@ def test_an_alphabet_too_large_for_a_table_is_refused_in_a_sentence(open_step, e
 
 
 @pytest.mark.parametrize(
-    ("lesson", "step", "told", "left"),
+    ("lesson", "step", "sentence", "left"),
     [
         ("bigram", "no-such-step", "has no step 'no-such-step'", {"lesson": "bigram", "step": "text"}),
         ("bigramm", "text", "There is no lesson 'bigramm'", {}),
     ],
 )
-def test_a_misspelled_link_is_reported_and_a_way_to_continue_is_offered(open_step, lesson, step, told, left):
+def test_a_misspelled_link_is_reported_and_a_way_to_continue_is_offered(open_step, lesson, step, sentence, left):
     app = open_step(step, lesson=lesson)
-    assert told in app.error[0].value.replace("\\", "") and app.title[0].value == "Lessons"
+    assert sentence in app.error[0].value.replace("\\", "") and app.title[0].value == "Lessons"
     assert app.query_params == {"lesson": lesson, "step": step}
     app.button(key="take_another").click().run()
     assert not app.exception and not app.error and app.query_params == left
@@ -236,8 +236,8 @@ def test_a_link_to_a_missing_text_is_reported_until_another_is_chosen(open_step)
 
 def test_the_glossary_starts_with_the_requested_term(open_step):
     app = open_step("loss", lesson="glossary")
-    told = [text.value for text in app.markdown]
-    assert told[0].startswith("## loss") and len(told) >= len(glossary())
+    sentence = [text.value for text in app.markdown]
+    assert sentence[0].startswith("## loss") and len(sentence) >= len(glossary())
 
 
 def test_a_second_language_is_a_folder_and_falls_back_to_english(open_step, tmp_path, monkeypatch):

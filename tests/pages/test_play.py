@@ -81,10 +81,10 @@ def test_a_perfect_player_scores_zero_bits_and_is_compared_with_two_steps_of_the
         time.sleep(0.1)
         at.run()
     assert not at.exception
-    told = text_of(at)
-    assert "between **0.00** and **0.00** bits" in told and "You predicted better than the best of them" in told
+    shown = text_of(at)
+    assert "between **0.00** and **0.00** bits" in shown and "You predicted better than the best of them" in shown
     assert (
-        "| patient\\-otter |" in told and "| patient\\-otter at step" in told
+        "| patient\\-otter |" in shown and "| patient\\-otter at step" in shown
     )  # its last weights and an earlier moment
     assert at.selectbox("play_run").value == finished_run.id
     assert at.select_slider[0].value in steps_with_weights(finished_run)
@@ -135,9 +135,9 @@ def test_a_run_whose_parent_trained_on_the_passage_is_listed_as_not_playing(corp
     at = played_to_the_end(corpus, child)
     assert not at.exception and not at.error
     assert not [box for box in at.selectbox if box.key == "play_run"]
-    told = text_of(at).replace("\\", "")
-    assert "Not playing" in told and told.count("careful-cat") == told.count("patient-otter") == 1
-    assert "with this passage in the validation split" in told
+    shown = text_of(at).replace("\\", "")
+    assert "Not playing" in shown and shown.count("careful-cat") == shown.count("patient-otter") == 1
+    assert "with this passage in the validation split" in shown
 
 
 def test_a_run_named_like_the_counted_bigram_is_a_separate_player(corpus, finished_run):
@@ -149,7 +149,7 @@ def test_a_run_named_like_the_counted_bigram_is_a_separate_player(corpus, finish
 
 
 def test_two_players_with_the_same_name_are_separate_points():
-    players = [Player("twin", 2.0, 100, "#111111", "star"), Player("twin", 2.0, 100, "#222222", "diamond")]
+    players = [Player("same name", 2.0, 100, "#111111", "star"), Player("same name", 2.0, 100, "#222222", "diamond")]
     first, second = with_players(loss_figure([{"step": 100, "val_loss": 2.0}], None, 100), players, 100).data[-2:]
     assert first.x[0] < second.x[0]
 

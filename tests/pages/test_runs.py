@@ -125,8 +125,8 @@ def test_a_gallery_model_can_be_added_to_the_comparison(page, add_run):
 def test_runs_and_home_show_that_the_loss_of_a_run_rose(page, ruined_run, add_run):
     add_run("sound")
     page.run()
-    told = dict(zip(page.dataframe[0].value["Name"], page.dataframe[0].value["Training"], strict=True))
-    assert told["sound"] == "" and told["ruined"] == "loss rose after step 21"
+    shown = dict(zip(page.dataframe[0].value["Name"], page.dataframe[0].value["Training"], strict=True))
+    assert shown["sound"] == "" and shown["ruined"] == "loss rose after step 21"
     page.switch_page("../pages/home.py").run()
     assert not page.exception
     advice = "raised at step 21. Go back to step 20."
@@ -174,9 +174,9 @@ def test_markdown_in_a_notice_is_escaped_and_the_notice_is_shown_once(page, fini
     page.run()
     page.session_state["notice"] = "The run ![x](https://example.org/x.png) :red[*otter*] cannot be deleted."
     page.run()
-    told = page.toast[0].value
-    assert told.replace("\\", "").startswith("The run ![x](https://example.org/x.png)")
-    assert all(f"\\{letter}" in told for letter in "![]():*") and "notice" not in page.session_state
+    shown = page.toast[0].value
+    assert shown.replace("\\", "").startswith("The run ![x](https://example.org/x.png)")
+    assert all(f"\\{letter}" in shown for letter in "![]():*") and "notice" not in page.session_state
 
 
 def test_a_damaged_run_can_be_deleted(page, damaged_run, explorer_home):

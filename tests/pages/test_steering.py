@@ -197,8 +197,8 @@ def test_a_fork_starts_with_the_settings_in_effect_at_its_step(explorer_home, fi
 
 def test_a_typed_step_without_weights_becomes_the_nearest_saved_step():
     for typed in ("1,000", "1000", "step 1 000"):
-        told = "No weights are saved for step 1,000; the nearest are those of step 869."
-        assert nearest_saved_step(typed, [0, 456, 869, 1200]) == (869, told)
+        message = "No weights are saved for step 1,000; the nearest are those of step 869."
+        assert nearest_saved_step(typed, [0, 456, 869, 1200]) == (869, message)
     assert nearest_saved_step("1,200", [0, 456, 869, 1200]) == (1200, "")
     assert nearest_saved_step("the last", [0, 456])[0] == 456
 
@@ -320,12 +320,12 @@ def test_the_details_of_a_single_step_are_shown_until_the_run_has_ended(app, add
             weight_norms={"wte": 3.0, "h.0.attn": 2.0},
         )
     )
-    told = read_step_detail(folder)
+    message = read_step_detail(folder)
     tokens = load_tokenizer(folder.tokenizer_path).tokens
-    assert "".join(told["sequences"][0]["tokens"]).replace("·", " ").replace("⏎", "\n") == "".join(
+    assert "".join(message["sequences"][0]["tokens"]).replace("·", " ").replace("⏎", "\n") == "".join(
         tokens[id] for id in ids
     )
-    assert [part["name"] for part in told["parts"]] == ["tokens", "layer 1, attention"]
+    assert [part["name"] for part in message["parts"]] == ["tokens", "layer 1, attention"]
     assert "live_step_detail_view" in str(board_of(app, folder).main)
     folder.write_status(folder.status().model_copy(update={"state": "finished"}))
     assert "live_step_detail_view" not in str(app.run().main)

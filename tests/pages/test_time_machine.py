@@ -31,9 +31,9 @@ def without_history(folder: RunFolder) -> None:
         path.unlink()
 
 
-@pytest.mark.parametrize(("asked", "place"), [("0", 0), ("1", 1), ("19", -2), ("999", -1), ("x", -1), ("-3", -1)])
-def test_an_address_opens_its_step_or_the_nearest_saved_one_before_it(app, finished_run, asked, place):
-    app.query_params.update({"run": finished_run.id, "step": asked})
+@pytest.mark.parametrize(("wanted", "place"), [("0", 0), ("1", 1), ("19", -2), ("999", -1), ("x", -1), ("-3", -1)])
+def test_an_address_opens_its_step_or_the_nearest_saved_one_before_it(app, finished_run, wanted, place):
+    app.query_params.update({"run": finished_run.id, "step": wanted})
     app.run()
     assert not app.exception
     saved = steps_with_weights(finished_run)
@@ -85,8 +85,8 @@ def test_another_step_or_another_run_can_be_compared_side_by_side(app, add_run):
     older, newer = add_run("patient-otter"), add_run("busy-bee")
     app.query_params.update({"run": older.id, "view": "Attention"})
     app.run()
-    beside = app.selectbox(key="compare_with")
-    assert beside.options[:2] == ["another step of this run", "busy-bee"] and beside.value is None
+    other = app.selectbox(key="compare_with")
+    assert other.options[:2] == ["another step of this run", "busy-bee"] and other.value is None
     for chosen, step in ((older.id, 0), (newer.id, 20)):
         app.selectbox(key="compare_with").set_value(chosen).run()
         assert not app.exception

@@ -36,8 +36,8 @@ def run_with_jobs(app: AppTest) -> AppTest:
 
 
 def said(app: AppTest) -> str:
-    told = "\n".join(str(element.value) for kind in ("markdown", "caption", "info") for element in app.get(kind))
-    return told.replace("\\", "")
+    shown = "\n".join(str(element.value) for kind in ("markdown", "caption", "info") for element in app.get(kind))
+    return shown.replace("\\", "")
 
 
 def drawn(app: AppTest, field: str) -> list[dict]:

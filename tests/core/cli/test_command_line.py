@@ -181,10 +181,10 @@ def test_unknown_ambiguous_or_damaged_runs_are_refused(data_dir, capsys, monkeyp
     assert "There are no runs yet" in capsys.readouterr().out
     from core.presets import preset
 
-    run = RunFolder.create(data_dir, preset("bigram"), "twin")
-    RunFolder.create(data_dir, preset("bigram"), "twin")
+    run = RunFolder.create(data_dir, preset("bigram"), "same-name")
+    RunFolder.create(data_dir, preset("bigram"), "same-name")
     assert "There is no run '../../x'" in refused(capsys, "generate", "../../x")
-    assert "matches 2 runs" in refused(capsys, "generate", "twin")
+    assert "matches 2 runs" in refused(capsys, "generate", "same-name")
     assert "saved no weights yet" in refused(capsys, "generate", run.id)
     (run.path / "run.json").write_text("{")
     assert "run.json" in refused(capsys, "generate", run.id)

@@ -70,8 +70,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _info(self, folder: Path, found: re.Match, body: bool) -> None:
         files = [{"rfilename": _place(path, folder), "size": path.stat().st_size} for path in _files(folder)]
-        told = {"id": found["name"], "sha": COMMIT, "siblings": files, "cardData": {"license": "cc0-1.0"}}
-        self._send(200, json.dumps(told).encode(), {}, body)
+        listing = {"id": found["name"], "sha": COMMIT, "siblings": files, "cardData": {"license": "cc0-1.0"}}
+        self._send(200, json.dumps(listing).encode(), {}, body)
 
     def _tree(self, folder: Path, found: re.Match, body: bool) -> None:
         entries = [_entry(path, folder) for path in _files(folder / (found["under"] or ""))]

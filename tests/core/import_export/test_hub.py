@@ -127,6 +127,6 @@ def test_a_server_error_of_the_hub_is_reported(hub, tmp_path):
 def test_the_import_command_downloads_from_hf_endpoint(hub, tmp_path):
     environment = {**os.environ, "HF_ENDPOINT": hub.url, "GPT_EXPLORER_HOME": str(tmp_path)}
     script = "from core.cli import main; print([main(['import', name]) for name in ('tiny', 'tinny')])"
-    told = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
-    assert "tiny is run" in told.stdout and "no model called 'tinny'" in told.stderr
-    assert told.stdout.endswith("[0, 2]\n"), told.stderr
+    result = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert "tiny is run" in result.stdout and "no model called 'tinny'" in result.stderr
+    assert result.stdout.endswith("[0, 2]\n"), result.stderr

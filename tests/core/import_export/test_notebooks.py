@@ -193,6 +193,6 @@ def test_the_notebooks_command_writes_all_notebooks_without_importing_torch(tmp_
     (tmp_path / "file").write_text("")
     assert main(["notebooks", str(tmp_path / "file")]) == 2
     assert "is a file, but a folder is needed there" in capsys.readouterr().err
-    told = "import sys; from core.import_export.notebooks import lesson_notebook as make; make('bigram'); "
-    told += "sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", told], cwd=ROOT, timeout=60).returncode == 0
+    script = "import sys; from core.import_export.notebooks import lesson_notebook as make; make('bigram'); "
+    script += "sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=60).returncode == 0

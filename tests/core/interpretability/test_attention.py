@@ -157,8 +157,8 @@ def test_rope_rotates_each_pair_by_its_position():
     assert cell.steps == ("rotated",)
     for vector, projected, place in ((cell.q, cell.q_projected, 3), (cell.k, cell.k_projected, 2)):
         pairs = projected[:4] + 1j * projected[4:]
-        turned = pairs * np.exp(1j * place * 10_000.0 ** (-np.arange(4) / 4))
-        np.testing.assert_allclose(vector, np.concatenate([turned.real, turned.imag]), rtol=1e-4, atol=1e-5)
+        rotated = pairs * np.exp(1j * place * 10_000.0 ** (-np.arange(4) / 4))
+        np.testing.assert_allclose(vector, np.concatenate([rotated.real, rotated.imag]), rtol=1e-4, atol=1e-5)
 
 
 def test_qk_norm_gives_query_and_key_the_same_length():

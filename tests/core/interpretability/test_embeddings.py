@@ -80,8 +80,8 @@ def test_an_unknown_projection_method_is_refused(vectors):
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_align_undoes_rotation_reflection_and_translation(vectors, dimensions):
     reference = project(vectors, dimensions=dimensions)
-    turn, _ = np.linalg.qr(np.random.default_rng(4).normal(size=(dimensions, dimensions)))
-    moved = (reference * np.array([-1] + [1] * (dimensions - 1)) @ turn + 7).astype(np.float32)
+    rotation, _ = np.linalg.qr(np.random.default_rng(4).normal(size=(dimensions, dimensions)))
+    moved = (reference * np.array([-1] + [1] * (dimensions - 1)) @ rotation + 7).astype(np.float32)
     np.testing.assert_allclose(align(moved, reference), reference, rtol=1e-3, atol=1e-3)
 
 
@@ -169,8 +169,8 @@ def test_an_axis_without_direction_is_refused(vectors, axis, why):
 
 def growing(vectors):
     """Return tables that grow from a small one and rotate a little at every step."""
-    turn, _ = np.linalg.qr(np.random.default_rng(9).normal(size=(16, 16)) * 0.1 + np.eye(16))
-    return [vectors * moment / 4 @ np.linalg.matrix_power(turn, 4 - moment) for moment in range(1, 5)]
+    rotation, _ = np.linalg.qr(np.random.default_rng(9).normal(size=(16, 16)) * 0.1 + np.eye(16))
+    return [vectors * moment / 4 @ np.linalg.matrix_power(rotation, 4 - moment) for moment in range(1, 5)]
 
 
 def test_project_along_uses_the_principal_axes_of_the_last_table(vectors):
@@ -217,8 +217,8 @@ def test_compare_tables_has_learned_and_counted_probabilities(bigram):
 def test_fourier_components_find_the_frequency_of_numbers_on_a_circle():
     numbers, rng = np.arange(59)[:, None], np.random.default_rng(0)
     circle = np.hstack([np.cos(2 * np.pi * 7 * numbers / 59), np.sin(2 * np.pi * 7 * numbers / 59)])
-    turned = circle @ np.linalg.qr(rng.normal(size=(16, 2)))[0].T
-    found = fourier_components(3 + turned + 0.01 * rng.normal(size=(59, 16)))
+    rotated = circle @ np.linalg.qr(rng.normal(size=(16, 2)))[0].T
+    found = fourier_components(3 + rotated + 0.01 * rng.normal(size=(59, 16)))
     assert found.power.shape == (29,) and found.power.sum() == pytest.approx(1)
     assert found.strongest == 7 and found.power[6] > 0.98
     assert np.abs(found.circle - circle).max() < 0.1

@@ -105,8 +105,8 @@ def test_a_stopped_model_has_no_extra_measurements_and_the_other_keeps_its_own(m
     numbers = result_numbers(outcome, Baselines(3.7, 3.0, 2.5, 2.0), 40) | pair.choices
     for extra in getattr(outcome, other).extra:
         assert f"{other}_{extra}" in numbers and f"{unwell}_{extra}" not in numbers
-    told = explanation_markdown(pair, outcome)
-    assert told and "{" not in told
+    explanation = explanation_markdown(pair, outcome)
+    assert explanation and "{" not in explanation
 
 
 def test_an_experiment_that_changes_nothing_or_has_too_little_text_is_refused():

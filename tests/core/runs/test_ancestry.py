@@ -61,9 +61,9 @@ def test_a_forks_first_row_has_the_parents_last_loss(data_dir, parent):
     train_run(child, data_dir)
     for name in ("train_loss", "val_loss"):
         assert child.rows("metrics")[0][name] == parent.rows("metrics")[-1][name]
-    twin = fork(data_dir, parent, 12, fork_config(parent))
-    train_run(twin, data_dir)
-    assert twin.weights_path.read_bytes() == child.weights_path.read_bytes()
+    second = fork(data_dir, parent, 12, fork_config(parent))
+    train_run(second, data_dir)
+    assert second.weights_path.read_bytes() == child.weights_path.read_bytes()
 
 
 def test_a_fork_takes_changed_settings_and_a_schedule_over_all_its_steps(data_dir, parent):
@@ -154,8 +154,8 @@ def test_a_file_system_without_locks_is_refused_before_a_run_is_created(data_dir
     settings = ["--set", "model.block_size=8", "--set", "train.precision=float32"]
     assert main(["train", "--corpus", config.data.corpus, *settings]) == 2
     assert serve(["--home", str(data_dir), "--port", "9"]) == 2
-    told = capsys.readouterr().err
-    assert told.count("cannot be locked") == 2 and "Traceback" not in told
+    printed = capsys.readouterr().err
+    assert printed.count("cannot be locked") == 2 and "Traceback" not in printed
     assert {path.name for path in (data_dir / "runs").iterdir()} == {run.id, "supervisor.lock"}
     assert run.status().state == "queued"
 

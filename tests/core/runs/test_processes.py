@@ -90,8 +90,8 @@ def test_setting_the_clock_does_not_end_a_live_process(sleeper, tmp_path, second
     for path in Path("/proc").iterdir():
         (proc / path.name).symlink_to(path)
     (proc / "stat").unlink()
-    told = Path("/proc/stat").read_text()
-    (proc / "stat").write_text(re.sub(r"^btime (\d+)$", lambda at: f"btime {int(at[1]) + seconds}", told, flags=re.M))
+    stat = Path("/proc/stat").read_text()
+    (proc / "stat").write_text(re.sub(r"^btime (\d+)$", lambda at: f"btime {int(at[1]) + seconds}", stat, flags=re.M))
     who = identify(sleeper.pid)
     script = [sys.executable, "-c", LATER, str(proc), str(who.pid), str(who.started), str(psutil.boot_time())]
     done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True)

@@ -96,31 +96,35 @@ def test_a_setting_is_changed_between_two_steps_and_recorded_once(data_dir, run)
 
 
 def test_recorded_setting_changes_are_replayed_at_their_steps(data_dir, config):
-    asked = RunFolder.create(data_dir, config)
+    live = RunFolder.create(data_dir, config)
     listeners = [
-        at(3, lambda: change_settings(asked, (RATE, 4e-3)), lambda: change_settings(asked, (DROPOUT, 0.3))),
-        at(6, lambda: change_settings(asked, (BATCH, 3)), lambda: change_settings(asked, ("train.eval_interval", 3))),
+        at(3, lambda: change_settings(live, (RATE, 4e-3)), lambda: change_settings(live, (DROPOUT, 0.3))),
+        at(
+            6,
+            lambda: change_settings(live, (BATCH, 3)),
+            lambda: change_settings(live, ("train.eval_interval", 3)),
+        ),
         at(
             7,
-            lambda: change_settings(asked, ("train.sample_temperature", 0.4)),
-            lambda: change_settings(asked, ("train.steps", 15)),
+            lambda: change_settings(live, ("train.sample_temperature", 0.4)),
+            lambda: change_settings(live, ("train.steps", 15)),
         ),
     ]
-    train_run(asked, data_dir, on_status=lambda status: [listen(status) for listen in listeners])
-    assert len(setting_changes(asked)) == 6
+    train_run(live, data_dir, on_status=lambda status: [listen(status) for listen in listeners])
+    assert len(setting_changes(live)) == 6
 
-    told = RunFolder.create(data_dir, config)
-    told.events_path.write_bytes(asked.events_path.read_bytes())
-    train_run(told, data_dir)
-    assert course(told) == course(asked)
-    assert told.rows("samples") == asked.rows("samples")
-    assert told.weights_path.read_bytes() == asked.weights_path.read_bytes()
-    assert change_rows(told) == change_rows(asked)  # none was written twice
+    repeated = RunFolder.create(data_dir, config)
+    repeated.events_path.write_bytes(live.events_path.read_bytes())
+    train_run(repeated, data_dir)
+    assert course(repeated) == course(live)
+    assert repeated.rows("samples") == live.rows("samples")
+    assert repeated.weights_path.read_bytes() == live.weights_path.read_bytes()
+    assert change_rows(repeated) == change_rows(live)  # none was written twice
 
     straight = RunFolder.create(data_dir, config)
     train_run(straight, data_dir)
-    assert course(straight)[:2] == course(asked)[:2]
-    assert course(straight)[2:] != course(asked)[2:]
+    assert course(straight)[:2] == course(live)[:2]
+    assert course(straight)[2:] != course(live)[2:]
 
 
 def test_a_setting_change_before_the_start_applies_to_the_first_step(data_dir, config):

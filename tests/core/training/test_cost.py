@@ -245,15 +245,15 @@ def test_the_estimated_time_left_is_within_25_percent(shape, seed):
     steps[: len(first)] = first
     done = np.arange(1, config.steps + 1)
     parts = steps + evaluation * (done % 50 == 0) + sample * (done % 100 == 0)
-    time_left, told = TimeLeft(), []
+    time_left, estimated = TimeLeft(), []
     time_left.evaluation, time_left.sample = evaluation, sample
     for step, seconds in enumerate(steps, start=1):
         time_left.step(seconds)
         left = time_left.seconds(config, step)
         if left is not None and step <= 0.9 * config.steps:
-            told.append(step)
+            estimated.append(step)
             assert left == pytest.approx(sum(parts[step:]), rel=0.25)
-    assert told and told[0] <= config.steps / 2
+    assert estimated and estimated[0] <= config.steps / 2
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -282,12 +282,12 @@ def test_time_left_follows_the_speed_of_recent_steps():
 def test_time_left_stays_available_once_shown_until_a_setting_changes():
     """Another program slows the machine down threefold for a while."""
     time_left, config = TimeLeft(), TrainConfig(steps=600)
-    told = []
+    estimated = []
     for step, seconds in enumerate([0.1] * 40 + [0.3] * 60 + [0.1] * 60, start=1):
         time_left.step(seconds)
-        told.append(time_left.seconds(config, step) is not None)
-    first = told.index(True)
-    assert first < 40 and all(told[first:])
+        estimated.append(time_left.seconds(config, step) is not None)
+    first = estimated.index(True)
+    assert first < 40 and all(estimated[first:])
     time_left.changed()
     time_left.step(0.1)
     assert time_left.seconds(config, 161) is None

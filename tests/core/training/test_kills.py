@@ -24,7 +24,7 @@ config = RunConfig(
     train=TrainConfig(steps=10_000, batch_size=1, eval_windows=1),
 )
 ids = torch.arange(40) % 7
-dice = random.Random(1337)
+rng = random.Random(1337)
 
 
 def trainer_that_goes_on():
@@ -51,7 +51,7 @@ for number in range(kills):
         save_for_ever(ready)
     os.read(reading, 1)  # it has saved once, and is about to again
     if number % 2:
-        time.sleep(dice.uniform(0, 0.02))  # anywhere
+        time.sleep(rng.uniform(0, 0.02))  # anywhere
     else:
         while not (folder / ".tmp-checkpoint").exists():  # in the middle of writing
             pass
@@ -68,8 +68,8 @@ def test_twenty_kills_while_saving_always_leave_a_loadable_checkpoint(tmp_path):
     script = [sys.executable, "-c", KILLED_WHILE_SAVING, tmp_path, str(KILLS)]
     done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert len(told["reached"]) == KILLS
-    assert told["reached"] == sorted(set(told["reached"])), "a kill has cost a save that was already made"
-    assert told["unfinished"] > KILLS // 4, "the kills did not come while it was saving"
-    assert 2 <= told["files"] <= 3  # three if killed between the rename and the removal of the oldest
+    result = json.loads(done.stdout)
+    assert len(result["reached"]) == KILLS
+    assert result["reached"] == sorted(set(result["reached"])), "a kill has cost a save that was already made"
+    assert result["unfinished"] > KILLS // 4, "the kills did not come while it was saving"
+    assert 2 <= result["files"] <= 3  # three if killed between the rename and the removal of the oldest

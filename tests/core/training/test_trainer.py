@@ -190,11 +190,11 @@ def test_gradients_are_clipped_and_their_norm_before_clipping_is_reported(small,
     assert used == pytest.approx(clip if clip == 1e-3 else event.grad_norm, rel=1e-2)
 
 
-@pytest.mark.parametrize("spoil", ["loss", "gradient"])
-def test_a_non_finite_loss_or_gradient_stops_training_before_the_update(small, make_trainer, spoil):
+@pytest.mark.parametrize("not_finite", ["loss", "gradient"])
+def test_a_non_finite_loss_or_gradient_stops_training_before_the_update(small, make_trainer, not_finite):
     trainer = make_trainer(small)
     trainer.train_step()
-    if spoil == "loss":
+    if not_finite == "loss":
         with torch.no_grad():
             trainer.model.transformer.ln_f.weight[0] = math.nan
     else:
@@ -202,7 +202,7 @@ def test_a_non_finite_loss_or_gradient_stops_training_before_the_update(small, m
     before = {name: tensor.clone() for name, tensor in trainer.state_dict().items() if "generator" not in name}
     with pytest.raises(TrainingError, match="stopped at step 2") as error:
         trainer.train_step()
-    assert ("gradient" if spoil == "gradient" else "loss (nan)") in str(error.value)
+    assert ("gradient" if not_finite == "gradient" else "loss (nan)") in str(error.value)
     assert trainer.step == 1
     after = trainer.state_dict()
     assert all(torch.equal(before[name].nan_to_num(), after[name].nan_to_num()) for name in before)
@@ -265,8 +265,8 @@ def test_a_step_detail_has_the_loss_of_its_batch_before_and_after_the_update(sma
         event = trainer.train_step(detailed=True)
         seen = SimpleNamespace(**trainer.step_detail)
         after = copy.deepcopy(trainer.model).eval()
-        for model, told in ((before, seen.before), (after, seen.after)):
-            assert told == pytest.approx(model(seen.inputs, seen.targets)[1].item(), rel=1e-5)
+        for model, measured in ((before, seen.before), (after, seen.after)):
+            assert measured == pytest.approx(model(seen.inputs, seen.targets)[1].item(), rel=1e-5)
         assert (seen.before == pytest.approx(event.loss, rel=1e-5)) == (not dropout)
         assert trainer.model.training
 

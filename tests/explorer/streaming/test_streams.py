@@ -73,9 +73,9 @@ def test_the_stream_of_a_finished_run_sends_all_its_rows_and_ends(finished_run):
 
 
 def test_attention_and_embedding_events_agree_with_the_probe(finished_run):
-    told = {name: data for name, data, _ in whole(finished_run)}
+    sent = {name: data for name, data, _ in whole(finished_run)}
     probe = finished_run.read_probe()
-    attention, embedding = told["attention"], told["embedding"]
+    attention, embedding = sent["attention"], sent["embedding"]
     shape = (attention["layers"], attention["heads"], attention["length"], attention["length"])
     assert shape == probe.attention.shape and len(attention["tokens"]) == shape[2]
     assert np.array_equal(np.frombuffer(b64decode(attention["bytes"]), np.uint8).reshape(shape), probe.attention)
@@ -143,10 +143,10 @@ def test_a_setting_change_is_sent_with_its_label(finished_run):
 
 
 def test_the_status_reports_trouble_in_training(ruined_run, finished_run):
-    told = whole(ruined_run)[0][1]["progress"]
-    sentence = fill(told["sentence"], **told["numbers"])
+    sent = whole(ruined_run)[0][1]["progress"]
+    sentence = fill(sent["sentence"], **sent["numbers"])
     best = ruined_run.rows("metrics")[-3]["val_loss"]
-    assert told["trouble"] and sentence == (
+    assert sent["trouble"] and sentence == (
         f"Loss rose from {best:.2f} to 5.50 after the learning rate was raised at step 21. Go back to step 20."
     )
     assert not whole(finished_run)[0][1]["progress"]["trouble"]

@@ -39,9 +39,9 @@ def test_a_short_link_opens_its_page_only_for_members(known, people):
     lost = people["Ada"].get("/j/0000")
     assert lost.status_code == 404 and "no link" in lost.text
     nobody = people["nobody"]
-    asked = nobody.get(f"/j/{code}", headers={"accept": "text/html"})
-    assert asked.headers["location"] == f"/join?next={code}"
-    assert f'value="{code}"' in nobody.get(asked.headers["location"]).text
+    redirect = nobody.get(f"/j/{code}", headers={"accept": "text/html"})
+    assert redirect.headers["location"] == f"/join?next={code}"
+    assert f'value="{code}"' in nobody.get(redirect.headers["location"]).text
     assert "evil" not in nobody.get("/join?next=//evil.example").text
     joined = nobody.post("/join", data={"code": known.code, "nickname": "Cleo", "next": code})
     assert joined.headers["location"] == f"/j/{code}"

@@ -25,8 +25,8 @@ def taken_port():
 
 def test_help_lists_the_options():
     command = [sys.executable, "-m", "explorer", "--help"]
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert all(option in told for option in ("--port", "--address", "--home", "--dev", "127.0.0.1"))
+    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert all(option in output for option in ("--port", "--address", "--home", "--dev", "127.0.0.1"))
 
 
 @pytest.mark.parametrize(
@@ -41,9 +41,9 @@ def test_serving_on_a_public_address_warns_that_there_is_no_password(address, op
 
 def test_a_port_in_use_is_reported_with_a_free_port_to_try(taken_port, explorer_home, capsys):
     assert main(["--port", str(taken_port)]) == 2
-    told = capsys.readouterr()
-    assert f"Port {taken_port} is in use" in told.err and f"--port {taken_port + 1}" in told.err
-    assert "Traceback" not in told.err and told.out == ""
+    output = capsys.readouterr()
+    assert f"Port {taken_port} is in use" in output.err and f"--port {taken_port + 1}" in output.err
+    assert "Traceback" not in output.err and output.out == ""
 
 
 def test_an_address_of_another_machine_is_refused():

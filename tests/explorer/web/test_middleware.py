@@ -59,21 +59,21 @@ def ask(port: int, path: str, host: str, more: str = "") -> tuple[int, str]:
     """Send a raw request; return the status and everything received up to the end of the headers."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n".encode())
-        told = b""
-        while b"\r\n\r\n" not in told:
-            told += connection.recv(65536)
-        if b" 403 " in told.split(b"\r\n")[0]:
+        received = b""
+        while b"\r\n\r\n" not in received:
+            received += connection.recv(65536)
+        if b" 403 " in received.split(b"\r\n")[0]:
             connection.shutdown(socket.SHUT_WR)
             while piece := connection.recv(65536):
-                told += piece
-    return int(told.split()[1]), told.decode()
+                received += piece
+    return int(received.split()[1]), received.decode()
 
 
 @pytest.mark.parametrize("path", ROUTES)
 def test_a_request_for_a_foreign_host_is_refused_on_every_route(port, path):
     assert ask(port, path, f"127.0.0.1:{port}")[0] != 403
-    status, told = ask(port, path, f"evil.example:{port}", "Connection: close\r\n")
-    assert status == 403 and "--host-name" in told and "<" not in told
+    status, received = ask(port, path, f"evil.example:{port}", "Connection: close\r\n")
+    assert status == 403 and "--host-name" in received and "<" not in received
 
 
 @pytest.mark.parametrize(
@@ -106,16 +106,16 @@ def test_only_requests_for_allowed_host_names_are_answered(port, host, answered)
     ],
 )
 def test_a_websocket_is_opened_only_for_our_own_origins(port, host, origin, status):
-    told = f"{HANDSHAKE}Origin: {origin.format(port)}\r\n"
-    assert ask(port, "/_stcore/stream", host.format(port), told)[0] == status
+    received = f"{HANDSHAKE}Origin: {origin.format(port)}\r\n"
+    assert ask(port, "/_stcore/stream", host.format(port), received)[0] == status
 
 
 @pytest.mark.parametrize("path", ROUTES)
 def test_every_answer_has_the_security_headers(port, path):
-    told = ask(port, path, "localhost")[1].lower()
-    assert "content-security-policy: frame-ancestors 'self' https://moodle.school.edu\r\n" in told
-    assert "x-content-type-options: nosniff\r\n" in told and "referrer-policy: same-origin\r\n" in told
-    assert "x-frame-options" not in told  # this header cannot allow another site
+    received = ask(port, path, "localhost")[1].lower()
+    assert "content-security-policy: frame-ancestors 'self' https://moodle.school.edu\r\n" in received
+    assert "x-content-type-options: nosniff\r\n" in received and "referrer-policy: same-origin\r\n" in received
+    assert "x-frame-options" not in received  # this header cannot allow another site
 
 
 def guard(**sites) -> RequestGuard:
@@ -189,8 +189,8 @@ def answer(response, accept: str, base_path: str = "", address: str = "/") -> tu
     path, _, query = address.partition("?")
     scope = {"type": "http", "headers": headers, "method": "GET", "path": path, "query_string": query.encode()}
     asyncio.run(PageShell(app, base_path)(scope, None, send))
-    told = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-    return told, b"".join(message.get("body", b"") for message in sent).decode()
+    received = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return received, b"".join(message.get("body", b"") for message in sent).decode()
 
 
 @pytest.mark.parametrize(("base_path", "written"), [("", '"/"'), ("gpt", '"/gpt"')])

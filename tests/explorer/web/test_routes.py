@@ -79,8 +79,8 @@ def test_a_download_is_a_zip_of_the_run_and_leaves_no_temporary_files(client, fi
     response = client.get(f"/api/runs/{finished_run.id}/download")
     names = zipfile.ZipFile(io.BytesIO(response.content)).namelist()
     assert any(name.endswith("run.json") for name in names) and all(".." not in name for name in names)
-    told = response.headers["content-disposition"]
-    assert finished_run.id in told and not set(told.partition("filename")[2]) & set("<>/\\\n")
+    sentence = response.headers["content-disposition"]
+    assert finished_run.id in sentence and not set(sentence.partition("filename")[2]) & set("<>/\\\n")
     assert int(response.headers["content-length"]) == len(response.content)
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
@@ -112,8 +112,8 @@ def test_concurrent_downloads_are_limited_and_finished_ones_free_their_slot(expl
 
     async def both() -> list[int]:
         transport = httpx.ASGITransport(Starlette(routes=api_routes(Broadcaster())))
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as asked:
-            return [answer.status_code for answer in await asyncio.gather(*(asked.get(address) for _ in range(2)))]
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as pending:
+            return [answer.status_code for answer in await asyncio.gather(*(pending.get(address) for _ in range(2)))]
 
     assert sorted(asyncio.run(both())) == [200, 503]
 
@@ -135,7 +135,7 @@ def test_text_is_generated_from_an_empty_prompt(client, finished_run):
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "sentence"),
     [
         ({"prompt": "naïve"}, "'ï' (U+00EF) at position 2"),
         ({"prompt": "مرحبا"}, "position 0"),
@@ -146,9 +146,9 @@ def test_text_is_generated_from_an_empty_prompt(client, finished_run):
         ({"prompt": "T" * (LONGEST_PROMPT + 1)}, str(LONGEST_PROMPT)),
     ],
 )
-def test_invalid_prompts_and_settings_are_refused_in_a_sentence(client, finished_run, query, told):
+def test_invalid_prompts_and_settings_are_refused_in_a_sentence(client, finished_run, query, sentence):
     (name, data), end = written(client, finished_run, **query)
-    assert name == "problem" and told in data["sentence"] and end == ("end", {})
+    assert name == "problem" and sentence in data["sentence"] and end == ("end", {})
 
 
 def test_a_run_without_weights_is_reported(client, finished_run):
@@ -188,11 +188,11 @@ def test_a_flood_of_requests_from_one_client_leaves_slots_for_others(finished_ru
             return httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(host, 1)), base_url="http://test")
 
         async with from_("192.0.2.1") as one, from_("192.0.2.2") as other, from_("127.0.0.1") as proxy:
-            asked = [asyncio.create_task(who.get(address)) for who in [one] * 1000 + [other] * 2 + [proxy] * 1000]
-            while sum(task.done() for task in asked) < 2002 - generation.MAX_WAITING:
+            pending = [asyncio.create_task(who.get(address)) for who in [one] * 1000 + [other] * 2 + [proxy] * 1000]
+            while sum(task.done() for task in pending) < 2002 - generation.MAX_WAITING:
                 await asyncio.sleep(0)
             go_on.set()
-            return [answer.status_code for answer in await asyncio.gather(*asked)]
+            return [answer.status_code for answer in await asyncio.gather(*pending)]
 
     statuses = asyncio.run(flood())
     assert statuses[:1000].count(200) == generation.MAX_OF_ONE and statuses[1000:1002] == [200, 200]

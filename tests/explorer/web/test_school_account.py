@@ -50,9 +50,9 @@ class Provider:
         return JSONResponse({"issuer": self.url} | {name: f"{self.url}/{end}" for name, end in ends.items()})
 
     async def authorize(self, request: Request) -> RedirectResponse:
-        asked = request.query_params
-        self.nonces["code"] = asked["nonce"]
-        return RedirectResponse(f"{asked['redirect_uri']}?code=code&state={asked['state']}", 302)
+        parameters = request.query_params
+        self.nonces["code"] = parameters["nonce"]
+        return RedirectResponse(f"{parameters['redirect_uri']}?code=code&state={parameters['state']}", 302)
 
     async def token(self, _request: Request) -> JSONResponse:
         now = int(time.time())
@@ -103,10 +103,10 @@ def sign_in(browser: TestClient, provider: Provider) -> None:
     """Follow the link of the join page to the provider and back."""
     page = browser.get("/join").text
     address = page.split("/auth/login?")[1].split('"')[0].replace("&amp;", "&")
-    asked = urlsplit(browser.get(f"/auth/login?{address}").headers["location"])
-    assert f"{asked.scheme}://{asked.netloc}" == provider.url
-    provider.nonces["code"] = parse_qs(asked.query)["nonce"][0]
-    back = browser.get(f"/oauth2callback?code=code&state={parse_qs(asked.query)['state'][0]}")
+    login = urlsplit(browser.get(f"/auth/login?{address}").headers["location"])
+    assert f"{login.scheme}://{login.netloc}" == provider.url
+    provider.nonces["code"] = parse_qs(login.query)["nonce"][0]
+    back = browser.get(f"/oauth2callback?code=code&state={parse_qs(login.query)['state'][0]}")
     assert back.status_code == 302
 
 
