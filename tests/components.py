@@ -1,4 +1,4 @@
-"""What the components of a page under test were given, what they fetch by our own routes, and its jobs."""
+"""Read what the components of a page under test received, request our routes as they do, and wait for jobs."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""What holds for every test, and a home with real runs in it."""
+"""Fixtures and options of all tests, and a data folder with real runs."""
 
 import gc
 import json

@@ -1,4 +1,4 @@
-"""Run functions of `assets/components` in Node, beside what they mirror in Python."""
+"""Run functions of `assets/components` in Node, to compare them with the same functions in Python."""
 
 import json
 from pathlib import Path

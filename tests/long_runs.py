@@ -1,4 +1,4 @@
-"""Runs with very many rows, written as a worker would have: for tests and for benchmarks."""
+"""Write runs with very many rows, as a worker would, for tests and benchmarks."""
 
 import json
 import math

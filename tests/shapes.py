@@ -1,6 +1,6 @@
-"""Checks of the shapes in annotations, once for each combination of types and shapes.
+"""Check the shapes in annotations, once for each combination of types and shapes.
 
-Checked at every call, they would cost half as much again as a small model's training step.
+Checking every call would add half of the time of a small model's training step.
 """
 
 from collections.abc import Callable, Hashable

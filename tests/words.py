@@ -1,6 +1,6 @@
-"""`make words`: collect the app's own sentences into `explorer/i18n/locale/messages.pot`, for whoever translates them.
+"""Collect the app's sentences into `explorer/i18n/locale/messages.pot`, for translators: `make words`.
 
-The catalogs of all languages get the new sentences too, and are compiled for gettext.
+Every language's catalog gets the new sentences and is compiled for gettext.
 """
 
 import inspect

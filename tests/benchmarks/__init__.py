@@ -1,1 +1,1 @@
-"""Figures for README, measured on the machine at hand: `make bench TEXT=path/to/tinyshakespeare.txt`."""
+"""Benchmarks: `make bench TEXT=path/to/tinyshakespeare.txt` measures this machine and writes docs/benchmarks.md."""

@@ -1,4 +1,4 @@
-"""Which part of `gpt-fast` bought how much: each taken out alone, and all put in one after the other."""
+"""Measure what each setting of `gpt-fast` gains: remove each one alone, then add all of them one after the other."""
 
 import statistics
 from collections.abc import Iterable

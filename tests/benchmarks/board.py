@@ -1,4 +1,4 @@
-"""All heads of a GPT-2 in a real browser: 12 x 12 patterns of 64 tokens, from their bytes to the drawn canvas."""
+"""Time the drawing of all attention heads of GPT-2 in a browser: 12 x 12 patterns of 64 tokens."""
 
 import statistics
 from dataclasses import asdict

@@ -1,6 +1,6 @@
-"""A class of thirty on this machine: thirty runs in a queue, thirty live boards, and pages opened meanwhile.
+"""Measure a class of thirty on this machine: thirty runs in a queue, thirty dashboards, and pages opened meanwhile.
 
-And two hundred sessions that lose their connection at once and come back.
+Also measure two hundred sessions that lose their connection at the same moment and reconnect.
 """
 
 import asyncio

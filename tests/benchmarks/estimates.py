@@ -1,6 +1,6 @@
-"""Time and memory told before six presets start, after a trial of each, against what then happens in a real worker.
+"""Compare the estimated time and memory of six presets, after a trial of each, with those of a real worker.
 
-The long ones are shortened: fewer steps, and measurements, texts and saves in about the same proportion to them.
+Long presets train for fewer steps. Their evaluations, samples and saves are reduced in about the same proportion.
 """
 
 import os

@@ -1,6 +1,6 @@
-"""Tokens a second against nanoGPT and llama2.c: the same shapes, random weights, within the context and past it.
+"""Compare tokens per second with nanoGPT and llama2.c: same shapes, random weights, within the context and beyond it.
 
-Checkouts are only read: nanoGPT's model.py is imported, llama2.c's run.c is compiled, as they are.
+Checkouts are only read: nanoGPT's model.py is imported unchanged, and llama2.c's run.c is compiled unchanged.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
-"""What a step costs as context, width, depth and batch grow, and which share of the machine's best it reaches.
+"""Measure the time of a step as context, width, depth and batch grow, and its share of the machine's peak.
 
-With as many threads as a run of those settings takes; the best is that of one large product on so many.
+Each measurement uses as many threads as a run with those settings. The peak is that of one large matrix product.
 """
 
 import statistics

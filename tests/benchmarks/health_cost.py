@@ -1,4 +1,4 @@
-"""The share of training time that measuring the training's health takes, with a run's own plan."""
+"""Measure the share of training time that the measurements of training health take in a run."""
 
 from pathlib import Path
 from time import perf_counter

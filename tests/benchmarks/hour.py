@@ -1,4 +1,4 @@
-"""An hour of streaming without the waiting: `python -m tests.benchmarks.hour HOME TICKS WATCHERS`.
+"""Simulate an hour of streaming without waiting: `python -m tests.benchmarks.hour HOME TICKS WATCHERS`.
 
 Prints lines of "hour of the simulated time, megabytes of this process".
 """

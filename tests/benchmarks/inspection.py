@@ -1,7 +1,7 @@
-"""How long each view into a model takes, on gpt-tiny and on the shape of GPT-2's smallest model.
+"""Time each view of Look inside, on gpt-tiny and on the shape of GPT-2's smallest model.
 
-Weights are random: they do not matter for the time. What reports its progress is timed for at most `PATIENCE` seconds,
-and scaled up from the share that is done by then.
+The weights are random, because they do not change the time. A view that reports its progress runs for at most
+`PATIENCE` seconds; its time is extrapolated from the share done.
 """
 
 from collections.abc import Callable, Iterator

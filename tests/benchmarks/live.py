@@ -1,4 +1,4 @@
-"""The page while a run is live: how soon, how often, and at what cost, with 0, 1, 10 and 30 watchers."""
+"""Measure how soon, how often and at what cost the page of a live run is updated, with 0, 1, 10 and 30 watchers."""
 
 import selectors
 import socket

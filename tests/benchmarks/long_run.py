@@ -1,4 +1,4 @@
-"""A run with a million rows: how soon it is on the page, and what an hour of streaming does to the server's memory."""
+"""Measure a run with a million rows: how soon its page shows it, and the server's memory after an hour of streaming."""
 
 import os
 import statistics

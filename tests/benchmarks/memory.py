@@ -1,7 +1,7 @@
-"""Memory told before a run starts against the peak of the real worker: ten shapes, two of them with a text of 20 MB.
+"""Compare the memory estimated before a run with its worker's peak: ten shapes, two of them with a text of 20 MB.
 
-Where freed blocks happen to lie makes one copy of the logits more or less, so each is trained several times.
-And what the programs take before they compute anything, beside torch alone: imports, first pages and memory.
+Each shape trains several times, because the position of freed blocks decides whether the logits need one more copy.
+Also measure the memory of each program before it computes anything, beyond that of torch alone.
 """
 
 import asyncio

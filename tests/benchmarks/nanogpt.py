@@ -1,7 +1,7 @@
-"""How long until the text is learned: nanoGPT's recipe for a processor, `gpt-fast` to the same quality and to its end.
+"""Measure the time to nanoGPT's loss: its recipe for a CPU against `gpt-fast`, to the same loss and to its end.
 
-A checkout of nanoGPT is given by its path and only read: its train.py runs as it is, in a temporary folder that holds
-the data. Both sides start their clock when everything is imported, and evaluate on the way, on the clock.
+The checkout of nanoGPT is only read: its train.py runs unchanged, in a temporary folder that contains the data. Both
+sides start their clock after all imports, and evaluate during training, with the clock running.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The picture of the whole model in a real browser: after a move of the slider, while it plays, and when it opens."""
+"""Time the picture of the whole model in a browser: when it opens, after a move of the slider, and while it plays."""
 
 import os
 import statistics

@@ -1,4 +1,4 @@
-"""Do the lecture's presets reach the published losses on Tiny Shakespeare?"""
+"""Compare the losses of the lecture's presets on Tiny Shakespeare with the published ones."""
 
 import sys
 from collections.abc import Sequence

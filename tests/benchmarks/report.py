@@ -1,4 +1,4 @@
-"""What was measured: one JSON that every benchmark adds to, and each one's table in `docs/benchmarks.md`."""
+"""Collect the results of all benchmarks in one JSON file, and write their tables into `docs/benchmarks.md`."""
 
 import json
 import os

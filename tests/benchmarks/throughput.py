@@ -1,7 +1,7 @@
-"""Steps a second against nanoGPT: the same models, batches and text, each side in a process of its own, taking turns.
+"""Compare steps per second with nanoGPT: same models, batches and text, each side in its own process, alternating.
 
-nanoGPT computes on a processor in float32, so that is what its side does; ours once in float32 and once as it would by
-itself. A checkout is given by its path and only its model.py is imported, as it is.
+nanoGPT computes in float32 on a CPU. Our side is measured in float32 and with its automatic precision. Only model.py
+of the checkout is imported, unchanged.
 """
 
 import contextlib

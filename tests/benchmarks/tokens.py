@@ -1,6 +1,6 @@
-"""Tokens: speed of byte-pair encoding, bits per byte of each tokenizer, a text of 2 GB, and how many seeds grok.
+"""Measure tokenizers: speed of byte-pair encoding, bits per byte of each, a text of 2 GB, and how many seeds grok.
 
-minbpe is a checkout that is given by its path and only read. tiktoken encodes with our merges.
+The checkout of minbpe is only read. tiktoken encodes with our merges.
 """
 
 import statistics

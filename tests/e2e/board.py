@@ -1,4 +1,4 @@
-"""Steps that several tests share: wait for a page, watch a run, look inside, generate."""
+"""Steps that several browser tests share: wait for a page, watch a run, look inside, generate."""
 
 import re
 from typing import Any

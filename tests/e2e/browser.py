@@ -1,4 +1,4 @@
-"""Find a Chromium, or get one: `python -m tests.e2e.browser` is the step of `make test` before the browser tests.
+"""Find or install a Chromium for the browser tests; `make test` runs `python -m tests.e2e.browser` before them.
 
 An installed browser is preferred, then Debian's package, then Playwright's own download.
 """

@@ -1,4 +1,4 @@
-"""A real server with its own data folder, and a real browser that records every console error."""
+"""Fixtures: a real server with its own data folder, and a real browser that records every console error."""
 
 import shutil
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""The app as a user starts it, in its own process with its own data folder."""
+"""Start the app as a user does, in its own process with its own data folder."""
 
 import os
 import socket

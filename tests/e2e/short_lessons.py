@@ -1,4 +1,4 @@
-"""`python -m explorer` with lessons that train for fewer steps: unit tests check what their models learn."""
+"""Serve the app with lessons that train for fewer steps; unit tests check what their models learn."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Pages start background jobs; those of a test end before its runs are deleted."""
+"""Fixtures of page tests; the background jobs that a page starts end before its runs are deleted."""
 
 from collections.abc import Iterator
 

@@ -1,1 +1,1 @@
-"""Many runs over many hosts, and one run over several processes."""
+"""Benchmarks of many runs on several hosts, and of one run in several processes."""

@@ -1,4 +1,4 @@
-"""A Ray cluster on this machine against its own processes, and two processes of a run against one of two threads."""
+"""Compare a Ray cluster on this machine with local workers, and two processes of a run with one of two threads."""
 
 import subprocess
 import sys

@@ -1,7 +1,7 @@
-"""Waiting times of 1,000 runs of 100 students on 16 GPUs: the queue's rule against first come, first served.
+"""Simulate how long 1,000 runs of 100 students wait for 16 GPUs: the queue's rule against first come, first served.
 
-The queue is the real one, on a simulated clock. Ten students start a sweep of forty runs each within the first hour;
-ninety start six or seven runs each, one at a time, over four hours. Durations are exponential, four minutes on average.
+The queue is the real one, with a simulated clock. Ten students start a sweep of forty runs each within the first hour.
+Ninety start six or seven runs each, one at a time, over four hours. Durations are exponential, on average four minutes.
 """
 
 import heapq

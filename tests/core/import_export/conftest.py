@@ -1,4 +1,4 @@
-"""A small transformers GPT-2 with random weights, and a byte-pair tokenizer trained on a few sentences."""
+"""Fixtures: a small transformers GPT-2 with random weights, and a byte-pair tokenizer of a few sentences."""
 
 import pytest
 import torch

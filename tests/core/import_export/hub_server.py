@@ -1,4 +1,4 @@
-"""A local hub: folders of models and datasets over real HTTP, with the paths of the Hugging Face hub."""
+"""Serve folders of models and datasets over HTTP, with the paths of the Hugging Face hub."""
 
 import hashlib
 import json

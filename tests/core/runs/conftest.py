@@ -1,4 +1,4 @@
-"""A data folder with its own text, and a tiny model, so that runs are fast."""
+"""Fixtures: a data folder with its own text, and settings of a tiny model, so that runs take little time."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""One small run that the training tests vary."""
+"""Fixtures: one small run, which the training tests vary."""
 
 from collections.abc import Callable
 
