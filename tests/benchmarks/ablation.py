@@ -67,7 +67,7 @@ def _rows(
 
 
 def _loss(config: RunConfig, splits: Splits, seed: int) -> float:
-    """On the whole validation split, after all steps."""
+    """Return the loss on the whole validation split, after all steps."""
     trainer = _trainer(config.replace({"train.seed": seed}), splits)
     for _ in range(config.train.steps):
         trainer.train_step()
@@ -75,7 +75,7 @@ def _loss(config: RunConfig, splits: Splits, seed: int) -> float:
 
 
 def _step_seconds(configs: list[RunConfig], splits: Splits) -> list[float]:
-    """Seconds of a step of each; taken in turns, because the machine's speed drifts."""
+    """Return the seconds of a step of each, measured alternately, because the machine's speed drifts."""
     trainers = [_trainer(config, splits) for config in configs]
     seconds: list[list[float]] = [[] for _ in configs]
     for _ in range(ROUNDS):

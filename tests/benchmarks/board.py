@@ -14,7 +14,7 @@ from explorer.components.modules import COMPONENTS
 from tests.e2e.browser import find_browser
 
 LAYERS, HEADS, LENGTH = 12, 12, 64
-ROUNDS = 30  # the first, which also compiles the code, is told by itself
+ROUNDS = 30  # the first, which also compiles the code, is reported separately
 
 # A frame is over when the next but one begins: by then what was drawn has been handed on to the screen.
 DRAW = """async ([bytes, palette, layers, heads, length]) => {
@@ -40,7 +40,7 @@ DRAW = """async ([bytes, palette, layers, heads, length]) => {
 
 
 def measure() -> dict[str, str]:
-    """A model with random weights looks a little everywhere, so that no cell is cheaper than a trained model's."""
+    """Time the drawing. Random weights attend a little everywhere, so no cell is cheaper than in a trained model."""
     model = build_model(preset("gpt2").model.model_copy(update={"n_embd": 48}), 256).eval()
     patterns = attention_patterns(model, [(7 * place) % 256 for place in range(LENGTH)])
     assert patterns.shape == (LAYERS, HEADS, LENGTH, LENGTH)
@@ -64,7 +64,7 @@ def measure() -> dict[str, str]:
 
 
 def _send(route: Route) -> None:
-    """Answer with a module of the components, or with an empty page."""
+    """Respond with a module of the components, or with an empty page."""
     if name := urlsplit(route.request.url).path.strip("/"):
         route.fulfill(path=COMPONENTS / name)
     else:

@@ -122,7 +122,7 @@ _TTL, _COLLECTED = 120.0, 75.0  # seconds: Streamlit keeps a session without a c
 
 
 def measure_sessions() -> dict[str, str]:
-    """Return what two hundred sessions keep when all lose their connection and come back, and the server's memory."""
+    """Return what two hundred sessions keep when all lose their connection and reconnect, and the server's memory."""
     with tempfile.TemporaryDirectory() as folder:
         data_dir = Path(folder) / "home"
         data_dir.mkdir()
@@ -230,7 +230,7 @@ def _shows(answers: list[ForwardMsg], name: str) -> bool:
 
 
 class PageSession:
-    """One browser's WebSocket, as Streamlit's page opens it."""
+    """A browser's WebSocket, opened as by Streamlit's page."""
 
     def __init__(self, server: Server, cookie: str, steps: int):
         self.server, self.cookie, self.steps = server, cookie, steps
@@ -243,7 +243,7 @@ class PageSession:
         return f"preset=gpt-quick&set=train.steps:{self.steps}"
 
     async def come(self, drawing: asyncio.Semaphore, query: str) -> "PageSession":
-        """Connect, to the session of before if there was one, and read Train until it is drawn."""
+        """Connect, to the earlier session if there was one, and read Train until it is drawn."""
         await self.connect()
         async with drawing:
             data = b"".join(message.SerializeToString() for message in await self.open("train", query))
@@ -251,7 +251,7 @@ class PageSession:
         return self
 
     async def connect(self) -> None:
-        """Connect, to the session of before if there was one."""
+        """Connect, to the earlier session if there was one."""
         protocols = ["streamlit", "PLACEHOLDER_AUTH_TOKEN", *filter(None, [self.id])]
         self.socket = await websockets.connect(
             f"ws://127.0.0.1:{self.server.port}/_stcore/stream",
@@ -262,7 +262,7 @@ class PageSession:
         )
 
     async def open(self, page: str, query: str) -> list[ForwardMsg]:
-        """Ask for a page and return what the server sends until it is drawn."""
+        """Request a page and return what the server sends until it is drawn."""
         message, answers = BackMsg(), []
         message.rerun_script.query_string, message.rerun_script.page_name = query, page
         assert self.socket

@@ -58,7 +58,7 @@ def measure() -> None:
 
 
 def shortened(config: RunConfig, steps: int) -> RunConfig:
-    """The same run in fewer steps; what happens every so many steps happens at least once, and takes less."""
+    """Return the settings of the same run with fewer steps; each periodic operation still happens at least once."""
     train = config.train
     share = steps / train.steps
     changes: dict[str, Any] = {"train.steps": steps, "train.warmup_steps": min(train.warmup_steps, steps // 2)}
@@ -94,11 +94,11 @@ def _row(data_dir: Path, name: str, steps: int) -> dict[str, Any]:
         "steps": f"{steps} of {preset(name).train.steps}" if steps < preset(name).train.steps else str(steps),
         "precision": precision,
         "seconds reckoned": f"{reckoned.seconds:.1f}",
-        "told after a trial": f"{expected.seconds:.1f}",
-        "taken": f"{status.seconds:.1f}",
+        "estimated after a trial": f"{expected.seconds:.1f}",
+        "measured": f"{status.seconds:.1f}",
         "time": _off(expected.seconds, status.seconds),
-        "MB told": round(needed / 2**20),
-        "MB taken": round(peak / 2**20),
+        "MB estimated": round(needed / 2**20),
+        "MB measured": round(peak / 2**20),
         "memory": _off(needed, peak),
     }
 
@@ -131,8 +131,8 @@ def private_kilobytes(pid: int) -> int:
         return 0
 
 
-def _off(told: float, taken: float) -> str:
-    off = told / taken - 1
+def _off(estimated: float, measured: float) -> str:
+    off = estimated / measured - 1
     return f"{100 * off:+.0f}%" + (" (!)" if abs(off) > NEAR else "")
 
 
@@ -144,7 +144,7 @@ def _process(data_dir: Path, command: list[str], said: str = "") -> None:
 
 
 def measure_gauge() -> None:
-    """Does a run that follows the gauge's advice get the tokens a second that were promised?
+    """Compare the tokens per second that the gauge predicts for its advice with those of a run that follows it.
 
     Real runs of one thread; seconds in which other programs had the processor are left out on both sides.
     """
@@ -172,7 +172,7 @@ def _advice_rows(data_dir: Path, name: str) -> list[dict[str, Any]]:
             {
                 "settings": name,
                 "advice": f"{', '.join(advice.changes)} {advice.before} to {advice.after}",
-                "told": f"{advice.times:.2f}",
+                "predicted": f"{advice.times:.2f}",
                 "measured": f"{measured:.2f}",
                 "off": f"{100 * off:+.0f}%" + " (!)" * (abs(off) > _ADVICE_NEAR),
             }

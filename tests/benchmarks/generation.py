@@ -55,7 +55,7 @@ def import_model(checkout: Path) -> Any:
 
 
 def _interleaved(nano: Any, ours: Any, length: int, rounds: int) -> list[tuple[float, float]]:
-    """Seconds of nanoGPT and of ours, one after the other in each round; a first round that warms up is left out."""
+    """Return the seconds of nanoGPT and of ours, alternating, without a first round that warms up."""
     start = torch.zeros(1, 1, dtype=torch.int64)
     settings = GenerationConfig(max_new_tokens=length)
     return [
@@ -215,7 +215,7 @@ def write_llama(model: GPT, path: Path) -> None:
 
 
 class Llama:
-    """The functions of llama2.c's run.c, which computes on a model file."""
+    """Return the functions of llama2.c's run.c, which computes with a model file."""
 
     def __init__(self, library: Path, model: Path):
         self.library = ctypes.CDLL(str(library))

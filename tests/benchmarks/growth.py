@@ -57,7 +57,7 @@ def _row(path: str, value: int, best: dict[int, dict[str, float]], name: str = "
 
 
 def _best(dtype: torch.dtype) -> float:
-    """Floating-point operations a second of one large product."""
+    """Return the floating-point operations per second of one large matrix product."""
     left, right = (torch.randn(SIZE, SIZE).to(dtype) for _ in range(2))
     left @ right
     return 2 * SIZE**3 / _fastest(lambda: left @ right)
@@ -71,7 +71,7 @@ def _step_seconds(config: RunConfig, precision: str) -> float:
 
 
 def _fastest(work: Any) -> float:
-    """Median of the faster half of some seconds: the others shared the machine with somebody else."""
+    """Return the median of the faster half of some times: other programs slowed the others."""
     seconds, start = [], perf_counter()
     while len(seconds) < 3 or perf_counter() - start < SECONDS:
         before = perf_counter()

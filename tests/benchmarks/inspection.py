@@ -45,7 +45,7 @@ MAP_POINTS = 600  # tokens of a map, as many as the page draws
 
 
 def measure() -> None:
-    """One row for each view, one column for each shape."""
+    """Return a row for each view, with a column for each shape."""
     text = load_corpus("shakespeare", Path())
     tokenizer = CharTokenizer.from_text(text)
     ids = torch.from_numpy(tokenizer.encode_array(text[:500_000]))
@@ -73,7 +73,7 @@ def measure() -> None:
 
 
 def views(model: GPT, ids: Tensor, tokens: list[str]) -> dict[str, Callable[[], object]]:
-    """Every view with what it shows of a prompt of 64 tokens, or of that many pieces of text."""
+    """Return what each view computes for a prompt of 64 tokens, or for that many passages."""
     prompt, other = ids[:PROMPT], ids[PROMPT : 2 * PROMPT]
     long = ids[: min(LONG, model.block_size)]
     windows = ids[: 2048 * 65].view(-1, 65)[:, : PROMPT + 1]
@@ -126,7 +126,7 @@ def copied(source: np.ndarray, length: int) -> object:
 
 
 def seconds(look: Callable[[], object]) -> str:
-    """The median of some repeats, or one go for what takes its time or reports progress."""
+    """Return the median of some repeats, or one measurement of what is slow or reports progress."""
     times = []
     while len(times) < REPEATS and sum(times) < PATIENCE / 4:
         started = perf_counter()

@@ -33,7 +33,7 @@ def measure() -> dict[str, str]:
 
 
 def _first_sign_of_life(server: Server) -> dict[str, str]:
-    """Seconds from the click on Home's button to the first loss in a real browser, over several runs."""
+    """Return the seconds from the click on Home's button to the first loss in a real browser, over several runs."""
     seconds = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(playwright), args=["--no-sandbox"])
@@ -56,7 +56,7 @@ def _first_sign_of_life(server: Server) -> dict[str, str]:
 
 
 def _wait_for_fork_server(server: Server) -> None:
-    """Until the next worker has imported torch: the figure is that of a visitor who has read the page first."""
+    """Wait until the next worker has imported torch, as for a visitor who reads the page first."""
     while (
         not (started := psutil.Process(server.process.pid).children())
         or max(process.cpu_percent(interval=1.0) for process in started) > 2
@@ -69,7 +69,7 @@ FIRST_POINT = """() => (document.querySelector('.st-key-live_loss .js-plotly-plo
 
 
 def _watchers(server: Server) -> dict[str, str]:
-    """Server CPU and training speed while so many watchers read the stream, in interleaved rounds."""
+    """Return the server's CPU time and the training speed for each number of watchers, in interleaved rounds."""
     run = _long_run(server)
     counts = (0, 1, 10, 30)
     cpu, speed, rate = ({count: [] for count in counts} for _ in range(3))
@@ -97,7 +97,7 @@ def _watchers(server: Server) -> dict[str, str]:
 
 
 def _long_run(server: Server) -> RunFolder:
-    """A gpt-tiny that outlasts the measurement, started in the server's own home and claimed by its supervisor."""
+    """Start a gpt-tiny that outlasts the measurement, in the server's data folder, claimed by its supervisor."""
     config = preset("gpt-tiny").replace({"train.steps": 100_000, "train.snapshots": 4})
     folder = RunFolder.create(server.data_dir, config)
     Queue(server.data_dir).put(folder.id)
@@ -114,7 +114,7 @@ def _last_step(run: RunFolder) -> int:
 
 @contextmanager
 def watching(server: Server, run: RunFolder, count: int):
-    """So many open streams, read by one cheap loop; yields what reads for some seconds and counts the updates."""
+    """Open streams, read by one cheap loop; yield a function that reads for some seconds and counts updates."""
     selector = selectors.DefaultSelector()
     sockets = []
     for _ in range(count):

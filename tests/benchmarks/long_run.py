@@ -51,7 +51,7 @@ def measure() -> None:
 
 
 def _copies(data_dir: Path, rows: int) -> list[RunFolder]:
-    """As many equal runs as there are rounds, each of which the server then reads for the first time; and one more."""
+    """Return an equal run for each round, which the server then reads for the first time, and one more."""
     first = long_run(data_dir, rows)
     copies = [long_run(data_dir, SHORT) for _ in range(2 * ROUNDS)]
     for copy in copies:
@@ -61,7 +61,7 @@ def _copies(data_dir: Path, rows: int) -> list[RunFolder]:
 
 
 def _over_http(server: Server, short: list[RunFolder], long: list[RunFolder]) -> list[dict[str, str]]:
-    """Seconds from the request to the first and to the last rows, read for the first time and then again."""
+    """Return the seconds from the request to the first and the last rows, at the first and a second reading."""
     seconds: dict[str, list[tuple[float, float]]] = {}
     for index in range(ROUNDS):
         for name, runs in (("thousand", short), ("million", long)):
@@ -83,7 +83,7 @@ def _stream_once(server: Server, run: RunFolder) -> tuple[float, float]:
 
 
 def _in_the_browser(server: Server, short: list[RunFolder], long: list[RunFolder]) -> list[dict[str, str]]:
-    """Seconds from the address to the first curve, and to the whole one."""
+    """Return the seconds from opening the address to the first curve, and to the whole one."""
     seconds: dict[str, list[tuple[float, float]]] = {"thousand": [], "million": []}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(playwright), args=["--no-sandbox"])
@@ -113,7 +113,7 @@ def _row(what: str, measured: list[tuple[float, float]]) -> dict[str, str]:
 
 
 def _resume(run: RunFolder) -> dict[str, str]:
-    """What a worker reads and cuts before it goes on from a checkpoint a thousand steps back."""
+    """Time what a worker reads and cuts before it resumes a thousand steps back."""
     started = time.perf_counter()
     cut_after(run, ROWS - 1000)
     run.last_metrics()
@@ -121,7 +121,7 @@ def _resume(run: RunFolder) -> dict[str, str]:
 
 
 def _real_time(server: Server, run: RunFolder) -> dict[str, str]:
-    """A run of a million rows goes on and is watched; every minute the watchers leave and others come."""
+    """Stream a run of a million rows as it grows; other watchers replace the present ones every minute."""
     web = psutil.Process(server.process.pid)
     step, minutes, memory = ROWS, [], []
     began = time.monotonic()
@@ -140,7 +140,7 @@ def _real_time(server: Server, run: RunFolder) -> dict[str, str]:
 
 
 def _growth(what: str, hours: np.ndarray, memory: np.ndarray, warm_up: float) -> dict[str, str]:
-    """The slope of a straight line through the megabytes after the warm-up."""
+    """Return memory at both ends, and the slope of a straight line through the megabytes after the warm-up."""
     counted = hours >= warm_up
     slope = np.polyfit(hours[counted], memory[counted], 1)[0]
     start, end = memory[counted][0], memory[-1]
@@ -153,7 +153,7 @@ def _growth(what: str, hours: np.ndarray, memory: np.ndarray, warm_up: float) ->
 
 
 def _an_hour_at_once() -> dict[str, str]:
-    """As many looks as in an hour, as fast as they go, in a process that does nothing else."""
+    """Make the checks of an hour as fast as possible, in a separate process."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "tests.benchmarks.hour", folder, str(TICKS), str(WATCHERS)]
         environment = {**os.environ, "GPT_EXPLORER_HOME": folder}

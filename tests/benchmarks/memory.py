@@ -55,7 +55,7 @@ def measure() -> None:
         text = load_corpus("shakespeare", data_dir)
         texts = {"short": text[:200_000], "whole": text, "long": (text * 5)[: MAX_BYTES - 1]}
         names = {title: save_text(text, title, data_dir).name for title, text in texts.items()}
-        report("Memory told and taken", [_row(data_dir, names[title], *shape) for title, *shape in SHAPES])
+        report("Memory, estimated and measured", [_row(data_dir, names[title], *shape) for title, *shape in SHAPES])
 
 
 def _row(
@@ -90,8 +90,8 @@ def _row(
         "batch": batch_size,
         "context": block_size,
         "dropout": dropout,
-        "MB told": round(estimated / 2**20),
-        "MB taken": ", ".join(f"{peak / 2**20:.0f}" for peak in sorted(peaks)),
+        "MB estimated": round(estimated / 2**20),
+        "MB measured": ", ".join(f"{peak / 2**20:.0f}" for peak in sorted(peaks)),
         "off": f"{100 * off:+.0f}%" + (" (!)" if abs(off) > NEAR else ""),
     }
 
@@ -161,7 +161,7 @@ async def _pages(server: Server, web: psutil.Process) -> list[dict[str, str]]:
 
 
 def _worker(server: Server, web: psutil.Process) -> list[dict[str, str]]:
-    """A worker of gpt-tiny, forked by a process that has imported torch, from the click to a hundredth step."""
+    """Train gpt-tiny to step 100 in a worker that is forked by a process that has imported torch."""
     living = [child for child in web.children() if child.status() != psutil.STATUS_ZOMBIE]
     (forks,) = [child for child in living if "--forks" in child.cmdline()]
     rows = [_footprint("the process that forks workers", _cpu(forks), forks)]

@@ -80,7 +80,7 @@ def _row(name: str, runs: list[tuple[float, float]], theirs: float) -> dict[str,
 
 
 def to_the_end(config: RunConfig, splits: Splits) -> tuple[float, float]:
-    """Seconds of the whole run with its measurements, and its loss on the whole validation split."""
+    """Return the seconds of the whole run with its evaluations, and its loss on the whole validation split."""
     start = perf_counter()
     trainer = _trainer(config, splits)
     for _ in trainer.events():
@@ -89,7 +89,7 @@ def to_the_end(config: RunConfig, splits: Splits) -> tuple[float, float]:
 
 
 def _trainer(config: RunConfig, splits: Splits) -> Trainer:
-    """As a worker would build it: in the precision that this machine was measured to do faster."""
+    """Return a trainer as in a worker: in the precision measured to be faster on this machine."""
     precision = choose_precision(config, _speed()).precision
     return Trainer(config, splits.train, splits.val, splits.vocab_size, "cpu", precision)
 
@@ -100,7 +100,7 @@ def _speed() -> MachineSpeed:
 
 
 def run_nanogpt(checkout: Path, splits: Splits, folder: Path, recipe: str) -> tuple[float, float]:
-    """Seconds that train.py takes with this recipe, and the loss of its last weights on the whole validation split."""
+    """Return the seconds of train.py with this recipe, and its last loss on the whole validation split."""
     prepare(checkout, splits, folder)
     (folder / "clocked.py").write_text(CLOCKED, "utf-8")
     run = subprocess.run(
@@ -117,7 +117,7 @@ def run_nanogpt(checkout: Path, splits: Splits, folder: Path, recipe: str) -> tu
 
 
 def prepare(checkout: Path, splits: Splits, folder: Path) -> None:
-    """A folder in which train.py finds its own files and, as its prepare.py would leave it, the data."""
+    """Make a folder with the files of train.py and the data, as its prepare.py writes them."""
     for name in ("train.py", "model.py", "configurator.py", "config"):
         (folder / name).symlink_to(checkout.resolve() / name)
     data = folder / "data" / "shakespeare_char"

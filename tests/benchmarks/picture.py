@@ -112,7 +112,7 @@ def _trained(data_dir: Path, name: str, changes: dict[str, int]) -> RunFolder:
 
 
 def _open(page: Page, address: str) -> float:
-    """Return the seconds until the picture of the model is there."""
+    """Return the seconds until the picture of the model is drawn."""
     started = time.perf_counter()
     page.goto(address, timeout=120_000, wait_until="commit")
     _wait(page, ".model-square canvas")
@@ -120,7 +120,7 @@ def _open(page: Page, address: str) -> float:
 
 
 def _wait(page: Page, selector: str) -> float:
-    """Return the seconds until it is there."""
+    """Return the seconds until it is drawn."""
     started = time.perf_counter()
     page.locator(selector).first.wait_for(timeout=120_000)
     return time.perf_counter() - started

@@ -46,7 +46,7 @@ MINUTES = (0.5, 1, 2, 3, 5, 10)
 
 
 def read_splits(path: Path, val_fraction: float = 0.1) -> Splits:
-    """Return Tiny Shakespeare as our benchmarks read it: characters, the last tenth kept aside, as in nanoGPT."""
+    """Return Tiny Shakespeare as our benchmarks read it: characters, the last tenth for validation, as in nanoGPT."""
     text = read_text(path.read_bytes())
     tokenizer = CharTokenizer.from_text(text)
     return Splits(*split_ids(torch.from_numpy(tokenizer.encode_array(text)), val_fraction), tokenizer.vocab_size)
@@ -76,7 +76,7 @@ def print_law(sizes: Sequence[float], tokens: Sequence[float], losses: Sequence[
 
 
 def measure_recipe(text_path: Path) -> None:
-    """Train for some minutes each; compare time and loss with those told before. Nothing else should run."""
+    """Train for some minutes each; compare time and loss with the estimates. Nothing else should run."""
     splits, length = read_splits(text_path), TEXTS["tinyshakespeare"][1]
     speed, rows = measure_speed(), []
     for minutes in MINUTES:
@@ -114,7 +114,7 @@ def _loss_after(config: RunConfig, splits: Splits, precision: str) -> float:
 
 
 def measure(text_path: Path) -> dict[str, str]:
-    """Losses in nats a character over the whole validation split, after each preset's own number of steps."""
+    """Return losses in nats per character over the whole validation split, after each preset's own number of steps."""
     text = read_text(text_path.read_bytes())
     tokenizer = CharTokenizer.from_text(text)
     figures = {}

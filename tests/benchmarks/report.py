@@ -25,7 +25,7 @@ def send_to(out: Path, document: Path) -> None:
 
 
 def why_not_writable(path: Path) -> str:
-    """Return, in a sentence, why figures cannot be written to this path, or nothing; a file that is absent is made."""
+    """Return why figures cannot be written to this path, or ""; a missing file will be created."""
     path = path.absolute()
     if path.is_dir():
         return f"{path} is a folder, not a file"
@@ -37,7 +37,7 @@ def why_not_writable(path: Path) -> str:
 
 
 def report(name: str, rows: list[dict[str, Any]]) -> None:
-    """Store one benchmark's rows under its name, in place of those of an earlier time, and print them as a table.
+    """Store one benchmark's rows under its name, in place of earlier ones, and print them as a table.
 
     Args:
         rows: of the same keys, which are the heads of the columns.
@@ -95,7 +95,7 @@ def differing_ratios(blocks: list[str]) -> list[str]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Return rows as a markdown table, its columns aligned for whoever reads it as text."""
+    """Return rows as a markdown table, with columns that are aligned as text."""
     heads = list(rows[0])
     cells = [heads, *([str(row[head]) for head in heads] for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(heads))]

@@ -46,7 +46,7 @@ def measure(checkout: Path, rounds: int = ROUNDS) -> None:
         turns = {side: [] for side in sides}
         for _ in range(rounds):
             for side, process in sides.items():
-                turns[side].append(_turn(process, TURN[name]))
+                turns[side].append(_seconds_of_a_step(process, TURN[name]))
         for process in sides.values():
             process.stdin.close()
             process.wait()
@@ -79,15 +79,15 @@ def _start(*arguments: str) -> subprocess.Popen:
     )
 
 
-def _turn(process: subprocess.Popen, seconds: float) -> float:
-    """Let one side train for a while: its seconds a step."""
+def _seconds_of_a_step(process: subprocess.Popen, seconds: float) -> float:
+    """Return the seconds per step of one side, which trains for a while."""
     process.stdin.write(f"{seconds}\n")
     process.stdin.flush()
     return float(process.stdout.readline())
 
 
 def _side(kind: str, name: str, how: str) -> None:
-    """One side's process: trains as many seconds as each line of its input says, and answers with those of a step."""
+    """Train in one side's process for the seconds in each line of its input; print the seconds per step."""
     model, batch = SHAPES[name]
     ids = torch.randint(VOCAB, (1_000_000,), generator=torch.Generator().manual_seed(0))
     step = _nanogpt(Path(how), model, batch, ids) if kind == "nanogpt" else _ours(how, model, batch, ids)
@@ -108,7 +108,7 @@ def _ours(precision: str, model: ModelConfig, batch: int, ids: torch.Tensor) -> 
 
 
 def _nanogpt(checkout: Path, model: ModelConfig, batch: int, ids: torch.Tensor) -> Callable[[], object]:
-    """A step as its training script takes it: schedule, forward, next batch, backward, clip, optimizer, no gradient."""
+    """Return a step of nanoGPT's script: schedule, forward, next batch, backward, clip, optimizer, no gradient."""
     theirs, length = import_model(checkout), model.block_size
     data = ids.numpy().astype(np.uint16)
     with contextlib.redirect_stdout(io.StringIO()):  # it tells its number of parameters

@@ -162,7 +162,7 @@ def _note_first_step(run: RunFolder, start: float, seconds: list[float]) -> None
 
 
 def measure_grokking() -> None:
-    """Report of each seed the step and seconds at which it is right on problems that it never trained on."""
+    """Report for each seed the step and seconds at which it answers problems that it never trained on."""
     keep_freed_memory()
     rows, found = [], []
     with tempfile.TemporaryDirectory() as folder:
