@@ -3,11 +3,10 @@
 All functions raise TextError if the text is gone, has changed, or has characters unknown to the model.
 """
 
-import threading
-from pathlib import Path
+from threading import Condition
 from typing import NamedTuple
 
-from cachetools import LRUCache
+from cachetools import LRUCache, cached
 from torch import Tensor, from_numpy
 
 from core.errors import TextError
@@ -30,17 +29,23 @@ class RunText(NamedTuple):
     validation: Tensor  # (M,)
 
 
-_reading = threading.Lock()
-_cache: LRUCache[Path, RunText] = LRUCache(MAX_CACHED)
-
-
+@cached(LRUCache(MAX_CACHED), key=lambda inspection: inspection.folder.path, condition=Condition())
 def run_text(inspection: Inspection) -> RunText:
     """Return both parts of the run's text. GPT-2's tokenizer takes a second per megabyte; the result is cached."""
-    path = inspection.folder.path
-    with _reading:
-        if path not in _cache:
-            _cache[path] = _read(inspection)
-        return _cache[path]
+    record = inspection.opened.record
+    data = record.config.data
+    try:
+        digest = load_hash(data.corpus, shared.data_dir())
+    except TextError as error:
+        raise TextError(_("The text of this run can no longer be read. {error}", error=error)) from None
+    if record.corpus_hash not in (None, digest):
+        words = _(
+            "The text {name} has changed since this run was trained on it, so nothing is measured on it.",
+            name=repr(data.corpus),
+        )
+        raise TextError(words)
+    ids = from_numpy(load_ids(data.corpus, inspection.tokenizer, shared.data_dir()))
+    return RunText(*split_ids(ids, data.val_fraction))
 
 
 def windows(inspection: Inspection, length: int = 64, count: int = 64) -> Tensor:
@@ -67,20 +72,3 @@ def task_name(inspection: Inspection) -> str:
 def affordable_windows(inspection: Inspection, length: int, least: int, most: int) -> int:
     """Return how many windows of `length` tokens the model reads in a few seconds, from `least` to `most`."""
     return min(most, max(least, int(WORK / (parameter_count(inspection.model) * length))))
-
-
-def _read(inspection: Inspection) -> RunText:
-    record = inspection.opened.record
-    data = record.config.data
-    try:
-        digest = load_hash(data.corpus, shared.data_dir())
-    except TextError as error:
-        raise TextError(_("The text of this run can no longer be read. {error}", error=error)) from None
-    if record.corpus_hash not in (None, digest):
-        words = _(
-            "The text {name} has changed since this run was trained on it, so nothing is measured on it.",
-            name=repr(data.corpus),
-        )
-        raise TextError(words)
-    ids = from_numpy(load_ids(data.corpus, inspection.tokenizer, shared.data_dir()))
-    return RunText(*split_ids(ids, data.val_fraction))

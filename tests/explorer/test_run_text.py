@@ -43,7 +43,7 @@ def test_the_cache_of_texts_is_bounded(inspection, add_run):
     for _ in range(run_text.MAX_CACHED + 1):
         folder = add_run()
         run_text.run_text(replace(inspection, folder=folder))
-    assert len(run_text._cache) == run_text.MAX_CACHED and inspection.folder.path not in run_text._cache
+    assert len(run_text.run_text.cache) == run_text.MAX_CACHED and inspection.folder.path not in run_text.run_text.cache
 
 
 def test_a_deleted_text_is_reported_in_a_sentence(inspection, explorer_home):
