@@ -24,6 +24,11 @@ def listed(parts: Sequence[str]) -> str:
     return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
 
 
+def head_name(layer: int, head: int) -> str:
+    """Return the name of an attention head, "1.2" for layer 0 and head 1: names count from 1."""
+    return f"{layer + 1}.{head + 1}"
+
+
 def one_line(text: str) -> str:
     """Return a text as one line, without control characters."""
     return " ".join("".join(c if unicodedata.category(c)[0] != "C" else " " for c in text).split())

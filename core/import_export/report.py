@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 from PIL import Image
 
+from core.formatting import head_name
 from core.import_export import report_text
 from core.import_export.report_text import RunFacts
 from core.interpretability.attention import describe
@@ -189,7 +190,7 @@ def attention_maps(facts: RunFacts) -> dict[str, Any] | None:
     layers, heads = facts.attention.shape[:2]
     images = [
         {
-            "name": f"{at + 1}.{h + 1}",
+            "name": head_name(at, h),
             "title": f"layer {at + 1}, head {h + 1}",
             "light": _png(facts.attention[at, h], LIGHT),
             "dark": _png(facts.attention[at, h], DARK),

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from core.formatting import head_name
 from core.interpretability import Progress
 from core.interpretability.activations import device_of, rows_at_once, run_batch_with_cache
 from core.interpretability.residual_stream import run_blocks, stream_at, unembed
@@ -32,7 +33,7 @@ class Part(NamedTuple):
 
     def __str__(self) -> str:
         if self.kind == "head":
-            return f"head {self.layer + 1}.{self.head + 1}"
+            return f"head {head_name(self.layer, self.head)}"
         return f"{'MLP' if self.kind == 'mlp' else self.kind} {self.layer + 1}"
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from core.formatting import format_percent
+from core.formatting import format_percent, head_name
 from core.training.health import Health
 
 TINY, LARGE = 0.02, 5.0  # root mean squares of the inputs of a nonlinearity; healthy ones lie around 0.1 to 2
@@ -154,7 +154,7 @@ def _entropy(entropy: np.ndarray) -> Reading:
         return Reading("entropy uniform", {})
     least, most = (format_percent(float(value)) for value in (entropy.min(), entropy.max()))
     if entropy.min() < SATURATED:
-        return Reading("entropy sharp", {"head": f"{layer + 1}.{head + 1}", "value": least})
+        return Reading("entropy sharp", {"head": head_name(int(layer), int(head)), "value": least})
     return Reading("entropy", {"least": least, "most": most})
 
 

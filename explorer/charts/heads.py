@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from plotly import graph_objects as go
 
-from core.formatting import decimal
+from core.formatting import decimal, head_name
 from core.interpretability.head_roles import ROLES, TASK_TITLES, HeadName
 from core.palette import LIGHT, Palette
 from explorer.charts.bars import horizontal_bars
@@ -56,7 +56,7 @@ def roles_board(names: Sequence[Sequence[HeadName]], palette: Palette = LIGHT) -
         hovertext=[
             _(
                 "head {head}: {role}, {score}",
-                head=f"{layer + 1}.{head + 1}", role=named(name.words), score=f"{name.score:.2f}",
+                head=head_name(layer, head), role=named(name.words), score=f"{name.score:.2f}",
             )
             for layer, head, name in flat
         ],
@@ -113,7 +113,7 @@ def emergence_figure(
     )
     dots = []
     for layer, head in np.ndindex(*emerged.shape):
-        place, step, values = f"{layer + 1}.{head + 1}", int(emerged[layer, head]), scores[:, layer, head]
+        place, step, values = head_name(layer, head), int(emerged[layer, head]), scores[:, layer, head]
         name = _("head {head}", head=place)
         drawn = {"color": color, "width": 2.2} if step >= 0 else {"color": palette.lines, "width": 1, "opacity": 0.5}
         figure.add_trace(
@@ -163,7 +163,7 @@ def costs_figure(costs: np.ndarray, palette: Palette = LIGHT) -> go.Figure:
 
     def words(layer: int, head: int, cost: float) -> str:
         change = decimal(cost, 3, plus=True)
-        return _("loss without head {head}: {change}", head=f"{layer + 1}.{head + 1}", change=change)
+        return _("loss without head {head}: {change}", head=head_name(layer, head), change=change)
 
     figure = signed_heatmap(costs, max(float(np.abs(costs).max()), 1e-6), words, palette, gap=3)
     figure.data[0].update(
@@ -179,7 +179,7 @@ def costs_figure(costs: np.ndarray, palette: Palette = LIGHT) -> go.Figure:
 
 
 def _words(layer: int, head: int, name: HeadName, few: bool) -> str:
-    place = f"{layer + 1}.{head + 1}"
+    place = head_name(layer, head)
     if not few:
         return place
     role = "<br>".join(textwrap.wrap(named(name.words), 10))  # short lines, which fit into a cell on a phone

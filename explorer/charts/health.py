@@ -7,6 +7,7 @@ import numpy as np
 from plotly import graph_objects as go
 from plotly.subplots import make_subplots
 
+from core.formatting import head_name
 from core.palette import LIGHT, Palette
 from core.training.health import BINS, WIDTH, Health
 from core.training.health_readings import USUAL
@@ -106,7 +107,7 @@ def entropy_figure(history: Sequence[Health], palette: Palette = LIGHT) -> Movin
     (layers, heads), steps, traces = history[0].entropy.shape, _log_steps(history), []
     figure = _grid([_("block {block}", block=layer + 1) for layer in range(layers)], palette)
     for layer, head in np.ndindex(layers, heads):
-        name = _("head {head}", head=f"{layer + 1}.{head + 1}")
+        name = _("head {head}", head=head_name(layer, head))
         values = [float(health.entropy[layer, head]) for health in history]
         look = {"showlegend": False, "hovertemplate": f"{name}: %{{y:.2f}}<extra></extra>"} | _axes(layer)
         traces.append(line(steps, values, palette.runs[head % len(palette.runs)], 1.6, name, **look))

@@ -7,7 +7,7 @@ import numpy as np
 import streamlit as st
 import torch
 
-from core.formatting import decimal
+from core.formatting import decimal, head_name
 from core.interpretability import Progress, finish
 from core.interpretability.ablation import Means, Part, ablated_loss, ablation_hook, mean_activations, rank_heads
 from core.interpretability.activations import compute_logits
@@ -246,6 +246,6 @@ def costs_in_words(costs: np.ndarray) -> str:
     layer, head = np.unravel_index(costs.argmax(), costs.shape)
     return _(
         "Ablating head {place} costs most: {cost}. Heads that cost less than 0.01: {cheap} of {count}.",
-        place=f"{layer + 1}.{head + 1}", cost=decimal(float(costs[layer, head]), 3, plus=True),
+        place=head_name(layer, head), cost=decimal(float(costs[layer, head]), 3, plus=True),
         cheap=int((costs < 0.01).sum()), count=costs.size,
     )  # fmt: skip

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
+from core.formatting import head_name
 from core.interpretability.attention import coarse_patterns, over_heads, rollout, to_bytes
 from explorer.charts.csv_export import matrix_columns
 from explorer.charts.heatmaps import attention_heatmap, coarse_heatmap, coarse_names
@@ -49,7 +50,7 @@ def _long_prompt_card(inspection: Inspection) -> None:
         return
     size = -(-len(ids) // MAX_SQUARES)
     layer, head = head_of(inspection.model)
-    title = _("Attention over the whole prompt, head {place}", place=f"{layer + 1}.{head + 1}")
+    title = _("Attention over the whole prompt, head {place}", place=head_name(layer, head))
     with card(title, _("Where does it attend in all of the prompt?"), more=_(_LONG), key="card_whole"):
         read = partial(coarse_patterns, inspection.model, ids, size)
         patterns = result_of(("whole", *inspection.key, *ids), read, _("Reading the whole prompt"))
@@ -117,7 +118,7 @@ def _picture(inspection: Inspection, name: str) -> tuple[np.ndarray, str]:
     layer, head = head_of(inspection.model)
     patterns = patterns_of(inspection)
     if name == "This head":
-        return patterns[layer, head], _("head {head}", head=f"{layer + 1}.{head + 1}")
+        return patterns[layer, head], _("head {head}", head=head_name(layer, head))
     if name == "Rollout":
         return rollout(patterns, inspection.config.residual)[layer], _("layer {layer}", layer=layer + 1)
     if name == "Maximum of its layer":

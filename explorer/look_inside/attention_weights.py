@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import streamlit as st
 
-from core.formatting import decimal, power_of_e
+from core.formatting import decimal, head_name, power_of_e
 from core.interpretability.attention import AttentionWeight, attention_patterns, attention_weight_steps
 from core.text.token_display import quoted
 from explorer.charts.text_format import cut, percent
@@ -41,7 +41,7 @@ def draw(inspection: Inspection) -> None:
     """Draw the arithmetic of one attention weight of the current head."""
     shown, model, ids = inspection.prompt.shown, inspection.model, inspection.prompt.ids
     layer, head = head_of(model)
-    title = _("Computing one attention weight, head {place}", place=f"{layer + 1}.{head + 1}")
+    title = _("Computing one attention weight, head {place}", place=head_name(layer, head))
     with card(title, _("How much does a query attend to a key, and why?"), more=_(_CELL), key="card_cell"):
         left, right = st.columns(2)
         with left:

@@ -23,7 +23,7 @@ from cachetools import LRUCache, cached
 
 from core.errors import ExplorerError
 from core.fast.threads import one_thread
-from core.formatting import decimal
+from core.formatting import decimal, head_name
 from core.interpretability.attention import attention_patterns, to_bytes
 from core.interpretability.embeddings import cosines, project_along, token_embeddings
 from core.interpretability.residual_stream import lens_logits
@@ -210,7 +210,7 @@ def heads_in_words(patterns: np.ndarray) -> str:
     half = sum(int((share >= 0.5).sum()) for share in shares.values())
     clearest = _(
         "Clearest on this prompt: head {place}, with {share} of its attention on {where}.",
-        place=f"{layer + 1}.{head + 1}", share=percent(float(most.max())), where=_(where),
+        place=head_name(layer, head), share=percent(float(most.max())), where=_(where),
     )  # fmt: skip
     counted = _(
         "Heads with at least half on the previous token, on the token itself or on the first token: {half} of {count}.",

@@ -12,6 +12,7 @@ import torch
 from cachetools import LRUCache, cached
 
 from core.errors import ExplorerError
+from core.formatting import head_name
 from core.interpretability import Progress, finish
 from core.interpretability.attention import attention_patterns
 from core.interpretability.head_roles import (
@@ -238,7 +239,7 @@ def emergence_in_words(
 
 
 def _places(heads: Iterable[Sequence[int]]) -> str:
-    return ", ".join(f"{layer + 1}.{head + 1}" for layer, head in heads)
+    return ", ".join(head_name(layer, head) for layer, head in heads)
 
 
 def emergence_key(inspection: Inspection) -> Hashable:

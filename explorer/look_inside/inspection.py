@@ -11,7 +11,7 @@ import streamlit as st
 
 from core.config import ModelConfig
 from core.errors import ExplorerError
-from core.formatting import whole_number
+from core.formatting import head_name, whole_number
 from core.interpretability.residual_stream import next_token_logits
 from core.model import GPT, Bigram
 from core.runs.folder import RunFolder
@@ -228,8 +228,8 @@ def chosen_head(model: GPT | Bigram) -> tuple[int, int] | None:
 def write_head(layer: int, head: int) -> None:
     """Choose a head and write it to the address."""
     keep_head(layer, head)
-    session.remember(_FOLLOWED, f"{layer + 1}.{head + 1}")
-    address.write({address.HEAD: f"{layer + 1}.{head + 1}"})
+    session.remember(_FOLLOWED, head_name(layer, head))
+    address.write({address.HEAD: head_name(layer, head)})
 
 
 def open_head(layer: int, head: int) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from core.errors import ExplorerError
-from core.formatting import decimal, power_of_e
+from core.formatting import decimal, head_name, power_of_e
 from core.interpretability.activations import PromptError, run_with_cache
 from core.interpretability.attention import attention_weight_steps, to_bytes
 from core.interpretability.forward_pass import ForwardPass
@@ -169,7 +169,7 @@ def _head(snapshot: "Snapshot", whole: ForwardPass, place: Place) -> dict[str, A
     rows = slice(-MAX_ROWS, None)
     gate = " · σ(x·W_g)" if model.config.gated_attention else ""
     return {
-        "title": _("Head {place}", place=f"{layer + 1}.{head + 1}"),
+        "title": _("Head {place}", place=head_name(layer, head)),
         "says": says,
         "formula": "q = x·W_q   k = x·W_k   v = x·W_v   z = softmax(q·kᵀ / √D + mask)·v" + gate,
         "code": code_of(CausalSelfAttention._explicit, "scores = (q"),

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
+from core.formatting import head_name
 from core.interpretability.ablation import Part
 from explorer.components.time_machine import TimeMachineState, time_machine_view
 from explorer.i18n.language import N_, _
@@ -126,7 +127,7 @@ def _draw_head(inspection: Inspection, state: TimeMachineState) -> None:
                 layer, head = choose_head(inspection)
                 draw_head_buttons(inspection, Part("head", layer, head))
             draw_head_effect(inspection, Part("head", layer, head))
-        title.markdown(f"## {_(HEAD.title, place=f'{layer + 1}.{head + 1}')}")
+        title.markdown(f"## {_(HEAD.title, place=head_name(layer, head))}")
         st.caption(_("Which earlier tokens does each token attend to? A row is a query, a column a key."))
         time_machine_view(HEAD.name, state, key=_key(HEAD.key, state))
 

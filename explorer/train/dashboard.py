@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.config import RunConfig, used_settings
 from core.errors import ExplorerError
+from core.formatting import head_name
 from core.runs.ancestry import preset_of
 from core.runs.documents import progress_of
 from core.runs.folder import RunFolder, open_run
@@ -120,7 +121,7 @@ def clicked_head(place: object) -> str:
     """Return the name in Look inside, "head-1.2", of the head clicked as [layer, head]; "" if none was clicked."""
     match place:
         case [int(layer), int(head)]:
-            return f"head-{layer + 1}.{head + 1}"
+            return f"head-{head_name(layer, head)}"
     return ""
 
 

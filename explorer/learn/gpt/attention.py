@@ -6,7 +6,7 @@ from functools import partial
 import streamlit as st
 import torch
 
-from core.formatting import decimal
+from core.formatting import decimal, head_name
 from core.lessons.self_attention import (
     Attended,
     attend,
@@ -106,7 +106,7 @@ def _draw_attention(state: StepState) -> None:
         ids = typed_ids(state, typed, _MAX_TOKENS, "the king and the")
         letters = [state.tokens[id] for id in ids]
         heads = [(layer, head) for layer in range(model.config.n_layer) for head in range(model.config.n_head)]
-        names = {f"{layer + 1}.{head + 1}": (layer, head) for layer, head in heads}
+        names = {head_name(layer, head): (layer, head) for layer, head in heads}
         name = state.value(
             "head", next(iter(names)), right.selectbox, "control head", list(names),
             format_func=lambda name: state.label("head name", layer=names[name][0] + 1, head=names[name][1] + 1),
