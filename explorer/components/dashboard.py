@@ -65,7 +65,7 @@ def live_setting_changes(
     The page shows `known` changes and reruns when there are others; no worker has applied those in `waiting` yet.
     """
     data = {"run": run_id, "known": known, "waiting": waiting, "going": going, "ended": ended}
-    clicked = _dashboard("changes", data, key="live_turns_view", triggers=["changed", "restore"]).restore
+    clicked = _dashboard("changes", data, key="live_changes_view", triggers=["changed", "restore"]).restore
     valid = isinstance(clicked, Mapping) and isinstance(clicked.get("setting"), str)
     return (clicked["setting"], clicked.get("value")) if valid else None
 

@@ -154,7 +154,7 @@ def _inputs() -> dict:
             if path == "seed":
                 about, seed = _("Draw a new random seed, for another text."), {key: secrets.randbelow(1_000_000)}
                 draw = partial(st.session_state.update, seed)
-                st.button("", icon=":material/casino:", key="new_dice", on_click=draw, help=about)
+                st.button("", icon=":material/casino:", key="new_seed", on_click=draw, help=about)
     return values
 
 

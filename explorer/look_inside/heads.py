@@ -179,10 +179,10 @@ def _emergence_card(inspection: Inspection) -> None:
         "When did each head specialize? A dot marks the first step from which its score stays high enough; "
         "the dotted line is the validation loss."
     )
-    with card(_("Emergence of head roles"), note, key="card_births"):
+    with card(_("Emergence of head roles"), note, key="card_emergence"):
         task = task_name(inspection)
         titles = roles_of(task)  # they differ between tasks, so each task has its own widget
-        key = f"birth_role_{task}" if task else "birth_role"
+        key = f"emergence_role_{task}" if task else "emergence_role"
         role = choose(_("Role"), list(titles), key=key, format_func=lambda role: named(titles[role]))
         score = partial(scores_over_time, inspection)
         result = result_of(emergence_key(inspection), score, _("Scoring all heads at every snapshot"))
@@ -200,7 +200,7 @@ def _emergence_card(inspection: Inspection) -> None:
         heads = [f"head {_places([place])}" for place in np.ndindex(*emerged.shape)]
         chart(
             emergence_figure(steps, over_time, emerged, losses, role, current_palette()),
-            key="births",
+            key="emergence",
             numbers=lambda: {"step": steps} | dict(zip(heads, over_time.reshape(len(steps), -1).T, strict=True)),
             name=f"emergence-{role}",
         )
@@ -244,7 +244,7 @@ def _places(heads: Iterable[Sequence[int]]) -> str:
 
 def emergence_key(inspection: Inspection) -> Hashable:
     """Return the key of the job that scores all snapshots."""
-    return "births", inspection.folder.id, inspection.folder.snapshots()[-1][0]
+    return "emergence", inspection.folder.id, inspection.folder.snapshots()[-1][0]
 
 
 def with_emergence(inspection: Inspection) -> Inspection:

@@ -50,7 +50,7 @@ def draw(inspection: Inspection) -> None:
         neuron = st.number_input(label, 1, width, started, key=NEURON, width=170) - 1
         drawn = {LAYER: random.randrange(layers), NEURON: random.randint(1, width)}
         choose_random = partial(st.session_state.update, drawn)
-        st.button(_("Random neuron"), icon=":material/casino:", key="neuron_surprise", on_click=choose_random)
+        st.button(_("Random neuron"), icon=":material/casino:", key="random_neuron", on_click=choose_random)
     left, right = st.columns([3, 2])
     with left:
         _examples_card(inspection, layer, neuron)
@@ -121,9 +121,9 @@ def _prompt_card(inspection: Inspection, layer: int, neuron: int) -> None:
 
 def _logits_card(inspection: Inspection, layer: int, neuron: int) -> None:
     note = _("Which next tokens does it make more or less likely?")
-    with card(_("Effect on the logits"), note, more=_(_LOGITS), key="card_neuron_writing"), errors_shown():
+    with card(_("Effect on the logits"), note, more=_(_LOGITS), key="card_neuron_logits"), errors_shown():
         model, tokens = inspection.model, inspection.tokenizer.tokens
-        effect = result_for(model, ("writing", layer, neuron), lambda: logit_effects(model, layer, neuron))
+        effect = result_for(model, ("logits", layer, neuron), lambda: logit_effects(model, layer, neuron))
         raised, lowered = (
             [(visible(tokens[id]), value) for id, value in side if sign * value > 0]
             for side, sign in ((effect.raised, 1), (effect.lowered, -1))
@@ -131,7 +131,7 @@ def _logits_card(inspection: Inspection, layer: int, neuron: int) -> None:
         st.caption(sentence(logits_in_words(raised, lowered)))
         columns = {"token": list(map(visible, tokens)), "logit": effect.logits}
         figure, name = neuron_bars(raised, lowered, current_palette()), f"neuron-{layer + 1}-{neuron + 1}"
-        chart(figure, key="neuron_writing", name=name, numbers=lambda: columns)
+        chart(figure, key="neuron_logits", name=name, numbers=lambda: columns)
 
 
 def logits_in_words(raised: list[tuple[str, float]], lowered: list[tuple[str, float]]) -> str:

@@ -24,7 +24,7 @@ from explorer.services.shared import result_for
 from explorer.streaming.generation import passage_tokens
 from explorer.widgets.layout import card, chart, current_palette, errors_shown, sentence
 
-TOKEN, BASELINE = "said_token", "said_rival"
+TOKEN, BASELINE = "attributed_token", "attribution_baseline"
 _ZERO, _MEAN = -1, -2  # among the baselines, besides tokens
 _ATTRIBUTION = N_(
     "A logit is a sum with a term for each component (Elhage 2021): orange raises it, blue lowers it. Effects "
@@ -47,12 +47,12 @@ def draw(inspection: Inspection) -> None:
 def _prompt_card(inspection: Inspection) -> None:
     prompt = inspection.prompt
     note = _("How well was each token of the prompt predicted from the tokens before it? Darker: more probable.")
-    with card(_("Probability of your prompt"), note, key="card_foreseen"):
+    with card(_("Probability of your prompt"), note, key="card_prompt_probabilities"):
         if len(prompt.ids) < 2:
             st.caption(_("Type at least two tokens."))
             return
         words = partial(prompt_in_words, shown=prompt.shown[1:])
-        draw_predicted(inspection, prompt.ids, prompt.text, words, key="foreseen")
+        draw_predicted(inspection, prompt.ids, prompt.text, words, key="prompt_probabilities")
 
 
 def draw_predicted(
@@ -60,7 +60,7 @@ def draw_predicted(
 ) -> None:
     """Draw tokens with their probabilities, below what `words` says about these; `go` identifies the text."""
     model, tokenizer = inspection.model, inspection.tokenizer
-    predicted = result_for(model, ("foreseen", *ids), lambda: token_predictions(model, ids))
+    predicted = result_for(model, ("predictions", *ids), lambda: token_predictions(model, ids))
     tokens = passage_tokens(ids, predicted, tokenizer)
     st.caption(sentence(words([token["p"] for token in tokens])))
     token_text(prompt=token_texts(tokenizer, ids)[0], go=f"{inspection.key} {go}", tokens=tokens, key=key)
@@ -78,7 +78,7 @@ def prompt_in_words(probabilities: list[float], shown: list[str]) -> str:
 
 def _attribution_card(inspection: Inspection) -> None:
     note = _("Which components raise or lower the logit of a next token?")
-    with card(_("Direct logit attribution"), note, more=_(_ATTRIBUTION), key="card_said"), errors_shown():
+    with card(_("Direct logit attribution"), note, more=_(_ATTRIBUTION), key="card_attribution"), errors_shown():
         model, ids = inspection.model, inspection.prompt.ids
         offered = likely_next(model, ids)
         left, right = st.columns(2)
@@ -86,7 +86,7 @@ def _attribution_card(inspection: Inspection) -> None:
             token = choose_token(_("Next token"), TOKEN, offered, inspection, default=offered[0], prompt=ids)
         with right:
             baseline = _choose_baseline(inspection, offered, token)
-        key = ("said", token, baseline, *ids)
+        key = ("attribution", token, baseline, *ids)
         attribution = result_for(model, key, lambda: attribute(model, ids, token, baseline))
         st.caption(sentence(attribution_in_words(attribution, inspection.tokenizer.tokens, baseline)))
         shares = attribution.shares()
@@ -94,7 +94,7 @@ def _attribution_card(inspection: Inspection) -> None:
         drawn = [(named(part), share) for part, share in shares if share or part.startswith(("head", "MLP"))]
         columns = dict(zip(("part", "share"), zip(*shares, strict=True), strict=True))
         figure = attribution_bars(strongest(drawn), current_palette())
-        chart(figure, key="said", name="logit-attribution", numbers=lambda: columns)
+        chart(figure, key="attribution", name="logit-attribution", numbers=lambda: columns)
 
 
 def attribution_in_words(attribution: Attribution, tokens: list[str], baseline: int | str) -> str:

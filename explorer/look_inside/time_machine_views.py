@@ -60,7 +60,7 @@ LENS = TimeMachineView(
     _LENS,
 )  # fmt: skip
 LENS_AT_END = TimeMachineView(
-    "byBlock", "lens", "inspect_mind", "card_mind", N_("Logit lens at the last token"),
+    "byBlock", "lens", "inspect_lens_at_end", "card_lens_at_end", N_("Logit lens at the last token"),
     N_("The next token as predicted after each block. Predictions shows it for every token of the prompt."), _LENS,
 )  # fmt: skip
 CONTINUATION = TimeMachineView(

@@ -244,11 +244,11 @@ def _whole_text(tokenizer: Tokenizer, id: int) -> str:
 
 def passage_tokens(ids: Sequence[int], predictions: TokenPredictions, tokenizer: Tokenizer) -> list[WrittenToken]:
     """Return every token of a passage (T,) but the first, with the probability that the model predicted for it."""
-    tokens, foreseen = tokenizer.tokens, []
+    tokens, passage = tokenizer.tokens, []
     for id, text, p, others, shares in zip(ids[1:], token_texts(tokenizer, ids)[1:], *predictions, strict=True):
         alternatives = [
             (visible(tokens[o]), round(float(share), 5), "") for o, share in zip(others, shares, strict=True)
         ]
         token = WrittenToken(text=text, visible=visible(tokens[id]), p=round(float(p), 5), alternatives=alternatives)
-        foreseen.append(token)
-    return foreseen
+        passage.append(token)
+    return passage

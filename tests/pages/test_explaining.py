@@ -51,15 +51,15 @@ def rebuild(run, **settings) -> None:
 
 def test_attribution_adds_up_and_follows_the_chosen_token_and_rival(app, finished_run):
     at(app, "Predictions")
-    bars = charts(app)["said"]["data"][0]
+    bars = charts(app)["attribution"]["data"][0]
     assert sum(bars["x"][:-1]) == pytest.approx(bars["x"][-1])
     assert "Logit of" in said(app)
-    token, rival = app.selectbox(key="said_token"), app.selectbox(key="said_rival")
+    token, rival = app.selectbox(key="attributed_token"), app.selectbox(key="attribution_baseline")
     token.select_index(3)
     rival.select_index(4).run()
     assert not app.exception
     assert " minus that of '" in said(app)
-    app.selectbox(key="said_rival").select_index(1).run()
+    app.selectbox(key="attribution_baseline").select_index(1).run()
     assert "above the mean over all tokens" in said(app)
 
 
@@ -68,21 +68,21 @@ def test_attribution_starts_at_the_most_likely_token_of_each_prompt(app, finishe
     likeliest = []
     for prompt in ("to be or not", "Whether"):
         app.text_input(key="inspect_prompt").set_value(prompt).run()
-        box = app.selectbox(key="said_token")
+        box = app.selectbox(key="attributed_token")
         likeliest.append(box.value)
         assert box.index == 0
-    app.selectbox(key="said_token").select_index(3).run()
-    app.selectbox(key="said_rival").select_index(2).run()
-    assert app.selectbox(key="said_token").index == 3
+    app.selectbox(key="attributed_token").select_index(3).run()
+    app.selectbox(key="attribution_baseline").select_index(2).run()
+    assert app.selectbox(key="attributed_token").index == 3
     app.text_input(key="inspect_prompt").set_value("to be or not").run()
-    assert app.selectbox(key="said_token").value == likeliest[0]
+    assert app.selectbox(key="attributed_token").value == likeliest[0]
 
 
 def test_without_residual_connections_a_sentence_replaces_attribution(app, finished_run):
     rebuild(finished_run, n_layer=2, n_head=2, n_embd=16, block_size=16, residual=False)
     at(app, "Predictions")
     assert "no residual connections" in said(app)
-    assert "Logit lens" in said(app) and "said" not in charts(app)
+    assert "Logit lens" in said(app) and "attribution" not in charts(app)
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def test_a_new_seed_gives_another_text_after_the_next_click(app, finished_run, c
     app.slider(key="set-temperature").set_value(2.0)
     app.button(key="generate_go").click().run()
     first, seed = written(app), app.number_input(key="set-seed").value
-    app.button(key="new_dice").click().run()
+    app.button(key="new_seed").click().run()
     assert not app.exception
     assert app.number_input(key="set-seed").value != seed
     assert written(app) == first and "Generated before you changed" in said(app)

@@ -98,7 +98,7 @@ def test_a_neuron_is_shown_with_its_top_texts_and_its_effect_on_the_logits(finis
     app.number_input(key="neuron").set_value(64).run()
     app = run_with_jobs(app)
     assert drawn(app, "rows")[0] != texts
-    app.button(key="neuron_surprise").click().run()
+    app.button(key="random_neuron").click().run()
     assert not app.exception
 
 
