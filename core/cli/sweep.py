@@ -216,14 +216,14 @@ def _print_waits(sweep: "SweepFolder", record: "SweepRecord", shown: set[str]) -
 
 
 def _print_outcome(sweep: "SweepFolder", record: "SweepRecord") -> None:
-    from core.sweeps.results import best_point, best_run, importances, recipe, sweep_results
+    from core.sweeps.results import best_point, best_run, importances, sweep_results
 
     results = sweep_results(sweep, record)
     if best := best_point(results):
         spread = "" if best.spread is None else f" ± {best.spread:.3f} over {len(best.losses)} seeds"
         print_line(f"Best: {_values(best)} · loss {best.loss:.3f}{spread}")
         print_line(f"Open it: python -m core show {best_run(best)}")
-        print_line(f"Train with it: python -m core train {_as_options(recipe(record, best))}")
+        print_line(f"Train with it: python -m core train {_as_options(record.config_of(best.values))}")
     for importance in importances(record, results):
         print_line(f"{importance.path} explains {importance.share:.0%} of the differences in loss")
 

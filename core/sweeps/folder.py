@@ -1,7 +1,6 @@
 """The record of a sweep on disk: what it varies, how, and the runs it has created, which are ordinary runs."""
 
 import base64
-import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +19,7 @@ from core.errors import ConfigError, ExplorerError, RunError
 from core.formatting import duration_in_words
 from core.paths import all_homes, class_root, shared_names
 from core.runs.ancestry import check_allowed, check_startable
-from core.runs.folder import RunFolder, open_run
+from core.runs.folder import RUN_ID, RunFolder, open_run
 from core.runs.machine import estimate_run
 from core.runs.machine import slots as machine_slots
 from core.runs.records import clean_name, friendly_name
@@ -38,7 +37,6 @@ from core.sweeps.space import (
 )
 
 State = Literal["running", "stopped", "finished"]
-SWEEP_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z2-7]{12}")
 FIRST_POINTS = 12
 _ESTIMATED = 8  # points from which the cost of all is estimated
 
@@ -162,7 +160,7 @@ def list_sweeps(data_dir: Path) -> list[SweepFolder]:
     paths: list[Path] = []
     for home in all_homes(data_dir):
         with suppress(FileNotFoundError):
-            paths += [path for path in (home / "sweeps").iterdir() if SWEEP_ID.fullmatch(path.name)]
+            paths += [path for path in (home / "sweeps").iterdir() if RUN_ID.fullmatch(path.name)]
     return [SweepFolder(path) for path in sorted(paths, key=lambda path: path.name, reverse=True)]
 
 

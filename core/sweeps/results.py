@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from core.config import RunConfig
 from core.errors import ExplorerError, RunError
 from core.runs.folder import RunFolder, open_run
 from core.sweeps.folder import SweepFolder, SweepRecord
@@ -108,11 +107,6 @@ def best_run(point: PointResult) -> str:
     return min(done, key=lambda run: run.loss or 0.0).id
 
 
-def recipe(record: SweepRecord, point: PointResult) -> RunConfig:
-    """Return the settings of a point, with the sweep's seed."""
-    return record.config_of(point.values)
-
-
 def narrowed(record: SweepRecord, results: Sequence[PointResult]) -> list[Dimension]:
     """Return the dimensions around the best point; raises RunError before a run has finished."""
     if (best := best_point(results)) is None:
@@ -144,7 +138,7 @@ def _features(dimension: Dimension, values: Sequence[Any]) -> np.ndarray:
 
 
 def _place(dimension: Dimension, value: float) -> float:
-    return float(np.log(value)) if dimension.is_log and value > 0 else float(value)
+    return float(np.log(value)) if dimension.setting.in_factors and value > 0 else float(value)
 
 
 def _explained(features: np.ndarray, losses: np.ndarray) -> float:

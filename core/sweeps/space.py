@@ -63,15 +63,10 @@ class Dimension(BaseModel):
         """The setting that is varied."""
         return SETTINGS[self.path]
 
-    @property
-    def is_log(self) -> bool:
-        """Whether a range is divided by factors rather than by differences."""
-        return self.setting.in_factors
-
     def at(self, fraction: float) -> Any:
         """Return the setting's value at a fraction of the range, 0 to 1."""
         assert self.low is not None and self.high is not None
-        if self.is_log:
+        if self.setting.in_factors:
             return self.fitting(self.low * (self.high / self.low) ** fraction)
         return self.fitting(self.low + (self.high - self.low) * fraction)
 
@@ -96,7 +91,7 @@ class Dimension(BaseModel):
             places = [place for place, other in enumerate(self.values) if other == value]
             return (places[0] if places else 0) / max(1, len(self.values) - 1)
         assert self.low is not None and self.high is not None
-        if self.is_log:
+        if self.setting.in_factors:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
@@ -177,7 +172,7 @@ def _check_range(dimension: Dimension) -> None:
         )
     if low >= high:
         raise ConfigError(f"The range of {path} must rise, and {low:g} is not below {high:g}.")
-    if dimension.is_log and low <= 0:
+    if dimension.setting.in_factors and low <= 0:
         raise ConfigError(f"The range of {path} is divided by factors, so it must begin above 0.")
     if not 2 <= dimension.positions <= MAX_POSITIONS:
         raise ConfigError(f"A range has 2 to {MAX_POSITIONS} positions in a grid, not {dimension.positions}.")
@@ -251,7 +246,7 @@ def around(dimension: Dimension, best: Any) -> Dimension:
         return dimension.model_copy(update={"values": near if len(near) > 1 else dimension.values})
     setting, low, high = dimension.setting, dimension.low, dimension.high
     assert low is not None and high is not None
-    if dimension.is_log:
+    if dimension.setting.in_factors:
         factor = (high / low) ** 0.25
         ends = (best / factor, best * factor)
     else:

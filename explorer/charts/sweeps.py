@@ -68,7 +68,7 @@ def _axis(dimension: Dimension, values: Sequence[Any]) -> dict[str, Any]:
         }
         return {"label": label, "values": [choices.index(value) for value in values], **ticks}
     marks = dict.fromkeys(dimension.at(place / (_TICKS - 1)) for place in range(_TICKS))
-    place = math.log10 if dimension.is_log else float
+    place = math.log10 if dimension.setting.in_factors else float
     ends = [place(end) for end in (dimension.low, dimension.high) if end is not None]
     ticks = {
         "tickvals": [place(mark) for mark in marks],
@@ -93,7 +93,7 @@ def slice_figure(
             ([best] if best else [], "star", palette.validation, 15),
         ):
             figure.add_trace(_scatter(dimension, points, palette, symbol, color, size), row=row, col=column)
-        kind = "category" if _is_choice(dimension) else "log" if dimension.is_log else "linear"
+        kind = "category" if _is_choice(dimension) else "log" if dimension.setting.in_factors else "linear"
         title = {"text": plain(_(dimension.setting.label)), "font": {"color": palette.muted, "size": 12}}
         axis: dict[str, Any] = {"type": kind, "title": title}
         if kind == "category":

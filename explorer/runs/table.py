@@ -145,8 +145,7 @@ def picked_in_gallery() -> list[run_rows.RunRow]:
         check_gallery_open(shared.data_dir())
     except GalleryClosed:
         return []
-    picked = [folder for folder in gallery_runs() if st.session_state.get(f"compare_{folder.id}")]
-    return [run_rows.RunRow(folder, folder.record(), folder.status(), None) for folder in picked]
+    return run_rows.rows_of(folder for folder in gallery_runs() if st.session_state.get(f"compare_{folder.id}"))
 
 
 def draw_gallery() -> None:

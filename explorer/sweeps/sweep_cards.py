@@ -15,7 +15,6 @@ from core.sweeps.results import (
     best_run,
     importances,
     narrowed,
-    recipe,
     sweep_results,
 )
 from core.sweeps.space import METHODS, Dimension
@@ -204,7 +203,7 @@ def _draw_best(sweep: SweepFolder, record: SweepRecord, results: list[PointResul
             if st.button(_("Open"), key="sweep_open", type=first, icon=":material/open_in_full:"):
                 address.open_page("train", best_run(best))
             if st.button(_("Train with these settings"), key="sweep_train"):
-                address.open_page("train", config=recipe(record, best))
+                address.open_page("train", config=record.config_of(best.values))
             if record.state != "running" and record.method != "fixed_points":
                 number_of_click = session.ticket(_AROUND)
                 st.button(_("Continue around the best"), key=_AROUND, on_click=_continue_around,

@@ -24,7 +24,7 @@ from core.sweeps.folder import (
     planned,
     single_runs,
 )
-from core.sweeps.results import best_point, importances, narrowed, recipe, sweep_results
+from core.sweeps.results import best_point, importances, narrowed, sweep_results
 from core.sweeps.space import Dimension, around, draw_point, grid_points, parse_dimension
 from core.text.own_text import save_text
 from tests.core.runs.conftest import TEXT, config, idle
@@ -155,7 +155,7 @@ def test_a_tpe_search_finds_the_better_rate_ranks_importances_and_can_be_extende
     assert len({json.dumps(point.values) for point in results}) == 8
     best = best_point(results)
     assert best.values["train.learning_rate"] > 0.01
-    assert recipe(record, best).train.learning_rate == best.values["train.learning_rate"]
+    assert record.config_of(best.values).train.learning_rate == best.values["train.learning_rate"]
     assert importances(record, results)[0].path == "train.learning_rate"
     rates = narrowed(record, results)[0]
     assert rates.low < best.values["train.learning_rate"] <= rates.high and rates.high / rates.low < 100
