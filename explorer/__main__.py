@@ -33,15 +33,15 @@ def main(arguments: list[str] | None = None) -> int:
         os.chdir(Path(__file__).parents[1])  # Streamlit reads the theme and more only from .streamlit here
         with supervisor_lock(folder / "runs"):
             pass  # fail now if files cannot be locked: no run could be trained
-        _have_home_folder(folder)
+        _set_missing_home(folder)
         check_free(options.address, options.port)
         choose_engine(options)
         if not os.environ.get("GPT_EXPLORER_RAY"):
             _start_fork_server(folder)
-        from explorer.web.middleware import AllowedSites, checked_host_name, checked_origin, choose_access
+        from explorer.web.middleware import AllowedSites, check_access, checked_host_name, checked_origin
 
         names = tuple(map(checked_host_name, options.host_name))
-        choose_access(options.address, options.class_title, options.open)
+        check_access(options.address, options.class_title, options.open)
         _choose_trackers(options.track, options.class_title)
         sites = AllowedSites(options.address, names, tuple(map(checked_origin, options.embed_origin)))
         gc.disable()  # imports create hardly any garbage; the running server enables it
@@ -72,7 +72,7 @@ def _start_fork_server(folder: Path) -> None:
     FORK_SERVER.ensure_running(folder)
 
 
-def _have_home_folder(otherwise: Path) -> None:
+def _set_missing_home(otherwise: Path) -> None:
     """Set HOME if the user has no home folder: Streamlit looks for its settings there and exits without one."""
     try:
         Path.home()

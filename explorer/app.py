@@ -15,12 +15,12 @@ if str(ROOT) not in sys.path:  # `streamlit run` puts this file's own folder the
 import streamlit as st  # noqa: E402
 
 from explorer.services.visitors import serve_class  # noqa: E402
-from explorer.web.middleware import choose_access  # noqa: E402
+from explorer.web.middleware import check_access  # noqa: E402
 from explorer.web.server import app_parts, configured_sites  # noqa: E402
 from explorer.widgets.address import NAVIGATION  # noqa: E402
 
 if (title := os.environ.get("GPT_EXPLORER_CLASS")) is not None:
     serve_class(title)
-choose_access(configured_sites().address, title, os.environ.get("GPT_EXPLORER_OPEN") == "1")
+check_access(configured_sites().address, title, os.environ.get("GPT_EXPLORER_OPEN") == "1")
 
 app = st.App(NAVIGATION, **app_parts(configured_sites(), st.get_option("server.baseUrlPath")))

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from explorer.classroom.notices import draw_notices, let_in
-from explorer.classroom.screen import follow, note_screen
+from explorer.classroom.notices import draw_notices, require_membership
+from explorer.classroom.screen import follow_teacher, publish_screen
 from explorer.home.tour import draw_tour
 from explorer.i18n.language import N_, _
 from explorer.services.visitors import served_class
@@ -21,7 +21,7 @@ GROUPS = {
 
 keep_written()
 use_language(parameter(LANGUAGE))
-let_in()
+require_membership()
 if not served_class():
     del GROUPS["Manage"]["classroom"]
 pages = {
@@ -39,9 +39,9 @@ st.set_page_config(
     initial_sidebar_state=230,
 )
 name = page.url_path or "home"
-follow(name)
+follow_teacher(name)
 draw_sidebar(pages, page)
 draw_notices(name, page.title)
 draw_tour(name)
 page.run()
-note_screen(name)  # the page may have written its step or prompt into the address
+publish_screen(name)  # the page may have written its step or prompt into the address

@@ -12,13 +12,13 @@ from explorer.widgets.session import recall, remember
 
 _LOOK_AGAIN = 2.0  # seconds between two updates from the teacher
 _DRAWN_FOR = "class_drawn_for"  # in the session: the settings on which a page depends
-# Class settings that do not change a page: the fragment below draws them, or `follow` opens another page.
+# Class settings that do not change a page: the fragment below draws them, or `follow_teacher` opens another page.
 _OF_NO_PAGE = {
     "message", "question", "choices", "revealed", "closes_gallery", "page", "page_query", "page_inputs", "page_number",
 }  # fmt: skip
 
 
-def let_in() -> None:
+def require_membership() -> None:
     """End the page with a message if its user is no longer in the class."""
     try:
         visitor()
@@ -53,7 +53,7 @@ def draw_notices(page: str, title: str) -> None:
         before = recall(_DRAWN_FOR)
         remember(_DRAWN_FOR, _page_depends_on(now))
         if is_behind(now, page) or before not in (None, _page_depends_on(now)):
-            st.rerun()  # the whole page: `follow` leaves it, or its controls change
+            st.rerun()  # the whole page: `follow_teacher` leaves it, or its controls change
         draw_banner(classroom, now, page)
         draw_poll(classroom, now)
         if now.message:

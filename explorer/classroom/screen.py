@@ -16,6 +16,7 @@ from core.settings import fields_of
 from explorer.i18n.language import _
 from explorer.services.visitors import served_class, visitor
 from explorer.widgets.address import (
+    GENERATE_REQUEST,
     LANGUAGE,
     LESSON,
     OTHER_RUN,
@@ -63,7 +64,7 @@ def shown_inputs(page: str) -> dict[str, Any]:
         if (page == "generate" and key in _OF_GENERATE)
         or (page == "learn" and (key == "lesson-text" or key.startswith(step)))
     }
-    if page == "generate" and (request := recall("writing")):
+    if page == "generate" and (request := recall(GENERATE_REQUEST)):
         inputs[_GENERATED] = request["go"]
     return {key: value for key, value in inputs.items() if isinstance(value, bool | int | float | str)}
 
@@ -75,7 +76,7 @@ def _take_inputs(inputs: Mapping[str, Any]) -> None:
             put_input(key, value)
         elif recall(_GENERATED) != value:
             remember(_GENERATED, value)
-            remember("writing", None)  # so that the page generates the text without a click
+            remember(GENERATE_REQUEST, None)  # so that the page generates the text without a click
 
 
 def unshared_runs(classroom: Classroom, query: Mapping[str, str]) -> list[RunFolder]:
@@ -161,7 +162,7 @@ def _bring(classroom: Classroom, page: str, query: Mapping[str, str]) -> None:
     st.toast(_("The class is brought to this page."))
 
 
-def note_screen(page: str) -> None:
+def publish_screen(page: str) -> None:
     """Publish the teacher's page while the class follows the teacher's screen; call it after drawing the page."""
     classroom = served_class()
     if classroom is None or page == CLASS_PAGE or not visitor().is_teacher:
@@ -171,7 +172,7 @@ def note_screen(page: str) -> None:
         classroom.show(*shown)
 
 
-def follow(page: str) -> None:
+def follow_teacher(page: str) -> None:
     """Open the page that the teacher shows: once, or whenever it changes while the class follows the screen.
 
     A browser that joins after the class was brought to a page stays where it is.

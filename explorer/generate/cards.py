@@ -25,6 +25,7 @@ from explorer.services import shared
 from explorer.services.shared import Opened, result_for
 from explorer.streaming.generation import LONGEST_PROMPT
 from explorer.widgets import session
+from explorer.widgets.address import GENERATE_REQUEST
 from explorer.widgets.forms import setting_input, widget_key
 from explorer.widgets.layout import card, chart, current_palette, errors_shown, literal
 from explorer.widgets.prompt import number_key, questions_of, read_prompt
@@ -58,18 +59,18 @@ def ask(folder: RunFolder) -> tuple[str, GenerationConfig]:
     with card(_("Sampling settings"), key="card_ask"):
         settings = GenerationConfig.parse(_inputs())
         st.caption(_("The same seed, prompt and settings generate the same text."))
-        request = session.recall("writing")
+        request = session.recall(GENERATE_REQUEST)
         if pressed or not request or request["run"] != folder.id:  # on entry it generates without a click
             _request(folder.id, typed, settings, samples or 1, varied or _VARIED[0])
     return typed, settings
 
 
 def _request_samples() -> int:
-    return (session.recall("writing") or {}).get("samples", 1)
+    return (session.recall(GENERATE_REQUEST) or {}).get("samples", 1)
 
 
 def _request_varied() -> str:
-    return (session.recall("writing") or {}).get("varied", _VARIED[0])
+    return (session.recall(GENERATE_REQUEST) or {}).get("varied", _VARIED[0])
 
 
 def fit_length(corpus: str) -> None:
@@ -95,20 +96,20 @@ def _offer_questions(folder: RunFolder) -> None:
 def _ask_question(run_id: str, question: str) -> None:
     st.session_state["generate_prompt"] = question
     st.session_state[widget_key("temperature")] = 0.0
-    if request := session.recall("writing"):
+    if request := session.recall(GENERATE_REQUEST):
         exact = request["settings"].replace({"temperature": 0.0})
         _request(run_id, question, exact, _request_samples(), _request_varied())
 
 
 def _request(run_id: str, typed: str, settings: GenerationConfig, samples: int, varied: str) -> None:
     request = {"run": run_id, "typed": typed, "settings": settings, "samples": samples, "varied": varied}
-    session.remember("writing", request | {"go": secrets.token_hex(4)})
+    session.remember(GENERATE_REQUEST, request | {"go": secrets.token_hex(4)})
 
 
 def _branch(key: str) -> None:
     """Generate from the text up to and including a clicked alternative."""
     text = (st.session_state.get(key) or {}).get("branch")
-    request = session.recall("writing")
+    request = session.recall(GENERATE_REQUEST)
     if isinstance(text, str) and text and request:
         st.session_state["generate_prompt"] = text[-LONGEST_PROMPT:]
         _request(request["run"], text[-LONGEST_PROMPT:], request["settings"], _request_samples(), _request_varied())
@@ -144,7 +145,7 @@ def distribution_card(opened: Opened, typed: str, settings: GenerationConfig) ->
 
 
 def _inputs() -> dict:
-    request = session.recall("writing")
+    request = session.recall(GENERATE_REQUEST)
     usual = request["settings"] if request else GenerationConfig()
     values = {}
     for path, setting in fields_of(GenerationConfig):
@@ -169,7 +170,7 @@ def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> N
         "only its most likely tokens. The shades show the model's probabilities, before these settings."
     )
     with card(_("Generated text"), note, more=more, key="card_written"), errors_shown():
-        request = session.recall("writing")
+        request = session.recall(GENERATE_REQUEST)
         samples, varied = _request_samples(), _request_varied()
         chosen = typed, settings, st.session_state[_SAMPLES_KEY], st.session_state.get(_VARIED_KEY, varied)
         if (request["typed"], request["settings"], samples, varied) != chosen:

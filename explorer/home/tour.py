@@ -12,7 +12,7 @@ import streamlit as st
 from core.errors import ExplorerError
 from explorer.i18n.language import N_, _
 from explorer.widgets import address, session
-from explorer.widgets.invalid_links import say_misread_number
+from explorer.widgets.invalid_links import report_misread_number
 from explorer.widgets.run_picker import runs_to_pick
 
 _LAST = "tour"  # in the session: the step drawn last
@@ -78,7 +78,7 @@ def draw_tour(page: str) -> None:
     """Draw the tour's bar on a page, given by name, if the address names a step."""
     number = address.number_parameter(address.TOUR) or 0
     if not 0 < number <= len(STEPS):
-        say_misread_number(address.TOUR, range(1, len(STEPS) + 1), _("The tour is not shown."))
+        report_misread_number(address.TOUR, range(1, len(STEPS) + 1), _("The tour is not shown."))
         return
     number = _step_on_view(number, page)
     session.remember(_LAST, number)

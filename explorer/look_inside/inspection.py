@@ -26,7 +26,7 @@ from explorer.streaming.generation import LONGEST_PROMPT
 from explorer.streaming.jsonl_tail import even_indices
 from explorer.widgets import address, session
 from explorer.widgets.forms import distinct_labels
-from explorer.widgets.invalid_links import end_absent, quoted_part, say_misread_number
+from explorer.widgets.invalid_links import end_absent, quoted_part, report_misread_number
 from explorer.widgets.layout import literal, show_error
 from explorer.widgets.prompt import Prompt
 from explorer.widgets.run_picker import run_problem, runs_to_pick, step_line
@@ -73,7 +73,7 @@ class Inspection:
 
 def open_snapshot(folder: RunFolder) -> Opened:
     """Return the model at the step in the address, or at the snapshot before it; by default at the newest."""
-    say_misread_number(address.STEP, range(10**9), _("This is the newest step."))
+    report_misread_number(address.STEP, range(10**9), _("This is the newest step."))
     wanted = address.number_parameter(address.STEP)
     before = [step for step in steps_with_weights(folder) if wanted is not None and step <= wanted]
     wanted = before[-1] if before else None
@@ -129,7 +129,7 @@ def choose_other(state: TimeMachineState) -> TimeMachineState | None:
     folder, same = runs[chosen], chosen == state.run
     steps, wanted = steps_with_weights(folder), address.number_parameter(address.OTHER_STEP)
     step = wanted if wanted in steps else steps[0] if same else steps[-1]
-    say_misread_number(address.OTHER_STEP, steps, _("On the right is step {step}.", step=f"{step:,}"))
+    report_misread_number(address.OTHER_STEP, steps, _("On the right is step {step}.", step=f"{step:,}"))
     other = replace(
         state, side="b", run=chosen, saved_steps=steps, step=step, anchor=_anchor(folder, steps), emergence_steps=()
     )

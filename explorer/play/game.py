@@ -33,7 +33,7 @@ from explorer.streaming.jsonl_tail import curve_rows
 from explorer.widgets import address, lesson_links, session
 from explorer.widgets.class_link import link_popover
 from explorer.widgets.forms import distinct_labels, text_labels
-from explorer.widgets.invalid_links import absent_text, end_absent, say_misread_number
+from explorer.widgets.invalid_links import absent_text, end_absent, report_misread_number
 from explorer.widgets.job_progress import result_of
 from explorer.widgets.layout import card, chart, current_palette, literal, show_error
 from explorer.widgets.run_picker import runs_to_pick
@@ -64,8 +64,8 @@ def choose_game() -> tuple[str, Game]:
     if text and text not in corpora:
         leave = partial(address.write, dict.fromkeys((address.TEXT, address.PASSAGE, address.LETTERS)))
         end_absent(absent_text(text), _("Play with another text"), leave)
-    say_misread_number(address.PASSAGE, range(1, MAX_PASSAGES + 1), _("A passage is a number from 1 to 9,999."))
-    say_misread_number(address.LETTERS, LENGTHS, _("A passage has 15, 30, 60 or 100 letters."))
+    report_misread_number(address.PASSAGE, range(1, MAX_PASSAGES + 1), _("A passage is a number from 1 to 9,999."))
+    report_misread_number(address.LETTERS, LENGTHS, _("A passage has 15, 30, 60 or 100 letters."))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="play_choices"):
         st.session_state["play_text"] = text if text in corpora else next(iter(corpora))
         name = st.selectbox(words("text"), list(corpora), key="play_text", format_func=corpora.get, width=220,

@@ -39,7 +39,7 @@ from explorer.widgets.address import FORK, STEP, draft_address, parameter, view_
 from explorer.widgets.class_link import link_popover
 from explorer.widgets.drafts import draft, keep_draft, note_started_run, write_draft
 from explorer.widgets.forms import distinct_labels, divisors, forget_inputs, setting_input, widget_key
-from explorer.widgets.invalid_links import draft_of_link, say_misread_number
+from explorer.widgets.invalid_links import draft_of_link, report_misread_number
 from explorer.widgets.layout import card, literal, page_header, show_error
 from explorer.widgets.session import (
     click_result,
@@ -78,7 +78,7 @@ def draw_setup() -> None:
     if problem:
         show_error(problem)
     if parent:
-        say_misread_number(STEP, range(10**9), _("The newest weights are used instead."))
+        report_misread_number(STEP, range(10**9), _("The newest weights are used instead."))
     draw_own_size()
     choices, outcome = st.columns([2.6, 1], gap="small")
     with choices:

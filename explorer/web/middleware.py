@@ -117,7 +117,7 @@ class RequestGuard:
         return place.lower() == host.lower() or host_of(place) in self._host_names
 
 
-def choose_access(address: str, class_title: str | None, is_open: bool) -> None:
+def check_access(address: str, class_title: str | None, is_open: bool) -> None:
     """Raise ExplorerError if others can reach an address and no option sets what they may do."""
     if class_title is not None and is_open:
         raise ExplorerError("--class and --open exclude each other: a class has its own runs and texts. Leave one out.")

@@ -68,7 +68,7 @@ def api_routes(broadcaster: Broadcaster, base: str = "") -> list[Route]:
         Route(f"{base}/api/runs/{{id}}/download", partial(download, places=asyncio.Semaphore(MAX_DOWNLOADS))),
         Route(f"{base}/api/runs/{{id}}/generate", stream_text),
         Route(f"{base}/api/runs/{{id}}/frames/{{step}}", frame),
-        Route(f"{base}/api/class.zip", partial(keep_class, places=asyncio.Semaphore(1))),
+        Route(f"{base}/api/class.zip", partial(download_class, places=asyncio.Semaphore(1))),
         Route(f"{base}/api/lessons/{{lesson}}/{{paper}}", paper),
         Route(f"{base}/api/plotly.js", plotly_js),
         Route(f"{base}/api/chart2music.js", chart2music_js),
@@ -95,7 +95,7 @@ async def download(request: Request, places: asyncio.Semaphore) -> Response:
     return Response(headers=archive.headers) if request.method == "HEAD" else archive
 
 
-async def keep_class(request: Request, places: asyncio.Semaphore) -> Response:
+async def download_class(request: Request, places: asyncio.Semaphore) -> Response:
     """Send the class's teacher all data of the class as a zip; with `?weights=1` also the weights of its runs."""
     classroom = served_class()
     if classroom is None or not visitor().is_teacher:

@@ -45,6 +45,7 @@ TOUR = "tour"  # the step of the tour (`explorer.home.tour`)
 SHOWN = {"train": (RUN, FORK), "learn": (LESSON, STEP)}  # the parameters that decide what a page shows
 
 PROMPT_FOLLOWED = "prompt_followed"  # the name for `recall` of the prompt that the page last took from the address
+GENERATE_REQUEST = "generate_request"  # the name for `recall` of the text last requested on Generate
 STARTED_RUN = "started_run"  # in the session: a run that a page has started, see `explorer.widgets.drafts`
 _WRITTEN = "address_written"  # in the session: earlier addresses and when they were left, and the one written last
 _ON_ITS_WAY = 4.0  # seconds for which a request may still bring an earlier address

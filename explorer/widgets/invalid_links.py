@@ -54,7 +54,7 @@ def draft_of_link(another_text: str) -> RunConfig:
     return draft
 
 
-def say_misread_number(name: str, allowed: Container[int], instead: str) -> None:
+def report_misread_number(name: str, allowed: Container[int], instead: str) -> None:
     """Report that a number in the address is not allowed, and what the page shows instead."""
     value = st.query_params.get(name)
     number = None if value is None else whole_number(value)

@@ -14,7 +14,7 @@ from core.runs.commands import waiting_commands
 from core.runs.folder import RunFolder, list_runs
 from core.runs.machine import _read_cache
 from core.training.hardware import find_hardware
-from explorer.__main__ import _have_home_folder
+from explorer.__main__ import _set_missing_home
 from explorer.__main__ import main as serve
 
 DEEP = "[" * 100_000
@@ -47,7 +47,7 @@ def test_a_user_without_a_home_folder_must_set_gpt_explorer_home(unknown_user, m
         )
     monkeypatch.setenv("GPT_EXPLORER_HOME", str(tmp_path / "named"))
     assert data_dir() == tmp_path / "named"
-    _have_home_folder(data_dir())
+    _set_missing_home(data_dir())
     assert Path.home() == tmp_path / "named", "Streamlit looks for its settings there"
 
 
