@@ -186,7 +186,7 @@ def written_card(folder: RunFolder, typed: str, settings: GenerationConfig) -> N
             key = f"written_{number}" if number else "written"
             with place:
                 if samples > 1:
-                    differs = _("Seed {seed}", seed=how.seed)
+                    differs = _("Seed {seed}", seed=str(how.seed))  # as in its field, without a comma
                     if varied == "Temperature":
                         differs = _("Temperature {temperature}", temperature=f"{how.temperature:.2f}")
                     st.caption(differs)
