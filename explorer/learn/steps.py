@@ -226,11 +226,10 @@ def draw_step(lesson: str, step_name: str, steps: dict[str, Step], language: str
     state.numbers.update(step.numbers(state))
     st.markdown(state.markdown("idea"), width=820)
     ready = True
-    with st.container(key=f"lesson_drawn_{lesson}_{step_name}"):  # its height in app.css is there before its charts
-        try:
-            step.draw(state)
-        except StillComputing:
-            ready = False
+    try:
+        step.draw(state)
+    except StillComputing:
+        ready = False
     if step.code:
         with st.expander(state.word("code"), icon=":material/code:"):
             source = (textwrap.dedent(inspect.getsource(function)).strip() for function in step.code)

@@ -20,12 +20,6 @@ GPT_ANSWERS = {
     "likeliest": "greedy",
 }  # fmt: skip
 A_RUNG_OF_LITTLE_HELP = "+ second block"  # after so few steps
-UNTRAINED = ("averaging", "scaling")  # steps of the GPT lesson without a model
-# By how much a step's drawing has grown since its models began to train.
-GROWN = """() => {
-  const drawn = document.querySelector("[class*='st-key-lesson_drawn_']");
-  return drawn.offsetHeight - (parseFloat(getComputedStyle(drawn).minHeight) || 0);
-}"""
 TRAINED = 600_000  # milliseconds at most to train the models beside other tests that train
 
 
@@ -113,8 +107,6 @@ def test_a_newcomer_completes_the_gpt_lesson_with_its_ladder(server, open_page):
         if step == "ladder":  # rungs are drawn as they are computed
             expect(page.locator(".st-key-lesson_rising .js-plotly-plot")).to_be_visible(timeout=TRAINED)
         see(page, step, "gpt")
-        if step not in UNTRAINED:
-            wait_until(page, f"() => ({GROWN})() < 80")
         if step in GPT_ANSWERS:
             answer(page, GPT_ANSWERS[step])
             expect(verdict).to_contain_text("Correct.")
