@@ -143,7 +143,7 @@ def test_text_is_generated_from_an_empty_prompt(client, finished_run):
         ({"temperature": -1}, "temperature"),
         ({"top_p": "NaN"}, "top_p"),
         ({"seed": "x"}, "seed"),
-        ({"prompt": "T" * (LONGEST_PROMPT + 1)}, str(LONGEST_PROMPT)),
+        ({"prompt": "T" * (LONGEST_PROMPT + 1)}, f"{LONGEST_PROMPT:,}"),
     ],
 )
 def test_invalid_prompts_and_settings_are_refused_in_a_sentence(client, finished_run, query, sentence):
