@@ -61,14 +61,14 @@ def progress_of(folder: RunFolder, rows: Sequence[Mapping[str, Any]]) -> Progres
 
 
 def outcome_in_words(folder: RunFolder) -> Iterator[str]:
-    """Return a run's progress; of a finished one also how long other programs made it, and its expected loss."""
+    """Return a run's progress; of a finished one also the time that other programs took, and its expected loss."""
     if summary := progress_of(folder, folder.rows("metrics")):
         yield summary.sentence
     record, status = folder.record(), folder.status()
     if status.state != "finished":
         return
     if status.slowdown >= SLOWED:
-        share, time = f"{1 - 1 / status.slowdown:.0%}", duration_in_words(status.seconds / status.slowdown)
+        share, time = f"{status.waited / status.seconds:.0%}", duration_in_words(status.seconds - status.waited)
         yield f"Other programs took {share} of this time: about {time} without them."
     if not record.parent and (expected := expected_loss(record.config)) and status.val_loss:
         yield f"The expected loss was {expected:.2f}; the difference is {status.val_loss - expected:+.2f}."

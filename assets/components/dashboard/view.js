@@ -156,9 +156,9 @@ function formatStart(status, data) {
 function formatSlowdown(status) {
   const now = status?.state === "running" && status.gauge?.slowdown;
   if (now) return _("Other programs use this machine: about {times}× the time of an idle one.", { times: now.toFixed(1) });
-  const { slowdown, seconds } = (status?.state === "finished" && status) || {};
-  if (!slowdown) return "";
-  const filled = { share: formatPercent(1 - 1 / slowdown), time: formatDuration(seconds / slowdown) };
+  if (status?.state !== "finished" || !status.slowdown) return "";
+  const { seconds, waited } = status;
+  const filled = { share: formatPercent(waited / seconds), time: formatDuration(seconds - waited) };
   return _("Other programs took {share} of this time: about {time} without them.", filled);
 }
 

@@ -24,6 +24,7 @@ from core.runs.ancestry import fork
 from core.runs.commands import change_settings
 from core.runs.documents import (
     DOCUMENTS,
+    outcome_in_words,
     progress_of,
     recipe_of,
     rows_to_judge,
@@ -300,3 +301,11 @@ def test_a_report_of_a_ruined_run_agrees_with_the_dashboard(ruined_run, explorer
     ruined_run.append("metrics", {"step": 42, "loss": float("nan")})
     judged, whole = (progress_of(ruined_run, rows) for rows in (rows_to_judge(ruined_run), ruined_run.rows("metrics")))
     assert judged == whole and judged.numbers["step"] == "40"
+
+
+def test_the_outcome_of_a_finished_run_says_what_share_of_its_time_other_programs_took(finished_run):
+    status = finished_run.status().model_copy(update={"seconds": 40.0, "waited": 30.0})
+    finished_run.write_status(status)
+    assert "Other programs took 75% of this time: about 10 s without them." in list(outcome_in_words(finished_run))
+    finished_run.write_status(status.model_copy(update={"waited": 4.0}))
+    assert not any("Other programs" in sentence for sentence in outcome_in_words(finished_run))
